@@ -1,0 +1,102 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/joho/godotenv"
+)
+
+// secrets are the settings whose value may come from a file named by NAME_FILE,
+// which is how Docker and Kubernetes hand over secrets without putting them in
+// the environment (OWASP ASVS 5.0 13.3.1).
+var secrets = []string{
+	"SESSION_SECRET",
+	"REDIS_PASSWORD",
+	"REDIS_URI",
+	"MONGODB_URI",
+}
+
+// later are the names of the contract that this version reads and does not use
+// yet. Leaving them out silently would let someone believe in a protection that
+// is not there: those marked true stop the start, the others are warned about.
+var later = map[string]bool{
+	"FRONTEND_URL":          false,
+	"PUBLIC_URL":            false,
+	"OPS_ADDR":              false,
+	"TRUSTED_PROXIES":       false,
+	"SESSION_MAX_PER_USER":  false,
+	"GOOGLE_CLIENT_ID":      false,
+	"GOOGLE_CLIENT_SECRET":  false,
+	"GOOGLE_CALLBACK_URL":   false,
+	"RATE_LIMIT":            false,
+	"SMTP_URL":              false,
+	"MAIL_FROM":             false,
+	"PASSWORD_BREACH_URL":   false,
+	"REDIS_SENTINELS":       true,
+	"REDIS_SENTINEL_MASTER": true,
+	"REDIS_CLUSTER":         true,
+	"TLS_CERT_FILE":         true,
+	"TLS_KEY_FILE":          true,
+}
+
+// laterPrefixes are the families of names in the same position as later.
+var laterPrefixes = []string{"GITHUB_", "OIDC_", "OTEL_"}
+
+// Environ merges the process's environment, as os.Environ gives it, over the
+// variables of the file at dotenv. A missing file is no error: the file is a
+// convenience, and what the process was given always wins.
+func Environ(environ []string, dotenv string) (map[string]string, error) {
+	vars, err := godotenv.Read(dotenv)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			// The parser quotes the line it stumbled over, which may be a secret.
+			return nil, fmt.Errorf("%s is not a valid .env file", dotenv)
+		}
+		vars = map[string]string{}
+	}
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		vars[name] = value
+	}
+	return vars, nil
+}
+
+// resolve turns the variables as given into those that are parsed: empty ones
+// count as unset (the guide's .env has REDIS_PASSWORD=), NODE_ENV stands in for
+// APP_ENV, and NAME_FILE is read for every secret.
+func resolve(vars map[string]string) (map[string]string, []error) {
+	var faults []error
+	out := make(map[string]string, len(vars))
+	for name, value := range vars {
+		if value != "" {
+			out[name] = value
+		}
+	}
+	if out["APP_ENV"] == "" && out["NODE_ENV"] != "" {
+		out["APP_ENV"] = out["NODE_ENV"]
+	}
+	for _, name := range secrets {
+		path, ok := out[name+"_FILE"]
+		if !ok {
+			continue
+		}
+		if out[name] != "" {
+			faults = append(faults, fmt.Errorf("%s: set it or %s_FILE, not both", name, name))
+			continue
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s_FILE: %w", name, err))
+			continue
+		}
+		out[name] = strings.TrimRight(string(b), "\r\n")
+		if out[name] == "" {
+			faults = append(faults, fmt.Errorf("%s_FILE: %s is empty", name, path))
+		}
+	}
+	return out, faults
+}

@@ -1,0 +1,230 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
+)
+
+// minSecretBytes is the shortest SESSION_SECRET that production accepts: an
+// HMAC key as long as its hash (RFC 2104 section 3).
+const minSecretBytes = 32
+
+// publishedSecrets are pieces of the example secrets in guides and in this
+// repository. Whoever can read them can compute a handle from a token, and
+// nothing protects a secret that is printed in a tutorial.
+var publishedSecrets = []string{"change-this", "change-me", "changeme", "your-secret", "your-super-secret"}
+
+// bcrypt cost limits. Below 10 is no longer an approved password hash (OWASP
+// ASVS 5.0 11.4.2); 14 takes over a second, so above it logins stop working.
+const (
+	minBcryptCost           = 4
+	minBcryptCostProduction = 10
+	maxBcryptCost           = 14
+)
+
+// validate fills in what depends on other settings and returns all that is wrong.
+func (c *Config) validate(vars map[string]string) []error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+
+	switch c.AppEnv {
+	case Production, Development, Test:
+	default:
+		fault("APP_ENV: must be %s, %s or %s", Production, Development, Test)
+	}
+	if c.HTTPPort < 0 || c.HTTPPort > 65535 {
+		fault("PORT: must be from 0 to 65535")
+	}
+	if c.LogFormat == "" {
+		c.LogFormat = "json"
+		if c.AppEnv == Development {
+			c.LogFormat = "text"
+		}
+	}
+	if c.LogFormat != "json" && c.LogFormat != "text" {
+		fault("LOG_FORMAT: must be json or text")
+	}
+	least := minBcryptCost
+	if c.AppEnv == Production {
+		least = minBcryptCostProduction
+	}
+	if c.BcryptCost < least || c.BcryptCost > maxBcryptCost {
+		fault("BCRYPT_COST: must be from %d to %d", least, maxBcryptCost)
+	}
+
+	faults = append(faults, c.validateOrigins()...)
+	faults = append(faults, c.validateStores()...)
+	faults = append(faults, c.validateSession()...)
+	faults = append(faults, c.validateCookie()...)
+
+	warnings, unsupported := unused(vars)
+	c.Warnings = append(c.Warnings, warnings...)
+	return append(faults, unsupported...)
+}
+
+func (c *Config) validateOrigins() []error {
+	var faults []error
+	for i, origin := range c.FrontendURL {
+		origin = strings.TrimSuffix(strings.TrimSpace(origin), "/")
+		c.FrontendURL[i] = origin
+		if strings.Contains(origin, "*") {
+			faults = append(faults, errors.New("FRONTEND_URL: * would let any site act for a signed-in user; list the origins"))
+			continue
+		}
+		u, err := url.Parse(origin)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || origin != u.Scheme+"://"+u.Host {
+			faults = append(faults, errors.New("FRONTEND_URL: must be origins like https://app.example.com, without a path, separated by commas"))
+		}
+	}
+	return faults
+}
+
+func (c *Config) validateStores() []error {
+	var faults []error
+	if err := c.applyRedisURI(); err != nil {
+		faults = append(faults, err)
+	}
+	if c.Redis.Port < 1 || c.Redis.Port > 65535 {
+		faults = append(faults, errors.New("REDIS_PORT: must be from 1 to 65535"))
+	}
+	if c.Redis.DB < 0 {
+		faults = append(faults, errors.New("REDIS_DB: must be 0 or more"))
+	}
+	uri := string(c.MongoURI)
+	switch {
+	case uri == "" && c.AppEnv == Production:
+		faults = append(faults, errors.New("MONGODB_URI: is missing, for example mongodb://localhost:27017/latchkey"))
+	case uri == "":
+		c.MongoURI = "mongodb://localhost:27017/latchkey"
+	case strings.HasPrefix(uri, "mongodb+srv://"):
+		// Checking it further asks DNS, which is for the connection to do.
+	default:
+		if _, err := connstring.ParseAndValidate(uri); err != nil {
+			// The parser's text may quote the password.
+			faults = append(faults, errors.New("MONGODB_URI: must look like mongodb://user:password@host:27017/database"))
+		}
+	}
+	return faults
+}
+
+func (c *Config) validateSession() []error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+
+	s := &c.Session
+	if len(s.Secrets) == 0 {
+		fault("SESSION_SECRET: is missing; make one with: openssl rand -base64 32")
+	}
+	for i, secret := range s.Secrets {
+		s.Secrets[i] = Secret(strings.TrimSpace(string(secret)))
+		switch {
+		case s.Secrets[i] == "":
+			fault("SESSION_SECRET: one of the secrets between the commas is empty")
+		case c.AppEnv != Production:
+		case len(s.Secrets[i]) < minSecretBytes:
+			fault("SESSION_SECRET: must have at least %d characters; make one with: openssl rand -base64 32", minSecretBytes)
+		case isPublished(string(s.Secrets[i])):
+			fault("SESSION_SECRET: is an example that anyone can read; make one with: openssl rand -base64 32")
+		}
+	}
+
+	idle, absolute := time.Duration(s.MaxAge), time.Duration(s.AbsoluteMaxAge)
+	if idle < time.Second {
+		fault("SESSION_MAX_AGE: must be at least a second")
+	}
+	if absolute < idle {
+		fault("SESSION_ABSOLUTE_MAX_AGE: must not be shorter than SESSION_MAX_AGE (%v)", idle)
+	}
+	if s.TouchInterval == 0 {
+		s.TouchInterval = Duration(min(time.Minute, idle/10))
+	}
+	if t := time.Duration(s.TouchInterval); t < 0 || t > idle/2 {
+		// Longer, and someone who uses a session all the time would be idle to us.
+		fault("SESSION_TOUCH_INTERVAL: must be at most half of SESSION_MAX_AGE (%v)", idle)
+	}
+	return faults
+}
+
+func isPublished(secret string) bool {
+	secret = strings.ToLower(strings.NewReplacer("_", "-", " ", "-").Replace(secret))
+	for _, piece := range publishedSecrets {
+		if strings.Contains(secret, piece) {
+			return true
+		}
+	}
+	return false
+}
+
+// Cookie name prefixes that browsers hold to rules (RFC 6265bis section 4.1.3).
+const (
+	hostPrefix   = "__Host-"
+	securePrefix = "__Secure-"
+)
+
+func (c *Config) validateCookie() []error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+
+	k := &c.Cookie
+	switch strings.ToLower(k.SecureFlag) {
+	case "true", "1":
+		k.Secure = true
+	case "false", "0":
+	case "":
+		k.Secure = c.AppEnv == Production
+	default:
+		fault("COOKIE_SECURE: must be true or false")
+	}
+	switch strings.ToLower(k.SameSiteName) {
+	case "lax":
+		k.SameSite = http.SameSiteLaxMode
+	case "strict":
+		k.SameSite = http.SameSiteStrictMode
+	case "none":
+		k.SameSite = http.SameSiteNoneMode
+		if !k.Secure {
+			fault("COOKIE_SAME_SITE: none needs COOKIE_SECURE=true, or browsers drop the cookie")
+		}
+	default:
+		fault("COOKIE_SAME_SITE: must be lax, strict or none")
+	}
+
+	k.Domain = strings.TrimPrefix(strings.ToLower(k.Domain), ".")
+	if k.Domain == "localhost" {
+		// A cookie without a Domain is what the guides mean by this, and what
+		// every client accepts.
+		k.Domain = ""
+	}
+	if k.Domain != "" && (net.ParseIP(k.Domain) != nil || !strings.Contains(k.Domain, ".") || strings.ContainsAny(k.Domain, ":/ *;,")) {
+		fault("COOKIE_DOMAIN: must be a domain like example.com, without scheme, port or path")
+	}
+
+	if k.Name == "" {
+		k.Name = "sid"
+		if k.Secure && k.Domain == "" {
+			k.Name = hostPrefix + "sid"
+		}
+	}
+	if (&http.Cookie{Name: k.Name}).Valid() != nil {
+		fault("SESSION_NAME: must be letters, digits and any of -._")
+	}
+	host, secure := hasPrefixFold(k.Name, hostPrefix), hasPrefixFold(k.Name, securePrefix)
+	if host && k.Domain != "" {
+		fault("SESSION_NAME: browsers drop a %s cookie that has a Domain; unset COOKIE_DOMAIN or take another name", hostPrefix)
+	}
+	if (host || secure) && !k.Secure {
+		fault("SESSION_NAME: browsers drop a %s cookie without Secure; set COOKIE_SECURE=true or take another name", k.Name[:strings.Index(k.Name, "-")+1])
+	}
+	return faults
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}

@@ -1,0 +1,162 @@
+package redisconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// ErrUnavailable says that Redis did not do what it was asked: it is away, too
+// slow, full, loading, or it refused. Whether the command took effect is unknown.
+var ErrUnavailable = errors.New("redis is unavailable")
+
+const (
+	// commandTimeout bounds all that a command does, the wait for a connection
+	// and a second try included, so that a request with one command answers well
+	// within a second when Redis hangs.
+	commandTimeout = 500 * time.Millisecond
+	// maxConns bounds the connections of one process. A command beyond it waits
+	// its turn within commandTimeout.
+	maxConns = 64
+	// maxTries is how often a command is sent when connections turn out dead.
+	maxTries = 3
+)
+
+// Options say where Redis is and who we are to it.
+type Options struct {
+	Addr     string // host:port
+	Username string // ACL user; empty is Redis's default user
+	Password string
+	DB       int
+	TLS      bool // TLS 1.2 or later, with the certificate verified
+}
+
+// Client sends commands to one Redis. It is safe for concurrent use.
+type Client struct {
+	pool *redis.Pool
+	// lastFailure is when a connection was last found dead, in Unix nanoseconds.
+	lastFailure atomic.Int64
+}
+
+// New returns a Client that connects when it is first used.
+func New(o Options) *Client {
+	c := &Client{}
+	dial := []redis.DialOption{
+		redis.DialConnectTimeout(commandTimeout),
+		redis.DialReadTimeout(commandTimeout),
+		redis.DialWriteTimeout(commandTimeout),
+		redis.DialUsername(o.Username),
+		redis.DialPassword(o.Password),
+		redis.DialDatabase(o.DB),
+		redis.DialUseTLS(o.TLS),
+	}
+	c.pool = &redis.Pool{
+		MaxActive: maxConns,
+		MaxIdle:   maxConns,
+		Wait:      true,
+		DialContext: func(ctx context.Context) (redis.Conn, error) {
+			return redis.DialContext(ctx, "tcp", o.Addr, dial...)
+		},
+		// When one connection dies, those that were idle then are dead with it.
+		// Dropping them here costs nothing; a PING before use would cost a round
+		// trip on every command.
+		TestOnBorrow: func(_ redis.Conn, idleSince time.Time) error {
+			if idleSince.UnixNano() <= c.lastFailure.Load() {
+				return errors.New("idle since before a failure")
+			}
+			return nil
+		},
+	}
+	return c
+}
+
+// Close closes all connections. Commands fail with ErrUnavailable afterwards.
+func (c *Client) Close() error { return c.pool.Close() }
+
+// Ping asks Redis whether it answers.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.Do(ctx, "PING")
+	return err
+}
+
+// Do sends one command and returns redigo's reply. A nil reply is no error.
+// Every error wraps ErrUnavailable.
+//
+// The command is not given up when ctx is cancelled while it runs: the answer
+// is due within the time limit anyway, and giving up would cost a connection
+// each time a client goes away.
+func (c *Client) Do(ctx context.Context, command string, args ...any) (any, error) {
+	return c.run(ctx, func(conn redis.Conn, timeout time.Duration) (any, error) {
+		return redis.DoWithTimeout(conn, timeout, command, args...)
+	})
+}
+
+// Eval runs a script, by its hash where Redis knows it. Errors are as for Do.
+func (c *Client) Eval(ctx context.Context, script *redis.Script, keysAndArgs ...any) (any, error) {
+	return c.run(ctx, func(conn redis.Conn, timeout time.Duration) (any, error) {
+		return script.Do(timedConn{conn, timeout}, keysAndArgs...)
+	})
+}
+
+// timedConn gives the commands inside redigo's Script a time limit.
+type timedConn struct {
+	redis.Conn
+	timeout time.Duration
+}
+
+func (c timedConn) Do(command string, args ...any) (any, error) {
+	return redis.DoWithTimeout(c.Conn, c.timeout, command, args...)
+}
+
+func (c *Client) run(ctx context.Context, command func(redis.Conn, time.Duration) (any, error)) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	for try := 1; ; try++ {
+		reply, err := c.once(ctx, command)
+		if err == nil {
+			return reply, nil
+		}
+		if try == maxTries || !isDeadConn(err) || ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, command func(redis.Conn, time.Duration) (any, error)) (any, error) {
+	conn, err := c.pool.GetContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	deadline, _ := ctx.Deadline()
+	timeout := time.Until(deadline)
+	if timeout <= 0 {
+		return nil, context.DeadlineExceeded
+	}
+	reply, err := command(conn, timeout)
+	if conn.Err() != nil {
+		c.lastFailure.Store(time.Now().UnixNano())
+	}
+	return reply, err
+}
+
+// isDeadConn tells a connection that was closed under us (end of file, reset,
+// broken pipe) from a Redis that is slow, refuses, or answers with an error.
+// Only the first is worth another try.
+func isDeadConn(err error) bool {
+	var replied redis.Error
+	if errors.As(err, &replied) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return false
+	}
+	var timeout interface{ Timeout() bool }
+	return !errors.As(err, &timeout) || !timeout.Timeout()
+}

@@ -1,0 +1,16 @@
+// Package session owns who is signed in, from when and until when. It is the
+// only user of scs and the only place that names a session key in Redis.
+//
+// scs loads a session into the context, makes tokens and commits new sessions.
+// What scs and its redisstore get wrong is done here instead: a save that
+// brings an ended session back, a rotation that forks a session or extends its
+// life, a value that cannot be read answering 500 for ever, a token that is
+// used as a key unchecked, a command without a time limit. Each such place says
+// which.
+//
+// The package knows nothing of HTTP (cookies are package httpapi's) and nothing
+// of accounts (an account is a user id here).
+//
+// Start reading at Manager in manager.go, then store.go for what is in Redis,
+// then session.go for the value.
+package session
