@@ -24,6 +24,9 @@ const (
 	Test        = "test"
 )
 
+// DefaultPort is the port of the guides.
+const DefaultPort = 3000
+
 // Config is every setting of the server. Load fills and checks it; a Config
 // that Load returned needs no further checks.
 type Config struct {

@@ -149,14 +149,10 @@ type SignIn struct {
 	Method string
 	// Persistent says that the cookie outlives the browser's run.
 	Persistent bool
-	// Replaces is the token that the client held before, if any. Its session ends:
-	// what was planted in a browser before a login must not be logged in by it.
-	Replaces string
 }
 
 // Begin starts a session and returns it with its token, which is for the cookie
-// and nothing else. On an error there is no new session, and the one that was
-// to be replaced lives on. Errors: ErrUnavailable.
+// and nothing else. Errors: ErrUnavailable.
 func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error) {
 	// A client that goes away now must not leave half of it behind.
 	ctx = context.WithoutCancel(ctx)
@@ -179,11 +175,6 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 		return nil, "", unavailable(err)
 	}
 	s.Handle = m.store.handle(token)
-	if err := m.store.DeleteCtx(ctx, in.Replaces); err != nil {
-		// Nobody has seen the new token: what remains of it cannot be used.
-		_ = m.store.end(ctx, s.Handle)
-		return nil, "", unavailable(err)
-	}
 	return s, token, nil
 }
 
@@ -224,6 +215,12 @@ func (m *Manager) End(ctx context.Context) error {
 		return nil
 	}
 	return unavailable(m.store.end(context.WithoutCancel(ctx), s.Handle))
+}
+
+// EndToken ends the session of a token, as End does. One that has none is no
+// error. Errors: ErrUnavailable.
+func (m *Manager) EndToken(ctx context.Context, token string) error {
+	return unavailable(m.store.DeleteCtx(context.WithoutCancel(ctx), token))
 }
 
 // unavailable makes what package redisconn says the error of this package, and

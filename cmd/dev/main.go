@@ -1,0 +1,123 @@
+// Command dev is the server to try: the same as cmd/latchkey, on a Redis and a
+// MongoDB inside the process, so that nothing else has to be installed.
+//
+//	go run ./cmd/dev
+//
+// Accounts stay in .latchkey-dev across restarts; sessions do not.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"latchkey/internal/app"
+	"latchkey/internal/config"
+	"latchkey/internal/devstore"
+)
+
+// dataDir keeps the accounts. It is in .gitignore.
+const dataDir = ".latchkey-dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Environ(), os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "dev:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, environ []string, stdout io.Writer) error {
+	vars, err := config.Environ(environ, ".env")
+	if err != nil {
+		return err
+	}
+	stop, err := useDevStores(vars)
+	if err != nil {
+		return err
+	}
+	defer stop()
+
+	c, err := config.Load(vars)
+	if err != nil {
+		return err
+	}
+	log := app.NewLogger(c, stdout)
+	for _, warning := range c.Warnings {
+		log.Warn(warning)
+	}
+	a, err := app.New(c, log)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %d is taken; try another: PORT=%d go run ./cmd/dev", c.HTTPPort, c.HTTPPort+1)
+	}
+	if err != nil {
+		return err
+	}
+	greet(stdout, a.Addr().(*net.TCPAddr).Port)
+	return a.Serve(ctx)
+}
+
+// useDevStores starts the stores and points the settings at them. What else a
+// .env sets, a guide's for example, stays as it is.
+func useDevStores(vars map[string]string) (stop func(), err error) {
+	redis, stopRedis, err := devstore.StartRedis()
+	if err != nil {
+		return nil, err
+	}
+	// FerretDB tells a lot at the start that is not about this server.
+	mongo, stopMongo, err := devstore.StartMongo(dataDir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		stopRedis()
+		return nil, err
+	}
+	for name := range vars {
+		switch name {
+		case "REDIS_URI_FILE", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE", "REDIS_DB", "REDIS_TLS",
+			"REDIS_SENTINELS", "REDIS_SENTINEL_MASTER", "REDIS_CLUSTER", "MONGODB_URI_FILE", "NODE_ENV":
+			delete(vars, name)
+		}
+	}
+	vars["APP_ENV"] = config.Development
+	vars["REDIS_URI"] = "redis://" + redis
+	vars["MONGODB_URI"] = mongo + "latchkey"
+	if vars["HOST"] == "" {
+		vars["HOST"] = "localhost"
+	}
+	if vars["SESSION_SECRET"] == "" && vars["SESSION_SECRET_FILE"] == "" {
+		// The sessions of this process end with it, so its secret may, too.
+		vars["SESSION_SECRET"] = rand.Text() + rand.Text()
+	}
+	return func() { stopMongo(); stopRedis() }, nil
+}
+
+func greet(w io.Writer, port int) {
+	base := "http://localhost:" + strconv.Itoa(port)
+	fmt.Fprintf(w, `
+  Latchkey, to try: the server itself, on a Redis and a MongoDB inside this process.
+  Accounts stay in %s, sessions end with the process. Not for production.
+
+  API    %s
+  Docs   %s/docs
+
+  Try it in another terminal:
+
+    curl -X POST %s/auth/register \
+      -H "Content-Type: application/json" \
+      -d '{"name": "John Doe", "email": "john@example.com", "password": "password123"}' \
+      -c cookies.txt
+
+    curl %s/auth/me -b cookies.txt
+
+  Ctrl+C stops it.
+
+`, dataDir, base, base, base, base)
+}

@@ -1,0 +1,109 @@
+// Command latchkey is the server: `latchkey` serves, `latchkey healthcheck` asks
+// a running server whether it is ready.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"latchkey/internal/app"
+	"latchkey/internal/config"
+)
+
+const usage = `Usage: latchkey [command]
+
+Commands:
+  serve        answer requests until told to stop (the default)
+  healthcheck  exit 0 if the server on this machine is ready, for a container's health check
+
+The settings come from the environment and from a .env file in the working directory.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Environ(), os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "latchkey:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program but for signals, the real environment and exiting.
+func run(ctx context.Context, args, environ []string, stdout io.Writer) error {
+	command := "serve"
+	if len(args) > 0 {
+		command = args[0]
+	}
+	if len(args) > 1 {
+		return fmt.Errorf("%s takes no arguments; see latchkey help", command)
+	}
+	if command == "help" || command == "-h" || command == "--help" {
+		_, err := io.WriteString(stdout, usage)
+		return err
+	}
+	vars, err := config.Environ(environ, ".env")
+	if err != nil {
+		return err
+	}
+	switch command {
+	case "serve":
+		return serve(ctx, vars, stdout)
+	case "healthcheck":
+		return healthcheck(ctx, vars)
+	default:
+		return fmt.Errorf("there is no command %q; see latchkey help", command)
+	}
+}
+
+func serve(ctx context.Context, vars map[string]string, stdout io.Writer) error {
+	c, err := config.Load(vars)
+	if err != nil {
+		return err
+	}
+	log := app.NewLogger(c, stdout)
+	for _, warning := range c.Warnings {
+		log.Warn(warning)
+	}
+	a, err := app.New(c, log)
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "address", a.Addr().String(), "environment", c.AppEnv)
+	return a.Serve(ctx)
+}
+
+// healthcheck asks for readiness on the port that serve would listen at. It reads
+// no other setting, so that a container needs no secrets to be checked.
+func healthcheck(ctx context.Context, vars map[string]string) error {
+	host, port := vars["HOST"], vars["PORT"]
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	if port == "" {
+		port = strconv.Itoa(config.DefaultPort)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return errors.New("not ready: " + res.Status)
+	}
+	return nil
+}

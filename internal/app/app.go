@@ -1,0 +1,136 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/config"
+	"latchkey/internal/httpapi"
+	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
+	"latchkey/internal/user"
+)
+
+// Limits on what one client can hold of the server. net/http has none by
+// default: a request of which half was sent stays open for ever.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+	// stopTimeout bounds the requests that are under way when the server stops.
+	stopTimeout = 10 * time.Second
+)
+
+// App is the whole server, listening.
+type App struct {
+	listener net.Listener
+	server   *http.Server
+	redis    *redisconn.Client
+	users    *user.Store
+	log      *slog.Logger
+}
+
+// New puts the server together and opens its port, so that an address in use is
+// an error here. The stores may come later: they are asked when they are needed.
+func New(c config.Config, log *slog.Logger) (*App, error) {
+	users, err := user.Open(string(c.MongoURI), time.Now)
+	if err != nil {
+		return nil, err
+	}
+	redis := redisconn.New(redisconn.Options{
+		Addr: c.Redis.Addr(), Username: c.Redis.Username, Password: string(c.Redis.Password),
+		DB: c.Redis.DB, TLS: c.Redis.TLS,
+	})
+	sessions := session.New(redis, session.Options{
+		Secrets: secrets(c.Session.Secrets), Idle: time.Duration(c.Session.MaxAge),
+		Absolute: time.Duration(c.Session.AbsoluteMaxAge), TouchInterval: time.Duration(c.Session.TouchInterval),
+		Now: time.Now, Log: log,
+	})
+	passwords := auth.New(users, c.BcryptCost, log)
+	api := httpapi.New(users, passwords, sessions, httpapi.Cookie{
+		Name: c.Cookie.Name, Domain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
+	}, log)
+
+	listener, err := net.Listen("tcp", c.Addr())
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return &App{
+		listener: listener, redis: redis, users: users, log: log,
+		server: &http.Server{
+			Handler: api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+			WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		},
+	}, nil
+}
+
+// Addr is the address that the server listens at.
+func (a *App) Addr() net.Addr { return a.listener.Addr() }
+
+// Serve answers until ctx ends, then lets the requests under way finish.
+func (a *App) Serve(ctx context.Context) error {
+	defer a.close()
+	go a.greetStores(ctx)
+	failed := make(chan error, 1)
+	go func() { failed <- a.server.Serve(a.listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	a.log.Info("stopping")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := a.server.Shutdown(ctx); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// greetStores makes the first contact before a request has to, and tells the
+// operator when a store does not answer.
+func (a *App) greetStores(ctx context.Context) {
+	if err := a.redis.Ping(ctx); err != nil {
+		a.log.Warn("Redis does not answer yet", "error", err)
+	}
+	if err := a.users.Ping(ctx); err != nil {
+		a.log.Warn("MongoDB does not answer yet", "error", err)
+	}
+}
+
+func (a *App) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	_ = a.redis.Close()
+	_ = a.users.Close(ctx)
+}
+
+// NewLogger returns the log that the settings ask for.
+func NewLogger(c config.Config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, o))
+	}
+	return slog.New(slog.NewJSONHandler(w, o))
+}
+
+func secrets(from []config.Secret) [][]byte {
+	to := make([][]byte, len(from))
+	for i, s := range from {
+		to[i] = []byte(s)
+	}
+	return to
+}

@@ -1,0 +1,80 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"latchkey/internal/session"
+	"latchkey/internal/user"
+)
+
+// account is a user as the API shows one. It is a type of its own, so that a
+// member added to user.User, its hash above all, is not shown by accident.
+type account struct {
+	ID            string     `json:"id"`
+	Name          string     `json:"name"`
+	Email         user.Email `json:"email"`
+	EmailVerified bool       `json:"emailVerified"`
+	Picture       string     `json:"picture,omitempty"`
+	IsActive      bool       `json:"isActive"`
+	LastLogin     time.Time  `json:"lastLogin,omitzero"`
+	CreatedAt     time.Time  `json:"createdAt"`
+	UpdatedAt     time.Time  `json:"updatedAt"`
+}
+
+// accountAnswer is the answer about an account. Message is empty where nothing
+// was done.
+type accountAnswer struct {
+	Message string  `json:"message,omitempty"`
+	User    account `json:"user"`
+}
+
+func answerFor(message string, u user.User) accountAnswer {
+	return accountAnswer{message, account{
+		ID: u.ID, Name: u.Name, Email: u.Email, EmailVerified: u.EmailVerified, Picture: u.Picture,
+		IsActive: u.Active, LastLogin: u.LastLogin, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
+	}}
+}
+
+// me answers GET /auth/me and GET /profile.
+func (s *Server) me(w http.ResponseWriter, r *http.Request) error {
+	u, err := s.users.ByID(r.Context(), s.current(r).UserID)
+	if err == nil && !u.Active {
+		err = user.ErrNotFound
+	}
+	if err != nil {
+		return s.orphaned(r, err)
+	}
+	return writeJSON(w, http.StatusOK, answerFor("", u))
+}
+
+type profileRequest struct {
+	Name string `json:"name" validate:"required,person_name"`
+}
+
+// updateProfile answers PUT /profile. The name is all that it changes: whatever
+// else a client sends is refused by the decoder.
+func (s *Server) updateProfile(w http.ResponseWriter, r *http.Request, in profileRequest) error {
+	name, err := user.ParseName(in.Name)
+	if err != nil {
+		return err
+	}
+	u, err := s.users.Rename(r.Context(), s.current(r).UserID, name)
+	if err != nil {
+		return s.orphaned(r, err)
+	}
+	return writeJSON(w, http.StatusOK, answerFor("Profile updated", u))
+}
+
+// orphaned ends the session of an account that is gone or disabled, and passes
+// every other error on.
+func (s *Server) orphaned(r *http.Request, err error) error {
+	if !errors.Is(err, user.ErrNotFound) {
+		return err
+	}
+	if err := s.sessions.End(r.Context()); err != nil {
+		return err
+	}
+	return session.ErrNone
+}

@@ -1,0 +1,123 @@
+package httpapi
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-json-experiment/json"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/session"
+	"latchkey/internal/user"
+)
+
+// problem is how every failure looks from outside: RFC 9457, with a code for
+// programs and message beside detail, so that a client reads one member on
+// success and on failure.
+type problem struct {
+	Type      string       `json:"type"`
+	Title     string       `json:"title"`
+	Status    int          `json:"status"`
+	Detail    string       `json:"detail"`
+	Code      string       `json:"code"`
+	Message   string       `json:"message"`
+	RequestID string       `json:"requestId"`
+	Errors    []fieldError `json:"errors,omitempty"`
+	// Authenticated stands in a 401 of GET /auth/session, as it does in its 200.
+	Authenticated *bool `json:"authenticated,omitempty"`
+	// Stores stands in a 503 of GET /readyz.
+	Stores map[string]string `json:"stores,omitempty"`
+}
+
+// fieldError is one thing wrong with a request's body. Field is empty where it
+// is the body as a whole.
+type fieldError struct {
+	Field   string `json:"field"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// failure is how an error looks from outside.
+type failure struct {
+	status int
+	code   string
+	detail string
+	fields []fieldError
+	stores map[string]string
+}
+
+// Error implements error, for failures that are HTTP's own.
+func (f *failure) Error() string { return f.code }
+
+var (
+	errNoRoute          = &failure{status: http.StatusNotFound, code: "not_found", detail: "There is nothing at this address"}
+	errMethodNotAllowed = &failure{status: http.StatusMethodNotAllowed, code: "method_not_allowed", detail: "This address does not take that method; the Allow header lists those it takes"}
+	errTooLarge         = &failure{status: http.StatusRequestEntityTooLarge, code: "body_too_large", detail: "The body is larger than 64 KiB"}
+	errNotJSON          = &failure{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "Send the body as application/json in UTF-8"}
+	errInternal         = &failure{status: http.StatusInternalServerError, code: "internal", detail: "Something went wrong on our side"}
+)
+
+// failures says how the errors of the packages below look from outside. An error
+// without a row is errInternal, and its text stays in the log.
+var failures = []struct {
+	is error
+	*failure
+}{
+	{session.ErrNone, &failure{status: http.StatusUnauthorized, code: "not_authenticated", detail: "Please login to continue"}},
+	{session.ErrReplaced, &failure{status: http.StatusUnauthorized, code: "not_authenticated", detail: "Please login to continue"}},
+	{session.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "session_store_unavailable", detail: "Sessions cannot be read right now; try again shortly"}},
+	{user.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "user_store_unavailable", detail: "Accounts cannot be read right now; try again shortly"}},
+	{user.ErrEmailTaken, &failure{status: http.StatusConflict, code: "email_taken", detail: "Email already registered"}},
+	{auth.ErrBadCredentials, &failure{status: http.StatusUnauthorized, code: "invalid_credentials", detail: "Invalid credentials"}},
+}
+
+func failureOf(err error) *failure {
+	var own *failure
+	if errors.As(err, &own) {
+		return own
+	}
+	for _, row := range failures {
+		if errors.Is(err, row.is) {
+			return row.failure
+		}
+	}
+	return errInternal
+}
+
+// fail answers for an error, and is the one place that logs it.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	f := failureOf(err)
+	p := problem{
+		Type: "about:blank", Title: http.StatusText(f.status), Status: f.status,
+		Detail: f.detail, Code: f.code, Message: f.detail,
+		RequestID: w.Header().Get(requestIDHeader),
+		Errors:    f.fields, Stores: f.stores,
+	}
+	h := w.Header()
+	route := chi.RouteContext(r.Context()).RoutePattern()
+	switch f.status {
+	case http.StatusUnauthorized:
+		if route == "/auth/session" {
+			p.Authenticated = new(bool)
+		}
+		if errors.Is(err, session.ErrNone) && hasCookie(r, s.cookie.Name) {
+			s.cookie.clear(w)
+		}
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	}
+	if f.status >= http.StatusInternalServerError {
+		s.log.LogAttrs(r.Context(), slog.LevelError, "request failed",
+			slog.String("requestId", p.RequestID), slog.String("method", r.Method), slog.String("route", route),
+			slog.Int("status", f.status), slog.String("error", err.Error()))
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		// Only a bug gets here: every member above is valid UTF-8.
+		http.Error(w, errInternal.detail, http.StatusInternalServerError)
+		return
+	}
+	writeBody(w, f.status, "application/problem+json; charset=utf-8", body)
+}

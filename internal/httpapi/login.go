@@ -1,0 +1,112 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"latchkey/internal/session"
+	"latchkey/internal/user"
+)
+
+// methodPassword is what a session that began with a password says of itself.
+const methodPassword = "password"
+
+type registerRequest struct {
+	Name     string `json:"name" validate:"required,person_name"`
+	Email    string `json:"email" validate:"required,address"`
+	Password string `json:"password" validate:"required,new_password"`
+}
+
+// register answers POST /auth/register: an account and a session, or neither.
+func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerRequest) error {
+	name, err := user.ParseName(in.Name)
+	if err != nil {
+		return err
+	}
+	email, err := user.ParseEmail(in.Email)
+	if err != nil {
+		return err
+	}
+	u, err := s.auth.Register(r.Context(), name, email, in.Password)
+	if err != nil {
+		return err
+	}
+	begun, token, err := s.begin(r, u, true, nil)
+	if err != nil {
+		if undo := s.auth.Unregister(r.Context(), u.ID); undo != nil {
+			s.log.ErrorContext(r.Context(), "an account stays that nobody was told of", "userId", u.ID, "error", undo)
+		}
+		return err
+	}
+	s.cookie.set(w, begun, token)
+	return writeJSON(w, http.StatusCreated, answerFor("Registration successful", u))
+}
+
+type loginRequest struct {
+	Email    string `json:"email" validate:"required,address"`
+	Password string `json:"password" validate:"required,any_password"`
+	// RememberMe keeps the cookie beyond the browser's run; so does leaving it out.
+	RememberMe *bool `json:"rememberMe"`
+}
+
+// login answers POST /auth/login: prove, begin, record. Recording comes last,
+// so that an account disabled meanwhile is noticed and its session ended.
+func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) error {
+	email, err := user.ParseEmail(in.Email)
+	if err != nil {
+		return err
+	}
+	u, err := s.auth.Login(r.Context(), email, in.Password)
+	if err != nil {
+		return err
+	}
+	record := func() (err error) {
+		u, err = s.auth.RecordLogin(r.Context(), u.ID)
+		return err
+	}
+	begun, token, err := s.begin(r, u, in.RememberMe == nil || *in.RememberMe, record)
+	if err != nil {
+		return err
+	}
+	s.cookie.set(w, begun, token)
+	return writeJSON(w, http.StatusOK, answerFor("Login successful", u))
+}
+
+// begin starts the session of u and then ends the one that the client had: what
+// was planted in a browser before a login must not be logged in by it. Between
+// the two it asks confirm, where there is one. On an error the session of before
+// lives on and the new one does not; nobody has seen its token.
+func (s *Server) begin(r *http.Request, u user.User, persistent bool, confirm func() error) (*session.Session, string, error) {
+	begun, token, err := s.sessions.Begin(r.Context(), session.SignIn{
+		UserID: u.ID, Email: string(u.Email), Method: methodPassword, Persistent: persistent,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if confirm != nil {
+		err = confirm()
+	}
+	if err == nil {
+		err = s.sessions.EndToken(r.Context(), s.cookie.token(r))
+	}
+	if err != nil {
+		if undo := s.sessions.EndToken(r.Context(), token); undo != nil {
+			s.log.ErrorContext(r.Context(), "a session stays that nobody was told of", "sessionId", begun.Handle, "error", undo)
+		}
+		return nil, "", err
+	}
+	return begun, token, nil
+}
+
+// logout answers POST /auth/logout.
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
+	if err := s.sessions.End(r.Context()); err != nil {
+		return err
+	}
+	s.cookie.clear(w)
+	// What the pages of this origin kept goes too (OWASP ASVS 5.0 14.3.1). Not
+	// "cookies": that would take those of other applications on the domain.
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	return writeJSON(w, http.StatusOK, struct {
+		Message string `json:"message"`
+	}{"Logout successful"})
+}

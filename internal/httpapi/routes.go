@@ -1,0 +1,80 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+)
+
+// public lists the routes that answer without a session. A route that is not
+// here is behind one: forgetting it here is the safe mistake.
+var public = map[string]bool{
+	"POST /auth/register": true,
+	"POST /auth/login":    true,
+	"GET /healthz":        true,
+	"GET /readyz":         true,
+	"GET /docs":           true,
+	"GET /docs/*":         true,
+	"GET /openapi.json":   true,
+	"GET /postman.json":   true,
+}
+
+// routes lists every URL of the API.
+func (s *Server) routes() http.Handler {
+	r := chi.NewRouter()
+	r.Use(identify, secureHeaders(s.cookie.Secure), middleware.GetHead)
+	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNoRoute }))
+	r.MethodNotAllowed(s.handle(methodNotAllowed(r)))
+
+	s.route(r, "POST /auth/register", accepts(s.register))
+	s.route(r, "POST /auth/login", accepts(s.login))
+	s.route(r, "POST /auth/logout", bare(s.logout))
+	s.route(r, "GET /auth/me", bare(s.me))
+	s.route(r, "GET /auth/session", bare(s.session))
+	s.route(r, "POST /auth/rotate-session", bare(s.rotate))
+
+	s.route(r, "GET /profile", bare(s.me))
+	s.route(r, "PUT /profile", accepts(s.updateProfile))
+
+	s.route(r, "GET /healthz", bare(s.healthz))
+	s.route(r, "GET /readyz", bare(s.readyz))
+	s.route(r, "GET /docs", bare(s.docs))
+	s.route(r, "GET /docs/*", bare(s.docsAsset))
+	s.route(r, "GET /openapi.json", bare(document(openAPI)))
+	s.route(r, "GET /postman.json", bare(document(postman)))
+	return r
+}
+
+// route registers an endpoint under "METHOD /path", behind a session unless the
+// list says otherwise. chi runs the middleware of a router before it knows the
+// route, so this is where the list can be honoured.
+func (s *Server) route(r chi.Router, name string, e endpoint) {
+	h := handler(e)
+	if !public[name] {
+		h = s.authenticated(h)
+	}
+	method, pattern, _ := strings.Cut(name, " ")
+	r.Method(method, pattern, s.handle(h))
+}
+
+// methodNotAllowed answers for a path that exists under other methods, and names
+// them in Allow (RFC 9110 section 15.5.6). chi knows them and does not tell a
+// handler of ours.
+func methodNotAllowed(routes chi.Routes) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var allowed []string
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+			look := method
+			if method == "HEAD" {
+				look = "GET"
+			}
+			if routes.Match(chi.NewRouteContext(), look, r.URL.Path) {
+				allowed = append(allowed, method)
+			}
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return errMethodNotAllowed
+	}
+}

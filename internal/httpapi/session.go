@@ -1,0 +1,46 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+)
+
+// sessionAnswer describes the session of the caller. Its id is the handle: the
+// token is in no body.
+type sessionAnswer struct {
+	Authenticated   bool      `json:"authenticated"`
+	SessionID       string    `json:"sessionId"`
+	UserID          string    `json:"userId"`
+	Email           string    `json:"email"`
+	CreatedAt       time.Time `json:"createdAt"`
+	LastSeenAt      time.Time `json:"lastSeenAt"`
+	IdleExpiresAt   time.Time `json:"idleExpiresAt"`
+	ExpiresAt       time.Time `json:"expiresAt"`
+	AuthenticatedAt time.Time `json:"authenticatedAt"`
+	Methods         []string  `json:"methods"`
+}
+
+// session answers GET /auth/session, from Redis alone.
+func (s *Server) session(w http.ResponseWriter, r *http.Request) error {
+	c := s.current(r)
+	return writeJSON(w, http.StatusOK, sessionAnswer{
+		Authenticated: true, SessionID: c.Handle, UserID: c.UserID, Email: c.Email,
+		CreatedAt: c.CreatedAt, LastSeenAt: c.LastSeenAt,
+		IdleExpiresAt: c.IdleExpiresAt, ExpiresAt: c.ExpiresAt,
+		AuthenticatedAt: c.AuthenticatedAt, Methods: c.Methods,
+	})
+}
+
+// rotate answers POST /auth/rotate-session: the same session under a new token.
+func (s *Server) rotate(w http.ResponseWriter, r *http.Request) error {
+	next, token, err := s.sessions.Rotate(r.Context())
+	if err != nil {
+		return err
+	}
+	s.cookie.set(w, next, token)
+	return writeJSON(w, http.StatusOK, struct {
+		Message      string `json:"message"`
+		SessionID    string `json:"sessionId"`
+		OldSessionID string `json:"oldSessionId"`
+	}{"Session rotated", next.Handle, s.current(r).Handle})
+}
