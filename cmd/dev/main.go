@@ -51,11 +51,7 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := app.NewLogger(c, stdout)
-	for _, warning := range c.Warnings {
-		log.Warn(warning)
-	}
-	a, err := app.New(c, log)
+	a, err := app.New(c, stdout)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("port %d is taken; try another: PORT=%d go run ./cmd/dev", c.HTTPPort, c.HTTPPort+1)
 	}

@@ -69,15 +69,10 @@ func serve(ctx context.Context, vars map[string]string, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
-	log := app.NewLogger(c, stdout)
-	for _, warning := range c.Warnings {
-		log.Warn(warning)
-	}
-	a, err := app.New(c, log)
+	a, err := app.New(c, stdout)
 	if err != nil {
 		return err
 	}
-	log.Info("listening", "address", a.Addr().String(), "environment", c.AppEnv)
 	return a.Serve(ctx)
 }
 

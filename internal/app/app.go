@@ -41,7 +41,12 @@ type App struct {
 
 // New puts the server together and opens its port, so that an address in use is
 // an error here. The stores may come later: they are asked when they are needed.
-func New(c config.Config, log *slog.Logger) (*App, error) {
+// The log goes to logTo.
+func New(c config.Config, logTo io.Writer) (*App, error) {
+	log := newLogger(c, logTo)
+	for _, warning := range c.Warnings {
+		log.Warn(warning)
+	}
 	users, err := user.Open(string(c.MongoURI), time.Now)
 	if err != nil {
 		return nil, err
@@ -80,6 +85,7 @@ func (a *App) Addr() net.Addr { return a.listener.Addr() }
 // Serve answers until ctx ends, then lets the requests under way finish.
 func (a *App) Serve(ctx context.Context) error {
 	defer a.close()
+	a.log.Info("listening", "address", a.Addr().String())
 	go a.greetStores(ctx)
 	failed := make(chan error, 1)
 	go func() { failed <- a.server.Serve(a.listener) }()
@@ -118,8 +124,8 @@ func (a *App) close() {
 	_ = a.users.Close(ctx)
 }
 
-// NewLogger returns the log that the settings ask for.
-func NewLogger(c config.Config, w io.Writer) *slog.Logger {
+// newLogger returns the log that the settings ask for.
+func newLogger(c config.Config, w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == "text" {
 		return slog.New(slog.NewTextHandler(w, o))

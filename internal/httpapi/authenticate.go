@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 
 	"latchkey/internal/session"
@@ -9,9 +10,16 @@ import (
 // authenticated puts a handler behind a session. A request without a cookie is
 // answered without asking Redis; a store that is away is not a session that has
 // ended, and the cookie stays as it is.
-func (s *Server) authenticated(next handler) handler {
+//
+// With overtaken, the token that a rotation has just replaced passes, too: a
+// logout that a rotation overtook must end the session all the same, or a user
+// who logs out stays signed in under the new token. It can do nothing else.
+func (s *Server) authenticated(next handler, overtaken bool) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ctx, err := s.sessions.Load(r.Context(), s.cookie.token(r))
+		if overtaken && errors.Is(err, session.ErrReplaced) {
+			return next(w, r)
+		}
 		if err != nil {
 			return err
 		}

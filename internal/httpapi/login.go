@@ -97,9 +97,10 @@ func (s *Server) begin(r *http.Request, u user.User, persistent bool, confirm fu
 	return begun, token, nil
 }
 
-// logout answers POST /auth/logout.
+// logout answers POST /auth/logout. It ends the session by its token, because
+// it may have another handle by now.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
-	if err := s.sessions.End(r.Context()); err != nil {
+	if err := s.sessions.EndToken(r.Context(), s.cookie.token(r)); err != nil {
 		return err
 	}
 	s.cookie.clear(w)

@@ -16,9 +16,10 @@ var (
 	// ErrNone says that there is no session: no token, an unknown or malformed
 	// one, or one whose session has ended.
 	ErrNone = errors.New("no session")
-	// ErrReplaced says that the session was rotated to another token. It is ErrNone to
-	// all but the cookie: the browser may hold the new one already, and clearing
-	// the cookie would throw that away.
+	// ErrReplaced says that a rotation gave the session another token, within the
+	// last minute. The token is void, but the cookie must stay: the browser may
+	// hold the new one already. And a logout with it must end the session, which
+	// EndToken does.
 	ErrReplaced = errors.New("the session has another token now")
 	// ErrUnavailable says that the store did not answer. It is no statement about
 	// any session.
@@ -71,7 +72,7 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	if !WellFormed(token) {
 		return nil, ErrNone
 	}
-	ctx, err := m.scs.Load(ctx, token)
+	loaded, err := m.scs.Load(ctx, token)
 	switch {
 	case errors.Is(err, errUndecodable):
 		// An old format or a damaged value. It is nobody's session, and answering
@@ -83,7 +84,7 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	case err != nil:
 		return nil, unavailable(err)
 	}
-	s, ok := m.FromContext(ctx)
+	s, ok := m.FromContext(loaded)
 	if !ok {
 		return nil, ErrNone
 	}
@@ -93,9 +94,9 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 		return nil, m.drop(ctx, token)
 	}
 	if now.Sub(s.LastSeenAt) >= m.TouchInterval {
-		m.touch(ctx, s, now)
+		m.touch(loaded, s, now)
 	}
-	return ctx, nil
+	return loaded, nil
 }
 
 // drop ends what stands under token and returns ErrNone, or ErrUnavailable.
@@ -217,8 +218,9 @@ func (m *Manager) End(ctx context.Context) error {
 	return unavailable(m.store.end(context.WithoutCancel(ctx), s.Handle))
 }
 
-// EndToken ends the session of a token, as End does. One that has none is no
-// error. Errors: ErrUnavailable.
+// EndToken ends the session of a token, as End does, under whatever token it was
+// rotated to within the last minute. A token without a session is no error.
+// Errors: ErrUnavailable.
 func (m *Manager) EndToken(ctx context.Context, token string) error {
 	return unavailable(m.store.DeleteCtx(context.WithoutCancel(ctx), token))
 }

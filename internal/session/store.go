@@ -138,7 +138,7 @@ func (s *store) move(ctx context.Context, old, handle string, value []byte, expi
 		value, s.ttl(expiry), handle, replacedTTL.Milliseconds()))
 }
 
-// endScript ends a session. One that was rotated while its logout was under way
+// endScript ends a session. One that was rotated while its logout was on the way
 // lives on under another handle, and is followed there: who logged out is out.
 var endScript = redis.NewScript(0, `
 local handle, live, replaced = ARGV[1], ARGV[2], ARGV[3]

@@ -1,0 +1,111 @@
+package storetest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// errNoRedisServer says that redis-server is not on the PATH.
+var errNoRedisServer = errors.New("redis-server is not installed")
+
+// RedisServer is a redis-server process of a test's own.
+type RedisServer struct {
+	Redis
+	args []string
+	cmd  *exec.Cmd
+}
+
+// StartRedis starts a redis-server for a test that takes it away. It keeps an
+// append-only file, as configs/redis.conf does. Where there is no redis-server
+// the test is skipped, or fails with TEST_REDIS=server.
+func StartRedis(t testing.TB) *RedisServer {
+	t.Helper()
+	s, err := startRedis(t.TempDir(), "--appendonly", "yes", "--appendfsync", "everysec")
+	if errors.Is(err, errNoRedisServer) && os.Getenv("TEST_REDIS") != "server" {
+		t.Skip("needs redis-server on the PATH; make check runs this test")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+func startRedis(dir string, args ...string) (*RedisServer, error) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		return nil, errNoRedisServer
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &RedisServer{
+		Redis: Redis{Addr: "127.0.0.1:" + port},
+		args: append([]string{
+			"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "",
+			"--databases", itoa(maxDatabases),
+		}, args...),
+	}
+	return s, s.start()
+}
+
+// start runs the server and returns once it accepts commands.
+func (s *RedisServer) start() error {
+	s.cmd = exec.Command("redis-server", s.args...)
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	var said strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "Ready to accept connections") {
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return nil
+		}
+		fmt.Fprintln(&said, lines.Text())
+	}
+	return fmt.Errorf("redis-server did not start: %w\n%s", s.cmd.Wait(), said.String())
+}
+
+// Pause stops the process where it is (SIGSTOP): connections stay open and
+// nothing answers.
+func (s *RedisServer) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (s *RedisServer) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Kill ends the process at once (SIGKILL). It can be started again.
+func (s *RedisServer) Kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+// Restart starts a killed server again, on its port and its data.
+func (s *RedisServer) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}

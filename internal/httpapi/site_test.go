@@ -1,0 +1,363 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/gomodule/redigo/redis"
+	"go.mongodb.org/mongo-driver/mongo"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
+	"latchkey/internal/user"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+// site is a whole server on stores of its own, listening.
+type site struct {
+	t        testing.TB
+	url      string
+	http     *http.Client
+	users    *user.Store
+	sessions *session.Manager
+	redis    storetest.Redis
+	mongo    string
+	cookie   Cookie
+	log      *syncBuffer
+	skew     atomic.Int64 // how far the server's clock is ahead, in nanoseconds
+}
+
+// setup are the choices that a test makes; the zero value is the usual site.
+type setup struct {
+	redis         *storetest.Redis
+	mongo         string
+	touchInterval time.Duration
+	cookie        Cookie
+	secrets       []string
+	stores        *site // share the stores of another site
+}
+
+const (
+	testIdle     = time.Hour
+	testAbsolute = 4 * time.Hour
+)
+
+func newSite(t testing.TB, options ...setup) *site {
+	t.Helper()
+	var o setup
+	if len(options) > 0 {
+		o = options[0]
+	}
+	s := &site{t: t, log: &syncBuffer{}}
+	switch {
+	case o.stores != nil:
+		s.redis, s.mongo = o.stores.redis, o.stores.mongo
+	default:
+		if o.redis != nil {
+			s.redis = *o.redis
+		} else {
+			s.redis = storetest.NewRedis(t)
+		}
+		if s.mongo = o.mongo; s.mongo == "" {
+			s.mongo = storetest.Mongo(t)
+		}
+	}
+	if o.touchInterval == 0 {
+		o.touchInterval = time.Minute
+	}
+	if o.cookie.Name == "" {
+		o.cookie = Cookie{Name: "sid", SameSite: http.SameSiteLaxMode}
+	}
+	if o.secrets == nil {
+		o.secrets = []string{"the secret of the tests, 32 bytes+"}
+	}
+	now := func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
+	log := newLogger(s.log)
+	var err error
+	if s.users, err = user.Open(s.mongo, now); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.users.Close(context.Background()) })
+	conns := redisconn.New(redisconn.Options{Addr: s.redis.Addr, DB: s.redis.DB})
+	t.Cleanup(func() { _ = conns.Close() })
+	var secrets [][]byte
+	for _, secret := range o.secrets {
+		secrets = append(secrets, []byte(secret))
+	}
+	s.sessions = session.New(conns, session.Options{
+		Secrets: secrets, Idle: testIdle, Absolute: testAbsolute,
+		TouchInterval: o.touchInterval, Now: now, Log: log,
+	})
+	s.cookie = o.cookie
+	s.url = listen(t, New(s.users, auth.New(s.users, 4, log), s.sessions, o.cookie, log))
+	s.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
+	t.Cleanup(s.http.CloseIdleConnections)
+	return s
+}
+
+// advance moves the server's clock.
+func (s *site) advance(d time.Duration) { s.skew.Add(int64(d)) }
+
+// database is the site's MongoDB database.
+func (s *site) database() *mongo.Database { return storetest.Database(s.t, s.mongo) }
+
+// liveSessions counts the sessions in Redis.
+func (s *site) liveSessions(conn redis.Conn) int {
+	s.t.Helper()
+	keys, err := redis.Strings(conn.Do("KEYS", "sess:*"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return len(keys)
+}
+
+// signIn begins a session without the cost of a password, for tests that are not
+// about passwords. Mongo need not know the user.
+func (s *site) signIn() *client {
+	s.t.Helper()
+	_, token, err := s.sessions.Begin(context.Background(), session.SignIn{
+		UserID: "0123456789abcdef01234567", Email: "ann@example.com", Method: "password", Persistent: true,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &client{site: s, token: token}
+}
+
+// register makes an account and returns a client that is signed in to it.
+func (s *site) register(email string) *client {
+	s.t.Helper()
+	c := s.client()
+	c.do("POST", "/auth/register", map[string]any{"name": "Ann", "email": email, "password": testPassword}).want(201)
+	return c
+}
+
+const testPassword = "correct horse battery"
+
+// client is a user agent with one cookie. It is not safe for concurrent use;
+// clone it.
+type client struct {
+	*site
+	token string // the session cookie; "" sends none
+}
+
+func (s *site) client() *client { return &client{site: s} }
+
+func (c *client) clone() *client { return &client{site: c.site, token: c.token} }
+
+// answer is what came back.
+type answer struct {
+	t       testing.TB
+	request string
+	status  int
+	header  http.Header
+	raw     []byte
+	body    map[string]any
+	cookie  *http.Cookie // nil where the answer does not touch the session cookie
+}
+
+// do sends a request with a JSON body, or none where body is nil, keeps the
+// cookie that comes back, and checks what must hold for every answer.
+func (c *client) do(method, path string, body any) answer {
+	c.t.Helper()
+	var raw []byte
+	header := http.Header{}
+	if body != nil {
+		raw, _ = json.Marshal(body)
+		header.Set("Content-Type", "application/json")
+	}
+	return c.send(method, path, header, raw)
+}
+
+// send is do with a body and headers of the test's own.
+func (c *client) send(method, path string, header http.Header, body []byte) answer {
+	c.t.Helper()
+	a, err := c.try(method, path, header, body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return a
+}
+
+// try is send for tests in which no answer is a result, and for goroutines.
+func (c *client) try(method, path string, header http.Header, body []byte) (answer, error) {
+	req, err := http.NewRequest(method, c.url+path, bytes.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	if len(body) == 0 {
+		req.Body, req.ContentLength = http.NoBody, 0
+	}
+	maps.Copy(req.Header, header)
+	if c.token != "" {
+		req.AddCookie(&http.Cookie{Name: c.site.cookie.Name, Value: c.token})
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	a := answer{t: c.t, request: method + " " + path, status: res.StatusCode, header: res.Header}
+	if a.raw, err = io.ReadAll(res.Body); err != nil {
+		return answer{}, err
+	}
+	if err := a.parse(method, c.site.cookie.Name, res.Cookies()); err != nil {
+		return answer{}, fmt.Errorf("%s %d: %w\n%s", a.request, a.status, err, a.raw)
+	}
+	if err := matchesContract(req, a); err != nil {
+		return answer{}, fmt.Errorf("%s %d: %w", a.request, a.status, err)
+	}
+	if a.cookie != nil {
+		if c.token = a.cookie.Value; a.cookie.MaxAge < 0 {
+			c.token = ""
+		}
+	}
+	return a, nil
+}
+
+// parse reads the answer and checks the headers that every answer has.
+func (a *answer) parse(method, cookieName string, cookies []*http.Cookie) error {
+	for _, k := range cookies {
+		if k.Name != cookieName || a.cookie != nil {
+			return fmt.Errorf("unexpected Set-Cookie %s", k)
+		}
+		a.cookie = k
+	}
+	for name, want := range map[string]string{
+		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+		"Cross-Origin-Resource-Policy": "same-origin",
+	} {
+		if got := a.header.Values(name); len(got) != 1 || got[0] != want {
+			return fmt.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if len(a.header.Values("Cache-Control")) != 1 || a.header.Get(requestIDHeader) == "" {
+		return fmt.Errorf("Cache-Control %q, %s %q", a.header.Values("Cache-Control"), requestIDHeader, a.header.Get(requestIDHeader))
+	}
+	if policy := a.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") {
+		return fmt.Errorf("Content-Security-Policy is %q", policy)
+	}
+	contentType := a.header.Get("Content-Type")
+	if a.status >= 400 && contentType != "application/problem+json; charset=utf-8" {
+		return fmt.Errorf("a failure of type %q", contentType)
+	}
+	if strings.Contains(contentType, "json") && method != http.MethodHead {
+		if a.header.Get("Cache-Control") != "no-store" {
+			return fmt.Errorf("Cache-Control is %q", a.header.Get("Cache-Control"))
+		}
+		return json.Unmarshal(a.raw, &a.body) // fails for a second body behind the first
+	}
+	return nil
+}
+
+// want fails the test unless the status is the wanted one.
+func (a answer) want(status int) answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("%s: got %d, want %d\n%s", a.request, a.status, status, a.raw)
+	}
+	return a
+}
+
+// wantCode fails the test unless the answer is the wanted failure.
+func (a answer) wantCode(status int, code string) answer {
+	a.t.Helper()
+	a.want(status)
+	if a.body["code"] != code || a.body["message"] != a.body["detail"] {
+		a.t.Fatalf("%s: got %s, want code %s", a.request, a.raw, code)
+	}
+	return a
+}
+
+// text returns a member of the answer by its path.
+func (a answer) text(path ...string) string {
+	a.t.Helper()
+	var v any = a.body
+	for _, name := range path {
+		v = v.(map[string]any)[name]
+	}
+	s, _ := v.(string)
+	return s
+}
+
+// contract is the OpenAPI document, and a router over it.
+var contract = sync.OnceValue(func() routers.Router {
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err != nil {
+		panic(err)
+	}
+	if err := doc.Validate(context.Background(), openapi3.IsOpenAPI31OrLater()); err != nil {
+		panic(err)
+	}
+	doc.Servers = nil
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		panic(err)
+	}
+	return router
+})
+
+// matchesContract validates an answer against the OpenAPI document. Answers
+// about addresses and methods that are not in it are failures of a known form.
+func matchesContract(req *http.Request, a answer) error {
+	if a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed ||
+		a.status == http.StatusInternalServerError || req.Method == http.MethodHead || strings.HasPrefix(req.URL.Path, "/docs/") {
+		return nil
+	}
+	route, params, err := contract().FindRoute(req)
+	if err != nil {
+		return err
+	}
+	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
+		Status:                 a.status, Header: a.header, Body: io.NopCloser(bytes.NewReader(a.raw)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	})
+}
+
+// syncBuffer is a log that a test can read while the server writes.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// listen serves h until the test ends.
+func listen(t testing.TB, h http.Handler) (url string) {
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}

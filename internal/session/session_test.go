@@ -1,0 +1,225 @@
+package session
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/gomodule/redigo/redis"
+
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/redisconn"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+// newManager returns a Manager on an empty database, and a connection to look.
+func newManager(t *testing.T, o Options) (*Manager, redis.Conn) {
+	t.Helper()
+	r := storetest.NewRedis(t)
+	conns := redisconn.New(redisconn.Options{Addr: r.Addr, DB: r.DB})
+	t.Cleanup(func() { _ = conns.Close() })
+	if o.Secrets == nil {
+		o.Secrets = [][]byte{[]byte("a secret")}
+	}
+	o.Idle, o.Absolute, o.TouchInterval = time.Hour, 4*time.Hour, time.Minute
+	o.Log = slog.New(slog.DiscardHandler)
+	return New(conns, o), r.Conn(t)
+}
+
+func begin(t *testing.T, m *Manager) (*Session, string) {
+	t.Helper()
+	s, token, err := m.Begin(context.Background(), SignIn{UserID: "u", Email: "ann@example.com", Method: "password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, token
+}
+
+func TestWellFormed(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 100_000 {
+		token := newToken()
+		if !WellFormed(token) || seen[token] {
+			t.Fatalf("token %q is malformed or was made before", token)
+		}
+		seen[token] = true
+	}
+	good := newToken()
+	for _, bad := range []string{
+		"", "x", good[:42], good + "A", good[:42] + "=", good[:42] + "+", good[:42] + "/", good[:42] + "\n", good[:42] + "\x00",
+		strings.Repeat("A", 42) + "B", // the last two bits are no part of the value
+		"sess:" + good[:38], strings.Repeat("é", 21) + "x",
+	} {
+		if WellFormed(bad) {
+			t.Errorf("%q passes for a token", bad)
+		}
+	}
+}
+
+// What is begun is what is loaded, and what Redis holds is neither the token nor
+// anything that leads to it.
+func TestBeginLoad(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t, Options{})
+	begun, token := begin(t, m)
+	ctx, err := m.Load(context.Background(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, ok := m.FromContext(ctx)
+	if !ok {
+		t.Fatal("nothing in the context")
+	}
+	if diff := cmp.Diff(begun, loaded, cmpopts.IgnoreUnexported(Session{})); diff != "" {
+		t.Error(diff)
+	}
+	keys, err := redis.Strings(conn.Do("KEYS", "*"))
+	if err != nil || len(keys) != 1 || keys[0] != "sess:"+begun.Handle {
+		t.Fatalf("keys %v, %v", keys, err)
+	}
+	value, err := redis.String(conn.Do("GET", keys[0]))
+	if err != nil || strings.Contains(value, token) {
+		t.Errorf("value %s, %v", value, err)
+	}
+	raw, _ := base64.RawURLEncoding.DecodeString(token)
+	if strings.Contains(keys[0], token) || strings.Contains(value, string(raw)) {
+		t.Error("the token is at rest")
+	}
+}
+
+// A new session never overwrites one, and making it twice because an answer was
+// lost is making it once.
+func TestCommitNeverOverwrites(t *testing.T) {
+	t.Parallel()
+	m, _ := newManager(t, Options{})
+	ctx, end := context.Background(), time.Now().Add(time.Hour)
+	token := newToken()
+	for _, value := range []string{"first", "first"} {
+		if err := m.store.Commit(token, []byte(value), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.store.CommitCtx(ctx, token, []byte("second"), end); !errors.Is(err, errTokenTaken) {
+		t.Errorf("a second session of one token: %v", err)
+	}
+	if found, ok, err := m.store.Find(token); err != nil || !ok || string(found[handleLen:]) != "first" {
+		t.Errorf("found %q, %v, %v", found, ok, err)
+	}
+}
+
+// A save changes what is there and makes nothing that is not.
+func TestTouchIsConditional(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t, Options{})
+	begun, token := begin(t, m)
+	ctx, err := m.Load(context.Background(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := m.FromContext(ctx)
+	if err := m.End(ctx); err != nil {
+		t.Fatal(err)
+	}
+	m.touch(ctx, s, time.Now().Add(time.Hour))
+	if n, err := redis.Int(conn.Do("EXISTS", "sess:"+begun.Handle)); err != nil || n != 0 {
+		t.Error("a touch brought an ended session back")
+	}
+	if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
+		t.Errorf("load after the end: %v", err)
+	}
+}
+
+// A rotation whose answer was lost can be sent again; another one cannot follow.
+func TestMoveTwice(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t, Options{})
+	begun, _ := begin(t, m)
+	ctx, end := context.Background(), time.Now().Add(time.Hour)
+	next, other := m.store.handle(newToken()), m.store.handle(newToken())
+	for range 2 {
+		if moved, err := m.store.move(ctx, begun.Handle, next, []byte("v"), end); err != nil || !moved {
+			t.Fatalf("moved %v, %v", moved, err)
+		}
+	}
+	if moved, err := m.store.move(ctx, begun.Handle, other, []byte("v"), end); err != nil || moved {
+		t.Errorf("moved from an ended session: %v, %v", moved, err)
+	}
+	if n, err := redis.Int(conn.Do("EXISTS", "sess:"+begun.Handle, "sess:"+other)); err != nil || n != 0 {
+		t.Errorf("%d keys too many, %v", n, err)
+	}
+}
+
+// A logout follows a session through several rotations.
+func TestEndFollowsRotations(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t, Options{})
+	_, first := begin(t, m)
+	token := first
+	for range 5 {
+		ctx, err := m.Load(context.Background(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, token, err = m.Rotate(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := m.Load(context.Background(), first); !errors.Is(err, ErrReplaced) {
+		t.Errorf("load of the first token: %v", err)
+	}
+	if err := m.EndToken(context.Background(), first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
+		t.Errorf("load of the last token: %v", err)
+	}
+	if live, err := redis.Strings(conn.Do("KEYS", "sess:*")); err != nil || len(live) != 0 {
+		t.Errorf("alive: %v, %v", live, err)
+	}
+}
+
+// Every key has an end: a session's, and a rotation's trace.
+func TestEveryKeyExpires(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t, Options{})
+	_, token := begin(t, m)
+	ctx, err := m.Load(context.Background(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := m.Rotate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := redis.Strings(conn.Do("KEYS", "*"))
+	if err != nil || len(keys) != 2 {
+		t.Fatal(keys, err)
+	}
+	for _, key := range keys {
+		ttl, err := redis.Int64(conn.Do("PTTL", key))
+		if err != nil || ttl <= 0 || time.Duration(ttl)*time.Millisecond > time.Hour {
+			t.Errorf("%s lives for %d ms, %v", key, ttl, err)
+		}
+	}
+}
+
+// A member that a later release added does not make its sessions unreadable.
+func TestDecodeTolerates(t *testing.T) {
+	t.Parallel()
+	s := Session{UserID: "u", ExpiresAt: time.Now(), IdleExpiresAt: time.Now()}
+	raw, err := s.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw = []byte(strings.Replace(string(raw), "{", `{"added":{"later":[1]},`, 1))
+	if _, err := decode("h", raw); err != nil {
+		t.Error(err)
+	}
+}
