@@ -89,6 +89,11 @@ func (h hasher) verify(stored, password string) (ok, outdated bool, err error) {
 
 // burn takes the time of a verify that fails.
 func (h hasher) burn(password string) {
-	const saltAndHash = "NotTheHashOfAnyPasswordu0000000000000000000000000000000"
-	_ = bcrypt.CompareHashAndPassword(fmt.Appendf(nil, "$2a$%02d$%.53s", h.cost, saltAndHash), prehash(password))
+	_ = bcrypt.CompareHashAndPassword(h.dummy(), prehash(password))
+}
+
+// dummy is a hash of the current cost that no password is known to have.
+func (h hasher) dummy() []byte {
+	const saltAndHash = "NotTheHashOfAnyPasswordu00000000000000000000000000000"
+	return fmt.Appendf(nil, "$2a$%02d$%s", h.cost, saltAndHash)
 }

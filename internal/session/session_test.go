@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/redisconn"

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/internal/devstore/storetest"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+const secret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
+
+// output is what the program prints, line by line.
+type output struct {
+	mu    sync.Mutex
+	text  strings.Builder
+	lines chan string
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Write(p)
+	select {
+	case o.lines <- string(p):
+	default:
+	}
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// environment is a production setting on the stores of the test.
+func environment(t *testing.T, more ...string) []string {
+	r := storetest.NewRedis(t)
+	return append([]string{
+		"HOST=127.0.0.1", "PORT=0", "SESSION_SECRET=" + secret, "MONGODB_URI=" + storetest.Mongo(t),
+		fmt.Sprintf("REDIS_URI=redis://%s/%d", r.Addr, r.DB),
+	}, more...)
+}
+
+// start runs the program until the test ends and returns where it listens.
+func start(t *testing.T, environ []string) (addr string, out *output, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	out = &output{lines: make(chan string, 64)}
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, nil, environ, out) }()
+	stop = sync.OnceValue(func() error { cancel(); return <-done })
+	t.Cleanup(func() { _ = stop() })
+	for {
+		select {
+		case line := <-out.lines:
+			var entry struct{ Msg, Address string }
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "listening" {
+				return entry.Address, out, stop
+			}
+		case err := <-done:
+			done <- err
+			t.Fatalf("the program ended: %v\n%s", err, out)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("the program does not listen\n%s", out)
+		}
+	}
+}
+
+// The whole program: it starts, sets the cookie that production should, is
+// healthy, and stops when it is told to.
+func TestServe(t *testing.T) {
+	t.Parallel()
+	addr, out, stop := start(t, environment(t, "SMTP_URL=smtp://x"))
+	const registration = `{"name":"Ann","email":"ann@example.com","password":"a canary password"}`
+	res, err := http.Post("http://"+addr+"/auth/register", "application/json", strings.NewReader(registration))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	cookie := res.Header.Get("Set-Cookie")
+	if res.StatusCode != http.StatusCreated || !regexp.MustCompile(`^__Host-sid=[\w-]{43}; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax$`).MatchString(cookie) {
+		t.Errorf("register: %s %s\n%s", res.Status, body, cookie)
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	if err := run(context.Background(), []string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=" + port}, io.Discard); err != nil {
+		t.Errorf("healthcheck: %v", err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if !strings.Contains(out.String(), "SMTP_URL is set, but this version does not use it yet") {
+		t.Error("no warning about a setting without effect")
+	}
+	token, _, _ := strings.Cut(strings.TrimPrefix(cookie, "__Host-sid="), ";")
+	for _, canary := range []string{secret, "a canary password", token} {
+		if strings.Contains(out.String(), canary) {
+			t.Errorf("the log holds %q:\n%s", canary, out)
+		}
+	}
+	for line := range strings.Lines(out.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("not a line of JSON: %s", line)
+		}
+	}
+}
+
+// A server without its stores starts, lives and says that it is not ready.
+func TestServeWithoutStores(t *testing.T) {
+	t.Parallel()
+	addr, out, _ := start(t, []string{
+		"HOST=127.0.0.1", "PORT=0", "SESSION_SECRET=" + secret,
+		"MONGODB_URI=mongodb://u:hunter2@127.0.0.1:1/x", "REDIS_URI=redis://u:hunter2@127.0.0.1:1",
+	})
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503} {
+		res, err := http.Get("http://" + addr + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	err := run(context.Background(), []string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=" + port}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "not ready: 503") {
+		t.Errorf("healthcheck: %v", err)
+	}
+	if strings.Contains(out.String(), "hunter2") {
+		t.Errorf("the log holds a password:\n%s", out)
+	}
+}
+
+func TestRefusesToStart(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	for name, tc := range map[string]struct {
+		args, environ []string
+		want          string
+	}{
+		"no settings":        {nil, nil, "2 settings are wrong:\n  MONGODB_URI: is missing, for example mongodb://localhost:27017/latchkey\n  SESSION_SECRET: is missing"},
+		"port in use":        {nil, environment(t, "PORT="+port), "address already in use"},
+		"unknown command":    {[]string{"sreve"}, nil, `there is no command "sreve"`},
+		"too many arguments": {[]string{"serve", "now"}, nil, "serve takes no arguments"},
+		"nobody there":       {[]string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=1"}, "connection refused"},
+	} {
+		err := run(context.Background(), tc.args, tc.environ, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var help strings.Builder
+	if err := run(context.Background(), []string{"help"}, nil, &help); err != nil || !strings.Contains(help.String(), "healthcheck") {
+		t.Errorf("help: %v %q", err, help.String())
+	}
+}

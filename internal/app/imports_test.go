@@ -1,0 +1,103 @@
+package app
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport is the map of the house: what each package may import of ours.
+// Arrows point down only.
+var mayImport = map[string][]string{
+	"cmd/latchkey":                {"internal/app", "internal/config"},
+	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore"},
+	"internal/app":                {"internal/auth", "internal/config", "internal/httpapi", "internal/redisconn", "internal/session", "internal/user"},
+	"internal/httpapi":            {"internal/auth", "internal/session", "internal/user"},
+	"internal/auth":               {"internal/user"},
+	"internal/session":            {"internal/redisconn"},
+	"internal/user":               {},
+	"internal/redisconn":          {},
+	"internal/config":             {},
+	"internal/devstore":           {},
+	"internal/devstore/storetest": {"internal/devstore"},
+}
+
+// ownedBy names the packages of others that one of ours keeps to itself.
+var ownedBy = map[string][]string{
+	"github.com/alexedwards/scs/v2":          {"internal/session"},
+	"github.com/gomodule/redigo/redis":       {"internal/redisconn", "internal/session", "internal/devstore/storetest"},
+	"go.mongodb.org/mongo-driver/mongo":      {"internal/user", "internal/devstore/storetest"},
+	"golang.org/x/crypto/bcrypt":             {"internal/auth"},
+	"github.com/go-chi/chi/v5":               {"internal/httpapi"},
+	"github.com/caarlos0/env/v10":            {"internal/config"},
+	"github.com/FerretDB/FerretDB/ferretdb":  {"internal/devstore"},
+	"github.com/alicebob/miniredis/v2":       {"internal/devstore"},
+	"github.com/go-json-experiment/json":     {"internal/httpapi", "internal/session"},
+	"github.com/go-playground/validator/v10": {"internal/httpapi"},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+	GoFiles    []string
+}
+
+func listPackages(t *testing.T) map[string]goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps,GoFiles", "latchkey/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := map[string]goPackage{}
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); {
+		var p goPackage
+		if err := decoder.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		packages[strings.TrimPrefix(p.ImportPath, "latchkey/")] = p
+	}
+	return packages
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	packages := listPackages(t)
+	for name, p := range packages {
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("%s is not on the map", name)
+		}
+		for _, imported := range p.Imports {
+			if own, ok := strings.CutPrefix(imported, "latchkey/"); ok && !slices.Contains(allowed, own) {
+				t.Errorf("%s imports %s", name, own)
+			}
+			if owners, owned := ownedBy[imported]; owned && !slices.Contains(owners, name) {
+				t.Errorf("%s imports %s, which is for %v", name, imported, owners)
+			}
+		}
+		if strings.HasPrefix(name, "internal/") && !slices.Contains(p.GoFiles, "doc.go") {
+			t.Errorf("%s has no doc.go", name)
+		}
+	}
+	for name := range mayImport {
+		if _, ok := packages[name]; !ok {
+			t.Errorf("%s is on the map and no package", path.Clean(name))
+		}
+	}
+}
+
+// The production program has no test double in it.
+func TestProductionLinksNoDevStore(t *testing.T) {
+	t.Parallel()
+	for _, dep := range listPackages(t)["cmd/latchkey"].Deps {
+		for _, forbidden := range []string{"latchkey/internal/devstore", "github.com/FerretDB/", "github.com/alicebob/", "modernc.org/sqlite", "testing"} {
+			if strings.HasPrefix(dep, forbidden) {
+				t.Errorf("cmd/latchkey links %s", dep)
+			}
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package auth
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Every byte of a password counts, at any length: what bcrypt alone verifies
+// alike is told apart.
+func TestEveryByteCounts(t *testing.T) {
+	t.Parallel()
+	h := hasher{cost: 4}
+	a72 := strings.Repeat("a", 72)
+	emoji := strings.Repeat("🔑", 64)
+	for _, tc := range []struct{ password, other string }{
+		{"abc", "abc\x00abc"},
+		{"", "\x00"},
+		{a72, a72 + "x"},
+		{a72 + "x", a72 + "y"},
+		{"password", "Password"},
+		{"password", " password"},
+		{"password", "password "},
+		{"password\n", "password"},
+		{"caf\u00e9", "cafe\u0301"},
+		{emoji, emoji[:len(emoji)-4] + "🔒"},
+		{emoji, emoji + "🔑"},
+		{strings.Repeat("x", 1024), strings.Repeat("x", 1023) + "y"},
+	} {
+		stored, err := h.hash(tc.password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, outdated, err := h.verify(stored, tc.password); !ok || outdated || err != nil {
+			t.Errorf("%.20q: ok %v, outdated %v, %v", tc.password, ok, outdated, err)
+		}
+		if ok, _, _ := h.verify(stored, tc.other); ok {
+			t.Errorf("%.20q verifies %.20q", tc.other, tc.password)
+		}
+	}
+}
+
+// bcrypt of the password itself, as other software stores it, is verified as
+// exactly as bcrypt allows, and is due for a better hash.
+func TestPlainBcrypt(t *testing.T) {
+	t.Parallel()
+	h := hasher{cost: 4}
+	a72 := strings.Repeat("a", 72)
+	for _, kind := range []string{"$2a$", "$2b$", "$2y$"} {
+		for _, tc := range []struct {
+			password, given string
+			want            bool
+		}{
+			{"password123", "password123", true},
+			{"password123", "password124", false},
+			{a72, a72, true},
+			{a72, a72 + "x", false},
+			{"abc", "abc\x00abc", false},
+			{"", "\x00", false},
+		} {
+			plain, err := bcrypt.GenerateFromPassword([]byte(tc.password), 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored := strings.Replace(string(plain), "$2a$", kind, 1)
+			ok, outdated, err := h.verify(stored, tc.given)
+			if ok != tc.want || outdated != tc.want || err != nil {
+				t.Errorf("%s %.12q given %.12q: ok %v, outdated %v, %v", kind, tc.password, tc.given, ok, outdated, err)
+			}
+		}
+	}
+	// And what is in a database of the guide.
+	for _, stored := range nodeHashes {
+		if ok, outdated, err := h.verify(stored, "password123"); !ok || !outdated || err != nil {
+			t.Errorf("%s: ok %v, outdated %v, %v", stored, ok, outdated, err)
+		}
+	}
+}
+
+func TestRaisedCost(t *testing.T) {
+	t.Parallel()
+	old, err := hasher{cost: 4}.hash("password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cost, want := range map[int]bool{4: false, 5: true} {
+		if ok, outdated, err := (hasher{cost: cost}).verify(old, "password"); !ok || outdated != want || err != nil {
+			t.Errorf("cost %d: ok %v, outdated %v, %v", cost, ok, outdated, err)
+		}
+	}
+	// A policy that was lowered does not weaken what is stored.
+	high, err := hasher{cost: 5}.hash("password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, outdated, _ := (hasher{cost: 4}).verify(high, "password"); !ok || outdated {
+		t.Errorf("a higher cost: ok %v, outdated %v", ok, outdated)
+	}
+}
+
+// What cannot be verified is nobody's, and cannot keep a core busy: cost 31
+// would take the better part of a day.
+func TestUnusableHash(t *testing.T) {
+	t.Parallel()
+	good, err := hasher{cost: 4}.hash("password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stored := range []string{
+		"", "x", "password", "hs256", "hs256password", strings.Replace(good, "$04$", "$31$", 1), strings.Replace(good, "$04$", "$15$", 1),
+		strings.Replace(good, "$04$", "$03$", 1), "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+	} {
+		if ok, _, err := (hasher{cost: 4}).verify(stored, "password"); ok || err == nil {
+			t.Errorf("%q: ok %v, %v", stored, ok, err)
+		}
+	}
+}
+
+// burn must do the work of a real comparison, or the time tells who has an
+// account: the hash that it compares with has to be one that bcrypt accepts.
+func TestBurnWorks(t *testing.T) {
+	t.Parallel()
+	h := hasher{cost: 4}
+	if err := bcrypt.CompareHashAndPassword(h.dummy(), prehash("password")); err != bcrypt.ErrMismatchedHashAndPassword {
+		t.Errorf("comparing with the dummy: %v", err)
+	}
+	if cost, err := bcrypt.Cost(hasher{cost: 12}.dummy()); cost != 12 || err != nil {
+		t.Errorf("cost %d, %v", cost, err)
+	}
+}
+
+// nodeHashes were made by the bcrypt package of npm, which the guide's app uses.
+var nodeHashes = []string{
+	"$2b$10$qAfV7L/hlEPVVxptnLAV8uFMETqkP8stboSSztphgwxBzRxvie/5u",
+	"$2b$04$X0OXgiw1ANMjf6Jfuh6RPezXOOaxhgx3U6ww8vRN9y.tzNbKqWZva",
+}

@@ -1,0 +1,333 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caarlos0/env/v10"
+)
+
+const goodSecret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
+
+// good is the least that production needs.
+func good(changes map[string]string) map[string]string {
+	vars := map[string]string{"SESSION_SECRET": goodSecret, "MONGODB_URI": "mongodb://db/latchkey"}
+	maps.Copy(vars, changes)
+	return vars
+}
+
+func load(t *testing.T, vars map[string]string) Config {
+	t.Helper()
+	c, err := Load(vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c := load(t, good(nil))
+	if c.AppEnv != Production || c.Addr() != ":3000" || c.LogFormat != "json" || c.LogLevel != slog.LevelInfo || c.BcryptCost != 10 {
+		t.Errorf("%+v", c)
+	}
+	if k := c.Cookie; k.Name != "__Host-sid" || !k.Secure || k.Domain != "" || k.SameSite != http.SameSiteLaxMode {
+		t.Errorf("cookie %+v", k)
+	}
+	if s := c.Session; time.Duration(s.MaxAge) != 24*time.Hour || time.Duration(s.AbsoluteMaxAge) != 720*time.Hour || time.Duration(s.TouchInterval) != time.Minute {
+		t.Errorf("session %+v", s)
+	}
+	if c.Redis.Addr() != "localhost:6379" || len(c.Warnings) != 0 {
+		t.Errorf("redis %+v, warnings %v", c.Redis, c.Warnings)
+	}
+}
+
+// The .env files of both guides, as they stand there.
+func TestGuideEnv(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"first": `# Application
+NODE_ENV=development
+PORT=3000
+FRONTEND_URL=http://localhost:3001
+
+# Redis Configuration
+REDIS_HOST=localhost
+REDIS_PORT=6379
+REDIS_PASSWORD=
+REDIS_DB=0
+
+# Session Configuration
+SESSION_SECRET=your-super-secret-key-change-this-in-production
+SESSION_NAME=nestjs.sid
+SESSION_MAX_AGE=86400000
+COOKIE_DOMAIN=localhost
+COOKIE_SECURE=false
+
+# Database
+MONGODB_URI=mongodb://localhost:27017/nestjs-auth
+`,
+		"second": `PORT=3000
+NODE_ENV=development
+GOOGLE_CLIENT_ID=
+GOOGLE_CLIENT_SECRET=
+GOOGLE_CALLBACK_URL=http://localhost:3000/auth/google/callback
+POSTGRES_HOST=localhost
+POSTGRES_PORT=5432
+POSTGRES_USER=
+POSTGRES_PASSWORD=
+POSTGRES_DB_NAME=
+REDIS_PASSWORD=secret of redis
+REDIS_HOST=redis
+REDIS_PORT=6379
+REDIS_URI=redis://localhost:6380
+SESSION_SECRET=any
+`,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		vars, err := Environ([]string{"PORT=4000"}, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := load(t, vars)
+		if c.HTTPPort != 4000 || c.AppEnv != Development || c.LogFormat != "text" || c.Cookie.Secure {
+			t.Errorf("%s: %+v", name, c)
+		}
+		switch name {
+		case "first":
+			if c.Cookie.Name != "nestjs.sid" || c.Cookie.Domain != "" || time.Duration(c.Session.MaxAge) != 24*time.Hour || c.FrontendURL[0] != "http://localhost:3001" {
+				t.Errorf("first: %+v", c)
+			}
+		case "second":
+			if c.Redis.Addr() != "localhost:6380" || c.Redis.Password != "secret of redis" || c.Cookie.Name != "sid" {
+				t.Errorf("second: %+v %s", c.Redis, c.Cookie.Name)
+			}
+		}
+	}
+}
+
+// Each refused setting, by what its line must start with.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		vars map[string]string
+		want string
+	}{
+		{map[string]string{"SESSION_SECRET": ""}, "SESSION_SECRET: is missing"},
+		{map[string]string{"SESSION_SECRET": "short"}, "SESSION_SECRET: must have at least 32"},
+		{map[string]string{"SESSION_SECRET": goodSecret + ",short"}, "SESSION_SECRET: must have at least 32"},
+		{map[string]string{"SESSION_SECRET": goodSecret + ",,"}, "SESSION_SECRET: one of the secrets"},
+		{map[string]string{"SESSION_SECRET": "your-super-secret-key-change-this-in-production"}, "SESSION_SECRET: is an example"},
+		{map[string]string{"SESSION_SECRET": "please_CHANGE_THIS_secret_before_production"}, "SESSION_SECRET: is an example"},
+		{map[string]string{"COOKIE_SAME_SITE": "none", "COOKIE_SECURE": "false"}, "COOKIE_SAME_SITE: none needs"},
+		{map[string]string{"COOKIE_SAME_SITE": "sometimes"}, "COOKIE_SAME_SITE: must be"},
+		{map[string]string{"COOKIE_SECURE": "maybe"}, "COOKIE_SECURE: must be"},
+		{map[string]string{"SESSION_NAME": "__Host-sid", "COOKIE_DOMAIN": "example.com"}, "SESSION_NAME: browsers drop a __Host- cookie that has a Domain"},
+		{map[string]string{"SESSION_NAME": "__host-sid", "COOKIE_SECURE": "false"}, "SESSION_NAME: browsers drop a __host- cookie without Secure"},
+		{map[string]string{"SESSION_NAME": "__Secure-sid", "COOKIE_SECURE": "false"}, "SESSION_NAME: browsers drop a __Secure- cookie"},
+		{map[string]string{"SESSION_NAME": "my sid"}, "SESSION_NAME: must be"},
+		{map[string]string{"COOKIE_DOMAIN": "https://example.com"}, "COOKIE_DOMAIN: must be"},
+		{map[string]string{"COOKIE_DOMAIN": "127.0.0.1"}, "COOKIE_DOMAIN: must be"},
+		{map[string]string{"COOKIE_DOMAIN": "com"}, "COOKIE_DOMAIN: must be"},
+		{map[string]string{"FRONTEND_URL": "*"}, "FRONTEND_URL: * would let"},
+		{map[string]string{"FRONTEND_URL": "https://*.example.com"}, "FRONTEND_URL: * would let"},
+		{map[string]string{"FRONTEND_URL": "null"}, "FRONTEND_URL: must be"},
+		{map[string]string{"FRONTEND_URL": "https://a.example,app.example.com"}, "FRONTEND_URL: must be"},
+		{map[string]string{"FRONTEND_URL": "https://app.example.com/path"}, "FRONTEND_URL: must be"},
+		{map[string]string{"MONGODB_URI": ""}, "MONGODB_URI: is missing"},
+		{map[string]string{"MONGODB_URI": "postgres://u:hunter2@db/x"}, "MONGODB_URI: must look like"},
+		{map[string]string{"MONGODB_URI": "mongodb://u:hunter2@"}, "MONGODB_URI: must look like"},
+		{map[string]string{"REDIS_URI": "http://u:hunter2@x"}, "REDIS_URI: must look like"},
+		{map[string]string{"REDIS_URI": "redis://u:hunter%zz2@x"}, "REDIS_URI: must look like"},
+		{map[string]string{"REDIS_URI": "redis://x/sessions"}, "REDIS_URI: the part after"},
+		{map[string]string{"REDIS_PORT": "x"}, "REDIS_PORT: must be a whole number"},
+		{map[string]string{"REDIS_PORT": "70000"}, "REDIS_PORT: must be from"},
+		{map[string]string{"REDIS_DB": "-1"}, "REDIS_DB: must be 0 or more"},
+		{map[string]string{"REDIS_TLS": "perhaps"}, "REDIS_TLS: must be true or false"},
+		{map[string]string{"PORT": "http"}, "PORT: must be a whole number"},
+		{map[string]string{"PORT": "65536"}, "PORT: must be from"},
+		{map[string]string{"LOG_LEVEL": "loud"}, "LOG_LEVEL: must be"},
+		{map[string]string{"LOG_FORMAT": "xml"}, "LOG_FORMAT: must be"},
+		{map[string]string{"APP_ENV": "staging"}, "APP_ENV: must be"},
+		{map[string]string{"BCRYPT_COST": "9"}, "BCRYPT_COST: must be from 10 to 14"},
+		{map[string]string{"BCRYPT_COST": "15"}, "BCRYPT_COST: must be from 10 to 14"},
+		{map[string]string{"SESSION_MAX_AGE": "soon"}, "SESSION_MAX_AGE: must be a duration"},
+		{map[string]string{"SESSION_MAX_AGE": "-5"}, "SESSION_MAX_AGE: must be a duration"},
+		{map[string]string{"SESSION_MAX_AGE": "1ms"}, "SESSION_MAX_AGE: must be at least"},
+		{map[string]string{"SESSION_MAX_AGE": "9999999999999999"}, "SESSION_MAX_AGE: must be a duration"},
+		{map[string]string{"SESSION_ABSOLUTE_MAX_AGE": "1h"}, "SESSION_ABSOLUTE_MAX_AGE: must not be shorter"},
+		{map[string]string{"SESSION_TOUCH_INTERVAL": "13h"}, "SESSION_TOUCH_INTERVAL: must be at most half"},
+		{map[string]string{"SESSION_SECRET_FILE": "/x"}, "SESSION_SECRET: set it or SESSION_SECRET_FILE"},
+		{map[string]string{"REDIS_PASSWORD_FILE": "/does/not/exist"}, "REDIS_PASSWORD_FILE: open /does/not/exist"},
+		{map[string]string{"TLS_CERT_FILE": "/x"}, "TLS_CERT_FILE: this version has no support"},
+		{map[string]string{"REDIS_SENTINELS": "a:1"}, "REDIS_SENTINELS: this version has no support"},
+	} {
+		_, err := Load(good(tc.vars))
+		if err == nil || !strings.Contains(err.Error(), "\n  "+tc.want) {
+			t.Errorf("%v: %v; want %s", tc.vars, err, tc.want)
+			continue
+		}
+		if strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), goodSecret) {
+			t.Errorf("%v: the error holds a secret: %v", tc.vars, err)
+		}
+	}
+}
+
+// What is unsafe in production is allowed where one tries things out.
+func TestDevelopmentIsLenient(t *testing.T) {
+	t.Parallel()
+	c := load(t, map[string]string{"APP_ENV": "development", "SESSION_SECRET": "x", "BCRYPT_COST": "4"})
+	if c.MongoURI != "mongodb://localhost:27017/latchkey" || c.Cookie.Secure {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := Load(map[string]string{"PORT": "x", "REDIS_PORT": "y", "BCRYPT_COST": "1", "COOKIE_SAME_SITE": "no", "FRONTEND_URL": "*"})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if lines[0] != fmt.Sprintf("%d settings are wrong:", len(lines)-1) {
+		t.Errorf("the first line is %q for %d faults", lines[0], len(lines)-1)
+	}
+	for _, name := range []string{"PORT", "REDIS_PORT", "BCRYPT_COST", "COOKIE_SAME_SITE", "FRONTEND_URL", "SESSION_SECRET", "MONGODB_URI"} {
+		if !strings.Contains(err.Error(), "\n  "+name+": ") {
+			t.Errorf("%s is not reported:\n%v", name, err)
+		}
+	}
+}
+
+func TestSecretFiles(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(goodSecret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vars := good(map[string]string{"SESSION_SECRET": "", "SESSION_SECRET_FILE": path, "REDIS_PASSWORD_FILE": path})
+	c := load(t, vars)
+	if c.Session.Secrets[0] != goodSecret || c.Redis.Password != goodSecret {
+		t.Error("the files were not read")
+	}
+	if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(vars); err == nil || !strings.Contains(err.Error(), "SESSION_SECRET_FILE: "+path+" is empty") {
+		t.Errorf("an empty file: %v", err)
+	}
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	t.Parallel()
+	c := load(t, good(map[string]string{
+		"SESSION_SECRET": goodSecret + "," + goodSecret, "REDIS_URI": "rediss://u:hunter2@r/3", "MONGODB_URI": "mongodb://u:hunter2@db/x",
+	}))
+	if c.Redis.Password != "hunter2" || c.Redis.Username != "u" || c.Redis.DB != 3 || !c.Redis.TLS || c.Redis.Addr() != "r:6379" {
+		t.Errorf("REDIS_URI came to %+v", c.Redis)
+	}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", c.Redis.Password)
+	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%s %v %q", c.MongoURI, c.Session.Secrets, c.Redis.Password), log.String()} {
+		if strings.Contains(text, "hunter2") || strings.Contains(text, goodSecret) {
+			t.Errorf("a secret is printed: %s", text)
+		}
+	}
+}
+
+func TestUnusedNames(t *testing.T) {
+	t.Parallel()
+	c := load(t, good(map[string]string{"GOOGLE_CLIENT_ID": "x", "GITHUB_CLIENT_SECRET_FILE": "x", "OTEL_SERVICE_NAME": "x", "PATH": "/bin", "SMTP_URL": ""}))
+	if len(c.Warnings) != 3 || !strings.HasPrefix(c.Warnings[0], "GITHUB_CLIENT_SECRET_FILE is set") {
+		t.Errorf("warnings %v", c.Warnings)
+	}
+}
+
+func TestBadEnvFileIsNotQuoted(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), ".env")
+	if err := os.WriteFile(path, []byte("SESSION_SECRET='hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Environ(nil, path); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("Environ: %v", err)
+	}
+}
+
+// Every setting stands in .env.example and in the README's table, and they have
+// no others.
+func TestSettingsAreDocumented(t *testing.T) {
+	t.Parallel()
+	params, err := env.GetFieldParams(&Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"NODE_ENV"}
+	for _, p := range params {
+		want = append(want, p.Key)
+	}
+	for _, name := range secrets {
+		want = append(want, name+"_FILE")
+	}
+	slices.Sort(want)
+	for file, setting := range map[string]*regexp.Regexp{
+		"../../.env.example": regexp.MustCompile(`(?m)^(?:# )?([A-Z][A-Z_]+)=|\b([A-Z][A-Z_]+_FILE)\b`),
+		"../../README.md":    regexp.MustCompile("(?m)^\\| `([A-Z][A-Z_]+)`|`([A-Z][A-Z_]+_FILE)`"),
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range setting.FindAllStringSubmatch(string(text), -1) {
+			got = append(got, m[1]+m[2])
+		}
+		slices.Sort(got)
+		if got = slices.Compact(got); !slices.Equal(got, want) {
+			t.Errorf("%s has\n%v, want\n%v", file, got, want)
+		}
+	}
+}
+
+// Each field that can fail to parse is named by its variable.
+func TestParseFaultsNameVariables(t *testing.T) {
+	t.Parallel()
+	for field, name := range variableOf {
+		_, err := Load(good(map[string]string{name: "?"}))
+		if err == nil || !strings.Contains(err.Error(), "\n  "+name+": ") {
+			t.Errorf("%s (%s): %v", field, name, err)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add("REDIS_URI", "redis://u:p@h:1/2")
+	f.Add("SESSION_MAX_AGE", "86400000")
+	f.Add("COOKIE_DOMAIN", ".example.com")
+	f.Add("FRONTEND_URL", "https://a.example,https://b.example")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		if strings.HasSuffix(name, "_FILE") {
+			return
+		}
+		c, err := Load(good(map[string]string{name: value}))
+		if err != nil {
+			return
+		}
+		if len(c.Session.Secrets) == 0 || c.MongoURI == "" || c.Cookie.Name == "" || c.BcryptCost < minBcryptCost {
+			t.Errorf("%s=%q leaves %+v", name, value, c)
+		}
+	})
+}

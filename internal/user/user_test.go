@@ -1,0 +1,242 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/devstore/storetest"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+func TestParseEmail(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 64)
+	for in, want := range map[string]Email{
+		"john@example.com":                      "john@example.com",
+		" John.Doe@Example.COM ":                "john.doe@example.com",
+		"j+tag@sub.example.co.uk":               "j+tag@sub.example.co.uk",
+		"o'neil!#$%&*/=?^_`{|}~@a.io":           "o'neil!#$%&*/=?^_`{|}~@a.io",
+		long + "@example.com":                   Email(long + "@example.com"),
+		"x@MÜLLER.de":                           "x@müller.de",
+		"x@mu\u0308ller.de":                     "x@müller.de", // é and e+◌́ are one address
+		"x@xn--mller-kva.de":                    "x@müller.de",
+		"x@例え.テスト":                              "x@例え.テスト",
+		"x@ｅｘａｍｐｌｅ.com":                         "x@example.com",
+		"x@127.0.0.1.example":                   "x@127.0.0.1.example",
+		"x@" + strings.Repeat("b", 63) + ".com": Email("x@" + strings.Repeat("b", 63) + ".com"),
+		// Not addresses.
+		"": "", "@": "", "a@": "", "@b.com": "", "a": "", "a@b": "", "a@localhost": "",
+		"a@b@c.com":                             "",
+		"a@evil.com＠example.org":                "", // U+FF20 becomes an @ under NFKC
+		"a＠example.com":                         "",
+		"mi\u212ae@example.com":                 "", // the Kelvin sign lower-cases to k
+		"jöhn@example.com":                      "",
+		"jo\u200bhn@example.com":                "",
+		"john@exam\u200bple.com":                "john@example.com", // IDNA drops it: one address all the same
+		"john@example.com\x00":                  "",
+		"john@example.com\r\nBcc: x":            "",
+		"john@exa mple.com":                     "",
+		`"john doe"@example.com`:                "",
+		"john(comment)@example.com":             "",
+		".john@example.com":                     "",
+		"john.@example.com":                     "",
+		"jo..hn@example.com":                    "",
+		"john@example..com":                     "",
+		"john@.example.com":                     "",
+		"john@example.com.":                     "",
+		"john@-example.com":                     "",
+		"john@exa_mple.com":                     "",
+		"john@127.0.0.1":                        "",
+		"john@[127.0.0.1]":                      "",
+		"john@example.com:25":                   "",
+		"<john@example.com>":                    "",
+		"John <john@example.com>":               "",
+		long + "a@example.com":                  "",
+		"x@" + strings.Repeat("b", 64) + ".com": "",
+		"x@" + strings.Repeat(strings.Repeat("b", 60)+".", 5) + "com": "",
+	} {
+		got, err := ParseEmail(in)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("ParseEmail(%q) = %q, %v; want %q", in, got, err, want)
+		}
+		if want != "" {
+			if again, err := ParseEmail(string(got)); err != nil || again != got {
+				t.Errorf("%q is not canonical: %q, %v", got, again, err)
+			}
+		}
+	}
+}
+
+func FuzzParseEmail(f *testing.F) {
+	for _, s := range []string{"john@example.com", "x@MÜLLER.de", "a@evil.com＠example.org", "\"a b\"@c.de"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		got, err := ParseEmail(in)
+		if err != nil {
+			return
+		}
+		if again, err := ParseEmail(string(got)); err != nil || again != got {
+			t.Errorf("%q is %q, which is %q, %v", in, got, again, err)
+		}
+		if strings.Count(string(got), "@") != 1 || strings.ContainsAny(string(got), " \r\n\x00<>\"") {
+			t.Errorf("%q is %q", in, got)
+		}
+	})
+}
+
+func TestParseName(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"Ann": "Ann", " Ann B. ": "Ann B.", "山田 太郎": "山田 太郎", "<b>Ann</b>": "<b>Ann</b>",
+		strings.Repeat("é", MaxNameLength): strings.Repeat("é", MaxNameLength),
+		"":                                 "", " \t": "", "a\nb": "", "a\x00b": "", "a\u2028b": "",
+		strings.Repeat("é", MaxNameLength+1): "",
+	} {
+		got, err := ParseName(in)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("ParseName(%q) = %q, %v", in, got, err)
+		}
+	}
+}
+
+func newStore(t *testing.T) *Store {
+	t.Helper()
+	s, err := Open(storetest.Mongo(t), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close(context.Background()) })
+	return s
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	ctx, s := context.Background(), newStore(t)
+	made, err := s.Create(ctx, "Ann", "ann@example.com", "hash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, look := range map[string]func() (User, error){
+		"by id":    func() (User, error) { return s.ByID(ctx, made.ID) },
+		"by email": func() (User, error) { return s.ByEmail(ctx, "ann@example.com") },
+	} {
+		if got, err := look(); err != nil || got != made {
+			t.Errorf("%s: %+v, %v; want %+v", name, got, err, made)
+		}
+	}
+	for _, id := range []string{"", "x", "65f000000000000000000000", made.ID + "0"} {
+		if _, err := s.ByID(ctx, id); !errors.Is(err, ErrNotFound) {
+			t.Errorf("ByID(%q): %v", id, err)
+		}
+	}
+	if _, err := s.Create(ctx, "Eve", "ann@example.com", "other"); !errors.Is(err, ErrEmailTaken) {
+		t.Errorf("a second account of one address: %v", err)
+	}
+	if got, err := s.Rename(ctx, made.ID, "Ann B."); err != nil || got.Name != "Ann B." || got.PasswordHash != "hash" || got.UpdatedAt.Before(made.UpdatedAt) {
+		t.Errorf("rename: %+v, %v", got, err)
+	}
+	if got, err := s.RecordLogin(ctx, made.ID); err != nil || got.LastLogin.IsZero() {
+		t.Errorf("record: %+v, %v", got, err)
+	}
+	if err := s.Delete(ctx, made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ByID(ctx, made.ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after the deletion: %v", err)
+	}
+}
+
+// A better hash replaces the one it was made from, and no other: a password
+// that was changed meanwhile stays changed.
+func TestReplaceHash(t *testing.T) {
+	t.Parallel()
+	ctx, s := context.Background(), newStore(t)
+	made, err := s.Create(ctx, "Ann", "ann@example.com", "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ old, better, want string }{{"other", "wrong", "old"}, {"old", "new", "new"}, {"old", "wrong", "new"}} {
+		if err := s.ReplaceHash(ctx, made.ID, step.old, step.better); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.ByID(ctx, made.ID); err != nil || got.PasswordHash != step.want {
+			t.Errorf("%+v left %q, %v", step, got.PasswordHash, err)
+		}
+	}
+}
+
+// A login that an administrator's disabling overtook is not recorded.
+func TestRecordLoginOfDisabled(t *testing.T) {
+	t.Parallel()
+	ctx, s := context.Background(), newStore(t)
+	made, err := s.Create(ctx, "Ann", "ann@example.com", "hash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.users.UpdateOne(ctx, bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "isActive", Value: false}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RecordLogin(ctx, made.ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("record: %v", err)
+	}
+	if got, err := s.ByID(ctx, made.ID); err != nil || got.Active || !got.LastLogin.IsZero() {
+		t.Errorf("account: %+v, %v", got, err)
+	}
+}
+
+// A document of the guide's app, and one with as little as its schema needs.
+func TestGuideDocuments(t *testing.T) {
+	t.Parallel()
+	ctx, s := context.Background(), newStore(t)
+	_, err := s.users.InsertMany(ctx, []any{
+		bson.D{{Key: "name", Value: "A"}, {Key: "email", Value: "a@example.com"}, {Key: "password", Value: "h"}, {Key: "isActive", Value: true}, {Key: "lastLogin", Value: time.Now()}, {Key: "createdAt", Value: time.Now()}, {Key: "updatedAt", Value: time.Now()}, {Key: "__v", Value: int32(0)}},
+		bson.D{{Key: "name", Value: "B"}, {Key: "email", Value: "b@example.com"}, {Key: "password", Value: "h"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, email := range []Email{"a@example.com", "b@example.com"} {
+		if u, err := s.ByEmail(ctx, email); err != nil || !u.Active || u.PasswordHash != "h" {
+			t.Errorf("%s: %+v, %v", email, u, err)
+		}
+	}
+	// The index comes late here, over documents that were there before.
+	if _, err := s.Create(ctx, "C", "b@example.com", "h"); !errors.Is(err, ErrEmailTaken) {
+		t.Errorf("a second account of one address: %v", err)
+	}
+}
+
+// Two accounts of one address from before the index: no account is made until
+// an operator has decided, and readiness says so.
+func TestIndexImpossible(t *testing.T) {
+	t.Parallel()
+	ctx, s := context.Background(), newStore(t)
+	twice := bson.D{{Key: "name", Value: "A"}, {Key: "email", Value: "a@example.com"}, {Key: "password", Value: "h"}}
+	for range 2 {
+		if _, err := s.users.InsertOne(ctx, twice); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Create(ctx, "B", "b@example.com", "h"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("create: %v", err)
+	}
+	if err := s.Ping(ctx); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("ping: %v", err)
+	}
+}
+
+func TestOpenHidesURI(t *testing.T) {
+	t.Parallel()
+	for _, uri := range []string{"", "http://u:hunter2@x", "mongodb://u:hunter2@", "mongodb://u:hunter2@x:99999/", "mongodb://u:hun%ter2@x/"} {
+		if _, err := Open(uri, time.Now); err == nil || strings.Contains(err.Error(), "hun") {
+			t.Errorf("Open(%q): %v", uri, err)
+		}
+	}
+}
