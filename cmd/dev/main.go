@@ -29,8 +29,9 @@ const dataDir = ".latchkey-dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Environ(), os.Stdout); err != nil {
+	err := run(ctx, os.Environ(), os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "dev:", err)
 		os.Exit(1)
 	}
@@ -51,7 +52,7 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.New(c, stdout)
+	a, err := app.New(ctx, c, stdout)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("port %d is taken; try another: PORT=%d go run ./cmd/dev", c.HTTPPort, c.HTTPPort+1)
 	}
@@ -97,7 +98,7 @@ func useDevStores(vars map[string]string) (stop func(), err error) {
 
 func greet(w io.Writer, port int) {
 	base := "http://localhost:" + strconv.Itoa(port)
-	fmt.Fprintf(w, `
+	_, _ = fmt.Fprintf(w, `
   Latchkey, to try: the server itself, on a Redis and a MongoDB inside this process.
   Accounts stay in %s, sessions end with the process. Not for production.
 

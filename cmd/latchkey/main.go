@@ -30,8 +30,9 @@ The settings come from the environment and from a .env file in the working direc
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Environ(), os.Stdout); err != nil {
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "latchkey:", err)
 		os.Exit(1)
 	}
@@ -69,7 +70,7 @@ func serve(ctx context.Context, vars map[string]string, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
-	a, err := app.New(c, stdout)
+	a, err := app.New(ctx, c, stdout)
 	if err != nil {
 		return err
 	}

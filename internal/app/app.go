@@ -42,7 +42,7 @@ type App struct {
 // New puts the server together and opens its port, so that an address in use is
 // an error here. The stores may come later: they are asked when they are needed.
 // The log goes to logTo.
-func New(c config.Config, logTo io.Writer) (*App, error) {
+func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 	log := newLogger(c, logTo)
 	for _, warning := range c.Warnings {
 		log.Warn(warning)
@@ -65,7 +65,7 @@ func New(c config.Config, logTo io.Writer) (*App, error) {
 		Name: c.Cookie.Name, Domain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
 	}, log)
 
-	listener, err := net.Listen("tcp", c.Addr())
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Addr())
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}

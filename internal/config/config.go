@@ -216,7 +216,7 @@ func (c *Config) applyRedisURI() error {
 	}
 	u, err := url.Parse(string(c.Redis.URI))
 	if err != nil || u.Hostname() == "" || (u.Scheme != "redis" && u.Scheme != "rediss") {
-		return errors.New("REDIS_URI: must look like redis://user:password@host:6379/0 or rediss://...")
+		return errors.New("REDIS_URI: must look like redis://user:password@host:6379/0 or rediss://")
 	}
 	c.Redis.Host, c.Redis.TLS = u.Hostname(), c.Redis.TLS || u.Scheme == "rediss"
 	c.Redis.Port = 6379

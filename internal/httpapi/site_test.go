@@ -209,7 +209,7 @@ func (c *client) try(method, path string, header http.Header, body []byte) (answ
 	}
 	maps.Copy(req.Header, header)
 	if c.token != "" {
-		req.AddCookie(&http.Cookie{Name: c.site.cookie.Name, Value: c.token})
+		req.AddCookie(&http.Cookie{Name: c.cookie.Name, Value: c.token})
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
@@ -220,7 +220,7 @@ func (c *client) try(method, path string, header http.Header, body []byte) (answ
 	if a.raw, err = io.ReadAll(res.Body); err != nil {
 		return answer{}, err
 	}
-	if err := a.parse(method, c.site.cookie.Name, res.Cookies()); err != nil {
+	if err := a.parse(method, c.cookie.Name, res.Cookies()); err != nil {
 		return answer{}, fmt.Errorf("%s %d: %w\n%s", a.request, a.status, err, a.raw)
 	}
 	if err := matchesContract(req, a); err != nil {

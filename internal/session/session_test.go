@@ -20,17 +20,16 @@ import (
 func TestMain(m *testing.M) { storetest.Main(m) }
 
 // newManager returns a Manager on an empty database, and a connection to look.
-func newManager(t *testing.T, o Options) (*Manager, redis.Conn) {
+func newManager(t *testing.T) (*Manager, redis.Conn) {
 	t.Helper()
 	r := storetest.NewRedis(t)
 	conns := redisconn.New(redisconn.Options{Addr: r.Addr, DB: r.DB})
 	t.Cleanup(func() { _ = conns.Close() })
-	if o.Secrets == nil {
-		o.Secrets = [][]byte{[]byte("a secret")}
-	}
-	o.Idle, o.Absolute, o.TouchInterval = time.Hour, 4*time.Hour, time.Minute
-	o.Log = slog.New(slog.DiscardHandler)
-	return New(conns, o), r.Conn(t)
+	m := New(conns, Options{
+		Secrets: [][]byte{[]byte("a secret")}, Idle: time.Hour, Absolute: 4 * time.Hour, TouchInterval: time.Minute,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	return m, r.Conn(t)
 }
 
 func begin(t *testing.T, m *Manager) (*Session, string) {
@@ -68,7 +67,7 @@ func TestWellFormed(t *testing.T) {
 // anything that leads to it.
 func TestBeginLoad(t *testing.T) {
 	t.Parallel()
-	m, conn := newManager(t, Options{})
+	m, conn := newManager(t)
 	begun, token := begin(t, m)
 	ctx, err := m.Load(context.Background(), token)
 	if err != nil {
@@ -99,7 +98,7 @@ func TestBeginLoad(t *testing.T) {
 // lost is making it once.
 func TestCommitNeverOverwrites(t *testing.T) {
 	t.Parallel()
-	m, _ := newManager(t, Options{})
+	m, _ := newManager(t)
 	ctx, end := context.Background(), time.Now().Add(time.Hour)
 	token := newToken()
 	for _, value := range []string{"first", "first"} {
@@ -118,7 +117,7 @@ func TestCommitNeverOverwrites(t *testing.T) {
 // A save changes what is there and makes nothing that is not.
 func TestTouchIsConditional(t *testing.T) {
 	t.Parallel()
-	m, conn := newManager(t, Options{})
+	m, conn := newManager(t)
 	begun, token := begin(t, m)
 	ctx, err := m.Load(context.Background(), token)
 	if err != nil {
@@ -140,7 +139,7 @@ func TestTouchIsConditional(t *testing.T) {
 // A rotation whose answer was lost can be sent again; another one cannot follow.
 func TestMoveTwice(t *testing.T) {
 	t.Parallel()
-	m, conn := newManager(t, Options{})
+	m, conn := newManager(t)
 	begun, _ := begin(t, m)
 	ctx, end := context.Background(), time.Now().Add(time.Hour)
 	next, other := m.store.handle(newToken()), m.store.handle(newToken())
@@ -160,7 +159,7 @@ func TestMoveTwice(t *testing.T) {
 // A logout follows a session through several rotations.
 func TestEndFollowsRotations(t *testing.T) {
 	t.Parallel()
-	m, conn := newManager(t, Options{})
+	m, conn := newManager(t)
 	_, first := begin(t, m)
 	token := first
 	for range 5 {
@@ -189,7 +188,7 @@ func TestEndFollowsRotations(t *testing.T) {
 // Every key has an end: a session's, and a rotation's trace.
 func TestEveryKeyExpires(t *testing.T) {
 	t.Parallel()
-	m, conn := newManager(t, Options{})
+	m, conn := newManager(t)
 	_, token := begin(t, m)
 	ctx, err := m.Load(context.Background(), token)
 	if err != nil {

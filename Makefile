@@ -1,0 +1,50 @@
+# make help lists what there is to do.
+
+GOLANGCI_LINT_VERSION := v2.15.0
+NEWMAN_VERSION        := 6.2.2
+COMPOSE_VERSION       := v2.16.2
+
+.DEFAULT_GOAL := help
+.PHONY: help dev test check lint check-redis check-race check-postman check-deploy build up fuzz
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: ## Run the server to try on port 3000: nothing else installed
+	go run ./cmd/dev
+
+test: ## Run the tests: nothing else installed
+	go test ./...
+
+check: lint check-redis check-race check-postman check-deploy ## Run everything that CI runs; needs redis-server and npx
+
+lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
+	$< run
+	go mod tidy -diff
+
+check-redis: ## Run the tests on a real redis-server, with the race detector
+	TEST_REDIS=server go test -race -count=1 ./...
+
+check-race: ## Run each race of the sessions 1,000 times on a real redis-server
+	TEST_REDIS=server go test -race -count=1 -v -run '^TestRace' ./internal/httpapi -rounds 1000
+
+check-postman: ## Run the Postman collection against a fresh server
+	NEWMAN="npx --yes newman@$(NEWMAN_VERSION)" go test -count=1 -v -run '^TestPostmanCollection$$' ./cmd/dev
+
+check-deploy: build ## Check the program and the compose file, without an engine
+	bin/latchkey help > /dev/null
+	go run github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_VERSION) -no-interpolation docker-compose.yml > /dev/null
+
+fuzz: ## Fuzz each target for a minute
+	go test -run '^$$' -fuzz '^FuzzParseEmail$$' -fuzztime 1m ./internal/user
+	go test -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 1m ./internal/config
+
+build: ## Build the production program into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/latchkey ./cmd/latchkey
+
+up: ## Start the server with Redis and MongoDB in containers
+	docker compose up --build
+
+bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv bin/golangci-lint $@
