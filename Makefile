@@ -23,7 +23,7 @@ lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without ru
 	go mod tidy -diff
 
 check-redis: ## Run the tests on a real redis-server, with the race detector
-	TEST_REDIS=server go test -race -count=1 ./...
+	TEST_REDIS=server go test -race -count=1 -p 1 ./...
 
 check-race: ## Run each race of the sessions 1,000 times on a real redis-server
 	TEST_REDIS=server go test -race -count=1 -v -run '^TestRace' ./internal/httpapi -rounds 1000

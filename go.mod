@@ -14,7 +14,7 @@ require (
 	github.com/go-playground/validator/v10 v10.30.6
 	github.com/gomodule/redigo v1.9.3
 	github.com/google/go-cmp v0.7.0
-	github.com/joho/godotenv v1.5.1
+	github.com/hashicorp/go-envparse v0.1.0
 	github.com/swaggest/swgui v1.8.5
 	github.com/vearutop/statigz v1.4.0
 	go.mongodb.org/mongo-driver v1.17.10

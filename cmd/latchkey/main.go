@@ -93,7 +93,12 @@ func healthcheck(ctx context.Context, vars map[string]string) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	// Straight to the server: no proxy of the environment, no redirect elsewhere.
+	client := http.Client{
+		Transport:     &http.Transport{},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return err
 	}

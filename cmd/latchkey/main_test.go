@@ -144,6 +144,38 @@ func TestServeWithoutStores(t *testing.T) {
 	}
 }
 
+// What one client can hold of the server is bounded.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	addr, _, _ := start(t, environment(t))
+	for name, tc := range map[string]struct{ request, want string }{
+		"headers too large": {"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "431"},
+		"half a request":    {"GET /healthz HTTP/1.1\r\nHost: x\r\n", ""},
+		"OPTIONS *":         {"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			if _, err := io.WriteString(conn, tc.request); err != nil {
+				t.Fatal(err)
+			}
+			// Generous: the limit is 5 seconds, the alternative is for ever.
+			_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+			answer, err := io.ReadAll(conn)
+			if err != nil && tc.want == "" {
+				t.Fatalf("the connection stays open: %v", err)
+			}
+			if !strings.HasPrefix(strings.TrimPrefix(string(answer), "HTTP/1.1 "), tc.want) {
+				t.Errorf("answer %.100q, want %s", answer, tc.want)
+			}
+		})
+	}
+}
+
 func TestRefusesToStart(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -27,7 +27,7 @@ const (
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
 	// stopTimeout bounds the requests that are under way when the server stops.
-	stopTimeout = 10 * time.Second
+	stopTimeout = 8 * time.Second
 )
 
 // App is the whole server, listening.
@@ -65,18 +65,21 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 		Name: c.Cookie.Name, Domain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
 	}, log)
 
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Addr())
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	return &App{
-		listener: listener, redis: redis, users: users, log: log,
+	a := &App{
+		redis: redis, users: users, log: log,
 		server: &http.Server{
-			Handler: api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			Handler: api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 			WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+			// OPTIONS * would be answered past the API.
+			DisableGeneralOptionsHandler: true,
 		},
-	}, nil
+	}
+	if a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Addr()); err != nil {
+		a.close()
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return a, nil
 }
 
 // Addr is the address that the server listens at.
@@ -107,18 +110,22 @@ func (a *App) Serve(ctx context.Context) error {
 }
 
 // greetStores makes the first contact before a request has to, and tells the
-// operator when a store does not answer.
+// operator what is amiss.
 func (a *App) greetStores(ctx context.Context) {
 	if err := a.redis.Ping(ctx); err != nil {
 		a.log.Warn("Redis does not answer yet", "error", err)
 	}
 	if err := a.users.Ping(ctx); err != nil {
 		a.log.Warn("MongoDB does not answer yet", "error", err)
+		return
+	}
+	if err := a.users.EnsureIndex(ctx); err != nil && ctx.Err() == nil {
+		a.log.Error("nobody can register until this is mended", "error", err)
 	}
 }
 
 func (a *App) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = a.redis.Close()
 	_ = a.users.Close(ctx)

@@ -12,9 +12,12 @@ import (
 // then call RecordLogin. Errors: ErrBadCredentials, user.ErrUnavailable.
 func (s *Service) Login(ctx context.Context, email user.Email, password string) (user.User, error) {
 	u, err := s.users.ByEmail(ctx, email)
-	if errors.Is(err, user.ErrNotFound) {
+	if errors.Is(err, user.ErrUnreadable) {
+		s.log.ErrorContext(ctx, "an account cannot log in", "error", err)
+	}
+	if errors.Is(err, user.ErrNotFound) || errors.Is(err, user.ErrUnreadable) {
 		// The same work as for an account that exists, or the time would tell.
-		s.hasher.burn(password)
+		s.hasher.burn(password, s.hasher.cost)
 		return user.User{}, ErrBadCredentials
 	}
 	if err != nil {
@@ -45,7 +48,7 @@ func (s *Service) Login(ctx context.Context, email user.Email, password string) 
 // cannot slip past someone who disables the account and ends its sessions.
 // Errors: also user.ErrUnavailable.
 func (s *Service) RecordLogin(ctx context.Context, id string) (user.User, error) {
-	u, err := s.users.RecordLogin(context.WithoutCancel(ctx), id)
+	u, err := s.users.RecordLogin(ctx, id)
 	if errors.Is(err, user.ErrNotFound) {
 		return user.User{}, ErrBadCredentials
 	}

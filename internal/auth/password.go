@@ -25,12 +25,9 @@ const prehashed = "hs256"
 // which lists from elsewhere could be tried against.
 const prehashDomain = "latchkey password v1"
 
-// Bounds on the cost of a stored hash. A hash of cost 31, imported or planted,
-// would keep a core busy for the better part of a day.
-const (
-	minStoredCost = 4
-	maxStoredCost = 14
-)
+// maxStoredCost bounds the cost of a stored hash. One of cost 31, imported or
+// planted, would keep a core busy for the better part of a day.
+const maxStoredCost = 14
 
 // maxPlainBytes is what plain bcrypt looks at.
 const maxPlainBytes = 72
@@ -38,7 +35,13 @@ const maxPlainBytes = 72
 var errCost = errors.New("bcrypt cost out of bounds")
 
 // hasher makes and checks hashes of passwords, exactly as received.
-type hasher struct{ cost int }
+type hasher struct {
+	cost int
+	// compare is bcrypt.CompareHashAndPassword; tests count its work.
+	compare func(hash, password []byte) error
+}
+
+func newHasher(cost int) hasher { return hasher{cost, bcrypt.CompareHashAndPassword} }
 
 func prehash(password string) []byte {
 	mac := hmac.New(sha256.New, []byte(prehashDomain))
@@ -55,45 +58,52 @@ func (h hasher) hash(password string) (string, error) {
 }
 
 // verify tells whether password is that of stored, and whether stored should be
-// made again: it is not our kind, or its cost has been raised since. It takes
-// the time of one hash whatever the answer. An error means that stored is
-// nothing that can be verified; then ok is false.
+// made again: it is not our kind, or its cost has been raised since. A refusal
+// takes the time of one hash of the current cost, whatever the reason, unless
+// the stored one is of a higher cost: that shows until the owner logs in. An error
+// means that stored is nothing that can be verified; then ok is false.
 func (h hasher) verify(stored, password string) (ok, outdated bool, err error) {
 	hash, ours := strings.CutPrefix(stored, prehashed)
 	cost, err := bcrypt.Cost([]byte(hash))
-	if err == nil && (cost < minStoredCost || cost > maxStoredCost) {
+	if err == nil && (cost > maxStoredCost) {
 		err = errCost
 	}
 	if err != nil {
-		h.burn(password)
+		h.burn(password, h.cost)
 		return false, false, err
 	}
 	input := prehash(password)
 	if !ours {
 		if len(password) > maxPlainBytes || strings.IndexByte(password, 0) >= 0 {
 			// Plain bcrypt would take it for another password.
-			h.burn(password)
+			h.burn(password, h.cost)
 			return false, false, nil
 		}
 		input = []byte(password)
 	}
-	err = bcrypt.CompareHashAndPassword([]byte(hash), input)
+	err = h.compare([]byte(hash), input)
 	switch {
 	case errors.Is(err, bcrypt.ErrMismatchedHashAndPassword):
+		// A hash from before the cost was raised was cheaper to check than one of
+		// nobody is. Each step doubles the work: c + c + (c+1) + ... is the cost.
+		for ; cost < h.cost; cost++ {
+			h.burn(password, cost)
+		}
 		return false, false, nil
 	case err != nil:
+		h.burn(password, h.cost)
 		return false, false, err
 	}
 	return true, !ours || cost < h.cost, nil
 }
 
-// burn takes the time of a verify that fails.
-func (h hasher) burn(password string) {
-	_ = bcrypt.CompareHashAndPassword(h.dummy(), prehash(password))
+// burn takes the time of checking a hash of a cost.
+func (h hasher) burn(password string, cost int) {
+	_ = h.compare(dummy(cost), prehash(password))
 }
 
-// dummy is a hash of the current cost that no password is known to have.
-func (h hasher) dummy() []byte {
+// dummy is a hash of a cost that no password is known to have.
+func dummy(cost int) []byte {
 	const saltAndHash = "NotTheHashOfAnyPasswordu00000000000000000000000000000"
-	return fmt.Appendf(nil, "$2a$%02d$%s", h.cost, saltAndHash)
+	return fmt.Appendf(nil, "$2a$%02d$%s", cost, saltAndHash)
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 // alike is told apart.
 func TestEveryByteCounts(t *testing.T) {
 	t.Parallel()
-	h := hasher{cost: 4}
+	h := newHasher(4)
 	a72 := strings.Repeat("a", 72)
 	emoji := strings.Repeat("🔑", 64)
 	for _, tc := range []struct{ password, other string }{
@@ -46,7 +47,7 @@ func TestEveryByteCounts(t *testing.T) {
 // exactly as bcrypt allows, and is due for a better hash.
 func TestPlainBcrypt(t *testing.T) {
 	t.Parallel()
-	h := hasher{cost: 4}
+	h := newHasher(4)
 	a72 := strings.Repeat("a", 72)
 	for _, kind := range []string{"$2a$", "$2b$", "$2y$"} {
 		for _, tc := range []struct {
@@ -81,21 +82,21 @@ func TestPlainBcrypt(t *testing.T) {
 
 func TestRaisedCost(t *testing.T) {
 	t.Parallel()
-	old, err := hasher{cost: 4}.hash("password")
+	old, err := newHasher(4).hash("password")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for cost, want := range map[int]bool{4: false, 5: true} {
-		if ok, outdated, err := (hasher{cost: cost}).verify(old, "password"); !ok || outdated != want || err != nil {
+		if ok, outdated, err := newHasher(cost).verify(old, "password"); !ok || outdated != want || err != nil {
 			t.Errorf("cost %d: ok %v, outdated %v, %v", cost, ok, outdated, err)
 		}
 	}
 	// A policy that was lowered does not weaken what is stored.
-	high, err := hasher{cost: 5}.hash("password")
+	high, err := newHasher(5).hash("password")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ok, outdated, _ := (hasher{cost: 4}).verify(high, "password"); !ok || outdated {
+	if ok, outdated, _ := newHasher(4).verify(high, "password"); !ok || outdated {
 		t.Errorf("a higher cost: ok %v, outdated %v", ok, outdated)
 	}
 }
@@ -104,7 +105,7 @@ func TestRaisedCost(t *testing.T) {
 // would take the better part of a day.
 func TestUnusableHash(t *testing.T) {
 	t.Parallel()
-	good, err := hasher{cost: 4}.hash("password")
+	good, err := newHasher(4).hash("password")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,7 @@ func TestUnusableHash(t *testing.T) {
 		"", "x", "password", "hs256", "hs256password", strings.Replace(good, "$04$", "$31$", 1), strings.Replace(good, "$04$", "$15$", 1),
 		strings.Replace(good, "$04$", "$03$", 1), "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
 	} {
-		if ok, _, err := (hasher{cost: 4}).verify(stored, "password"); ok || err == nil {
+		if ok, _, err := newHasher(4).verify(stored, "password"); ok || err == nil {
 			t.Errorf("%q: ok %v, %v", stored, ok, err)
 		}
 	}
@@ -122,11 +123,10 @@ func TestUnusableHash(t *testing.T) {
 // account: the hash that it compares with has to be one that bcrypt accepts.
 func TestBurnWorks(t *testing.T) {
 	t.Parallel()
-	h := hasher{cost: 4}
-	if err := bcrypt.CompareHashAndPassword(h.dummy(), prehash("password")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+	if err := bcrypt.CompareHashAndPassword(dummy(4), prehash("password")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
 		t.Errorf("comparing with the dummy: %v", err)
 	}
-	if cost, err := bcrypt.Cost(hasher{cost: 12}.dummy()); cost != 12 || err != nil {
+	if cost, err := bcrypt.Cost(dummy(12)); cost != 12 || err != nil {
 		t.Errorf("cost %d, %v", cost, err)
 	}
 }
@@ -135,4 +135,38 @@ func TestBurnWorks(t *testing.T) {
 var nodeHashes = []string{
 	"$2b$10$qAfV7L/hlEPVVxptnLAV8uFMETqkP8stboSSztphgwxBzRxvie/5u",
 	"$2b$04$X0OXgiw1ANMjf6Jfuh6RPezXOOaxhgx3U6ww8vRN9y.tzNbKqWZva",
+}
+
+// A refusal costs the work of one hash of the current cost, whatever the reason:
+// otherwise the time tells who has an account.
+func TestRefusalsCostTheSame(t *testing.T) {
+	t.Parallel()
+	const policy = 7
+	work := 0
+	h := newHasher(policy)
+	h.compare = func(hash, password []byte) error {
+		cost, err := bcrypt.Cost(hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		work += 1 << cost
+		return bcrypt.CompareHashAndPassword(hash, password)
+	}
+	stored := map[string]string{"unusable": "x", "of an impossible cost": strings.Replace(string(dummy(4)), "$04$", "$31$", 1)}
+	for _, cost := range []int{4, 5, 7} {
+		hash, err := newHasher(cost).hash("password")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored[fmt.Sprint("ours of cost ", cost)] = hash
+		stored[fmt.Sprint("plain of cost ", cost)] = strings.TrimPrefix(hash, prehashed)
+	}
+	for name, hash := range stored {
+		for _, given := range []string{"wrong", strings.Repeat("w", 100)} {
+			work = 0
+			if ok, _, _ := h.verify(hash, given); ok || work != 1<<policy {
+				t.Errorf("%s, %d bytes given: ok %v, work %d, want %d", name, len(given), ok, work, 1<<policy)
+			}
+		}
+	}
 }

@@ -30,7 +30,7 @@ type Service struct {
 
 // New returns a Service that hashes with bcrypt at cost, from 4 to 14.
 func New(users *user.Store, cost int, log *slog.Logger) *Service {
-	return &Service{users: users, hasher: hasher{cost: cost}, log: log}
+	return &Service{users: users, hasher: newHasher(cost), log: log}
 }
 
 // Register makes an account. Errors: user.ErrEmailTaken, user.ErrUnavailable.
@@ -45,5 +45,5 @@ func (s *Service) Register(ctx context.Context, name string, email user.Email, p
 // Unregister takes back a Register of a moment ago whose session could not
 // begin, so that the same form can be sent again. Errors: user.ErrUnavailable.
 func (s *Service) Unregister(ctx context.Context, id string) error {
-	return s.users.Delete(context.WithoutCancel(ctx), id)
+	return s.users.Delete(ctx, id)
 }

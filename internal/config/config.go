@@ -107,8 +107,8 @@ func (Secret) String() string { return "[hidden]" }
 // GoString hides the value from fmt's %#v.
 func (Secret) GoString() string { return "[hidden]" }
 
-// LogValue hides the value from slog.
-func (Secret) LogValue() slog.Value { return slog.StringValue("[hidden]") }
+// MarshalText hides the value from encoding/json and slog, at any depth.
+func (Secret) MarshalText() ([]byte, error) { return []byte("[hidden]"), nil }
 
 // Duration is a length of time, written as a Go duration (24h) or, as in the
 // guides, as a bare number of milliseconds (86400000).
@@ -215,7 +215,7 @@ func (c *Config) applyRedisURI() error {
 		return nil
 	}
 	u, err := url.Parse(string(c.Redis.URI))
-	if err != nil || u.Hostname() == "" || (u.Scheme != "redis" && u.Scheme != "rediss") {
+	if err != nil || u.Hostname() == "" || (u.Scheme != "redis" && u.Scheme != "rediss") || u.RawQuery != "" {
 		return errors.New("REDIS_URI: must look like redis://user:password@host:6379/0 or rediss://")
 	}
 	c.Redis.Host, c.Redis.TLS = u.Hostname(), c.Redis.TLS || u.Scheme == "rediss"

@@ -134,6 +134,7 @@ func TestRefused(t *testing.T) {
 		{map[string]string{"SESSION_SECRET": "please_CHANGE_THIS_secret_before_production"}, "SESSION_SECRET: is an example"},
 		{map[string]string{"COOKIE_SAME_SITE": "none", "COOKIE_SECURE": "false"}, "COOKIE_SAME_SITE: none needs"},
 		{map[string]string{"COOKIE_SAME_SITE": "sometimes"}, "COOKIE_SAME_SITE: must be"},
+		{map[string]string{"COOKIE_SECURE": "false"}, "COOKIE_SECURE: false would send"},
 		{map[string]string{"COOKIE_SECURE": "maybe"}, "COOKIE_SECURE: must be"},
 		{map[string]string{"SESSION_NAME": "__Host-sid", "COOKIE_DOMAIN": "example.com"}, "SESSION_NAME: browsers drop a __Host- cookie that has a Domain"},
 		{map[string]string{"SESSION_NAME": "__host-sid", "COOKIE_SECURE": "false"}, "SESSION_NAME: browsers drop a __host- cookie without Secure"},
@@ -141,6 +142,11 @@ func TestRefused(t *testing.T) {
 		{map[string]string{"SESSION_NAME": "my sid"}, "SESSION_NAME: must be"},
 		{map[string]string{"COOKIE_DOMAIN": "https://example.com"}, "COOKIE_DOMAIN: must be"},
 		{map[string]string{"COOKIE_DOMAIN": "127.0.0.1"}, "COOKIE_DOMAIN: must be"},
+		{map[string]string{"COOKIE_DOMAIN": "com."}, "COOKIE_DOMAIN: must be"},
+		{map[string]string{"COOKIE_DOMAIN": "a..b.com"}, "COOKIE_DOMAIN: must be"},
+		{map[string]string{"COOKIE_DOMAIN": "bücher.example"}, "COOKIE_DOMAIN: must be"},
+		{map[string]string{"REDIS_URI": "redis://x?tls=true"}, "REDIS_URI: must look like"},
+		{map[string]string{"SESSION_SECRET": strings.Repeat("a", 40)}, "SESSION_SECRET: is too regular"},
 		{map[string]string{"COOKIE_DOMAIN": "com"}, "COOKIE_DOMAIN: must be"},
 		{map[string]string{"FRONTEND_URL": "*"}, "FRONTEND_URL: * would let"},
 		{map[string]string{"FRONTEND_URL": "https://*.example.com"}, "FRONTEND_URL: * would let"},
@@ -171,7 +177,8 @@ func TestRefused(t *testing.T) {
 		{map[string]string{"SESSION_ABSOLUTE_MAX_AGE": "1h"}, "SESSION_ABSOLUTE_MAX_AGE: must not be shorter"},
 		{map[string]string{"SESSION_TOUCH_INTERVAL": "13h"}, "SESSION_TOUCH_INTERVAL: must be at most half"},
 		{map[string]string{"SESSION_SECRET_FILE": "/x"}, "SESSION_SECRET: set it or SESSION_SECRET_FILE"},
-		{map[string]string{"REDIS_PASSWORD_FILE": "/does/not/exist"}, "REDIS_PASSWORD_FILE: open /does/not/exist"},
+		{map[string]string{"REDIS_PASSWORD_FILE": "/does/not/exist"}, "REDIS_PASSWORD_FILE: no such file"},
+		{map[string]string{"REDIS_PASSWORD_FILE": "/dev/zero"}, "REDIS_PASSWORD_FILE: is larger than"},
 		{map[string]string{"TLS_CERT_FILE": "/x"}, "TLS_CERT_FILE: this version has no support"},
 		{map[string]string{"REDIS_SENTINELS": "a:1"}, "REDIS_SENTINELS: this version has no support"},
 	} {
@@ -226,7 +233,7 @@ func TestSecretFiles(t *testing.T) {
 	if err := os.WriteFile(path, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(vars); err == nil || !strings.Contains(err.Error(), "SESSION_SECRET_FILE: "+path+" is empty") {
+	if _, err := Load(vars); err == nil || !strings.Contains(err.Error(), "SESSION_SECRET_FILE: the file is empty") {
 		t.Errorf("an empty file: %v", err)
 	}
 }
@@ -240,7 +247,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		t.Errorf("REDIS_URI came to %+v", c.Redis)
 	}
 	var log strings.Builder
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", c.Redis.Password)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", c.Redis.Password, "config", c)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", c.Redis.Password, "config", c)
 	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%s %v %q", c.MongoURI, c.Session.Secrets, c.Redis.Password), log.String()} {
 		if strings.Contains(text, "hunter2") || strings.Contains(text, goodSecret) {
 			t.Errorf("a secret is printed: %s", text)
@@ -250,7 +258,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 
 func TestUnusedNames(t *testing.T) {
 	t.Parallel()
-	c := load(t, good(map[string]string{"GOOGLE_CLIENT_ID": "x", "GITHUB_CLIENT_SECRET_FILE": "x", "OTEL_SERVICE_NAME": "x", "PATH": "/bin", "SMTP_URL": ""}))
+	c := load(t, good(map[string]string{"GOOGLE_CLIENT_ID": "x", "GITHUB_CLIENT_SECRET_FILE": "x", "GITHUB_SHA": "x", "OTEL_SERVICE_NAME": "x", "PATH": "/bin", "SMTP_URL": ""}))
 	if len(c.Warnings) != 3 || !strings.HasPrefix(c.Warnings[0], "GITHUB_CLIENT_SECRET_FILE is set") {
 		t.Errorf("warnings %v", c.Warnings)
 	}

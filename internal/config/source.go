@@ -1,13 +1,15 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
 
-	"github.com/joho/godotenv"
+	"github.com/hashicorp/go-envparse"
 )
 
 // secrets are the settings whose value may come from a file named by NAME_FILE,
@@ -32,6 +34,9 @@ var later = map[string]bool{
 	"GOOGLE_CLIENT_ID":      false,
 	"GOOGLE_CLIENT_SECRET":  false,
 	"GOOGLE_CALLBACK_URL":   false,
+	"GITHUB_CLIENT_ID":      false,
+	"GITHUB_CLIENT_SECRET":  false,
+	"GITHUB_CALLBACK_URL":   false,
 	"RATE_LIMIT":            false,
 	"SMTP_URL":              false,
 	"MAIL_FROM":             false,
@@ -44,19 +49,20 @@ var later = map[string]bool{
 }
 
 // laterPrefixes are the families of names in the same position as later.
-var laterPrefixes = []string{"GITHUB_", "OIDC_", "OTEL_"}
+var laterPrefixes = []string{"OIDC_", "OTEL_"}
 
 // Environ merges the process's environment, as os.Environ gives it, over the
 // variables of the file at dotenv. A missing file is no error: the file is a
 // convenience, and what the process was given always wins.
 func Environ(environ []string, dotenv string) (map[string]string, error) {
-	vars, err := godotenv.Read(dotenv)
+	file, err := os.ReadFile(dotenv)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	// Like dotenv for Node this parser leaves a $ alone: a password may have one.
+	vars, err := envparse.Parse(bytes.NewReader(file))
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			// The parser quotes the line it stumbled over, which may be a secret.
-			return nil, fmt.Errorf("%s is not a valid .env file", dotenv)
-		}
-		vars = map[string]string{}
+		return nil, fmt.Errorf("%s: %w", dotenv, err)
 	}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
@@ -88,15 +94,41 @@ func resolve(vars map[string]string) (map[string]string, []error) {
 			faults = append(faults, fmt.Errorf("%s: set it or %s_FILE, not both", name, name))
 			continue
 		}
-		b, err := os.ReadFile(path)
-		if err != nil {
+		var err error
+		if out[name], err = readSecret(path); err != nil {
 			faults = append(faults, fmt.Errorf("%s_FILE: %w", name, err))
-			continue
-		}
-		out[name] = strings.TrimRight(string(b), "\r\n")
-		if out[name] == "" {
-			faults = append(faults, fmt.Errorf("%s_FILE: %s is empty", name, path))
 		}
 	}
 	return out, faults
+}
+
+// maxSecretFile is the most that a file of a secret may hold, in bytes.
+const maxSecretFile = 64 << 10
+
+// readSecret reads a secret without the line's end. Its errors leave out the path:
+// someone may have put the secret itself there.
+func readSecret(path string) (string, error) {
+	file, err := os.Open(path)
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return "", pathError.Err
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }()
+	b, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
+	if errors.As(err, &pathError) {
+		return "", pathError.Err
+	}
+	secret := strings.TrimRight(string(b), "\r\n")
+	switch {
+	case err != nil:
+		return "", err
+	case len(b) > maxSecretFile:
+		return "", errors.New("is larger than 64 KiB")
+	case secret == "":
+		return "", errors.New("the file is empty")
+	}
+	return secret, nil
 }

@@ -16,10 +16,14 @@ import (
 // HMAC key as long as its hash (RFC 2104 section 3).
 const minSecretBytes = 32
 
+// minSecretDistinct is how many different characters it has at least. 32 random
+// hex digits have fewer than 8 once in ten billion times.
+const minSecretDistinct = 8
+
 // publishedSecrets are pieces of the example secrets in guides and in this
 // repository. Whoever can read them can compute a handle from a token, and
 // nothing protects a secret that is printed in a tutorial.
-var publishedSecrets = []string{"change-this", "change-me", "changeme", "your-secret", "your-super-secret"}
+var publishedSecrets = []string{"change-this", "change-me", "changeme", "your-secret", "your-super-secret", "your-session-secret"}
 
 // bcrypt cost limits. Below 10 is no longer an approved password hash (OWASP
 // ASVS 5.0 11.4.2); 14 takes over a second, so above it logins stop working.
@@ -130,6 +134,8 @@ func (c *Config) validateSession() []error {
 		case c.AppEnv != Production:
 		case len(s.Secrets[i]) < minSecretBytes:
 			fault("SESSION_SECRET: must have at least %d characters; make one with: openssl rand -base64 32", minSecretBytes)
+		case distinct(string(s.Secrets[i])) < minSecretDistinct:
+			fault("SESSION_SECRET: is too regular to be secret; make one with: openssl rand -base64 32")
 		case isPublished(string(s.Secrets[i])):
 			fault("SESSION_SECRET: is an example that anyone can read; make one with: openssl rand -base64 32")
 		}
@@ -150,6 +156,15 @@ func (c *Config) validateSession() []error {
 		fault("SESSION_TOUCH_INTERVAL: must be at most half of SESSION_MAX_AGE (%v)", idle)
 	}
 	return faults
+}
+
+// distinct counts the different bytes of a secret.
+func distinct(secret string) int {
+	seen := map[byte]bool{}
+	for i := range len(secret) {
+		seen[secret[i]] = true
+	}
+	return len(seen)
 }
 
 func isPublished(secret string) bool {
@@ -177,6 +192,9 @@ func (c *Config) validateCookie() []error {
 	case "true", "1":
 		k.Secure = true
 	case "false", "0":
+		if c.AppEnv == Production {
+			fault("COOKIE_SECURE: false would send the session in the clear; production needs true")
+		}
 	case "":
 		k.Secure = c.AppEnv == Production
 	default:
@@ -202,7 +220,8 @@ func (c *Config) validateCookie() []error {
 		// every client accepts.
 		k.Domain = ""
 	}
-	if k.Domain != "" && (net.ParseIP(k.Domain) != nil || !strings.Contains(k.Domain, ".") || strings.ContainsAny(k.Domain, ":/ *;,")) {
+	if k.Domain != "" && (net.ParseIP(k.Domain) != nil || !strings.Contains(strings.TrimSuffix(k.Domain, "."), ".") ||
+		(&http.Cookie{Name: "x", Domain: k.Domain}).Valid() != nil) {
 		fault("COOKIE_DOMAIN: must be a domain like example.com, without scheme, port or path")
 	}
 

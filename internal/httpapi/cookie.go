@@ -26,7 +26,19 @@ func (c Cookie) token(r *http.Request) string {
 	return cookies[0].Value
 }
 
-func hasCookie(r *http.Request, name string) bool { return len(r.CookiesNamed(name)) > 0 }
+// clearDeadCookie has the browser drop a cookie whose session has ended. Of
+// several it drops none: it can only drop the one that we set, and what was
+// planted beside it would be the session of the next request.
+func (s *Server) clearDeadCookie(w http.ResponseWriter, r *http.Request) {
+	switch n := len(r.CookiesNamed(s.cookie.Name)); n {
+	case 0:
+	case 1:
+		s.cookie.clear(w)
+	default:
+		s.log.WarnContext(r.Context(), "several session cookies in one request; one may have been planted",
+			"requestId", w.Header().Get(requestIDHeader), "cookies", n)
+	}
+}
 
 // set sends the token of a session. It is called where a token is made, and
 // nowhere else: a cookie on any other answer could arrive after a rotation or a

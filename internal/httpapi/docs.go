@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"embed"
+	"mime"
 	"net/http"
 	"path"
 
@@ -55,8 +56,12 @@ func (s *Server) docsAsset(w http.ResponseWriter, r *http.Request) error {
 	name := chi.URLParam(r, "*")
 	switch name {
 	case "init.js", "page.css":
+		body, err := docsPage.ReadFile(path.Join("docs", name))
+		if err != nil {
+			return err
+		}
 		w.Header().Set("Cache-Control", "no-cache")
-		http.ServeFileFS(w, r, docsPage, path.Join("docs", name))
+		writeBody(w, http.StatusOK, mime.TypeByExtension(path.Ext(name)), body)
 	case "swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png":
 		w.Header().Set("Cache-Control", "max-age=86400")
 		http.StripPrefix("/docs", swaggerFiles).ServeHTTP(w, r)

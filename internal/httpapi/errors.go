@@ -96,14 +96,15 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		Errors:    f.fields, Stores: f.stores,
 	}
 	h := w.Header()
+	h.Del("Set-Cookie") // a failure hands out nothing, whatever came before it
 	route := chi.RouteContext(r.Context()).RoutePattern()
 	switch f.status {
 	case http.StatusUnauthorized:
 		if route == "/auth/session" {
 			p.Authenticated = new(bool)
 		}
-		if errors.Is(err, session.ErrNone) && hasCookie(r, s.cookie.Name) {
-			s.cookie.clear(w)
+		if errors.Is(err, session.ErrNone) {
+			s.clearDeadCookie(w, r)
 		}
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")

@@ -16,7 +16,8 @@ type registerRequest struct {
 	Password string `json:"password" validate:"required,new_password"`
 }
 
-// register answers POST /auth/register: an account and a session, or neither.
+// register answers POST /auth/register: an account and a session, or neither, as
+// far as the stores can be asked.
 func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerRequest) error {
 	name, err := user.ParseName(in.Name)
 	if err != nil {
@@ -86,7 +87,7 @@ func (s *Server) begin(r *http.Request, u user.User, persistent bool, confirm fu
 		err = confirm()
 	}
 	if err == nil {
-		err = s.sessions.EndToken(r.Context(), s.cookie.token(r))
+		err = s.sessions.Supersede(r.Context(), s.cookie.token(r))
 	}
 	if err != nil {
 		if undo := s.sessions.EndToken(r.Context(), token); undo != nil {

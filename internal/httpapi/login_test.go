@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +12,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 	"golang.org/x/crypto/bcrypt"
+
+	"latchkey/internal/auth"
 )
 
 // The session of the guide, step by step, with what its commands send.
@@ -208,10 +212,53 @@ func TestLoginOverSession(t *testing.T) {
 	if c.token == before.token {
 		t.Fatal("the login kept the token")
 	}
-	before.do("GET", "/auth/me", nil).want(401)
+	// An answer to the old token that comes late leaves the new cookie alone.
+	if a := before.do("GET", "/auth/me", nil).want(401); a.cookie != nil {
+		t.Errorf("the late answer sets the cookie %s", a.cookie)
+	}
+	before.do("POST", "/auth/logout", nil)
 	c.do("GET", "/auth/me", nil).want(200)
 	if live := s.liveSessions(s.redis.Conn(t)); live != 1 {
 		t.Errorf("%d sessions, want 1", live)
+	}
+}
+
+// A login that is refused at the last moment, because the account was disabled
+// since the password was checked, leaves no session and ends none.
+func TestLoginRefusedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := s.register("ann@example.com")
+	u, err := s.users.ByEmail(context.Background(), "ann@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := New(s.users, nil, s.sessions, s.cookie, newLogger(s.log))
+	r := httptest.NewRequest(http.MethodPost, "/auth/login", nil)
+	r.AddCookie(&http.Cookie{Name: "sid", Value: c.token})
+	if _, _, err := api.begin(r, u, true, func() error { return auth.ErrBadCredentials }); !errors.Is(err, auth.ErrBadCredentials) {
+		t.Fatal(err)
+	}
+	if live := s.liveSessions(s.redis.Conn(t)); live != 1 {
+		t.Errorf("%d sessions, want the one of before", live)
+	}
+	c.do("GET", "/auth/session", nil).want(200)
+}
+
+// A document that is no account of the guide's is nobody's, and does not show by
+// its answer that the address is known.
+func TestUnreadableAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	_, err := s.database().Collection("users").InsertOne(context.Background(), bson.D{
+		{Key: "name", Value: "X"}, {Key: "email", Value: "x@example.com"}, {Key: "password", Value: "h"}, {Key: "isActive", Value: "yes"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.client().do("POST", "/auth/login", map[string]any{"email": "x@example.com", "password": "password"}).wantCode(401, "invalid_credentials")
+	if !strings.Contains(s.log.String(), "an account cannot log in") {
+		t.Error("the log says nothing")
 	}
 }
 
@@ -308,8 +355,15 @@ func TestAccountGone(t *testing.T) {
 			if err := change(s); err != nil {
 				t.Fatal(err)
 			}
+			c.clone().do("PUT", "/profile", map[string]any{"name": "Eve"}).wantCode(401, "not_authenticated")
+			c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
+			c = s.signIn()
 			c.clone().do("GET", "/auth/me", nil).wantCode(401, "not_authenticated")
 			c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
+			n, err := s.database().Collection("users").CountDocuments(context.Background(), bson.D{{Key: "name", Value: "Eve"}})
+			if err != nil || n != 0 {
+				t.Errorf("%d accounts were renamed, %v", n, err)
+			}
 			if live := s.liveSessions(s.redis.Conn(t)); live != 0 {
 				t.Errorf("%d sessions live on", live)
 			}

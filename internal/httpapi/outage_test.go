@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -14,7 +15,8 @@ import (
 )
 
 // prompt is how soon a request must be answered whatever the store does. It is
-// what the contract promises; no other test runs beside these.
+// what the contract promises. No other test of this package runs beside these, and
+// make check-redis runs one package at a time.
 const prompt = time.Second
 
 // assertRedisAway fails unless a server without Redis does what it must: 503 in
@@ -65,7 +67,7 @@ func assertRedisAway(t *testing.T, s *site, signedIn *client, email string) {
 
 // Redis hangs: connections stay open and nothing answers.
 func TestRedisHangs(t *testing.T) {
-	server := newRedisServer(t)
+	server := storetest.StartRedis(t)
 	s := newSite(t, setup{redis: &server.Redis})
 	c := s.register("ann@example.com")
 	server.Pause()
@@ -79,7 +81,7 @@ func TestRedisHangs(t *testing.T) {
 // connection of the pool dead: the same cookies work, and after the first request
 // that succeeds none fails.
 func TestRedisKilled(t *testing.T) {
-	server := newRedisServer(t)
+	server := storetest.StartRedis(t)
 	s := newSite(t, setup{redis: &server.Redis})
 	c := s.register("ann@example.com")
 	clients := []*client{c}
@@ -93,7 +95,12 @@ func TestRedisKilled(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	everyone(func(c *client) { c.do("GET", "/auth/session", nil).want(200) }) // fills the pool
+	allIn := func(c *client) {
+		if a := c.do("GET", "/auth/session", nil); a.status != 200 {
+			t.Errorf("got %d", a.status)
+		}
+	}
+	everyone(allIn) // fills the pool
 
 	server.Kill()
 	assertRedisAway(t, s, c, "ann@example.com")
@@ -111,18 +118,63 @@ func TestRedisKilled(t *testing.T) {
 			}
 		})
 	}
-	everyone(func(c *client) { c.do("GET", "/auth/session", nil).want(200) })
+	everyone(allIn)
 
 	// A restart that no request noticed: every connection is dead, nobody knows.
 	server.Kill()
 	server.Restart(t)
-	everyone(func(c *client) { c.do("GET", "/auth/session", nil).want(200) })
+	everyone(allIn)
+}
+
+// Redis takes commands and runs them when it goes on, long after the requests
+// were answered with 503. What was refused must not happen then: a rotation would
+// void a cookie for which the client never got the new one.
+func TestRedisGoesOnLater(t *testing.T) {
+	direct := storetest.NewRedis(t)
+	proxy := storetest.NewProxy(t, direct.Addr)
+	s := newSite(t, setup{redis: &storetest.Redis{Addr: proxy.Addr, DB: direct.DB}})
+	s.register("ann@example.com").do("POST", "/auth/logout", nil).want(200)
+	conn := direct.Conn(t)
+	var signedIn []*client
+	for range 20 {
+		signedIn = append(signedIn, s.signIn())
+	}
+	// Reads are answered, writes wait: the requests get as far as their write.
+	proxy.Hold(func(chunk []byte) bool { return bytes.Contains(chunk, []byte("EVAL")) })
+	var wg sync.WaitGroup
+	for i, c := range signedIn {
+		path := "/auth/rotate-session"
+		if i%2 == 0 {
+			path = "/auth/logout"
+		}
+		wg.Go(func() {
+			if a := c.clone().do("POST", path, nil); a.status != 503 || a.cookie != nil {
+				t.Errorf("%s: got %s and the cookie %v", a.request, a.raw, a.cookie)
+			}
+		})
+	}
+	wg.Go(func() {
+		a := s.client().do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": testPassword})
+		if a.status != 503 || a.cookie != nil {
+			t.Errorf("login: got %s and the cookie %v", a.raw, a.cookie)
+		}
+	})
+	wg.Wait()
+	if held := proxy.Release(); held < len(signedIn)+1 {
+		t.Fatalf("only %d writes were under way", held)
+	}
+	for _, c := range signedIn {
+		c.do("GET", "/auth/session", nil).want(200)
+	}
+	if live := s.liveSessions(conn); live != len(signedIn) {
+		t.Errorf("%d sessions, want the %d of before", live, len(signedIn))
+	}
 }
 
 // Requests run all the while Redis is killed and comes back: each is answered in
 // time with 200 or 503, and none is told to log in.
 func TestRedisKilledUnderLoad(t *testing.T) {
-	server := newRedisServer(t)
+	server := storetest.StartRedis(t)
 	s := newSite(t, setup{redis: &server.Redis})
 	signedIn := make([]*client, 16)
 	for i := range signedIn {

@@ -12,18 +12,13 @@ import (
 	"latchkey/internal/devstore/storetest"
 )
 
-// rounds is how often each race is run. make race runs the full number.
+// rounds is how often each race is run. make check-race runs the full number.
 var rounds = flag.Int("rounds", 100, "rounds of each race")
-
-func newRedisServer(t *testing.T) *storetest.RedisServer {
-	t.Helper()
-	return storetest.StartRedis(t)
-}
 
 // raceSite is a site on a real Redis on which every read writes: the touch
 // interval is over each time. That is where scs brings ended sessions back.
 func raceSite(t *testing.T) (*site, redis.Conn) {
-	server := newRedisServer(t)
+	server := storetest.StartRedis(t)
 	s := newSite(t, setup{redis: &server.Redis, touchInterval: time.Nanosecond})
 	return s, server.Conn(t)
 }

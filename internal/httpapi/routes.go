@@ -78,6 +78,9 @@ func methodNotAllowed(routes chi.Routes) handler {
 				allowed = append(allowed, method)
 			}
 		}
+		if len(allowed) == 0 {
+			return errNoRoute // chi says so of methods that it has never heard of
+		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		return errMethodNotAllowed
 	}

@@ -25,8 +25,8 @@ func routesOf(t *testing.T) []string {
 	return routes
 }
 
-// Every route outside the public list answers a stranger with 401 and asks no
-// store; every entry of the list is a route.
+// Every route outside the public list answers a stranger with 401; every entry of
+// the list is a route.
 func TestPublicList(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -139,6 +139,7 @@ func TestOtherMethods(t *testing.T) {
 			}
 		}
 	}
+	s.client().do("JUNK", "/nothing", nil).wantCode(404, "not_found")
 	for _, path := range []string{"/", "/auth", "/auth/me/", "/auth/me/x.css", "/profile;.css", "/.git/config", "/debug/pprof", "/docs/../x", "/docs/swagger-ui.js"} {
 		s.signIn().do("GET", path, nil).wantCode(404, "not_found")
 	}

@@ -17,9 +17,9 @@ var ErrUnavailable = errors.New("redis is unavailable")
 
 const (
 	// commandTimeout bounds all that a command does, the wait for a connection
-	// and a second try included, so that a request with one command answers well
-	// within a second when Redis hangs.
-	commandTimeout = 500 * time.Millisecond
+	// and a second try included, so that a request answers within a second when
+	// Redis hangs, even where it hangs between two commands.
+	commandTimeout = 400 * time.Millisecond
 	// maxConns bounds the connections of one process. A command beyond it waits
 	// its turn within commandTimeout.
 	maxConns = 64
@@ -41,13 +41,15 @@ type Client struct {
 	pool *redis.Pool
 	// lastFailure is when a connection was last found dead, in Unix nanoseconds.
 	lastFailure atomic.Int64
+	clock       clock
 }
 
 // New returns a Client that connects when it is first used.
 func New(o Options) *Client {
-	c := &Client{}
+	c := &Client{clock: clock{start: time.Now()}}
 	dial := []redis.DialOption{
 		redis.DialConnectTimeout(commandTimeout),
+		redis.DialTLSHandshakeTimeout(commandTimeout),
 		redis.DialReadTimeout(commandTimeout),
 		redis.DialWriteTimeout(commandTimeout),
 		redis.DialUsername(o.Username),
@@ -87,34 +89,32 @@ func (c *Client) Ping(ctx context.Context) error {
 // Do sends one command and returns redigo's reply. A nil reply is no error.
 // Every error wraps ErrUnavailable.
 //
-// The command is not given up when ctx is cancelled while it runs: the answer
-// is due within the time limit anyway, and giving up would cost a connection
-// each time a client goes away.
+// The command is not given up when ctx is cancelled. It is done within the time
+// limit anyway, giving up would cost a connection each time a client goes away,
+// and a client that goes away must not leave half of something behind.
 func (c *Client) Do(ctx context.Context, command string, args ...any) (any, error) {
-	return c.run(ctx, func(conn redis.Conn, timeout time.Duration) (any, error) {
-		return redis.DoWithTimeout(conn, timeout, command, args...)
+	return c.run(ctx, func(conn timedConn) (any, error) {
+		return conn.Do(command, args...)
 	})
 }
 
-// Eval runs a script, by its hash where Redis knows it. Errors are as for Do.
-func (c *Client) Eval(ctx context.Context, script *redis.Script, keysAndArgs ...any) (any, error) {
-	return c.run(ctx, func(conn redis.Conn, timeout time.Duration) (any, error) {
-		return script.Do(timedConn{conn, timeout}, keysAndArgs...)
-	})
-}
-
-// timedConn gives the commands inside redigo's Script a time limit.
+// timedConn gives its commands together until deadline. redigo's DoContext would
+// do so, too, at the price of a goroutine for each command.
 type timedConn struct {
 	redis.Conn
-	timeout time.Duration
+	deadline time.Time
 }
 
 func (c timedConn) Do(command string, args ...any) (any, error) {
-	return redis.DoWithTimeout(c.Conn, c.timeout, command, args...)
+	left := time.Until(c.deadline)
+	if left <= 0 {
+		return nil, context.DeadlineExceeded
+	}
+	return redis.DoWithTimeout(c.Conn, left, command, args...)
 }
 
-func (c *Client) run(ctx context.Context, command func(redis.Conn, time.Duration) (any, error)) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+func (c *Client) run(ctx context.Context, command func(timedConn) (any, error)) (any, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
 	defer cancel()
 	for try := 1; ; try++ {
 		reply, err := c.once(ctx, command)
@@ -127,20 +127,17 @@ func (c *Client) run(ctx context.Context, command func(redis.Conn, time.Duration
 	}
 }
 
-func (c *Client) once(ctx context.Context, command func(redis.Conn, time.Duration) (any, error)) (any, error) {
+func (c *Client) once(ctx context.Context, command func(timedConn) (any, error)) (any, error) {
 	conn, err := c.pool.GetContext(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
 	deadline, _ := ctx.Deadline()
-	timeout := time.Until(deadline)
-	if timeout <= 0 {
-		return nil, context.DeadlineExceeded
-	}
-	reply, err := command(conn, timeout)
+	reply, err := command(timedConn{conn, deadline})
 	if conn.Err() != nil {
 		c.lastFailure.Store(time.Now().UnixNano())
+		c.clock.forget()
 	}
 	return reply, err
 }

@@ -46,7 +46,7 @@ func TestDeadConnections(t *testing.T) {
 	if _, err := other.Do("SCRIPT", "FLUSH"); err != nil {
 		t.Fatal(err)
 	}
-	if one, err := redis.Int(c.Eval(ctx, redis.NewScript(0, "return 1"))); one != 1 || err != nil {
+	if one, err := redis.Int(c.Eval(ctx, NewScript(0, "return 1"))); one != 1 || err != nil {
 		t.Errorf("a script after a flush: %d, %v", one, err)
 	}
 }
@@ -66,7 +66,7 @@ func TestUnavailable(t *testing.T) {
 	cancel()
 	for name, err := range map[string]error{
 		"error reply":   second(c.Do(ctx, "GET", "list")),
-		"script error":  second(c.Eval(ctx, redis.NewScript(0, "return redis.call('GET', 'list')"))),
+		"script error":  second(c.Eval(ctx, NewScript(0, "return redis.call('GET', 'list')"))),
 		"nobody there":  second(closed.Do(ctx, "GET", "x")),
 		"client's gone": second(closed.Do(cancelled, "GET", "x")),
 	} {
@@ -89,19 +89,53 @@ func TestSilentServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	c := newClient(t, storetest.Redis{Addr: l.Addr().String()})
-	start := time.Now()
-	var wg sync.WaitGroup
-	for range 4 * maxConns {
-		wg.Go(func() {
-			if err := c.Ping(context.Background()); !errors.Is(err, ErrUnavailable) {
-				t.Errorf("ping: %v", err)
-			}
-		})
+	for name, o := range map[string]Options{
+		"plain": {}, "with a password": {Username: "u", Password: "p", DB: 1}, "TLS": {TLS: true},
+	} {
+		o.Addr = l.Addr().String()
+		c := New(o)
+		t.Cleanup(func() { _ = c.Close() })
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 4 * maxConns {
+			wg.Go(func() {
+				if err := c.Ping(context.Background()); !errors.Is(err, ErrUnavailable) {
+					t.Errorf("%s: %v", name, err)
+				}
+			})
+		}
+		wg.Wait()
+		// A command behind another would take its time and its own.
+		if took := time.Since(start); took >= 2*commandTimeout {
+			t.Errorf("%s: the commands took %v, the limit is %v", name, took, commandTimeout)
+		}
 	}
-	wg.Wait()
-	// A command behind another would take its time and its own.
-	if took := time.Since(start); took >= 2*commandTimeout {
-		t.Errorf("the commands took %v, the limit is %v", took, commandTimeout)
+}
+
+// A script knows when it is too late, on a clock that is not ours.
+func TestScriptInTime(t *testing.T) {
+	t.Parallel()
+	r := storetest.NewRedis(t)
+	c, conn := newClient(t, r), r.Conn(t)
+	set := NewScript(1, "return redis.call('SET', KEYS[1], ARGV[1])")
+	ctx := context.Background()
+	for _, offset := range []time.Duration{0, time.Hour, -time.Hour} {
+		// What we believe of the clock of Redis is off: it corrects us.
+		if offset != 0 {
+			c.clock.offset.Add(offset.Milliseconds())
+		}
+		if reply, err := redis.String(c.Eval(ctx, set, "key", "value")); reply != "OK" || err != nil {
+			t.Errorf("clock off by %v: %s, %v", offset, reply, err)
+		}
+	}
+	if _, err := conn.Do("DEL", "key"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := set.script.Do(conn, "key", "value", time.Now().Add(-time.Second).UnixMilli())
+	if _, late := lateness(err); !late {
+		t.Errorf("a late script: %v", err)
+	}
+	if n, err := redis.Int(conn.Do("EXISTS", "key")); err != nil || n != 0 {
+		t.Error("a late script ran")
 	}
 }

@@ -6,7 +6,7 @@
 // brings an ended session back, a rotation that forks a session or extends its
 // life, a value that cannot be read answering 500 for ever, a token that is
 // used as a key unchecked, a command without a time limit. Each such place says
-// which.
+// which. Of redisstore nothing is left but its place in control_test.go.
 //
 // The package knows nothing of HTTP (cookies are package httpapi's) and nothing
 // of accounts (an account is a user id here).

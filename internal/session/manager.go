@@ -16,10 +16,10 @@ var (
 	// ErrNone says that there is no session: no token, an unknown or malformed
 	// one, or one whose session has ended.
 	ErrNone = errors.New("no session")
-	// ErrReplaced says that a rotation gave the session another token, within the
-	// last minute. The token is void, but the cookie must stay: the browser may
-	// hold the new one already. And a logout with it must end the session, which
-	// EndToken does.
+	// ErrReplaced says that the client was given another token within the last
+	// minute, by a rotation or a login. This one is void, but the cookie must stay:
+	// the browser may hold the new one already. And a logout with it must end a
+	// session that was rotated, which EndToken does.
 	ErrReplaced = errors.New("the session has another token now")
 	// ErrUnavailable says that the store did not answer. It is no statement about
 	// any session.
@@ -45,9 +45,9 @@ type Options struct {
 // Manager begins, loads, rotates and ends sessions. It is safe for concurrent
 // use.
 type Manager struct {
-	scs   *scs.SessionManager
-	store *store
-	Options
+	scs     *scs.SessionManager
+	store   *store
+	options Options
 }
 
 // New returns a Manager on redis.
@@ -56,7 +56,7 @@ func New(redis *redisconn.Client, o Options) *Manager {
 		o.Now = time.Now
 	}
 	st := &store{redis: redis, secrets: o.Secrets, now: o.Now}
-	m := &Manager{scs: scs.New(), store: st, Options: o}
+	m := &Manager{scs: scs.New(), store: st, options: o}
 	m.scs.Store = st
 	m.scs.Codec = codec{}
 	return m
@@ -66,8 +66,8 @@ func New(redis *redisconn.Client, o Options) *Manager {
 func (m *Manager) Ping(ctx context.Context) error { return unavailable(m.store.redis.Ping(ctx)) }
 
 // Load finds the session of token and returns a context that holds it, for
-// FromContext. It costs one Redis command, and a second at most once per
-// TouchInterval. Errors: ErrNone, ErrReplaced, ErrUnavailable.
+// FromContext. It costs one Redis command for each secret up to that of the
+// session, and one more at most once per TouchInterval. Errors: ErrNone, ErrReplaced, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
 	if !WellFormed(token) {
 		return nil, ErrNone
@@ -77,7 +77,7 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	case errors.Is(err, errUndecodable):
 		// An old format or a damaged value. It is nobody's session, and answering
 		// with an error until it expires would lock its owner out.
-		m.Log.WarnContext(ctx, "dropped a session value that cannot be read", "sessionId", m.store.handle(token))
+		m.options.Log.WarnContext(ctx, "dropped a session value that cannot be read", "sessionId", m.store.handle(token))
 		return nil, m.drop(ctx, token)
 	case errors.Is(err, ErrReplaced):
 		return nil, ErrReplaced
@@ -89,11 +89,11 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 		return nil, ErrNone
 	}
 	// The TTL in Redis does this too, unless someone has removed it.
-	now := m.Now()
+	now := m.options.Now()
 	if !now.Before(s.IdleExpiresAt) || !now.Before(s.ExpiresAt) {
 		return nil, m.drop(ctx, token)
 	}
-	if now.Sub(s.LastSeenAt) >= m.TouchInterval {
+	if now.Sub(s.LastSeenAt) >= m.options.TouchInterval {
 		m.touch(loaded, s, now)
 	}
 	return loaded, nil
@@ -112,7 +112,7 @@ func (m *Manager) drop(ctx context.Context, token string) error {
 // live a moment ago, and the next one tries again.
 func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	next := *s
-	next.seen(now, m.Idle)
+	next.seen(now, m.options.Idle)
 	value, err := next.encode()
 	if err == nil {
 		var saved bool
@@ -122,7 +122,7 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 		}
 	}
 	if err != nil {
-		m.Log.WarnContext(ctx, "could not extend a session", "sessionId", s.Handle, "error", err)
+		m.options.Log.WarnContext(ctx, "could not extend a session", "sessionId", s.Handle, "error", err)
 	}
 }
 
@@ -142,6 +142,12 @@ func (m *Manager) FromContext(ctx context.Context) (*Session, bool) {
 	return s, ok
 }
 
+// withoutValues is a context that has the time of another and none of its values.
+type withoutValues struct{ context.Context }
+
+// Value implements context.Context.
+func (withoutValues) Value(any) any { return nil }
+
 // SignIn is what a session begins with.
 type SignIn struct {
 	UserID string
@@ -153,19 +159,19 @@ type SignIn struct {
 }
 
 // Begin starts a session and returns it with its token, which is for the cookie
-// and nothing else. Errors: ErrUnavailable.
+// and nothing else. A session that ctx holds is left alone. Errors:
+// ErrUnavailable.
 func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error) {
-	// A client that goes away now must not leave half of it behind.
-	ctx = context.WithoutCancel(ctx)
-	now := m.Now().UTC().Truncate(time.Millisecond)
+	now := m.options.Now().UTC().Truncate(time.Millisecond)
 	s := &Session{
 		UserID: in.UserID, Email: in.Email,
-		CreatedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(m.Absolute),
+		CreatedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(m.options.Absolute),
 		Methods: []string{in.Method}, Persistent: in.Persistent,
 	}
-	s.seen(now, m.Idle)
+	s.seen(now, m.options.Idle)
 
-	ctx, err := m.scs.Load(ctx, "")
+	// scs would take up the session that a context holds already.
+	ctx, err := m.scs.Load(withoutValues{ctx}, "")
 	if err != nil {
 		return nil, "", err
 	}
@@ -184,7 +190,6 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 // lifetime stays as it was. Errors: ErrReplaced for all others, and for one that
 // a logout was faster than; ErrUnavailable.
 func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
-	ctx = context.WithoutCancel(ctx)
 	old, ok := m.FromContext(ctx)
 	if !ok {
 		return nil, "", ErrNone
@@ -192,7 +197,7 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 	token := newToken()
 	next := *old
 	next.Handle = m.store.handle(token)
-	next.seen(m.Now(), m.Idle)
+	next.seen(m.options.Now(), m.options.Idle)
 	value, err := next.encode()
 	if err != nil {
 		return nil, "", err
@@ -215,14 +220,21 @@ func (m *Manager) End(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	return unavailable(m.store.end(context.WithoutCancel(ctx), s.Handle))
+	return unavailable(m.store.end(ctx, s.Handle))
 }
 
 // EndToken ends the session of a token, as End does, under whatever token it was
 // rotated to within the last minute. A token without a session is no error.
 // Errors: ErrUnavailable.
 func (m *Manager) EndToken(ctx context.Context, token string) error {
-	return unavailable(m.store.DeleteCtx(context.WithoutCancel(ctx), token))
+	return unavailable(m.store.DeleteCtx(ctx, token))
+}
+
+// Supersede ends the session of a token because the client that holds it has
+// begun another. For a minute the token is ErrReplaced, so that a late answer to
+// it does not take the new session's cookie away. Errors: ErrUnavailable.
+func (m *Manager) Supersede(ctx context.Context, token string) error {
+	return unavailable(m.store.supersede(ctx, token))
 }
 
 // unavailable makes what package redisconn says the error of this package, and

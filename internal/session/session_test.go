@@ -185,6 +185,82 @@ func TestEndFollowsRotations(t *testing.T) {
 	}
 }
 
+// A client that has gone away leaves nothing half done.
+func TestCancelledRequest(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t)
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, token, err := m.Begin(gone, SignIn{UserID: "u", Method: "password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := m.Load(gone, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, token, err = m.Rotate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.EndToken(gone, token); err != nil {
+		t.Fatal(err)
+	}
+	if live, err := redis.Strings(conn.Do("KEYS", "sess:*")); err != nil || len(live) != 0 {
+		t.Errorf("alive: %v, %v", live, err)
+	}
+}
+
+// A session can begin in a context that holds another: both live.
+func TestBeginBesideAnother(t *testing.T) {
+	t.Parallel()
+	m, _ := newManager(t)
+	first, token := begin(t, m)
+	ctx, err := m.Load(context.Background(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, _, err := m.Begin(ctx, SignIn{UserID: "v", Method: "password"})
+	if err != nil || second.Handle == first.Handle {
+		t.Fatalf("%+v, %v", second, err)
+	}
+	if still, _ := m.FromContext(ctx); still.Handle != first.Handle || still.UserID != "u" {
+		t.Errorf("the context holds %+v now", still)
+	}
+}
+
+// A malformed token never reaches Redis, whatever is asked about it.
+func TestMalformedTokens(t *testing.T) {
+	t.Parallel()
+	nowhere := redisconn.New(redisconn.Options{Addr: "127.0.0.1:1"})
+	m := New(nowhere, Options{Secrets: [][]byte{[]byte("x")}, Log: slog.New(slog.DiscardHandler)})
+	for _, token := range []string{"", "x", "sess:y"} {
+		if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
+			t.Errorf("load %q: %v", token, err)
+		}
+		if err := m.EndToken(context.Background(), token); err != nil {
+			t.Errorf("end %q: %v", token, err)
+		}
+		if err := m.Supersede(context.Background(), token); err != nil {
+			t.Errorf("supersede %q: %v", token, err)
+		}
+	}
+}
+
+// Traces that lead in a circle, which only someone with access to Redis can lay,
+// do not keep it busy for ever.
+func TestCircle(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t)
+	token := newToken()
+	handle := m.store.handle(token)
+	if _, err := conn.Do("SET", "replaced:"+handle, handle); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.EndToken(context.Background(), token); err != nil {
+		t.Error(err)
+	}
+}
+
 // Every key has an end: a session's, and a rotation's trace.
 func TestEveryKeyExpires(t *testing.T) {
 	t.Parallel()

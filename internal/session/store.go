@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -13,7 +14,8 @@ import (
 // What is in Redis:
 //
 //	sess:<handle>     a live session, as record; its TTL is the idle lifetime
-//	replaced:<handle> the handle that a rotation moved the session to; for a minute
+//	replaced:<handle> the client of this session has another now, for a minute: the
+//	                  handle that a rotation moved it to, or "" after a login
 //
 // Nothing else makes a session valid, and nothing here holds a token.
 const (
@@ -24,17 +26,18 @@ const (
 // handleLen is the length of a handle: SHA-256 in unpadded base64url.
 const handleLen = 43
 
-// replacedTTL is how long a rotation can be followed. It outlives every request
-// that was under way when the session was rotated.
+// replacedTTL is how long a token that was replaced is known as such. It outlives
+// every request that was under way then.
 const replacedTTL = time.Minute
 
 // errTokenTaken says that a new session met an existing one of the same name.
 var errTokenTaken = errors.New("a session of this token exists")
 
-// store is the scs.CtxStore of this package. redisstore gives the meaning of
-// the three calls and of the key's prefix; its own calls know no context and no
-// time limit, its Commit overwrites or creates whatever stands or stood there
-// and takes an error inside EXEC for a success.
+// store is the scs.CtxStore of this package, in the place of scs's redisstore,
+// none of whose calls can be kept: they know no context and no time limit, its
+// Commit creates what was deleted, overwrites what exists and takes an error
+// inside EXEC for a success, and its All blocks Redis. It stands in the tests, as
+// the control group of the races.
 type store struct {
 	redis   *redisconn.Client
 	secrets [][]byte // the first makes new handles, all are accepted
@@ -54,7 +57,7 @@ func (s *store) handles(token string) []string {
 }
 
 // FindCtx implements scs.CtxStore. What it finds starts with the handle: see
-// codec.Decode. A session that a rotation has moved away is ErrReplaced.
+// codec.Decode. A session whose client has another token now is ErrReplaced.
 func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	if !WellFormed(token) {
 		return nil, false, nil
@@ -64,6 +67,9 @@ func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 		value, err := redis.Bytes(s.redis.Do(ctx, "GET", livePrefix+name))
 		if errors.Is(err, redis.ErrNil) {
 			continue
+		}
+		if isWrongType(err) {
+			return nil, false, errUndecodable
 		}
 		if err != nil {
 			return nil, false, err
@@ -80,9 +86,16 @@ func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 	return nil, false, nil
 }
 
+// isWrongType tells whether a key holds another type than a string, which no
+// session of ours does.
+func isWrongType(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(string(reply), "WRONGTYPE")
+}
+
 // createScript sets a key that does not exist. Running it again with the same
 // value is a success, so that it can be repeated when an answer was lost.
-var createScript = redis.NewScript(1, `
+var createScript = redisconn.NewScript(1, `
 local old = redis.call('GET', KEYS[1])
 if not old then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -108,7 +121,7 @@ func (s *store) CommitCtx(ctx context.Context, token string, value []byte, expir
 // creates its key would bring back a session that was ended meanwhile (254 of
 // 300 logouts under load, with scs's own idle timeout), and of several requests
 // that find the interval over, one writes.
-var touchScript = redis.NewScript(1, `
+var touchScript = redisconn.NewScript(1, `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`)
@@ -121,7 +134,7 @@ func (s *store) touch(ctx context.Context, cur *Session, next []byte, expiry tim
 // moveScript gives a session a new handle. Of several calls at once on one
 // session exactly one finds it (scs leaves each caller with a session of its
 // own). A call that is repeated because its answer was lost finds its own work.
-var moveScript = redis.NewScript(3, `
+var moveScript = redisconn.NewScript(3, `
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return redis.call('EXISTS', KEYS[2])
 end
@@ -140,11 +153,12 @@ func (s *store) move(ctx context.Context, old, handle string, value []byte, expi
 
 // endScript ends a session. One that was rotated while its logout was on the way
 // lives on under another handle, and is followed there: who logged out is out.
-var endScript = redis.NewScript(0, `
+var endScript = redisconn.NewScript(0, `
 local handle, live, replaced = ARGV[1], ARGV[2], ARGV[3]
-while handle do
+for _ = 1, 1000 do -- more than anyone can rotate in a minute, so not for ever
   if redis.call('DEL', live .. handle) == 1 then return 1 end
   handle = redis.call('GET', replaced .. handle)
+  if not handle or handle == '' then return 0 end
 end
 return 0`)
 
@@ -157,6 +171,31 @@ func (s *store) end(ctx context.Context, handles ...string) error {
 	}
 	return nil
 }
+
+// supersede ends the session of a token and notes that its client has another.
+func (s *store) supersede(ctx context.Context, token string) error {
+	if !WellFormed(token) {
+		return nil
+	}
+	for _, handle := range s.handles(token) {
+		live, err := redis.Bool(s.redis.Eval(ctx, supersedeScript, livePrefix+handle, replacedPrefix+handle, replacedTTL.Milliseconds()))
+		if err != nil {
+			return err
+		}
+		if live {
+			return nil
+		}
+	}
+	// Not live: it may have been rotated while the login was under way.
+	return s.end(ctx, s.handles(token)...)
+}
+
+// supersedeScript ends a live session and leaves a note without a successor. Run
+// again after a lost answer it finds the note, and following it leads nowhere.
+var supersedeScript = redisconn.NewScript(2, `
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+redis.call('SET', KEYS[2], '', 'PX', ARGV[1])
+return 1`)
 
 // DeleteCtx implements scs.CtxStore.
 func (s *store) DeleteCtx(ctx context.Context, token string) error {

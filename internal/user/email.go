@@ -3,6 +3,7 @@ package user
 import (
 	"errors"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -30,6 +31,10 @@ const (
 // apply it) accepts.
 func ParseEmail(s string) (Email, error) {
 	s = strings.Trim(s, " ")
+	if len(s) > utf8.UTFMax*maxEmail {
+		// Before anything else: the work of IDNA grows with the square of the length.
+		return "", ErrBadEmail
+	}
 	local, host, ok := strings.Cut(s, "@")
 	if !ok || !isDotAtom(local) || len(local) > maxEmailLocal {
 		return "", ErrBadEmail
@@ -38,13 +43,25 @@ func ParseEmail(s string) (Email, error) {
 	if err != nil || len(local)+1+len(ascii) > maxEmail || !isHostName(ascii) {
 		return "", ErrBadEmail
 	}
-	// The guide's app stores what was typed in lower case, so a host that is kept
-	// in Unicode finds the accounts it made; the way over ASCII makes it one form.
+	// The guide's app stores what was typed in lower case, which is Unicode for
+	// most; the way over ASCII makes it one form.
 	unicode, err := idna.Lookup.ToUnicode(ascii)
 	if err != nil {
 		return "", ErrBadEmail
 	}
 	return Email(strings.ToLower(local) + "@" + unicode), nil
+}
+
+// spellings are the forms in which an account of the address may be stored: the
+// canonical one, and where it differs the one with the host in ASCII, which the
+// guide's app keeps if it was typed that way.
+func (e Email) spellings() []string {
+	local, host, _ := strings.Cut(string(e), "@")
+	ascii, err := idna.Lookup.ToASCII(host)
+	if err != nil || ascii == host {
+		return []string{string(e)}
+	}
+	return []string{string(e), local + "@" + ascii}
 }
 
 // isDotAtom tells whether s is dot-atom-text of RFC 5322 section 3.2.3.
@@ -75,6 +92,9 @@ func isHostName(s string) bool {
 			return false
 		}
 	}
-	// A last label of digits alone makes it an IP address (RFC 3696 section 2).
-	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+	// A last label that is a number makes it an IP address (URL Standard, "ends in
+	// a number checker").
+	last := labels[len(labels)-1]
+	hex, isHex := strings.CutPrefix(last, "0x")
+	return strings.Trim(last, "0123456789") != "" && (!isHex || strings.Trim(hex, "0123456789abcdef") != "")
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"net"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -20,6 +20,9 @@ var (
 	ErrNotFound = errors.New("no such user")
 	// ErrEmailTaken says that another account has the address.
 	ErrEmailTaken = errors.New("email already registered")
+	// ErrUnreadable says that a document is there and is no account: a member has
+	// another type than the guide's app gives it.
+	ErrUnreadable = errors.New("not an account")
 	// ErrUnavailable says that MongoDB did not answer, or not in time. Whether a
 	// write took effect is unknown.
 	ErrUnavailable = errors.New("user store is unavailable")
@@ -30,7 +33,7 @@ const (
 	defaultDatabase = "latchkey"
 	// opTimeout bounds every call, the choice of a server included, so that a
 	// request with two calls answers within 3 seconds when MongoDB is away.
-	opTimeout = 1400 * time.Millisecond
+	opTimeout = 1200 * time.Millisecond
 )
 
 // Store keeps the accounts in MongoDB. It is safe for concurrent use.
@@ -38,17 +41,19 @@ type Store struct {
 	client *mongo.Client
 	users  *mongo.Collection
 	now    func() time.Time
-
-	indexMu    sync.Mutex
-	indexReady bool
 }
 
 // Open returns a Store on the database that uri names (latchkey where it names
-// none). It connects when it is first used; an error means that the uri is
-// wrong, and does not hold it.
+// none). It connects when it is first used, but a mongodb+srv host is
+// resolved now. An error means that the uri is wrong, and does not hold it.
 func Open(uri string, now func() time.Time) (*Store, error) {
 	parsed, err := connstring.ParseAndValidate(uri)
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return nil, fmt.Errorf("the MongoDB URI: %s cannot be resolved", dns.Name)
+	}
 	if err != nil {
+		// The parser's text may quote the password.
 		return nil, errors.New("the MongoDB URI cannot be used")
 	}
 	database := parsed.Database
@@ -69,26 +74,26 @@ func Open(uri string, now func() time.Time) (*Store, error) {
 // Close ends the connections.
 func (s *Store) Close(ctx context.Context) error { return s.client.Disconnect(ctx) }
 
-// Ping asks MongoDB whether it answers and has the index that the accounts need.
-// Errors: ErrUnavailable.
-func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	if err := s.client.Ping(ctx, nil); err != nil {
-		return unavailable(err)
-	}
-	return s.ensureIndex(ctx)
+// bounded gives one call its time limit. It is not given up when ctx is
+// cancelled: a client that goes away must not leave half of something behind,
+// nor cost a connection.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
 }
 
-// ensureIndex makes the unique index on the address, once, and until it stands no
-// account is made: it is what keeps two registrations of one address apart. It
-// is the index that the guide's schema makes.
-func (s *Store) ensureIndex(ctx context.Context) error {
-	s.indexMu.Lock()
-	defer s.indexMu.Unlock()
-	if s.indexReady {
-		return nil
-	}
+// Ping asks MongoDB whether it answers. Errors: ErrUnavailable.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return unavailable(s.client.Ping(ctx, nil))
+}
+
+// EnsureIndex makes the unique index on the address, which is what keeps two
+// registrations of one address apart; it is the one that the guide's schema
+// makes. It takes as long as ctx gives it: over many accounts that is a while.
+// Two accounts of one address, or an index on it that is not unique, make it
+// impossible, and then no account is made. Errors: ErrUnavailable.
+func (s *Store) EnsureIndex(ctx context.Context) error {
 	_, err := s.users.Indexes().CreateOne(ctx, mongo.IndexModel{
 		Keys:    bson.D{{Key: "email", Value: 1}},
 		Options: options.Index().SetUnique(true),
@@ -96,17 +101,26 @@ func (s *Store) ensureIndex(ctx context.Context) error {
 	if err != nil {
 		return unavailable(fmt.Errorf("unique index on %s.email: %w", collection, err))
 	}
-	s.indexReady = true
 	return nil
 }
 
 // Create makes an account of name, email and passwordHash and returns it.
 // Errors: ErrEmailTaken, ErrUnavailable.
 func (s *Store) Create(ctx context.Context, name string, email Email, passwordHash string) (User, error) {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
-	if err := s.ensureIndex(ctx); err != nil {
+	// Each time, although it is there: it costs little beside the hash, and a
+	// collection that was dropped or restored meanwhile may have lost it.
+	if err := s.EnsureIndex(ctx); err != nil {
 		return User{}, err
+	}
+	if other := email.spellings()[1:]; len(other) > 0 {
+		// An account of the guide's app, from before the canonical form.
+		if _, err := s.ByEmail(ctx, email); err == nil {
+			return User{}, ErrEmailTaken
+		} else if !errors.Is(err, ErrNotFound) {
+			return User{}, err
+		}
 	}
 	now := s.timestamp()
 	active := true
@@ -114,9 +128,13 @@ func (s *Store) Create(ctx context.Context, name string, email Email, passwordHa
 		ID: primitive.NewObjectID(), Name: name, Email: string(email), Password: passwordHash,
 		IsActive: &active, CreatedAt: now, UpdatedAt: now,
 	}
-	if _, err := s.users.InsertOne(ctx, d); mongo.IsDuplicateKeyError(err) {
+	_, err := s.users.InsertOne(ctx, d)
+	switch {
+	case mongo.IsDuplicateKeyError(err):
 		return User{}, ErrEmailTaken
-	} else if err != nil {
+	case err != nil:
+		// It may be there all the same, and the next try would get ErrEmailTaken.
+		_ = s.Delete(ctx, d.ID.Hex())
 		return User{}, unavailable(err)
 	}
 	return d.user(), nil
@@ -133,19 +151,22 @@ func (s *Store) ByID(ctx context.Context, id string) (User, error) {
 
 // ByEmail returns the account of an address. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) ByEmail(ctx context.Context, email Email) (User, error) {
-	return s.find(ctx, bson.D{{Key: "email", Value: string(email)}})
+	return s.find(ctx, bson.D{{Key: "email", Value: bson.D{{Key: "$in", Value: email.spellings()}}}})
 }
 
 func (s *Store) find(ctx context.Context, filter bson.D) (User, error) {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return one(s.users.FindOne(ctx, filter))
 }
 
-// Rename gives an account another name and returns it as it is then. Errors:
-// ErrNotFound, ErrUnavailable.
+// isActive is the condition that an account was not disabled.
+var isActive = bson.D{{Key: "isActive", Value: bson.D{{Key: "$ne", Value: false}}}}
+
+// Rename gives an account another name and returns it as it is then. One that is
+// disabled is ErrNotFound. Errors: also ErrUnavailable.
 func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
-	return s.update(ctx, id, nil, bson.D{
+	return s.update(ctx, id, isActive, bson.D{
 		{Key: "name", Value: name},
 		{Key: "updatedAt", Value: s.timestamp()},
 	})
@@ -155,8 +176,7 @@ func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
 // then. An account that was disabled or deleted meanwhile is ErrNotFound. Errors:
 // also ErrUnavailable.
 func (s *Store) RecordLogin(ctx context.Context, id string) (User, error) {
-	active := bson.D{{Key: "isActive", Value: bson.D{{Key: "$ne", Value: false}}}}
-	return s.update(ctx, id, active, bson.D{{Key: "lastLogin", Value: s.timestamp()}})
+	return s.update(ctx, id, isActive, bson.D{{Key: "lastLogin", Value: s.timestamp()}})
 }
 
 // ReplaceHash puts a better hash of the same password in the place of old. Where
@@ -179,7 +199,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	_, err = s.users.DeleteOne(ctx, bson.D{{Key: "_id", Value: oid}})
 	return unavailable(err)
@@ -192,7 +212,7 @@ func (s *Store) update(ctx context.Context, id string, conditions, set bson.D) (
 	if err != nil {
 		return User{}, ErrNotFound
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return one(s.users.FindOneAndUpdate(ctx,
 		append(bson.D{{Key: "_id", Value: oid}}, conditions...),
@@ -208,7 +228,7 @@ func one(result *mongo.SingleResult) (User, error) {
 	}
 	var d document
 	if err := result.Decode(&d); err != nil {
-		return User{}, fmt.Errorf("a document of %s is not an account: %w", collection, err)
+		return User{}, fmt.Errorf("a document of %s: %w: %w", collection, ErrUnreadable, err)
 	}
 	return d.user(), nil
 }

@@ -65,15 +65,29 @@ func (d document) user() User {
 var ErrBadName = errors.New("not a name")
 
 // ParseName trims a name and checks it: 1 to MaxNameLength characters of any
-// script, none of them a control character, which could break a line in a mail
-// header or a log. Errors: ErrBadName.
+// script, one of them visible, none of them a control character, which could break
+// a line in a mail header or a log, or turn the text around it (the joiners that
+// some scripts are written with aside). Errors: ErrBadName.
 func ParseName(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if s == "" || utf8.RuneCountInString(s) > MaxNameLength {
 		return "", ErrBadName
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
+	if strings.ContainsFunc(s, isControl) || !strings.ContainsFunc(s, isVisible) {
 		return "", ErrBadName
 	}
 	return s, nil
+}
+
+func isControl(r rune) bool {
+	const zeroWidthNonJoiner, zeroWidthJoiner = '\u200c', '\u200d'
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && r != zeroWidthNonJoiner && r != zeroWidthJoiner
+}
+
+func isVisible(r rune) bool {
+	switch r {
+	case '\u115f', '\u1160', '\u3164', '\uffa0': // letters by class, fillers by look
+		return false
+	}
+	return unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S)
 }

@@ -53,6 +53,8 @@ func TestParseEmail(t *testing.T) {
 		"john@-example.com":                     "",
 		"john@exa_mple.com":                     "",
 		"john@127.0.0.1":                        "",
+		"john@b.0x1":                            "",
+		"a@" + distinctRunes(20_000):            "", // the work of IDNA grows with the square of the length
 		"john@[127.0.0.1]":                      "",
 		"john@example.com:25":                   "",
 		"<john@example.com>":                    "",
@@ -71,6 +73,14 @@ func TestParseEmail(t *testing.T) {
 			}
 		}
 	}
+}
+
+func distinctRunes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteRune(rune(0x4e00 + i))
+	}
+	return b.String() + ".com"
 }
 
 func FuzzParseEmail(f *testing.F) {
@@ -96,8 +106,9 @@ func TestParseName(t *testing.T) {
 	for in, want := range map[string]string{
 		"Ann": "Ann", " Ann B. ": "Ann B.", "山田 太郎": "山田 太郎", "<b>Ann</b>": "<b>Ann</b>",
 		strings.Repeat("é", MaxNameLength): strings.Repeat("é", MaxNameLength),
-		"":                                 "", " \t": "", "a\nb": "", "a\x00b": "", "a\u2028b": "",
-		strings.Repeat("é", MaxNameLength+1): "",
+		"":                                 "", " \t": "", "a\nb": "", "a\x00b": "", "a\u2028b": "", "a\u202eb": "", "\u200b": "", "\ufeff": "", "\u3164": "", "\u200d": "",
+		"\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645": "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+		strings.Repeat("é", MaxNameLength+1):                     "",
 	} {
 		got, err := ParseName(in)
 		if got != want || (err != nil) != (want == "") {
@@ -213,8 +224,57 @@ func TestGuideDocuments(t *testing.T) {
 	}
 }
 
+// An account that the guide's app stored with its host in ASCII is found by
+// either spelling, and its address is taken.
+func TestASCIIHost(t *testing.T) {
+	t.Parallel()
+	ctx, s := context.Background(), newStore(t)
+	if _, err := s.users.InsertOne(ctx, bson.D{{Key: "name", Value: "A"}, {Key: "email", Value: "x@xn--mller-kva.de"}, {Key: "password", Value: "h"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, typed := range []string{"x@müller.de", "X@xn--MLLER-kva.de"} {
+		email, err := ParseEmail(typed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.ByEmail(ctx, email); err != nil {
+			t.Errorf("%s: %v", typed, err)
+		}
+		if _, err := s.Create(ctx, "B", email, "h"); !errors.Is(err, ErrEmailTaken) {
+			t.Errorf("%s is registered twice: %v", typed, err)
+		}
+	}
+}
+
+// A MongoDB that takes a call and does not answer holds nobody longer than the
+// limit.
+func TestMongoHangs(t *testing.T) {
+	t.Parallel()
+	uri, proxy := storetest.ProxiedMongo(t)
+	s, err := Open(uri, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close(context.Background()) })
+	ctx := context.Background()
+	if _, err := s.Create(ctx, "Ann", "ann@example.com", "h"); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Silence()
+	start := time.Now()
+	if _, err := s.ByEmail(ctx, "ann@example.com"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("by email: %v", err)
+	}
+	if _, err := s.Create(ctx, "Eve", "eve@example.com", "h"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("create: %v", err)
+	}
+	if took := time.Since(start); took > 4*opTimeout {
+		t.Errorf("the calls took %v, the limit of one is %v", took, opTimeout)
+	}
+}
+
 // Two accounts of one address from before the index: no account is made until
-// an operator has decided, and readiness says so.
+// an operator has decided, and the log says why.
 func TestIndexImpossible(t *testing.T) {
 	t.Parallel()
 	ctx, s := context.Background(), newStore(t)
@@ -227,8 +287,11 @@ func TestIndexImpossible(t *testing.T) {
 	if _, err := s.Create(ctx, "B", "b@example.com", "h"); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("create: %v", err)
 	}
-	if err := s.Ping(ctx); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("ping: %v", err)
+	if err := s.EnsureIndex(ctx); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "unique index on users.email") {
+		t.Errorf("index: %v", err)
+	}
+	if err := s.Ping(ctx); err != nil {
+		t.Errorf("ping: %v; logins must go on", err)
 	}
 }
 

@@ -65,3 +65,15 @@ func StartMongo(t testing.TB) (uri string, stop func()) {
 	}
 	return base + "latchkey_test", stop
 }
+
+// ProxiedMongo returns the URI of a fresh database behind a proxy.
+func ProxiedMongo(t testing.TB) (uri string, proxy *Proxy) {
+	t.Helper()
+	direct, err := url.Parse(Mongo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy = NewProxy(t, direct.Host)
+	direct.Host, direct.RawQuery = proxy.Addr, "directConnection=true"
+	return direct.String(), proxy
+}

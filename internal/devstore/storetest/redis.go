@@ -28,7 +28,11 @@ func NewRedis(t testing.TB) Redis {
 	if err != nil {
 		t.Fatalf("start Redis: %v", err)
 	}
-	return Redis{Addr: addr, DB: int(redisDBs.Add(1)) % maxDatabases}
+	db := int(redisDBs.Add(1))
+	if db >= maxDatabases {
+		t.Fatalf("more than %d tests want a database", maxDatabases)
+	}
+	return Redis{Addr: addr, DB: db}
 }
 
 // Conn connects to look at what the code under test has done.

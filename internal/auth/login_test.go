@@ -1,0 +1,54 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/user"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+// An unknown address costs as much as a wrong password, and a client that goes
+// away does not leave a login half recorded.
+func TestLoginWork(t *testing.T) {
+	t.Parallel()
+	users, err := user.Open(storetest.Mongo(t), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = users.Close(context.Background()) })
+	s := New(users, 4, slog.New(slog.DiscardHandler))
+	compared := 0
+	s.hasher.compare = func(hash, password []byte) error {
+		compared++
+		return bcrypt.CompareHashAndPassword(hash, password)
+	}
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	ann, err := s.Register(gone, "Ann", "ann@example.com", "password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, email := range []user.Email{"ann@example.com", "nobody@example.com"} {
+		compared = 0
+		if _, err := s.Login(gone, email, "wrong"); !errors.Is(err, ErrBadCredentials) || compared != 1 {
+			t.Errorf("%s: %v after %d comparisons", email, err, compared)
+		}
+	}
+	if u, err := s.RecordLogin(gone, ann.ID); err != nil || u.LastLogin.IsZero() {
+		t.Errorf("record: %+v, %v", u, err)
+	}
+	if err := s.Unregister(gone, ann.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := users.ByID(gone, ann.ID); !errors.Is(err, user.ErrNotFound) {
+		t.Errorf("after Unregister: %v", err)
+	}
+}

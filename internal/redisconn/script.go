@@ -1,0 +1,86 @@
+package redisconn
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// Script is a Lua script that Redis runs in time or not at all.
+//
+// A command that was sent to a Redis that hangs is run when it goes on, long
+// after the request was answered with an error: a rotation would then void a
+// cookie for which the client never got the new one. So every script comes with
+// the moment, on the clock of Redis, from which it must not run any more.
+type Script struct{ script *redis.Script }
+
+// inTime takes the moment from the end of the arguments.
+const inTime = `
+local now = redis.call('TIME')
+now = now[1] * 1000 + math.floor(now[2] / 1000)
+if now > tonumber(table.remove(ARGV)) then
+  return redis.error_reply('LATE ' .. string.format('%.0f', now))
+end
+`
+
+// NewScript returns a script of so many keys. It must be safe to run twice.
+func NewScript(keys int, lua string) *Script {
+	return &Script{redis.NewScript(keys, inTime+lua)}
+}
+
+// Eval runs a script, by its hash where Redis knows it. Errors are as for
+// Client.Do; where Redis was late they mean that nothing happened.
+func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, error) {
+	return c.run(ctx, func(conn timedConn) (any, error) {
+		reply, err := s.script.Do(conn, append(keysAndArgs, c.clock.halfway(conn.deadline))...)
+		now, late := lateness(err)
+		if !late {
+			return reply, err
+		}
+		// Not known yet, or the clock of Redis was set; or it really was late, and
+		// there may be time for another try.
+		c.clock.learn(now)
+		return s.script.Do(conn, append(keysAndArgs, c.clock.halfway(conn.deadline))...)
+	})
+}
+
+// lateness returns the time of Redis from the answer of a script that was late.
+func lateness(err error) (now int64, late bool) {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return 0, false
+	}
+	text, late := strings.CutPrefix(string(reply), "LATE ")
+	if !late {
+		return 0, false
+	}
+	now, err = strconv.ParseInt(text, 10, 64)
+	return now, err == nil
+}
+
+// clock knows how far the clock of Redis is from ours. Ours is the monotonic one
+// since start, so that setting the time of this machine changes nothing.
+type clock struct {
+	start  time.Time
+	offset atomic.Int64 // milliseconds to add; 0 is unknown
+}
+
+// halfway is a moment on the clock of Redis, in milliseconds: half of the time
+// that is left until deadline. The other half is for the answer. While the clock
+// is unknown it is in the past.
+func (k *clock) halfway(deadline time.Time) int64 {
+	offset := k.offset.Load()
+	if offset == 0 {
+		return 0
+	}
+	return offset + (time.Since(k.start) + time.Until(deadline)/2).Milliseconds()
+}
+
+func (k *clock) learn(redisNow int64) { k.offset.Store(redisNow - time.Since(k.start).Milliseconds()) }
+
+func (k *clock) forget() { k.offset.Store(0) }
