@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -48,14 +49,17 @@ type Client struct {
 func New(o Options) *Client {
 	c := &Client{clock: clock{start: time.Now()}}
 	dial := []redis.DialOption{
-		redis.DialConnectTimeout(commandTimeout),
-		redis.DialTLSHandshakeTimeout(commandTimeout),
 		redis.DialReadTimeout(commandTimeout),
 		redis.DialWriteTimeout(commandTimeout),
 		redis.DialUsername(o.Username),
 		redis.DialPassword(o.Password),
 		redis.DialDatabase(o.DB),
-		redis.DialUseTLS(o.TLS),
+		redis.DialContextFunc(new(net.Dialer).DialContext),
+	}
+	if o.TLS {
+		// redigo's own TLS takes no notice of the context while it shakes hands.
+		secure := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}
+		dial = append(dial, redis.DialContextFunc(secure.DialContext))
 	}
 	c.pool = &redis.Pool{
 		MaxActive: maxConns,
