@@ -58,7 +58,8 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 	sessions := session.New(redis, session.Options{
 		Secrets: secrets(c.Session.Secrets), Idle: time.Duration(c.Session.MaxAge),
 		Absolute: time.Duration(c.Session.AbsoluteMaxAge), TouchInterval: time.Duration(c.Session.TouchInterval),
-		Now: time.Now, Log: log,
+		MaxPerUser: c.Session.MaxPerUser,
+		Now:        time.Now, Log: log,
 	})
 	passwords := auth.New(users, c.BcryptCost, log)
 	api := httpapi.New(users, passwords, sessions, httpapi.Cookie{

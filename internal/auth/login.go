@@ -30,27 +30,32 @@ func (s *Service) Login(ctx context.Context, email user.Email, password string) 
 	if !ok || !u.Active {
 		return user.User{}, ErrBadCredentials
 	}
-	if outdated {
-		better, err := s.hasher.hash(password)
-		if err != nil {
-			return user.User{}, err
-		}
-		if err := s.users.ReplaceHash(ctx, u.ID, u.PasswordHash, better); err != nil {
-			return user.User{}, err
-		}
+	if !outdated {
+		return u, nil
 	}
-	return u, nil
+	better, err := s.hasher.hash(password)
+	if err != nil {
+		return user.User{}, err
+	}
+	err = s.users.ReplaceHash(ctx, u.ID, u.PasswordHash, better)
+	if errors.Is(err, user.ErrNotFound) {
+		// Another login made it better already, or the password is another now: ask
+		// again. It cannot be outdated a third time.
+		return s.Login(ctx, email, password)
+	}
+	u.PasswordHash = better
+	return u, err
 }
 
 // RecordLogin notes a login after its session has begun, and is the last word on
-// it: an account that was disabled or deleted since Login looked is
-// ErrBadCredentials, and its session must end. Asked in this order, a login
-// cannot slip past someone who disables the account and ends its sessions.
+// it: an account that was disabled or deleted or got another password since Login
+// returned u is ErrBadCredentials, and its session must end. Asked in this order, a
+// login cannot slip past someone who disables the account and ends its sessions.
 // Errors: also user.ErrUnavailable.
-func (s *Service) RecordLogin(ctx context.Context, id string) (user.User, error) {
-	u, err := s.users.RecordLogin(ctx, id)
+func (s *Service) RecordLogin(ctx context.Context, u user.User) (user.User, error) {
+	recorded, err := s.users.RecordLogin(ctx, u.ID, u.PasswordHash)
 	if errors.Is(err, user.ErrNotFound) {
 		return user.User{}, ErrBadCredentials
 	}
-	return u, err
+	return recorded, err
 }

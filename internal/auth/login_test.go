@@ -42,7 +42,7 @@ func TestLoginWork(t *testing.T) {
 			t.Errorf("%s: %v after %d comparisons", email, err, compared)
 		}
 	}
-	if u, err := s.RecordLogin(gone, ann.ID); err != nil || u.LastLogin.IsZero() {
+	if u, err := s.RecordLogin(gone, ann); err != nil || u.LastLogin.IsZero() {
 		t.Errorf("record: %+v, %v", u, err)
 	}
 	if err := s.Unregister(gone, ann.ID); err != nil {

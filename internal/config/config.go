@@ -82,6 +82,8 @@ type Session struct {
 	// TouchInterval is the least time between two extensions of MaxAge. Zero
 	// until validate derives it.
 	TouchInterval Duration `env:"SESSION_TOUCH_INTERVAL"`
+	// MaxPerUser is how many sessions a user has at most; 0 is no limit.
+	MaxPerUser int `env:"SESSION_MAX_PER_USER" envDefault:"100"`
 }
 
 // Cookie is how the session cookie is sent.
@@ -194,6 +196,7 @@ var variableOf = map[string]string{
 	"MaxAge":         "SESSION_MAX_AGE",
 	"AbsoluteMaxAge": "SESSION_ABSOLUTE_MAX_AGE",
 	"TouchInterval":  "SESSION_TOUCH_INTERVAL",
+	"MaxPerUser":     "SESSION_MAX_PER_USER",
 }
 
 func expected(parse env.ParseError) string {

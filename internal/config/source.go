@@ -30,7 +30,6 @@ var later = map[string]bool{
 	"PUBLIC_URL":            false,
 	"OPS_ADDR":              false,
 	"TRUSTED_PROXIES":       false,
-	"SESSION_MAX_PER_USER":  false,
 	"GOOGLE_CLIENT_ID":      false,
 	"GOOGLE_CLIENT_SECRET":  false,
 	"GOOGLE_CALLBACK_URL":   false,

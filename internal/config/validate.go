@@ -25,6 +25,9 @@ const minSecretDistinct = 8
 // nothing protects a secret that is printed in a tutorial.
 var publishedSecrets = []string{"change-this", "change-me", "changeme", "your-secret", "your-super-secret", "your-session-secret"}
 
+// maxSessionsPerUser bounds the work of a list: each session in it is read.
+const maxSessionsPerUser = 1000
+
 // bcrypt cost limits. Below 10 is no longer an approved password hash (OWASP
 // ASVS 5.0 11.4.2); 14 takes over a second, so above it logins stop working.
 const (
@@ -147,6 +150,9 @@ func (c *Config) validateSession() []error {
 	}
 	if absolute < idle {
 		fault("SESSION_ABSOLUTE_MAX_AGE: must not be shorter than SESSION_MAX_AGE (%v)", idle)
+	}
+	if s.MaxPerUser < 0 || s.MaxPerUser > maxSessionsPerUser {
+		fault("SESSION_MAX_PER_USER: must be from 0, which is no limit, to %d", maxSessionsPerUser)
 	}
 	if s.TouchInterval == 0 {
 		s.TouchInterval = Duration(min(time.Minute, idle/10))

@@ -73,8 +73,8 @@ func (s *Server) orphaned(r *http.Request, err error) error {
 	if !errors.Is(err, user.ErrNotFound) {
 		return err
 	}
-	if err := s.sessions.End(r.Context()); err != nil {
+	if err := s.sessions.End(r.Context(), session.AccountDisabled); err != nil {
 		return err
 	}
-	return session.ErrNone
+	return &session.EndedError{Reason: session.AccountDisabled}
 }

@@ -25,6 +25,8 @@ type problem struct {
 	Message   string       `json:"message"`
 	RequestID string       `json:"requestId"`
 	Errors    []fieldError `json:"errors,omitempty"`
+	// Reason stands in a 401 for a session of which it is known why it ended.
+	Reason session.Reason `json:"reason,omitempty"`
 	// Authenticated stands in a 401 of GET /auth/session, as it does in its 200.
 	Authenticated *bool `json:"authenticated,omitempty"`
 	// Stores stands in a 503 of GET /readyz.
@@ -53,6 +55,7 @@ func (f *failure) Error() string { return f.code }
 
 var (
 	errNoRoute          = &failure{status: http.StatusNotFound, code: "not_found", detail: "There is nothing at this address"}
+	errNoSession        = &failure{status: http.StatusNotFound, code: "not_found", detail: "You have no such session"}
 	errMethodNotAllowed = &failure{status: http.StatusMethodNotAllowed, code: "method_not_allowed", detail: "This address does not take that method; the Allow header lists those it takes"}
 	errTooLarge         = &failure{status: http.StatusRequestEntityTooLarge, code: "body_too_large", detail: "The body is larger than 64 KiB"}
 	errNotJSON          = &failure{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "Send the body as application/json in UTF-8"}
@@ -105,6 +108,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		if errors.Is(err, session.ErrNone) {
 			s.clearDeadCookie(w, r)
+		}
+		var ended *session.EndedError
+		if errors.As(err, &ended) {
+			p.Reason = ended.Reason
 		}
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")

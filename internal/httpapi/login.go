@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"time"
 
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -27,11 +28,12 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerReq
 	if err != nil {
 		return err
 	}
+	started := time.Now()
 	u, err := s.auth.Register(r.Context(), name, email, in.Password)
 	if err != nil {
 		return err
 	}
-	begun, token, err := s.begin(r, u, true, nil)
+	begun, token, err := s.begin(r, u, started, true, nil)
 	if err != nil {
 		if undo := s.auth.Unregister(r.Context(), u.ID); undo != nil {
 			s.log.ErrorContext(r.Context(), "an account stays that nobody was told of", "userId", u.ID, "error", undo)
@@ -56,15 +58,16 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 	if err != nil {
 		return err
 	}
+	started := time.Now()
 	u, err := s.auth.Login(r.Context(), email, in.Password)
 	if err != nil {
 		return err
 	}
 	record := func() (err error) {
-		u, err = s.auth.RecordLogin(r.Context(), u.ID)
+		u, err = s.auth.RecordLogin(r.Context(), u)
 		return err
 	}
-	begun, token, err := s.begin(r, u, in.RememberMe == nil || *in.RememberMe, record)
+	begun, token, err := s.begin(r, u, started, in.RememberMe == nil || *in.RememberMe, record)
 	if err != nil {
 		return err
 	}
@@ -76,9 +79,10 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 // was planted in a browser before a login must not be logged in by it. Between
 // the two it asks confirm, where there is one. On an error the session of before
 // lives on and the new one does not; nobody has seen its token.
-func (s *Server) begin(r *http.Request, u user.User, persistent bool, confirm func() error) (*session.Session, string, error) {
+func (s *Server) begin(r *http.Request, u user.User, started time.Time, persistent bool, confirm func() error) (*session.Session, string, error) {
 	begun, token, err := s.sessions.Begin(r.Context(), session.SignIn{
 		UserID: u.ID, Email: string(u.Email), Method: methodPassword, Persistent: persistent,
+		Started: started, IP: clientIP(r), UserAgent: userAgent(r),
 	})
 	if err != nil {
 		return nil, "", err
@@ -90,7 +94,7 @@ func (s *Server) begin(r *http.Request, u user.User, persistent bool, confirm fu
 		err = s.sessions.Supersede(r.Context(), s.cookie.token(r))
 	}
 	if err != nil {
-		if undo := s.sessions.EndToken(r.Context(), token); undo != nil {
+		if undo := s.sessions.EndToken(r.Context(), token, session.Revoked); undo != nil {
 			s.log.ErrorContext(r.Context(), "a session stays that nobody was told of", "sessionId", begun.Handle, "error", undo)
 		}
 		return nil, "", err
@@ -101,14 +105,19 @@ func (s *Server) begin(r *http.Request, u user.User, persistent bool, confirm fu
 // logout answers POST /auth/logout. It ends the session by its token, because
 // it may have another handle by now.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
-	if err := s.sessions.EndToken(r.Context(), s.cookie.token(r)); err != nil {
+	if err := s.sessions.EndToken(r.Context(), s.cookie.token(r), session.LoggedOut); err != nil {
 		return err
 	}
-	s.cookie.clear(w)
-	// What the pages of this origin kept goes too (OWASP ASVS 5.0 14.3.1). Not
-	// "cookies": that would take those of other applications on the domain.
-	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	s.forget(w)
 	return writeJSON(w, http.StatusOK, struct {
 		Message string `json:"message"`
 	}{"Logout successful"})
+}
+
+// forget has the browser drop what it has of the session: the cookie, and what the
+// pages of this origin kept (OWASP ASVS 5.0 14.3.1). Not "cookies", which would take
+// those of other applications on the domain.
+func (s *Server) forget(w http.ResponseWriter) {
+	s.cookie.clear(w)
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 }

@@ -236,7 +236,7 @@ func TestLoginRefusedAtTheEnd(t *testing.T) {
 	api := New(s.users, nil, s.sessions, s.cookie, newLogger(s.log))
 	r := httptest.NewRequest(http.MethodPost, "/auth/login", nil)
 	r.AddCookie(&http.Cookie{Name: "sid", Value: c.token})
-	if _, _, err := api.begin(r, u, true, func() error { return auth.ErrBadCredentials }); !errors.Is(err, auth.ErrBadCredentials) {
+	if _, _, err := api.begin(r, u, time.Now(), true, func() error { return auth.ErrBadCredentials }); !errors.Is(err, auth.ErrBadCredentials) {
 		t.Fatal(err)
 	}
 	if live := s.liveSessions(s.redis.Conn(t)); live != 1 {

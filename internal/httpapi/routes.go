@@ -38,6 +38,9 @@ func (s *Server) routes() http.Handler {
 	s.route(r, "GET /auth/me", bare(s.me))
 	s.route(r, "GET /auth/session", bare(s.session))
 	s.route(r, "POST /auth/rotate-session", bare(s.rotate))
+	s.route(r, "GET /auth/sessions", bare(s.listSessions))
+	s.route(r, "DELETE /auth/sessions", bare(s.revokeSessions))
+	s.route(r, "DELETE /auth/sessions/{id}", bare(s.revokeSession))
 
 	s.route(r, "GET /profile", bare(s.me))
 	s.route(r, "PUT /profile", accepts(s.updateProfile))

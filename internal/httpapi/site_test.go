@@ -51,6 +51,7 @@ type setup struct {
 	redis         *storetest.Redis
 	mongo         string
 	touchInterval time.Duration
+	maxPerUser    int
 	cookie        Cookie
 	secrets       []string
 	stores        *site // share the stores of another site
@@ -105,7 +106,7 @@ func newSite(t testing.TB, options ...setup) *site {
 	}
 	s.sessions = session.New(conns, session.Options{
 		Secrets: secrets, Idle: testIdle, Absolute: testAbsolute,
-		TouchInterval: o.touchInterval, Now: now, Log: log,
+		TouchInterval: o.touchInterval, MaxPerUser: o.maxPerUser, Now: now, Log: log,
 	})
 	s.cookie = o.cookie
 	s.url = listen(t, New(s.users, auth.New(s.users, 4, log), s.sessions, o.cookie, log))
@@ -135,7 +136,7 @@ func (s *site) liveSessions(conn redis.Conn) int {
 func (s *site) signIn() *client {
 	s.t.Helper()
 	_, token, err := s.sessions.Begin(context.Background(), session.SignIn{
-		UserID: "0123456789abcdef01234567", Email: "ann@example.com", Method: "password", Persistent: true,
+		UserID: testUser, Email: "ann@example.com", Method: "password", Persistent: true,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -150,6 +151,9 @@ func (s *site) register(email string) *client {
 	c.do("POST", "/auth/register", map[string]any{"name": "Ann", "email": email, "password": testPassword}).want(201)
 	return c
 }
+
+// testUser is whom signIn signs in.
+const testUser = "0123456789abcdef01234567"
 
 const testPassword = "correct horse battery"
 

@@ -14,7 +14,7 @@ import (
 
 var (
 	// ErrNone says that there is no session: no token, an unknown or malformed
-	// one, or one whose session has ended.
+	// one, or one whose session has ended. An EndedError is one with the reason.
 	ErrNone = errors.New("no session")
 	// ErrReplaced says that the client was given another token within the last
 	// minute, by a rotation or a login. This one is void, but the cookie must stay:
@@ -37,6 +37,9 @@ type Options struct {
 	// TouchInterval is the least time between two extensions of Idle; at most
 	// half of Idle.
 	TouchInterval time.Duration
+	// MaxPerUser is how many sessions a user has at most; a login beyond it ends the
+	// one least lately used. 0 is no limit.
+	MaxPerUser int
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	Log *slog.Logger
@@ -67,7 +70,8 @@ func (m *Manager) Ping(ctx context.Context) error { return unavailable(m.store.r
 
 // Load finds the session of token and returns a context that holds it, for
 // FromContext. It costs one Redis command for each secret up to that of the
-// session, and one more at most once per TouchInterval. Errors: ErrNone, ErrReplaced, ErrUnavailable.
+// session, and two more at most once per TouchInterval. Errors: ErrNone,
+// ErrReplaced, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
 	if !WellFormed(token) {
 		return nil, ErrNone
@@ -78,9 +82,12 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 		// An old format or a damaged value. It is nobody's session, and answering
 		// with an error until it expires would lock its owner out.
 		m.options.Log.WarnContext(ctx, "dropped a session value that cannot be read", "sessionId", m.store.handle(token))
-		return nil, m.drop(ctx, token)
-	case errors.Is(err, ErrReplaced):
-		return nil, ErrReplaced
+		if _, err := m.store.endToken(ctx, token, Revoked); err != nil {
+			return nil, unavailable(err)
+		}
+		return nil, ErrNone
+	case errors.Is(err, ErrReplaced), errors.Is(err, ErrNone):
+		return nil, err
 	case err != nil:
 		return nil, unavailable(err)
 	}
@@ -90,8 +97,11 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	}
 	// The TTL in Redis does this too, unless someone has removed it.
 	now := m.options.Now()
-	if !now.Before(s.IdleExpiresAt) || !now.Before(s.ExpiresAt) {
-		return nil, m.drop(ctx, token)
+	if why, expired := s.expired(now); expired {
+		if _, err := m.endAndDelist(ctx, s.Handle, why, false); err != nil {
+			return nil, unavailable(err)
+		}
+		return nil, &EndedError{why}
 	}
 	if now.Sub(s.LastSeenAt) >= m.options.TouchInterval {
 		m.touch(loaded, s, now)
@@ -99,12 +109,15 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	return loaded, nil
 }
 
-// drop ends what stands under token and returns ErrNone, or ErrUnavailable.
-func (m *Manager) drop(ctx context.Context, token string) error {
-	if err := m.store.DeleteCtx(ctx, token); err != nil {
-		return unavailable(err)
+// expired tells whether a session has ended by itself at now, and why.
+func (s *Session) expired(now time.Time) (Reason, bool) {
+	switch {
+	case !now.Before(s.ExpiresAt):
+		return AbsoluteTimeout, true
+	case !now.Before(s.IdleExpiresAt):
+		return IdleTimeout, true
 	}
-	return ErrNone
+	return "", false
 }
 
 // touch extends the idle lifetime. A session that changed or ended since it was
@@ -119,6 +132,7 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 		if saved, err = m.store.touch(ctx, s, value, next.IdleExpiresAt); saved {
 			next.raw = value
 			m.scs.Put(ctx, valueKey, &next)
+			err = m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt)
 		}
 	}
 	if err != nil {
@@ -140,101 +154,6 @@ func (s *Session) seen(now time.Time, idle time.Duration) {
 func (m *Manager) FromContext(ctx context.Context) (*Session, bool) {
 	s, ok := m.scs.Get(ctx, valueKey).(*Session)
 	return s, ok
-}
-
-// withoutValues is a context that has the time of another and none of its values.
-type withoutValues struct{ context.Context }
-
-// Value implements context.Context.
-func (withoutValues) Value(any) any { return nil }
-
-// SignIn is what a session begins with.
-type SignIn struct {
-	UserID string
-	Email  string
-	// Method is how the user proved who they are, for example "password".
-	Method string
-	// Persistent says that the cookie outlives the browser's run.
-	Persistent bool
-}
-
-// Begin starts a session and returns it with its token, which is for the cookie
-// and nothing else. A session that ctx holds is left alone. Errors:
-// ErrUnavailable.
-func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error) {
-	now := m.options.Now().UTC().Truncate(time.Millisecond)
-	s := &Session{
-		UserID: in.UserID, Email: in.Email,
-		CreatedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(m.options.Absolute),
-		Methods: []string{in.Method}, Persistent: in.Persistent,
-	}
-	s.seen(now, m.options.Idle)
-
-	// scs would take up the session that a context holds already.
-	ctx, err := m.scs.Load(withoutValues{ctx}, "")
-	if err != nil {
-		return nil, "", err
-	}
-	m.scs.Put(ctx, valueKey, s)
-	m.scs.SetDeadline(ctx, s.IdleExpiresAt)
-	token, _, err := m.scs.Commit(ctx)
-	if err != nil {
-		return nil, "", unavailable(err)
-	}
-	s.Handle = m.store.handle(token)
-	return s, token, nil
-}
-
-// Rotate gives the session in ctx a new token; the old one is void at once. Of
-// several calls at once on one session exactly one succeeds. The absolute
-// lifetime stays as it was. Errors: ErrReplaced for all others, and for one that
-// a logout was faster than; ErrUnavailable.
-func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
-	old, ok := m.FromContext(ctx)
-	if !ok {
-		return nil, "", ErrNone
-	}
-	token := newToken()
-	next := *old
-	next.Handle = m.store.handle(token)
-	next.seen(m.options.Now(), m.options.Idle)
-	value, err := next.encode()
-	if err != nil {
-		return nil, "", err
-	}
-	moved, err := m.store.move(ctx, old.Handle, next.Handle, value, next.IdleExpiresAt)
-	if err != nil {
-		return nil, "", unavailable(err)
-	}
-	if !moved {
-		return nil, "", ErrReplaced
-	}
-	return &next, token, nil
-}
-
-// End ends the session in ctx. It stays ended, whatever else is under way: no
-// other call makes a key that is gone. Ending an ended session is no error.
-// Errors: ErrUnavailable.
-func (m *Manager) End(ctx context.Context) error {
-	s, ok := m.FromContext(ctx)
-	if !ok {
-		return nil
-	}
-	return unavailable(m.store.end(ctx, s.Handle))
-}
-
-// EndToken ends the session of a token, as End does, under whatever token it was
-// rotated to within the last minute. A token without a session is no error.
-// Errors: ErrUnavailable.
-func (m *Manager) EndToken(ctx context.Context, token string) error {
-	return unavailable(m.store.DeleteCtx(ctx, token))
-}
-
-// Supersede ends the session of a token because the client that holds it has
-// begun another. For a minute the token is ErrReplaced, so that a late answer to
-// it does not take the new session's cookie away. Errors: ErrUnavailable.
-func (m *Manager) Supersede(ctx context.Context, token string) error {
-	return unavailable(m.store.supersede(ctx, token))
 }
 
 // unavailable makes what package redisconn says the error of this package, and

@@ -31,6 +31,9 @@ type Session struct {
 	Methods []string
 	// Persistent says that the cookie outlives the browser's run.
 	Persistent bool
+	// IP and UserAgent are those of the client that the session began with.
+	IP        string
+	UserAgent string
 
 	// raw is the value that was read from Redis, to compare with when saving.
 	raw []byte
@@ -53,6 +56,8 @@ type record struct {
 	AuthenticatedAt time.Time `json:"authenticatedAt"`
 	Methods         []string  `json:"methods"`
 	Persistent      bool      `json:"persistent"`
+	IP              string    `json:"ip,omitempty"`
+	UserAgent       string    `json:"userAgent,omitempty"`
 }
 
 // errUndecodable marks a value in Redis that is not a session of this format.
@@ -64,6 +69,7 @@ func (s *Session) encode() ([]byte, error) {
 		CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt,
 		IdleExpiresAt: s.IdleExpiresAt, ExpiresAt: s.ExpiresAt,
 		AuthenticatedAt: s.AuthenticatedAt, Methods: s.Methods, Persistent: s.Persistent,
+		IP: s.IP, UserAgent: s.UserAgent,
 	})
 }
 
@@ -81,6 +87,7 @@ func decode(handle string, raw []byte) (*Session, error) {
 		CreatedAt: r.CreatedAt, LastSeenAt: r.LastSeenAt,
 		IdleExpiresAt: r.IdleExpiresAt, ExpiresAt: r.ExpiresAt,
 		AuthenticatedAt: r.AuthenticatedAt, Methods: r.Methods, Persistent: r.Persistent,
+		IP: r.IP, UserAgent: r.UserAgent,
 		raw: raw,
 	}, nil
 }

@@ -80,17 +80,24 @@ func TestBeginLoad(t *testing.T) {
 	if diff := cmp.Diff(begun, loaded, cmpopts.IgnoreUnexported(Session{})); diff != "" {
 		t.Error(diff)
 	}
-	keys, err := redis.Strings(conn.Do("KEYS", "*"))
-	if err != nil || len(keys) != 1 || keys[0] != "sess:"+begun.Handle {
-		t.Fatalf("keys %v, %v", keys, err)
-	}
-	value, err := redis.String(conn.Do("GET", keys[0]))
-	if err != nil || strings.Contains(value, token) {
-		t.Errorf("value %s, %v", value, err)
+	if _, err := redis.String(conn.Do("GET", "sess:"+begun.Handle)); err != nil {
+		t.Error(err)
 	}
 	raw, _ := base64.RawURLEncoding.DecodeString(token)
-	if strings.Contains(keys[0], token) || strings.Contains(value, string(raw)) {
-		t.Error("the token is at rest")
+	names, err := redis.Strings(conn.Do("KEYS", "*"))
+	if err != nil || len(names) != 3 {
+		t.Fatalf("keys %v, %v", names, err)
+	}
+	for _, name := range names {
+		dump, err := redis.String(conn.Do("GET", name))
+		if strings.HasPrefix(name, "sessions:") {
+			var members []string
+			members, err = redis.Strings(conn.Do("ZRANGE", name, 0, -1))
+			dump = strings.Join(members, " ")
+		}
+		if err != nil || strings.Contains(name+dump, token) || strings.Contains(name+dump, string(raw)) {
+			t.Errorf("%s: the token is at rest, or %v", name, err)
+		}
 	}
 }
 
@@ -106,7 +113,7 @@ func TestCommitNeverOverwrites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := m.store.CommitCtx(ctx, token, []byte("second"), end); !errors.Is(err, errTokenTaken) {
+	if err := m.store.CommitCtx(ctx, token, []byte("second"), end); !errors.Is(err, errNotCreated) {
 		t.Errorf("a second session of one token: %v", err)
 	}
 	if found, ok, err := m.store.Find(token); err != nil || !ok || string(found[handleLen:]) != "first" {
@@ -124,7 +131,7 @@ func TestTouchIsConditional(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, _ := m.FromContext(ctx)
-	if err := m.End(ctx); err != nil {
+	if err := m.End(ctx, LoggedOut); err != nil {
 		t.Fatal(err)
 	}
 	m.touch(ctx, s, time.Now().Add(time.Hour))
@@ -136,22 +143,22 @@ func TestTouchIsConditional(t *testing.T) {
 	}
 }
 
-// A rotation whose answer was lost can be sent again; another one cannot follow.
-func TestMoveTwice(t *testing.T) {
+// A claim whose answer was lost can be made again; another one cannot follow.
+func TestClaimTwice(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	begun, _ := begin(t, m)
-	ctx, end := context.Background(), time.Now().Add(time.Hour)
+	ctx := context.Background()
 	next, other := m.store.handle(newToken()), m.store.handle(newToken())
 	for range 2 {
-		if moved, err := m.store.move(ctx, begun.Handle, next, []byte("v"), end); err != nil || !moved {
-			t.Fatalf("moved %v, %v", moved, err)
+		if claimed, err := m.store.claim(ctx, begun.Handle, next); err != nil || !claimed {
+			t.Fatalf("claimed %v, %v", claimed, err)
 		}
 	}
-	if moved, err := m.store.move(ctx, begun.Handle, other, []byte("v"), end); err != nil || moved {
-		t.Errorf("moved from an ended session: %v, %v", moved, err)
+	if claimed, err := m.store.claim(ctx, begun.Handle, other); err != nil || claimed {
+		t.Errorf("claimed an ended session: %v, %v", claimed, err)
 	}
-	if n, err := redis.Int(conn.Do("EXISTS", "sess:"+begun.Handle, "sess:"+other)); err != nil || n != 0 {
+	if n, err := redis.Int(conn.Do("EXISTS", "sess:"+begun.Handle)); err != nil || n != 0 {
 		t.Errorf("%d keys too many, %v", n, err)
 	}
 }
@@ -174,7 +181,7 @@ func TestEndFollowsRotations(t *testing.T) {
 	if _, err := m.Load(context.Background(), first); !errors.Is(err, ErrReplaced) {
 		t.Errorf("load of the first token: %v", err)
 	}
-	if err := m.EndToken(context.Background(), first); err != nil {
+	if err := m.EndToken(context.Background(), first, LoggedOut); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
@@ -202,7 +209,7 @@ func TestCancelledRequest(t *testing.T) {
 	if _, token, err = m.Rotate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.EndToken(gone, token); err != nil {
+	if err := m.EndToken(gone, token, LoggedOut); err != nil {
 		t.Fatal(err)
 	}
 	if live, err := redis.Strings(conn.Do("KEYS", "sess:*")); err != nil || len(live) != 0 {
@@ -237,7 +244,7 @@ func TestMalformedTokens(t *testing.T) {
 		if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
 			t.Errorf("load %q: %v", token, err)
 		}
-		if err := m.EndToken(context.Background(), token); err != nil {
+		if err := m.EndToken(context.Background(), token, LoggedOut); err != nil {
 			t.Errorf("end %q: %v", token, err)
 		}
 		if err := m.Supersede(context.Background(), token); err != nil {
@@ -253,10 +260,10 @@ func TestCircle(t *testing.T) {
 	m, conn := newManager(t)
 	token := newToken()
 	handle := m.store.handle(token)
-	if _, err := conn.Do("SET", "replaced:"+handle, handle); err != nil {
+	if _, err := conn.Do("SET", "ended:{sess:"+handle+"}", `{"reason":"replaced","successor":"`+handle+`"}`); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.EndToken(context.Background(), token); err != nil {
+	if err := m.EndToken(context.Background(), token, LoggedOut); err != nil {
 		t.Error(err)
 	}
 }
@@ -273,13 +280,17 @@ func TestEveryKeyExpires(t *testing.T) {
 	if _, _, err := m.Rotate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := redis.Strings(conn.Do("KEYS", "*"))
-	if err != nil || len(keys) != 2 {
-		t.Fatal(keys, err)
+	if _, err := m.RevokeAll(context.Background(), "u", "", Revoked); err != nil {
+		t.Fatal(err)
 	}
-	for _, key := range keys {
+	begin(t, m)
+	names, err := redis.Strings(conn.Do("KEYS", "*"))
+	if err != nil || len(names) != 6 { // two traces of the first; session, trace, index and barrier
+		t.Fatal(names, err)
+	}
+	for _, key := range names {
 		ttl, err := redis.Int64(conn.Do("PTTL", key))
-		if err != nil || ttl <= 0 || time.Duration(ttl)*time.Millisecond > time.Hour {
+		if err != nil || ttl <= 0 || time.Duration(ttl)*time.Millisecond > time.Hour+traceTTL {
 			t.Errorf("%s lives for %d ms, %v", key, ttl, err)
 		}
 	}

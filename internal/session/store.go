@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,33 +12,29 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// What is in Redis:
+// What is in Redis, besides the index of index.go:
 //
-//	sess:<handle>     a live session, as record; its TTL is the idle lifetime
-//	replaced:<handle> the client of this session has another now, for a minute: the
-//	                  handle that a rotation moved it to, or "" after a login
+//	sess:<handle>          a live session, as record; its TTL is the idle lifetime
+//	ended:{sess:<handle>}  its trace: why it ended, or while it lives, why it will
+//	                       have ended once the key is gone; for a day at most
 //
-// Nothing else makes a session valid, and nothing here holds a token.
-const (
-	livePrefix     = "sess:"
-	replacedPrefix = "replaced:"
-)
+// Nothing else makes a session valid, and nothing here holds a token. The braces
+// put both keys into one slot of a cluster, so that a script may use them together.
+func keys(handle string) (live, trace string) {
+	return "sess:" + handle, "ended:{sess:" + handle + "}"
+}
 
 // handleLen is the length of a handle: SHA-256 in unpadded base64url.
 const handleLen = 43
-
-// replacedTTL is how long a token that was replaced is known as such. It outlives
-// every request that was under way then.
-const replacedTTL = time.Minute
-
-// errTokenTaken says that a new session met an existing one of the same name.
-var errTokenTaken = errors.New("a session of this token exists")
 
 // store is the scs.CtxStore of this package, in the place of scs's redisstore,
 // none of whose calls can be kept: they know no context and no time limit, its
 // Commit creates what was deleted, overwrites what exists and takes an error
 // inside EXEC for a success, and its All blocks Redis. It stands in the tests, as
 // the control group of the races.
+//
+// Every script here finds its own work done when it is run again because an
+// answer was lost.
 type store struct {
 	redis   *redisconn.Client
 	secrets [][]byte // the first makes new handles, all are accepted
@@ -57,62 +54,91 @@ func (s *store) handles(token string) []string {
 }
 
 // FindCtx implements scs.CtxStore. What it finds starts with the handle: see
-// codec.Decode. A session whose client has another token now is ErrReplaced.
+// codec.Decode. A session that has ended is an EndedError where the reason is
+// known, and ErrReplaced where its client has another token now.
 func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	if !WellFormed(token) {
 		return nil, false, nil
 	}
 	names := s.handles(token)
 	for _, name := range names {
-		value, err := redis.Bytes(s.redis.Do(ctx, "GET", livePrefix+name))
-		if errors.Is(err, redis.ErrNil) {
-			continue
+		value, err := s.value(ctx, name)
+		if value != nil || err != nil {
+			return append([]byte(name), value...), err == nil, err
 		}
-		if isWrongType(err) {
-			return nil, false, errUndecodable
-		}
+	}
+	for _, name := range names {
+		t, err := s.trace(ctx, name)
 		if err != nil {
 			return nil, false, err
 		}
-		return append([]byte(name), value...), true, nil
-	}
-	for _, name := range names {
-		if gone, err := redis.Bool(s.redis.Do(ctx, "EXISTS", replacedPrefix+name)); err != nil {
-			return nil, false, err
-		} else if gone {
-			return nil, false, ErrReplaced
+		if t != nil {
+			return nil, false, t.verdict(s.now())
 		}
 	}
 	return nil, false, nil
 }
 
-// isWrongType tells whether a key holds another type than a string, which no
-// session of ours does.
-func isWrongType(err error) bool {
+// value reads a live session; nil is none. Another type than a string, which no
+// session of ours has, is errUndecodable.
+func (s *store) value(ctx context.Context, handle string) ([]byte, error) {
+	live, _ := keys(handle)
+	value, err := redis.Bytes(s.redis.Do(ctx, "GET", live))
 	var reply redis.Error
-	return errors.As(err, &reply) && strings.HasPrefix(string(reply), "WRONGTYPE")
+	switch {
+	case errors.Is(err, redis.ErrNil):
+		return nil, nil
+	case errors.As(err, &reply) && strings.HasPrefix(string(reply), "WRONGTYPE"):
+		return nil, errUndecodable
+	case err != nil:
+		return nil, err
+	}
+	return value, nil
 }
 
-// createScript sets a key that does not exist. Running it again with the same
-// value is a success, so that it can be repeated when an answer was lost.
-var createScript = redisconn.NewScript(1, `
-local old = redis.call('GET', KEYS[1])
-if not old then
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-  return 1
-end
-return old == ARGV[1] and 1 or 0`)
+// trace reads what is known of a session that is gone; nil is nothing.
+func (s *store) trace(ctx context.Context, handle string) (*trace, error) {
+	_, key := keys(handle)
+	value, err := redis.Bytes(s.redis.Do(ctx, "GET", key))
+	if errors.Is(err, redis.ErrNil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeTrace(value), nil
+}
 
-// CommitCtx implements scs.CtxStore for new sessions, the only ones that are
-// committed through scs: it never overwrites one. The lifetime is given to Redis
-// as a length, not a date, so that a clock that is off there changes nothing.
+// createScript makes a session that does not exist and did not end before it
+// began, as one does that a login has pushed out, or a revocation of all found in
+// the index.
+var createScript = redisconn.NewScript(2, `
+local old = redis.call('GET', KEYS[1])
+if old then return old == ARGV[1] and 1 or 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+return 1`)
+
+// errNotCreated says that createScript has made nothing.
+var errNotCreated = errors.New("the session exists or has ended")
+
+// CommitCtx implements scs.CtxStore for new sessions: it never overwrites one.
 func (s *store) CommitCtx(ctx context.Context, token string, value []byte, expiry time.Time) error {
-	ok, err := redis.Bool(s.redis.Eval(ctx, createScript, livePrefix+s.handle(token), value, s.ttl(expiry)))
+	return s.create(ctx, s.handle(token), value, expiry)
+}
+
+// create makes a session. Lifetimes are given to Redis as lengths, not dates, so
+// that a clock that is off there changes nothing. Errors: also errNotCreated.
+func (s *store) create(ctx context.Context, handle string, value []byte, expiry time.Time) error {
+	live, traceKey := keys(handle)
+	t := foretell(value, expiry)
+	ok, err := redis.Bool(s.redis.Eval(ctx, createScript, live, traceKey, value, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL))))
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return errTokenTaken
+		return errNotCreated
 	}
 	return nil
 }
@@ -121,88 +147,119 @@ func (s *store) CommitCtx(ctx context.Context, token string, value []byte, expir
 // creates its key would bring back a session that was ended meanwhile (254 of
 // 300 logouts under load, with scs's own idle timeout), and of several requests
 // that find the interval over, one writes.
-var touchScript = redisconn.NewScript(1, `
+var touchScript = redisconn.NewScript(2, `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
 return 1`)
 
 // touch replaces the value of cur by next where it is unchanged.
 func (s *store) touch(ctx context.Context, cur *Session, next []byte, expiry time.Time) (bool, error) {
-	return redis.Bool(s.redis.Eval(ctx, touchScript, livePrefix+cur.Handle, cur.raw, next, s.ttl(expiry)))
+	live, traceKey := keys(cur.Handle)
+	t := foretell(next, expiry)
+	return redis.Bool(s.redis.Eval(ctx, touchScript, live, traceKey, cur.raw, next, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL))))
 }
 
-// moveScript gives a session a new handle. Of several calls at once on one
-// session exactly one finds it (scs leaves each caller with a session of its
-// own). A call that is repeated because its answer was lost finds its own work.
-var moveScript = redisconn.NewScript(3, `
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return redis.call('EXISTS', KEYS[2])
+// claimScript ends a session whose client is given another token. Of several
+// calls at once on one session exactly one finds it alive.
+var claimScript = redisconn.NewScript(2, `
+if redis.call('DEL', KEYS[1]) == 1 then
+  redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+  return 1
 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
-redis.call('DEL', KEYS[1])
-return 1`)
+return redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0`)
 
-// move renames the session old to handle and gives it a new value. It returns
-// false where old is not live any more.
-func (s *store) move(ctx context.Context, old, handle string, value []byte, expiry time.Time) (bool, error) {
-	return redis.Bool(s.redis.Eval(ctx, moveScript,
-		livePrefix+old, livePrefix+handle, replacedPrefix+old,
-		value, s.ttl(expiry), handle, replacedTTL.Milliseconds()))
+// claim ends the session old in favour of successor. It returns false where old
+// is not live any more, or another call was faster.
+func (s *store) claim(ctx context.Context, old, successor string) (bool, error) {
+	live, traceKey := keys(old)
+	t := trace{Reason: replaced, Successor: successor}
+	return redis.Bool(s.redis.Eval(ctx, claimScript, live, traceKey, t.encode(), replacedTTL.Milliseconds()))
 }
 
-// endScript ends a session. One that was rotated while its logout was on the way
-// lives on under another handle, and is followed there: who logged out is out.
-var endScript = redisconn.NewScript(0, `
-local handle, live, replaced = ARGV[1], ARGV[2], ARGV[3]
-for _ = 1, 1000 do -- more than anyone can rotate in a minute, so not for ever
-  if redis.call('DEL', live .. handle) == 1 then return 1 end
-  handle = redis.call('GET', replaced .. handle)
-  if not handle or handle == '' then return 0 end
+// endScript ends a live session and returns its value, or else its trace. Where
+// there is neither and ARGV[3] asks for it, the session may be about to begin, and
+// the trace is laid to keep it from doing so.
+var endScript = redisconn.NewScript(2, `
+local value = redis.pcall('GET', KEYS[1])
+if value then
+  redis.call('DEL', KEYS[1])
+  redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+  return {1, type(value) == 'string' and value or ''}
 end
-return 0`)
+local trace = redis.call('GET', KEYS[2])
+if trace then return {2, trace} end
+if ARGV[3] == '1' then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
+return {0, ''}`)
 
-// end ends the sessions of the given handles, wherever they have moved.
-func (s *store) end(ctx context.Context, handles ...string) error {
-	for _, handle := range handles {
-		if _, err := s.redis.Eval(ctx, endScript, handle, livePrefix, replacedPrefix); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// What endScript found.
+const (
+	foundLive  = 1
+	foundTrace = 2
+)
 
-// supersede ends the session of a token and notes that its client has another.
-func (s *store) supersede(ctx context.Context, token string) error {
-	if !WellFormed(token) {
-		return nil
+// end ends the session of handle for a reason and returns it, or nil where it was
+// not live. One that was rotated lives on under another handle, and is followed
+// there: who logged out is out. With unbegun, a session that has not begun yet is
+// kept from it.
+func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool) (*Session, error) {
+	lasts := traceTTL
+	if why == replaced {
+		lasts = replacedTTL
 	}
-	for _, handle := range s.handles(token) {
-		live, err := redis.Bool(s.redis.Eval(ctx, supersedeScript, livePrefix+handle, replacedPrefix+handle, replacedTTL.Milliseconds()))
+	t := trace{Reason: why}
+	for range maxSuccessors {
+		live, traceKey := keys(handle)
+		reply, err := redis.Values(s.redis.Eval(ctx, endScript, live, traceKey, t.encode(), lasts.Milliseconds(), unbegun))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if live {
-			return nil
+		var found int
+		var value []byte
+		if _, err := redis.Scan(reply, &found, &value); err != nil {
+			return nil, fmt.Errorf("answer of Redis: %w", err)
 		}
+		switch found {
+		case foundLive:
+			ended, err := decode(handle, value)
+			if err != nil {
+				ended = &Session{Handle: handle} // not a session of ours, and gone now
+			}
+			return ended, nil
+		case foundTrace:
+			if handle = decodeTrace(value).Successor; handle != "" {
+				continue
+			}
+		}
+		return nil, nil
 	}
-	// Not live: it may have been rotated while the login was under way.
-	return s.end(ctx, s.handles(token)...)
+	return nil, nil
 }
 
-// supersedeScript ends a live session and leaves a note without a successor. Run
-// again after a lost answer it finds the note, and following it leads nowhere.
-var supersedeScript = redisconn.NewScript(2, `
-if redis.call('DEL', KEYS[1]) == 0 then return 0 end
-redis.call('SET', KEYS[2], '', 'PX', ARGV[1])
-return 1`)
+// discard removes a session that nobody was told of, without a trace.
+func (s *store) discard(ctx context.Context, handle string) error {
+	live, traceKey := keys(handle)
+	_, err := s.redis.Do(ctx, "DEL", live, traceKey)
+	return err
+}
 
 // DeleteCtx implements scs.CtxStore.
 func (s *store) DeleteCtx(ctx context.Context, token string) error {
+	_, err := s.endToken(ctx, token, LoggedOut)
+	return err
+}
+
+// endToken ends the session of a token, whichever secret its handle has.
+func (s *store) endToken(ctx context.Context, token string, why Reason) (*Session, error) {
 	if !WellFormed(token) {
-		return nil
+		return nil, nil
 	}
-	return s.end(ctx, s.handles(token)...)
+	for _, handle := range s.handles(token) {
+		if ended, err := s.end(ctx, handle, why, false); ended != nil || err != nil {
+			return ended, err
+		}
+	}
+	return nil, nil
 }
 
 // ttl is how long a key that expires at expiry has to live, in milliseconds.

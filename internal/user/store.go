@@ -172,23 +172,22 @@ func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
 	})
 }
 
-// RecordLogin notes that the account has just logged in and returns it as it is
-// then. An account that was disabled or deleted meanwhile is ErrNotFound. Errors:
-// also ErrUnavailable.
-func (s *Store) RecordLogin(ctx context.Context, id string) (User, error) {
-	return s.update(ctx, id, isActive, bson.D{{Key: "lastLogin", Value: s.timestamp()}})
+// RecordLogin notes that the account has just logged in with the password of a
+// hash, and returns it as it is then. An account that was disabled or deleted
+// meanwhile, or has another password now, is ErrNotFound. Errors: also
+// ErrUnavailable.
+func (s *Store) RecordLogin(ctx context.Context, id, passwordHash string) (User, error) {
+	unchanged := append(bson.D{{Key: "password", Value: passwordHash}}, isActive...)
+	return s.update(ctx, id, unchanged, bson.D{{Key: "lastLogin", Value: s.timestamp()}})
 }
 
 // ReplaceHash puts a better hash of the same password in the place of old. Where
-// old is no longer the hash, the password was changed meanwhile and nothing
-// happens. Errors: ErrUnavailable.
+// old is no longer the hash it is ErrNotFound and nothing happens: the password was
+// changed meanwhile, or another login was faster. Errors: also ErrUnavailable.
 func (s *Store) ReplaceHash(ctx context.Context, id, old, better string) error {
 	_, err := s.update(ctx, id,
 		bson.D{{Key: "password", Value: old}},
 		bson.D{{Key: "password", Value: better}})
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
 	return err
 }
 

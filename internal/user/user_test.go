@@ -153,7 +153,7 @@ func TestStore(t *testing.T) {
 	if got, err := s.Rename(ctx, made.ID, "Ann B."); err != nil || got.Name != "Ann B." || got.PasswordHash != "hash" || got.UpdatedAt.Before(made.UpdatedAt) {
 		t.Errorf("rename: %+v, %v", got, err)
 	}
-	if got, err := s.RecordLogin(ctx, made.ID); err != nil || got.LastLogin.IsZero() {
+	if got, err := s.RecordLogin(ctx, made.ID, "hash"); err != nil || got.LastLogin.IsZero() {
 		t.Errorf("record: %+v, %v", got, err)
 	}
 	if err := s.Delete(ctx, made.ID); err != nil {
@@ -174,8 +174,8 @@ func TestReplaceHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, step := range []struct{ old, better, want string }{{"other", "wrong", "old"}, {"old", "new", "new"}, {"old", "wrong", "new"}} {
-		if err := s.ReplaceHash(ctx, made.ID, step.old, step.better); err != nil {
-			t.Fatal(err)
+		if err := s.ReplaceHash(ctx, made.ID, step.old, step.better); (err == nil) != (step.better == "new") || err != nil && !errors.Is(err, ErrNotFound) {
+			t.Errorf("%+v: %v", step, err)
 		}
 		if got, err := s.ByID(ctx, made.ID); err != nil || got.PasswordHash != step.want {
 			t.Errorf("%+v left %q, %v", step, got.PasswordHash, err)
@@ -194,7 +194,7 @@ func TestRecordLoginOfDisabled(t *testing.T) {
 	if _, err := s.users.UpdateOne(ctx, bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "isActive", Value: false}}}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.RecordLogin(ctx, made.ID); !errors.Is(err, ErrNotFound) {
+	if _, err := s.RecordLogin(ctx, made.ID, "hash"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("record: %v", err)
 	}
 	if got, err := s.ByID(ctx, made.ID); err != nil || got.Active || !got.LastLogin.IsZero() {

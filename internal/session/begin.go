@@ -1,0 +1,119 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// SignIn is what a session begins with.
+type SignIn struct {
+	UserID string
+	Email  string
+	// Method is how the user proved who they are, for example "password".
+	Method string
+	// Persistent says that the cookie outlives the browser's run.
+	Persistent bool
+	// Started is when the proof began. A login that was under way when all sessions
+	// of the user were ended does not begin one. Zero is now.
+	Started time.Time
+	// IP and UserAgent are shown to the user in the list of sessions.
+	IP        string
+	UserAgent string
+}
+
+// Begin starts a session and returns it with its token, which is for the cookie
+// and nothing else. Sessions of the user that are then too many end. A session
+// that ctx holds is left alone. Errors: ErrUnavailable; an EndedError where all
+// sessions of the user were ended since the login started.
+func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error) {
+	now := m.options.Now().UTC().Truncate(time.Millisecond)
+	if in.Started.IsZero() {
+		in.Started = time.Now()
+	}
+	s := &Session{
+		UserID: in.UserID, Email: in.Email,
+		CreatedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(m.options.Absolute),
+		Methods: []string{in.Method}, Persistent: in.Persistent, IP: in.IP, UserAgent: in.UserAgent,
+	}
+	s.seen(now, m.options.Idle)
+	token := newToken()
+	s.Handle = m.store.handle(token)
+
+	surplus, ok, err := m.store.enlist(ctx, s.UserID, s.Handle, s.IdleExpiresAt, in.Started, m.options.MaxPerUser)
+	if err != nil {
+		return nil, "", unavailable(err)
+	}
+	if !ok {
+		return nil, "", &EndedError{Revoked}
+	}
+	value, err := s.encode()
+	if err != nil {
+		return nil, "", err
+	}
+	err = m.store.create(ctx, s.Handle, value, s.IdleExpiresAt)
+	// Where it was not created it has ended before it began: it was too many for a
+	// login that came in between, or all were ended. Its holder is told at the next
+	// request, as if it had begun a moment earlier.
+	if errors.Is(err, errNotCreated) {
+		err = nil
+	}
+	for _, handle := range surplus {
+		if err == nil {
+			_, err = m.endAndDelist(ctx, handle, TooManySessions, true)
+		}
+	}
+	if err != nil {
+		m.undo(ctx, s)
+		return nil, "", unavailable(err)
+	}
+	return s, token, nil
+}
+
+// undo removes a session that nobody was told of.
+func (m *Manager) undo(ctx context.Context, s *Session) {
+	err := m.store.discard(ctx, s.Handle)
+	if err == nil {
+		err = m.store.delist(ctx, s.UserID, s.Handle)
+	}
+	if err != nil {
+		m.options.Log.ErrorContext(ctx, "a session stays that nobody was told of", "sessionId", s.Handle, "error", err)
+	}
+}
+
+// Rotate gives the session in ctx a new token; the old one is void at once. Of
+// several calls at once on one session exactly one succeeds. The absolute
+// lifetime stays as it was. Errors: ErrReplaced for all others, and for one that
+// a logout was faster than; ErrUnavailable.
+func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
+	old, ok := m.FromContext(ctx)
+	if !ok {
+		return nil, "", ErrNone
+	}
+	token := newToken()
+	next := *old
+	next.Handle = m.store.handle(token)
+	next.seen(m.options.Now(), m.options.Idle)
+	value, err := next.encode()
+	if err != nil {
+		return nil, "", err
+	}
+	// The new one is made first, while nobody knows of it. What decides is the one
+	// step that ends the old one, and who ends the old one from then on is led to
+	// the new one.
+	if err := m.store.create(ctx, next.Handle, value, next.IdleExpiresAt); err != nil {
+		return nil, "", unavailable(err)
+	}
+	claimed, err := m.store.claim(ctx, old.Handle, next.Handle)
+	if err != nil || !claimed {
+		m.undo(ctx, &next)
+		if err == nil {
+			err = ErrReplaced
+		}
+		return nil, "", unavailable(err)
+	}
+	if err := m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt, old.Handle); err != nil {
+		m.options.Log.WarnContext(ctx, "the list of sessions is behind until the next touch", "sessionId", next.Handle, "error", err)
+	}
+	return &next, token, nil
+}

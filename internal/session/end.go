@@ -1,0 +1,151 @@
+package session
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrNotFound says that the user has no such session.
+var ErrNotFound = errors.New("no such session")
+
+// End ends the session in ctx for a reason. It stays ended, whatever else is
+// under way: no other call makes a key that is gone. Ending an ended session is
+// no error. Errors: ErrUnavailable.
+func (m *Manager) End(ctx context.Context, why Reason) error {
+	s, ok := m.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	_, err := m.endAndDelist(ctx, s.Handle, why, false)
+	return unavailable(err)
+}
+
+// EndToken ends the session of a token, as End does, under whatever token it was
+// rotated to within the last minute. A token without a session is no error.
+// Errors: ErrUnavailable.
+func (m *Manager) EndToken(ctx context.Context, token string, why Reason) error {
+	ended, err := m.store.endToken(ctx, token, why)
+	if err == nil && ended != nil {
+		err = m.store.delist(ctx, ended.UserID, ended.Handle)
+	}
+	return unavailable(err)
+}
+
+// Supersede ends the session of a token because the client that holds it has
+// begun another. For a minute the token is ErrReplaced, so that a late answer to
+// it does not take the new session's cookie away. Errors: ErrUnavailable.
+func (m *Manager) Supersede(ctx context.Context, token string) error {
+	return m.EndToken(ctx, token, replaced)
+}
+
+// Revoke ends one session of a user by its handle. Errors: ErrNotFound for one
+// that is not live or another user's; ErrUnavailable.
+func (m *Manager) Revoke(ctx context.Context, userID, handle string, why Reason) error {
+	s, err := m.byHandle(ctx, handle)
+	if err != nil {
+		return unavailable(err)
+	}
+	if s == nil || s.UserID != userID {
+		return ErrNotFound
+	}
+	ended, err := m.endAndDelist(ctx, handle, why, false)
+	if err == nil && ended == nil {
+		err = ErrNotFound
+	}
+	return unavailable(err)
+}
+
+// RevokeAll ends the sessions of a user, all but the one of the handle keep (""
+// keeps none), and returns how many it were. Logins that are under way begin
+// none. Errors: ErrUnavailable; then some may have ended.
+func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, why Reason) (int, error) {
+	handles, err := m.store.bar(ctx, userID)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	kept := map[string]bool{keep: true}
+	if keep != "" {
+		// It may have been rotated since the request was let in.
+		if t, err := m.store.trace(ctx, keep); err != nil {
+			return 0, unavailable(err)
+		} else if t != nil && t.Successor != "" {
+			kept[t.Successor] = true
+		}
+	}
+	n := 0
+	for _, handle := range handles {
+		if kept[handle] {
+			continue
+		}
+		ended, err := m.endAndDelist(ctx, handle, why, true)
+		if err != nil {
+			return n, unavailable(err)
+		}
+		if ended != nil {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// List returns the live sessions of a user, the one last used first. Errors:
+// ErrUnavailable.
+func (m *Manager) List(ctx context.Context, userID string) ([]*Session, error) {
+	handles, err := m.store.listed(ctx, userID)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	live := make([]*Session, 0, len(handles))
+	for _, handle := range handles {
+		s, err := m.byHandle(ctx, handle)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if s != nil {
+			if s.UserID == userID {
+				live = append(live, s)
+			}
+			continue
+		}
+		// One that has a trace has ended. One that has none is about to begin.
+		if t, err := m.store.trace(ctx, handle); err != nil {
+			return nil, unavailable(err)
+		} else if t != nil {
+			if err := m.store.delist(ctx, userID, handle); err != nil {
+				return nil, unavailable(err)
+			}
+		}
+	}
+	return live, nil
+}
+
+// byHandle reads a live session; nil is none.
+func (m *Manager) byHandle(ctx context.Context, handle string) (*Session, error) {
+	if !WellFormed(handle) { // a handle has the form of a token
+		return nil, nil
+	}
+	var s *Session
+	value, err := m.store.value(ctx, handle)
+	if value != nil {
+		s, err = decode(handle, value)
+	}
+	if errors.Is(err, errUndecodable) {
+		return nil, nil
+	}
+	if s == nil || err != nil {
+		return nil, err
+	}
+	if _, expired := s.expired(m.options.Now()); expired {
+		return nil, nil
+	}
+	return s, nil
+}
+
+// endAndDelist ends a session, see store.end, and takes it out of the index.
+func (m *Manager) endAndDelist(ctx context.Context, handle string, why Reason, unbegun bool) (*Session, error) {
+	ended, err := m.store.end(ctx, handle, why, unbegun)
+	if err != nil || ended == nil {
+		return nil, err
+	}
+	return ended, m.store.delist(ctx, ended.UserID, ended.Handle, handle)
+}

@@ -1,0 +1,94 @@
+package session
+
+import (
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Reason is why a session ended. The text is part of the API.
+type Reason string
+
+// The reasons that the holder of an ended session is told.
+const (
+	IdleTimeout     Reason = "idle_timeout"
+	AbsoluteTimeout Reason = "absolute_timeout"
+	LoggedOut       Reason = "logged_out"
+	Revoked         Reason = "revoked"
+	PasswordChanged Reason = "password_changed"
+	AccountDisabled Reason = "account_disabled"
+	AccountDeleted  Reason = "account_deleted"
+	TooManySessions Reason = "too_many_sessions"
+)
+
+// replaced is the reason of a session whose client has another token now, after a
+// rotation or a login. It is between us and the cookie: see ErrReplaced.
+const replaced Reason = "replaced"
+
+const (
+	// traceTTL is how long the reason of an ended session is kept.
+	traceTTL = 24 * time.Hour
+	// replacedTTL is how long a token that was replaced is known as such. It outlives
+	// every request that was under way then.
+	replacedTTL = time.Minute
+	// maxSuccessors is more than anyone can rotate in that time.
+	maxSuccessors = 1000
+)
+
+// EndedError is an ErrNone of which the reason is known.
+type EndedError struct{ Reason Reason }
+
+// Error implements error.
+func (e *EndedError) Error() string { return "session ended: " + string(e.Reason) }
+
+// Is makes every EndedError an ErrNone.
+func (e *EndedError) Is(target error) bool { return target == ErrNone }
+
+// trace is what is kept of a session that has ended. While it lives it has one,
+// too, which says what will be true once the key is gone by itself: nothing runs
+// when a key in Redis expires.
+type trace struct {
+	Reason Reason `json:"reason"`
+	// At is when the session is to end by itself, in Unix milliseconds; 0 in the
+	// trace of one that was ended.
+	At int64 `json:"at,omitzero"`
+	// Successor is the handle that a rotation moved the session to.
+	Successor string `json:"successor,omitempty"`
+}
+
+// foretell makes the trace of a session that lives until expiry.
+func foretell(value []byte, expiry time.Time) trace {
+	t := trace{Reason: IdleTimeout, At: expiry.UnixMilli()}
+	if s, err := decode("", value); err == nil && !expiry.Before(s.ExpiresAt) {
+		t.Reason = AbsoluteTimeout
+	}
+	return t
+}
+
+func (t trace) encode() []byte {
+	b, _ := json.Marshal(t) // three plain members cannot fail
+	return b
+}
+
+// decodeTrace reads a trace. One that cannot be read says nothing.
+func decodeTrace(value []byte) *trace {
+	var t trace
+	if json.Unmarshal(value, &t) != nil {
+		return &trace{}
+	}
+	return &t
+}
+
+// verdict is the error for a request with the token of a session that is gone.
+func (t *trace) verdict(now time.Time) error {
+	switch {
+	case t.Reason == replaced:
+		return ErrReplaced
+	case t.Reason == "":
+		return ErrNone
+	case t.At != 0 && now.UnixMilli() < t.At-time.Second.Milliseconds():
+		// Gone before its time: someone has deleted the key, as the guides do it.
+		return &EndedError{Revoked}
+	}
+	return &EndedError{t.Reason}
+}
