@@ -4,6 +4,9 @@ GOLANGCI_LINT_VERSION := v2.15.0
 NEWMAN_VERSION        := 6.2.2
 COMPOSE_VERSION       := v2.16.2
 
+# How often check-race runs each race.
+ROUNDS ?= 150
+
 .DEFAULT_GOAL := help
 .PHONY: help dev test check lint check-redis check-race check-postman check-deploy build up fuzz
 
@@ -25,8 +28,8 @@ lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without ru
 check-redis: ## Run the tests on a real redis-server, with the race detector
 	TEST_REDIS=server go test -race -count=1 -p 1 ./...
 
-check-race: ## Run each race of the sessions 1,000 times on a real redis-server
-	TEST_REDIS=server go test -race -count=1 -v -run '^TestRace' ./internal/httpapi -rounds 1000
+check-race: ## Run each race of the sessions many times on a real redis-server; ROUNDS=1000 for the full number
+	TEST_REDIS=server go test -race -count=1 -v -timeout 60m -run '^TestRace' ./internal/httpapi -rounds $(ROUNDS)
 
 check-postman: ## Run the Postman collection against a fresh server
 	NEWMAN="npx --yes newman@$(NEWMAN_VERSION)" go test -count=1 -v -run '^TestPostmanCollection$$' ./cmd/dev

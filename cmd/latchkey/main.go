@@ -1,5 +1,6 @@
-// Command latchkey is the server: `latchkey` serves, `latchkey healthcheck` asks
-// a running server whether it is ready.
+// Command latchkey is the server, and what an operator needs beside it: `latchkey`
+// serves, `latchkey healthcheck` asks a running server whether it is ready,
+// `latchkey sessions` and `latchkey users` look after live stores.
 package main
 
 import (
@@ -25,12 +26,29 @@ Commands:
   serve        answer requests until told to stop (the default)
   healthcheck  exit 0 if the server on this machine is ready, for a container's health check
 
+  sessions list USER            the live sessions of an account
+  sessions show HANDLE          one session; the handle is what the API calls sessionId
+  sessions revoke HANDLE        end it
+  sessions revoke --user USER   end all of an account's
+  sessions revoke --all         end all there are; asks first, unless --yes is given
+  sessions stats                how many sessions there are, and of how many users
+
+  users list                    the latest accounts; --limit N, 100 unless given
+  users show USER
+  users create EMAIL NAME       the password is read from the input
+  users set-password USER       likewise; ends the account's sessions
+  users disable USER            ends them, too
+  users enable USER
+  users delete USER             likewise; asks first, unless --yes is given
+
+USER is the id or the email address of an account. --json prints for programs.
+
 The settings come from the environment and from a .env file in the working directory.
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout)
+	err := run(ctx, os.Args[1:], os.Environ(), stdio{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "latchkey:", err)
@@ -38,28 +56,37 @@ func main() {
 	}
 }
 
+// stdio is where a command reads and prints.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
 // run is the whole program but for signals, the real environment and exiting.
-func run(ctx context.Context, args, environ []string, stdout io.Writer) error {
+func run(ctx context.Context, args, environ []string, std stdio) error {
 	command := "serve"
 	if len(args) > 0 {
 		command = args[0]
 	}
-	if len(args) > 1 {
+	operates := command == "sessions" || command == "users"
+	if len(args) > 1 && !operates {
 		return fmt.Errorf("%s takes no arguments; see latchkey help", command)
 	}
 	if command == "help" || command == "-h" || command == "--help" {
-		_, err := io.WriteString(stdout, usage)
+		_, err := io.WriteString(std.out, usage)
 		return err
 	}
 	vars, err := config.Environ(environ, ".env")
 	if err != nil {
 		return err
 	}
-	switch command {
-	case "serve":
-		return serve(ctx, vars, stdout)
-	case "healthcheck":
+	switch {
+	case command == "serve":
+		return serve(ctx, vars, std.out)
+	case command == "healthcheck":
 		return healthcheck(ctx, vars)
+	case operates:
+		return admin(ctx, args, vars, std)
 	default:
 		return fmt.Errorf("there is no command %q; see latchkey help", command)
 	}

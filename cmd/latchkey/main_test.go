@@ -59,7 +59,7 @@ func start(t *testing.T, environ []string) (addr string, out *output, stop func(
 	ctx, cancel := context.WithCancel(context.Background())
 	out = &output{lines: make(chan string, 64)}
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, nil, environ, out) }()
+	go func() { done <- run(ctx, nil, environ, stdio{out: out}) }()
 	stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() { _ = stop() })
 	for {
@@ -95,7 +95,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("register: %s %s\n%s", res.Status, body, cookie)
 	}
 	_, port, _ := net.SplitHostPort(addr)
-	if err := run(context.Background(), []string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=" + port}, io.Discard); err != nil {
+	if err := run(context.Background(), []string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=" + port}, stdio{}); err != nil {
 		t.Errorf("healthcheck: %v", err)
 	}
 	if err := stop(); err != nil {
@@ -135,7 +135,7 @@ func TestServeWithoutStores(t *testing.T) {
 		}
 	}
 	_, port, _ := net.SplitHostPort(addr)
-	err := run(context.Background(), []string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=" + port}, io.Discard)
+	err := run(context.Background(), []string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=" + port}, stdio{})
 	if err == nil || !strings.Contains(err.Error(), "not ready: 503") {
 		t.Errorf("healthcheck: %v", err)
 	}
@@ -194,13 +194,13 @@ func TestRefusesToStart(t *testing.T) {
 		"too many arguments": {[]string{"serve", "now"}, nil, "serve takes no arguments"},
 		"nobody there":       {[]string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=1"}, "connection refused"},
 	} {
-		err := run(context.Background(), tc.args, tc.environ, io.Discard)
+		err := run(context.Background(), tc.args, tc.environ, stdio{out: io.Discard})
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	var help strings.Builder
-	if err := run(context.Background(), []string{"help"}, nil, &help); err != nil || !strings.Contains(help.String(), "healthcheck") {
+	if err := run(context.Background(), []string{"help"}, nil, stdio{out: &help}); err != nil || !strings.Contains(help.String(), "healthcheck") {
 		t.Errorf("help: %v %q", err, help.String())
 	}
 }

@@ -32,11 +32,18 @@ const (
 
 // App is the whole server, listening.
 type App struct {
+	parts
 	listener net.Listener
 	server   *http.Server
-	redis    *redisconn.Client
-	users    *user.Store
 	log      *slog.Logger
+}
+
+// parts are what the server and an operator's commands both work with.
+type parts struct {
+	redis     *redisconn.Client
+	users     *user.Store
+	sessions  *session.Manager
+	passwords *auth.Service
 }
 
 // New puts the server together and opens its port, so that an address in use is
@@ -47,27 +54,16 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 	for _, warning := range c.Warnings {
 		log.Warn(warning)
 	}
-	users, err := user.Open(string(c.MongoURI), time.Now)
+	p, err := newParts(c, log)
 	if err != nil {
 		return nil, err
 	}
-	redis := redisconn.New(redisconn.Options{
-		Addr: c.Redis.Addr(), Username: c.Redis.Username, Password: string(c.Redis.Password),
-		DB: c.Redis.DB, TLS: c.Redis.TLS,
-	})
-	sessions := session.New(redis, session.Options{
-		Secrets: secrets(c.Session.Secrets), Idle: time.Duration(c.Session.MaxAge),
-		Absolute: time.Duration(c.Session.AbsoluteMaxAge), TouchInterval: time.Duration(c.Session.TouchInterval),
-		MaxPerUser: c.Session.MaxPerUser,
-		Now:        time.Now, Log: log,
-	})
-	passwords := auth.New(users, c.BcryptCost, log)
-	api := httpapi.New(users, passwords, sessions, httpapi.Cookie{
+	api := httpapi.New(p.users, p.passwords, p.sessions, httpapi.Cookie{
 		Name: c.Cookie.Name, Domain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
 	}, log)
 
 	a := &App{
-		redis: redis, users: users, log: log,
+		parts: p, log: log,
 		server: &http.Server{
 			Handler: api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
@@ -81,6 +77,25 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return a, nil
+}
+
+// newParts makes what does not depend on HTTP. Nothing connects until it is used.
+func newParts(c config.Config, log *slog.Logger) (parts, error) {
+	users, err := user.Open(string(c.MongoURI), time.Now)
+	if err != nil {
+		return parts{}, err
+	}
+	redis := redisconn.New(redisconn.Options{
+		Addr: c.Redis.Addr(), Username: c.Redis.Username, Password: string(c.Redis.Password),
+		DB: c.Redis.DB, TLS: c.Redis.TLS,
+	})
+	sessions := session.New(redis, session.Options{
+		Secrets: secrets(c.Session.Secrets), Idle: time.Duration(c.Session.MaxAge),
+		Absolute: time.Duration(c.Session.AbsoluteMaxAge), TouchInterval: time.Duration(c.Session.TouchInterval),
+		MaxPerUser: c.Session.MaxPerUser,
+		Now:        time.Now, Log: log,
+	})
+	return parts{redis, users, sessions, auth.New(users, c.BcryptCost, log)}, nil
 }
 
 // Addr is the address that the server listens at.
@@ -125,11 +140,11 @@ func (a *App) greetStores(ctx context.Context) {
 	}
 }
 
-func (a *App) close() {
+func (p parts) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = a.redis.Close()
-	_ = a.users.Close(ctx)
+	_ = p.redis.Close()
+	_ = p.users.Close(ctx)
 }
 
 // newLogger returns the log that the settings ask for.

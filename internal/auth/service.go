@@ -42,6 +42,16 @@ func (s *Service) Register(ctx context.Context, name string, email user.Email, p
 	return s.users.Create(ctx, name, email, hash)
 }
 
+// SetPassword gives an account another password, for an operator. The sessions that
+// it has must be ended. Errors: user.ErrNotFound, user.ErrUnavailable.
+func (s *Service) SetPassword(ctx context.Context, id, password string) (user.User, error) {
+	hash, err := s.hasher.hash(password)
+	if err != nil {
+		return user.User{}, err
+	}
+	return s.users.SetPassword(ctx, id, hash)
+}
+
 // Unregister takes back a Register of a moment ago whose session could not
 // begin, so that the same form can be sent again. Errors: user.ErrUnavailable.
 func (s *Service) Unregister(ctx context.Context, id string) error {

@@ -36,5 +36,16 @@ func StartMongo(dir string, log *slog.Logger) (uri string, stop func(), err erro
 		defer close(done)
 		_ = server.Run(ctx)
 	}()
-	return server.MongoDBURI(), func() { cancel(); <-done }, nil
+	stopServer := func() { cancel(); <-done }
+	direct, err := url.Parse(server.MongoDBURI())
+	if err == nil {
+		var stopTurns func()
+		direct.Host, stopTurns, err = serialize(direct.Host)
+		stop = func() { stopTurns(); stopServer() }
+	}
+	if err != nil {
+		stopServer()
+		return "", nil, err
+	}
+	return direct.String(), stop, nil
 }

@@ -258,3 +258,45 @@ func TestSecretChange(t *testing.T) {
 		t.Errorf("%d sessions live on", live)
 	}
 }
+
+// Two thousand kinds of garbage for a cookie: no error of ours, no command for
+// Redis that is malformed, and no key is made.
+func TestGarbageCookies(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	good := s.signIn()
+	conn := s.redis.Conn(t)
+	keys := func() int {
+		n, err := redis.Int(conn.Do("DBSIZE"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := keys()
+	garbage := []string{"", " ", "=", "\"\"", "null", "*", "sess:*", "../../x", "%00", "j%3A%7B%7D", "s%3Aabc.def", strings.Repeat("é", 43), strings.Repeat("A", 5000)}
+	for i := range good.token { // the right length, one character wrong
+		for _, c := range "!*.:/+= é\\\"{}[]()<>@?^`|~'$&#%" {
+			garbage = append(garbage, good.token[:i]+string(c)+good.token[i+1:])
+		}
+	}
+	for n := range 100 { // every length
+		garbage = append(garbage, strings.Repeat("A", n), good.token[:min(n, 42)], good.token+strings.Repeat("A", n+1))
+	}
+	for i := range 400 { // right in form, and nobody's
+		garbage = append(garbage, strings.Repeat(string(rune('B'+i%20)), i%43)+good.token[i%43:])
+	}
+	t.Logf("%d kinds", len(garbage))
+	for _, value := range garbage {
+		if value == good.token {
+			continue
+		}
+		if a := s.client().send("GET", "/auth/session", map[string][]string{"Cookie": {"sid=" + value}}, nil); a.status != 401 {
+			t.Errorf("%q: %d", value, a.status)
+		}
+	}
+	if after := keys(); after != before {
+		t.Errorf("%d keys, were %d", after, before)
+	}
+	good.do("GET", "/auth/session", nil).want(200)
+}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/mileusna/useragent"
 
 	"latchkey/internal/session"
 )
@@ -37,7 +36,7 @@ func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) error {
 	for i, l := range live {
 		listed[i] = listedSession{
 			ID: l.Handle, Current: l.Handle == current.Handle, CreatedAt: l.CreatedAt, LastSeenAt: l.LastSeenAt,
-			IdleExpiresAt: l.IdleExpiresAt, ExpiresAt: l.ExpiresAt, IP: l.IP, UserAgent: l.UserAgent, Device: device(l.UserAgent),
+			IdleExpiresAt: l.IdleExpiresAt, ExpiresAt: l.ExpiresAt, IP: l.IP, UserAgent: l.UserAgent, Device: l.Device(),
 		}
 	}
 	return writeJSON(w, http.StatusOK, struct {
@@ -102,16 +101,4 @@ const maxUserAgent = 256
 func userAgent(r *http.Request) string {
 	ua := r.UserAgent()
 	return strings.ToValidUTF8(ua[:min(len(ua), maxUserAgent)], "")
-}
-
-// device says in words what a User-Agent is: a browser and a system.
-func device(ua string) string {
-	parsed := useragent.Parse(ua)
-	switch {
-	case parsed.Name == "":
-		return "Unknown device"
-	case parsed.OS == "":
-		return parsed.Name
-	}
-	return parsed.Name + " on " + parsed.OS
 }

@@ -19,16 +19,18 @@ import (
 // the moment, on the clock of Redis, from which it must not run any more.
 type Script struct{ script *redis.Script }
 
-// inTime takes the moment from the end of the arguments.
+// inTime takes the moment from the end of the arguments. It leaves the time of
+// Redis to the script: micros, since 1970.
 const inTime = `
-local now = redis.call('TIME')
-now = now[1] * 1000 + math.floor(now[2] / 1000)
-if now > tonumber(table.remove(ARGV)) then
-  return redis.error_reply('LATE ' .. string.format('%.0f', now))
+local micros = redis.call('TIME')
+micros = micros[1] * 1000000 + micros[2]
+if micros > tonumber(table.remove(ARGV)) * 1000 then
+  return redis.error_reply('LATE ' .. string.format('%.0f', micros / 1000))
 end
 `
 
-// NewScript returns a script of so many keys. It must be safe to run twice.
+// NewScript returns a script of so many keys. It must be safe to run twice. It
+// finds the time of Redis in the variable micros, in microseconds since 1970.
 func NewScript(keys int, lua string) *Script {
 	return &Script{redis.NewScript(keys, inTime+lua)}
 }

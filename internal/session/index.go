@@ -13,7 +13,7 @@ import (
 //
 //	sessions:{<user id>}   their handles, ordered by when they expire, on the clock
 //	                       of Redis in microseconds
-//	barrier:{<user id>}    when all of them were last ended, in milliseconds: a login
+//	barrier:{<user id>}    when all of them were last ended, on the same clock: a login
 //	                       that started before does not begin a session after
 //
 // A handle is in the index before its session is made, so that ending all finds
@@ -31,8 +31,8 @@ const barrierTTL = time.Hour
 // list puts a handle (ARGV[1]) into the index for so many milliseconds (ARGV[2]),
 // as the one that expires last: of two in one microsecond the later one counts.
 const list = `
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now * 1000)
-local score = (now + tonumber(ARGV[2])) * 1000
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', micros))
+local score = micros + tonumber(ARGV[2]) * 1000
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 if last[2] and last[1] ~= ARGV[1] and tonumber(last[2]) >= score then score = tonumber(last[2]) + 1 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
@@ -40,11 +40,11 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KE
 `
 
 // enlistScript lists a session that is to begin, of a login that started so many
-// milliseconds ago (ARGV[3]). It returns those that are now too many (ARGV[4], 0 is
+// microseconds ago (ARGV[3]). It returns those that are now too many (ARGV[4], 0 is
 // no limit): the ones that expire first, which are the ones least lately used.
 var enlistScript = redisconn.NewScript(2, `
 local barrier = redis.call('GET', KEYS[2])
-if barrier and tonumber(barrier) >= now - tonumber(ARGV[3]) then return false end
+if barrier and tonumber(barrier) >= micros - tonumber(ARGV[3]) then return false end
 `+list+`
 local most, surplus = tonumber(ARGV[4]), {}
 local n = redis.call('ZCARD', KEYS[1])
@@ -60,7 +60,7 @@ return surplus`)
 // the login started.
 func (s *store) enlist(ctx context.Context, userID, handle string, expiry time.Time, started time.Time, most int) (surplus []string, ok bool, err error) {
 	index, barrier := indexKeys(userID)
-	reply, err := s.redis.Eval(ctx, enlistScript, index, barrier, handle, s.ttl(expiry), time.Since(started).Milliseconds(), most)
+	reply, err := s.redis.Eval(ctx, enlistScript, index, barrier, handle, s.ttl(expiry), time.Since(started).Microseconds(), most)
 	if err != nil || reply == nil {
 		return nil, false, err
 	}
@@ -98,7 +98,7 @@ func (s *store) delist(ctx context.Context, userID string, handles ...string) er
 }
 
 var listedScript = redisconn.NewScript(1, `
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now * 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', micros))
 return redis.call('ZRANGE', KEYS[1], 0, -1, 'REV')`)
 
 // listed returns the handles of a user that have not expired, the latest first.
@@ -108,7 +108,7 @@ func (s *store) listed(ctx context.Context, userID string) ([]string, error) {
 }
 
 var barScript = redisconn.NewScript(2, `
-redis.call('SET', KEYS[2], string.format('%.0f', now), 'PX', ARGV[1])
+redis.call('SET', KEYS[2], string.format('%.0f', micros), 'PX', ARGV[1])
 return redis.call('ZRANGE', KEYS[1], 0, -1)`)
 
 // bar keeps logins that are under way from beginning a session, and returns the

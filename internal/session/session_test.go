@@ -309,3 +309,69 @@ func TestDecodeTolerates(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A login that was under way when all sessions were ended begins none; one that
+// started afterwards does.
+func TestBarrier(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t)
+	ctx := context.Background()
+	early := SignIn{UserID: "u", Method: "password", Started: time.Now()}
+	if n, err := m.RevokeAll(ctx, "u", "", Revoked); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	var ended *EndedError
+	if _, _, err := m.Begin(ctx, early); !errors.As(err, &ended) || ended.Reason != Revoked {
+		t.Errorf("a login from before: %v", err)
+	}
+	if live, err := redis.Strings(conn.Do("KEYS", "sess:*")); err != nil || len(live) != 0 {
+		t.Errorf("alive: %v, %v", live, err)
+	}
+	late := early
+	late.Started = time.Now()
+	if _, _, err := m.Begin(ctx, late); err != nil {
+		t.Errorf("a login from after: %v", err)
+	}
+}
+
+// A session that was ended between its listing and its making is not made, and its
+// holder is told why.
+func TestEndedBeforeItBegan(t *testing.T) {
+	t.Parallel()
+	m, _ := newManager(t)
+	ctx := context.Background()
+	token := newToken()
+	if ended, err := m.store.end(ctx, m.store.handle(token), TooManySessions, true); ended != nil || err != nil {
+		t.Fatal(ended, err)
+	}
+	if err := m.store.create(ctx, m.store.handle(token), []byte("{}"), time.Now().Add(time.Hour)); !errors.Is(err, errNotCreated) {
+		t.Errorf("create: %v", err)
+	}
+	var told *EndedError
+	if _, err := m.Load(ctx, token); !errors.As(err, &told) || told.Reason != TooManySessions {
+		t.Errorf("load: %v", err)
+	}
+}
+
+// An hour between the clock of the server and that of Redis changes no lifetime.
+func TestClockSkew(t *testing.T) {
+	t.Parallel()
+	for _, skew := range []time.Duration{time.Hour, -time.Hour} {
+		m, conn := newManager(t)
+		m.options.Now = func() time.Time { return time.Now().Add(skew) }
+		m.store.now = m.options.Now
+		begun, token := begin(t, m)
+		for name, want := range map[string]time.Duration{"sess:" + begun.Handle: time.Hour, "ended:{sess:" + begun.Handle + "}": time.Hour + traceTTL, "sessions:{u}": time.Hour} {
+			ttl, err := redis.Int64(conn.Do("PTTL", name))
+			if off := want - time.Duration(ttl)*time.Millisecond; err != nil || off < 0 || off > 30*time.Second {
+				t.Errorf("clock off by %v: %s lives for %d ms, want %v, %v", skew, name, ttl, want, err)
+			}
+		}
+		if _, err := m.Load(context.Background(), token); err != nil {
+			t.Errorf("clock off by %v: %v", skew, err)
+		}
+		if live, err := m.List(context.Background(), "u"); err != nil || len(live) != 1 {
+			t.Errorf("clock off by %v: %d listed, %v", skew, len(live), err)
+		}
+	}
+}

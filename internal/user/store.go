@@ -225,8 +225,13 @@ func one(result *mongo.SingleResult) (User, error) {
 	} else if err != nil {
 		return User{}, unavailable(err)
 	}
+	return decode(result.Decode)
+}
+
+// decode reads an account from what a query has found.
+func decode(from func(any) error) (User, error) {
 	var d document
-	if err := result.Decode(&d); err != nil {
+	if err := from(&d); err != nil {
 		return User{}, fmt.Errorf("a document of %s: %w: %w", collection, ErrUnreadable, err)
 	}
 	return d.user(), nil

@@ -1,0 +1,183 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"latchkey/internal/auth"
+	"latchkey/internal/config"
+	"latchkey/internal/session"
+	"latchkey/internal/user"
+)
+
+// Admin is what an operator does to the live stores, beside running servers: the
+// commands of cmd/latchkey. Each change takes effect at the next request.
+type Admin struct{ parts }
+
+// OpenAdmin connects to the stores that the settings name. Warnings go to logTo.
+func OpenAdmin(c config.Config, logTo io.Writer) (*Admin, error) {
+	p, err := newParts(c, newLogger(c, logTo))
+	if err != nil {
+		return nil, err
+	}
+	return &Admin{p}, nil
+}
+
+// Close ends the connections.
+func (a *Admin) Close() { a.close() }
+
+// User finds an account by its id or its email address.
+func (a *Admin) User(ctx context.Context, ref string) (user.User, error) {
+	if !strings.Contains(ref, "@") {
+		return named(ref)(a.users.ByID(ctx, ref))
+	}
+	email, err := user.ParseEmail(ref)
+	if err != nil {
+		return user.User{}, fmt.Errorf("%q is %w", ref, err)
+	}
+	return named(ref)(a.users.ByEmail(ctx, email))
+}
+
+// named adds to an error what was looked for.
+func named(ref string) func(user.User, error) (user.User, error) {
+	return func(u user.User, err error) (user.User, error) {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", ref, err)
+		}
+		return u, err
+	}
+}
+
+// Users returns up to limit accounts, the latest first.
+func (a *Admin) Users(ctx context.Context, limit int64) ([]user.User, error) {
+	return a.users.List(ctx, limit)
+}
+
+// CreateUser makes an account.
+func (a *Admin) CreateUser(ctx context.Context, name, address, password string) (user.User, error) {
+	name, err := user.ParseName(name)
+	if err != nil {
+		return user.User{}, fmt.Errorf("the name is %w", err)
+	}
+	email, err := user.ParseEmail(address)
+	if err != nil {
+		return user.User{}, fmt.Errorf("%q is %w", address, err)
+	}
+	if err := checkPassword(password); err != nil {
+		return user.User{}, err
+	}
+	return a.passwords.Register(ctx, name, email, password)
+}
+
+func checkPassword(password string) error {
+	if n := utf8.RuneCountInString(password); n < auth.MinPasswordLength || n > auth.MaxPasswordLength || !utf8.ValidString(password) {
+		return fmt.Errorf("the password must have %d to %d characters", auth.MinPasswordLength, auth.MaxPasswordLength)
+	}
+	return nil
+}
+
+// SetPassword gives an account another password and ends its sessions, of which it
+// returns the number.
+func (a *Admin) SetPassword(ctx context.Context, ref, password string) (user.User, int, error) {
+	if err := checkPassword(password); err != nil {
+		return user.User{}, 0, err
+	}
+	return a.change(ctx, ref, session.PasswordChanged, func(u user.User) (user.User, error) {
+		return a.passwords.SetPassword(ctx, u.ID, password)
+	})
+}
+
+// Disable keeps an account from logging in and ends its sessions, of which it
+// returns the number.
+func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error) {
+	return a.change(ctx, ref, session.AccountDisabled, func(u user.User) (user.User, error) {
+		return a.users.SetActive(ctx, u.ID, false)
+	})
+}
+
+// Delete removes an account and ends its sessions, of which it returns the number.
+func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) {
+	return a.change(ctx, ref, session.AccountDeleted, func(u user.User) (user.User, error) {
+		return u, a.users.Delete(ctx, u.ID)
+	})
+}
+
+// Enable lets an account log in again.
+func (a *Admin) Enable(ctx context.Context, ref string) (user.User, error) {
+	u, err := a.User(ctx, ref)
+	if err != nil {
+		return user.User{}, err
+	}
+	return a.users.SetActive(ctx, u.ID, true)
+}
+
+// change makes a change to an account, then ends its sessions. In this order a
+// login that is under way finds either the change or the end.
+func (a *Admin) change(ctx context.Context, ref string, why session.Reason, make func(user.User) (user.User, error)) (user.User, int, error) {
+	u, err := a.User(ctx, ref)
+	if err != nil {
+		return user.User{}, 0, err
+	}
+	if u, err = make(u); err != nil {
+		return user.User{}, 0, err
+	}
+	n, err := a.sessions.RevokeAll(ctx, u.ID, "", why)
+	if err != nil {
+		err = fmt.Errorf("the account is changed, but not all of its sessions have ended; run it again: %w", err)
+	}
+	return u, n, err
+}
+
+// Sessions returns the live sessions of an account, the one last used first.
+func (a *Admin) Sessions(ctx context.Context, ref string) ([]*session.Session, error) {
+	u, err := a.User(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return a.sessions.List(ctx, u.ID)
+}
+
+// Session returns a live session by its handle.
+func (a *Admin) Session(ctx context.Context, handle string) (*session.Session, error) {
+	s, err := a.sessions.Show(ctx, handle)
+	if errors.Is(err, session.ErrNotFound) {
+		err = fmt.Errorf("%s: %w", handle, err)
+	}
+	return s, err
+}
+
+// RevokeSession ends a live session by its handle.
+func (a *Admin) RevokeSession(ctx context.Context, handle string) error {
+	s, err := a.Session(ctx, handle)
+	if err != nil {
+		return err
+	}
+	return a.sessions.Revoke(ctx, s.UserID, handle, session.Revoked)
+}
+
+// RevokeUser ends the sessions of an account and returns how many it were. An id
+// may be that of an account that is gone.
+func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
+	id := ref
+	u, err := a.User(ctx, ref)
+	switch {
+	case err == nil:
+		id = u.ID
+	case strings.Contains(ref, "@") || !errors.Is(err, user.ErrNotFound):
+		return 0, err
+	}
+	return a.sessions.RevokeAll(ctx, id, "", session.Revoked)
+}
+
+// RevokeEverything ends the sessions of all users, telling progress how many it
+// are so far, and returns how many it were.
+func (a *Admin) RevokeEverything(ctx context.Context, progress func(ended int)) (int, error) {
+	return a.sessions.RevokeEverything(ctx, progress)
+}
+
+// Stats counts the live sessions.
+func (a *Admin) Stats(ctx context.Context) (session.Stats, error) { return a.sessions.Stats(ctx) }
