@@ -179,6 +179,8 @@ func TestOperatorMistakes(t *testing.T) {
 		{"users show a@b", `"a@b" is not an email address`},
 		{"users create a@example.com A", "give the password on the input"},
 		{"sessions show x", "x: no such session"},
+		{"sessions show -" + strings.Repeat("A", 42), "-AAA"},
+		{"sessions show --json --" + strings.Repeat("A", 41), "--AAA"},
 		{"sessions list nobody@example.com", "nobody@example.com: no such user"},
 		{"sessions revoke", "sessions revoke: takes one of"},
 		{"sessions revoke x --all", "sessions revoke: takes one of"},
