@@ -121,7 +121,7 @@ func (c *cli) confirm(question string) error {
 	if c.yes {
 		return nil
 	}
-	_, _ = fmt.Fprint(c.asides, question, " [y/N] ")
+	_, _ = fmt.Fprint(c.asides, printable(question), " [y/N] ")
 	line, _ := c.in.ReadString('\n')
 	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
 		return errors.New("nothing was done; answer y, or say --yes")

@@ -19,7 +19,7 @@ func (c *cli) ended(done string, n int) error {
 	if n == 1 {
 		noun = "session"
 	}
-	_, err := fmt.Fprintf(c.out, "%s%d %s ended\n", done, n, noun)
+	_, err := fmt.Fprintf(c.out, "%s%d %s ended\n", printable(done), n, noun)
 	return err
 }
 
@@ -55,10 +55,10 @@ func (c *cli) fields(pairs ...any) error {
 }
 
 // printable makes a value safe to show: names and user agents are other people's
-// text, and a terminal obeys control characters.
+// text, and a terminal obeys control characters and turns with others.
 func printable(v any) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return '\uFFFD'
 		}
 		return r

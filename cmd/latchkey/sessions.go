@@ -61,6 +61,9 @@ func (c *cli) revoke(ctx context.Context, args []string) error {
 				_, _ = fmt.Fprintf(c.asides, "%d ended\n", ended)
 			}
 		})
+		if err != nil {
+			err = fmt.Errorf("%d ended, then: %w", n, err)
+		}
 	default:
 		return errors.New("sessions revoke: takes one of HANDLE, --user USER and --all; see latchkey help")
 	}

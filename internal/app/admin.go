@@ -100,10 +100,16 @@ func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error)
 }
 
 // Delete removes an account and ends its sessions, of which it returns the number.
+//
+// The account goes last: until then it is there, disabled, to run this again.
 func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) {
-	return a.change(ctx, ref, session.AccountDeleted, func(u user.User) (user.User, error) {
-		return u, a.users.Delete(ctx, u.ID)
+	u, n, err := a.change(ctx, ref, session.AccountDeleted, func(u user.User) (user.User, error) {
+		return a.users.SetActive(ctx, u.ID, false)
 	})
+	if err == nil {
+		err = a.users.Delete(ctx, u.ID)
+	}
+	return u, n, err
 }
 
 // Enable lets an account log in again.
@@ -167,7 +173,7 @@ func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 	switch {
 	case err == nil:
 		id = u.ID
-	case strings.Contains(ref, "@") || !errors.Is(err, user.ErrNotFound):
+	case !user.IsID(ref) || !errors.Is(err, user.ErrNotFound):
 		return 0, err
 	}
 	return a.sessions.RevokeAll(ctx, id, "", session.Revoked)

@@ -1,9 +1,11 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
+	"latchkey/internal/auth"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -84,6 +86,11 @@ func (s *Server) begin(r *http.Request, u user.User, started time.Time, persiste
 		UserID: u.ID, Email: string(u.Email), Method: methodPassword, Persistent: persistent,
 		Started: started, IP: clientIP(r), UserAgent: userAgent(r),
 	})
+	if errors.Is(err, session.ErrNone) {
+		// All sessions of the account were ended since the password was checked. This is
+		// a login that failed: the session that the client has is none of its business.
+		err = auth.ErrBadCredentials
+	}
 	if err != nil {
 		return nil, "", err
 	}

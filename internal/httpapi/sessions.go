@@ -74,6 +74,10 @@ func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) error {
 		return invalidFields(fieldError{"scope", "invalid", "must be others or all"})
 	}
 	n, err := s.sessions.RevokeAll(r.Context(), current.UserID, keep, session.Revoked)
+	if err == nil && keep == "" {
+		// By its token, too: the answer clears the cookie, so it must have ended.
+		err = s.sessions.EndToken(r.Context(), s.cookie.token(r), session.Revoked)
+	}
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func NewScript(keys int, lua string) *Script {
 // Client.Do; where Redis was late they mean that nothing happened.
 func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, error) {
 	return c.run(ctx, func(conn timedConn) (any, error) {
-		reply, err := s.script.Do(conn, append(keysAndArgs, c.clock.halfway(conn.deadline))...)
+		reply, err := s.script.Do(conn, c.arguments(keysAndArgs, conn.deadline)...)
 		now, late := lateness(err)
 		if !late {
 			return reply, err
@@ -47,8 +47,25 @@ func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, 
 		// Not known yet, or the clock of Redis was set; or it really was late, and
 		// there may be time for another try.
 		c.clock.learn(now)
-		return s.script.Do(conn, append(keysAndArgs, c.clock.halfway(conn.deadline))...)
+		return s.script.Do(conn, c.arguments(keysAndArgs, conn.deadline)...)
 	})
+}
+
+// Since is an argument of a script: how long ago a moment is when the script is
+// sent, in microseconds. Reckoned any earlier it would leave out the wait for a
+// connection.
+type Since time.Time
+
+// arguments are those of one try.
+func (c *Client) arguments(given []any, deadline time.Time) []any {
+	args := make([]any, 0, len(given)+1)
+	for _, arg := range given {
+		if moment, ok := arg.(Since); ok {
+			arg = time.Since(time.Time(moment)).Microseconds()
+		}
+		args = append(args, arg)
+	}
+	return append(args, c.clock.halfway(deadline))
 }
 
 // lateness returns the time of Redis from the answer of a script that was late.

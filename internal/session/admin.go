@@ -63,7 +63,7 @@ func (m *Manager) RevokeEverything(ctx context.Context, progress func(ended int)
 		for range endWorkers {
 			wg.Go(func() {
 				for handle := range queue {
-					ended, err := m.endAndDelist(ctx, handle, Revoked, false)
+					ended, err := m.endAndDelist(ctx, handle, Revoked)
 					if err != nil {
 						failed.Store(&err)
 					} else if ended != nil {

@@ -60,8 +60,11 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 	}
 	for _, handle := range surplus {
 		if err == nil {
-			_, err = m.endAndDelist(ctx, handle, TooManySessions, true)
+			_, err = m.store.end(ctx, handle, TooManySessions, true)
 		}
+	}
+	if err == nil {
+		err = m.store.delist(ctx, s.UserID, surplus...)
 	}
 	if err != nil {
 		m.undo(ctx, s)
@@ -98,13 +101,19 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	// The new one is made first, while nobody knows of it. What decides is the one
-	// step that ends the old one, and who ends the old one from then on is led to
-	// the new one.
-	if err := m.store.create(ctx, next.Handle, value, next.IdleExpiresAt); err != nil {
+	// The new one is listed and made first, while nobody knows of it. What decides is
+	// the one step that ends the old one, and who ends the old one from then on is led
+	// to the new one.
+	if err := m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt); err != nil {
 		return nil, "", unavailable(err)
 	}
-	claimed, err := m.store.claim(ctx, old.Handle, next.Handle)
+	claimed := false
+	if err = m.store.create(ctx, next.Handle, value, next.IdleExpiresAt); err == nil {
+		claimed, err = m.store.claim(ctx, old.Handle, next.Handle)
+	}
+	if errors.Is(err, errNotCreated) {
+		err = nil // all were ended meanwhile
+	}
 	if err != nil || !claimed {
 		m.undo(ctx, &next)
 		if err == nil {
@@ -112,8 +121,8 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 		}
 		return nil, "", unavailable(err)
 	}
-	if err := m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt, old.Handle); err != nil {
-		m.options.Log.WarnContext(ctx, "the list of sessions is behind until the next touch", "sessionId", next.Handle, "error", err)
+	if err := m.store.delist(ctx, next.UserID, old.Handle); err != nil {
+		m.options.Log.WarnContext(ctx, "an ended session stays in the index until it is listed", "sessionId", old.Handle, "error", err)
 	}
 	return &next, token, nil
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // ErrNotFound says that the user has no such session.
@@ -16,7 +17,7 @@ func (m *Manager) End(ctx context.Context, why Reason) error {
 	if !ok {
 		return nil
 	}
-	_, err := m.endAndDelist(ctx, s.Handle, why, false)
+	_, err := m.endAndDelist(ctx, s.Handle, why)
 	return unavailable(err)
 }
 
@@ -38,17 +39,29 @@ func (m *Manager) Supersede(ctx context.Context, token string) error {
 	return m.EndToken(ctx, token, replaced)
 }
 
-// Revoke ends one session of a user by its handle. Errors: ErrNotFound for one
-// that is not live or another user's; ErrUnavailable.
+// Revoke ends one session of a user by its handle, or under the one that it was
+// rotated to within the last minute. Errors: ErrNotFound for one that is not live
+// or another user's; ErrUnavailable.
 func (m *Manager) Revoke(ctx context.Context, userID, handle string, why Reason) error {
 	s, err := m.byHandle(ctx, handle)
+	for range maxSuccessors {
+		if s != nil || err != nil || !WellFormed(handle) {
+			break
+		}
+		var t *trace
+		if t, err = m.store.trace(ctx, handle); err != nil || t == nil || t.Successor == "" {
+			break
+		}
+		handle = t.Successor
+		s, err = m.byHandle(ctx, handle)
+	}
 	if err != nil {
 		return unavailable(err)
 	}
 	if s == nil || s.UserID != userID {
 		return ErrNotFound
 	}
-	ended, err := m.endAndDelist(ctx, handle, why, false)
+	ended, err := m.endAndDelist(ctx, handle, why)
 	if err == nil && ended == nil {
 		err = ErrNotFound
 	}
@@ -63,29 +76,35 @@ func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, why Reason
 	if err != nil {
 		return 0, unavailable(err)
 	}
-	kept := map[string]bool{keep: true}
-	if keep != "" {
-		// It may have been rotated since the request was let in.
-		if t, err := m.store.trace(ctx, keep); err != nil {
+	// What is kept may have been rotated since the request was let in.
+	var kept []string
+	for handle := keep; handle != "" && len(kept) < maxSuccessors; {
+		kept = append(kept, handle)
+		t, err := m.store.trace(ctx, handle)
+		if err != nil {
 			return 0, unavailable(err)
-		} else if t != nil && t.Successor != "" {
-			kept[t.Successor] = true
+		}
+		if handle = ""; t != nil {
+			handle = t.Successor
 		}
 	}
-	n := 0
+	n, gone := 0, make([]string, 0, len(handles))
 	for _, handle := range handles {
-		if kept[handle] {
+		if slices.Contains(kept, handle) {
 			continue
 		}
-		ended, err := m.endAndDelist(ctx, handle, why, true)
+		ended, err := m.store.end(ctx, handle, why, true, kept...)
 		if err != nil {
 			return n, unavailable(err)
 		}
-		if ended != nil {
+		if gone = append(gone, handle); ended != nil {
 			n++
+			if ended.Handle != handle {
+				gone = append(gone, ended.Handle)
+			}
 		}
 	}
-	return n, nil
+	return n, unavailable(m.store.delist(ctx, userID, gone...))
 }
 
 // List returns the live sessions of a user, the one last used first. Errors:
@@ -107,16 +126,26 @@ func (m *Manager) List(ctx context.Context, userID string) ([]*Session, error) {
 			}
 			continue
 		}
-		// One that has a trace has ended. One that has none is about to begin.
-		if t, err := m.store.trace(ctx, handle); err != nil {
+		if err := m.prune(ctx, userID, handle); err != nil {
 			return nil, unavailable(err)
-		} else if t != nil {
-			if err := m.store.delist(ctx, userID, handle); err != nil {
-				return nil, unavailable(err)
-			}
 		}
 	}
 	return live, nil
+}
+
+// prune takes a handle that was not live out of the index, if it has ended. One
+// without a trace is about to begin; one that has a trace and is live now has begun
+// since.
+func (m *Manager) prune(ctx context.Context, userID, handle string) error {
+	t, err := m.store.trace(ctx, handle)
+	if t == nil || err != nil {
+		return err
+	}
+	s, err := m.byHandle(ctx, handle)
+	if s != nil || err != nil {
+		return err
+	}
+	return m.store.delist(ctx, userID, handle)
 }
 
 // byHandle reads a live session; nil is none.
@@ -142,8 +171,8 @@ func (m *Manager) byHandle(ctx context.Context, handle string) (*Session, error)
 }
 
 // endAndDelist ends a session, see store.end, and takes it out of the index.
-func (m *Manager) endAndDelist(ctx context.Context, handle string, why Reason, unbegun bool) (*Session, error) {
-	ended, err := m.store.end(ctx, handle, why, unbegun)
+func (m *Manager) endAndDelist(ctx context.Context, handle string, why Reason) (*Session, error) {
+	ended, err := m.store.end(ctx, handle, why, false)
 	if err != nil || ended == nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 // it. The index never decides whether a session is valid: it may be lost or know
 // handles that have ended. It mends itself: what has expired goes with every use,
 // what has ended with every list, and a session that is missing comes back with
-// its next touch.
+// its next touch. Until then, ending all would miss it.
 func indexKeys(userID string) (index, barrier string) {
 	return "sessions:{" + userID + "}", "barrier:{" + userID + "}"
 }
@@ -60,7 +60,7 @@ return surplus`)
 // the login started.
 func (s *store) enlist(ctx context.Context, userID, handle string, expiry time.Time, started time.Time, most int) (surplus []string, ok bool, err error) {
 	index, barrier := indexKeys(userID)
-	reply, err := s.redis.Eval(ctx, enlistScript, index, barrier, handle, s.ttl(expiry), time.Since(started).Microseconds(), most)
+	reply, err := s.redis.Eval(ctx, enlistScript, index, barrier, handle, s.ttl(expiry), redisconn.Since(started), most)
 	if err != nil || reply == nil {
 		return nil, false, err
 	}
@@ -68,18 +68,14 @@ func (s *store) enlist(ctx context.Context, userID, handle string, expiry time.T
 	return surplus, err == nil, err
 }
 
-var relistScript = redisconn.NewScript(1, list+`
-for i = 3, #ARGV do redis.call('ZREM', KEYS[1], ARGV[i]) end
-return 1`)
+var relistScript = redisconn.NewScript(1, list+`return 1`)
 
-// relist notes that a session expires later, or lists it in the place of others.
-func (s *store) relist(ctx context.Context, userID, handle string, expiry time.Time, instead ...string) error {
+// relist notes that a session will expire later, or under which handle it goes on.
+// It comes before the change itself: a session that is not in the index is one that
+// ending all would miss.
+func (s *store) relist(ctx context.Context, userID, handle string, expiry time.Time) error {
 	index, _ := indexKeys(userID)
-	args := []any{index, handle, s.ttl(expiry)}
-	for _, other := range instead {
-		args = append(args, other)
-	}
-	_, err := s.redis.Eval(ctx, relistScript, args...)
+	_, err := s.redis.Eval(ctx, relistScript, index, handle, s.ttl(expiry))
 	return err
 }
 
@@ -99,7 +95,7 @@ func (s *store) delist(ctx context.Context, userID string, handles ...string) er
 
 var listedScript = redisconn.NewScript(1, `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', micros))
-return redis.call('ZRANGE', KEYS[1], 0, -1, 'REV')`)
+return redis.call('ZREVRANGE', KEYS[1], 0, -1)`)
 
 // listed returns the handles of a user that have not expired, the latest first.
 func (s *store) listed(ctx context.Context, userID string) ([]string, error) {

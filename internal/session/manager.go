@@ -98,7 +98,7 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	// The TTL in Redis does this too, unless someone has removed it.
 	now := m.options.Now()
 	if why, expired := s.expired(now); expired {
-		if _, err := m.endAndDelist(ctx, s.Handle, why, false); err != nil {
+		if _, err := m.endAndDelist(ctx, s.Handle, why); err != nil {
 			return nil, unavailable(err)
 		}
 		return nil, &EndedError{why}
@@ -128,11 +128,13 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	next.seen(now, m.options.Idle)
 	value, err := next.encode()
 	if err == nil {
+		err = m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt)
+	}
+	if err == nil {
 		var saved bool
 		if saved, err = m.store.touch(ctx, s, value, next.IdleExpiresAt); saved {
 			next.raw = value
 			m.scs.Put(ctx, valueKey, &next)
-			err = m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt)
 		}
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,7 +149,8 @@ func (s *store) create(ctx context.Context, handle string, value []byte, expiry 
 // 300 logouts under load, with scs's own idle timeout), and of several requests
 // that find the interval over, one writes.
 var touchScript = redisconn.NewScript(2, `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local value = redis.call('GET', KEYS[1])
+if value ~= ARGV[1] then return value == ARGV[2] and 1 or 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
 return 1`)
@@ -201,8 +203,8 @@ const (
 // end ends the session of handle for a reason and returns it, or nil where it was
 // not live. One that was rotated lives on under another handle, and is followed
 // there: who logged out is out. With unbegun, a session that has not begun yet is
-// kept from it.
-func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool) (*Session, error) {
+// kept from it. What spare names is not followed.
+func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool, spare ...string) (*Session, error) {
 	lasts := traceTTL
 	if why == replaced {
 		lasts = replacedTTL
@@ -227,7 +229,7 @@ func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool
 			}
 			return ended, nil
 		case foundTrace:
-			if handle = decodeTrace(value).Successor; handle != "" {
+			if handle = decodeTrace(value).Successor; handle != "" && !slices.Contains(spare, handle) {
 				continue
 			}
 		}

@@ -61,6 +61,12 @@ func (d document) user() User {
 	return u
 }
 
+// IsID tells whether a text has the form of a User's ID.
+func IsID(s string) bool {
+	id, err := primitive.ObjectIDFromHex(s)
+	return err == nil && id.Hex() == s
+}
+
 // ErrBadName says that a text is no name.
 var ErrBadName = errors.New("not a name")
 
