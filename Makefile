@@ -5,7 +5,7 @@ NEWMAN_VERSION        := 6.2.2
 COMPOSE_VERSION       := v2.16.2
 
 # How often check-race runs each race.
-ROUNDS ?= 150
+ROUNDS ?= 75
 
 .DEFAULT_GOAL := help
 .PHONY: help dev test check lint check-redis check-race check-postman check-deploy build up fuzz
