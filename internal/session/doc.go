@@ -1,8 +1,9 @@
 // Package session owns who is signed in, from when and until when. It is the
 // only user of scs and the only place that names a session key in Redis.
 //
-// scs loads a session into the context, makes tokens and commits new sessions.
-// What scs and its redisstore get wrong is done here instead: a save that
+// scs loads a session and carries it through the request. New sessions are not
+// committed through it: the index of a user has to name one before it is made.
+// What else scs and its redisstore get wrong is done here, too: a save that
 // brings an ended session back, a rotation that forks a session or extends its
 // life, a value that cannot be read answering 500 for ever, a token that is
 // used as a key unchecked, a command without a time limit. Each such place says

@@ -41,6 +41,16 @@ func begin(t *testing.T, m *Manager) (*Session, string) {
 	return s, token
 }
 
+// load returns a context that holds the session of a token.
+func load(t *testing.T, m *Manager, token string) context.Context {
+	t.Helper()
+	ctx, err := m.Load(context.Background(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
 func TestWellFormed(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
@@ -69,10 +79,7 @@ func TestBeginLoad(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	begun, token := begin(t, m)
-	ctx, err := m.Load(context.Background(), token)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx := load(t, m, token)
 	loaded, ok := m.FromContext(ctx)
 	if !ok {
 		t.Fatal("nothing in the context")
@@ -126,10 +133,7 @@ func TestTouchIsConditional(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	begun, token := begin(t, m)
-	ctx, err := m.Load(context.Background(), token)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx := load(t, m, token)
 	s, _ := m.FromContext(ctx)
 	if err := m.End(ctx, LoggedOut); err != nil {
 		t.Fatal(err)
@@ -170,11 +174,8 @@ func TestEndFollowsRotations(t *testing.T) {
 	_, first := begin(t, m)
 	token := first
 	for range 5 {
-		ctx, err := m.Load(context.Background(), token)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, token, err = m.Rotate(ctx); err != nil {
+		var err error
+		if _, token, err = m.Rotate(load(t, m, token)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,10 +223,7 @@ func TestBeginBesideAnother(t *testing.T) {
 	t.Parallel()
 	m, _ := newManager(t)
 	first, token := begin(t, m)
-	ctx, err := m.Load(context.Background(), token)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx := load(t, m, token)
 	second, _, err := m.Begin(ctx, SignIn{UserID: "v", Method: "password"})
 	if err != nil || second.Handle == first.Handle {
 		t.Fatalf("%+v, %v", second, err)
@@ -273,10 +271,7 @@ func TestEveryKeyExpires(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	_, token := begin(t, m)
-	ctx, err := m.Load(context.Background(), token)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx := load(t, m, token)
 	if _, _, err := m.Rotate(ctx); err != nil {
 		t.Fatal(err)
 	}
