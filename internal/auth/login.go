@@ -7,21 +7,34 @@ import (
 	"latchkey/internal/user"
 )
 
-// Login proves that the caller knows the password of the account of email. It
-// changes nothing but the hash, where a better one is due: begin the session,
-// then call RecordLogin. Errors: ErrBadCredentials, user.ErrUnavailable.
-func (s *Service) Login(ctx context.Context, email user.Email, password string) (user.User, error) {
+// Candidate is who the caller of a login claims to be. There need not be such an
+// account.
+type Candidate struct{ account user.User }
+
+// UserID is "" where there is no such account.
+func (c Candidate) UserID() string { return c.account.ID }
+
+// Candidate looks up who a login is about. Errors: user.ErrUnavailable.
+func (s *Service) Candidate(ctx context.Context, email user.Email) (Candidate, error) {
 	u, err := s.users.ByEmail(ctx, email)
 	if errors.Is(err, user.ErrUnreadable) {
 		s.log.ErrorContext(ctx, "an account cannot log in", "error", err)
 	}
 	if errors.Is(err, user.ErrNotFound) || errors.Is(err, user.ErrUnreadable) {
+		return Candidate{}, nil
+	}
+	return Candidate{u}, err
+}
+
+// Login proves that the caller knows the password of a candidate. It changes
+// nothing but the hash, where a better one is due: call RecordLogin before the
+// session begins. Errors: ErrBadCredentials, user.ErrUnavailable.
+func (s *Service) Login(ctx context.Context, candidate Candidate, password string) (user.User, error) {
+	u := candidate.account
+	if u.ID == "" {
 		// The same work as for an account that exists, or the time would tell.
 		s.hasher.burn(password, s.hasher.cost)
 		return user.User{}, ErrBadCredentials
-	}
-	if err != nil {
-		return user.User{}, err
 	}
 	ok, outdated, err := s.hasher.verify(u.PasswordHash, password)
 	if err != nil {
@@ -41,17 +54,19 @@ func (s *Service) Login(ctx context.Context, email user.Email, password string) 
 	if errors.Is(err, user.ErrNotFound) {
 		// Another login made it better already, or the password is another now: ask
 		// again. It cannot be outdated a third time.
-		return s.Login(ctx, email, password)
+		if candidate, err = s.Candidate(ctx, u.Email); err != nil {
+			return user.User{}, err
+		}
+		return s.Login(ctx, candidate, password)
 	}
 	u.PasswordHash = better
 	return u, err
 }
 
-// RecordLogin notes a login after its session has begun, and is the last word on
-// it: an account that was disabled or deleted or got another password since Login
-// returned u is ErrBadCredentials, and its session must end. Asked in this order, a
-// login cannot slip past someone who disables the account and ends its sessions.
-// Errors: also user.ErrUnavailable.
+// RecordLogin notes a login. An account that was disabled or deleted or got another
+// password since Login returned u is ErrBadCredentials. Who does one of these ends
+// the sessions afterwards: either it is noticed here, or the session that begins next
+// finds that its epoch is over. Errors: also user.ErrUnavailable.
 func (s *Service) RecordLogin(ctx context.Context, u user.User) (user.User, error) {
 	recorded, err := s.users.RecordLogin(ctx, u.ID, u.PasswordHash)
 	if errors.Is(err, user.ErrNotFound) {

@@ -38,12 +38,22 @@ func TestLoginWork(t *testing.T) {
 	}
 	for _, email := range []user.Email{"ann@example.com", "nobody@example.com"} {
 		compared = 0
-		if _, err := s.Login(gone, email, "wrong"); !errors.Is(err, ErrBadCredentials) || compared != 1 {
+		candidate, err := s.Candidate(gone, email)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Login(gone, candidate, "wrong"); !errors.Is(err, ErrBadCredentials) || compared != 1 {
 			t.Errorf("%s: %v after %d comparisons", email, err, compared)
 		}
 	}
 	if u, err := s.RecordLogin(gone, ann); err != nil || u.LastLogin.IsZero() {
 		t.Errorf("record: %+v, %v", u, err)
+	}
+	if _, err := users.SetActive(gone, ann.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RecordLogin(gone, ann); !errors.Is(err, ErrBadCredentials) {
+		t.Errorf("a login of an account that was disabled meanwhile: %v", err)
 	}
 	if err := s.Unregister(gone, ann.ID); err != nil {
 		t.Fatal(err)

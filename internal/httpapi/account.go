@@ -73,8 +73,14 @@ func (s *Server) orphaned(r *http.Request, err error) error {
 	if !errors.Is(err, user.ErrNotFound) {
 		return err
 	}
-	if err := s.sessions.End(r.Context(), session.AccountDisabled); err != nil {
+	why := session.AccountDisabled
+	if _, err := s.users.ByID(r.Context(), s.current(r).UserID); errors.Is(err, user.ErrNotFound) {
+		why = session.AccountDeleted
+	} else if err != nil {
 		return err
 	}
-	return &session.EndedError{Reason: session.AccountDisabled}
+	if err := s.sessions.End(r.Context(), why); err != nil {
+		return err
+	}
+	return &session.EndedError{Reason: why}
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"latchkey/internal/auth"
 	"latchkey/internal/session"
@@ -30,12 +29,15 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerReq
 	if err != nil {
 		return err
 	}
-	started := time.Now()
+	epoch, err := s.sessions.Epoch(r.Context(), "")
+	if err != nil {
+		return err
+	}
 	u, err := s.auth.Register(r.Context(), name, email, in.Password)
 	if err != nil {
 		return err
 	}
-	begun, token, err := s.begin(r, u, started, true, nil)
+	begun, token, err := s.begin(r, u, epoch, true)
 	if err != nil {
 		if undo := s.auth.Unregister(r.Context(), u.ID); undo != nil {
 			s.log.ErrorContext(r.Context(), "an account stays that nobody was told of", "userId", u.ID, "error", undo)
@@ -53,23 +55,29 @@ type loginRequest struct {
 	RememberMe *bool `json:"rememberMe"`
 }
 
-// login answers POST /auth/login: prove, begin, record. Recording comes last,
-// so that an account disabled meanwhile is noticed and its session ended.
+// login answers POST /auth/login: note the epoch, prove, record, begin. In this
+// order nothing that ends the sessions of the account is missed.
 func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) error {
 	email, err := user.ParseEmail(in.Email)
 	if err != nil {
 		return err
 	}
-	started := time.Now()
-	u, err := s.auth.Login(r.Context(), email, in.Password)
+	candidate, err := s.auth.Candidate(r.Context(), email)
 	if err != nil {
 		return err
 	}
-	record := func() (err error) {
-		u, err = s.auth.RecordLogin(r.Context(), u)
+	epoch, err := s.sessions.Epoch(r.Context(), candidate.UserID())
+	if err != nil {
 		return err
 	}
-	begun, token, err := s.begin(r, u, started, in.RememberMe == nil || *in.RememberMe, record)
+	u, err := s.auth.Login(r.Context(), candidate, in.Password)
+	if err != nil {
+		return err
+	}
+	if u, err = s.auth.RecordLogin(r.Context(), u); err != nil {
+		return err
+	}
+	begun, token, err := s.begin(r, u, epoch, in.RememberMe == nil || *in.RememberMe)
 	if err != nil {
 		return err
 	}
@@ -78,13 +86,12 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 }
 
 // begin starts the session of u and then ends the one that the client had: what
-// was planted in a browser before a login must not be logged in by it. Between
-// the two it asks confirm, where there is one. On an error the session of before
-// lives on and the new one does not; nobody has seen its token.
-func (s *Server) begin(r *http.Request, u user.User, started time.Time, persistent bool, confirm func() error) (*session.Session, string, error) {
+// was planted in a browser before a login must not be logged in by it. On an error
+// the session of before lives on and the new one does not; nobody has seen its token.
+func (s *Server) begin(r *http.Request, u user.User, epoch session.Epoch, persistent bool) (*session.Session, string, error) {
 	begun, token, err := s.sessions.Begin(r.Context(), session.SignIn{
 		UserID: u.ID, Email: string(u.Email), Method: methodPassword, Persistent: persistent,
-		Started: started, IP: clientIP(r), UserAgent: userAgent(r),
+		Epoch: epoch, Replaces: s.cookie.token(r), IP: clientIP(r), UserAgent: userAgent(r),
 	})
 	if errors.Is(err, session.ErrNone) {
 		// All sessions of the account were ended since the password was checked. This is
@@ -94,13 +101,7 @@ func (s *Server) begin(r *http.Request, u user.User, started time.Time, persiste
 	if err != nil {
 		return nil, "", err
 	}
-	if confirm != nil {
-		err = confirm()
-	}
-	if err == nil {
-		err = s.sessions.Supersede(r.Context(), s.cookie.token(r))
-	}
-	if err != nil {
+	if err := s.sessions.Supersede(r.Context(), s.cookie.token(r)); err != nil {
 		if undo := s.sessions.EndToken(r.Context(), token, session.Revoked); undo != nil {
 			s.log.ErrorContext(r.Context(), "a session stays that nobody was told of", "sessionId", begun.Handle, "error", undo)
 		}

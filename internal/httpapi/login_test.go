@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/session"
 )
 
 // The session of the guide, step by step, with what its commands send.
@@ -223,7 +224,7 @@ func TestLoginOverSession(t *testing.T) {
 	}
 }
 
-// A login that is refused at the last moment, because the account was disabled
+// A login that is refused at the last moment, because all other sessions were ended
 // since the password was checked, leaves no session and ends none.
 func TestLoginRefusedAtTheEnd(t *testing.T) {
 	t.Parallel()
@@ -236,7 +237,12 @@ func TestLoginRefusedAtTheEnd(t *testing.T) {
 	api := New(s.users, nil, s.sessions, s.cookie, newLogger(s.log))
 	r := httptest.NewRequest(http.MethodPost, "/auth/login", nil)
 	r.AddCookie(&http.Cookie{Name: "sid", Value: c.token})
-	if _, _, err := api.begin(r, u, time.Now(), true, func() error { return auth.ErrBadCredentials }); !errors.Is(err, auth.ErrBadCredentials) {
+	epoch, err := s.sessions.Epoch(context.Background(), u.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.clone().do("DELETE", "/auth/sessions", nil).want(200)
+	if _, _, err := api.begin(r, u, epoch, true); !errors.Is(err, auth.ErrBadCredentials) {
 		t.Fatal(err)
 	}
 	if live := s.liveSessions(s.redis.Conn(t)); live != 1 {
@@ -338,17 +344,17 @@ func TestGuideDatabase(t *testing.T) {
 // any more, and the session is gone.
 func TestAccountGone(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(s *site) error{
-		"deleted": func(s *site) error {
+	for why, change := range map[session.Reason]func(s *site) error{
+		session.AccountDeleted: func(s *site) error {
 			_, err := s.database().Collection("users").DeleteMany(context.Background(), bson.D{})
 			return err
 		},
-		"disabled": func(s *site) error {
+		session.AccountDisabled: func(s *site) error {
 			_, err := s.database().Collection("users").UpdateMany(context.Background(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "isActive", Value: false}}}})
 			return err
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(string(why), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			c := s.register("ann@example.com")
@@ -356,7 +362,7 @@ func TestAccountGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.clone().do("PUT", "/profile", map[string]any{"name": "Eve"}).wantCode(401, "not_authenticated")
-			c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
+			c.wantReason(why)
 			c = s.signIn()
 			c.clone().do("GET", "/auth/me", nil).wantCode(401, "not_authenticated")
 			c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")

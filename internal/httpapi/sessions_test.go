@@ -242,6 +242,14 @@ func TestTooManySessions(t *testing.T) {
 	second.wantReason(session.TooManySessions)
 	first.do("GET", "/auth/session", nil).want(200)
 	third.do("GET", "/auth/session", nil).want(200)
+	// Who logs in again where they are signed in pushes nobody out.
+	s = newSite(t, setup{maxPerUser: 2})
+	first = s.register("ann@example.com")
+	second = s.client()
+	for range 2 {
+		second.do("POST", "/auth/login", annsLogin).want(200)
+	}
+	first.do("GET", "/auth/session", nil).want(200)
 }
 
 // The index may be lost, or full of what never was: nobody is let in or thrown out

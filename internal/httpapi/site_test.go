@@ -135,8 +135,12 @@ func (s *site) liveSessions(conn redis.Conn) int {
 // about passwords. Mongo need not know the user.
 func (s *site) signIn() *client {
 	s.t.Helper()
+	epoch, err := s.sessions.Epoch(context.Background(), testUser)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	_, token, err := s.sessions.Begin(context.Background(), session.SignIn{
-		UserID: testUser, Email: "ann@example.com", Method: "password", Persistent: true,
+		UserID: testUser, Email: "ann@example.com", Method: "password", Persistent: true, Epoch: epoch,
 	})
 	if err != nil {
 		s.t.Fatal(err)

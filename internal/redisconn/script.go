@@ -51,21 +51,9 @@ func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, 
 	})
 }
 
-// Since is an argument of a script: how long ago a moment is when the script is
-// sent, in microseconds. Reckoned any earlier it would leave out the wait for a
-// connection.
-type Since time.Time
-
 // arguments are those of one try.
 func (c *Client) arguments(given []any, deadline time.Time) []any {
-	args := make([]any, 0, len(given)+1)
-	for _, arg := range given {
-		if moment, ok := arg.(Since); ok {
-			arg = time.Since(time.Time(moment)).Microseconds()
-		}
-		args = append(args, arg)
-	}
-	return append(args, c.clock.halfway(deadline))
+	return append(given[:len(given):len(given)], c.clock.halfway(deadline))
 }
 
 // lateness returns the time of Redis from the answer of a script that was late.

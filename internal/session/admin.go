@@ -30,10 +30,13 @@ func (m *Manager) scan(ctx context.Context, each func(handles []string) error) e
 		if _, err := redis.Scan(reply, &cursor, &found); err != nil {
 			return err
 		}
-		for i := range found {
-			found[i] = found[i][len(prefix):]
+		handles := found[:0]
+		for _, key := range found {
+			if handle := key[len(prefix):]; WellFormed(handle) {
+				handles = append(handles, handle)
+			}
 		}
-		if err := each(found); err != nil {
+		if err := each(handles); err != nil {
 			return err
 		}
 		if cursor == "0" {
@@ -52,9 +55,13 @@ func (m *Manager) Show(ctx context.Context, handle string) (*Session, error) {
 }
 
 // RevokeEverything ends the sessions of all users and returns how many it were.
-// From time to time it tells progress how many it are so far. Errors:
+// Logins that are under way begin none, and one that is given a new token meanwhile
+// ends with it. From time to time it tells progress how many it are so far. Errors:
 // ErrUnavailable; then some have ended, and it can be called again.
 func (m *Manager) RevokeEverything(ctx context.Context, progress func(ended int)) (int, error) {
+	if err := m.store.barEveryone(ctx, m.options.Absolute); err != nil {
+		return 0, unavailable(err)
+	}
 	var n atomic.Int64
 	err := m.scan(ctx, func(handles []string) error {
 		var wg sync.WaitGroup

@@ -14,9 +14,11 @@ type SignIn struct {
 	Method string
 	// Persistent says that the cookie outlives the browser's run.
 	Persistent bool
-	// Started is when the proof began. A login that was under way when all sessions
-	// of the user were ended does not begin one. Zero is now.
-	Started time.Time
+	// Epoch is that of the user when the proof began.
+	Epoch Epoch
+	// Replaces is the token of the session that this one takes the place of, for
+	// Supersede: it does not count towards Options.MaxPerUser.
+	Replaces string
 	// IP and UserAgent are shown to the user in the list of sessions.
 	IP        string
 	UserAgent string
@@ -28,19 +30,21 @@ type SignIn struct {
 // sessions of the user were ended since the login started.
 func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error) {
 	now := m.options.Now().UTC().Truncate(time.Millisecond)
-	if in.Started.IsZero() {
-		in.Started = time.Now()
-	}
 	s := &Session{
 		UserID: in.UserID, Email: in.Email,
 		CreatedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(m.options.Absolute),
 		Methods: []string{in.Method}, Persistent: in.Persistent, IP: in.IP, UserAgent: in.UserAgent,
+		epoch: in.Epoch.all,
 	}
 	s.seen(now, m.options.Idle)
 	token := newToken()
 	s.Handle = m.store.handle(token)
 
-	surplus, ok, err := m.store.enlist(ctx, s.UserID, s.Handle, s.IdleExpiresAt, in.Started, m.options.MaxPerUser)
+	var replaces []string
+	if WellFormed(in.Replaces) {
+		replaces = m.store.handles(in.Replaces)
+	}
+	surplus, ok, err := m.store.enlist(ctx, s.UserID, s.Handle, s.IdleExpiresAt, in.Epoch, m.options.MaxPerUser, replaces)
 	if err != nil {
 		return nil, "", unavailable(err)
 	}
@@ -58,6 +62,9 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 	if errors.Is(err, errNotCreated) {
 		err = nil
 	}
+	if err == nil {
+		err = m.sameEpoch(ctx, s)
+	}
 	for _, handle := range surplus {
 		if err == nil {
 			_, err = m.store.end(ctx, handle, TooManySessions, true)
@@ -71,6 +78,17 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 		return nil, "", unavailable(err)
 	}
 	return s, token, nil
+}
+
+// sameEpoch fails where the sessions of all users were ended since s, which exists
+// by now, first began. Who ends them raises the barrier before looking for them, so
+// that a session that is made meanwhile is either found there or stopped here.
+func (m *Manager) sameEpoch(ctx context.Context, s *Session) error {
+	all, err := m.store.barrier(ctx, everyone)
+	if err == nil && all != "" && all != s.epoch {
+		err = &EndedError{Revoked}
+	}
+	return err
 }
 
 // undo removes a session that nobody was told of.
@@ -87,7 +105,8 @@ func (m *Manager) undo(ctx context.Context, s *Session) {
 // Rotate gives the session in ctx a new token; the old one is void at once. Of
 // several calls at once on one session exactly one succeeds. The absolute
 // lifetime stays as it was. Errors: ErrReplaced for all others, and for one that
-// a logout was faster than; ErrUnavailable.
+// a logout was faster than; an EndedError where the sessions of all users are being
+// ended; ErrUnavailable.
 func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 	old, ok := m.FromContext(ctx)
 	if !ok {
@@ -109,6 +128,9 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 	}
 	claimed := false
 	if err = m.store.create(ctx, next.Handle, value, next.IdleExpiresAt); err == nil {
+		err = m.sameEpoch(ctx, &next)
+	}
+	if err == nil {
 		claimed, err = m.store.claim(ctx, old.Handle, next.Handle)
 	}
 	if errors.Is(err, errNotCreated) {
@@ -116,6 +138,12 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 	}
 	if err != nil || !claimed {
 		m.undo(ctx, &next)
+		var ended *EndedError
+		if errors.As(err, &ended) {
+			if _, failed := m.endAndDelist(ctx, old.Handle, ended.Reason); failed != nil {
+				err = failed
+			}
+		}
 		if err == nil {
 			err = ErrReplaced
 		}

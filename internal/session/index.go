@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -13,8 +14,8 @@ import (
 //
 //	sessions:{<user id>}   their handles, ordered by when they expire, on the clock
 //	                       of Redis in microseconds
-//	barrier:{<user id>}    when all of them were last ended, on the same clock: a login
-//	                       that started before does not begin a session after
+//	barrier:{<user id>}    when all of them were last ended, on the same clock
+//	barrier                when those of all users were
 //
 // A handle is in the index before its session is made, so that ending all finds
 // it. The index never decides whether a session is valid: it may be lost or know
@@ -25,8 +26,41 @@ func indexKeys(userID string) (index, barrier string) {
 	return "sessions:{" + userID + "}", "barrier:{" + userID + "}"
 }
 
+// everyone is the barrier of all users.
+const everyone = "barrier"
+
 // barrierTTL outlives every login that is under way.
 const barrierTTL = time.Hour
+
+// Epoch is the time between two ends of all sessions, of one user or of all users.
+// A login takes note of it when it starts and begins no session in another one: so
+// what ends all sessions ends those too that are about to begin. It is compared for
+// equality only, and no clock can be wrong about it.
+type Epoch struct {
+	user string
+	all  string
+}
+
+// Epoch returns the epoch of a user, for SignIn: call it before anything is proved.
+// A user who does not exist yet has "". Errors: ErrUnavailable.
+func (m *Manager) Epoch(ctx context.Context, userID string) (Epoch, error) {
+	_, barrier := indexKeys(userID)
+	user, err := m.store.barrier(ctx, barrier)
+	if err != nil {
+		return Epoch{}, unavailable(err)
+	}
+	all, err := m.store.barrier(ctx, everyone)
+	return Epoch{user, all}, unavailable(err)
+}
+
+// barrier reads a barrier; "" is none.
+func (s *store) barrier(ctx context.Context, key string) (string, error) {
+	value, err := redis.String(s.redis.Do(ctx, "GET", key))
+	if errors.Is(err, redis.ErrNil) {
+		err = nil
+	}
+	return value, err
+}
 
 // list puts a handle (ARGV[1]) into the index for so many milliseconds (ARGV[2]),
 // as the one that expires last: of two in one microsecond the later one counts.
@@ -39,28 +73,39 @@ redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 `
 
-// enlistScript lists a session that is to begin, of a login that started so many
-// microseconds ago (ARGV[3]). It returns those that are now too many (ARGV[4], 0 is
-// no limit): the ones that expire first, which are the ones least lately used.
+// enlistScript lists a session that is to begin, of a login that started when the
+// barrier was ARGV[3]. It returns those that are now too many (ARGV[4], 0 is
+// no limit): the ones that expire first, which are the ones least lately used. What
+// it is to replace (ARGV[5] and on) does not count.
 var enlistScript = redisconn.NewScript(2, `
 local barrier = redis.call('GET', KEYS[2])
-if barrier and tonumber(barrier) >= micros - tonumber(ARGV[3]) then return false end
+if barrier and barrier ~= ARGV[3] then return false end
 `+list+`
-local most, surplus = tonumber(ARGV[4]), {}
+local most, surplus, spared = tonumber(ARGV[4]), {}, {[ARGV[1]] = true}
 local n = redis.call('ZCARD', KEYS[1])
-if most > 0 and n > most then
-  for _, handle in ipairs(redis.call('ZRANGE', KEYS[1], 0, n - most)) do
-    if handle ~= ARGV[1] and #surplus < n - most then surplus[#surplus + 1] = handle end
+if most == 0 or n <= most then return surplus end
+for i = 5, #ARGV do
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
+    spared[ARGV[i]] = true
+    n = n - 1
   end
+end
+for _, handle in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if #surplus >= n - most then break end
+  if not spared[handle] then surplus[#surplus + 1] = handle end
 end
 return surplus`)
 
 // enlist lists a session before it begins and returns the handles that are too
 // many with it. It returns false where all sessions of the user were ended since
 // the login started.
-func (s *store) enlist(ctx context.Context, userID, handle string, expiry time.Time, started time.Time, most int) (surplus []string, ok bool, err error) {
+func (s *store) enlist(ctx context.Context, userID, handle string, expiry time.Time, epoch Epoch, most int, replaces []string) (surplus []string, ok bool, err error) {
 	index, barrier := indexKeys(userID)
-	reply, err := s.redis.Eval(ctx, enlistScript, index, barrier, handle, s.ttl(expiry), redisconn.Since(started), most)
+	args := []any{index, barrier, handle, s.ttl(expiry), epoch.user, most}
+	for _, replaced := range replaces {
+		args = append(args, replaced)
+	}
+	reply, err := s.redis.Eval(ctx, enlistScript, args...)
 	if err != nil || reply == nil {
 		return nil, false, err
 	}
@@ -112,4 +157,14 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)`)
 func (s *store) bar(ctx context.Context, userID string) ([]string, error) {
 	index, barrier := indexKeys(userID)
 	return redis.Strings(s.redis.Eval(ctx, barScript, index, barrier, barrierTTL.Milliseconds()))
+}
+
+var barEveryoneScript = redisconn.NewScript(1, `
+return redis.call('SET', KEYS[1], string.format('%.0f', micros), 'PX', ARGV[1])`)
+
+// barEveryone does for all users what bar does for one. It lasts as long as a session
+// can: one that began before may be given a new token after.
+func (s *store) barEveryone(ctx context.Context, lasts time.Duration) error {
+	_, err := s.redis.Eval(ctx, barEveryoneScript, everyone, lasts.Milliseconds())
+	return err
 }

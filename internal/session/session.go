@@ -35,6 +35,8 @@ type Session struct {
 	IP        string
 	UserAgent string
 
+	// epoch is Epoch.all of the login.
+	epoch string
 	// raw is the value that was read from Redis, to compare with when saving.
 	raw []byte
 }
@@ -58,6 +60,7 @@ type record struct {
 	Persistent      bool      `json:"persistent"`
 	IP              string    `json:"ip,omitempty"`
 	UserAgent       string    `json:"userAgent,omitempty"`
+	Epoch           string    `json:"epoch,omitempty"`
 }
 
 // errUndecodable marks a value in Redis that is not a session of this format.
@@ -69,7 +72,7 @@ func (s *Session) encode() ([]byte, error) {
 		CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt,
 		IdleExpiresAt: s.IdleExpiresAt, ExpiresAt: s.ExpiresAt,
 		AuthenticatedAt: s.AuthenticatedAt, Methods: s.Methods, Persistent: s.Persistent,
-		IP: s.IP, UserAgent: s.UserAgent,
+		IP: s.IP, UserAgent: s.UserAgent, Epoch: s.epoch,
 	})
 }
 
@@ -88,7 +91,7 @@ func decode(handle string, raw []byte) (*Session, error) {
 		IdleExpiresAt: r.IdleExpiresAt, ExpiresAt: r.ExpiresAt,
 		AuthenticatedAt: r.AuthenticatedAt, Methods: r.Methods, Persistent: r.Persistent,
 		IP: r.IP, UserAgent: r.UserAgent,
-		raw: raw,
+		epoch: r.Epoch, raw: raw,
 	}, nil
 }
 

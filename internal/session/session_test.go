@@ -32,9 +32,18 @@ func newManager(t *testing.T) (*Manager, redis.Conn) {
 	return m, r.Conn(t)
 }
 
+func epoch(t *testing.T, m *Manager, userID string) Epoch {
+	t.Helper()
+	e, err := m.Epoch(context.Background(), userID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 func begin(t *testing.T, m *Manager) (*Session, string) {
 	t.Helper()
-	s, token, err := m.Begin(context.Background(), SignIn{UserID: "u", Email: "ann@example.com", Method: "password"})
+	s, token, err := m.Begin(context.Background(), SignIn{UserID: "u", Email: "ann@example.com", Method: "password", Epoch: epoch(t, m, "u")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +320,7 @@ func TestBarrier(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	ctx := context.Background()
-	early := SignIn{UserID: "u", Method: "password", Started: time.Now()}
+	early := SignIn{UserID: "u", Method: "password", Epoch: epoch(t, m, "u")}
 	if n, err := m.RevokeAll(ctx, "u", "", Revoked); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -323,9 +332,44 @@ func TestBarrier(t *testing.T) {
 		t.Errorf("alive: %v, %v", live, err)
 	}
 	late := early
-	late.Started = time.Now()
+	late.Epoch = epoch(t, m, "u")
 	if _, _, err := m.Begin(ctx, late); err != nil {
 		t.Errorf("a login from after: %v", err)
+	}
+}
+
+// The same for the sessions of all users; and a session that is given a new token
+// meanwhile, behind the back of who looks for them, ends with it.
+func TestBarrierOfEveryone(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t)
+	ctx := context.Background()
+	early := SignIn{UserID: "u", Method: "password", Epoch: epoch(t, m, "u")}
+	_, token := begin(t, m)
+	loaded := load(t, m, token)
+	// As RevokeEverything does first; what it would find next it does not find.
+	if err := m.store.barEveryone(ctx, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	var ended *EndedError
+	if _, _, err := m.Begin(ctx, early); !errors.As(err, &ended) || ended.Reason != Revoked {
+		t.Errorf("a login from before: %v", err)
+	}
+	if _, _, err := m.Rotate(loaded); !errors.As(err, &ended) || ended.Reason != Revoked {
+		t.Errorf("a rotation: %v", err)
+	}
+	if n, err := m.RevokeEverything(ctx, func(int) {}); n != 0 || err != nil {
+		t.Errorf("ended %d, %v", n, err)
+	}
+	if live, err := redis.Strings(conn.Do("KEYS", "sess*")); err != nil || len(live) != 0 {
+		t.Errorf("alive: %v, %v", live, err)
+	}
+	late := early
+	late.Epoch = epoch(t, m, "u")
+	if _, token, err := m.Begin(ctx, late); err != nil {
+		t.Errorf("a login from after: %v", err)
+	} else if _, _, err := m.Rotate(load(t, m, token)); err != nil {
+		t.Errorf("its rotation: %v", err)
 	}
 }
 
