@@ -32,9 +32,9 @@ func newManager(t *testing.T) (*Manager, redis.Conn) {
 	return m, r.Conn(t)
 }
 
-func epoch(t *testing.T, m *Manager, userID string) Epoch {
+func epoch(t *testing.T, m *Manager) Epoch {
 	t.Helper()
-	e, err := m.Epoch(context.Background(), userID)
+	e, err := m.Epoch(context.Background(), "u")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func epoch(t *testing.T, m *Manager, userID string) Epoch {
 
 func begin(t *testing.T, m *Manager) (*Session, string) {
 	t.Helper()
-	s, token, err := m.Begin(context.Background(), SignIn{UserID: "u", Email: "ann@example.com", Method: "password", Epoch: epoch(t, m, "u")})
+	s, token, err := m.Begin(context.Background(), SignIn{UserID: "u", Email: "ann@example.com", Method: "password", Epoch: epoch(t, m)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestBarrier(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	ctx := context.Background()
-	early := SignIn{UserID: "u", Method: "password", Epoch: epoch(t, m, "u")}
+	early := SignIn{UserID: "u", Method: "password", Epoch: epoch(t, m)}
 	if n, err := m.RevokeAll(ctx, "u", "", Revoked); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -332,7 +332,7 @@ func TestBarrier(t *testing.T) {
 		t.Errorf("alive: %v, %v", live, err)
 	}
 	late := early
-	late.Epoch = epoch(t, m, "u")
+	late.Epoch = epoch(t, m)
 	if _, _, err := m.Begin(ctx, late); err != nil {
 		t.Errorf("a login from after: %v", err)
 	}
@@ -344,7 +344,7 @@ func TestBarrierOfEveryone(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	ctx := context.Background()
-	early := SignIn{UserID: "u", Method: "password", Epoch: epoch(t, m, "u")}
+	early := SignIn{UserID: "u", Method: "password", Epoch: epoch(t, m)}
 	_, token := begin(t, m)
 	loaded := load(t, m, token)
 	// As RevokeEverything does first; what it would find next it does not find.
@@ -365,7 +365,7 @@ func TestBarrierOfEveryone(t *testing.T) {
 		t.Errorf("alive: %v, %v", live, err)
 	}
 	late := early
-	late.Epoch = epoch(t, m, "u")
+	late.Epoch = epoch(t, m)
 	if _, token, err := m.Begin(ctx, late); err != nil {
 		t.Errorf("a login from after: %v", err)
 	} else if _, _, err := m.Rotate(load(t, m, token)); err != nil {
