@@ -98,7 +98,10 @@ func newSite(t testing.TB, options ...setup) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.users.Close(context.Background()) })
-	conns := redisconn.New(redisconn.Options{Addr: s.redis.Addr, DB: s.redis.DB})
+	conns := redisconn.New(redisconn.Options{
+		Addr: s.redis.Addr, DB: s.redis.DB, Sentinels: s.redis.Sentinels, Master: s.redis.Master, Cluster: s.redis.Cluster,
+		Log: log,
+	})
 	t.Cleanup(func() { _ = conns.Close() })
 	var secrets [][]byte
 	for _, secret := range o.secrets {

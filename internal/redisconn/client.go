@@ -2,14 +2,17 @@ package redisconn
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+	"github.com/mna/redisc"
 )
 
 // ErrUnavailable says that Redis did not do what it was asked: it is away, too
@@ -18,132 +21,199 @@ var ErrUnavailable = errors.New("redis is unavailable")
 
 const (
 	// commandTimeout bounds all that a command does, the wait for a connection
-	// and a second try included, so that a request answers within a second when
+	// and further tries included, so that a request answers within a second when
 	// Redis hangs, even where it hangs between two commands.
 	commandTimeout = 400 * time.Millisecond
-	// maxConns bounds the connections of one process. A command beyond it waits
-	// its turn within commandTimeout.
+	// maxConns bounds the connections of one process to one server. A command beyond
+	// it waits its turn within commandTimeout.
 	maxConns = 64
-	// maxTries is how often a command is sent when connections turn out dead.
-	maxTries = 3
+	// maxTries is how often a command is sent where connections turn out dead, or
+	// where one server of a cluster names another.
+	maxTries = 5
+	// tryAgain is the pause before a server of a cluster is asked again for keys of
+	// which it has got a part so far.
+	tryAgain = 10 * time.Millisecond
 )
 
-// Options say where Redis is and who we are to it.
+// Options say where Redis is and who we are to it. One of Addr, Sentinels and
+// Cluster names it.
 type Options struct {
-	Addr     string // host:port
+	Addr string // host:port
+
+	// Sentinels are addresses of Redis Sentinels, which know the server that is
+	// Master at the time.
+	Sentinels        []string
+	Master           string
+	SentinelUsername string // ACL user of the Sentinels; empty is their default user
+	SentinelPassword string
+
+	// Cluster are addresses of some servers of a Redis Cluster, which know the others.
+	Cluster []string
+
 	Username string // ACL user; empty is Redis's default user
 	Password string
-	DB       int
+	DB       int  // 0 in a cluster
 	TLS      bool // TLS 1.2 or later, with the certificate verified
+
+	Log *slog.Logger
 }
 
-// Client sends commands to one Redis. It is safe for concurrent use.
+// Client sends commands to Redis: to one server, to the one that Sentinel names, or
+// to those of a cluster. It is safe for concurrent use.
 type Client struct {
-	pool *redis.Pool
-	// lastFailure is when a connection was last found dead, in Unix nanoseconds.
-	lastFailure atomic.Int64
-	clock       clock
+	options Options
+	dial    []redis.DialOption
+
+	layout atomic.Pointer[layout] // nil until one was found
+	found  chan struct{}          // closed with the first layout
+	lookup chan struct{}          // asks for another look
+	stop   context.CancelFunc
+
+	mu    sync.Mutex
+	nodes map[string]*node // by address
 }
 
-// New returns a Client that connects when it is first used.
+// New returns a Client that connects when it is first used. Where the server is not
+// known from the start it looks for it until it is closed.
 func New(o Options) *Client {
-	c := &Client{clock: clock{start: time.Now()}}
-	dial := []redis.DialOption{
-		redis.DialReadTimeout(commandTimeout),
-		redis.DialWriteTimeout(commandTimeout),
-		redis.DialUsername(o.Username),
-		redis.DialPassword(o.Password),
-		redis.DialDatabase(o.DB),
-		redis.DialContextFunc(new(net.Dialer).DialContext),
+	ctx, stop := context.WithCancel(context.Background())
+	c := &Client{
+		options: o, dial: o.dialOptions(), stop: stop,
+		found: make(chan struct{}), lookup: make(chan struct{}, 1), nodes: map[string]*node{},
 	}
-	if o.TLS {
-		// redigo's own TLS takes no notice of the context while it shakes hands.
-		secure := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}
-		dial = append(dial, redis.DialContextFunc(secure.DialContext))
-	}
-	c.pool = &redis.Pool{
-		MaxActive: maxConns,
-		MaxIdle:   maxConns,
-		Wait:      true,
-		DialContext: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialContext(ctx, "tcp", o.Addr, dial...)
-		},
-		// When one connection dies, those that were idle then are dead with it.
-		// Dropping them here costs nothing; a PING before use would cost a round
-		// trip on every command.
-		TestOnBorrow: func(_ redis.Conn, idleSince time.Time) error {
-			if idleSince.UnixNano() <= c.lastFailure.Load() {
-				return errors.New("idle since before a failure")
-			}
-			return nil
-		},
+	switch {
+	case len(o.Sentinels) > 0:
+		go c.watchSentinels(ctx)
+	case len(o.Cluster) > 0:
+		go c.watch(ctx, c.askCluster)
+	default:
+		c.adopt(&layout{nodes: []*node{c.nodeAt(o.Addr)}})
 	}
 	return c
 }
 
 // Close closes all connections. Commands fail with ErrUnavailable afterwards.
-func (c *Client) Close() error { return c.pool.Close() }
-
-// Ping asks Redis whether it answers.
-func (c *Client) Ping(ctx context.Context) error {
-	_, err := c.Do(ctx, "PING")
+func (c *Client) Close() error {
+	c.stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	for _, n := range c.nodes {
+		err = errors.Join(err, n.pool.Close())
+	}
 	return err
 }
 
-// Do sends one command and returns redigo's reply. A nil reply is no error.
-// Every error wraps ErrUnavailable.
+// Ping asks Redis whether it answers: all servers that have a part of the keys.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.each(ctx, func(n *node) error {
+		_, err := c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) { return conn.Do("PING") })
+		return err
+	})
+}
+
+// Scan calls each with the keys that match a pattern, a piece at a time. One may come
+// twice. It is for operators: it looks at every key there is. Errors: ErrUnavailable,
+// or what each returned.
+func (c *Client) Scan(ctx context.Context, pattern string, each func(keys []string) error) error {
+	return c.each(ctx, func(n *node) error {
+		for cursor := "0"; ; {
+			reply, err := redis.Values(c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) {
+				return conn.Do("SCAN", cursor, "MATCH", pattern, "COUNT", scanPiece)
+			}))
+			if err != nil {
+				return err
+			}
+			var keys []string
+			if _, err := redis.Scan(reply, &cursor, &keys); err != nil {
+				return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			}
+			if err := each(keys); err != nil || cursor == "0" {
+				return err
+			}
+		}
+	})
+}
+
+// scanPiece is how many keys Redis looks at for one answer.
+const scanPiece = 1000
+
+// each calls f with every server that has a part of the keys.
+func (c *Client) each(ctx context.Context, f func(*node) error) error {
+	limit, done := limited(ctx)
+	l, err := c.known(limit)
+	done()
+	if err != nil {
+		return err
+	}
+	for _, n := range l.nodes {
+		if err := f(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Do sends one command, of which the first argument is the key, and returns
+// redigo's reply. A nil reply is no error. Every error wraps ErrUnavailable.
 //
 // The command is not given up when ctx is cancelled. It is done within the time
 // limit anyway, giving up would cost a connection each time a client goes away,
 // and a client that goes away must not leave half of something behind.
-func (c *Client) Do(ctx context.Context, command string, args ...any) (any, error) {
-	return c.run(ctx, func(conn timedConn) (any, error) {
-		return conn.Do(command, args...)
+func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any, error) {
+	return c.run(ctx, key, func(_ *node, conn timedConn) (any, error) {
+		return conn.Do(command, append([]any{key}, args...)...)
 	})
 }
 
-// timedConn gives its commands together until deadline. redigo's DoContext would
-// do so, too, at the price of a goroutine for each command.
-type timedConn struct {
-	redis.Conn
-	deadline time.Time
-}
-
-func (c timedConn) Do(command string, args ...any) (any, error) {
-	left := time.Until(c.deadline)
-	if left <= 0 {
-		return nil, context.DeadlineExceeded
+// run gives command a connection to the server that has key, and another one where
+// that turns out to be dead or the wrong one.
+func (c *Client) run(ctx context.Context, key string, command func(*node, timedConn) (any, error)) (any, error) {
+	ctx, done := limited(ctx)
+	defer done()
+	l, err := c.known(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return redis.DoWithTimeout(c.Conn, left, command, args...)
-}
-
-func (c *Client) run(ctx context.Context, command func(timedConn) (any, error)) (any, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
-	defer cancel()
+	n, asking := l.at(key), false
 	for try := 1; ; try++ {
-		reply, err := c.once(ctx, command)
+		reply, err := n.once(ctx, asking, command)
 		if err == nil {
 			return reply, nil
 		}
-		if try == maxTries || !isDeadConn(err) || ctx.Err() != nil {
+		moved := redisc.ParseRedir(err)
+		if moved == nil || moved.Type != "ASK" {
+			c.look()
+		}
+		switch {
+		case try == maxTries || ctx.Err() != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case moved != nil:
+			n, asking = c.nodeAt(completed(moved.Addr, n.addr)), moved.Type == "ASK"
+		case redisc.IsTryAgain(err):
+			time.Sleep(tryAgain)
+		case isDeadConn(err):
+			n, asking = c.layout.Load().at(key), false
+		default:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 }
 
-func (c *Client) once(ctx context.Context, command func(timedConn) (any, error)) (any, error) {
-	conn, err := c.pool.GetContext(ctx)
-	if err != nil {
-		return nil, err
+// runAt is run for what concerns one server and no key.
+func (c *Client) runAt(ctx context.Context, n *node, command func(*node, timedConn) (any, error)) (any, error) {
+	ctx, done := limited(ctx)
+	defer done()
+	for try := 1; ; try++ {
+		reply, err := n.once(ctx, false, command)
+		if err == nil {
+			return reply, nil
+		}
+		c.look()
+		if try == maxTries || ctx.Err() != nil || !isDeadConn(err) {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 	}
-	defer func() { _ = conn.Close() }()
-	deadline, _ := ctx.Deadline()
-	reply, err := command(timedConn{conn, deadline})
-	if conn.Err() != nil {
-		c.lastFailure.Store(time.Now().UnixNano())
-		c.clock.forget()
-	}
-	return reply, err
 }
 
 // isDeadConn tells a connection that was closed under us (end of file, reset,
@@ -160,4 +230,15 @@ func isDeadConn(err error) bool {
 	}
 	var timeout interface{ Timeout() bool }
 	return !errors.As(err, &timeout) || !timeout.Timeout()
+}
+
+// completed makes an address that a server has named one that can be dialled: its
+// own host may be left out, and that of IPv6 comes without brackets.
+func completed(addr, by string) string {
+	i := strings.LastIndexByte(addr, ':')
+	host, port := strings.Trim(addr[:max(i, 0)], "[]"), addr[i+1:]
+	if host == "" {
+		host, _, _ = net.SplitHostPort(by)
+	}
+	return net.JoinHostPort(host, port)
 }

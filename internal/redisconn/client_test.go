@@ -3,6 +3,7 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -17,7 +18,10 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 
 func newClient(t *testing.T, r storetest.Redis) *Client {
 	t.Helper()
-	c := New(Options{Addr: r.Addr, DB: r.DB})
+	c := New(Options{
+		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
+		Log: slog.New(slog.DiscardHandler),
+	})
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
@@ -122,7 +126,7 @@ func TestScriptInTime(t *testing.T) {
 	for _, offset := range []time.Duration{0, time.Hour, -time.Hour} {
 		// What we believe of the clock of Redis is off: it corrects us.
 		if offset != 0 {
-			c.clock.offset.Add(offset.Milliseconds())
+			c.layout.Load().at("key").clock.offset.Add(offset.Milliseconds())
 		}
 		if reply, err := redis.String(c.Eval(ctx, set, "key", "value")); reply != "OK" || err != nil {
 			t.Errorf("clock off by %v: %s, %v", offset, reply, err)

@@ -17,7 +17,11 @@ import (
 // after the request was answered with an error: a rotation would then void a
 // cookie for which the client never got the new one. So every script comes with
 // the moment, on the clock of Redis, from which it must not run any more.
-type Script struct{ script *redis.Script }
+type Script struct {
+	script *redis.Script
+	// lasting says that what it did must outlive the server, see Lasting.
+	lasting bool
+}
 
 // inTime takes the moment from the end of the arguments. It leaves the time of
 // Redis to the script: micros, since 1970.
@@ -32,28 +36,57 @@ end
 // NewScript returns a script of so many keys. It must be safe to run twice. It
 // finds the time of Redis in the variable micros, in microseconds since 1970.
 func NewScript(keys int, lua string) *Script {
-	return &Script{redis.NewScript(keys, inTime+lua)}
+	return &Script{script: redis.NewScript(keys, inTime+lua)}
 }
+
+// Lasting makes Eval wait until a replica has what the script did, where there are
+// replicas that can take the server's place: redis answers before it, and a session
+// that was ended in between would be alive on the next server. A replica that does
+// not keep up is waited for no longer than replicaTimeout, which is logged: it must
+// not make of one server's trouble that of all users.
+func (s *Script) Lasting() *Script {
+	s.lasting = true
+	return s
+}
+
+// replicaTimeout is how long a change waits for a replica.
+const replicaTimeout = 100 * time.Millisecond
 
 // Eval runs a script, by its hash where Redis knows it. Errors are as for
 // Client.Do; where Redis was late they mean that nothing happened.
 func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, error) {
-	return c.run(ctx, func(conn timedConn) (any, error) {
-		reply, err := s.script.Do(conn, c.arguments(keysAndArgs, conn.deadline)...)
-		now, late := lateness(err)
-		if !late {
-			return reply, err
+	var key string
+	if len(keysAndArgs) > 0 {
+		key, _ = keysAndArgs[0].(string)
+	}
+	return c.run(ctx, key, func(n *node, conn timedConn) (any, error) {
+		reply, err := s.script.Do(conn, n.clock.timed(keysAndArgs, conn.deadline)...)
+		if now, late := lateness(err); late {
+			// Not known yet, or the clock of Redis was set; or it really was late, and
+			// there may be time for another try.
+			n.clock.learn(now)
+			reply, err = s.script.Do(conn, n.clock.timed(keysAndArgs, conn.deadline)...)
 		}
-		// Not known yet, or the clock of Redis was set; or it really was late, and
-		// there may be time for another try.
-		c.clock.learn(now)
-		return s.script.Do(conn, c.arguments(keysAndArgs, conn.deadline)...)
+		if err == nil && s.lasting && n.replicas.Load() > 0 {
+			err = c.replicate(ctx, n, conn)
+		}
+		return reply, err
 	})
 }
 
-// arguments are those of one try.
-func (c *Client) arguments(given []any, deadline time.Time) []any {
-	return append(given[:len(given):len(given)], c.clock.halfway(deadline))
+// replicate waits for a replica to have what was done on a connection.
+func (c *Client) replicate(ctx context.Context, n *node, conn timedConn) error {
+	confirmed, err := redis.Int(conn.Do("WAIT", 1, replicaTimeout.Milliseconds()))
+	if err == nil && confirmed == 0 {
+		n.replicas.Store(0) // until the next look: not every change shall wait
+		c.options.Log.WarnContext(ctx, "no replica of Redis keeps up; what is done now may be undone if the server fails", "server", n.addr)
+	}
+	return err
+}
+
+// timed adds to the arguments of a script the moment from which it must not run.
+func (k *clock) timed(given []any, deadline time.Time) []any {
+	return append(given[:len(given):len(given)], k.halfway(deadline))
 }
 
 // lateness returns the time of Redis from the answer of a script that was late.

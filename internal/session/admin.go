@@ -2,47 +2,25 @@ package session
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
-
-	"github.com/gomodule/redigo/redis"
 )
 
 // What an operator asks of all sessions. It walks through the keys of Redis with
 // SCAN, a piece at a time, which no request of a user does.
 
-// scanPiece is how many keys Redis looks at for one answer.
-const scanPiece = 1000
-
-// endWorkers end sessions side by side, below the number of connections.
-const endWorkers = 32
-
 // scan calls each with the handles of the live sessions, a piece at a time. One may
 // come twice. Errors: ErrUnavailable, or what each returned.
 func (m *Manager) scan(ctx context.Context, each func(handles []string) error) error {
 	prefix, _ := keys("")
-	for cursor := "0"; ; {
-		reply, err := redis.Values(m.store.redis.Do(ctx, "SCAN", cursor, "MATCH", prefix+"*", "COUNT", scanPiece))
-		if err != nil {
-			return unavailable(err)
-		}
-		var found []string
-		if _, err := redis.Scan(reply, &cursor, &found); err != nil {
-			return err
-		}
-		handles := found[:0]
-		for _, key := range found {
+	return unavailable(m.store.redis.Scan(ctx, prefix+"*", func(keys []string) error {
+		handles := keys[:0]
+		for _, key := range keys {
 			if handle := key[len(prefix):]; WellFormed(handle) {
 				handles = append(handles, handle)
 			}
 		}
-		if err := each(handles); err != nil {
-			return err
-		}
-		if cursor == "0" {
-			return nil
-		}
-	}
+		return each(handles)
+	}))
 }
 
 // Show returns one live session of any user. Errors: ErrNotFound, ErrUnavailable.
@@ -64,29 +42,16 @@ func (m *Manager) RevokeEverything(ctx context.Context, progress func(ended int)
 	}
 	var n atomic.Int64
 	err := m.scan(ctx, func(handles []string) error {
-		var wg sync.WaitGroup
-		var failed atomic.Pointer[error]
-		queue := make(chan string)
-		for range endWorkers {
-			wg.Go(func() {
-				for handle := range queue {
-					ended, err := m.endAndDelist(ctx, handle, Revoked)
-					if err != nil {
-						failed.Store(&err)
-					} else if ended != nil {
-						n.Add(1)
-					}
-				}
-			})
-		}
-		for _, handle := range handles {
-			queue <- handle
-		}
-		close(queue)
-		wg.Wait()
+		err := sideBySide(handles, func(_ int, handle string) error {
+			ended, err := m.endAndDelist(ctx, handle, Revoked)
+			if ended != nil {
+				n.Add(1)
+			}
+			return err
+		})
 		progress(int(n.Load()))
-		if err := failed.Load(); err != nil {
-			return unavailable(*err)
+		if err != nil {
+			return err
 		}
 		return ctx.Err()
 	})
@@ -111,7 +76,7 @@ func (m *Manager) Stats(ctx context.Context) (Stats, error) {
 			seen[handle] = true
 			s, err := m.byHandle(ctx, handle)
 			if err != nil {
-				return unavailable(err)
+				return err
 			}
 			if s != nil {
 				users[s.UserID] = true

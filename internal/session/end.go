@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // ErrNotFound says that the user has no such session.
@@ -88,23 +90,40 @@ func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, why Reason
 			handle = t.Successor
 		}
 	}
-	n, gone := 0, make([]string, 0, len(handles))
-	for _, handle := range handles {
-		if slices.Contains(kept, handle) {
+	handles = slices.DeleteFunc(handles, func(handle string) bool { return slices.Contains(kept, handle) })
+	ended := make([]*Session, len(handles))
+	err = sideBySide(handles, func(i int, handle string) (err error) {
+		ended[i], err = m.store.end(ctx, handle, why, true, kept...)
+		return err
+	})
+	n, gone := 0, handles
+	for i, s := range ended {
+		if s == nil {
 			continue
 		}
-		ended, err := m.store.end(ctx, handle, why, true, kept...)
-		if err != nil {
-			return n, unavailable(err)
-		}
-		if gone = append(gone, handle); ended != nil {
-			n++
-			if ended.Handle != handle {
-				gone = append(gone, ended.Handle)
-			}
+		n++
+		if s.Handle != handles[i] {
+			gone = append(gone, s.Handle)
 		}
 	}
-	return n, unavailable(m.store.delist(ctx, userID, gone...))
+	if err == nil {
+		err = m.store.delist(ctx, userID, gone...)
+	}
+	return n, unavailable(err)
+}
+
+// maxSideBySide is how many commands are under way at once for one call, below the
+// number of connections.
+const maxSideBySide = 32
+
+// sideBySide calls f for each handle, some at a time, and returns the first error.
+func sideBySide(handles []string, f func(i int, handle string) error) error {
+	var g errgroup.Group
+	g.SetLimit(maxSideBySide)
+	for i, handle := range handles {
+		g.Go(func() error { return f(i, handle) })
+	}
+	return g.Wait()
 }
 
 // List returns the live sessions of a user, the one last used first. Errors:
@@ -114,23 +133,17 @@ func (m *Manager) List(ctx context.Context, userID string) ([]*Session, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	live := make([]*Session, 0, len(handles))
-	for _, handle := range handles {
-		s, err := m.byHandle(ctx, handle)
-		if err != nil {
-			return nil, unavailable(err)
+	live := make([]*Session, len(handles))
+	err = sideBySide(handles, func(i int, handle string) (err error) {
+		if live[i], err = m.byHandle(ctx, handle); live[i] == nil && err == nil {
+			err = m.prune(ctx, userID, handle)
 		}
-		if s != nil {
-			if s.UserID == userID {
-				live = append(live, s)
-			}
-			continue
-		}
-		if err := m.prune(ctx, userID, handle); err != nil {
-			return nil, unavailable(err)
-		}
+		return err
+	})
+	if err != nil {
+		return nil, unavailable(err)
 	}
-	return live, nil
+	return slices.DeleteFunc(live, func(s *Session) bool { return s == nil || s.UserID != userID }), nil
 }
 
 // prune takes a handle that was not live out of the index, if it has ended. One

@@ -130,11 +130,11 @@ func (s *store) delist(ctx context.Context, userID string, handles ...string) er
 		return nil
 	}
 	index, _ := indexKeys(userID)
-	args := []any{index}
-	for _, handle := range handles {
-		args = append(args, handle)
+	args := make([]any, len(handles))
+	for i, handle := range handles {
+		args[i] = handle
 	}
-	_, err := s.redis.Do(ctx, "ZREM", args...)
+	_, err := s.redis.Do(ctx, "ZREM", index, args...)
 	return err
 }
 
@@ -150,7 +150,7 @@ func (s *store) listed(ctx context.Context, userID string) ([]string, error) {
 
 var barScript = redisconn.NewScript(2, `
 redis.call('SET', KEYS[2], string.format('%.0f', micros), 'PX', ARGV[1])
-return redis.call('ZRANGE', KEYS[1], 0, -1)`)
+return redis.call('ZRANGE', KEYS[1], 0, -1)`).Lasting()
 
 // bar keeps logins that are under way from beginning a session, and returns the
 // handles of those that have.
@@ -160,7 +160,7 @@ func (s *store) bar(ctx context.Context, userID string) ([]string, error) {
 }
 
 var barEveryoneScript = redisconn.NewScript(1, `
-return redis.call('SET', KEYS[1], string.format('%.0f', micros), 'PX', ARGV[1])`)
+return redis.call('SET', KEYS[1], string.format('%.0f', micros), 'PX', ARGV[1])`).Lasting()
 
 // barEveryone does for all users what bar does for one. It lasts as long as a session
 // can: one that began before may be given a new token after.

@@ -23,7 +23,10 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 func newManager(t *testing.T) (*Manager, redis.Conn) {
 	t.Helper()
 	r := storetest.NewRedis(t)
-	conns := redisconn.New(redisconn.Options{Addr: r.Addr, DB: r.DB})
+	conns := redisconn.New(redisconn.Options{
+		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
+		Log: slog.New(slog.DiscardHandler),
+	})
 	t.Cleanup(func() { _ = conns.Close() })
 	m := New(conns, Options{
 		Secrets: [][]byte{[]byte("a secret")}, Idle: time.Hour, Absolute: 4 * time.Hour, TouchInterval: time.Minute,

@@ -119,7 +119,7 @@ if old then return old == ARGV[1] and 1 or 0 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
-return 1`)
+return 1`).Lasting()
 
 // errNotCreated says that createScript has made nothing.
 var errNotCreated = errors.New("the session exists or has ended")
@@ -169,7 +169,7 @@ if redis.call('DEL', KEYS[1]) == 1 then
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
   return 1
 end
-return redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0`)
+return redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0`).Lasting()
 
 // claim ends the session old in favour of successor. It returns false where old
 // is not live any more, or another call was faster.
@@ -192,7 +192,7 @@ end
 local trace = redis.call('GET', KEYS[2])
 if trace then return {2, trace} end
 if ARGV[3] == '1' then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
-return {0, ''}`)
+return {0, ''}`).Lasting()
 
 // What endScript found.
 const (

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -24,6 +26,10 @@ func atEnd(f func()) {
 
 // Main runs the tests of a package that uses stores. Call it from TestMain.
 func Main(m *testing.M) {
+	if os.Getenv("TEST_REDIS") == "cluster" {
+		flag.Parse()
+		_ = flag.Set("test.parallel", "1") // they share the one database of the cluster
+	}
 	code := m.Run()
 	for _, f := range slices.Backward(cleanups) {
 		f()
@@ -31,25 +37,43 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// sharedRedis starts the Redis of this process.
-var sharedRedis = sync.OnceValues(func() (string, error) {
-	if os.Getenv("TEST_REDIS") != "server" {
+// sharedRedis starts the Redis of this process: one in it, or what TEST_REDIS names.
+var sharedRedis = sync.OnceValues(func() (Redis, error) {
+	dir, err := tempDir()
+	if err != nil {
+		return Redis{}, err
+	}
+	switch kind := os.Getenv("TEST_REDIS"); kind {
+	case "":
 		addr, stop, err := devstore.StartRedis()
 		if err == nil {
 			atEnd(stop)
 		}
-		return addr, err
+		return Redis{Addr: addr}, err
+	case "server":
+		s, err := startRedis(dir, "--appendonly", "no")
+		if err != nil {
+			return Redis{}, err
+		}
+		atEnd(s.Kill)
+		return s.Redis, nil
+	case "sentinel":
+		s, stop, err := startSentinel(dir)
+		atEnd(stop)
+		if err != nil {
+			return Redis{}, err
+		}
+		return s.Redis, nil
+	case "cluster":
+		c, stop, err := startCluster(dir, false)
+		atEnd(stop)
+		if err != nil {
+			return Redis{}, err
+		}
+		return c.Redis, nil
+	default:
+		return Redis{}, fmt.Errorf("TEST_REDIS is %q; it may be server, sentinel or cluster", kind)
 	}
-	dir, err := tempDir()
-	if err != nil {
-		return "", err
-	}
-	s, err := startRedis(dir, "--appendonly", "no")
-	if err != nil {
-		return "", err
-	}
-	atEnd(s.Kill)
-	return s.Addr, nil
 })
 
 // sharedMongo starts the MongoDB of this process, or names the one to use.

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"errors"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -10,10 +12,15 @@ import (
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
-// Redis is one empty database of a Redis that tests share.
+// Redis is one empty database of a Redis that tests share. How it is reached depends
+// on what TEST_REDIS asks for.
 type Redis struct {
-	Addr string
+	Addr string // of the server, or of the one that the Sentinels named at first
 	DB   int
+
+	Sentinels []string
+	Master    string
+	Cluster   []string
 }
 
 // maxDatabases is how many tests of one process can have a database each.
@@ -24,24 +31,43 @@ var redisDBs atomic.Int64
 // NewRedis returns an empty database.
 func NewRedis(t testing.TB) Redis {
 	t.Helper()
-	addr, err := sharedRedis()
-	if err != nil {
-		t.Fatalf("start Redis: %v", err)
+	r, err := sharedRedis()
+	fatal(t, err)
+	if r.Cluster != nil {
+		// A cluster has one database, so there is one test at a time: see Main.
+		_, err := r.Conn(t).Do("FLUSHALL")
+		fatal(t, err)
+		return r
 	}
-	db := int(redisDBs.Add(1))
-	if db >= maxDatabases {
+	if r.DB = int(redisDBs.Add(1)); r.DB >= maxDatabases {
 		t.Fatalf("more than %d tests want a database", maxDatabases)
 	}
-	return Redis{Addr: addr, DB: db}
+	return r
+}
+
+// fatal ends a test where the stores cannot be had. Without a redis-server it is
+// skipped, unless TEST_REDIS asks for one.
+func fatal(t testing.TB, err error) {
+	t.Helper()
+	if errors.Is(err, errNoRedisServer) && os.Getenv("TEST_REDIS") == "" {
+		t.Skip("needs redis-server on the PATH; make check runs this test")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Conn connects to look at what the code under test has done.
 func (r Redis) Conn(t testing.TB) redis.Conn {
 	t.Helper()
-	conn, err := redis.Dial("tcp", r.Addr, redis.DialDatabase(r.DB))
-	if err != nil {
-		t.Fatal(err)
+	var conn redis.Conn
+	var err error
+	if r.Cluster != nil {
+		conn, err = newClusterConn(r.Cluster)
+	} else {
+		conn, err = redis.Dial("tcp", r.Addr, redis.DialDatabase(r.DB))
 	}
+	fatal(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }

@@ -19,22 +19,20 @@ var errNoRedisServer = errors.New("redis-server is not installed")
 // RedisServer is a redis-server process of a test's own.
 type RedisServer struct {
 	Redis
-	args []string
-	cmd  *exec.Cmd
+	args  []string
+	ready string // what it says when it can be used
+	cmd   *exec.Cmd
 }
 
-// StartRedis starts a redis-server for a test that takes it away. It keeps an
-// append-only file, as configs/redis.conf does. Where there is no redis-server
-// the test is skipped, or fails with TEST_REDIS=server.
+// lasting are the settings of a server that keeps what it is told, as
+// configs/redis.conf has them.
+var lasting = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
+
+// StartRedis starts a redis-server for a test that takes it away.
 func StartRedis(t testing.TB) *RedisServer {
 	t.Helper()
-	s, err := startRedis(t.TempDir(), "--appendonly", "yes", "--appendfsync", "everysec")
-	if errors.Is(err, errNoRedisServer) && os.Getenv("TEST_REDIS") != "server" {
-		t.Skip("needs redis-server on the PATH; make check runs this test")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, err := startRedis(t.TempDir(), lasting...)
+	fatal(t, err)
 	t.Cleanup(s.Kill)
 	return s
 }
@@ -43,12 +41,15 @@ func startRedis(dir string, args ...string) (*RedisServer, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errNoRedisServer
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	s := &RedisServer{
-		Redis: Redis{Addr: "127.0.0.1:" + port},
+		Redis: Redis{Addr: "127.0.0.1:" + port}, ready: "Ready to accept connections",
 		args: append([]string{
 			"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "",
 			"--databases", itoa(maxDatabases),
@@ -70,7 +71,7 @@ func (s *RedisServer) start() error {
 	var said strings.Builder
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		if strings.Contains(lines.Text(), "Ready to accept connections") {
+		if strings.Contains(lines.Text(), s.ready) {
 			go func() { _, _ = io.Copy(io.Discard, out) }()
 			return nil
 		}

@@ -1,0 +1,160 @@
+package storetest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// SentinelName is what the Sentinels of a test call the server that they watch.
+const SentinelName = "sessions"
+
+// SentinelRedis is a Redis with two replicas and three Sentinels.
+type SentinelRedis struct {
+	Redis
+	servers []*RedisServer
+}
+
+// StartSentinel starts servers for a test that takes one away.
+func StartSentinel(t testing.TB) *SentinelRedis {
+	t.Helper()
+	s, stop, err := startSentinel(t.TempDir())
+	if stop != nil {
+		t.Cleanup(stop)
+	}
+	fatal(t, err)
+	return s
+}
+
+func startSentinel(dir string) (s *SentinelRedis, stop func(), err error) {
+	var started []*RedisServer
+	stop = func() {
+		for _, server := range started {
+			server.Kill()
+		}
+	}
+	s = &SentinelRedis{Redis: Redis{Master: SentinelName}}
+	for i := range 3 {
+		args := lasting
+		if i > 0 {
+			host, port, _ := net.SplitHostPort(s.Addr)
+			args = append(args[:len(args):len(args)], "--replicaof", host, port, "--repl-diskless-sync-delay", "0")
+		}
+		server, err := startRedis(filepath.Join(dir, itoa(int64(i))), args...)
+		if err != nil {
+			return nil, stop, err
+		}
+		started = append(started, server)
+		s.servers = append(s.servers, server)
+		s.Addr = s.servers[0].Addr
+	}
+	for i := range 3 {
+		sentinel, err := runSentinel(filepath.Join(dir, "sentinel"+itoa(int64(i))), s.Addr)
+		if err != nil {
+			return nil, stop, err
+		}
+		started = append(started, sentinel)
+		s.Sentinels = append(s.Sentinels, sentinel.Addr)
+	}
+	return s, stop, s.ready(2)
+}
+
+// runSentinel starts a Sentinel that takes the server at addr for dead after a second.
+func runSentinel(dir, addr string) (*RedisServer, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "sentinel.conf")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	settings := fmt.Sprintf("sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 5000\n",
+		SentinelName, host, port)
+	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
+		return nil, err
+	}
+	own, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &RedisServer{
+		Redis: Redis{Addr: "127.0.0.1:" + own}, ready: "+monitor",
+		args: []string{config, "--sentinel", "--port", own, "--bind", "127.0.0.1", "--dir", dir},
+	}
+	return s, s.start()
+}
+
+// ready waits until every Sentinel knows the others and so many replicas.
+func (s *SentinelRedis) ready(replicas int) error {
+	return eventually("the Sentinels know each other and the replicas", func() error {
+		for _, addr := range s.Sentinels {
+			state, err := redis.StringMap(ask(addr, "SENTINEL", "MASTER", SentinelName))
+			if err != nil {
+				return err
+			}
+			if state["num-slaves"] != itoa(int64(replicas)) || state["num-other-sentinels"] != "2" || state["flags"] != "master" {
+				return fmt.Errorf("%s knows %s replicas, %s Sentinels and a %s", addr, state["num-slaves"], state["num-other-sentinels"], state["flags"])
+			}
+			slaves, err := redis.Values(ask(addr, "SENTINEL", "REPLICAS", SentinelName))
+			if err != nil {
+				return err
+			}
+			for _, slave := range slaves {
+				if state, err := redis.StringMap(slave, nil); err != nil || state["master-link-status"] != "ok" || state["flags"] != "slave" {
+					return fmt.Errorf("replica %s: link %s, %s, %v", state["name"], state["master-link-status"], state["flags"], err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// Ready waits until all is as it was at the start.
+func (s *SentinelRedis) Ready(t testing.TB) {
+	t.Helper()
+	fatal(t, s.ready(2))
+}
+
+// Current is the server that the Sentinels name.
+func (s *SentinelRedis) Current(t testing.TB) *RedisServer {
+	t.Helper()
+	at, err := redis.Strings(ask(s.Sentinels[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SentinelName))
+	fatal(t, err)
+	for _, server := range s.servers {
+		if server.Addr == net.JoinHostPort(at[0], at[1]) {
+			return server
+		}
+	}
+	t.Fatalf("the Sentinels name %v", at)
+	return nil
+}
+
+// ask sends one command on a connection of its own.
+func ask(addr, command string, args ...any) (any, error) {
+	conn, err := redis.Dial("tcp", addr, redis.DialConnectTimeout(time.Second), redis.DialReadTimeout(time.Second))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.Do(command, args...)
+}
+
+// eventually asks until there is no error, for half a minute.
+func eventually(what string, check func() error) error {
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("waiting until %s: %w", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

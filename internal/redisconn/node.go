@@ -1,0 +1,106 @@
+package redisconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// node is one Redis server and our connections to it.
+type node struct {
+	addr string
+	pool *redis.Pool
+	// lastFailure is when a connection was last found dead, in Unix nanoseconds.
+	lastFailure atomic.Int64
+	clock       clock
+	// replicas is how many others follow it, as far as is known: 0 where nobody would
+	// take its place.
+	replicas atomic.Int32
+}
+
+func newNode(addr string, dial []redis.DialOption) *node {
+	n := &node{addr: addr, clock: clock{start: time.Now()}}
+	n.pool = &redis.Pool{
+		MaxActive: maxConns,
+		MaxIdle:   maxConns,
+		Wait:      true,
+		DialContext: func(ctx context.Context) (redis.Conn, error) {
+			return redis.DialContext(ctx, "tcp", addr, dial...)
+		},
+		// When one connection dies, those that were idle then are dead with it.
+		// Dropping them here costs nothing; a PING before use would cost a round
+		// trip on every command.
+		TestOnBorrow: func(_ redis.Conn, idleSince time.Time) error {
+			if idleSince.UnixNano() <= n.lastFailure.Load() {
+				return errors.New("idle since before a failure")
+			}
+			return nil
+		},
+	}
+	return n
+}
+
+// dialOptions are those of every connection to a Redis server.
+func (o Options) dialOptions() []redis.DialOption {
+	dial := []redis.DialOption{
+		redis.DialReadTimeout(commandTimeout),
+		redis.DialWriteTimeout(commandTimeout),
+		redis.DialUsername(o.Username),
+		redis.DialPassword(o.Password),
+		redis.DialDatabase(o.DB),
+	}
+	return append(dial, o.transport())
+}
+
+// transport is how a connection is made, before anything is said on it.
+func (o Options) transport() redis.DialOption {
+	plain := &net.Dialer{Timeout: commandTimeout}
+	if !o.TLS {
+		return redis.DialContextFunc(plain.DialContext)
+	}
+	// redigo's own TLS takes no notice of the context while it shakes hands.
+	secure := tls.Dialer{NetDialer: plain, Config: &tls.Config{MinVersion: tls.VersionTLS12}}
+	return redis.DialContextFunc(secure.DialContext)
+}
+
+// once gives command one connection until the deadline of ctx.
+func (n *node) once(ctx context.Context, asking bool, command func(*node, timedConn) (any, error)) (any, error) {
+	conn, err := n.pool.GetContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	deadline, _ := ctx.Deadline()
+	reply, err := command(n, timedConn{conn, deadline, asking})
+	if conn.Err() != nil {
+		n.lastFailure.Store(time.Now().UnixNano())
+		n.clock.forget()
+	}
+	return reply, err
+}
+
+// timedConn gives its commands together until deadline. redigo's DoContext would
+// do so, too, at the price of a goroutine for each command.
+type timedConn struct {
+	redis.Conn
+	deadline time.Time
+	asking   bool // the server is asked for a slot that is moving to it
+}
+
+func (c timedConn) Do(command string, args ...any) (any, error) {
+	left := time.Until(c.deadline)
+	if left <= 0 {
+		return nil, context.DeadlineExceeded
+	}
+	if c.asking {
+		if err := c.Send("ASKING"); err != nil {
+			return nil, err
+		}
+	}
+	return redis.DoWithTimeout(c.Conn, left, command, args...)
+}
