@@ -15,7 +15,7 @@ var mayImport = map[string][]string{
 	"cmd/latchkey":                {"internal/app", "internal/config", "internal/session", "internal/user"},
 	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore"},
 	"internal/app":                {"internal/auth", "internal/config", "internal/httpapi", "internal/redisconn", "internal/session", "internal/user"},
-	"internal/httpapi":            {"internal/auth", "internal/session", "internal/user"},
+	"internal/httpapi":            {"internal/auth", "internal/redisconn", "internal/session", "internal/user"},
 	"internal/auth":               {"internal/user"},
 	"internal/session":            {"internal/redisconn"},
 	"internal/user":               {},
@@ -29,6 +29,8 @@ var mayImport = map[string][]string{
 var ownedBy = map[string][]string{
 	"github.com/alexedwards/scs/v2":          {"internal/session"},
 	"github.com/gomodule/redigo/redis":       {"internal/redisconn", "internal/session", "internal/devstore/storetest"},
+	"github.com/mna/redisc":                  {"internal/redisconn", "internal/devstore/storetest"},
+	"github.com/FZambia/sentinel/v2":         {"internal/redisconn"},
 	"go.mongodb.org/mongo-driver/mongo":      {"internal/user", "internal/devstore/storetest"},
 	"golang.org/x/crypto/bcrypt":             {"internal/auth"},
 	"github.com/go-chi/chi/v5":               {"internal/httpapi"},

@@ -102,9 +102,7 @@ func (s *Server) begin(r *http.Request, u user.User, epoch session.Epoch, persis
 		return nil, "", err
 	}
 	if err := s.sessions.Supersede(r.Context(), s.cookie.token(r)); err != nil {
-		if undo := s.sessions.EndToken(r.Context(), token, session.Revoked); undo != nil {
-			s.log.ErrorContext(r.Context(), "a session stays that nobody was told of", "sessionId", begun.Handle, "error", undo)
-		}
+		s.sessions.Undo(r.Context(), begun)
 		return nil, "", err
 	}
 	return begun, token, nil

@@ -25,6 +25,8 @@ type ending struct {
 	survivors int
 	// twoServers has the reads go to another server on the same stores.
 	twoServers bool
+	// moving has that server move the sessions to another secret.
+	moving bool
 	// accountGone says that the account has to be made anew for the next round.
 	accountGone bool
 }
@@ -106,6 +108,16 @@ var endings = map[string]ending{
 		survivors:  1,
 		twoServers: true,
 	},
+	"logout while another server changes the secret": {
+		end:       func(_ *site, victim, _ *client) bool { return victim.do("POST", "/auth/logout", nil).status == 200 },
+		survivors: 1, twoServers: true, moving: true,
+	},
+	"revoke all while another server changes the secret": {
+		end: func(_ *site, _, other *client) bool {
+			return other.do("DELETE", "/auth/sessions?scope=all", nil).status == 200
+		},
+		twoServers: true, moving: true,
+	},
 }
 
 var annsLogin = map[string]any{"email": "ann@example.com", "password": testPassword}
@@ -137,7 +149,11 @@ func TestRaceEnded(t *testing.T) {
 			s := newSite(t, e.setup)
 			reader := s
 			if e.twoServers {
-				reader = newSite(t, setup{stores: s, touchInterval: time.Nanosecond})
+				reads := setup{stores: s, touchInterval: time.Nanosecond}
+				if e.moving {
+					reads.secrets = []string{"the next secret of the tests, 32 b", testSecret}
+				}
+				reader = newSite(t, reads)
 			}
 			conn := s.redis.Conn(t)
 			for round := range *rounds {
@@ -189,8 +205,10 @@ func TestRaceEnded(t *testing.T) {
 					}
 				}
 				for _, token := range tokens {
-					if a := (&client{site: s, token: token}).do("GET", "/auth/session", nil); a.status != 401 {
-						t.Fatalf("round %d: a session is back: %s", round, a.raw)
+					for _, server := range []*site{s, reader} {
+						if a := (&client{site: server, token: token}).do("GET", "/auth/session", nil); a.status != 401 {
+							t.Fatalf("round %d: a session is back: %s", round, a.raw)
+						}
 					}
 				}
 				if live := s.liveSessions(conn); live != e.survivors {

@@ -3,9 +3,12 @@ package httpapi
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+
+	"latchkey/internal/redisconn"
 )
 
 // public lists the routes that answer without a session. A route that is not
@@ -28,7 +31,7 @@ const logoutRoute = "POST /auth/logout"
 // routes lists every URL of the API.
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, secureHeaders(s.cookie.Secure), middleware.GetHead)
+	r.Use(identify, secureHeaders(s.cookie.Secure), middleware.GetHead, bounded)
 	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNoRoute }))
 	r.MethodNotAllowed(s.handle(methodNotAllowed(r)))
 
@@ -52,6 +55,18 @@ func (s *Server) routes() http.Handler {
 	s.route(r, "GET /openapi.json", bare(document(openAPI)))
 	s.route(r, "GET /postman.json", bare(document(postman)))
 	return r
+}
+
+// redisBudget is how long one request may wait for Redis in all. What is left of the
+// second that the contract promises is for taking back what was half done.
+const redisBudget = 700 * time.Millisecond
+
+// bounded keeps the time that a request waits for Redis within its budget, however
+// many commands it takes.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(redisconn.WithBudget(r.Context(), redisBudget)))
+	})
 }
 
 // route registers an endpoint under "METHOD /path", behind a session unless the

@@ -89,7 +89,7 @@ func newSite(t testing.TB, options ...setup) *site {
 		o.cookie = Cookie{Name: "sid", SameSite: http.SameSiteLaxMode}
 	}
 	if o.secrets == nil {
-		o.secrets = []string{"the secret of the tests, 32 bytes+"}
+		o.secrets = []string{testSecret}
 	}
 	now := func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
 	log := newLogger(s.log)
@@ -162,7 +162,10 @@ func (s *site) register(email string) *client {
 // testUser is whom signIn signs in.
 const testUser = "0123456789abcdef01234567"
 
-const testPassword = "correct horse battery"
+const (
+	testPassword = "correct horse battery"
+	testSecret   = "the secret of the tests, 32 bytes+"
+)
 
 // client is a user agent with one cookie. It is not safe for concurrent use;
 // clone it.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"latchkey/internal/redisconn"
 )
 
 // SignIn is what a session begins with.
@@ -74,7 +76,7 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 		err = m.store.delist(ctx, s.UserID, surplus...)
 	}
 	if err != nil {
-		m.undo(ctx, s)
+		m.Undo(ctx, s)
 		return nil, "", unavailable(err)
 	}
 	return s, token, nil
@@ -91,8 +93,13 @@ func (m *Manager) sameEpoch(ctx context.Context, s *Session) error {
 	return err
 }
 
-// undo removes a session that nobody was told of.
-func (m *Manager) undo(ctx context.Context, s *Session) {
+// undoBudget is how long Undo may wait for Redis, whatever the request has left.
+const undoBudget = 200 * time.Millisecond
+
+// Undo takes back a session that has just begun and that nobody was told of. Where
+// it cannot, that is logged: the session is of no use to anyone.
+func (m *Manager) Undo(ctx context.Context, s *Session) {
+	ctx = redisconn.WithBudget(ctx, undoBudget)
 	err := m.store.discard(ctx, s.Handle)
 	if err == nil {
 		err = m.store.delist(ctx, s.UserID, s.Handle)
@@ -131,13 +138,13 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 		err = m.sameEpoch(ctx, &next)
 	}
 	if err == nil {
-		claimed, err = m.store.claim(ctx, old.Handle, next.Handle)
+		claimed, err = m.store.claim(ctx, old.Handle, next.Handle, replacedTTL)
 	}
 	if errors.Is(err, errNotCreated) {
 		err = nil // all were ended meanwhile
 	}
 	if err != nil || !claimed {
-		m.undo(ctx, &next)
+		m.Undo(ctx, &next)
 		var ended *EndedError
 		if errors.As(err, &ended) {
 			if _, failed := m.endAndDelist(ctx, old.Handle, ended.Reason); failed != nil {

@@ -70,7 +70,8 @@ func (m *Manager) Ping(ctx context.Context) error { return unavailable(m.store.r
 
 // Load finds the session of token and returns a context that holds it, for
 // FromContext. It costs one Redis command for each secret up to that of the
-// session, and two more at most once per TouchInterval. Errors: ErrNone,
+// session, two more at most once per TouchInterval, and a few once where the session
+// moves to the first secret. Errors: ErrNone,
 // ErrReplaced, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
 	if !WellFormed(token) {
@@ -102,6 +103,12 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 			return nil, unavailable(err)
 		}
 		return nil, &EndedError{why}
+	}
+	if s.movedFrom != "" || s.Handle != m.store.handle(token) {
+		if s, err = m.move(ctx, s, m.store.handle(token)); err != nil {
+			return nil, unavailable(err)
+		}
+		m.scs.Put(loaded, valueKey, s)
 	}
 	if now.Sub(s.LastSeenAt) >= m.options.TouchInterval {
 		m.touch(loaded, s, now)

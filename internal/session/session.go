@@ -37,6 +37,8 @@ type Session struct {
 
 	// epoch is Epoch.all of the login.
 	epoch string
+	// movedFrom is the handle of before, while the session moves to another secret.
+	movedFrom string
 	// raw is the value that was read from Redis, to compare with when saving.
 	raw []byte
 }
@@ -61,6 +63,7 @@ type record struct {
 	IP              string    `json:"ip,omitempty"`
 	UserAgent       string    `json:"userAgent,omitempty"`
 	Epoch           string    `json:"epoch,omitempty"`
+	MovedFrom       string    `json:"movedFrom,omitempty"`
 }
 
 // errUndecodable marks a value in Redis that is not a session of this format.
@@ -72,7 +75,7 @@ func (s *Session) encode() ([]byte, error) {
 		CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt,
 		IdleExpiresAt: s.IdleExpiresAt, ExpiresAt: s.ExpiresAt,
 		AuthenticatedAt: s.AuthenticatedAt, Methods: s.Methods, Persistent: s.Persistent,
-		IP: s.IP, UserAgent: s.UserAgent, Epoch: s.epoch,
+		IP: s.IP, UserAgent: s.UserAgent, Epoch: s.epoch, MovedFrom: s.movedFrom,
 	})
 }
 
@@ -91,7 +94,7 @@ func decode(handle string, raw []byte) (*Session, error) {
 		IdleExpiresAt: r.IdleExpiresAt, ExpiresAt: r.ExpiresAt,
 		AuthenticatedAt: r.AuthenticatedAt, Methods: r.Methods, Persistent: r.Persistent,
 		IP: r.IP, UserAgent: r.UserAgent,
-		epoch: r.Epoch, raw: raw,
+		epoch: r.Epoch, movedFrom: r.MovedFrom, raw: raw,
 	}, nil
 }
 

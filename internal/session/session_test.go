@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -167,11 +168,11 @@ func TestClaimTwice(t *testing.T) {
 	ctx := context.Background()
 	next, other := m.store.handle(newToken()), m.store.handle(newToken())
 	for range 2 {
-		if claimed, err := m.store.claim(ctx, begun.Handle, next); err != nil || !claimed {
+		if claimed, err := m.store.claim(ctx, begun.Handle, next, replacedTTL); err != nil || !claimed {
 			t.Fatalf("claimed %v, %v", claimed, err)
 		}
 	}
-	if claimed, err := m.store.claim(ctx, begun.Handle, other); err != nil || claimed {
+	if claimed, err := m.store.claim(ctx, begun.Handle, other, replacedTTL); err != nil || claimed {
 		t.Errorf("claimed an ended session: %v, %v", claimed, err)
 	}
 	if n, err := redis.Int(conn.Do("EXISTS", "sess:"+begun.Handle)); err != nil || n != 0 {
@@ -414,6 +415,110 @@ func TestClockSkew(t *testing.T) {
 		}
 		if live, err := m.List(context.Background(), "u"); err != nil || len(live) != 1 {
 			t.Errorf("clock off by %v: %d listed, %v", skew, len(live), err)
+		}
+	}
+}
+
+// A move to another secret that stopped half way is no second life: ended under one
+// handle, the session is ended under both, and one that was not ended lives on.
+func TestMoveHalfWay(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for _, tc := range []struct {
+		name    string
+		claimed bool // it stopped after the old handle was claimed
+		end     func(m *Manager, before, after, token string) error
+		want    Reason // "" is alive
+	}{
+		{name: "made"},
+		{name: "claimed", claimed: true},
+		{name: "made, ended under the old handle", want: PasswordChanged, end: func(m *Manager, before, _, _ string) error {
+			return m.Revoke(ctx, "u", before, PasswordChanged)
+		}},
+		{name: "made, ended under the new handle", want: PasswordChanged, end: func(m *Manager, _, after, _ string) error {
+			return m.Revoke(ctx, "u", after, PasswordChanged)
+		}},
+		{name: "claimed, ended under the old handle", claimed: true, want: PasswordChanged, end: func(m *Manager, before, _, _ string) error {
+			return m.Revoke(ctx, "u", before, PasswordChanged)
+		}},
+		{name: "made, ended by token", want: LoggedOut, end: func(m *Manager, _, _, token string) error {
+			return m.EndToken(ctx, token, LoggedOut)
+		}},
+		{name: "made, all ended", want: Revoked, end: func(m *Manager, _, _, _ string) error {
+			_, err := m.RevokeAll(ctx, "u", "", Revoked)
+			return err
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			m, conn := newManager(t)
+			s, token := begin(t, m)
+			m.store.secrets = [][]byte{[]byte("another secret"), m.store.secrets[0]}
+			half := *s
+			half.Handle, half.movedFrom = m.store.handle(token), s.Handle
+			value, err := half.encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.store.relist(ctx, "u", half.Handle, half.IdleExpiresAt); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.store.create(ctx, half.Handle, value, half.IdleExpiresAt); err != nil {
+				t.Fatal(err)
+			}
+			if tc.claimed {
+				if ok, err := m.store.claim(ctx, s.Handle, half.Handle, time.Hour); !ok || err != nil {
+					t.Fatal(ok, err)
+				}
+			}
+			want := 1
+			if tc.end != nil {
+				want = 0
+				if err := tc.end(m, s.Handle, half.Handle, token); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				_, err := m.Load(ctx, token)
+				var ended *EndedError
+				if tc.want == "" && err != nil || tc.want != "" && (!errors.As(err, &ended) || ended.Reason != tc.want) {
+					t.Errorf("got %v, want %q", err, tc.want)
+				}
+			}
+			live, err := redis.Strings(conn.Do("KEYS", "sess:*"))
+			if err != nil || len(live) != want || want == 1 && live[0] != "sess:"+half.Handle {
+				t.Errorf("alive: %v, %v", live, err)
+			}
+			if listed, err := m.List(ctx, "u"); err != nil || len(listed) != want {
+				t.Errorf("listed: %v, %v", listed, err)
+			}
+		})
+	}
+}
+
+// Sixteen requests at once move a session once, and none of them fails.
+func TestMoveAtOnce(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t)
+	m.options.TouchInterval = time.Nanosecond
+	for range 20 {
+		_, token := begin(t, m)
+		m.store.secrets = [][]byte{[]byte(token), m.store.secrets[0]}
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				if _, err := m.Load(context.Background(), token); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		live, err := redis.Strings(conn.Do("KEYS", "sess:*"))
+		if err != nil || len(live) != 1 || live[0] != "sess:"+m.store.handle(token) {
+			t.Errorf("alive: %v, %v", live, err)
+		}
+		if err := m.EndToken(context.Background(), token, LoggedOut); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

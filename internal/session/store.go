@@ -68,14 +68,27 @@ func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 			return append([]byte(name), value...), err == nil, err
 		}
 	}
-	for _, name := range names {
+	var known *trace
+	for _, name := range slices.Backward(names) {
 		t, err := s.trace(ctx, name)
 		if err != nil {
 			return nil, false, err
 		}
-		if t != nil {
-			return nil, false, t.verdict(s.now())
+		if t == nil {
+			continue
 		}
+		if slices.Contains(names, t.Successor) {
+			// It has moved to another secret since the first look.
+			value, err := s.value(ctx, t.Successor)
+			if value != nil || err != nil {
+				return append([]byte(t.Successor), value...), err == nil, err
+			}
+			continue
+		}
+		known = t
+	}
+	if known != nil {
+		return nil, false, known.verdict(s.now())
 	}
 	return nil, false, nil
 }
@@ -171,12 +184,12 @@ if redis.call('DEL', KEYS[1]) == 1 then
 end
 return redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0`).Lasting()
 
-// claim ends the session old in favour of successor. It returns false where old
-// is not live any more, or another call was faster.
-func (s *store) claim(ctx context.Context, old, successor string) (bool, error) {
+// claim ends the session old in favour of successor, which is known for so long. It
+// returns false where old is not live any more, or another call was faster.
+func (s *store) claim(ctx context.Context, old, successor string, lasts time.Duration) (bool, error) {
 	live, traceKey := keys(old)
 	t := trace{Reason: replaced, Successor: successor}
-	return redis.Bool(s.redis.Eval(ctx, claimScript, live, traceKey, t.encode(), replacedTTL.Milliseconds()))
+	return redis.Bool(s.redis.Eval(ctx, claimScript, live, traceKey, t.encode(), lasts.Milliseconds()))
 }
 
 // endScript ends a live session and returns its value, or else its trace. Where
@@ -227,7 +240,12 @@ func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool
 			if err != nil {
 				ended = &Session{Handle: handle} // not a session of ours, and gone now
 			}
-			return ended, nil
+			if ended.movedFrom == "" {
+				return ended, nil
+			}
+			// It was about to move, see move: it must not live on where it was.
+			_, err = s.end(ctx, ended.movedFrom, why, false)
+			return ended, err
 		case foundTrace:
 			if handle = decodeTrace(value).Successor; handle != "" && !slices.Contains(spare, handle) {
 				continue

@@ -1,0 +1,105 @@
+package session
+
+import (
+	"context"
+	"errors"
+)
+
+// move gives a session that is used the handle that the first secret makes of its
+// token, so that the others can be taken away some day. The token stays.
+//
+// As in Rotate, the session is made under its new handle first and then claimed
+// under the old one, which is the one judge of whether it still lives. In between it
+// stands under both, and says so: whoever reads it there must claim it before
+// anything else, or one that was ended under the old handle would be seen alive for
+// a moment. Errors: an EndedError or ErrNone where it has ended meanwhile, and those
+// of the store.
+func (m *Manager) move(ctx context.Context, s *Session, to string) (*Session, error) {
+	if s.movedFrom == "" {
+		next := *s
+		next.Handle, next.movedFrom = to, s.Handle
+		var err error
+		if next.raw, err = next.encode(); err != nil {
+			return nil, err
+		}
+		if err := m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt); err != nil {
+			return nil, err
+		}
+		err = m.store.create(ctx, next.Handle, next.raw, next.IdleExpiresAt)
+		if errors.Is(err, errNotCreated) {
+			return m.moved(ctx, next.Handle)
+		}
+		if err != nil {
+			return nil, err
+		}
+		s = &next
+	}
+	return m.settle(ctx, s)
+}
+
+// moved returns the session that another request has moved to a handle and used
+// there since.
+func (m *Manager) moved(ctx context.Context, handle string) (*Session, error) {
+	s, err := m.byHandle(ctx, handle)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		return nil, m.verdict(ctx, handle)
+	}
+	if s.movedFrom != "" {
+		return m.settle(ctx, s)
+	}
+	return s, nil
+}
+
+// settle ends the session under the handle that it moves from.
+func (m *Manager) settle(ctx context.Context, s *Session) (*Session, error) {
+	lasts := s.IdleExpiresAt.Sub(m.options.Now()) + replacedTTL
+	claimed, err := m.store.claim(ctx, s.movedFrom, s.Handle, lasts)
+	if err != nil {
+		return nil, err
+	}
+	if !claimed {
+		verdict, why := m.verdict(ctx, s.movedFrom), Revoked
+		var ended *EndedError
+		switch {
+		case errors.As(verdict, &ended):
+			why = ended.Reason
+		case errors.Is(verdict, ErrReplaced):
+			why = replaced
+		}
+		if _, err := m.endAndDelist(ctx, s.Handle, why); err != nil {
+			return nil, err
+		}
+		return nil, verdict
+	}
+	settled := *s
+	settled.movedFrom = ""
+	if settled.raw, err = settled.encode(); err != nil {
+		return nil, err
+	}
+	saved, err := m.store.touch(ctx, s, settled.raw, s.IdleExpiresAt)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.store.delist(ctx, s.UserID, s.movedFrom); err != nil {
+		return nil, err
+	}
+	if !saved {
+		return m.moved(ctx, s.Handle)
+	}
+	return &settled, nil
+}
+
+// verdict is why a handle has no live session.
+func (m *Manager) verdict(ctx context.Context, handle string) error {
+	t, err := m.store.trace(ctx, handle)
+	if err != nil {
+		return err
+	}
+	if t == nil {
+		return ErrNone
+	}
+	return t.verdict(m.options.Now())
+}
