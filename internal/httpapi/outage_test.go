@@ -129,9 +129,8 @@ func TestRedisKilled(t *testing.T) {
 // were answered with 503. What was refused must not happen then: a rotation would
 // void a cookie for which the client never got the new one.
 func TestRedisGoesOnLater(t *testing.T) {
-	direct := storetest.NewRedis(t)
-	proxy := storetest.NewProxy(t, direct.Addr)
-	s := newSite(t, setup{redis: &storetest.Redis{Addr: proxy.Addr, DB: direct.DB}})
+	direct, redis, proxy := storetest.ProxiedRedis(t)
+	s := newSite(t, setup{redis: &redis})
 	s.register("ann@example.com").do("POST", "/auth/logout", nil).want(200)
 	conn := direct.Conn(t)
 	var signedIn []*client
@@ -139,7 +138,7 @@ func TestRedisGoesOnLater(t *testing.T) {
 		signedIn = append(signedIn, s.signIn())
 	}
 	// Reads are answered, writes wait: the requests get as far as their write.
-	proxy.Hold(func(chunk []byte) bool { return bytes.Contains(chunk, []byte("EVAL")) })
+	proxy.Set(storetest.Faults{Hold: func(chunk []byte) bool { return bytes.Contains(chunk, []byte("EVAL")) }})
 	var wg sync.WaitGroup
 	for i, c := range signedIn {
 		path := "/auth/rotate-session"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,11 @@ func newNode(addr string, dial []redis.DialOption) *node {
 		MaxIdle:   maxConns,
 		Wait:      true,
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialContext(ctx, "tcp", addr, dial...)
+			conn, err := redis.DialContext(ctx, "tcp", addr, dial...)
+			if err != nil {
+				return nil, err
+			}
+			return conn, greet(ctx, conn)
 		},
 		// When one connection dies, those that were idle then are dead with it.
 		// Dropping them here costs nothing; a PING before use would cost a round
@@ -43,6 +48,21 @@ func newNode(addr string, dial []redis.DialOption) *node {
 		},
 	}
 	return n
+}
+
+// greet makes sure that who answers on a new connection is a Redis. redigo takes any
+// answer to SELECT for a yes, and what is not there in the wrong database would be
+// taken for a session that has ended.
+func greet(ctx context.Context, conn redis.Conn) error {
+	deadline, _ := ctx.Deadline()
+	answer, err := redis.String(redis.DoWithTimeout(conn, time.Until(deadline), "PING"))
+	if err == nil && answer != "PONG" {
+		err = fmt.Errorf("this is no Redis: it answers %q to PING", answer)
+	}
+	if err != nil {
+		_ = conn.Close()
+	}
+	return err
 }
 
 // dialOptions are those of every connection to a Redis server.

@@ -55,7 +55,7 @@ func (m *Manager) Epoch(ctx context.Context, userID string) (Epoch, error) {
 
 // barrier reads a barrier; "" is none.
 func (s *store) barrier(ctx context.Context, key string) (string, error) {
-	value, err := redis.String(s.redis.Do(ctx, "GET", key))
+	value, err := asString(s.redis.Do(ctx, "GET", key))
 	if errors.Is(err, redis.ErrNil) {
 		err = nil
 	}
@@ -109,7 +109,7 @@ func (s *store) enlist(ctx context.Context, userID, handle string, expiry time.T
 	if err != nil || reply == nil {
 		return nil, false, err
 	}
-	surplus, err = redis.Strings(reply, nil)
+	surplus, err = asStrings(reply, nil)
 	return surplus, err == nil, err
 }
 
@@ -145,7 +145,7 @@ return redis.call('ZREVRANGE', KEYS[1], 0, -1)`)
 // listed returns the handles of a user that have not expired, the latest first.
 func (s *store) listed(ctx context.Context, userID string) ([]string, error) {
 	index, _ := indexKeys(userID)
-	return redis.Strings(s.redis.Eval(ctx, listedScript, index))
+	return asStrings(s.redis.Eval(ctx, listedScript, index))
 }
 
 var barScript = redisconn.NewScript(2, `
@@ -156,7 +156,7 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)`).Lasting()
 // handles of those that have.
 func (s *store) bar(ctx context.Context, userID string) ([]string, error) {
 	index, barrier := indexKeys(userID)
-	return redis.Strings(s.redis.Eval(ctx, barScript, index, barrier, barrierTTL.Milliseconds()))
+	return asStrings(s.redis.Eval(ctx, barScript, index, barrier, barrierTTL.Milliseconds()))
 }
 
 var barEveryoneScript = redisconn.NewScript(1, `

@@ -25,6 +25,36 @@ func keys(handle string) (live, trace string) {
 	return "sess:" + handle, "ended:{sess:" + handle + "}"
 }
 
+// What Redis answers, as what it must be. An answer of another kind is nothing that
+// can be relied on, so it is ErrUnavailable; redis.ErrNil is a missing key.
+var (
+	asBytes   = answer(redis.Bytes)
+	asString  = answer(redis.String)
+	asStrings = answer(redis.Strings)
+	asValues  = answer(redis.Values)
+	asBool    = answer(func(reply any, err error) (bool, error) {
+		n, err := redis.Int64(reply, err)
+		if err == nil && n != 0 && n != 1 {
+			err = fmt.Errorf("neither yes nor no: %d", n)
+		}
+		return n == 1, err
+	})
+)
+
+func answer[T any](convert func(any, error) (T, error)) func(any, error) (T, error) {
+	return func(reply any, err error) (T, error) {
+		v, err := convert(reply, err)
+		if err != nil && !errors.Is(err, redis.ErrNil) && !errors.Is(err, redisconn.ErrUnavailable) {
+			err = strange(err)
+		}
+		return v, err
+	}
+}
+
+func strange(err error) error {
+	return fmt.Errorf("%w: strange answer: %w", redisconn.ErrUnavailable, err)
+}
+
 // handleLen is the length of a handle: SHA-256 in unpadded base64url.
 const handleLen = 43
 
@@ -97,7 +127,7 @@ func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 // session of ours has, is errUndecodable.
 func (s *store) value(ctx context.Context, handle string) ([]byte, error) {
 	live, _ := keys(handle)
-	value, err := redis.Bytes(s.redis.Do(ctx, "GET", live))
+	value, err := asBytes(s.redis.Do(ctx, "GET", live))
 	var reply redis.Error
 	switch {
 	case errors.Is(err, redis.ErrNil):
@@ -113,7 +143,7 @@ func (s *store) value(ctx context.Context, handle string) ([]byte, error) {
 // trace reads what is known of a session that is gone; nil is nothing.
 func (s *store) trace(ctx context.Context, handle string) (*trace, error) {
 	_, key := keys(handle)
-	value, err := redis.Bytes(s.redis.Do(ctx, "GET", key))
+	value, err := asBytes(s.redis.Do(ctx, "GET", key))
 	if errors.Is(err, redis.ErrNil) {
 		return nil, nil
 	}
@@ -147,7 +177,7 @@ func (s *store) CommitCtx(ctx context.Context, token string, value []byte, expir
 func (s *store) create(ctx context.Context, handle string, value []byte, expiry time.Time) error {
 	live, traceKey := keys(handle)
 	t := foretell(value, expiry)
-	ok, err := redis.Bool(s.redis.Eval(ctx, createScript, live, traceKey, value, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL))))
+	ok, err := asBool(s.redis.Eval(ctx, createScript, live, traceKey, value, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL))))
 	if err != nil {
 		return err
 	}
@@ -172,7 +202,7 @@ return 1`)
 func (s *store) touch(ctx context.Context, cur *Session, next []byte, expiry time.Time) (bool, error) {
 	live, traceKey := keys(cur.Handle)
 	t := foretell(next, expiry)
-	return redis.Bool(s.redis.Eval(ctx, touchScript, live, traceKey, cur.raw, next, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL))))
+	return asBool(s.redis.Eval(ctx, touchScript, live, traceKey, cur.raw, next, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL))))
 }
 
 // claimScript ends a session whose client is given another token. Of several
@@ -189,7 +219,7 @@ return redis.call('GET', KEYS[2]) == ARGV[1] and 1 or 0`).Lasting()
 func (s *store) claim(ctx context.Context, old, successor string, lasts time.Duration) (bool, error) {
 	live, traceKey := keys(old)
 	t := trace{Reason: replaced, Successor: successor}
-	return redis.Bool(s.redis.Eval(ctx, claimScript, live, traceKey, t.encode(), lasts.Milliseconds()))
+	return asBool(s.redis.Eval(ctx, claimScript, live, traceKey, t.encode(), lasts.Milliseconds()))
 }
 
 // endScript ends a live session and returns its value, or else its trace. Where
@@ -209,8 +239,9 @@ return {0, ''}`).Lasting()
 
 // What endScript found.
 const (
-	foundLive  = 1
-	foundTrace = 2
+	foundNothing = 0
+	foundLive    = 1
+	foundTrace   = 2
 )
 
 // end ends the session of handle for a reason and returns it, or nil where it was
@@ -225,14 +256,14 @@ func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool
 	t := trace{Reason: why}
 	for range maxSuccessors {
 		live, traceKey := keys(handle)
-		reply, err := redis.Values(s.redis.Eval(ctx, endScript, live, traceKey, t.encode(), lasts.Milliseconds(), unbegun))
+		reply, err := asValues(s.redis.Eval(ctx, endScript, live, traceKey, t.encode(), lasts.Milliseconds(), unbegun))
 		if err != nil {
 			return nil, err
 		}
 		var found int
 		var value []byte
 		if _, err := redis.Scan(reply, &found, &value); err != nil {
-			return nil, fmt.Errorf("answer of Redis: %w", err)
+			return nil, strange(err)
 		}
 		switch found {
 		case foundLive:
@@ -250,8 +281,12 @@ func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool
 			if handle = decodeTrace(value).Successor; handle != "" && !slices.Contains(spare, handle) {
 				continue
 			}
+			return nil, nil
+		case foundNothing:
+			return nil, nil
+		default:
+			return nil, strange(fmt.Errorf("found %d", found))
 		}
-		return nil, nil
 	}
 	return nil, nil
 }

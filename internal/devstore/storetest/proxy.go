@@ -6,14 +6,31 @@ import (
 	"testing"
 )
 
-// Proxy stands between the code under test and a store, and makes trouble.
+// Proxy stands between the code under test and a store, and makes trouble. Its Faults
+// may be changed at any time, for connections that are open as well.
 type Proxy struct {
 	Addr string
 
-	mu     sync.Mutex
-	silent bool
-	hold   func(chunk []byte) bool
-	held   []heldChunk
+	server   string
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[net.Conn]bool
+	faults   Faults
+	held     []heldChunk
+}
+
+// Faults are what a Proxy does in the place of forwarding. What is sent is seen in
+// chunks, which are commands and answers as long as these are short.
+type Faults struct {
+	// Accept sees a new connection. It returns whether it dealt with it.
+	Accept func(client net.Conn) bool
+	// Command sees what a client sends. It returns whether it dealt with it.
+	Command func(client net.Conn, chunk []byte) bool
+	// Reply sees what the server answers. It returns whether it dealt with it.
+	Reply func(client net.Conn, chunk []byte) bool
+	// Hold says what is kept back until Release, even when the client closes its
+	// connection: as a server does that hangs.
+	Hold func(chunk []byte) bool
 }
 
 // heldChunk is what a client sent and the server has not got yet.
@@ -26,45 +43,61 @@ type heldChunk struct {
 // NewProxy forwards connections to a server, until it is told otherwise.
 func NewProxy(t testing.TB, server string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	p := &Proxy{server: server, conns: map[net.Conn]bool{}}
+	if err := p.listen("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	p := &Proxy{Addr: l.Addr().String()}
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			upstream, err := net.Dial("tcp", server)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			t.Cleanup(func() { _ = client.Close(); _ = upstream.Close() })
-			replied := make(chan struct{}, 1)
-			go p.toServer(upstream, client, replied)
-			go p.toClient(client, upstream, replied)
-		}
-	}()
+	t.Cleanup(p.Refuse)
 	return p
+}
+
+func (p *Proxy) listen(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	p.Addr, p.listener = l.Addr().String(), l
+	go p.serve(l)
+	return nil
+}
+
+// Set puts faults in the place of those of before.
+func (p *Proxy) Set(f Faults) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.faults = f
+}
+
+func (p *Proxy) now() Faults {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.faults
 }
 
 // Silence keeps connections open and lets nothing through any more.
 func (p *Proxy) Silence() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.silent = true
+	swallow := func(net.Conn, []byte) bool { return true }
+	p.Set(Faults{Command: swallow, Reply: swallow})
 }
 
-// Hold keeps back what a client sends where match says so, even when the client
-// closes its connection: as a server does that hangs.
-func (p *Proxy) Hold(match func(chunk []byte) bool) {
+// Refuse closes the port and every connection.
+func (p *Proxy) Refuse() {
+	_ = p.listener.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.hold = match
+	for conn := range p.conns {
+		_ = conn.Close()
+	}
+	clear(p.conns)
+}
+
+// Restore opens the port again after Refuse, and ends all faults.
+func (p *Proxy) Restore(t testing.TB) {
+	t.Helper()
+	p.Set(Faults{})
+	if err := p.listen(p.Addr); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Release delivers what was held back, returns once the server has answered it,
@@ -72,7 +105,7 @@ func (p *Proxy) Hold(match func(chunk []byte) bool) {
 func (p *Proxy) Release() int {
 	p.mu.Lock()
 	held := p.held
-	p.hold, p.held = nil, nil
+	p.faults.Hold, p.held = nil, nil
 	p.mu.Unlock()
 	for _, h := range held {
 		if _, err := h.server.Write(h.chunk); err == nil {
@@ -80,6 +113,33 @@ func (p *Proxy) Release() int {
 		}
 	}
 	return len(held)
+}
+
+func (p *Proxy) serve(l net.Listener) {
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.conns[client] = true
+		accept := p.faults.Accept
+		p.mu.Unlock()
+		if accept != nil && accept(client) {
+			continue
+		}
+		upstream, err := net.Dial("tcp", p.server)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.conns[upstream] = true
+		p.mu.Unlock()
+		replied := make(chan struct{}, 1)
+		go p.toServer(upstream, client, replied)
+		go p.toClient(client, upstream, replied)
+	}
 }
 
 func (p *Proxy) toServer(server, client net.Conn, replied <-chan struct{}) {
@@ -90,14 +150,14 @@ func (p *Proxy) toServer(server, client net.Conn, replied <-chan struct{}) {
 			return // the server's side stays open: something may be held back
 		}
 		chunk := append([]byte(nil), buffer[:n]...)
-		p.mu.Lock()
-		drop := p.silent
-		if !drop && p.hold != nil && p.hold(chunk) {
-			p.held = append(p.held, heldChunk{server, chunk, replied})
-			drop = true
+		f := p.now()
+		if f.Command != nil && f.Command(client, chunk) {
+			continue
 		}
-		p.mu.Unlock()
-		if drop {
+		if f.Hold != nil && f.Hold(chunk) {
+			p.mu.Lock()
+			p.held = append(p.held, heldChunk{server, chunk, replied})
+			p.mu.Unlock()
 			continue
 		}
 		select { // what is answered from here on is answered to this
@@ -122,10 +182,7 @@ func (p *Proxy) toClient(client, server net.Conn, replied chan<- struct{}) {
 		case replied <- struct{}{}:
 		default:
 		}
-		p.mu.Lock()
-		silent := p.silent
-		p.mu.Unlock()
-		if !silent {
+		if f := p.now(); f.Reply == nil || !f.Reply(client, buffer[:n]) {
 			_, _ = client.Write(buffer[:n])
 		}
 	}

@@ -71,3 +71,17 @@ func (r Redis) Conn(t testing.TB) redis.Conn {
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
+
+// ProxiedRedis returns an empty database of one server, whatever TEST_REDIS asks for:
+// direct, and as it is reached through a proxy.
+func ProxiedRedis(t testing.TB) (direct, proxied Redis, proxy *Proxy) {
+	t.Helper()
+	switch os.Getenv("TEST_REDIS") {
+	case "", "server":
+		direct = NewRedis(t)
+	default:
+		direct = StartRedis(t).Redis
+	}
+	proxy = NewProxy(t, direct.Addr)
+	return direct, Redis{Addr: proxy.Addr, DB: direct.DB}, proxy
+}
