@@ -136,14 +136,16 @@ func (s *site) liveSessions(conn redis.Conn) int {
 
 // signIn begins a session without the cost of a password, for tests that are not
 // about passwords. Mongo need not know the user.
-func (s *site) signIn() *client {
+func (s *site) signIn() *client { return s.signInAs(testUser) }
+
+func (s *site) signInAs(userID string) *client {
 	s.t.Helper()
-	epoch, err := s.sessions.Epoch(context.Background(), testUser)
+	epoch, err := s.sessions.Epoch(context.Background(), userID)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	_, token, err := s.sessions.Begin(context.Background(), session.SignIn{
-		UserID: testUser, Email: "ann@example.com", Method: "password", Persistent: true, Epoch: epoch,
+		UserID: userID, Email: "ann@example.com", Method: "password", Persistent: true, Epoch: epoch,
 	})
 	if err != nil {
 		s.t.Fatal(err)
