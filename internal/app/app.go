@@ -88,6 +88,9 @@ func newParts(c config.Config, log *slog.Logger) (parts, error) {
 	redis := redisconn.New(redisconn.Options{
 		Addr: c.Redis.Addr(), Username: c.Redis.Username, Password: string(c.Redis.Password),
 		DB: c.Redis.DB, TLS: c.Redis.TLS,
+		Sentinels: c.Redis.Sentinels, Master: c.Redis.Master,
+		SentinelUsername: c.Redis.SentinelUsername, SentinelPassword: string(c.Redis.SentinelPassword),
+		Cluster: c.Redis.Cluster, Log: log,
 	})
 	sessions := session.New(redis, session.Options{
 		Secrets: secrets(c.Session.Secrets), Idle: time.Duration(c.Session.MaxAge),

@@ -55,8 +55,9 @@ type Config struct {
 // Addr is the address to listen at.
 func (c *Config) Addr() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.HTTPPort)) }
 
-// Redis says where Redis is. URI, where set, wins over Host and Port; Password
-// fills in for a URI that has none, as in the guides.
+// Redis says where Redis is. Sentinels and Cluster, where set, win over URI, which
+// they exclude, and that over Host and Port; Password fills in for a URI that has
+// none, as in the guides.
 type Redis struct {
 	URI      Secret `env:"REDIS_URI"`
 	Host     string `env:"REDIS_HOST" envDefault:"localhost"`
@@ -65,6 +66,15 @@ type Redis struct {
 	Password Secret `env:"REDIS_PASSWORD"`
 	DB       int    `env:"REDIS_DB" envDefault:"0"`
 	TLS      bool   `env:"REDIS_TLS" envDefault:"false"`
+
+	// Sentinels are addresses of Sentinels, host:port, which watch over Master.
+	Sentinels        []string `env:"REDIS_SENTINELS"`
+	Master           string   `env:"REDIS_SENTINEL_MASTER" envDefault:"mymaster"`
+	SentinelUsername string   `env:"REDIS_SENTINEL_USERNAME"`
+	SentinelPassword Secret   `env:"REDIS_SENTINEL_PASSWORD"`
+
+	// Cluster are addresses of some servers of a Redis Cluster, host:port.
+	Cluster []string `env:"REDIS_CLUSTER"`
 }
 
 // Addr is the host and port to dial.

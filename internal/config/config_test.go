@@ -180,7 +180,12 @@ func TestRefused(t *testing.T) {
 		{map[string]string{"REDIS_PASSWORD_FILE": "/does/not/exist"}, "REDIS_PASSWORD_FILE: no such file"},
 		{map[string]string{"REDIS_PASSWORD_FILE": "/dev/zero"}, "REDIS_PASSWORD_FILE: is larger than"},
 		{map[string]string{"TLS_CERT_FILE": "/x"}, "TLS_CERT_FILE: this version has no support"},
-		{map[string]string{"REDIS_SENTINELS": "a:1"}, "REDIS_SENTINELS: this version has no support"},
+		{map[string]string{"REDIS_SENTINELS": "a:1,redis://b"}, "REDIS_SENTINELS: must be addresses like"},
+		{map[string]string{"REDIS_SENTINELS": "a:1,"}, "REDIS_SENTINELS: must be addresses like"},
+		{map[string]string{"REDIS_SENTINELS": "a", "REDIS_URI": "redis://:hunter2@b"}, "REDIS_SENTINELS: set it or REDIS_URI"},
+		{map[string]string{"REDIS_CLUSTER": "a:x"}, "REDIS_CLUSTER: must be addresses like"},
+		{map[string]string{"REDIS_CLUSTER": "a:1", "REDIS_SENTINELS": "b:1"}, "REDIS_CLUSTER: set it or REDIS_SENTINELS"},
+		{map[string]string{"REDIS_CLUSTER": "a:1", "REDIS_DB": "1"}, "REDIS_DB: a cluster has no other"},
 	} {
 		_, err := Load(good(tc.vars))
 		if err == nil || !strings.Contains(err.Error(), "\n  "+tc.want) {
@@ -190,6 +195,19 @@ func TestRefused(t *testing.T) {
 		if strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), goodSecret) {
 			t.Errorf("%v: the error holds a secret: %v", tc.vars, err)
 		}
+	}
+}
+
+// A Redis of several servers is named by addresses, with or without a port.
+func TestRedisPlaces(t *testing.T) {
+	t.Parallel()
+	c := load(t, good(map[string]string{"REDIS_SENTINELS": "a, 10.0.0.1:1 ,::1,[::2]:3", "REDIS_SENTINEL_PASSWORD": "p"}))
+	if got := strings.Join(c.Redis.Sentinels, " "); got != "a:26379 10.0.0.1:1 [::1]:26379 [::2]:3" || c.Redis.Master != "mymaster" {
+		t.Errorf("the Sentinels of %s are %s", c.Redis.Master, got)
+	}
+	c = load(t, good(map[string]string{"REDIS_CLUSTER": "a,b:7000", "REDIS_HOST": "localhost"}))
+	if got := strings.Join(c.Redis.Cluster, " "); got != "a:6379 b:7000" {
+		t.Errorf("the cluster is %s", got)
 	}
 }
 

@@ -19,6 +19,7 @@ var secrets = []string{
 	"SESSION_SECRET",
 	"REDIS_PASSWORD",
 	"REDIS_URI",
+	"REDIS_SENTINEL_PASSWORD",
 	"MONGODB_URI",
 }
 
@@ -26,25 +27,22 @@ var secrets = []string{
 // yet. Leaving them out silently would let someone believe in a protection that
 // is not there: those marked true stop the start, the others are warned about.
 var later = map[string]bool{
-	"FRONTEND_URL":          false,
-	"PUBLIC_URL":            false,
-	"OPS_ADDR":              false,
-	"TRUSTED_PROXIES":       false,
-	"GOOGLE_CLIENT_ID":      false,
-	"GOOGLE_CLIENT_SECRET":  false,
-	"GOOGLE_CALLBACK_URL":   false,
-	"GITHUB_CLIENT_ID":      false,
-	"GITHUB_CLIENT_SECRET":  false,
-	"GITHUB_CALLBACK_URL":   false,
-	"RATE_LIMIT":            false,
-	"SMTP_URL":              false,
-	"MAIL_FROM":             false,
-	"PASSWORD_BREACH_URL":   false,
-	"REDIS_SENTINELS":       true,
-	"REDIS_SENTINEL_MASTER": true,
-	"REDIS_CLUSTER":         true,
-	"TLS_CERT_FILE":         true,
-	"TLS_KEY_FILE":          true,
+	"FRONTEND_URL":         false,
+	"PUBLIC_URL":           false,
+	"OPS_ADDR":             false,
+	"TRUSTED_PROXIES":      false,
+	"GOOGLE_CLIENT_ID":     false,
+	"GOOGLE_CLIENT_SECRET": false,
+	"GOOGLE_CALLBACK_URL":  false,
+	"GITHUB_CLIENT_ID":     false,
+	"GITHUB_CLIENT_SECRET": false,
+	"GITHUB_CALLBACK_URL":  false,
+	"RATE_LIMIT":           false,
+	"SMTP_URL":             false,
+	"MAIL_FROM":            false,
+	"PASSWORD_BREACH_URL":  false,
+	"TLS_CERT_FILE":        true,
+	"TLS_KEY_FILE":         true,
 }
 
 // laterPrefixes are the families of names in the same position as later.

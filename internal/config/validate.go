@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,6 +105,7 @@ func (c *Config) validateStores() []error {
 	if c.Redis.DB < 0 {
 		faults = append(faults, errors.New("REDIS_DB: must be 0 or more"))
 	}
+	faults = append(faults, c.Redis.validatePlaces()...)
 	uri := string(c.MongoURI)
 	switch {
 	case uri == "" && c.AppEnv == Production:
@@ -119,6 +121,51 @@ func (c *Config) validateStores() []error {
 		}
 	}
 	return faults
+}
+
+// sentinelPort is the port of Redis Sentinel where none is given.
+const sentinelPort = "26379"
+
+// validatePlaces checks the settings of a Redis that is more than one server.
+func (r *Redis) validatePlaces() []error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	for name, list := range map[string]struct {
+		addrs []string
+		port  string
+	}{"REDIS_SENTINELS": {r.Sentinels, sentinelPort}, "REDIS_CLUSTER": {r.Cluster, "6379"}} {
+		if len(list.addrs) > 0 && r.URI != "" {
+			fault("%s: set it or REDIS_URI, not both", name)
+		}
+		for i, addr := range list.addrs {
+			var ok bool
+			if list.addrs[i], ok = hostPort(addr, list.port); !ok {
+				fault("%s: must be addresses like redis-1.example.com:%s, separated by commas", name, list.port)
+				break
+			}
+		}
+	}
+	if len(r.Sentinels) > 0 && len(r.Cluster) > 0 {
+		fault("REDIS_CLUSTER: set it or REDIS_SENTINELS, not both")
+	}
+	if len(r.Cluster) > 0 && r.DB != 0 {
+		fault("REDIS_DB: a cluster has no other database than 0")
+	}
+	return faults
+}
+
+// hostPort completes an address by a port where it has none.
+func hostPort(addr, port string) (string, bool) {
+	addr = strings.TrimSpace(addr)
+	host, given, err := net.SplitHostPort(addr)
+	if err != nil {
+		host, given = strings.Trim(addr, "[]"), port
+	}
+	n, err := strconv.Atoi(given)
+	if host == "" || strings.ContainsAny(host, "/@ ") || err != nil || n < 1 || n > 65535 {
+		return addr, false
+	}
+	return net.JoinHostPort(host, given), true
 }
 
 func (c *Config) validateSession() []error {
