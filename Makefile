@@ -4,11 +4,14 @@ GOLANGCI_LINT_VERSION := v2.15.0
 NEWMAN_VERSION        := 6.2.2
 COMPOSE_VERSION       := v2.16.2
 
-# How often check-race runs each race.
+# How often check-race runs each race, how often check-failover kills a server, and
+# with how many sessions.
 ROUNDS ?= 75
+FAILOVERS ?= 2
+SESSIONS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check lint check-redis check-race check-postman check-deploy build up fuzz
+.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-deploy build up fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +22,7 @@ dev: ## Run the server to try on port 3000: nothing else installed
 test: ## Run the tests: nothing else installed
 	go test ./...
 
-check: lint check-redis check-race check-postman check-deploy ## Run everything that CI runs; needs redis-server and npx
+check: lint check-redis check-stores check-race check-failover check-postman check-deploy ## Run everything that CI runs; needs redis-server and npx
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
 	$< run
@@ -28,8 +31,16 @@ lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without ru
 check-redis: ## Run the tests on a real redis-server, with the race detector
 	TEST_REDIS=server go test -race -count=1 -p 1 ./...
 
+check-stores: ## Run the tests of the sessions and of the API on Redis Sentinel and on a Redis Cluster
+	for kind in sentinel cluster; do \
+		TEST_REDIS=$$kind go test -race -count=1 -p 1 -skip 'TestRedis|Failover|TestRaceEnded' ./internal/redisconn ./internal/session ./internal/httpapi || exit 1; \
+	done
+
 check-race: ## Run each race of the sessions many times on a real redis-server; ROUNDS=1000 for the full number
 	TEST_REDIS=server go test -race -count=1 -v -timeout 60m -run '^TestRace' ./internal/httpapi -rounds $(ROUNDS)
+
+check-failover: ## Kill Redis, the server of a Sentinel and one of a Cluster under load; FAILOVERS=10 for the full number
+	TEST_REDIS=server go test -race -count=1 -v -timeout 30m -run 'UnderLoad|Failover' ./internal/httpapi -failovers $(FAILOVERS) -sessions $(SESSIONS)
 
 check-postman: ## Run the Postman collection against a fresh server
 	NEWMAN="npx --yes newman@$(NEWMAN_VERSION)" go test -count=1 -v -run '^TestPostmanCollection$$' ./cmd/dev

@@ -158,7 +158,7 @@ func (c *Client) watchSentinels(ctx context.Context) {
 		if _, err := redis.Scan(role, &name, nil, &replicas); err != nil || name != "master" {
 			return nil, fmt.Errorf("%s is %q, not master", addr, name)
 		}
-		n.replicas.Store(int32(len(replicas)))
+		n.replicas.Store(int64(len(replicas)))
 		return &layout{nodes: []*node{n}}, nil
 	})
 }
@@ -194,7 +194,7 @@ func (c *Client) askCluster() (*layout, error) {
 		n := nodes[servers[0]]
 		if n == nil {
 			n = c.nodeAt(completed(servers[0], addrs[0]))
-			n.replicas.Store(int32(len(servers) - 1))
+			n.replicas.Store(int64(len(servers) - 1))
 			nodes[servers[0]] = n
 		}
 		l.slots[i] = n

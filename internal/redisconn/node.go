@@ -21,7 +21,7 @@ type node struct {
 	clock       clock
 	// replicas is how many others follow it, as far as is known: 0 where nobody would
 	// take its place.
-	replicas atomic.Int32
+	replicas atomic.Int64
 }
 
 func newNode(addr string, dial []redis.DialOption) *node {

@@ -30,9 +30,7 @@ const (
 func StartCluster(t testing.TB) *ClusterRedis {
 	t.Helper()
 	c, stop, err := startCluster(t.TempDir(), true)
-	if stop != nil {
-		t.Cleanup(stop)
-	}
+	t.Cleanup(stop)
 	fatal(t, err)
 	return c
 }
@@ -143,6 +141,30 @@ func (c *ClusterRedis) Holder(t testing.TB, key string) *RedisServer {
 	}
 	t.Fatalf("nobody has %s", key)
 	return nil
+}
+
+// Replaced waits until another server has the share of one that was killed.
+func (c *ClusterRedis) Replaced(t testing.TB, failed *RedisServer) {
+	t.Helper()
+	fatal(t, eventually("a replica has the place of the server that failed", func() error {
+		for _, server := range c.servers {
+			if server == failed {
+				continue
+			}
+			info, err := redis.String(ask(server.Addr, "CLUSTER", "INFO"))
+			if err != nil {
+				return err
+			}
+			nodes, err := redis.String(ask(server.Addr, "CLUSTER", "NODES"))
+			if err != nil {
+				return err
+			}
+			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(nodes, "fail") {
+				return fmt.Errorf("%s has not noticed:\n%s", server.Addr, nodes)
+			}
+		}
+		return nil
+	}))
 }
 
 func (c *ClusterRedis) at(addr string) int {

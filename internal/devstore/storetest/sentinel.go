@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,9 +25,7 @@ type SentinelRedis struct {
 func StartSentinel(t testing.TB) *SentinelRedis {
 	t.Helper()
 	s, stop, err := startSentinel(t.TempDir())
-	if stop != nil {
-		t.Cleanup(stop)
-	}
+	t.Cleanup(stop)
 	fatal(t, err)
 	return s
 }
@@ -74,7 +73,7 @@ func runSentinel(dir, addr string) (*RedisServer, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	settings := fmt.Sprintf("sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 5000\n",
+	settings := fmt.Sprintf("sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 2000\n",
 		SentinelName, host, port)
 	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
 		return nil, err
@@ -106,8 +105,12 @@ func (s *SentinelRedis) ready(replicas int) error {
 				return err
 			}
 			for _, slave := range slaves {
-				if state, err := redis.StringMap(slave, nil); err != nil || state["master-link-status"] != "ok" || state["flags"] != "slave" {
-					return fmt.Errorf("replica %s: link %s, %s, %v", state["name"], state["master-link-status"], state["flags"], err)
+				state, err := redis.StringMap(slave, nil)
+				if err != nil {
+					return err
+				}
+				if state["master-link-status"] != "ok" || state["flags"] != "slave" {
+					return fmt.Errorf("replica %s: link %s, %s", state["name"], state["master-link-status"], state["flags"])
 				}
 			}
 		}
@@ -115,9 +118,17 @@ func (s *SentinelRedis) ready(replicas int) error {
 	})
 }
 
-// Ready waits until all is as it was at the start.
-func (s *SentinelRedis) Ready(t testing.TB) {
+// Rejoin starts a server that was killed as a replica of the one that has its place,
+// and waits until all is as it was at the start.
+func (s *SentinelRedis) Rejoin(t testing.TB, failed *RedisServer) {
 	t.Helper()
+	host, port, err := net.SplitHostPort(s.Current(t).Addr)
+	fatal(t, err)
+	if i := slices.Index(failed.args, "--replicaof"); i >= 0 {
+		failed.args = slices.Delete(slices.Clone(failed.args), i, i+3)
+	}
+	failed.args = append(failed.args[:len(failed.args):len(failed.args)], "--replicaof", host, port)
+	failed.Restart(t)
 	fatal(t, s.ready(2))
 }
 

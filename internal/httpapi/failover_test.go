@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"flag"
+	"testing"
+
+	"latchkey/internal/devstore/storetest"
+)
+
+// failovers is how often a server is taken away, and loadSessions how many sessions
+// there are then. make check-failover has more of both.
+var (
+	failovers    = flag.Int("failovers", 1, "how often a Redis server is killed")
+	loadSessions = flag.Int("sessions", 1000, "how many sessions there are when one is")
+)
+
+// Redis is killed under load and started again from its append-only file: nobody is
+// told to log in, no session is lost and none that was ended comes back.
+func TestRedisKilledUnderLoad(t *testing.T) {
+	server := storetest.StartRedis(t)
+	s := newSite(t, setup{redis: &server.Redis})
+	l := startLoad(t, s, *loadSessions)
+	for range *failovers {
+		l.until(&l.served, 100)
+		server.Kill()
+		l.until(&l.away, 100)
+		server.Restart(t)
+		l.since()
+		_, back := l.worst()
+		t.Logf("all served %v after Redis accepted connections", back)
+	}
+	l.finish()
+}
+
+// The server that the Sentinels watch is killed under load: the same, once a replica
+// has its place.
+func TestSentinelFailover(t *testing.T) {
+	sentinels := storetest.StartSentinel(t)
+	s := newSite(t, setup{redis: &sentinels.Redis})
+	l := startLoad(t, s, *loadSessions)
+	for range *failovers {
+		l.until(&l.served, 1000)
+		failed := sentinels.Current(t)
+		l.since()
+		failed.Kill()
+		l.until(&l.away, 1)
+		outage, _ := l.worst()
+		l.since()
+		_, back := l.worst()
+		t.Logf("unavailable for %v; then served within %v", outage, back)
+		sentinels.Rejoin(t, failed)
+	}
+	l.finish()
+}
+
+// One of the three servers of a cluster is killed under load: the same. As Redis has
+// it by default, the others serve nobody until its replica has its place.
+func TestClusterFailover(t *testing.T) {
+	cluster := storetest.StartCluster(t)
+	s := newSite(t, setup{redis: &cluster.Redis})
+	l := startLoad(t, s, *loadSessions)
+	for range *failovers {
+		l.until(&l.served, 1000)
+		failed := cluster.Holder(t, "sessions:{"+testUser+"}")
+		l.since()
+		failed.Kill()
+		l.until(&l.away, 1)
+		cluster.Replaced(t, failed)
+		outage, _ := l.worst()
+		t.Logf("unavailable for %v", outage)
+		failed.Restart(t)
+		cluster.Ready(t)
+	}
+	l.finish()
+}

@@ -1,0 +1,199 @@
+package httpapi
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"latchkey/internal/session"
+)
+
+// load is what many people do while Redis fails and comes back: they read, log in,
+// rotate and log out. It keeps book of what they were told, to compare with what is
+// true afterwards.
+type load struct {
+	*site
+	t      *testing.T
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+	served atomic.Int64 // reads answered with 200
+	away   atomic.Int64 // reads answered with 503
+
+	mu      sync.Mutex
+	alive   []string // tokens of which somebody was told that they are signed in
+	over    []string // tokens of which somebody was told that they are not any more
+	mark    time.Time
+	outages []time.Duration // of each reader since mark: from the first 503 to the next 200
+	back    []time.Duration // of each reader: from mark to its next 200
+}
+
+const (
+	loadReaders = 16
+	loadWriters = 4
+)
+
+// startLoad begins so many sessions, then lets people do what they do until finish.
+func startLoad(t *testing.T, s *site, sessions int) *load {
+	t.Helper()
+	l := &load{site: s, t: t}
+	readers := make([]*client, loadReaders)
+	var begun sync.WaitGroup
+	for i := range readers {
+		begun.Go(func() {
+			for range sessions / loadReaders {
+				readers[i] = s.signIn()
+				l.note(&l.alive, readers[i].token)
+			}
+		})
+	}
+	begun.Wait()
+	var ctx context.Context
+	ctx, l.stop = context.WithCancel(context.Background())
+	for _, c := range readers {
+		l.wg.Go(func() { l.read(ctx, c) })
+	}
+	for range loadWriters {
+		l.wg.Go(func() { l.write(ctx) })
+	}
+	return l
+}
+
+func (l *load) note(tokens *[]string, token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	*tokens = append(*tokens, token)
+}
+
+// do sends a request that must be answered in time, with success or 503.
+func (l *load) do(c *client, method, path string) answer {
+	start := time.Now()
+	a := c.do(method, path, nil)
+	if took := time.Since(start); took > prompt {
+		l.t.Errorf("%s took %v", a.request, took)
+	}
+	if a.status != 200 && (a.status != 503 || a.cookie != nil) {
+		l.t.Errorf("%s: got %d %s, cookie %v", a.request, a.status, a.raw, a.cookie)
+	}
+	return a
+}
+
+func (l *load) read(ctx context.Context, c *client) {
+	var down, mark time.Time
+	for ctx.Err() == nil {
+		a := l.do(c, "GET", "/auth/session")
+		now := time.Now()
+		if a.status != 200 {
+			l.away.Add(1)
+			if down.IsZero() {
+				down = now
+			}
+			continue
+		}
+		l.served.Add(1)
+		l.mu.Lock()
+		if !down.IsZero() {
+			l.outages = append(l.outages, now.Sub(down))
+		}
+		if down = (time.Time{}); mark != l.mark {
+			mark = l.mark
+			l.back = append(l.back, now.Sub(mark))
+		}
+		l.mu.Unlock()
+	}
+}
+
+// write logs in, rotates and logs out, over and over; one login of four stays. What
+// was answered with 503 may have happened or not.
+func (l *load) write(ctx context.Context) {
+	for n := 0; ctx.Err() == nil; n++ {
+		epoch, err := l.sessions.Epoch(ctx, testUser)
+		if err != nil {
+			continue
+		}
+		_, token, err := l.sessions.Begin(ctx, session.SignIn{UserID: testUser, Method: "password", Epoch: epoch})
+		if err != nil {
+			continue
+		}
+		c := &client{site: l.site, token: token}
+		if l.do(c, "POST", "/auth/rotate-session").status != 200 {
+			continue
+		}
+		l.note(&l.over, token)
+		if token = c.token; n%4 == 0 {
+			l.note(&l.alive, token)
+			continue
+		}
+		if l.do(c, "POST", "/auth/logout").status == 200 {
+			l.note(&l.over, token)
+		}
+	}
+}
+
+// until waits until a count has grown by so many.
+func (l *load) until(n *atomic.Int64, more int64) {
+	for target := n.Load() + more; n.Load() < target && !l.t.Failed(); {
+		l.client().do("GET", "/healthz", nil)
+	}
+}
+
+// since starts to measure anew.
+func (l *load) since() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mark, l.outages, l.back = time.Now(), nil, nil
+}
+
+// worst returns the longest outage of a reader, and the longest time that one
+// needed to be served again, once all have been.
+func (l *load) worst() (outage, back time.Duration) {
+	for {
+		l.mu.Lock()
+		for _, d := range l.outages {
+			outage = max(outage, d)
+		}
+		for _, d := range l.back {
+			back = max(back, d)
+		}
+		all := len(l.back) >= loadReaders
+		l.mu.Unlock()
+		if all || l.t.Failed() {
+			return outage, back
+		}
+		l.client().do("GET", "/healthz", nil)
+	}
+}
+
+// finish ends the load and compares what people were told with what is true.
+func (l *load) finish() {
+	l.t.Helper()
+	l.stop()
+	l.wg.Wait()
+	var lost, revived atomic.Int64
+	check := func(tokens []string, status int, wrong *atomic.Int64) {
+		queue := make(chan string)
+		var wg sync.WaitGroup
+		for range loadReaders {
+			wg.Go(func() {
+				for token := range queue {
+					if a := (&client{site: l.site, token: token}).do("GET", "/auth/session", nil); a.status != status {
+						wrong.Add(1)
+					}
+				}
+			})
+		}
+		for _, token := range tokens {
+			queue <- token
+		}
+		close(queue)
+		wg.Wait()
+	}
+	check(l.alive, 200, &lost)
+	check(l.over, 401, &revived)
+	l.t.Logf("%d reads served, %d answered with 503; %d sessions, %d of them lost; %d ended, %d of them alive",
+		l.served.Load(), l.away.Load(), len(l.alive), lost.Load(), len(l.over), revived.Load())
+	if lost.Load() != 0 || revived.Load() != 0 || len(l.over) == 0 {
+		l.t.Error("what people were told is not true")
+	}
+}
