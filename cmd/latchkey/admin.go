@@ -3,10 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -18,14 +18,15 @@ import (
 // cli is one run of an operator's command.
 type cli struct {
 	*app.Admin
-	in     *bufio.Reader
-	out    io.Writer
-	asides io.Writer // what is not the answer: questions, progress
-	json   bool
-	yes    bool
-	all    bool
-	user   string
-	limit  int64
+	in       *bufio.Reader
+	terminal *os.File // the input, where it is one
+	out      io.Writer
+	asides   io.Writer // what is not the answer: questions, progress
+	json     bool
+	yes      bool
+	all      bool
+	user     string
+	limit    int64
 }
 
 // adminCommands by their names, with what they take.
@@ -53,7 +54,7 @@ func admin(ctx context.Context, args []string, vars map[string]string, std stdio
 	if !ok {
 		return fmt.Errorf("there is no command %q; see latchkey help", name)
 	}
-	c := &cli{in: bufio.NewReader(std.in), out: std.out, asides: std.err}
+	c := &cli{in: bufio.NewReader(std.in), terminal: terminal(std.in), out: std.out, asides: std.err}
 	rest, err := c.parse(name, args[2:])
 	if err != nil {
 		return err
@@ -104,27 +105,4 @@ func (c *cli) parse(name string, args []string) (rest []string, err error) {
 		}
 		rest, args = append(rest, flags.Arg(0)), flags.Args()[1:]
 	}
-}
-
-// password reads a password from the first line of the input, so that it stands in
-// no list of processes and no history of a shell.
-func (c *cli) password() (string, error) {
-	_, _ = fmt.Fprint(c.asides, "Password: ")
-	line, err := c.in.ReadString('\n')
-	if err != nil && line == "" {
-		return "", errors.New("give the password on the input, as one line")
-	}
-	return strings.TrimRight(line, "\r\n"), nil
-}
-
-func (c *cli) confirm(question string) error {
-	if c.yes {
-		return nil
-	}
-	_, _ = fmt.Fprint(c.asides, printable(question), " [y/N] ")
-	line, _ := c.in.ReadString('\n')
-	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
-		return errors.New("nothing was done; answer y, or say --yes")
-	}
-	return nil
 }

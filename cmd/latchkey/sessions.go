@@ -51,7 +51,7 @@ func (c *cli) revoke(ctx context.Context, args []string) error {
 	case len(args) == 0 && c.user != "" && !c.all:
 		n, err = c.RevokeUser(ctx, c.user)
 	case len(args) == 0 && c.user == "" && c.all:
-		if err := c.confirm("End the sessions of all users?"); err != nil {
+		if err := c.confirm(ctx, "End the sessions of all users?"); err != nil {
 			return err
 		}
 		last := time.Now()

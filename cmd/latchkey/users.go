@@ -35,7 +35,7 @@ func (c *cli) showUser(ctx context.Context, args []string) error {
 }
 
 func (c *cli) createUser(ctx context.Context, args []string) error {
-	password, err := c.password()
+	password, err := c.password(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (c *cli) createUser(ctx context.Context, args []string) error {
 }
 
 func (c *cli) setPassword(ctx context.Context, args []string) error {
-	password, err := c.password()
+	password, err := c.password(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (c *cli) delete(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.confirm(fmt.Sprintf("Delete the account of %s (%s)?", u.Email, u.Name)); err != nil {
+	if err := c.confirm(ctx, fmt.Sprintf("Delete the account of %s (%s)?", u.Email, u.Name)); err != nil {
 		return err
 	}
 	u, n, err := c.Delete(ctx, u.ID)

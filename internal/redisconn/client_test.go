@@ -3,8 +3,12 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -141,5 +145,32 @@ func TestScriptInTime(t *testing.T) {
 	}
 	if n, err := redis.Int(conn.Do("EXISTS", "key")); err != nil || n != 0 {
 		t.Error("a late script ran")
+	}
+}
+
+// TLS holds both ways: a server that nobody vouches for is not spoken to, and neither
+// is one that does not speak it. Whom this machine trusts is settled once for a
+// process, so each case has its own.
+func TestTLS(t *testing.T) {
+	const addrVar = "REDISCONN_TEST_ADDR"
+	if addr := os.Getenv(addrVar); addr != "" {
+		c := New(Options{Addr: addr, TLS: os.Getenv("REDISCONN_TEST_TLS") != ""})
+		defer func() { _ = c.Close() }()
+		fmt.Println(c.Ping(context.Background()))
+		return
+	}
+	secure, authority := storetest.StartTLSRedis(t)
+	plain := storetest.StartRedis(t)
+	for _, tc := range []struct{ name, addr, tls, trusted, want string }{
+		{"trusted", secure.Addr, "yes", authority, "<nil>"},
+		{"not trusted", secure.Addr, "yes", "/dev/null", "certificate"},
+		{"plain to TLS", secure.Addr, "", authority, "redis is unavailable"},
+		{"TLS to plain", plain.Addr, "yes", authority, "redis is unavailable"},
+	} {
+		child := exec.Command(os.Args[0], "-test.run=^TestTLS$")
+		child.Env = append(os.Environ(), addrVar+"="+tc.addr, "REDISCONN_TEST_TLS="+tc.tls, "SSL_CERT_FILE="+tc.trusted, "SSL_CERT_DIR=/dev/null")
+		if out, err := child.CombinedOutput(); err != nil || !strings.Contains(string(out), tc.want) {
+			t.Errorf("%s: %v\n%s", tc.name, err, out)
+		}
 	}
 }

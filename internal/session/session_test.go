@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -519,6 +520,58 @@ func TestMoveAtOnce(t *testing.T) {
 		}
 		if err := m.EndToken(context.Background(), token, LoggedOut); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// The user that configs/redis.conf has an example of may do what is needed.
+func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	file, err := os.ReadFile("../../configs/redis.conf")
+	must(t, err)
+	_, rules, found := strings.Cut(string(file), "# user ")
+	if !found {
+		t.Fatal("configs/redis.conf has no example of a user")
+	}
+	args := []any{"SETUSER"}
+	for _, rule := range strings.Fields(rules) {
+		args = append(args, rule)
+	}
+	_, err = server.Conn(t).Do("ACL", args...)
+	must(t, err)
+	conns := redisconn.New(redisconn.Options{Addr: server.Addr, DB: 1, Username: "latchkey", Password: "a-long-random-password"})
+	t.Cleanup(func() { _ = conns.Close() })
+	m := New(conns, Options{
+		Secrets: [][]byte{[]byte("a secret")}, Idle: time.Hour, Absolute: 4 * time.Hour, TouchInterval: time.Nanosecond, MaxPerUser: 2,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	ctx := context.Background()
+	must(t, m.Ping(ctx))
+	var token string
+	for range 3 {
+		_, token = begin(t, m)
+	}
+	_, token, err = m.Rotate(load(t, m, token))
+	must(t, err)
+	m.store.secrets = [][]byte{[]byte("another"), m.store.secrets[0]}
+	s, _ := m.FromContext(load(t, m, token))
+	must(t, m.EndToken(ctx, newToken(), LoggedOut))
+	if live, err := m.List(ctx, "u"); err != nil || len(live) != 2 {
+		t.Errorf("%d listed, %v", len(live), err)
+	}
+	if stats, err := m.Stats(ctx); err != nil || stats.Sessions != 2 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+	must(t, m.Revoke(ctx, "u", s.Handle, Revoked))
+	if n, err := m.RevokeAll(ctx, "u", "", Revoked); n != 1 || err != nil {
+		t.Errorf("ended %d, %v", n, err)
+	}
+	_, err = m.RevokeEverything(ctx, func(int) {})
+	must(t, err)
+	for _, forbidden := range [][]any{{"KEYS", "*"}, {"GET", "x"}, {"CONFIG", "GET", "*"}} {
+		if _, err := conns.Do(ctx, forbidden[0].(string), forbidden[1].(string), forbidden[2:]...); err == nil {
+			t.Errorf("%v is permitted", forbidden)
 		}
 	}
 }
