@@ -69,8 +69,9 @@ type Client struct {
 	lookup chan struct{}          // asks for another look
 	stop   context.CancelFunc
 
-	mu    sync.Mutex
-	nodes map[string]*node // by address
+	mu     sync.Mutex
+	nodes  map[string]*node // by address
+	closed bool
 }
 
 // New returns a Client that connects when it is first used. Where the server is not
@@ -92,16 +93,17 @@ func New(o Options) *Client {
 	return c
 }
 
-// Close closes all connections. Commands fail with ErrUnavailable afterwards.
+// Close closes all connections, once the commands under way are done. Commands fail
+// with ErrUnavailable afterwards.
 func (c *Client) Close() error {
 	c.stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var err error
+	c.closed = true
 	for _, n := range c.nodes {
-		err = errors.Join(err, n.pool.Close())
+		n.retire()
 	}
-	return err
+	return nil
 }
 
 // Ping asks Redis whether it answers: all servers that have a part of the keys.

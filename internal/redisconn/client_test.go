@@ -174,3 +174,38 @@ func TestTLS(t *testing.T) {
 		}
 	}
 }
+
+// Servers come and go while commands wait for connections to them.
+func TestRetire(t *testing.T) {
+	t.Parallel()
+	r := storetest.NewRedis(t)
+	c := newClient(t, r)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 2 * maxConns {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_, _ = c.nodeAt("127.0.0.1:1").once(expired(), false, nil)
+				}
+			}
+		})
+	}
+	for range 50_000 {
+		c.adopt(c.layout.Load()) // which parts with the other one
+	}
+	close(stop)
+	wg.Wait()
+	if err := c.Ping(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+func expired() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}

@@ -72,7 +72,7 @@ func (c *Client) adopt(l *layout) {
 	defer c.mu.Unlock()
 	for addr, n := range c.nodes {
 		if !slices.Contains(l.nodes, n) {
-			_ = n.pool.Close() // commands under way finish
+			n.retire()
 			delete(c.nodes, addr)
 		}
 	}
@@ -89,6 +89,9 @@ func (c *Client) nodeAt(addr string) *node {
 	if n == nil {
 		n = newNode(addr, c.dial)
 		c.nodes[addr] = n
+		if c.closed {
+			n.retire()
+		}
 	}
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,42 @@ type node struct {
 	// replicas is how many others follow it, as far as is known: 0 where nobody would
 	// take its place.
 	replicas atomic.Int64
+
+	mu      sync.Mutex
+	users   int  // commands under way
+	retired bool // see retire
+}
+
+// errRetired says that a node is no longer one of ours.
+var errRetired = errors.New("the server was replaced")
+
+// enter notes that a command starts, unless the node has retired.
+func (n *node) enter() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.retired {
+		return errRetired
+	}
+	n.users++
+	return nil
+}
+
+func (n *node) leave() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.users--; n.retired && n.users == 0 {
+		_ = n.pool.Close()
+	}
+}
+
+// retire closes the connections once nobody uses them: a redigo pool that is closed
+// while someone waits for a connection may panic.
+func (n *node) retire() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.retired = true; n.users == 0 {
+		_ = n.pool.Close()
+	}
 }
 
 func newNode(addr string, dial []redis.DialOption) *node {
@@ -90,6 +127,10 @@ func (o Options) transport() redis.DialOption {
 
 // once gives command one connection until the deadline of ctx.
 func (n *node) once(ctx context.Context, asking bool, command func(*node, timedConn) (any, error)) (any, error) {
+	if err := n.enter(); err != nil {
+		return nil, err
+	}
+	defer n.leave()
 	conn, err := n.pool.GetContext(ctx)
 	if err != nil {
 		return nil, err
