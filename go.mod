@@ -3,7 +3,6 @@ module latchkey
 go 1.26.8
 
 require (
-	github.com/FZambia/sentinel/v2 v2.0.1
 	github.com/FerretDB/FerretDB v1.24.2
 	github.com/alexedwards/scs/redisstore v0.0.0-20251002162104-209de6e426de
 	github.com/alexedwards/scs/v2 v2.9.0

@@ -146,7 +146,7 @@ func (a *App) greetStores(ctx context.Context) {
 func (p parts) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = p.redis.Close()
+	p.redis.Close()
 	_ = p.users.Close(ctx)
 }
 

@@ -30,7 +30,6 @@ var ownedBy = map[string][]string{
 	"github.com/alexedwards/scs/v2":          {"internal/session"},
 	"github.com/gomodule/redigo/redis":       {"internal/redisconn", "internal/session", "internal/devstore/storetest"},
 	"github.com/mna/redisc":                  {"internal/redisconn", "internal/devstore/storetest"},
-	"github.com/FZambia/sentinel/v2":         {"internal/redisconn"},
 	"go.mongodb.org/mongo-driver/mongo":      {"internal/user", "internal/devstore/storetest"},
 	"golang.org/x/crypto/bcrypt":             {"internal/auth"},
 	"github.com/go-chi/chi/v5":               {"internal/httpapi"},

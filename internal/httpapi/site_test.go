@@ -102,7 +102,7 @@ func newSite(t testing.TB, options ...setup) *site {
 		Addr: s.redis.Addr, DB: s.redis.DB, Sentinels: s.redis.Sentinels, Master: s.redis.Master, Cluster: s.redis.Cluster,
 		Log: log,
 	})
-	t.Cleanup(func() { _ = conns.Close() })
+	t.Cleanup(conns.Close)
 	var secrets [][]byte
 	for _, secret := range o.secrets {
 		secrets = append(secrets, []byte(secret))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +29,8 @@ const (
 	// maxTries is how often a command is sent where connections turn out dead, or
 	// where one server of a cluster names another.
 	maxTries = 5
-	// tryAgain is the pause before a server of a cluster is asked again for keys of
-	// which it has got a part so far.
+	// tryAgain is the pause before a server of a cluster is asked again for several keys
+	// of a slot that is moving: not all of them are in one place.
 	tryAgain = 10 * time.Millisecond
 )
 
@@ -84,7 +83,7 @@ func New(o Options) *Client {
 	}
 	switch {
 	case len(o.Sentinels) > 0:
-		go c.watchSentinels(ctx)
+		go c.watch(ctx, c.askSentinels)
 	case len(o.Cluster) > 0:
 		go c.watch(ctx, c.askCluster)
 	default:
@@ -95,7 +94,7 @@ func New(o Options) *Client {
 
 // Close closes all connections, once the commands under way are done. Commands fail
 // with ErrUnavailable afterwards.
-func (c *Client) Close() error {
+func (c *Client) Close() {
 	c.stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,7 +102,6 @@ func (c *Client) Close() error {
 	for _, n := range c.nodes {
 		n.retire()
 	}
-	return nil
 }
 
 // Ping asks Redis whether it answers: all servers that have a part of the keys.
@@ -118,6 +116,20 @@ func (c *Client) Ping(ctx context.Context) error {
 // twice. It is for operators: it looks at every key there is. Errors: ErrUnavailable,
 // or what each returned.
 func (c *Client) Scan(ctx context.Context, pattern string, each func(keys []string) error) error {
+	for range maxTries {
+		before := c.layout.Load()
+		if err := c.scan(ctx, pattern, each); err != nil {
+			return err
+		}
+		// Keys that went from one server to another meanwhile may have been missed.
+		if before != nil && before.same(c.layout.Load()) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the keys go from server to server all the time", ErrUnavailable)
+}
+
+func (c *Client) scan(ctx context.Context, pattern string, each func(keys []string) error) error {
 	return c.each(ctx, func(n *node) error {
 		for cursor := "0"; ; {
 			reply, err := redis.Values(c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) {
@@ -188,14 +200,20 @@ func (c *Client) run(ctx context.Context, key string, command func(*node, timedC
 			c.look()
 		}
 		switch {
-		case try == maxTries || ctx.Err() != nil:
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case redisc.IsTryAgain(err):
+			time.Sleep(tryAgain)
+			try--
+		case try == maxTries:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case moved != nil:
 			n, asking = c.nodeAt(completed(moved.Addr, n.addr)), moved.Type == "ASK"
-		case redisc.IsTryAgain(err):
-			time.Sleep(tryAgain)
 		case isDeadConn(err):
-			n, asking = c.layout.Load().at(key), false
+			if l, err = c.known(ctx); err != nil {
+				return nil, err
+			}
+			n, asking = l.at(key), false
 		default:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -223,7 +241,7 @@ func (c *Client) runAt(ctx context.Context, n *node, command func(*node, timedCo
 // Only the first is worth another try.
 func isDeadConn(err error) bool {
 	var replied redis.Error
-	if errors.As(err, &replied) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if errors.As(err, &replied) || errors.Is(err, errNotConfirmed) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return false
 	}
 	var op *net.OpError
@@ -232,15 +250,4 @@ func isDeadConn(err error) bool {
 	}
 	var timeout interface{ Timeout() bool }
 	return !errors.As(err, &timeout) || !timeout.Timeout()
-}
-
-// completed makes an address that a server has named one that can be dialled: its
-// own host may be left out, and that of IPv6 comes without brackets.
-func completed(addr, by string) string {
-	i := strings.LastIndexByte(addr, ':')
-	host, port := strings.Trim(addr[:max(i, 0)], "[]"), addr[i+1:]
-	if host == "" {
-		host, _, _ = net.SplitHostPort(by)
-	}
-	return net.JoinHostPort(host, port)
 }

@@ -26,7 +26,7 @@ func newClient(t *testing.T, r storetest.Redis) *Client {
 		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
 		Log: slog.New(slog.DiscardHandler),
 	})
-	t.Cleanup(func() { _ = c.Close() })
+	t.Cleanup(c.Close)
 	return c
 }
 
@@ -102,7 +102,7 @@ func TestSilentServer(t *testing.T) {
 	} {
 		o.Addr = l.Addr().String()
 		c := New(o)
-		t.Cleanup(func() { _ = c.Close() })
+		t.Cleanup(c.Close)
 		start := time.Now()
 		var wg sync.WaitGroup
 		for range 4 * maxConns {
@@ -155,7 +155,7 @@ func TestTLS(t *testing.T) {
 	const addrVar = "REDISCONN_TEST_ADDR"
 	if addr := os.Getenv(addrVar); addr != "" {
 		c := New(Options{Addr: addr, TLS: os.Getenv("REDISCONN_TEST_TLS") != ""})
-		defer func() { _ = c.Close() }()
+		defer c.Close()
 		fmt.Println(c.Ping(context.Background()))
 		return
 	}
@@ -180,6 +180,9 @@ func TestRetire(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
 	c := newClient(t, r)
+	if err := c.Ping(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for range 2 * maxConns {

@@ -20,9 +20,10 @@ type node struct {
 	// lastFailure is when a connection was last found dead, in Unix nanoseconds.
 	lastFailure atomic.Int64
 	clock       clock
-	// replicas is how many others follow it, as far as is known: 0 where nobody would
-	// take its place.
-	replicas atomic.Int64
+	// replaceable says that another server may take its place.
+	replaceable bool
+	// lagging is when a replica was last found not to keep up, in Unix nanoseconds.
+	lagging atomic.Int64
 
 	mu      sync.Mutex
 	users   int  // commands under way
@@ -136,9 +137,11 @@ func (n *node) once(ctx context.Context, asking bool, command func(*node, timedC
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
+	start := time.Now()
 	deadline, _ := ctx.Deadline()
 	reply, err := command(n, timedConn{conn, deadline, asking})
-	if conn.Err() != nil {
+	// A command that had little time left says nothing about the other connections.
+	if broken := conn.Err(); broken != nil && (isDeadConn(broken) || time.Since(start) > commandTimeout/2) {
 		n.lastFailure.Store(time.Now().UnixNano())
 		n.clock.forget()
 	}

@@ -3,6 +3,7 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -39,18 +40,23 @@ func NewScript(keys int, lua string) *Script {
 	return &Script{script: redis.NewScript(keys, inTime+lua)}
 }
 
-// Lasting makes Eval wait until a replica has what the script did, where there are
-// replicas that can take the server's place: redis answers before it, and a session
-// that was ended in between would be alive on the next server. A replica that does
-// not keep up is waited for no longer than replicaTimeout, which is logged: it must
-// not make of one server's trouble that of all users.
+// Lasting makes Eval wait until the replicas have what the script did, where there are
+// any that can take the server's place: Redis answers before they do, and a session
+// that was ended in between would be alive on the next server. One replica is not
+// enough, because Sentinel may choose another one. A replica that does not keep up is
+// waited for no longer than replicaTimeout, which is logged: it must not make of one
+// server's trouble that of all users.
 func (s *Script) Lasting() *Script {
 	s.lasting = true
 	return s
 }
 
-// replicaTimeout is how long a change waits for a replica.
-const replicaTimeout = 100 * time.Millisecond
+const (
+	// replicaTimeout is how long a change waits for the replicas.
+	replicaTimeout = 100 * time.Millisecond
+	// lagPause is how long no change waits after one has waited in vain.
+	lagPause = time.Second
+)
 
 // Eval runs a script, by its hash where Redis knows it. Errors are as for
 // Client.Do; where Redis was late they mean that nothing happened.
@@ -67,21 +73,46 @@ func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, 
 			n.clock.learn(now)
 			reply, err = s.script.Do(conn, n.clock.timed(keysAndArgs, conn.deadline)...)
 		}
-		if err == nil && s.lasting && n.replicas.Load() > 0 {
+		if err == nil && s.lasting && n.replaceable {
 			err = c.replicate(ctx, n, conn)
 		}
 		return reply, err
 	})
 }
 
-// replicate waits for a replica to have what was done on a connection.
+// errNotConfirmed says that a change was made, and the connection lost before the
+// replicas had it. Made again on another connection it would be confirmed at once,
+// because that one has changed nothing.
+var errNotConfirmed = errors.New("not confirmed by the replicas")
+
+// replicate waits for the replicas to have what was done on a connection. How many
+// there are it asks each time: one may have come a moment ago.
 func (c *Client) replicate(ctx context.Context, n *node, conn timedConn) error {
-	confirmed, err := redis.Int(conn.Do("WAIT", 1, replicaTimeout.Milliseconds()))
-	if err == nil && confirmed == 0 {
-		n.replicas.Store(0) // until the next look: not every change shall wait
-		c.options.Log.WarnContext(ctx, "no replica of Redis keeps up; what is done now may be undone if the server fails", "server", n.addr)
+	if time.Since(time.Unix(0, n.lagging.Load())) < lagPause {
+		return nil
 	}
-	return err
+	role, err := redis.Values(conn.Do("ROLE"))
+	var name string
+	var replicas []any
+	if err == nil {
+		_, err = redis.Scan(role, &name, nil, &replicas)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotConfirmed, err)
+	}
+	wait := min(replicaTimeout, time.Until(conn.deadline)/2)
+	confirmed := 0
+	if len(replicas) > 0 && wait >= time.Millisecond {
+		if confirmed, err = redis.Int(conn.Do("WAIT", len(replicas), wait.Milliseconds())); err != nil {
+			return fmt.Errorf("%w: %w", errNotConfirmed, err)
+		}
+	}
+	if confirmed < len(replicas) {
+		n.lagging.Store(time.Now().UnixNano())
+		c.options.Log.WarnContext(ctx, "replicas of Redis do not keep up; what is done now may be undone if the server fails",
+			"server", n.addr, "replicas", len(replicas), "keepingUp", confirmed)
+	}
+	return nil
 }
 
 // timed adds to the arguments of a script the moment from which it must not run.

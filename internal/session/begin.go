@@ -57,7 +57,7 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 	if err != nil {
 		return nil, "", err
 	}
-	err = m.store.create(ctx, s.Handle, value, s.IdleExpiresAt)
+	err = m.store.create(ctx, s.Handle, value, s.IdleExpiresAt, "")
 	// Where it was not created it has ended before it began: it was too many for a
 	// login that came in between, or all were ended. Its holder is told at the next
 	// request, as if it had begun a moment earlier.
@@ -134,7 +134,7 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 		return nil, "", unavailable(err)
 	}
 	claimed := false
-	if err = m.store.create(ctx, next.Handle, value, next.IdleExpiresAt); err == nil {
+	if err = m.store.create(ctx, next.Handle, value, next.IdleExpiresAt, ""); err == nil {
 		err = m.sameEpoch(ctx, &next)
 	}
 	if err == nil {

@@ -94,7 +94,7 @@ for _, handle in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if #surplus >= n - most then break end
   if not spared[handle] then surplus[#surplus + 1] = handle end
 end
-return surplus`)
+return surplus`).Lasting()
 
 // enlist lists a session before it begins and returns the handles that are too
 // many with it. It returns false where all sessions of the user were ended since

@@ -105,10 +105,17 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 		return nil, &EndedError{why}
 	}
 	if s.movedFrom != "" || s.Handle != m.store.handle(token) {
-		if s, err = m.move(ctx, s, m.store.handle(token)); err != nil {
-			return nil, unavailable(err)
+		moved, err := m.move(ctx, s, m.store.handle(token))
+		switch err = unavailable(err); {
+		case err == nil:
+			s = moved
+			m.scs.Put(loaded, valueKey, s)
+		case s.movedFrom != "" || !errors.Is(err, ErrUnavailable):
+			return nil, err
+		default:
+			// As with a touch: it was read as live, and the next request tries again.
+			m.options.Log.WarnContext(ctx, "could not move a session to the first secret", "sessionId", s.Handle, "error", err)
 		}
-		m.scs.Put(loaded, valueKey, s)
 	}
 	if now.Sub(s.LastSeenAt) >= m.options.TouchInterval {
 		m.touch(loaded, s, now)

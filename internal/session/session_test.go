@@ -29,7 +29,7 @@ func newManager(t *testing.T) (*Manager, redis.Conn) {
 		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
 		Log: slog.New(slog.DiscardHandler),
 	})
-	t.Cleanup(func() { _ = conns.Close() })
+	t.Cleanup(conns.Close)
 	m := New(conns, Options{
 		Secrets: [][]byte{[]byte("a secret")}, Idle: time.Hour, Absolute: 4 * time.Hour, TouchInterval: time.Minute,
 		Log: slog.New(slog.DiscardHandler),
@@ -388,7 +388,7 @@ func TestEndedBeforeItBegan(t *testing.T) {
 	if ended, err := m.store.end(ctx, m.store.handle(token), TooManySessions, true); ended != nil || err != nil {
 		t.Fatal(ended, err)
 	}
-	if err := m.store.create(ctx, m.store.handle(token), []byte("{}"), time.Now().Add(time.Hour)); !errors.Is(err, errNotCreated) {
+	if err := m.store.create(ctx, m.store.handle(token), []byte("{}"), time.Now().Add(time.Hour), ""); !errors.Is(err, errNotCreated) {
 		t.Errorf("create: %v", err)
 	}
 	var told *EndedError
@@ -464,7 +464,7 @@ func TestMoveHalfWay(t *testing.T) {
 			if err := m.store.relist(ctx, "u", half.Handle, half.IdleExpiresAt); err != nil {
 				t.Fatal(err)
 			}
-			if err := m.store.create(ctx, half.Handle, value, half.IdleExpiresAt); err != nil {
+			if err := m.store.create(ctx, half.Handle, value, half.IdleExpiresAt, ""); err != nil {
 				t.Fatal(err)
 			}
 			if tc.claimed {
@@ -541,7 +541,7 @@ func TestLeastPrivilege(t *testing.T) {
 	_, err = server.Conn(t).Do("ACL", args...)
 	must(t, err)
 	conns := redisconn.New(redisconn.Options{Addr: server.Addr, DB: 1, Username: "latchkey", Password: "a-long-random-password"})
-	t.Cleanup(func() { _ = conns.Close() })
+	t.Cleanup(conns.Close)
 	m := New(conns, Options{
 		Secrets: [][]byte{[]byte("a secret")}, Idle: time.Hour, Absolute: 4 * time.Hour, TouchInterval: time.Nanosecond, MaxPerUser: 2,
 		Log: slog.New(slog.DiscardHandler),

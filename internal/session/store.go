@@ -155,11 +155,13 @@ func (s *store) trace(ctx context.Context, handle string) (*trace, error) {
 
 // createScript makes a session that does not exist and did not end before it
 // began, as one does that a login has pushed out, or a revocation of all found in
-// the index.
+// the index. A trace that is ARGV[5] is no end: the session has moved away, and comes
+// back.
 var createScript = redisconn.NewScript(2, `
 local old = redis.call('GET', KEYS[1])
 if old then return old == ARGV[1] and 1 or 0 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local trace = redis.call('GET', KEYS[2])
+if trace and trace ~= ARGV[5] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 return 1`).Lasting()
@@ -169,15 +171,20 @@ var errNotCreated = errors.New("the session exists or has ended")
 
 // CommitCtx implements scs.CtxStore for new sessions: it never overwrites one.
 func (s *store) CommitCtx(ctx context.Context, token string, value []byte, expiry time.Time) error {
-	return s.create(ctx, s.handle(token), value, expiry)
+	return s.create(ctx, s.handle(token), value, expiry, "")
 }
 
 // create makes a session. Lifetimes are given to Redis as lengths, not dates, so
-// that a clock that is off there changes nothing. Errors: also errNotCreated.
-func (s *store) create(ctx context.Context, handle string, value []byte, expiry time.Time) error {
+// that a clock that is off there changes nothing. One that moves says from where.
+// Errors: also errNotCreated.
+func (s *store) create(ctx context.Context, handle string, value []byte, expiry time.Time, movedFrom string) error {
 	live, traceKey := keys(handle)
 	t := foretell(value, expiry)
-	ok, err := asBool(s.redis.Eval(ctx, createScript, live, traceKey, value, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL))))
+	var away []byte
+	if movedFrom != "" {
+		away = trace{Reason: replaced, Successor: movedFrom}.encode()
+	}
+	ok, err := asBool(s.redis.Eval(ctx, createScript, live, traceKey, value, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL)), away))
 	if err != nil {
 		return err
 	}
@@ -224,10 +231,14 @@ func (s *store) claim(ctx context.Context, old, successor string, lasts time.Dur
 
 // endScript ends a live session and returns its value, or else its trace. Where
 // there is neither and ARGV[3] asks for it, the session may be about to begin, and
-// the trace is laid to keep it from doing so.
+// the trace is laid to keep it from doing so. A session that is about to move from one
+// that is to be spared (ARGV[4] and on) is that one.
 var endScript = redisconn.NewScript(2, `
 local value = redis.pcall('GET', KEYS[1])
 if value then
+  for i = 4, #ARGV do
+    if type(value) == 'string' and string.find(value, '"movedFrom":"' .. ARGV[i] .. '"', 1, true) then return {0, ''} end
+  end
   redis.call('DEL', KEYS[1])
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
   return {1, type(value) == 'string' and value or ''}
@@ -249,46 +260,56 @@ const (
 // there: who logged out is out. With unbegun, a session that has not begun yet is
 // kept from it. What spare names is not followed.
 func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool, spare ...string) (*Session, error) {
+	for range maxSuccessors {
+		ended, t, err := s.endOne(ctx, handle, why, unbegun, spare)
+		switch {
+		case err != nil:
+			return nil, err
+		case ended != nil && ended.movedFrom != "":
+			// It was about to move, see move: it must not live on where it was.
+			_, _, err = s.endOne(ctx, ended.movedFrom, why, false, nil)
+			return ended, err
+		case ended != nil || t == nil || t.Successor == "" || slices.Contains(spare, t.Successor):
+			return ended, nil
+		}
+		handle = t.Successor
+	}
+	return nil, nil
+}
+
+// endOne ends the session of a handle, and returns it or else its trace.
+func (s *store) endOne(ctx context.Context, handle string, why Reason, unbegun bool, spare []string) (*Session, *trace, error) {
 	lasts := traceTTL
 	if why == replaced {
 		lasts = replacedTTL
 	}
-	t := trace{Reason: why}
-	for range maxSuccessors {
-		live, traceKey := keys(handle)
-		reply, err := asValues(s.redis.Eval(ctx, endScript, live, traceKey, t.encode(), lasts.Milliseconds(), unbegun))
-		if err != nil {
-			return nil, err
-		}
-		var found int
-		var value []byte
-		if _, err := redis.Scan(reply, &found, &value); err != nil {
-			return nil, strange(err)
-		}
-		switch found {
-		case foundLive:
-			ended, err := decode(handle, value)
-			if err != nil {
-				ended = &Session{Handle: handle} // not a session of ours, and gone now
-			}
-			if ended.movedFrom == "" {
-				return ended, nil
-			}
-			// It was about to move, see move: it must not live on where it was.
-			_, err = s.end(ctx, ended.movedFrom, why, false)
-			return ended, err
-		case foundTrace:
-			if handle = decodeTrace(value).Successor; handle != "" && !slices.Contains(spare, handle) {
-				continue
-			}
-			return nil, nil
-		case foundNothing:
-			return nil, nil
-		default:
-			return nil, strange(fmt.Errorf("found %d", found))
-		}
+	live, traceKey := keys(handle)
+	args := []any{live, traceKey, trace{Reason: why}.encode(), lasts.Milliseconds(), unbegun}
+	for _, spared := range spare {
+		args = append(args, spared)
 	}
-	return nil, nil
+	reply, err := asValues(s.redis.Eval(ctx, endScript, args...))
+	if err != nil {
+		return nil, nil, err
+	}
+	var found int
+	var value []byte
+	if _, err := redis.Scan(reply, &found, &value); err != nil {
+		return nil, nil, strange(err)
+	}
+	switch found {
+	case foundLive:
+		ended, err := decode(handle, value)
+		if err != nil {
+			ended = &Session{Handle: handle} // not a session of ours, and gone now
+		}
+		return ended, nil, nil
+	case foundTrace:
+		return nil, decodeTrace(value), nil
+	case foundNothing:
+		return nil, nil, nil
+	}
+	return nil, nil, strange(fmt.Errorf("found %d", found))
 }
 
 // discard removes a session that nobody was told of, without a trace.
