@@ -37,8 +37,9 @@ func StartCluster(t testing.TB) *ClusterRedis {
 
 func startCluster(dir string, replicas bool) (c *ClusterRedis, stop func(), err error) {
 	c = &ClusterRedis{}
+	made := c // c is nil after an error
 	stop = func() {
-		for _, server := range c.servers {
+		for _, server := range made.servers {
 			server.Kill()
 		}
 	}

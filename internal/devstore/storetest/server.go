@@ -93,6 +93,14 @@ func (s *RedisServer) Kill() {
 	_ = s.cmd.Wait()
 }
 
+// Demote makes the server a replica of one that does not answer, as one is that was
+// cut off and finds that it was replaced.
+func (s *RedisServer) Demote(t testing.TB) {
+	t.Helper()
+	_, err := ask(s.Addr, "REPLICAOF", "127.0.0.1", "1")
+	fatal(t, err)
+}
+
 // Restart starts a killed server again, on its port and its data.
 func (s *RedisServer) Restart(t testing.TB) {
 	t.Helper()
