@@ -15,7 +15,7 @@ var mayImport = map[string][]string{
 	"cmd/latchkey":                {"internal/app", "internal/config", "internal/session", "internal/user"},
 	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore"},
 	"internal/app":                {"internal/auth", "internal/config", "internal/httpapi", "internal/redisconn", "internal/session", "internal/user"},
-	"internal/httpapi":            {"internal/auth", "internal/redisconn", "internal/session", "internal/user"},
+	"internal/httpapi":            {"internal/auth", "internal/session", "internal/user"},
 	"internal/auth":               {"internal/user"},
 	"internal/session":            {"internal/redisconn"},
 	"internal/user":               {},

@@ -69,7 +69,7 @@ type Redis struct {
 
 	// Sentinels are addresses of Sentinels, host:port, which watch over Master.
 	Sentinels        []string `env:"REDIS_SENTINELS"`
-	Master           string   `env:"REDIS_SENTINEL_MASTER" envDefault:"mymaster"`
+	Master           string   `env:"REDIS_SENTINEL_MASTER"` // mymaster unless it is set
 	SentinelUsername string   `env:"REDIS_SENTINEL_USERNAME"`
 	SentinelPassword Secret   `env:"REDIS_SENTINEL_PASSWORD"`
 

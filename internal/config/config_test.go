@@ -183,6 +183,7 @@ func TestRefused(t *testing.T) {
 		{map[string]string{"REDIS_SENTINELS": "a:1,redis://b"}, "REDIS_SENTINELS: must be addresses like"},
 		{map[string]string{"REDIS_SENTINELS": "a:1,"}, "REDIS_SENTINELS: must be addresses like"},
 		{map[string]string{"REDIS_SENTINELS": "a", "REDIS_URI": "redis://:hunter2@b"}, "REDIS_SENTINELS: set it or REDIS_URI"},
+		{map[string]string{"REDIS_SENTINEL_MASTER": "m"}, "REDIS_SENTINELS: is missing"},
 		{map[string]string{"REDIS_CLUSTER": "a:x"}, "REDIS_CLUSTER: must be addresses like"},
 		{map[string]string{"REDIS_CLUSTER": "a:1", "REDIS_SENTINELS": "b:1"}, "REDIS_CLUSTER: set it or REDIS_SENTINELS"},
 		{map[string]string{"REDIS_CLUSTER": "a:1", "REDIS_DB": "1"}, "REDIS_DB: a cluster has no other"},

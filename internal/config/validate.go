@@ -145,6 +145,12 @@ func (r *Redis) validatePlaces() []error {
 			}
 		}
 	}
+	if len(r.Sentinels) == 0 && (r.Master != "" || r.SentinelUsername != "" || r.SentinelPassword != "") {
+		fault("REDIS_SENTINELS: is missing, though another REDIS_SENTINEL name is set")
+	}
+	if r.Master == "" {
+		r.Master = "mymaster"
+	}
 	if len(r.Sentinels) > 0 && len(r.Cluster) > 0 {
 		fault("REDIS_CLUSTER: set it or REDIS_SENTINELS, not both")
 	}

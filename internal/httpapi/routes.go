@@ -8,7 +8,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
-	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
 )
 
 // public lists the routes that answer without a session. A route that is not
@@ -57,15 +57,15 @@ func (s *Server) routes() http.Handler {
 	return r
 }
 
-// redisBudget is how long one request may wait for Redis in all. What is left of the
-// second that the contract promises is for taking back what was half done.
-const redisBudget = 700 * time.Millisecond
+// storeBudget is how long one request may wait for the session store in all. What is
+// left of the second that the contract promises is for taking back what was half done.
+const storeBudget = 700 * time.Millisecond
 
-// bounded keeps the time that a request waits for Redis within its budget, however
-// many commands it takes.
+// bounded keeps the time that a request waits for the session store within its budget,
+// however many commands it takes.
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(redisconn.WithBudget(r.Context(), redisBudget)))
+		next.ServeHTTP(w, r.WithContext(session.WithBudget(r.Context(), storeBudget)))
 	})
 }
 

@@ -65,6 +65,12 @@ func New(redis *redisconn.Client, o Options) *Manager {
 	return m
 }
 
+// WithBudget returns a context with which the store is waited for no longer than d in
+// all, however many calls it takes: see redisconn.WithBudget.
+func WithBudget(ctx context.Context, d time.Duration) context.Context {
+	return redisconn.WithBudget(ctx, d)
+}
+
 // Ping asks the store whether it answers. The error is ErrUnavailable.
 func (m *Manager) Ping(ctx context.Context) error { return unavailable(m.store.redis.Ping(ctx)) }
 
