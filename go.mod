@@ -15,6 +15,7 @@ require (
 	github.com/gomodule/redigo v1.9.3
 	github.com/google/go-cmp v0.7.0
 	github.com/hashicorp/go-envparse v0.1.0
+	github.com/jub0bs/cors v0.9.0
 	github.com/mileusna/useragent v1.3.5
 	github.com/mna/redisc v1.4.0
 	github.com/swaggest/swgui v1.8.5

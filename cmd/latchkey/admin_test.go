@@ -190,7 +190,7 @@ func TestOperatorMistakes(t *testing.T) {
 			t.Errorf("latchkey %s: %v, want %s", tc.args, err, tc.want)
 		}
 	}
-	away := []string{"SESSION_SECRET=" + secret, "MONGODB_URI=" + storetest.Mongo(t), "REDIS_URI=redis://127.0.0.1:1"}
+	away := []string{"TRUSTED_PROXIES=127.0.0.1", "SESSION_SECRET=" + secret, "MONGODB_URI=" + storetest.Mongo(t), "REDIS_URI=redis://127.0.0.1:1"}
 	if err := run(context.Background(), []string{"sessions", "stats"}, away, stdio{nil, io.Discard, io.Discard}); err == nil || !strings.Contains(err.Error(), "session store is unavailable") {
 		t.Errorf("Redis away: %v", err)
 	}

@@ -48,7 +48,7 @@ func (o *output) String() string {
 func environment(t *testing.T, more ...string) []string {
 	r := storetest.NewRedis(t)
 	return append([]string{
-		"HOST=127.0.0.1", "PORT=0", "SESSION_SECRET=" + secret, "MONGODB_URI=" + storetest.Mongo(t),
+		"HOST=127.0.0.1", "PORT=0", "TRUSTED_PROXIES=127.0.0.1", "SESSION_SECRET=" + secret, "MONGODB_URI=" + storetest.Mongo(t),
 		fmt.Sprintf("REDIS_URI=redis://%s/%d", r.Addr, r.DB),
 	}, more...)
 }
@@ -121,7 +121,7 @@ func TestServe(t *testing.T) {
 func TestServeWithoutStores(t *testing.T) {
 	t.Parallel()
 	addr, out, _ := start(t, []string{
-		"HOST=127.0.0.1", "PORT=0", "SESSION_SECRET=" + secret,
+		"HOST=127.0.0.1", "PORT=0", "TRUSTED_PROXIES=127.0.0.1", "SESSION_SECRET=" + secret,
 		"MONGODB_URI=mongodb://u:hunter2@127.0.0.1:1/x", "REDIS_URI=redis://u:hunter2@127.0.0.1:1",
 	})
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503} {
@@ -188,7 +188,7 @@ func TestRefusesToStart(t *testing.T) {
 		args, environ []string
 		want          string
 	}{
-		"no settings":        {nil, nil, "2 settings are wrong:\n  MONGODB_URI: is missing, for example mongodb://localhost:27017/latchkey\n  SESSION_SECRET: is missing"},
+		"no settings":        {nil, nil, "3 settings are wrong:\n  TRUSTED_PROXIES: name the proxy that speaks TLS in front of this server, as in 127.0.0.1; or set TLS_CERT_FILE and TLS_KEY_FILE\n  MONGODB_URI: is missing, for example mongodb://localhost:27017/latchkey\n  SESSION_SECRET: is missing"},
 		"port in use":        {nil, environment(t, "PORT="+port), "address already in use"},
 		"unknown command":    {[]string{"sreve"}, nil, `there is no command "sreve"`},
 		"too many arguments": {[]string{"serve", "now"}, nil, "serve takes no arguments"},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -58,14 +59,31 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := httpapi.New(p.users, p.passwords, p.sessions, httpapi.Cookie{
-		Name: c.Cookie.Name, Domain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
-	}, log)
+	api, err := httpapi.New(p.users, p.passwords, p.sessions, httpapi.Options{
+		Cookie: httpapi.Cookie{
+			Name: c.Cookie.Name, Domain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
+		},
+		Origins: c.FrontendURL, TrustedProxies: c.TrustedProxies, Log: log,
+	})
+	if err != nil {
+		p.close()
+		return nil, fmt.Errorf("FRONTEND_URL: %w", err)
+	}
 
+	var secure *tls.Config
+	if c.TLSCertFile != "" {
+		own, err := newCertificate(c.TLSCertFile, c.TLSKeyFile, log)
+		if err != nil {
+			p.close()
+			return nil, fmt.Errorf("TLS_CERT_FILE, TLS_KEY_FILE: %w", err)
+		}
+		secure = own.config()
+	}
 	a := &App{
 		parts: p, log: log,
 		server: &http.Server{
-			Handler: api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+			TLSConfig: secure,
+			Handler:   api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 			WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			// OPTIONS * would be answered past the API.
@@ -107,10 +125,14 @@ func (a *App) Addr() net.Addr { return a.listener.Addr() }
 // Serve answers until ctx ends, then lets the requests under way finish.
 func (a *App) Serve(ctx context.Context) error {
 	defer a.close()
-	a.log.Info("listening", "address", a.Addr().String())
+	serve := a.server.Serve
+	if a.server.TLSConfig != nil {
+		serve = func(l net.Listener) error { return a.server.ServeTLS(l, "", "") }
+	}
+	a.log.Info("listening", "address", a.Addr().String(), "tls", a.server.TLSConfig != nil)
 	go a.greetStores(ctx)
 	failed := make(chan error, 1)
-	go func() { failed <- a.server.Serve(a.listener) }()
+	go func() { failed <- serve(a.listener) }()
 	select {
 	case err := <-failed:
 		return err

@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 var ownedBy = map[string][]string{
 	"github.com/alexedwards/scs/v2":          {"internal/session"},
 	"github.com/gomodule/redigo/redis":       {"internal/redisconn", "internal/session", "internal/devstore/storetest"},
+	"github.com/jub0bs/cors":                 {"internal/httpapi"},
 	"github.com/mna/redisc":                  {"internal/redisconn", "internal/devstore/storetest"},
 	"go.mongodb.org/mongo-driver/mongo":      {"internal/user", "internal/devstore/storetest"},
 	"golang.org/x/crypto/bcrypt":             {"internal/auth"},

@@ -37,8 +37,16 @@ type Config struct {
 	LogFormat string     `env:"LOG_FORMAT"`
 
 	// FrontendURL lists the origins of the pages that may call the API with
-	// credentials.
+	// credentials, as browsers write them.
 	FrontendURL []string `env:"FRONTEND_URL"`
+
+	// TrustedProxies are the prefixes (CIDR) of the proxies in front, whose word on the
+	// client's address is taken.
+	TrustedProxies []string `env:"TRUSTED_PROXIES"`
+	// TLSCertFile and TLSKeyFile are the certificate and its key (PEM) where the server
+	// speaks TLS itself.
+	TLSCertFile string `env:"TLS_CERT_FILE"`
+	TLSKeyFile  string `env:"TLS_KEY_FILE"`
 
 	MongoURI   Secret `env:"MONGODB_URI"`
 	BcryptCost int    `env:"BCRYPT_COST" envDefault:"10"`
@@ -253,19 +261,12 @@ func (c *Config) applyRedisURI() error {
 }
 
 // unused tells of names that are set and have no effect in this version.
-func unused(vars map[string]string) (warnings []string, faults []error) {
+func unused(vars map[string]string) (warnings []string) {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		fatal, known := later[strings.TrimSuffix(name, "_FILE")]
-		if exact, ok := later[name]; ok {
-			fatal, known = exact, true
-		}
 		family := slices.ContainsFunc(laterPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
-		switch {
-		case fatal:
-			faults = append(faults, fmt.Errorf("%s: this version has no support for it, and starting without would not do what it asks", name))
-		case known || family:
+		if family || slices.Contains(later, name) || slices.Contains(later, strings.TrimSuffix(name, "_FILE")) {
 			warnings = append(warnings, name+" is set, but this version does not use it yet")
 		}
 	}
-	return warnings, faults
+	return warnings
 }

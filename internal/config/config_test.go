@@ -20,7 +20,7 @@ const goodSecret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
 
 // good is the least that production needs.
 func good(changes map[string]string) map[string]string {
-	vars := map[string]string{"SESSION_SECRET": goodSecret, "MONGODB_URI": "mongodb://db/latchkey"}
+	vars := map[string]string{"SESSION_SECRET": goodSecret, "MONGODB_URI": "mongodb://db/latchkey", "TRUSTED_PROXIES": "127.0.0.1"}
 	maps.Copy(vars, changes)
 	return vars
 }
@@ -179,7 +179,11 @@ func TestRefused(t *testing.T) {
 		{map[string]string{"SESSION_SECRET_FILE": "/x"}, "SESSION_SECRET: set it or SESSION_SECRET_FILE"},
 		{map[string]string{"REDIS_PASSWORD_FILE": "/does/not/exist"}, "REDIS_PASSWORD_FILE: no such file"},
 		{map[string]string{"REDIS_PASSWORD_FILE": "/dev/zero"}, "REDIS_PASSWORD_FILE: is larger than"},
-		{map[string]string{"TLS_CERT_FILE": "/x"}, "TLS_CERT_FILE: this version has no support"},
+		{map[string]string{"TLS_CERT_FILE": "/x"}, "TLS_CERT_FILE: set it and TLS_KEY_FILE"},
+		{map[string]string{"TRUSTED_PROXIES": ""}, "TRUSTED_PROXIES: name the proxy"},
+		{map[string]string{"TRUSTED_PROXIES": "proxy.example.com"}, "TRUSTED_PROXIES: must be addresses"},
+		{map[string]string{"TRUSTED_PROXIES": "10.0.0.0/8,0.0.0.0/0"}, "TRUSTED_PROXIES: 0.0.0.0/0 is everybody"},
+		{map[string]string{"FRONTEND_URL": "http://app.example.com"}, "FRONTEND_URL: http://app.example.com must be https"},
 		{map[string]string{"REDIS_SENTINELS": "a:1,redis://b"}, "REDIS_SENTINELS: must be addresses like"},
 		{map[string]string{"REDIS_SENTINELS": "a:1,"}, "REDIS_SENTINELS: must be addresses like"},
 		{map[string]string{"REDIS_SENTINELS": "a", "REDIS_URI": "redis://:hunter2@b"}, "REDIS_SENTINELS: set it or REDIS_URI"},
@@ -196,6 +200,25 @@ func TestRefused(t *testing.T) {
 		if strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), goodSecret) {
 			t.Errorf("%v: the error holds a secret: %v", tc.vars, err)
 		}
+	}
+}
+
+// Origins are compared with what browsers send, so they are written as these do.
+func TestOrigins(t *testing.T) {
+	t.Parallel()
+	c := load(t, good(map[string]string{
+		"FRONTEND_URL":    "HTTPS://App.Example.com:443/, https://bücher.example,http://localhost:3001,http://[0:0:0:0:0:0:0:1]:80,https://a.example:8443",
+		"TRUSTED_PROXIES": "10.1.2.3/8, ::1",
+	}))
+	const want = "https://app.example.com https://xn--bcher-kva.example http://localhost:3001 http://[::1] https://a.example:8443"
+	if got := strings.Join(c.FrontendURL, " "); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := strings.Join(c.TrustedProxies, " "); got != "10.0.0.0/8 ::1/128" {
+		t.Errorf("proxies %s", got)
+	}
+	if c := load(t, map[string]string{"APP_ENV": "development", "SESSION_SECRET": "x"}); len(c.FrontendURL) != 1 || c.FrontendURL[0] != "http://localhost:3001" {
+		t.Errorf("in development: %s", c.FrontendURL)
 	}
 }
 

@@ -24,25 +24,12 @@ var secrets = []string{
 }
 
 // later are the names of the contract that this version reads and does not use
-// yet. Leaving them out silently would let someone believe in a protection that
-// is not there: those marked true stop the start, the others are warned about.
-var later = map[string]bool{
-	"FRONTEND_URL":         false,
-	"PUBLIC_URL":           false,
-	"OPS_ADDR":             false,
-	"TRUSTED_PROXIES":      false,
-	"GOOGLE_CLIENT_ID":     false,
-	"GOOGLE_CLIENT_SECRET": false,
-	"GOOGLE_CALLBACK_URL":  false,
-	"GITHUB_CLIENT_ID":     false,
-	"GITHUB_CLIENT_SECRET": false,
-	"GITHUB_CALLBACK_URL":  false,
-	"RATE_LIMIT":           false,
-	"SMTP_URL":             false,
-	"MAIL_FROM":            false,
-	"PASSWORD_BREACH_URL":  false,
-	"TLS_CERT_FILE":        true,
-	"TLS_KEY_FILE":         true,
+// yet. They are warned about: leaving them out silently would let someone believe in
+// something that is not there.
+var later = []string{
+	"PUBLIC_URL", "OPS_ADDR", "RATE_LIMIT", "SMTP_URL", "MAIL_FROM", "PASSWORD_BREACH_URL",
+	"GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL",
+	"GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "GITHUB_CALLBACK_URL",
 }
 
 // laterPrefixes are the families of names in the same position as later.

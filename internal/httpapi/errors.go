@@ -59,6 +59,9 @@ var (
 	errMethodNotAllowed = &failure{status: http.StatusMethodNotAllowed, code: "method_not_allowed", detail: "This address does not take that method; the Allow header lists those it takes"}
 	errTooLarge         = &failure{status: http.StatusRequestEntityTooLarge, code: "body_too_large", detail: "The body is larger than 64 KiB"}
 	errNotJSON          = &failure{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "Send the body as application/json in UTF-8"}
+	errCrossOrigin      = &failure{status: http.StatusForbidden, code: "cross_origin_denied", detail: "A page of another origin may not do this; FRONTEND_URL lists those that may"}
+	errLengthRequired   = &failure{status: http.StatusLengthRequired, code: "length_required", detail: "Send the body with a Content-Length"}
+	errTooManyHeaders   = &failure{status: http.StatusRequestHeaderFieldsTooLarge, code: "too_many_headers", detail: "The request has too many headers or cookies"}
 	errInternal         = &failure{status: http.StatusInternalServerError, code: "internal", detail: "Something went wrong on our side"}
 )
 

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"crypto/rand"
 	"net/http"
+	"strings"
 )
 
 // requestIDHeader carries the name of a request, for the log and for who asks
@@ -41,4 +42,38 @@ func secureHeaders(https bool) func(http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+const (
+	// maxHeaders is how many header lines a request may have; net/http would take as
+	// many as fit into its limit of bytes.
+	maxHeaders = 100
+	// maxCookies is how many cookies. Browsers keep up to about 180 for a site.
+	maxCookies = 200
+)
+
+// modest refuses requests that are built to be expensive or ambiguous.
+func (s *Server) modest(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lines, cookies := 0, 0
+		for _, values := range r.Header {
+			lines += len(values)
+		}
+		for _, line := range r.Header["Cookie"] {
+			cookies += strings.Count(line, ";") + 1
+		}
+		switch {
+		case lines > maxHeaders || cookies > maxCookies:
+			w.Header().Set("Connection", "close")
+			s.fail(w, r, errTooManyHeaders)
+		case len(r.TransferEncoding) > 0:
+			// net/http hides a Content-Length beside it, by which a proxy may have cut the
+			// connection into other requests than we would (RFC 9112 section 11.2). No client
+			// of a JSON API needs chunks.
+			w.Header().Set("Connection", "close")
+			s.fail(w, r, errLengthRequired)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
 }

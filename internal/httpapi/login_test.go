@@ -234,7 +234,10 @@ func TestLoginRefusedAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := New(s.users, nil, s.sessions, s.cookie, newLogger(s.log))
+	api, err := New(s.users, nil, s.sessions, Options{Cookie: s.cookie, Log: newLogger(s.log)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := httptest.NewRequest(http.MethodPost, "/auth/login", nil)
 	r.AddCookie(&http.Cookie{Name: "sid", Value: c.token})
 	epoch, err := s.sessions.Epoch(context.Background(), u.ID)

@@ -31,7 +31,7 @@ const logoutRoute = "POST /auth/logout"
 // routes lists every URL of the API.
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, secureHeaders(s.cookie.Secure), middleware.GetHead, bounded)
+	r.Use(identify, secureHeaders(s.cookie.Secure), s.clientIP(), s.origins.cors, s.modest, middleware.GetHead, bounded)
 	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNoRoute }))
 	r.MethodNotAllowed(s.handle(methodNotAllowed(r)))
 
@@ -40,6 +40,7 @@ func (s *Server) routes() http.Handler {
 	s.route(r, logoutRoute, bare(s.logout))
 	s.route(r, "GET /auth/me", bare(s.me))
 	s.route(r, "GET /auth/session", bare(s.session))
+	s.route(r, "GET /auth/verify", bare(s.verify))
 	s.route(r, "POST /auth/rotate-session", bare(s.rotate))
 	s.route(r, "GET /auth/sessions", bare(s.listSessions))
 	s.route(r, "DELETE /auth/sessions", bare(s.revokeSessions))
@@ -69,6 +70,14 @@ func bounded(next http.Handler) http.Handler {
 	})
 }
 
+// clientIP notes whose request it is. chi's RealIP would believe anyone.
+func (s *Server) clientIP() func(http.Handler) http.Handler {
+	if len(s.proxies) == 0 {
+		return middleware.ClientIPFromRemoteAddr
+	}
+	return middleware.ClientIPFromXFF(s.proxies...)
+}
+
 // route registers an endpoint under "METHOD /path", behind a session unless the
 // list says otherwise. chi runs the middleware of a router before it knows the
 // route, so this is where the list can be honoured.
@@ -77,6 +86,7 @@ func (s *Server) route(r chi.Router, name string, e endpoint) {
 	if !public[name] {
 		h = s.authenticated(h, name == logoutRoute)
 	}
+	h = s.guarded(h)
 	method, pattern, _ := strings.Cut(name, " ")
 	r.Method(method, pattern, s.handle(h))
 }

@@ -15,7 +15,11 @@ import (
 func routesOf(t *testing.T) []string {
 	t.Helper()
 	var routes []string
-	err := chi.Walk((&Server{}).routes().(chi.Routes), func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	api, err := New(nil, nil, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = chi.Walk(api.handler.(chi.Routes), func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		routes = append(routes, method+" "+path)
 		return nil
 	})
@@ -96,7 +100,7 @@ func TestContractListsCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	codes := map[string]bool{"invalid_json": true, "validation_failed": true, "not_ready": true}
-	for _, f := range []*failure{errNoRoute, errMethodNotAllowed, errTooLarge, errNotJSON, errInternal} {
+	for _, f := range []*failure{errNoRoute, errMethodNotAllowed, errTooLarge, errNotJSON, errInternal, errCrossOrigin, errLengthRequired, errTooManyHeaders} {
 		codes[f.code] = true
 	}
 	for _, row := range failures {

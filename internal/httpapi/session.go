@@ -31,6 +31,20 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// verify answers GET /auth/verify, for a reverse proxy that asks before it lets a
+// request through to another application: who it is stands in headers. The proxy must
+// drop headers of these names that come from outside.
+func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
+	current := s.current(r)
+	h := w.Header()
+	h.Set("X-Auth-User-Id", current.UserID)
+	h.Set("X-Auth-Email", current.Email)
+	h.Set("X-Auth-Session-Id", current.Handle)
+	return writeJSON(w, http.StatusOK, struct {
+		Authenticated bool `json:"authenticated"`
+	}{true})
+}
+
 // rotate answers POST /auth/rotate-session: the same session under a new token.
 func (s *Server) rotate(w http.ResponseWriter, r *http.Request) error {
 	next, token, err := s.sessions.Rotate(r.Context())

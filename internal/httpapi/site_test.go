@@ -42,6 +42,7 @@ type site struct {
 	redis    storetest.Redis
 	mongo    string
 	cookie   Cookie
+	origins  []string
 	log      *syncBuffer
 	skew     atomic.Int64 // how far the server's clock is ahead, in nanoseconds
 }
@@ -54,6 +55,8 @@ type setup struct {
 	maxPerUser    int
 	cookie        Cookie
 	secrets       []string
+	origins       []string
+	proxies       []string
 	stores        *site // share the stores of another site
 }
 
@@ -111,8 +114,14 @@ func newSite(t testing.TB, options ...setup) *site {
 		Secrets: secrets, Idle: testIdle, Absolute: testAbsolute,
 		TouchInterval: o.touchInterval, MaxPerUser: o.maxPerUser, Now: now, Log: log,
 	})
-	s.cookie = o.cookie
-	s.url = listen(t, New(s.users, auth.New(s.users, 4, log), s.sessions, o.cookie, log))
+	s.cookie, s.origins = o.cookie, o.origins
+	api, err := New(s.users, auth.New(s.users, 4, log), s.sessions, Options{
+		Cookie: o.cookie, Origins: o.origins, TrustedProxies: o.proxies, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.url = listen(t, api)
 	s.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
 	t.Cleanup(s.http.CloseIdleConnections)
 	return s
@@ -180,6 +189,31 @@ func (s *site) client() *client { return &client{site: s} }
 
 func (c *client) clone() *client { return &client{site: c.site, token: c.token} }
 
+// preflight sends what a browser asks before a request of a page of another origin.
+func (c *client) preflight(path string, header http.Header) answer {
+	c.t.Helper()
+	req, err := http.NewRequest(http.MethodOptions, c.url+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header = header
+	res, err := c.http.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	return answer{t: c.t, request: "OPTIONS " + path, status: res.StatusCode, header: res.Header}
+}
+
+// encoded is a body as JSON.
+func encoded(body any) []byte {
+	raw, _ := json.Marshal(body)
+	return raw
+}
+
+// nowhereRedis is where no Redis is.
+var nowhereRedis = &storetest.Redis{Addr: "127.0.0.1:1"}
+
 // answer is what came back.
 type answer struct {
 	t       testing.TB
@@ -198,7 +232,7 @@ func (c *client) do(method, path string, body any) answer {
 	var raw []byte
 	header := http.Header{}
 	if body != nil {
-		raw, _ = json.Marshal(body)
+		raw = encoded(body)
 		header.Set("Content-Type", "application/json")
 	}
 	return c.send(method, path, header, raw)
