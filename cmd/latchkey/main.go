@@ -5,16 +5,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
-	"time"
 
 	"latchkey/internal/app"
 	"latchkey/internal/config"
@@ -102,36 +97,4 @@ func serve(ctx context.Context, vars map[string]string, stdout io.Writer) error 
 		return err
 	}
 	return a.Serve(ctx)
-}
-
-// healthcheck asks for readiness on the port that serve would listen at. It reads
-// no other setting, so that a container needs no secrets to be checked.
-func healthcheck(ctx context.Context, vars map[string]string) error {
-	host, port := vars["HOST"], vars["PORT"]
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	if port == "" {
-		port = strconv.Itoa(config.DefaultPort)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	// Straight to the server: no proxy of the environment, no redirect elsewhere.
-	client := http.Client{
-		Transport:     &http.Transport{},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return errors.New("not ready: " + res.Status)
-	}
-	return nil
 }

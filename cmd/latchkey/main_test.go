@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -202,5 +204,69 @@ func TestRefusesToStart(t *testing.T) {
 	var help strings.Builder
 	if err := run(context.Background(), []string{"help"}, nil, stdio{out: &help}); err != nil || !strings.Contains(help.String(), "healthcheck") {
 		t.Errorf("help: %v %q", err, help.String())
+	}
+}
+
+// The server speaks TLS itself, not in the versions of old, and HTTP/2; a new
+// certificate needs no restart, and one that cannot be used changes nothing.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certFile, keyFile := storetest.Certificate(t, dir)
+	addr, out, _ := start(t, environment(t, "TRUSTED_PROXIES=", "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile))
+	serial := func(c *tls.Config) (string, string, error) {
+		conn, err := tls.Dial("tcp", addr, c)
+		if err != nil {
+			return "", "", err
+		}
+		defer func() { _ = conn.Close() }()
+		state := conn.ConnectionState()
+		return state.PeerCertificates[0].SerialNumber.String(), state.NegotiatedProtocol, nil
+	}
+	trusted := func() *tls.Config {
+		c, err := trusting(certFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.NextProtos = []string{"h2"}
+		return c
+	}
+	first, protocol, err := serial(trusted())
+	if err != nil || protocol != "h2" {
+		t.Fatalf("%s, %v", protocol, err)
+	}
+	old := trusted()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	if _, _, err := serial(old); err == nil {
+		t.Error("TLS 1.1 is spoken")
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	health := func() error {
+		return run(context.Background(), []string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=" + port, "TLS_CERT_FILE=" + certFile}, stdio{})
+	}
+	if err := health(); err != nil {
+		t.Errorf("healthcheck: %v", err)
+	}
+	if err := os.WriteFile(keyFile, []byte("half a key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := trusted()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), "the certificate cannot be read again"); {
+		if got, _, err := serial(before); got != first || err != nil || time.Now().After(deadline) {
+			t.Fatalf("with a broken key: %s, %v", got, err)
+		}
+	}
+	storetest.Certificate(t, dir)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		got, _, err := serial(trusted())
+		if err == nil && got != first {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still %s, %v", got, err)
+		}
+	}
+	if err := health(); err != nil {
+		t.Errorf("healthcheck: %v", err)
 	}
 }

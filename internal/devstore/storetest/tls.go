@@ -20,8 +20,7 @@ import (
 func StartTLSRedis(t testing.TB) (server *RedisServer, authority string) {
 	t.Helper()
 	dir := t.TempDir()
-	authority, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	fatal(t, writeCertificate(authority, key))
+	authority, key := Certificate(t, dir)
 	port, err := freePort()
 	fatal(t, err)
 	server, err = startRedis(filepath.Join(dir, "data"), "--appendonly", "no", "--port", "0", "--tls-port", port,
@@ -32,14 +31,22 @@ func StartTLSRedis(t testing.TB) (server *RedisServer, authority string) {
 	return server, authority
 }
 
-// writeCertificate makes a certificate for the loopback that vouches for itself.
+// Certificate puts a new certificate into a directory, for the loopback, that vouches
+// for itself.
+func Certificate(t testing.TB, dir string) (certFile, keyFile string) {
+	t.Helper()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	fatal(t, writeCertificate(certFile, keyFile))
+	return certFile, keyFile
+}
+
 func writeCertificate(certFile, keyFile string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tests"},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "tests"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
