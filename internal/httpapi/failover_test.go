@@ -20,7 +20,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 	server := storetest.StartRedis(t)
 	s := newSite(t, setup{redis: &server.Redis})
 	l := startLoad(t, s, *loadSessions)
-	for range *failovers {
+	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.until(&l.served, 100)
 		server.Kill()
 		l.until(&l.away, 100)
@@ -38,7 +38,7 @@ func TestSentinelFailover(t *testing.T) {
 	sentinels := storetest.StartSentinel(t)
 	s := newSite(t, setup{redis: &sentinels.Redis})
 	l := startLoad(t, s, *loadSessions)
-	for range *failovers {
+	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.until(&l.served, 1000)
 		failed := sentinels.Current(t)
 		l.since()
@@ -59,7 +59,7 @@ func TestClusterFailover(t *testing.T) {
 	cluster := storetest.StartCluster(t)
 	s := newSite(t, setup{redis: &cluster.Redis})
 	l := startLoad(t, s, *loadSessions)
-	for range *failovers {
+	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.until(&l.served, 1000)
 		failed := cluster.Holder(t, "sessions:{"+testUser+"}")
 		l.since()

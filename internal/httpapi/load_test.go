@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -51,6 +52,7 @@ func startLoad(t *testing.T, s *site, sessions int) *load {
 	begun.Wait()
 	var ctx context.Context
 	ctx, l.stop = context.WithCancel(context.Background())
+	t.Cleanup(func() { l.stop(); l.wg.Wait() })
 	for _, c := range readers {
 		l.wg.Go(func() { l.read(ctx, c) })
 	}
@@ -195,5 +197,10 @@ func (l *load) finish() {
 		l.served.Load(), l.away.Load(), len(l.alive), lost.Load(), len(l.over), revived.Load())
 	if lost.Load() != 0 || revived.Load() != 0 || len(l.over) == 0 {
 		l.t.Error("what people were told is not true")
+		for line := range strings.Lines(l.log.String()) {
+			if strings.Contains(line, "Redis") {
+				l.t.Log(line)
+			}
+		}
 	}
 }

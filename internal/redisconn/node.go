@@ -22,8 +22,10 @@ type node struct {
 	clock       clock
 	// replaceable says that another server may take its place.
 	replaceable bool
-	// lagging is when a replica was last found not to keep up, in Unix nanoseconds.
-	lagging atomic.Int64
+	// lagging is when a replica was last found not to keep up, in Unix nanoseconds, and
+	// keepingUp how many did.
+	lagging   atomic.Int64
+	keepingUp atomic.Int64
 
 	mu      sync.Mutex
 	users   int  // commands under way

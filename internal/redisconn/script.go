@@ -53,8 +53,9 @@ func (s *Script) Lasting() *Script {
 
 const (
 	// replicaTimeout is how long a change waits for the replicas.
-	replicaTimeout = 100 * time.Millisecond
-	// lagPause is how long no change waits after one has waited in vain.
+	replicaTimeout = 200 * time.Millisecond
+	// lagPause is how long changes wait only for replicas that keep up, after one has
+	// waited in vain.
 	lagPause = time.Second
 )
 
@@ -88,9 +89,6 @@ var errNotConfirmed = errors.New("not confirmed by the replicas")
 // replicate waits for the replicas to have what was done on a connection. How many
 // there are it asks each time: one may have come a moment ago.
 func (c *Client) replicate(ctx context.Context, n *node, conn timedConn) error {
-	if time.Since(time.Unix(0, n.lagging.Load())) < lagPause {
-		return nil
-	}
 	role, err := redis.Values(conn.Do("ROLE"))
 	var name string
 	var replicas []any
@@ -100,14 +98,19 @@ func (c *Client) replicate(ctx context.Context, n *node, conn timedConn) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotConfirmed, err)
 	}
+	want, confirmed := int64(len(replicas)), int64(0)
+	if time.Since(time.Unix(0, n.lagging.Load())) < lagPause {
+		// Sentinel prefers those that have more, so it is these that matter.
+		want = min(want, n.keepingUp.Load())
+	}
 	wait := min(replicaTimeout, time.Until(conn.deadline)/2)
-	confirmed := 0
-	if len(replicas) > 0 && wait >= time.Millisecond {
-		if confirmed, err = redis.Int(conn.Do("WAIT", len(replicas), wait.Milliseconds())); err != nil {
+	if want > 0 && wait >= time.Millisecond {
+		if confirmed, err = redis.Int64(conn.Do("WAIT", want, wait.Milliseconds())); err != nil {
 			return fmt.Errorf("%w: %w", errNotConfirmed, err)
 		}
 	}
-	if confirmed < len(replicas) {
+	if confirmed < want {
+		n.keepingUp.Store(confirmed)
 		n.lagging.Store(time.Now().UnixNano())
 		c.options.Log.WarnContext(ctx, "replicas of Redis do not keep up; what is done now may be undone if the server fails",
 			"server", n.addr, "replicas", len(replicas), "keepingUp", confirmed)
