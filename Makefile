@@ -8,10 +8,11 @@ COMPOSE_VERSION       := v2.16.2
 # with how many sessions.
 ROUNDS ?= 75
 FAILOVERS ?= 2
+CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-deploy build up fuzz
+.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy build up fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +23,7 @@ dev: ## Run the server to try on port 3000: nothing else installed
 test: ## Run the tests: nothing else installed
 	go test ./...
 
-check: lint check-redis check-stores check-race check-failover check-postman check-deploy ## Run everything that CI runs; needs redis-server and npx
+check: lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, chromium and npx
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
 	$< run
@@ -44,6 +45,10 @@ check-failover: ## Kill Redis, the server of a Sentinel and one of a Cluster und
 
 check-postman: ## Run the Postman collection against a fresh server
 	NEWMAN="npx --yes newman@$(NEWMAN_VERSION)" go test -count=1 -v -run '^TestPostmanCollection$$' ./cmd/dev
+
+check-browser: ## Run the demo page and attacks on it in a real browser
+	npm ci --prefix cmd/dev/browser --no-audit --no-fund
+	CHROMIUM=$(CHROMIUM) go test -count=1 -v -run '^TestBrowser$$' ./cmd/dev
 
 check-deploy: build ## Check the program and the compose file, without an engine
 	bin/latchkey help > /dev/null

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"latchkey/internal/app"
@@ -48,19 +49,52 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 	}
 	defer stop()
 
+	port := config.DefaultPort
+	if p, err := strconv.Atoi(vars["PORT"]); err == nil {
+		port = p
+	}
+	// The page has the port after that of the API; both are any port for PORT=0.
+	pagePort := port + 1
+	if port == 0 {
+		pagePort = 0
+	}
+	page, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(vars["HOST"], strconv.Itoa(pagePort)))
+	if err != nil {
+		return taken(err, port)
+	}
+	defer func() { _ = page.Close() }()
+	host := vars["HOST"]
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	pageOrigin := origin(host, page)
+	vars["FRONTEND_URL"] = strings.TrimPrefix(vars["FRONTEND_URL"]+","+pageOrigin, ",")
+
 	c, err := config.Load(vars)
 	if err != nil {
 		return err
 	}
 	a, err := app.New(ctx, c, stdout)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %d is taken; try another: PORT=%d go run ./cmd/dev", c.HTTPPort, c.HTTPPort+1)
+	if err != nil {
+		return taken(err, port)
 	}
+	api := "http://" + net.JoinHostPort(host, strconv.Itoa(a.Addr().(*net.TCPAddr).Port))
+	server, err := demo(api)
 	if err != nil {
 		return err
 	}
-	greet(stdout, a.Addr().(*net.TCPAddr).Port)
+	go func() { _ = server.Serve(page) }()
+	defer func() { _ = server.Close() }()
+	greet(stdout, api, pageOrigin)
 	return a.Serve(ctx)
+}
+
+// taken says what to do where a port is in use.
+func taken(err error, port int) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %d or %d is taken; try others: PORT=%d go run ./cmd/dev", port, port+1, port+100)
+	}
+	return err
 }
 
 // useDevStores starts the stores and points the settings at them. What else a
@@ -96,14 +130,14 @@ func useDevStores(vars map[string]string) (stop func(), err error) {
 	return func() { stopMongo(); stopRedis() }, nil
 }
 
-func greet(w io.Writer, port int) {
-	base := "http://localhost:" + strconv.Itoa(port)
+func greet(w io.Writer, api, page string) {
 	_, _ = fmt.Fprintf(w, `
   Latchkey, to try: the server itself, on a Redis and a MongoDB inside this process.
   Accounts stay in %s, sessions end with the process. Not for production.
 
-  API    %s
+  Demo   %s   a page of another origin, for a browser
   Docs   %s/docs
+  API    %s
 
   Try it in another terminal:
 
@@ -116,5 +150,5 @@ func greet(w io.Writer, port int) {
 
   Ctrl+C stops it.
 
-`, dataDir, base, base, base, base)
+`, dataDir, page, api, api, api, api)
 }

@@ -63,12 +63,12 @@ func TestDev(t *testing.T) {
 }
 
 // startDev runs the program on a free port and returns what it has said.
-func startDev(t *testing.T) (base, said string, stop func()) {
+func startDev(t *testing.T, more ...string) (base, said string, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r, w := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, append(os.Environ(), "PORT=0"), w); _ = w.Close() }()
+	go func() { done <- run(ctx, append(append(os.Environ(), "PORT=0"), more...), w); _ = w.Close() }()
 	stop = func() {
 		cancel()
 		go func() { _, _ = io.Copy(io.Discard, r) }()
@@ -93,7 +93,7 @@ func startDev(t *testing.T) (base, said string, stop func()) {
 		text.Write(buffer[:n])
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	base = regexp.MustCompile(`http://localhost:\d+`).FindString(text.String())
+	base = regexp.MustCompile(`API +(http://localhost:\d+)`).FindStringSubmatch(text.String())[1]
 	return base, text.String(), stop
 }
 

@@ -207,10 +207,10 @@ func TestRefused(t *testing.T) {
 func TestOrigins(t *testing.T) {
 	t.Parallel()
 	c := load(t, good(map[string]string{
-		"FRONTEND_URL":    "HTTPS://App.Example.com:443/, https://bücher.example,http://localhost:3001,http://[0:0:0:0:0:0:0:1]:80,https://a.example:8443",
+		"FRONTEND_URL":    "HTTPS://App.Example.com:443/, https://bücher.example,http://localhost:3001,http://[0:0:0:0:0:0:0:1]:80,https://a.example:8443,http://LOCALHOST:3001/",
 		"TRUSTED_PROXIES": "10.1.2.3/8, ::1",
 	}))
-	const want = "https://app.example.com https://xn--bcher-kva.example http://localhost:3001 http://[::1] https://a.example:8443"
+	const want = "http://[::1] http://localhost:3001 https://a.example:8443 https://app.example.com https://xn--bcher-kva.example"
 	if got := strings.Join(c.FrontendURL, " "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,6 +100,8 @@ func (c *Config) validateOrigins() []error {
 			faults = append(faults, fmt.Errorf("FRONTEND_URL: %s must be https; a page that comes in the clear can be changed on the way", origin))
 		}
 	}
+	slices.Sort(c.FrontendURL)
+	c.FrontendURL = slices.Compact(c.FrontendURL)
 	return faults
 }
 

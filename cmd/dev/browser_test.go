@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"regexp"
+	"testing"
+)
+
+// The demo in a real browser, cross-origin, and attacks on it: browser/demo.test.mjs.
+// CHROMIUM is the browser's program.
+func TestBrowser(t *testing.T) {
+	chromium := os.Getenv("CHROMIUM")
+	if chromium == "" {
+		t.Skip("needs CHROMIUM; make check runs this test")
+	}
+	tests, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := regexp.MustCompile(`Demo +(http://localhost:\d+)`)
+	t.Chdir(t.TempDir())
+	api, said, _ := startDev(t)
+	t.Chdir(t.TempDir()) // accounts of its own
+	_, short, _ := startDev(t, "SESSION_MAX_AGE=3s")
+	node := exec.CommandContext(context.Background(), "node", "--test", "--test-concurrency=1")
+	node.Dir = tests + "/browser"
+	node.Env = append(os.Environ(), "API="+api, "PAGE="+page.FindStringSubmatch(said)[1], "SHORT_PAGE="+page.FindStringSubmatch(short)[1])
+	out, err := node.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+}
