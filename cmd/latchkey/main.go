@@ -1,6 +1,7 @@
 // Command latchkey is the server, and what an operator needs beside it: `latchkey`
 // serves, `latchkey healthcheck` asks a running server whether it is ready,
-// `latchkey sessions` and `latchkey users` look after live stores.
+// `latchkey doctor` explains what cannot work, `latchkey sessions` and `latchkey users`
+// look after live stores.
 package main
 
 import (
@@ -20,6 +21,8 @@ const usage = `Usage: latchkey [command]
 Commands:
   serve        answer requests until told to stop (the default)
   healthcheck  exit 0 if the server on this machine is ready, for a container's health check
+  doctor       whether the settings can work, and what to change; exit 1 where they cannot
+               --spa URL --api URL  the page and the API as browsers reach them; --json
 
   sessions list USER            the live sessions of an account
   sessions show HANDLE          one session; the handle is what the API calls sessionId
@@ -63,7 +66,7 @@ func run(ctx context.Context, args, environ []string, std stdio) error {
 	if len(args) > 0 {
 		command = args[0]
 	}
-	operates := command == "sessions" || command == "users"
+	operates := command == "sessions" || command == "users" || command == "doctor"
 	if len(args) > 1 && !operates {
 		return fmt.Errorf("%s takes no arguments; see latchkey help", command)
 	}
@@ -80,6 +83,8 @@ func run(ctx context.Context, args, environ []string, std stdio) error {
 		return serve(ctx, vars, std.out)
 	case command == "healthcheck":
 		return healthcheck(ctx, vars)
+	case command == "doctor":
+		return diagnose(ctx, args[1:], vars, std)
 	case operates:
 		return admin(ctx, args, vars, std)
 	default:

@@ -13,6 +13,7 @@ import (
 
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
+	"latchkey/internal/doctor"
 	"latchkey/internal/httpapi"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
@@ -155,6 +156,12 @@ func (a *App) Serve(ctx context.Context) error {
 func (a *App) greetStores(ctx context.Context) {
 	if err := a.redis.Ping(ctx); err != nil {
 		a.log.Warn("Redis does not answer yet", "error", err)
+	} else if _, err := a.redis.Durability(ctx); err == nil {
+		for _, found := range a.checkRedis(ctx) {
+			if found.Level != doctor.Fine {
+				a.log.Warn("Redis "+found.Says, "fix", found.Fix)
+			}
+		}
 	}
 	if err := a.users.Ping(ctx); err != nil {
 		a.log.Warn("MongoDB does not answer yet", "error", err)

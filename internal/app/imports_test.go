@@ -12,15 +12,16 @@ import (
 // mayImport is the map of the house: what each package may import of ours.
 // Arrows point down only.
 var mayImport = map[string][]string{
-	"cmd/latchkey":                {"internal/app", "internal/config", "internal/session", "internal/user"},
+	"cmd/latchkey":                {"internal/app", "internal/config", "internal/doctor", "internal/session", "internal/user"},
 	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore"},
-	"internal/app":                {"internal/auth", "internal/config", "internal/httpapi", "internal/redisconn", "internal/session", "internal/user"},
+	"internal/app":                {"internal/auth", "internal/config", "internal/doctor", "internal/httpapi", "internal/redisconn", "internal/session", "internal/user"},
 	"internal/httpapi":            {"internal/auth", "internal/session", "internal/user"},
 	"internal/auth":               {"internal/user"},
 	"internal/session":            {"internal/redisconn"},
 	"internal/user":               {},
 	"internal/redisconn":          {},
 	"internal/config":             {},
+	"internal/doctor":             {},
 	"internal/devstore":           {},
 	"internal/devstore/storetest": {"internal/devstore"},
 }

@@ -1,0 +1,53 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"latchkey/internal/config"
+	"latchkey/internal/doctor"
+)
+
+// Diagnose says how a page at the address spa and the API at the address api will get on
+// with each other, and whether the stores keep what they are given. With neither address
+// it looks at the stores only.
+func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
+	p, err := newParts(c, newLogger(c, discard{}))
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	var found []doctor.Finding
+	if spa != "" || api != "" {
+		found = doctor.Browser(doctor.Setup{
+			Production: c.AppEnv == config.Production, Port: c.HTTPPort,
+			TLS: c.TLSCertFile != "", TrustedProxies: c.TrustedProxies, Origins: c.FrontendURL,
+			CookieName: c.Cookie.Name, CookieDomain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
+			MaxAge: int(time.Duration(c.Session.AbsoluteMaxAge) / time.Second),
+		}, spa, api)
+	}
+	found = append(found, p.checkRedis(ctx)...)
+	there, index := p.users.Ping(ctx), error(nil)
+	if there == nil {
+		index = p.users.EnsureIndex(ctx)
+	}
+	return append(found, doctor.Mongo(there, index)...), nil
+}
+
+// checkRedis judges what each server keeps.
+func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
+	servers, err := p.redis.Durability(ctx)
+	if err != nil {
+		return doctor.Redis{Err: err}.Check()
+	}
+	var found []doctor.Finding
+	for _, d := range servers {
+		found = append(found, doctor.Redis{AppendOnly: d.AppendOnly, Snapshots: d.Snapshots, Policy: d.Policy, MaxMemory: d.MaxMemory}.Check()...)
+	}
+	return found
+}
+
+// discard is where a log goes that nobody reads.
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
