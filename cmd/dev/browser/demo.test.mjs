@@ -147,7 +147,7 @@ test('a tab learns that another one has logged out', async (t) => {
 test('a session that is not used ends, and the page says why', async (t) => {
   const page = await open(t, SHORT_PAGE);
   await register(page);
-  await page.waitForFunction(async (api) => !(await fetch(`${api}/healthz`)).ok || performance.now() > 4000, await page.getAttribute('meta[name=latchkey-api]', 'content'), { polling: 500 });
+  await page.waitForTimeout(3500); // any request would be a use: there is nothing else to wait for
   await page.click('#refresh');
   await signedOut(page);
   await says(page, 'away for too long');
