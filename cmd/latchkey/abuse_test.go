@@ -3,11 +3,17 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -157,4 +163,60 @@ func TestAbuse(t *testing.T) {
 		}
 		_ = res.Body.Close()
 	})
+}
+
+// maxSlowClients is how many hold a request half sent, where as many files may be open.
+const maxSlowClients = 5000
+
+// Clients that send half a request hold nothing that others need, and not for long.
+// The figures are for the log: the machine may have other things to do.
+func TestSlowClients(t *testing.T) {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	slowClients := int(min(maxSlowClients, files.Cur/3)) // both ends are here, and there are others
+	addr, _, _ := start(t, environment(t))
+	halves := []string{
+		"GET /auth/session HTTP/1.1\r\nHost: x\r\n", "G", "",
+		"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+	}
+	begun := time.Now()
+	var gone sync.WaitGroup
+	var last atomic.Int64
+	for i := range slowClients {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, halves[i%len(halves)]); err != nil {
+			t.Fatal(err)
+		}
+		gone.Go(func() {
+			defer func() { _ = conn.Close() }()
+			_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("a connection stays")
+			}
+			last.Store(int64(time.Since(begun)))
+		})
+	}
+	made := time.Since(begun)
+	took := make([]time.Duration, 200)
+	for i := range took {
+		asked := time.Now()
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		res, err := client.Get("http://" + addr + "/auth/session")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if took[i] = time.Since(asked); res.StatusCode != http.StatusUnauthorized {
+			t.Fatal(res.Status)
+		}
+	}
+	slices.Sort(took)
+	gone.Wait()
+	t.Logf("%d slow clients connected in %v; beside them a new one is answered in %v (median), %v (p99); all were gone %v after the first had come",
+		slowClients, made, took[100], took[198], time.Duration(last.Load()))
 }
