@@ -53,21 +53,22 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 	if p, err := strconv.Atoi(vars["PORT"]); err == nil {
 		port = p
 	}
-	// The page has the port after that of the API; both are any port for PORT=0.
+	host := vars["HOST"]
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	// The demo has the port after that of the API; both are any port for PORT=0. A page
+	// of one's own may be there already: it is the default of FRONTEND_URL.
 	pagePort := port + 1
 	if port == 0 {
 		pagePort = 0
 	}
 	page, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(vars["HOST"], strconv.Itoa(pagePort)))
-	if err != nil {
-		return taken(err, port)
+	pageOrigin := fmt.Sprintf("http://%s:%d", host, pagePort)
+	if err == nil {
+		defer func() { _ = page.Close() }()
+		pageOrigin = origin(host, page)
 	}
-	defer func() { _ = page.Close() }()
-	host := vars["HOST"]
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	pageOrigin := origin(host, page)
 	vars["FRONTEND_URL"] = strings.TrimPrefix(vars["FRONTEND_URL"]+","+pageOrigin, ",")
 
 	c, err := config.Load(vars)
@@ -75,26 +76,26 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 		return err
 	}
 	a, err := app.New(ctx, c, stdout)
-	if err != nil {
-		return taken(err, port)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %d is taken; try another: PORT=%d go run ./cmd/dev", port, port+100)
 	}
-	api := "http://" + net.JoinHostPort(host, strconv.Itoa(a.Addr().(*net.TCPAddr).Port))
-	server, err := demo(api)
 	if err != nil {
 		return err
 	}
-	go func() { _ = server.Serve(page) }()
-	defer func() { _ = server.Close() }()
-	greet(stdout, api, pageOrigin)
-	return a.Serve(ctx)
-}
-
-// taken says what to do where a port is in use.
-func taken(err error, port int) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %d or %d is taken; try others: PORT=%d go run ./cmd/dev", port, port+1, port+100)
+	api := "http://" + net.JoinHostPort(host, strconv.Itoa(a.Addr().(*net.TCPAddr).Port))
+	about := "a page of another origin, for a browser"
+	if page == nil {
+		about = "has a page already, which may call the API; the demo is not there"
+	} else {
+		server, err := demo(api)
+		if err != nil {
+			return err
+		}
+		go func() { _ = server.Serve(page) }()
+		defer func() { _ = server.Close() }()
 	}
-	return err
+	greet(stdout, api, pageOrigin, about)
+	return a.Serve(ctx)
 }
 
 // useDevStores starts the stores and points the settings at them. What else a
@@ -113,7 +114,8 @@ func useDevStores(vars map[string]string) (stop func(), err error) {
 	for name := range vars {
 		switch name {
 		case "REDIS_URI_FILE", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE", "REDIS_DB", "REDIS_TLS",
-			"REDIS_SENTINELS", "REDIS_SENTINEL_MASTER", "REDIS_CLUSTER", "MONGODB_URI_FILE", "NODE_ENV":
+			"REDIS_SENTINELS", "REDIS_SENTINEL_MASTER", "REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD", "REDIS_SENTINEL_PASSWORD_FILE",
+			"REDIS_CLUSTER", "MONGODB_URI_FILE", "NODE_ENV", "TLS_CERT_FILE", "TLS_KEY_FILE":
 			delete(vars, name)
 		}
 	}
@@ -130,12 +132,12 @@ func useDevStores(vars map[string]string) (stop func(), err error) {
 	return func() { stopMongo(); stopRedis() }, nil
 }
 
-func greet(w io.Writer, api, page string) {
+func greet(w io.Writer, api, page, about string) {
 	_, _ = fmt.Fprintf(w, `
   Latchkey, to try: the server itself, on a Redis and a MongoDB inside this process.
   Accounts stay in %s, sessions end with the process. Not for production.
 
-  Demo   %s   a page of another origin, for a browser
+  Demo   %s   %s
   Docs   %s/docs
   API    %s
 
@@ -150,5 +152,5 @@ func greet(w io.Writer, api, page string) {
 
   Ctrl+C stops it.
 
-`, dataDir, page, api, api, api, api)
+`, dataDir, page, about, api, api, api, api)
 }

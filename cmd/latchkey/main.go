@@ -21,7 +21,8 @@ const usage = `Usage: latchkey [command]
 Commands:
   serve        answer requests until told to stop (the default)
   healthcheck  exit 0 if the server on this machine is ready, for a container's health check
-  doctor       whether the settings can work, and what to change; exit 1 where they cannot
+  doctor       whether the settings can work, and what to change; exit 1 where they cannot.
+               It makes the index of the accounts where that is missing
                --spa URL --api URL  the page and the API as browsers reach them; --json
 
   sessions list USER            the live sessions of an account

@@ -38,6 +38,7 @@ type App struct {
 	listener net.Listener
 	server   *http.Server
 	log      *slog.Logger
+	inspect  bool // what Redis keeps matters
 }
 
 // parts are what the server and an operator's commands both work with.
@@ -81,7 +82,7 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 		secure = own.config()
 	}
 	a := &App{
-		parts: p, log: log,
+		parts: p, log: log, inspect: c.AppEnv != config.Development,
 		server: &http.Server{
 			TLSConfig: secure,
 			Handler:   api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -156,10 +157,10 @@ func (a *App) Serve(ctx context.Context) error {
 func (a *App) greetStores(ctx context.Context) {
 	if err := a.redis.Ping(ctx); err != nil {
 		a.log.Warn("Redis does not answer yet", "error", err)
-	} else if _, err := a.redis.Durability(ctx); err == nil {
+	} else if a.inspect {
 		for _, found := range a.checkRedis(ctx) {
 			if found.Level != doctor.Fine {
-				a.log.Warn("Redis "+found.Says, "fix", found.Fix)
+				a.log.Warn(found.About+" "+found.Says, "fix", found.Fix)
 			}
 		}
 	}

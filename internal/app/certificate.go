@@ -29,8 +29,8 @@ func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, e
 	return c, c.load()
 }
 
-// config is that of a server: TLS 1.2 or later, whose suites in Go all have forward
-// secrecy and are recommended, and HTTP/2 (OWASP ASVS 5.0 12.1.1, 12.1.2).
+// config is that of a server: TLS 1.2 or later, with suites that have forward secrecy
+// and are recommended, and HTTP/2 (OWASP ASVS 5.0 12.1.1, 12.1.2).
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},

@@ -42,7 +42,7 @@ func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
 	}
 	var found []doctor.Finding
 	for _, d := range servers {
-		found = append(found, doctor.Redis{AppendOnly: d.AppendOnly, Snapshots: d.Snapshots, Policy: d.Policy, MaxMemory: d.MaxMemory}.Check()...)
+		found = append(found, doctor.Redis{Addr: d.Addr, Untold: d.Untold, AppendOnly: d.AppendOnly, Snapshots: d.Snapshots, Policy: d.Policy, MaxMemory: d.MaxMemory}.Check()...)
 	}
 	return found
 }

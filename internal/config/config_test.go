@@ -208,13 +208,13 @@ func TestOrigins(t *testing.T) {
 	t.Parallel()
 	c := load(t, good(map[string]string{
 		"FRONTEND_URL":    "HTTPS://App.Example.com:443/, https://bücher.example,http://localhost:3001,http://[0:0:0:0:0:0:0:1]:80,https://a.example:8443,http://LOCALHOST:3001/",
-		"TRUSTED_PROXIES": "10.1.2.3/8, ::1",
+		"TRUSTED_PROXIES": "10.1.2.3/8, ::1,::ffff:10.0.0.1",
 	}))
 	const want = "http://[::1] http://localhost:3001 https://a.example:8443 https://app.example.com https://xn--bcher-kva.example"
 	if got := strings.Join(c.FrontendURL, " "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if got := strings.Join(c.TrustedProxies, " "); got != "10.0.0.0/8 ::1/128" {
+	if got := strings.Join(c.TrustedProxies, " "); got != "10.0.0.0/8 ::1/128 10.0.0.1/32" {
 		t.Errorf("proxies %s", got)
 	}
 	if c := load(t, map[string]string{"APP_ENV": "development", "SESSION_SECRET": "x"}); len(c.FrontendURL) != 1 || c.FrontendURL[0] != "http://localhost:3001" {

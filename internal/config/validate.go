@@ -136,6 +136,9 @@ func canonicalOrigin(given string) (origin string, secure, ok bool) {
 	return origin, strings.EqualFold(u.Scheme, "https") || host == "localhost" || ip.IsLoopback(), true
 }
 
+// minPrefixBits is the widest prefix that can name proxies, and not everybody.
+const minPrefixBits = 4
+
 // validateEdge checks what stands between the server and its clients.
 func (c *Config) validateEdge() []error {
 	var faults []error
@@ -143,13 +146,14 @@ func (c *Config) validateEdge() []error {
 		given = strings.TrimSpace(given)
 		prefix, err := netip.ParsePrefix(given)
 		if ip, ipErr := netip.ParseAddr(given); ipErr == nil {
+			ip = ip.Unmap()
 			prefix, err = ip.Prefix(ip.BitLen())
 		}
 		if err != nil {
 			faults = append(faults, errors.New("TRUSTED_PROXIES: must be addresses or prefixes like 10.0.0.0/8, separated by commas"))
 			break
 		}
-		if prefix.Bits() == 0 {
+		if prefix.Bits() < minPrefixBits {
 			faults = append(faults, fmt.Errorf("TRUSTED_PROXIES: %s is everybody, so that anybody could say who they are", given))
 		}
 		c.TrustedProxies[i] = prefix.Masked().String()

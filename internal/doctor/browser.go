@@ -154,7 +154,7 @@ func (s Setup) transport(f *findings, page, server *url.URL) {
 	case page.Scheme == "https" && server.Scheme == "http" && !loopback(server.Hostname()):
 		f.fault("transport", "serve the API over https as well", "a page over https may not call http: browsers block it as mixed content")
 	case page.Scheme == "https" && server.Scheme == "http":
-		f.risk("transport", "serve the page over http://localhost while trying things out, or the API over https", "Safari blocks calls from https to http://localhost; Chrome and Firefox let them through")
+		f.risk("transport", "serve the page over http://localhost while trying things out, or the API over https", "Safari blocks calls from https to http://localhost, and recent Chrome asks the user for permission")
 	case server.Scheme == "http" && !loopback(server.Hostname()):
 		f.risk("transport", "put TLS in front", "over http anyone on the way can read the cookie and be that user")
 	}
@@ -163,9 +163,6 @@ func (s Setup) transport(f *findings, page, server *url.URL) {
 	}
 	if s.Production && server.Scheme == "https" && !s.TLS && len(s.TrustedProxies) == 0 {
 		f.fault("transport", "set TRUSTED_PROXIES to the proxy, or TLS_CERT_FILE and TLS_KEY_FILE", "nothing speaks TLS: neither the server nor a proxy that it knows of")
-	}
-	if (page.Hostname() == "localhost") != (server.Hostname() == "localhost") && loopback(page.Hostname()) && loopback(server.Hostname()) {
-		f.fault("relation", "use localhost for both, or 127.0.0.1 for both", "%s and %s are one machine and two sites: the cookie of one is not sent for the other", page.Hostname(), server.Hostname())
 	}
 }
 
@@ -202,7 +199,7 @@ func (s Setup) stored(f *findings, server *url.URL) bool {
 	case hostPrefix && s.CookieDomain != "":
 		lost("unset COOKIE_DOMAIN or set another SESSION_NAME", "%s may have no Domain: every browser drops the cookie", s.CookieName)
 	case s.Secure && server.Scheme == "http" && loopback(host):
-		f.risk("cookie", "set COOKIE_SECURE=false (APP_ENV=development) to try things out in Safari", "the cookie is Secure and the API is at http://%s: Chrome and Firefox keep it there, Safari drops it", host)
+		f.risk("cookie", "set COOKIE_SECURE=false (APP_ENV=development) to try things out in Safari", "the cookie is Secure and the API is at http://%s: recent Chrome and Firefox keep it there, Safari drops it", host)
 	case s.Secure && server.Scheme == "http":
 		lost("serve the API over https; or COOKIE_SECURE=false, with APP_ENV=development, where nothing is at stake", "the cookie is Secure and the API is reached over http: every browser drops it")
 	case !s.Secure && server.Scheme == "https":
@@ -225,9 +222,10 @@ func (s Setup) sent(f *findings, page, server *url.URL, how relation, stored boo
 		f.fine("sending", "Chrome, Firefox and Safari send the cookie with every request of the page")
 	case how == sameSite:
 		f.fine("sending", "Chrome, Firefox and Safari send the cookie where the page asks for it: fetch(..., {credentials: 'include'})")
-	case loopback(page.Hostname()) && loopback(server.Hostname()): // told already
+	case !none && page.Hostname() != server.Hostname() && loopback(page.Hostname()) && loopback(server.Hostname()):
+		f.fault("sending", "use localhost for both, or 127.0.0.1 for both", "%s and %s are one machine and two sites: no browser sends the cookie", page.Hostname(), server.Hostname())
 	case !none && page.Hostname() == server.Hostname():
-		f.fault("sending", "use http or https for both", "%s and %s differ in http and https, which makes them two sites: no browser sends the cookie", originOf(page), originOf(server))
+		f.fault("sending", "use http or https for both", "%s and %s differ in http and https, which makes them two sites for Chrome: it does not send the cookie", originOf(page), originOf(server))
 	case !none:
 		f.fault("sending", fmt.Sprintf("give both one domain, as app.%[1]s and api.%[1]s", site(page.Hostname())),
 			"they are of different sites and the cookie is SameSite=%s: no browser sends it", map[bool]string{true: "Strict", false: "Lax"}[s.SameSite == http.SameSiteStrictMode])

@@ -4,7 +4,9 @@ import "strings"
 
 // Redis is what a Redis says of itself.
 type Redis struct {
-	Err error // it does not answer, or does not say
+	Addr   string
+	Err    error // it does not answer
+	Untold bool  // it answers, and does not say
 	// AppendOnly and Snapshots are the two ways in which it persists.
 	AppendOnly, Snapshots bool
 	Policy                string // maxmemory-policy
@@ -14,25 +16,30 @@ type Redis struct {
 // Check judges it.
 func (r Redis) Check() []Finding {
 	var f findings
+	about := strings.TrimSpace("Redis " + r.Addr)
+	if r.Untold {
+		f.risk(about, "let the user ask INFO: +info, as in configs/redis.conf", "does not say what it keeps")
+		return f
+	}
 	if r.Err != nil {
-		f.fault("Redis", "see REDIS_HOST, REDIS_PORT, REDIS_PASSWORD or what stands in their place", "does not answer: %v", r.Err)
+		f.fault(about, "see REDIS_HOST, REDIS_PORT, REDIS_PASSWORD or what stands in their place", "does not answer: %v", r.Err)
 		return f
 	}
 	switch {
 	case r.AppendOnly:
-		f.fine("Redis", "keeps every session across a restart (append-only file)")
+		f.fine(about, "keeps every session across a restart (append-only file)")
 	case r.Snapshots:
-		f.risk("Redis", "appendonly yes, as in configs/redis.conf", "keeps snapshots only: a crash loses the sessions and the logouts since the last one")
+		f.risk(about, "appendonly yes, as in configs/redis.conf", "keeps snapshots only: a crash loses the sessions and the logouts since the last one")
 	default:
-		f.fault("Redis", "appendonly yes, as in configs/redis.conf", "keeps nothing: a restart logs everyone out")
+		f.fault(about, "appendonly yes, as in configs/redis.conf", "keeps nothing: a restart logs everyone out")
 	}
 	switch evicts := r.Policy != "" && r.Policy != "noeviction"; {
 	case evicts && r.MaxMemory > 0:
-		f.fault("Redis", "maxmemory-policy noeviction, as in configs/redis.conf", "has a limit of %d MiB and %s: when it is full it logs people out at random", r.MaxMemory>>20, r.Policy)
-	case evicts && strings.Contains(r.Policy, "-"):
-		f.risk("Redis", "maxmemory-policy noeviction, as in configs/redis.conf", "has the policy %s: once it is given a limit, it will log people out at random", r.Policy)
-	default:
-		f.fine("Redis", "does not throw sessions away when it is full")
+		f.fault(about, "maxmemory-policy noeviction, as in configs/redis.conf", "has a limit of %d MiB and %s: when it is full it logs people out at random", r.MaxMemory>>20, r.Policy)
+	case evicts:
+		f.risk(about, "maxmemory-policy noeviction, as in configs/redis.conf", "has the policy %s: once it is given a limit, it will log people out at random", r.Policy)
+	case r.Policy != "":
+		f.fine(about, "does not throw sessions away when it is full")
 	}
 	return f
 }

@@ -55,9 +55,6 @@ func newOrigins(listed []string, https bool) (*origins, error) {
 func (s *Server) guarded(next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if !s.origins.allows(r) {
-			s.log.WarnContext(r.Context(), "refused a request from a page of another origin",
-				"requestId", w.Header().Get(requestIDHeader), "origin", r.Header.Get("Origin"), "host", r.Host,
-				"site", r.Header.Get("Sec-Fetch-Site"))
 			return errCrossOrigin
 		}
 		return next(w, r)
@@ -110,7 +107,8 @@ func clientIP(r *http.Request) string {
 	if ip := middleware.GetClientIP(r.Context()); ip != "" {
 		return ip
 	}
-	// The proxy said nothing, or nonsense: then it is all that is known.
+	// The proxy said nothing, or nonsense, or named trusted ones only: then it is all that
+	// is known.
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr

@@ -51,7 +51,8 @@ func noBody(w http.ResponseWriter, r *http.Request) error {
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
-		return nil, errTooLarge // it need not be waited for
+		w.Header().Set("Connection", "close") // what is left of it is not waited for
+		return nil, errTooLarge
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError

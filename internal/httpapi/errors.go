@@ -92,6 +92,9 @@ func failureOf(err error) *failure {
 	return errInternal
 }
 
+// short cuts what a stranger wrote, for the log.
+func short(s string) string { return s[:min(len(s), 200)] }
+
 // fail answers for an error, and is the one place that logs it.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	f := failureOf(err)
@@ -118,6 +121,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
+	}
+	if f == errCrossOrigin {
+		s.log.WarnContext(r.Context(), "refused a request from a page of another origin",
+			"requestId", p.RequestID, "route", route, "origin", short(r.Header.Get("Origin")), "host", short(r.Host))
 	}
 	if f.status >= http.StatusInternalServerError {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "request failed",

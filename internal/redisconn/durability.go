@@ -11,6 +11,9 @@ import (
 
 // Durability is what a server says of what it keeps, and of what it throws away.
 type Durability struct {
+	Addr string
+	// Untold says that it answers and does not say; then nothing below means anything.
+	Untold     bool
 	AppendOnly bool // every write goes to a file
 	Snapshots  bool // all is written to a file from time to time; true where it does not say
 	// Policy is what it does when it is full (maxmemory-policy), MaxMemory when that is,
@@ -19,15 +22,13 @@ type Durability struct {
 	MaxMemory int64
 }
 
-// errUntold says that a server answers and leaves out what was asked.
-var errUntold = errors.New("does not say what it keeps")
-
 // Durability asks every server that has a part of the keys.
 func (c *Client) Durability(ctx context.Context) ([]Durability, error) {
 	var all []Durability
 	err := c.each(ctx, func(n *node) error {
 		said, err := redis.String(c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) { return conn.Do("INFO") }))
-		if err != nil {
+		var refused redis.Error
+		if err != nil && !errors.As(err, &refused) {
 			return err
 		}
 		info := map[string]string{}
@@ -37,9 +38,10 @@ func (c *Client) Durability(ctx context.Context) ([]Durability, error) {
 			}
 		}
 		if info["aof_enabled"] == "" {
-			return errUntold
+			all = append(all, Durability{Addr: n.addr, Untold: true})
+			return nil
 		}
-		d := Durability{AppendOnly: info["aof_enabled"] == "1", Snapshots: true, Policy: info["maxmemory_policy"]}
+		d := Durability{Addr: n.addr, AppendOnly: info["aof_enabled"] == "1", Snapshots: true, Policy: info["maxmemory_policy"]}
 		d.MaxMemory, _ = strconv.ParseInt(info["maxmemory"], 10, 64)
 		// A user of the least privilege may not ask.
 		if save, err := redis.StringMap(c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) { return conn.Do("CONFIG", "GET", "save") })); err == nil {

@@ -91,14 +91,14 @@ async function show() {
     if (session.answer?.reason) notify(`Your session has ended. ${reasons[session.answer.reason] ?? ''}`, true);
     $('signed-in').hidden = $('account').hidden = true;
     $('signed-out').hidden = session.status !== 401;
-    if (session.status !== 401) notify(session.answer.message, true);
+    if (session.status !== 401) notify(session.answer?.message ?? `The API answers ${session.status}.`, true);
     return session;
   }
   const [me, sessions] = await Promise.all([call('GET', '/auth/me'), call('GET', '/auth/sessions')]);
   if (!me.ok || !sessions.ok) {
     const failed = me.ok ? sessions : me;
     if (failed.status === 401) return show();
-    notify(failed.answer.message, true);
+    notify(failed.answer?.message ?? `The API answers ${failed.status}.`, true);
     return failed;
   }
   const { user } = me.answer;
