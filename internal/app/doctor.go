@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"latchkey/internal/config"
@@ -12,7 +13,7 @@ import (
 // with each other, and whether the stores keep what they are given. With neither address
 // it looks at the stores only.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
-	p, err := newParts(c, newLogger(c, discard{}))
+	p, err := newParts(c, newLogger(c, io.Discard))
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +47,3 @@ func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
 	}
 	return found
 }
-
-// discard is where a log goes that nobody reads.
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }

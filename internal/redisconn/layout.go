@@ -143,14 +143,14 @@ func (c *Client) watch(ctx context.Context, ask func(context.Context) (*layout, 
 			c.adopt(l)
 		}
 		found := l != nil && l != nobody
-		if !c.sleep(ctx, lookPause, nil) || found && !c.sleep(ctx, lookInterval, c.lookup) {
+		if !sleep(ctx, lookPause, nil) || found && !sleep(ctx, lookInterval, c.lookup) {
 			return
 		}
 	}
 }
 
 // sleep waits for so long, or until it is woken. It returns false where ctx has ended.
-func (c *Client) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
