@@ -11,10 +11,13 @@ import (
 	"net/http"
 	"time"
 
+	"go.mongodb.org/mongo-driver/mongo"
+
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
 	"latchkey/internal/httpapi"
+	"latchkey/internal/mongoconn"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -44,6 +47,7 @@ type App struct {
 // parts are what the server and an operator's commands both work with.
 type parts struct {
 	redis     *redisconn.Client
+	mongo     *mongo.Database
 	users     *user.Store
 	sessions  *session.Manager
 	passwords *auth.Service
@@ -101,10 +105,11 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 
 // newParts makes what does not depend on HTTP. Nothing connects until it is used.
 func newParts(c config.Config, log *slog.Logger) (parts, error) {
-	users, err := user.Open(string(c.MongoURI), time.Now)
+	db, err := mongoconn.Open(string(c.MongoURI))
 	if err != nil {
 		return parts{}, err
 	}
+	users := user.New(db, time.Now)
 	redis := redisconn.New(redisconn.Options{
 		Addr: c.Redis.Addr(), Username: c.Redis.Username, Password: string(c.Redis.Password),
 		DB: c.Redis.DB, TLS: c.Redis.TLS,
@@ -118,7 +123,7 @@ func newParts(c config.Config, log *slog.Logger) (parts, error) {
 		MaxPerUser: c.Session.MaxPerUser,
 		Now:        time.Now, Log: log,
 	})
-	return parts{redis, users, sessions, auth.New(users, c.BcryptCost, log)}, nil
+	return parts{redis, db, users, sessions, auth.New(users, c.BcryptCost, log)}, nil
 }
 
 // Addr is the address that the server listens at.
@@ -177,7 +182,7 @@ func (p parts) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	p.redis.Close()
-	_ = p.users.Close(ctx)
+	_ = p.mongo.Client().Disconnect(ctx)
 }
 
 // newLogger returns the log that the settings ask for.

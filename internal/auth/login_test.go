@@ -19,11 +19,7 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 // away does not leave a login half recorded.
 func TestLoginWork(t *testing.T) {
 	t.Parallel()
-	users, err := user.Open(storetest.Mongo(t), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = users.Close(context.Background()) })
+	users := user.New(storetest.Database(t, storetest.Mongo(t)), time.Now)
 	s := New(users, 4, slog.New(slog.DiscardHandler))
 	compared := 0
 	s.hasher.compare = func(hash, password []byte) error {

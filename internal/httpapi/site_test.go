@@ -25,6 +25,7 @@ import (
 
 	"latchkey/internal/auth"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/mongoconn"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -96,11 +97,12 @@ func newSite(t testing.TB, options ...setup) *site {
 	}
 	now := func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
 	log := newLogger(s.log)
-	var err error
-	if s.users, err = user.Open(s.mongo, now); err != nil {
+	db, err := mongoconn.Open(s.mongo)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.users.Close(context.Background()) })
+	t.Cleanup(func() { _ = db.Client().Disconnect(context.Background()) })
+	s.users = user.New(db, now)
 	conns := redisconn.New(redisconn.Options{
 		Addr: s.redis.Addr, DB: s.redis.DB, Sentinels: s.redis.Sentinels, Master: s.redis.Master, Cluster: s.redis.Cluster,
 		Log: log,

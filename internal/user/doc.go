@@ -6,8 +6,9 @@
 // that the guide's app filled is used as it is.
 //
 // The package stores a password hash and knows nothing about it: package auth
-// makes and checks them. It imports nothing of ours. Queries are kept plain, so
-// that every server of the MongoDB wire protocol answers them alike.
+// makes and checks them, and the one-time tokens of which it keeps the hashes
+// (ticket.go). Queries are kept plain, so that every server of the MongoDB wire
+// protocol answers them alike.
 //
 // Start reading at User in user.go, then Store in store.go.
 package user

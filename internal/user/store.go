@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/bson/primitive"
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
-	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
+
+	"latchkey/internal/mongoconn"
 )
 
 var (
@@ -25,67 +25,27 @@ var (
 	ErrUnreadable = errors.New("not an account")
 	// ErrUnavailable says that MongoDB did not answer, or not in time. Whether a
 	// write took effect is unknown.
-	ErrUnavailable = errors.New("user store is unavailable")
+	ErrUnavailable = mongoconn.ErrUnavailable
 )
 
-const (
-	collection      = "users"
-	defaultDatabase = "latchkey"
-	// opTimeout bounds every call, the choice of a server included, so that a
-	// request with two calls answers within 3 seconds when MongoDB is away.
-	opTimeout = 1200 * time.Millisecond
-)
+const collection = "users"
 
 // Store keeps the accounts in MongoDB. It is safe for concurrent use.
 type Store struct {
-	client *mongo.Client
-	users  *mongo.Collection
-	now    func() time.Time
+	users *mongo.Collection
+	now   func() time.Time
 }
 
-// Open returns a Store on the database that uri names (latchkey where it names
-// none). It connects when it is first used, but a mongodb+srv host is
-// resolved now. An error means that the uri is wrong, and does not hold it.
-func Open(uri string, now func() time.Time) (*Store, error) {
-	parsed, err := connstring.ParseAndValidate(uri)
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return nil, fmt.Errorf("the MongoDB URI: %s cannot be resolved", dns.Name)
-	}
-	if err != nil {
-		// The parser's text may quote the password.
-		return nil, errors.New("the MongoDB URI cannot be used")
-	}
-	database := parsed.Database
-	if database == "" {
-		database = defaultDatabase
-	}
-	client, err := mongo.Connect(context.Background(), options.Client().
-		ApplyURI(uri).
-		SetAppName("latchkey").
-		SetServerSelectionTimeout(opTimeout).
-		SetConnectTimeout(opTimeout))
-	if err != nil {
-		return nil, errors.New("the MongoDB URI cannot be used")
-	}
-	return &Store{client: client, users: client.Database(database).Collection(collection), now: now}, nil
-}
-
-// Close ends the connections.
-func (s *Store) Close(ctx context.Context) error { return s.client.Disconnect(ctx) }
-
-// bounded gives one call its time limit. It is not given up when ctx is
-// cancelled: a client that goes away must not leave half of something behind,
-// nor cost a connection.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+// New returns a Store in a database. It is not asked until it is needed.
+func New(db *mongo.Database, now func() time.Time) *Store {
+	return &Store{users: db.Collection(collection), now: now}
 }
 
 // Ping asks MongoDB whether it answers. Errors: ErrUnavailable.
 func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := mongoconn.Bounded(ctx)
 	defer cancel()
-	return unavailable(s.client.Ping(ctx, nil))
+	return mongoconn.Unavailable(s.users.Database().Client().Ping(ctx, nil))
 }
 
 // EnsureIndex makes the unique index on the address, which is what keeps two
@@ -99,7 +59,7 @@ func (s *Store) EnsureIndex(ctx context.Context) error {
 		Options: options.Index().SetUnique(true),
 	})
 	if err != nil {
-		return unavailable(fmt.Errorf("unique index on %s.email: %w", collection, err))
+		return mongoconn.Unavailable(fmt.Errorf("unique index on %s.email: %w", collection, err))
 	}
 	return nil
 }
@@ -107,18 +67,17 @@ func (s *Store) EnsureIndex(ctx context.Context) error {
 // Create makes an account of name, email and passwordHash and returns it.
 // Errors: ErrEmailTaken, ErrUnavailable.
 func (s *Store) Create(ctx context.Context, name string, email Email, passwordHash string) (User, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := mongoconn.Bounded(ctx)
 	defer cancel()
 	// Each time, although it is there: it costs little beside the hash, and a
 	// collection that was dropped or restored meanwhile may have lost it.
 	if err := s.EnsureIndex(ctx); err != nil {
 		return User{}, err
 	}
-	if other := email.spellings()[1:]; len(other) > 0 {
-		// An account of the guide's app, from before the canonical form.
-		if _, err := s.ByEmail(ctx, email); err == nil {
-			return User{}, ErrEmailTaken
-		} else if !errors.Is(err, ErrNotFound) {
+	if len(email.spellings()) > 1 {
+		// An account of the guide's app, from before the canonical form, is another one to
+		// the index.
+		if err := s.free(ctx, email); err != nil {
 			return User{}, err
 		}
 	}
@@ -135,16 +94,29 @@ func (s *Store) Create(ctx context.Context, name string, email Email, passwordHa
 	case err != nil:
 		// It may be there all the same, and the next try would get ErrEmailTaken.
 		_ = s.Delete(ctx, d.ID.Hex())
-		return User{}, unavailable(err)
+		return User{}, mongoconn.Unavailable(err)
 	}
 	return d.user(), nil
 }
 
+// free makes sure that no account has the address, in whatever form. The index is the
+// judge of two at once. Errors: ErrEmailTaken, ErrUnavailable.
+func (s *Store) free(ctx context.Context, email Email) error {
+	switch _, err := s.ByEmail(ctx, email); {
+	case err == nil:
+		return ErrEmailTaken
+	case errors.Is(err, ErrNotFound):
+		return nil
+	default:
+		return err
+	}
+}
+
 // ByID returns the account of an id. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) ByID(ctx context.Context, id string) (User, error) {
-	oid, err := primitive.ObjectIDFromHex(id)
+	oid, err := objectID(id)
 	if err != nil {
-		return User{}, ErrNotFound
+		return User{}, err
 	}
 	return s.find(ctx, bson.D{{Key: "_id", Value: oid}})
 }
@@ -155,9 +127,26 @@ func (s *Store) ByEmail(ctx context.Context, email Email) (User, error) {
 }
 
 func (s *Store) find(ctx context.Context, filter bson.D) (User, error) {
-	ctx, cancel := bounded(ctx)
+	d, err := s.findDocument(ctx, filter)
+	if err != nil {
+		return User{}, err
+	}
+	return d.user(), nil
+}
+
+func (s *Store) findDocument(ctx context.Context, filter bson.D) (document, error) {
+	ctx, cancel := mongoconn.Bounded(ctx)
 	defer cancel()
 	return one(s.users.FindOne(ctx, filter))
+}
+
+// objectID reads an id. What is none is the id of nobody.
+func objectID(id string) (primitive.ObjectID, error) {
+	oid, err := primitive.ObjectIDFromHex(id)
+	if err != nil {
+		err = ErrNotFound
+	}
+	return oid, err
 }
 
 // isActive is the condition that an account was not disabled.
@@ -166,10 +155,9 @@ var isActive = bson.D{{Key: "isActive", Value: bson.D{{Key: "$ne", Value: false}
 // Rename gives an account another name and returns it as it is then. One that is
 // disabled is ErrNotFound. Errors: also ErrUnavailable.
 func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
-	return s.update(ctx, id, isActive, bson.D{
-		{Key: "name", Value: name},
-		{Key: "updatedAt", Value: s.timestamp()},
-	})
+	return s.update(ctx, id, isActive, set(
+		bson.E{Key: "name", Value: name},
+		bson.E{Key: "updatedAt", Value: s.timestamp()}))
 }
 
 // RecordLogin notes that the account has just logged in with the password of a
@@ -178,7 +166,7 @@ func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
 // ErrUnavailable.
 func (s *Store) RecordLogin(ctx context.Context, id, passwordHash string) (User, error) {
 	unchanged := append(bson.D{{Key: "password", Value: passwordHash}}, isActive...)
-	return s.update(ctx, id, unchanged, bson.D{{Key: "lastLogin", Value: s.timestamp()}})
+	return s.update(ctx, id, unchanged, set(bson.E{Key: "lastLogin", Value: s.timestamp()}))
 }
 
 // ReplaceHash puts a better hash of the same password in the place of old. Where
@@ -187,7 +175,7 @@ func (s *Store) RecordLogin(ctx context.Context, id, passwordHash string) (User,
 func (s *Store) ReplaceHash(ctx context.Context, id, old, better string) error {
 	_, err := s.update(ctx, id,
 		bson.D{{Key: "password", Value: old}},
-		bson.D{{Key: "password", Value: better}})
+		set(bson.E{Key: "password", Value: better}))
 	return err
 }
 
@@ -198,51 +186,54 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return nil
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := mongoconn.Bounded(ctx)
 	defer cancel()
 	_, err = s.users.DeleteOne(ctx, bson.D{{Key: "_id", Value: oid}})
-	return unavailable(err)
+	return mongoconn.Unavailable(err)
 }
 
-// update sets members of the account of id where it also meets the conditions,
-// and returns it as it is then.
-func (s *Store) update(ctx context.Context, id string, conditions, set bson.D) (User, error) {
-	oid, err := primitive.ObjectIDFromHex(id)
+// update changes the account of id where it also meets the conditions, and returns it
+// as it is then.
+func (s *Store) update(ctx context.Context, id string, conditions, change bson.D) (User, error) {
+	oid, err := objectID(id)
 	if err != nil {
-		return User{}, ErrNotFound
+		return User{}, err
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := mongoconn.Bounded(ctx)
 	defer cancel()
-	return one(s.users.FindOneAndUpdate(ctx,
-		append(bson.D{{Key: "_id", Value: oid}}, conditions...),
-		bson.D{{Key: "$set", Value: set}},
-		options.FindOneAndUpdate().SetReturnDocument(options.After)))
+	result := s.users.FindOneAndUpdate(ctx,
+		append(bson.D{{Key: "_id", Value: oid}}, conditions...), change,
+		options.FindOneAndUpdate().SetReturnDocument(options.After))
+	if mongo.IsDuplicateKeyError(result.Err()) {
+		return User{}, ErrEmailTaken
+	}
+	d, err := one(result)
+	if err != nil {
+		return User{}, err
+	}
+	return d.user(), nil
 }
 
-func one(result *mongo.SingleResult) (User, error) {
+// set is a change that gives members a value.
+func set(members ...bson.E) bson.D { return bson.D{{Key: "$set", Value: bson.D(members)}} }
+
+func one(result *mongo.SingleResult) (document, error) {
 	if err := result.Err(); errors.Is(err, mongo.ErrNoDocuments) {
-		return User{}, ErrNotFound
+		return document{}, ErrNotFound
 	} else if err != nil {
-		return User{}, unavailable(err)
+		return document{}, mongoconn.Unavailable(err)
 	}
 	return decode(result.Decode)
 }
 
 // decode reads an account from what a query has found.
-func decode(from func(any) error) (User, error) {
+func decode(from func(any) error) (document, error) {
 	var d document
 	if err := from(&d); err != nil {
-		return User{}, fmt.Errorf("a document of %s: %w: %w", collection, ErrUnreadable, err)
+		return document{}, fmt.Errorf("a document of %s: %w: %w", collection, ErrUnreadable, err)
 	}
-	return d.user(), nil
+	return d, nil
 }
 
 // timestamp is now as MongoDB keeps it.
 func (s *Store) timestamp() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
-
-func unavailable(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}

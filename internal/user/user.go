@@ -45,6 +45,8 @@ type document struct {
 	LastLogin     *time.Time         `bson:"lastLogin,omitempty"`
 	CreatedAt     time.Time          `bson:"createdAt"`
 	UpdatedAt     time.Time          `bson:"updatedAt"`
+
+	Tickets map[TicketKind]Ticket `bson:"tickets,omitempty"`
 }
 
 func (d document) user() User {

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/mongoconn"
 )
 
 func TestMain(m *testing.M) { storetest.Main(m) }
@@ -119,12 +120,7 @@ func TestParseName(t *testing.T) {
 
 func newStore(t *testing.T) *Store {
 	t.Helper()
-	s, err := Open(storetest.Mongo(t), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close(context.Background()) })
-	return s
+	return New(storetest.Database(t, storetest.Mongo(t)), time.Now)
 }
 
 func TestStore(t *testing.T) {
@@ -251,12 +247,13 @@ func TestASCIIHost(t *testing.T) {
 func TestMongoHangs(t *testing.T) {
 	t.Parallel()
 	uri, proxy := storetest.ProxiedMongo(t)
-	s, err := Open(uri, time.Now)
+	ctx := context.Background()
+	db, err := mongoconn.Open(uri)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close(context.Background()) })
-	ctx := context.Background()
+	t.Cleanup(func() { _ = db.Client().Disconnect(ctx) })
+	s := New(db, time.Now)
 	if _, err := s.Create(ctx, "Ann", "ann@example.com", "h"); err != nil {
 		t.Fatal(err)
 	}
@@ -268,8 +265,8 @@ func TestMongoHangs(t *testing.T) {
 	if _, err := s.Create(ctx, "Eve", "eve@example.com", "h"); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("create: %v", err)
 	}
-	if took := time.Since(start); took > 4*opTimeout {
-		t.Errorf("the calls took %v, the limit of one is %v", took, opTimeout)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the calls took %v", took)
 	}
 }
 
@@ -292,14 +289,5 @@ func TestIndexImpossible(t *testing.T) {
 	}
 	if err := s.Ping(ctx); err != nil {
 		t.Errorf("ping: %v; logins must go on", err)
-	}
-}
-
-func TestOpenHidesURI(t *testing.T) {
-	t.Parallel()
-	for _, uri := range []string{"", "http://u:hunter2@x", "mongodb://u:hunter2@", "mongodb://u:hunter2@x:99999/", "mongodb://u:hun%ter2@x/"} {
-		if _, err := Open(uri, time.Now); err == nil || strings.Contains(err.Error(), "hun") {
-			t.Errorf("Open(%q): %v", uri, err)
-		}
 	}
 }

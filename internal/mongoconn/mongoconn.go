@@ -1,0 +1,67 @@
+package mongoconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
+)
+
+// ErrUnavailable says that MongoDB did not answer, or not in time. Whether a write
+// took effect is unknown.
+var ErrUnavailable = errors.New("MongoDB is unavailable")
+
+const (
+	defaultDatabase = "latchkey"
+	// opTimeout bounds every call, the choice of a server included, so that a
+	// request with two calls answers within 3 seconds when MongoDB is away.
+	opTimeout = 1200 * time.Millisecond
+)
+
+// Open returns the database that uri names (latchkey where it names none). It
+// connects when it is first used, but a mongodb+srv host is resolved now. An error
+// means that the uri is wrong, and does not hold it. Close it by its Client.
+func Open(uri string) (*mongo.Database, error) {
+	parsed, err := connstring.ParseAndValidate(uri)
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return nil, fmt.Errorf("the MongoDB URI: %s cannot be resolved", dns.Name)
+	}
+	if err != nil {
+		// The parser's text may quote the password.
+		return nil, errors.New("the MongoDB URI cannot be used")
+	}
+	database := parsed.Database
+	if database == "" {
+		database = defaultDatabase
+	}
+	client, err := mongo.Connect(context.Background(), options.Client().
+		ApplyURI(uri).
+		SetAppName("latchkey").
+		SetServerSelectionTimeout(opTimeout).
+		SetConnectTimeout(opTimeout))
+	if err != nil {
+		return nil, errors.New("the MongoDB URI cannot be used")
+	}
+	return client.Database(database), nil
+}
+
+// Bounded gives one call its time limit. It is not given up when ctx is cancelled: a
+// client that goes away must not leave half of something behind, nor cost a
+// connection.
+func Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+}
+
+// Unavailable makes an error of the driver an ErrUnavailable; nil stays nil.
+func Unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
