@@ -17,8 +17,14 @@ import (
 //go:embed demo
 var demoFiles embed.FS
 
-// demo serves the page, which calls the API at a URL.
-func demo(api string) (*http.Server, error) {
+// demoAssets are what the pages are made of.
+var demoAssets = []string{
+	"app.js", "api.js", "act.js", "dom.js", "account.js", "activity.js", "links.js", "mail.js", "style.css", "icon.svg",
+}
+
+// demo serves the page, which calls the API at a URL, and beside it the mails where there
+// is an outbox. host is what the server is called.
+func demo(api, host string, mails *outbox) (*http.Server, error) {
 	text, err := demoFiles.ReadFile("demo/index.html")
 	if err != nil {
 		return nil, err
@@ -28,7 +34,10 @@ func demo(api string) (*http.Server, error) {
 		return nil, err
 	}
 	var index bytes.Buffer
-	if err := page.Execute(&index, struct{ API string }{api}); err != nil {
+	if err := page.Execute(&index, struct {
+		API  string
+		Mail bool
+	}{api, mails != nil}); err != nil {
 		return nil, err
 	}
 	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + api +
@@ -54,9 +63,17 @@ func demo(api string) (*http.Server, error) {
 		}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", serve("index.html"))
-	for _, name := range []string{"app.js", "style.css", "icon.svg"} {
+	// The links in mails lead to the latter two.
+	for _, path := range []string{"/{$}", "/reset-password", "/verify-email"} {
+		mux.Handle("GET "+path, serve("index.html"))
+	}
+	for _, name := range demoAssets {
 		mux.Handle("GET /"+name, serve(name))
+	}
+	if mails != nil {
+		if err := mails.routes(mux, host); err != nil {
+			return nil, err
+		}
 	}
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, nil
 }

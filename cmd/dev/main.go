@@ -3,7 +3,8 @@
 //
 //	go run ./cmd/dev
 //
-// Accounts stay in .latchkey-dev across restarts; sessions do not.
+// Accounts stay in .latchkey-dev across restarts; sessions do not. Mails are printed and
+// shown on a page, see outbox.go, unless SMTP_URL says where to send them.
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 	"latchkey/internal/app"
 	"latchkey/internal/config"
 	"latchkey/internal/devstore"
+	"latchkey/internal/mail"
 )
 
 // dataDir keeps the accounts. It is in .gitignore.
@@ -70,12 +72,20 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 		pageOrigin = origin(host, page)
 	}
 	vars["FRONTEND_URL"] = strings.TrimPrefix(vars["FRONTEND_URL"]+","+pageOrigin, ",")
+	if page != nil {
+		setDefault(vars, "PUBLIC_URL", pageOrigin) // the demo has the pages for the links in mails
+	}
+	mails := &outbox{stdout: stdout}
+	var sender mail.Sender = mails
+	if vars["SMTP_URL"] != "" || vars["SMTP_URL_FILE"] != "" {
+		mails, sender = nil, nil // the settings name one
+	}
 
 	c, err := config.Load(vars)
 	if err != nil {
 		return err
 	}
-	a, err := app.New(ctx, c, stdout)
+	a, err := app.New(ctx, c, sender, stdout)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("port %d is taken; try another: PORT=%d go run ./cmd/dev", port, port+100)
 	}
@@ -83,19 +93,23 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 		return err
 	}
 	api := "http://" + net.JoinHostPort(host, strconv.Itoa(a.Addr().(*net.TCPAddr).Port))
-	about := "a page of another origin, for a browser"
-	if page == nil {
-		about = "has a page already, which may call the API; the demo is not there"
-	} else {
-		server, err := demo(api)
+	if page != nil {
+		server, err := demo(api, host, mails)
 		if err != nil {
 			return err
 		}
 		go func() { _ = server.Serve(page) }()
 		defer func() { _ = server.Close() }()
 	}
-	greet(stdout, api, pageOrigin, about)
+	greet(stdout, api, pageOrigin, page != nil, mails != nil)
 	return a.Serve(ctx)
+}
+
+// setDefault sets what is unset; an empty value counts as unset.
+func setDefault(vars map[string]string, name, value string) {
+	if vars[name] == "" {
+		vars[name] = value
+	}
 }
 
 // useDevStores starts the stores and points the settings at them. What else a
@@ -122,9 +136,11 @@ func useDevStores(vars map[string]string) (stop func(), err error) {
 	vars["APP_ENV"] = config.Development
 	vars["REDIS_URI"] = "redis://" + redis
 	vars["MONGODB_URI"] = mongo + "latchkey"
-	if vars["HOST"] == "" {
-		vars["HOST"] = "localhost"
-	}
+	setDefault(vars, "HOST", "localhost")
+	// Someone who tries things out is no attacker: with the limits of production they
+	// would soon wait for a minute, to log in or for the next mail.
+	setDefault(vars, "RATE_LIMIT", "100/60s")
+	setDefault(vars, "MAIL_INTERVAL", "1s")
 	if vars["SESSION_SECRET"] == "" && vars["SESSION_SECRET_FILE"] == "" {
 		// The sessions of this process end with it, so its secret may, too.
 		vars["SESSION_SECRET"] = rand.Text() + rand.Text()
@@ -132,12 +148,24 @@ func useDevStores(vars map[string]string) (stop func(), err error) {
 	return func() { stopMongo(); stopRedis() }, nil
 }
 
-func greet(w io.Writer, api, page, about string) {
+// greet says what there is to try. hasDemo is whether the demo has got its port, and
+// hasMail whether mails go to the outbox.
+func greet(w io.Writer, api, page string, hasDemo, hasMail bool) {
+	demo := "a page of another origin, for a browser"
+	mails := fmt.Sprintf("%s/mail   what the server would have sent", page)
+	if !hasDemo {
+		demo = "has a page already, which may call the API; the demo is not there"
+		mails = "is printed here"
+	}
+	if !hasMail {
+		mails = "goes to SMTP_URL"
+	}
 	_, _ = fmt.Fprintf(w, `
   Latchkey, to try: the server itself, on a Redis and a MongoDB inside this process.
   Accounts stay in %s, sessions end with the process. Not for production.
 
   Demo   %s   %s
+  Mail   %s
   Docs   %s/docs
   API    %s
 
@@ -152,5 +180,5 @@ func greet(w io.Writer, api, page, about string) {
 
   Ctrl+C stops it.
 
-`, dataDir, page, about, api, api, api, api)
+`, dataDir, page, demo, mails, api, api, api, api)
 }

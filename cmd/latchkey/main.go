@@ -98,7 +98,7 @@ func serve(ctx context.Context, vars map[string]string, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
-	a, err := app.New(ctx, c, stdout)
+	a, err := app.New(ctx, c, nil, stdout)
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
-	"unicode/utf8"
 
+	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
 	"latchkey/internal/session"
@@ -20,7 +21,9 @@ type Admin struct{ parts }
 
 // OpenAdmin connects to the stores that the settings name. Warnings go to logTo.
 func OpenAdmin(c config.Config, logTo io.Writer) (*Admin, error) {
-	p, err := newParts(c, newLogger(c, logTo))
+	// What the commands do is printed by them; the log is for what goes wrong.
+	c.LogLevel = max(c.LogLevel, slog.LevelWarn)
+	p, err := newParts(c, nil, newLogger(c, logTo))
 	if err != nil {
 		return nil, err
 	}
@@ -67,34 +70,40 @@ func (a *Admin) CreateUser(ctx context.Context, name, address, password string) 
 	if err != nil {
 		return user.User{}, fmt.Errorf("%q is %w", address, err)
 	}
-	if err := checkPassword(password); err != nil {
-		return user.User{}, err
+	u, err := a.passwords.Register(ctx, name, email, password)
+	if err == nil {
+		a.record(ctx, activity.Registered, u.ID)
 	}
-	return a.passwords.Register(ctx, name, email, password)
+	return u, weak(err)
 }
 
-func checkPassword(password string) error {
-	if n := utf8.RuneCountInString(password); n < auth.MinPasswordLength || n > auth.MaxPasswordLength || !utf8.ValidString(password) {
-		return fmt.Errorf("the password must have %d to %d characters", auth.MinPasswordLength, auth.MaxPasswordLength)
+// weak says what is wrong where a password is refused.
+func weak(err error) error {
+	var weak *auth.WeakPasswordError
+	if errors.As(err, &weak) {
+		return fmt.Errorf("the password %w", err)
 	}
-	return nil
+	return err
+}
+
+// record notes what an operator has done, where the owner of the account sees it.
+func (a *Admin) record(ctx context.Context, name activity.Name, userID string) {
+	a.activity.Record(ctx, activity.Event{Name: name, UserID: userID, By: "operator"})
 }
 
 // SetPassword gives an account another password and ends its sessions, of which it
 // returns the number.
 func (a *Admin) SetPassword(ctx context.Context, ref, password string) (user.User, int, error) {
-	if err := checkPassword(password); err != nil {
-		return user.User{}, 0, err
-	}
-	return a.change(ctx, ref, session.PasswordChanged, func(u user.User) (user.User, error) {
+	u, n, err := a.change(ctx, ref, activity.PasswordChanged, session.PasswordChanged, func(u user.User) (user.User, error) {
 		return a.passwords.SetPassword(ctx, u.ID, password)
 	})
+	return u, n, weak(err)
 }
 
 // Disable keeps an account from logging in and ends its sessions, of which it
 // returns the number.
 func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error) {
-	return a.change(ctx, ref, session.AccountDisabled, func(u user.User) (user.User, error) {
+	return a.change(ctx, ref, activity.AccountDisabled, session.AccountDisabled, func(u user.User) (user.User, error) {
 		return a.users.SetActive(ctx, u.ID, false)
 	})
 }
@@ -103,7 +112,7 @@ func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error)
 //
 // The account goes last: until then it is there, disabled, to run this again.
 func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) {
-	u, n, err := a.change(ctx, ref, session.AccountDeleted, func(u user.User) (user.User, error) {
+	u, n, err := a.change(ctx, ref, activity.AccountDeleted, session.AccountDeleted, func(u user.User) (user.User, error) {
 		return a.users.SetActive(ctx, u.ID, false)
 	})
 	if err == nil {
@@ -118,12 +127,16 @@ func (a *Admin) Enable(ctx context.Context, ref string) (user.User, error) {
 	if err != nil {
 		return user.User{}, err
 	}
-	return a.users.SetActive(ctx, u.ID, true)
+	u, err = a.users.SetActive(ctx, u.ID, true)
+	if err == nil {
+		a.record(ctx, activity.AccountEnabled, u.ID)
+	}
+	return u, err
 }
 
 // change makes a change to an account, then ends its sessions. In this order a
 // login that is under way finds either the change or the end.
-func (a *Admin) change(ctx context.Context, ref string, why session.Reason, make func(user.User) (user.User, error)) (user.User, int, error) {
+func (a *Admin) change(ctx context.Context, ref string, event activity.Name, why session.Reason, make func(user.User) (user.User, error)) (user.User, int, error) {
 	u, err := a.User(ctx, ref)
 	if err != nil {
 		return user.User{}, 0, err
@@ -131,6 +144,7 @@ func (a *Admin) change(ctx context.Context, ref string, why session.Reason, make
 	if u, err = make(u); err != nil {
 		return user.User{}, 0, err
 	}
+	a.record(ctx, event, u.ID)
 	n, err := a.sessions.RevokeAll(ctx, u.ID, "", why)
 	if err != nil {
 		err = fmt.Errorf("the account is changed, but not all of its sessions have ended; run it again: %w", err)
@@ -162,7 +176,11 @@ func (a *Admin) RevokeSession(ctx context.Context, handle string) error {
 	if err != nil {
 		return err
 	}
-	return a.sessions.Revoke(ctx, s.UserID, handle, session.Revoked)
+	if err := a.sessions.Revoke(ctx, s.UserID, handle, session.Revoked); err != nil {
+		return err
+	}
+	a.activity.Record(ctx, activity.Event{Name: activity.SessionRevoked, UserID: s.UserID, SessionID: handle, By: "operator"})
+	return nil
 }
 
 // RevokeUser ends the sessions of an account and returns how many it were. An id
@@ -176,13 +194,21 @@ func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 	case !user.IsID(ref) || !errors.Is(err, user.ErrNotFound):
 		return 0, err
 	}
-	return a.sessions.RevokeAll(ctx, id, "", session.Revoked)
+	n, err := a.sessions.RevokeAll(ctx, id, "", session.Revoked)
+	if err == nil {
+		a.activity.Record(ctx, activity.Event{Name: activity.SessionsRevoked, UserID: id, Count: n, By: "operator"})
+	}
+	return n, err
 }
 
 // RevokeEverything ends the sessions of all users, telling progress how many it
 // are so far, and returns how many it were.
 func (a *Admin) RevokeEverything(ctx context.Context, progress func(ended int)) (int, error) {
-	return a.sessions.RevokeEverything(ctx, progress)
+	n, err := a.sessions.RevokeEverything(ctx, progress)
+	if err == nil {
+		a.activity.Record(ctx, activity.Event{Name: activity.SessionsRevoked, Count: n, By: "operator"})
+	}
+	return n, err
 }
 
 // Stats counts the live sessions.

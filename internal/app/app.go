@@ -9,15 +9,19 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/mongo"
 
+	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
 	"latchkey/internal/httpapi"
+	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
+	"latchkey/internal/ratelimit"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -40,7 +44,6 @@ type App struct {
 	parts
 	listener net.Listener
 	server   *http.Server
-	log      *slog.Logger
 	inspect  bool // what Redis keeps matters
 }
 
@@ -50,18 +53,21 @@ type parts struct {
 	mongo     *mongo.Database
 	users     *user.Store
 	sessions  *session.Manager
+	limiter   *ratelimit.Limiter
+	activity  *activity.Recorder
 	passwords *auth.Service
+	log       *slog.Logger
 }
 
 // New puts the server together and opens its port, so that an address in use is
 // an error here. The stores may come later: they are asked when they are needed.
-// The log goes to logTo.
-func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
+// Mail goes to sender; where that is nil, to what SMTP_URL names. The log goes to logTo.
+func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writer) (*App, error) {
 	log := newLogger(c, logTo)
 	for _, warning := range c.Warnings {
 		log.Warn(warning)
 	}
-	p, err := newParts(c, log)
+	p, err := newParts(c, sender, log)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +75,9 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 		Cookie: httpapi.Cookie{
 			Name: c.Cookie.Name, Domain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
 		},
-		Origins: c.FrontendURL, TrustedProxies: c.TrustedProxies, Log: log,
+		Origins: c.FrontendURL, TrustedProxies: c.TrustedProxies,
+		Limits: limits(c.Limits), Limiter: p.limiter, Secrets: secrets(c.Session.Secrets),
+		Activity: p.activity, StepUpMaxAge: time.Duration(c.Accounts.StepUpMaxAge), Log: log,
 	})
 	if err != nil {
 		p.close()
@@ -86,7 +94,7 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 		secure = own.config()
 	}
 	a := &App{
-		parts: p, log: log, inspect: c.AppEnv != config.Development,
+		parts: p, inspect: c.AppEnv != config.Development,
 		server: &http.Server{
 			TLSConfig: secure,
 			Handler:   api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -104,7 +112,14 @@ func New(ctx context.Context, c config.Config, logTo io.Writer) (*App, error) {
 }
 
 // newParts makes what does not depend on HTTP. Nothing connects until it is used.
-func newParts(c config.Config, log *slog.Logger) (parts, error) {
+func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, error) {
+	if sender == nil && c.Mail.URL != "" {
+		smtp, err := mail.NewSMTP(string(c.Mail.URL), c.Mail.From)
+		if err != nil {
+			return parts{}, fmt.Errorf("SMTP_URL, MAIL_FROM: %w", err)
+		}
+		sender = smtp
+	}
 	db, err := mongoconn.Open(string(c.MongoURI))
 	if err != nil {
 		return parts{}, err
@@ -123,7 +138,17 @@ func newParts(c config.Config, log *slog.Logger) (parts, error) {
 		MaxPerUser: c.Session.MaxPerUser,
 		Now:        time.Now, Log: log,
 	})
-	return parts{redis, db, users, sessions, auth.New(users, c.BcryptCost, log)}, nil
+	limiter := ratelimit.New(redis)
+	passwords := auth.New(users, auth.Options{
+		Cost:   c.BcryptCost,
+		Rules:  auth.NewRules(c.Accounts.RefuseCommon, c.Accounts.BreachURL, log),
+		Sender: sender, Queue: mail.NewQueue(redis, mail.QueueOptions{Log: log}),
+		Limiter: limiter, MailInterval: time.Duration(c.Mail.Interval), Link: c.Accounts.PublicURL,
+		ResetMaxAge: time.Duration(c.Accounts.ResetMaxAge), VerifyMaxAge: time.Duration(c.Accounts.VerifyMaxAge),
+		Log: log,
+	})
+	events := activity.New(db, activity.Options{Retention: time.Duration(c.Accounts.ActivityRetention), Log: log})
+	return parts{redis, db, users, sessions, limiter, events, passwords, log}, nil
 }
 
 // Addr is the address that the server listens at.
@@ -138,6 +163,9 @@ func (a *App) Serve(ctx context.Context) error {
 	}
 	a.log.Info("listening", "address", a.Addr().String(), "tls", a.server.TLSConfig != nil)
 	go a.greetStores(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { a.passwords.RunMail(ctx) })
 	failed := make(chan error, 1)
 	go func() { failed <- serve(a.listener) }()
 	select {
@@ -176,11 +204,18 @@ func (a *App) greetStores(ctx context.Context) {
 	if err := a.users.EnsureIndex(ctx); err != nil && ctx.Err() == nil {
 		a.log.Error("nobody can register until this is mended", "error", err)
 	}
+	if err := a.activity.EnsureIndexes(ctx); err != nil && ctx.Err() == nil {
+		a.log.Warn("the list of a user's activity will be slow", "error", err)
+	}
 }
 
 func (p parts) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	if err := p.activity.Close(ctx); err != nil {
+		p.log.Warn("security events are in the log only", "error", err)
+	}
+	p.passwords.Close()
 	p.redis.Close()
 	_ = p.mongo.Client().Disconnect(ctx)
 }
@@ -192,6 +227,17 @@ func newLogger(c config.Config, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewTextHandler(w, o))
 	}
 	return slog.New(slog.NewJSONHandler(w, o))
+}
+
+func limits(c config.Limits) httpapi.Limits {
+	if c.Off {
+		return httpapi.Limits{}
+	}
+	rule := func(r config.Rate) ratelimit.Rule { return ratelimit.Rule{Events: r.Events, Window: r.Window} }
+	return httpapi.Limits{
+		Register: rule(c.Register), Login: rule(c.Login), Mail: rule(c.Mail), Token: rule(c.Token),
+		Password: rule(c.Password), Account: rule(c.Account), Device: rule(c.Device),
+	}
 }
 
 func secrets(from []config.Secret) [][]byte {

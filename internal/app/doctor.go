@@ -13,7 +13,7 @@ import (
 // with each other, and whether the stores keep what they are given. With neither address
 // it looks at the stores only.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
-	p, err := newParts(c, newLogger(c, io.Discard))
+	p, err := newParts(c, nil, newLogger(c, io.Discard))
 	if err != nil {
 		return nil, err
 	}

@@ -13,10 +13,13 @@ import (
 // Arrows point down only.
 var mayImport = map[string][]string{
 	"cmd/latchkey":                {"internal/app", "internal/config", "internal/doctor", "internal/session", "internal/user"},
-	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore"},
-	"internal/app":                {"internal/auth", "internal/config", "internal/doctor", "internal/httpapi", "internal/mongoconn", "internal/redisconn", "internal/session", "internal/user"},
-	"internal/httpapi":            {"internal/auth", "internal/session", "internal/user"},
-	"internal/auth":               {"internal/user"},
+	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/mail"},
+	"internal/app":                {"internal/activity", "internal/auth", "internal/config", "internal/doctor", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/user"},
+	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/user"},
+	"internal/auth":               {"internal/mail", "internal/ratelimit", "internal/user"},
+	"internal/activity":           {"internal/mongoconn"},
+	"internal/mail":               {"internal/redisconn"},
+	"internal/ratelimit":          {"internal/redisconn"},
 	"internal/session":            {"internal/redisconn"},
 	"internal/user":               {"internal/mongoconn"},
 	"internal/mongoconn":          {},
@@ -30,10 +33,11 @@ var mayImport = map[string][]string{
 // ownedBy names the packages of others that one of ours keeps to itself.
 var ownedBy = map[string][]string{
 	"github.com/alexedwards/scs/v2":          {"internal/session"},
-	"github.com/gomodule/redigo/redis":       {"internal/redisconn", "internal/session", "internal/devstore/storetest"},
+	"github.com/gomodule/redigo/redis":       {"internal/mail", "internal/redisconn", "internal/session", "internal/devstore/storetest"},
 	"github.com/jub0bs/cors":                 {"internal/httpapi"},
+	"github.com/wneessen/go-mail":            {"internal/mail"},
 	"github.com/mna/redisc":                  {"internal/redisconn", "internal/devstore/storetest"},
-	"go.mongodb.org/mongo-driver/mongo":      {"internal/app", "internal/mongoconn", "internal/user", "internal/devstore/storetest"},
+	"go.mongodb.org/mongo-driver/mongo":      {"internal/activity", "internal/app", "internal/mongoconn", "internal/user", "internal/devstore/storetest"},
 	"golang.org/x/crypto/bcrypt":             {"internal/auth"},
 	"github.com/go-chi/chi/v5":               {"internal/httpapi"},
 	"github.com/caarlos0/env/v10":            {"internal/config"},

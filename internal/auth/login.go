@@ -14,8 +14,12 @@ type Candidate struct{ account user.User }
 // UserID is "" where there is no such account.
 func (c Candidate) UserID() string { return c.account.ID }
 
-// Candidate looks up who a login is about. Errors: user.ErrUnavailable.
+// Candidate looks up who a login is about. Errors: ErrBusy, so that a login that would
+// not be hashed costs the stores nothing; user.ErrUnavailable.
 func (s *Service) Candidate(ctx context.Context, email user.Email) (Candidate, error) {
+	if s.pool.busy() {
+		return Candidate{}, ErrBusy
+	}
 	u, err := s.users.ByEmail(ctx, email)
 	if errors.Is(err, user.ErrUnreadable) {
 		s.log.ErrorContext(ctx, "an account cannot log in", "error", err)
@@ -28,17 +32,19 @@ func (s *Service) Candidate(ctx context.Context, email user.Email) (Candidate, e
 
 // Login proves that the caller knows the password of a candidate. It changes
 // nothing but the hash, where a better one is due: call RecordLogin before the
-// session begins. Errors: ErrBadCredentials, user.ErrUnavailable.
+// session begins. Errors: ErrBadCredentials, ErrBusy, user.ErrUnavailable.
 func (s *Service) Login(ctx context.Context, candidate Candidate, password string) (user.User, error) {
 	u := candidate.account
 	if u.ID == "" {
 		// The same work as for an account that exists, or the time would tell.
-		s.hasher.burn(password, s.hasher.cost)
+		if err := s.hasher.burn(ctx, password, s.hasher.cost); err != nil {
+			return user.User{}, err
+		}
 		return user.User{}, ErrBadCredentials
 	}
-	ok, outdated, err := s.hasher.verify(u.PasswordHash, password)
+	ok, outdated, err := s.verify(ctx, u, password)
 	if err != nil {
-		s.log.WarnContext(ctx, "stored password hash cannot be used", "userId", u.ID, "error", err)
+		return user.User{}, err
 	}
 	if !ok || !u.Active {
 		return user.User{}, ErrBadCredentials
@@ -46,7 +52,10 @@ func (s *Service) Login(ctx context.Context, candidate Candidate, password strin
 	if !outdated {
 		return u, nil
 	}
-	better, err := s.hasher.hash(password)
+	better, err := s.hasher.hash(ctx, password)
+	if errors.Is(err, ErrBusy) {
+		return u, nil // the next login will do
+	}
 	if err != nil {
 		return user.User{}, err
 	}
@@ -61,6 +70,18 @@ func (s *Service) Login(ctx context.Context, candidate Candidate, password strin
 	}
 	u.PasswordHash = better
 	return u, err
+}
+
+// verify tells whether password is that of u, and whether its hash should be made
+// again. A hash that nobody can verify fits no password. Errors: ErrBusy, or that of
+// ctx.
+func (s *Service) verify(ctx context.Context, u user.User, password string) (ok, outdated bool, err error) {
+	ok, outdated, err = s.hasher.verify(ctx, u.PasswordHash, password)
+	if errors.Is(err, errUnusable) {
+		s.log.WarnContext(ctx, "stored password hash cannot be used", "userId", u.ID, "error", err)
+		err = nil
+	}
+	return ok, outdated, err
 }
 
 // RecordLogin notes a login. An account that was disabled or deleted or got another

@@ -20,7 +20,8 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 func TestLoginWork(t *testing.T) {
 	t.Parallel()
 	users := user.New(storetest.Database(t, storetest.Mongo(t)), time.Now)
-	s := New(users, 4, slog.New(slog.DiscardHandler))
+	s := New(users, Options{Cost: 4, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(s.Close)
 	compared := 0
 	s.hasher.compare = func(hash, password []byte) error {
 		compared++
@@ -28,7 +29,11 @@ func TestLoginWork(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	ann, err := s.Register(gone, "Ann", "ann@example.com", "password")
+	ctx := context.Background()
+	if _, err := s.Register(gone, "Ann", "ann@example.com", "password"); !errors.Is(err, context.Canceled) || s.Hashes() != 0 {
+		t.Errorf("work for who has gone away: %v, %d hashes", err, s.Hashes())
+	}
+	ann, err := s.Register(ctx, "Ann", "ann@example.com", "password")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +43,7 @@ func TestLoginWork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Login(gone, candidate, "wrong"); !errors.Is(err, ErrBadCredentials) || compared != 1 {
+		if _, err := s.Login(ctx, candidate, "wrong"); !errors.Is(err, ErrBadCredentials) || compared != 1 {
 			t.Errorf("%s: %v after %d comparisons", email, err, compared)
 		}
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -32,16 +33,23 @@ const maxStoredCost = 14
 // maxPlainBytes is what plain bcrypt looks at.
 const maxPlainBytes = 72
 
+// errUnusable says that a stored hash is nothing that a password can be checked with.
+var errUnusable = errors.New("unusable hash")
+
 var errCost = errors.New("bcrypt cost out of bounds")
 
-// hasher makes and checks hashes of passwords, exactly as received.
+// hasher makes and checks hashes of passwords, exactly as received. The work is done
+// by the pool; each method is one job, so that all logins queue alike.
 type hasher struct {
 	cost int
+	pool *pool
 	// compare is bcrypt.CompareHashAndPassword; tests count its work.
 	compare func(hash, password []byte) error
 }
 
-func newHasher(cost int) hasher { return hasher{cost, bcrypt.CompareHashAndPassword} }
+func newHasher(cost int, pool *pool) hasher {
+	return hasher{cost, pool, bcrypt.CompareHashAndPassword}
+}
 
 func prehash(password string) []byte {
 	mac := hmac.New(sha256.New, []byte(prehashDomain))
@@ -49,8 +57,14 @@ func prehash(password string) []byte {
 	return []byte(base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 }
 
-func (h hasher) hash(password string) (string, error) {
-	b, err := bcrypt.GenerateFromPassword(prehash(password), h.cost)
+// hash makes a hash to store. Errors: those of pool.do.
+func (h hasher) hash(ctx context.Context, password string) (string, error) {
+	var b []byte
+	var err error
+	refused := h.pool.do(ctx, func() { b, err = bcrypt.GenerateFromPassword(prehash(password), h.cost) })
+	if refused != nil {
+		return "", refused
+	}
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}
@@ -60,23 +74,37 @@ func (h hasher) hash(password string) (string, error) {
 // verify tells whether password is that of stored, and whether stored should be
 // made again: it is not our kind, or its cost has been raised since. A refusal
 // takes the time of one hash of the current cost, whatever the reason, unless
-// the stored one is of a higher cost: that shows until the owner logs in. An error
-// means that stored is nothing that can be verified; then ok is false.
-func (h hasher) verify(stored, password string) (ok, outdated bool, err error) {
+// the stored one is of a higher cost: that shows until the owner logs in. Errors:
+// errUnusable, and then it is a refusal as well; those of pool.do.
+func (h hasher) verify(ctx context.Context, stored, password string) (ok, outdated bool, err error) {
+	refused := h.pool.do(ctx, func() { ok, outdated, err = h.check(stored, password) })
+	if refused != nil {
+		return false, false, refused
+	}
+	return ok, outdated, err
+}
+
+// burn takes the time of checking a hash of a cost. Errors: those of pool.do.
+func (h hasher) burn(ctx context.Context, password string, cost int) error {
+	return h.pool.do(ctx, func() { h.waste(password, cost) })
+}
+
+// check is the work of verify.
+func (h hasher) check(stored, password string) (ok, outdated bool, err error) {
 	hash, ours := strings.CutPrefix(stored, prehashed)
 	cost, err := bcrypt.Cost([]byte(hash))
 	if err == nil && (cost > maxStoredCost) {
 		err = errCost
 	}
 	if err != nil {
-		h.burn(password, h.cost)
-		return false, false, err
+		h.waste(password, h.cost)
+		return false, false, fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	input := prehash(password)
 	if !ours {
 		if len(password) > maxPlainBytes || strings.IndexByte(password, 0) >= 0 {
 			// Plain bcrypt would take it for another password.
-			h.burn(password, h.cost)
+			h.waste(password, h.cost)
 			return false, false, nil
 		}
 		input = []byte(password)
@@ -87,18 +115,18 @@ func (h hasher) verify(stored, password string) (ok, outdated bool, err error) {
 		// A hash from before the cost was raised was cheaper to check than one of
 		// nobody is. Each step doubles the work: c + c + (c+1) + ... is the cost.
 		for ; cost < h.cost; cost++ {
-			h.burn(password, cost)
+			h.waste(password, cost)
 		}
 		return false, false, nil
 	case err != nil:
-		h.burn(password, h.cost)
-		return false, false, err
+		h.waste(password, h.cost)
+		return false, false, fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	return true, !ours || cost < h.cost, nil
 }
 
-// burn takes the time of checking a hash of a cost.
-func (h hasher) burn(password string, cost int) {
+// waste is the work of burn.
+func (h hasher) waste(password string, cost int) {
 	_ = h.compare(dummy(cost), prehash(password))
 }
 

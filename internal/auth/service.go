@@ -4,14 +4,25 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
+	"latchkey/internal/mail"
+	"latchkey/internal/ratelimit"
 	"latchkey/internal/user"
 )
 
-// ErrBadCredentials says that no account matches. It is one error for an unknown
-// address, a wrong password and a disabled account, so that nobody learns which
-// (OWASP ASVS 5.0 6.3.8).
-var ErrBadCredentials = errors.New("invalid credentials")
+var (
+	// ErrBadCredentials says that no account matches. It is one error for an unknown
+	// address, a wrong password and a disabled account, so that nobody learns which
+	// (OWASP ASVS 5.0 6.3.8).
+	ErrBadCredentials = errors.New("invalid credentials")
+	// ErrWrongPassword says that the password is not that of the account that the
+	// caller is signed in to.
+	ErrWrongPassword = errors.New("wrong password")
+	// ErrInvalidToken says that a one-time token is none of ours, was used, has expired,
+	// or is void because a newer one or a change of the account took its place.
+	ErrInvalidToken = errors.New("invalid token")
+)
 
 // MinPasswordLength is the least characters (Unicode code points) of a new
 // password (OWASP ASVS 5.0 6.2.1).
@@ -21,35 +32,64 @@ const MinPasswordLength = 8
 // hashing only; ASVS 5.0 6.2.9 asks for at least 64.
 const MaxPasswordLength = 1024
 
-// Service checks passwords against the accounts.
+// Options are the settings of a Service.
+type Options struct {
+	// Cost is that of bcrypt, from 4 to 14.
+	Cost int
+	// Rules judge new passwords.
+	Rules Rules
+	// Sender sends the mails, which wait in Queue. Where it is nil there are none.
+	Sender mail.Sender
+	Queue  *mail.Queue
+	// Limiter keeps to one mail with a link to an address in MailInterval.
+	Limiter      *ratelimit.Limiter
+	MailInterval time.Duration
+	// Link is where the pages are that the links in mails lead to, without a slash at
+	// the end.
+	Link string
+	// ResetMaxAge and VerifyMaxAge are how long the links are good.
+	ResetMaxAge, VerifyMaxAge time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// Service checks passwords against the accounts, and changes what proves who someone
+// is. Close it at the end.
 type Service struct {
-	users  *user.Store
-	hasher hasher
-	log    *slog.Logger
+	users   *user.Store
+	hasher  hasher
+	pool    *pool
+	options Options
+	log     *slog.Logger
 }
 
-// New returns a Service that hashes with bcrypt at cost, from 4 to 14.
-func New(users *user.Store, cost int, log *slog.Logger) *Service {
-	return &Service{users: users, hasher: newHasher(cost), log: log}
+// New returns a Service on the accounts.
+func New(users *user.Store, o Options) *Service {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	hashing := newPool(defaultSlots(), maxHashWait)
+	return &Service{users: users, hasher: newHasher(o.Cost, hashing), pool: hashing, options: o, log: o.Log}
 }
 
-// Register makes an account. Errors: user.ErrEmailTaken, user.ErrUnavailable.
+// Close ends the threads that hash.
+func (s *Service) Close() { s.pool.close() }
+
+// Hashes is how many passwords were hashed or compared since the start.
+func (s *Service) Hashes() uint64 { return s.pool.done.Load() }
+
+// Register makes an account. Errors: a WeakPasswordError, ErrBusy,
+// user.ErrEmailTaken, user.ErrUnavailable.
 func (s *Service) Register(ctx context.Context, name string, email user.Email, password string) (user.User, error) {
-	hash, err := s.hasher.hash(password)
+	if err := s.options.Rules.Check(ctx, password, name, string(email)); err != nil {
+		return user.User{}, err
+	}
+	hash, err := s.hasher.hash(ctx, password)
 	if err != nil {
 		return user.User{}, err
 	}
 	return s.users.Create(ctx, name, email, hash)
-}
-
-// SetPassword gives an account another password, for an operator. The sessions that
-// it has must be ended. Errors: user.ErrNotFound, user.ErrUnavailable.
-func (s *Service) SetPassword(ctx context.Context, id, password string) (user.User, error) {
-	hash, err := s.hasher.hash(password)
-	if err != nil {
-		return user.User{}, err
-	}
-	return s.users.SetPassword(ctx, id, hash)
 }
 
 // Unregister takes back a Register of a moment ago whose session could not

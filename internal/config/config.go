@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,9 +52,12 @@ type Config struct {
 	MongoURI   Secret `env:"MONGODB_URI"`
 	BcryptCost int    `env:"BCRYPT_COST" envDefault:"10"`
 
-	Redis   Redis
-	Session Session
-	Cookie  Cookie
+	Redis    Redis
+	Session  Session
+	Cookie   Cookie
+	Accounts Accounts
+	Limits   Limits
+	Mail     Mail
 
 	// Warnings are things to tell the operator at each start: nothing is wrong,
 	// but something may not be as they believe.
@@ -204,27 +208,32 @@ func parseFaults(err error) []error {
 
 // variableOf maps the fields of Config that can fail to parse to the names of
 // their variables.
-var variableOf = map[string]string{
-	"HTTPPort":       "PORT",
-	"Port":           "REDIS_PORT",
-	"LogLevel":       "LOG_LEVEL",
-	"BcryptCost":     "BCRYPT_COST",
-	"DB":             "REDIS_DB",
-	"TLS":            "REDIS_TLS",
-	"MaxAge":         "SESSION_MAX_AGE",
-	"AbsoluteMaxAge": "SESSION_ABSOLUTE_MAX_AGE",
-	"TouchInterval":  "SESSION_TOUCH_INTERVAL",
-	"MaxPerUser":     "SESSION_MAX_PER_USER",
+var variableOf = variables(reflect.TypeFor[Config]())
+
+func variables(of reflect.Type) map[string]string {
+	names := map[string]string{}
+	for field := range of.Fields() {
+		name, tagged := field.Tag.Lookup("env")
+		switch kind := field.Type.Kind(); {
+		case tagged && kind != reflect.String && kind != reflect.Slice:
+			names[field.Name] = name
+		case !tagged && kind == reflect.Struct:
+			maps.Copy(names, variables(field.Type))
+		}
+	}
+	return names
 }
 
 func expected(parse env.ParseError) string {
-	switch parse.Name {
-	case "LogLevel":
+	switch parse.Type {
+	case reflect.TypeFor[slog.Level]():
 		return "must be debug, info, warn or error"
-	case "TLS":
+	case reflect.TypeFor[bool]():
 		return "must be true or false"
-	case "MaxAge", "AbsoluteMaxAge", "TouchInterval":
+	case reflect.TypeFor[Duration]():
 		return "must be a duration like 24h or a number of milliseconds"
+	case reflect.TypeFor[Rate]():
+		return "must be a rate like 10/60s"
 	default:
 		return "must be a whole number"
 	}

@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 	if s := c.Session; time.Duration(s.MaxAge) != 24*time.Hour || time.Duration(s.AbsoluteMaxAge) != 720*time.Hour || time.Duration(s.TouchInterval) != time.Minute {
 		t.Errorf("session %+v", s)
 	}
-	if c.Redis.Addr() != "localhost:6379" || len(c.Warnings) != 0 {
+	if c.Redis.Addr() != "localhost:6379" || len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "SMTP_URL is missing") {
 		t.Errorf("redis %+v, warnings %v", c.Redis, c.Warnings)
 	}
 }
@@ -191,6 +191,22 @@ func TestRefused(t *testing.T) {
 		{map[string]string{"REDIS_CLUSTER": "a:x"}, "REDIS_CLUSTER: must be addresses like"},
 		{map[string]string{"REDIS_CLUSTER": "a:1", "REDIS_SENTINELS": "b:1"}, "REDIS_CLUSTER: set it or REDIS_SENTINELS"},
 		{map[string]string{"REDIS_CLUSTER": "a:1", "REDIS_DB": "1"}, "REDIS_DB: a cluster has no other"},
+		{map[string]string{"RATE_LIMIT": "on"}, "RATE_LIMIT: must be a rate like 10/60s, or off"},
+		{map[string]string{"RATE_LIMIT": "0/60s"}, "RATE_LIMIT: must be a rate"},
+		{map[string]string{"RATE_LIMIT_LOGIN": "off"}, "RATE_LIMIT_LOGIN: must be a rate like"},
+		{map[string]string{"RATE_LIMIT_ACCOUNT": "10/60"}, "RATE_LIMIT_ACCOUNT: must be a rate like"},
+		{map[string]string{"RATE_LIMIT_DEVICE": "10/1000h"}, "RATE_LIMIT_DEVICE: must be a rate like"},
+		{map[string]string{"SMTP_URL": "http://u:hunter2@x", "MAIL_FROM": "a@b.example", "PUBLIC_URL": "https://a.example"}, "SMTP_URL: must look like"},
+		{map[string]string{"SMTP_URL": "smtp://u:hunter%zz2@x", "MAIL_FROM": "a@b.example", "PUBLIC_URL": "https://a.example"}, "SMTP_URL: must look like"},
+		{map[string]string{"SMTP_URL": "smtp://u:hunter2@x", "PUBLIC_URL": "https://a.example"}, "MAIL_FROM: must be the sender"},
+		{map[string]string{"SMTP_URL": "smtp://u:hunter2@x", "MAIL_FROM": "a@b.example"}, "PUBLIC_URL: say where"},
+		{map[string]string{"PUBLIC_URL": "http://app.example.com"}, "PUBLIC_URL: must be https"},
+		{map[string]string{"PUBLIC_URL": "https://app.example.com/?x=1"}, "PUBLIC_URL: must look like"},
+		{map[string]string{"PASSWORD_BREACH_URL": "pwned"}, "PASSWORD_BREACH_URL: must look like"},
+		{map[string]string{"PASSWORD_BREACH_URL": "http://breach.example"}, "PASSWORD_BREACH_URL: must be https"},
+		{map[string]string{"PASSWORD_COMMON": "yes"}, "PASSWORD_COMMON: must be refuse or accept"},
+		{map[string]string{"MAIL_INTERVAL": "1ms"}, "MAIL_INTERVAL: must be at least"},
+		{map[string]string{"STEP_UP_MAX_AGE": "x"}, "STEP_UP_MAX_AGE: must be a duration"},
 	} {
 		_, err := Load(good(tc.vars))
 		if err == nil || !strings.Contains(err.Error(), "\n  "+tc.want) {
@@ -210,7 +226,7 @@ func TestOrigins(t *testing.T) {
 		"FRONTEND_URL":    "HTTPS://App.Example.com:443/, https://bücher.example,http://localhost:3001,http://[0:0:0:0:0:0:0:1]:80,https://a.example:8443,http://LOCALHOST:3001/",
 		"TRUSTED_PROXIES": "10.1.2.3/8, ::1,::ffff:10.0.0.1",
 	}))
-	const want = "http://[::1] http://localhost:3001 https://a.example:8443 https://app.example.com https://xn--bcher-kva.example"
+	const want = "https://app.example.com https://xn--bcher-kva.example http://localhost:3001 http://[::1] https://a.example:8443"
 	if got := strings.Join(c.FrontendURL, " "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -236,6 +252,27 @@ func TestRedisPlaces(t *testing.T) {
 }
 
 // What is unsafe in production is allowed where one tries things out.
+func TestAccounts(t *testing.T) {
+	t.Parallel()
+	c := load(t, good(map[string]string{
+		"FRONTEND_URL": "https://z.example,https://a.example", "RATE_LIMIT": "20/1m", "RATE_LIMIT_LOGIN": "5/30s",
+		"SMTP_URL": "smtps://u:p@mail.example", "MAIL_FROM": "Latchkey <no-reply@example.com>",
+	}))
+	if c.Accounts.PublicURL != "https://z.example" || !c.Accounts.RefuseCommon || len(c.Warnings) != 0 {
+		t.Errorf("%+v, warnings %v", c.Accounts, c.Warnings)
+	}
+	if l := c.Limits; l.Off || l.Login != (Rate{5, 30 * time.Second}) || l.Register != (Rate{20, time.Minute}) || l.Device != l.Register {
+		t.Errorf("%+v", l)
+	}
+	c = load(t, good(map[string]string{"RATE_LIMIT": "OFF", "APP_ENV": "development", "PUBLIC_URL": "https://app.example/auth/"}))
+	if !c.Limits.Off || c.Accounts.RefuseCommon || c.Accounts.PublicURL != "https://app.example/auth" {
+		t.Errorf("%+v %+v", c.Limits, c.Accounts)
+	}
+	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "RATE_LIMIT is off") {
+		t.Errorf("warnings %v", c.Warnings)
+	}
+}
+
 func TestDevelopmentIsLenient(t *testing.T) {
 	t.Parallel()
 	c := load(t, map[string]string{"APP_ENV": "development", "SESSION_SECRET": "x", "BCRYPT_COST": "4"})
@@ -300,8 +337,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 
 func TestUnusedNames(t *testing.T) {
 	t.Parallel()
-	c := load(t, good(map[string]string{"GOOGLE_CLIENT_ID": "x", "GITHUB_CLIENT_SECRET_FILE": "x", "GITHUB_SHA": "x", "OTEL_SERVICE_NAME": "x", "PATH": "/bin", "SMTP_URL": ""}))
-	if len(c.Warnings) != 3 || !strings.HasPrefix(c.Warnings[0], "GITHUB_CLIENT_SECRET_FILE is set") {
+	c := load(t, good(map[string]string{"GOOGLE_CLIENT_ID": "x", "GITHUB_CLIENT_SECRET_FILE": "x", "GITHUB_SHA": "x", "OTEL_SERVICE_NAME": "x", "PATH": "/bin", "OPS_ADDR": ""}))
+	if len(c.Warnings) != 4 || !strings.HasPrefix(c.Warnings[1], "GITHUB_CLIENT_SECRET_FILE is set") {
 		t.Errorf("warnings %v", c.Warnings)
 	}
 }

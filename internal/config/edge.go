@@ -31,8 +31,14 @@ func (c *Config) validateOrigins() []error {
 			faults = append(faults, fmt.Errorf("FRONTEND_URL: %s must be https; a page that comes in the clear can be changed on the way", origin))
 		}
 	}
-	slices.Sort(c.FrontendURL)
-	c.FrontendURL = slices.Compact(c.FrontendURL)
+	// In the order in which they are given: links in mails lead to the first.
+	var distinct []string
+	for _, origin := range c.FrontendURL {
+		if !slices.Contains(distinct, origin) {
+			distinct = append(distinct, origin)
+		}
+	}
+	c.FrontendURL = distinct
 	return faults
 }
 
@@ -64,7 +70,13 @@ func canonicalOrigin(given string) (origin string, secure, ok bool) {
 	if port != "" && port != usual {
 		origin += ":" + port
 	}
-	return origin, strings.EqualFold(u.Scheme, "https") || host == "localhost" || ip.IsLoopback(), true
+	return origin, strings.EqualFold(u.Scheme, "https") || isLoopback(host), true
+}
+
+// isLoopback tells whether a host is this machine, whose own wire nobody listens at.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // minPrefixBits is the widest prefix that can name proxies, and not everybody.

@@ -21,13 +21,14 @@ var secrets = []string{
 	"REDIS_URI",
 	"REDIS_SENTINEL_PASSWORD",
 	"MONGODB_URI",
+	"SMTP_URL",
 }
 
 // later are the names of the contract that this version reads and does not use
 // yet. They are warned about: leaving them out silently would let someone believe in
 // something that is not there.
 var later = []string{
-	"PUBLIC_URL", "OPS_ADDR", "RATE_LIMIT", "SMTP_URL", "MAIL_FROM", "PASSWORD_BREACH_URL",
+	"OPS_ADDR",
 	"GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL",
 	"GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "GITHUB_CALLBACK_URL",
 }

@@ -71,6 +71,7 @@ func (c *Config) validate(vars map[string]string) []error {
 	faults = append(faults, c.validateStores()...)
 	faults = append(faults, c.validateSession()...)
 	faults = append(faults, c.validateCookie()...)
+	faults = append(faults, c.validateAccounts()...)
 
 	c.Warnings = append(c.Warnings, unused(vars)...)
 	return faults

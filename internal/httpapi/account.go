@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"latchkey/internal/activity"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -39,14 +40,23 @@ func answerFor(message string, u user.User) accountAnswer {
 
 // me answers GET /auth/me and GET /profile.
 func (s *Server) me(w http.ResponseWriter, r *http.Request) error {
+	u, err := s.account(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, answerFor("", u))
+}
+
+// account returns the account of who is signed in.
+func (s *Server) account(r *http.Request) (user.User, error) {
 	u, err := s.users.ByID(r.Context(), s.current(r).UserID)
 	if err == nil && !u.Active {
 		err = user.ErrNotFound
 	}
 	if err != nil {
-		return s.orphaned(r, err)
+		return user.User{}, s.orphaned(r, err)
 	}
-	return writeJSON(w, http.StatusOK, answerFor("", u))
+	return u, nil
 }
 
 type profileRequest struct {
@@ -64,7 +74,22 @@ func (s *Server) updateProfile(w http.ResponseWriter, r *http.Request, in profil
 	if err != nil {
 		return s.orphaned(r, err)
 	}
+	s.recordOf(w, r, activity.ProfileUpdated)
 	return writeJSON(w, http.StatusOK, answerFor("Profile updated", u))
+}
+
+// deleteProfile answers DELETE /profile: the account and its sessions are gone.
+func (s *Server) deleteProfile(w http.ResponseWriter, r *http.Request) error {
+	if err := s.fresh(r); err != nil {
+		return err
+	}
+	if err := s.auth.Delete(r.Context(), s.current(r).UserID, originOf(r), s.ending(session.AccountDeleted, "")); err != nil {
+		return s.orphaned(r, err)
+	}
+	s.recordOf(w, r, activity.AccountDeleted)
+	s.forget(w)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // orphaned ends the session of an account that is gone or disabled, and passes

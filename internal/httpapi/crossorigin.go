@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/jub0bs/cors"
+
+	"latchkey/internal/activity"
 )
 
 // origins is the one list of who may call the API from a browser: the pages of this
@@ -55,6 +57,7 @@ func newOrigins(listed []string, https bool) (*origins, error) {
 func (s *Server) guarded(next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if !s.origins.allows(r) {
+			s.record(w, r, activity.Event{Name: activity.CrossOriginDenied, Origin: r.Header.Get("Origin")})
 			return errCrossOrigin
 		}
 		return next(w, r)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -62,6 +64,8 @@ var (
 	errCrossOrigin      = &failure{status: http.StatusForbidden, code: "cross_origin_denied", detail: "A page of another origin may not do this; FRONTEND_URL lists those that may"}
 	errLengthRequired   = &failure{status: http.StatusLengthRequired, code: "length_required", detail: "Send the body with a Content-Length"}
 	errTooManyHeaders   = &failure{status: http.StatusRequestHeaderFieldsTooLarge, code: "too_many_headers", detail: "The request has too many headers or cookies"}
+	errTooMany          = &failure{status: http.StatusTooManyRequests, code: "too_many_requests", detail: "Too many attempts; try again later, Retry-After says when"}
+	errStepUp           = &failure{status: http.StatusForbidden, code: "step_up_required", detail: "Confirm your password first, with POST /auth/step-up"}
 	errInternal         = &failure{status: http.StatusInternalServerError, code: "internal", detail: "Something went wrong on our side"}
 )
 
@@ -76,6 +80,11 @@ var failures = []struct {
 	{session.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "session_store_unavailable", detail: "Sessions cannot be read right now; try again shortly"}},
 	{user.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "user_store_unavailable", detail: "Accounts cannot be read right now; try again shortly"}},
 	{user.ErrEmailTaken, &failure{status: http.StatusConflict, code: "email_taken", detail: "Email already registered"}},
+	{redisconn.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "session_store_unavailable", detail: "Redis cannot be reached right now; try again shortly"}},
+	{context.Canceled, &failure{status: http.StatusServiceUnavailable, code: "overloaded", detail: "The client went away"}},
+	{auth.ErrBusy, &failure{status: http.StatusServiceUnavailable, code: "overloaded", detail: "Too many logins at once; try again shortly"}},
+	{auth.ErrWrongPassword, &failure{status: http.StatusUnauthorized, code: "wrong_password", detail: "The password is not right"}},
+	{auth.ErrInvalidToken, &failure{status: http.StatusBadRequest, code: "invalid_token", detail: "The link is not valid any more; ask for another one"}},
 	{auth.ErrBadCredentials, &failure{status: http.StatusUnauthorized, code: "invalid_credentials", detail: "Invalid credentials"}},
 }
 
@@ -83,6 +92,10 @@ func failureOf(err error) *failure {
 	var own *failure
 	if errors.As(err, &own) {
 		return own
+	}
+	var weak *auth.WeakPasswordError
+	if errors.As(err, &weak) {
+		return weakPassword(weak)
 	}
 	for _, row := range failures {
 		if errors.Is(err, row.is) {
@@ -92,8 +105,13 @@ func failureOf(err error) *failure {
 	return errInternal
 }
 
-// short cuts what a stranger wrote, for the log.
-func short(s string) string { return s[:min(len(s), 200)] }
+// weakPassword says why a new password is refused.
+func weakPassword(weak *auth.WeakPasswordError) *failure {
+	return &failure{
+		status: http.StatusBadRequest, code: "weak_password", detail: "The password " + weak.Error(),
+		fields: []fieldError{{"password", string(weak.Why), weak.Error()}},
+	}
+}
 
 // fail answers for an error, and is the one place that logs it.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -122,11 +140,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}
-	if f == errCrossOrigin {
-		s.log.WarnContext(r.Context(), "refused a request from a page of another origin",
-			"requestId", p.RequestID, "route", route, "origin", short(r.Header.Get("Origin")), "host", short(r.Host))
-	}
-	if f.status >= http.StatusInternalServerError {
+	if f.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("requestId", p.RequestID), slog.String("method", r.Method), slog.String("route", route),
 			slog.Int("status", f.status), slog.String("error", err.Error()))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -45,6 +46,11 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerReq
 		return err
 	}
 	s.cookie.set(w, begun, token)
+	s.devices.remember(w, r, string(u.Email), true)
+	s.record(w, r, activity.Event{Name: activity.Registered, UserID: u.ID, SessionID: begun.Handle})
+	if err := s.auth.AskVerification(r.Context(), u, originOf(r)); err != nil {
+		s.log.ErrorContext(r.Context(), "a new user gets no mail to verify the address", "userId", u.ID, "error", err)
+	}
 	return writeJSON(w, http.StatusCreated, answerFor("Registration successful", u))
 }
 
@@ -54,6 +60,8 @@ type loginRequest struct {
 	// RememberMe keeps the cookie beyond the browser's run; so does leaving it out.
 	RememberMe *bool `json:"rememberMe"`
 }
+
+func (in loginRequest) account() string { return canonical(in.Email) }
 
 // login answers POST /auth/login: note the epoch, prove, record, begin. In this
 // order nothing that ends the sessions of the account is missed.
@@ -70,19 +78,35 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 	if err != nil {
 		return err
 	}
-	u, err := s.auth.Login(r.Context(), candidate, in.Password)
-	if err != nil {
-		return err
+	persistent := in.RememberMe == nil || *in.RememberMe
+	u, begun, token, err := s.prove(r, candidate, epoch, in.Password, persistent)
+	if errors.Is(err, auth.ErrBadCredentials) {
+		s.record(w, r, activity.Event{Name: activity.LoginFailed, UserID: candidate.UserID()})
 	}
-	if u, err = s.auth.RecordLogin(r.Context(), u); err != nil {
-		return err
-	}
-	begun, token, err := s.begin(r, u, epoch, in.RememberMe == nil || *in.RememberMe)
 	if err != nil {
 		return err
 	}
 	s.cookie.set(w, begun, token)
+	unseen := s.devices.known(r, string(u.Email)) == ""
+	s.devices.remember(w, r, string(u.Email), persistent)
+	s.record(w, r, activity.Event{Name: activity.Login, UserID: u.ID, SessionID: begun.Handle, NewDevice: unseen})
+	if unseen {
+		s.auth.TellNewDevice(r.Context(), u, originOf(r))
+	}
 	return writeJSON(w, http.StatusOK, answerFor("Login successful", u))
+}
+
+// prove checks a password, records the login and begins the session.
+func (s *Server) prove(r *http.Request, candidate auth.Candidate, epoch session.Epoch, password string, persistent bool) (user.User, *session.Session, string, error) {
+	u, err := s.auth.Login(r.Context(), candidate, password)
+	if err == nil {
+		u, err = s.auth.RecordLogin(r.Context(), u)
+	}
+	if err != nil {
+		return user.User{}, nil, "", err
+	}
+	begun, token, err := s.begin(r, u, epoch, persistent)
+	return u, begun, token, err
 }
 
 // begin starts the session of u and then ends the one that the client had: what
@@ -111,13 +135,15 @@ func (s *Server) begin(r *http.Request, u user.User, epoch session.Epoch, persis
 // logout answers POST /auth/logout. It ends the session by its token, because
 // it may have another handle by now.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
-	if err := s.sessions.EndToken(r.Context(), s.cookie.token(r), session.LoggedOut); err != nil {
+	ended, err := s.sessions.EndToken(r.Context(), s.cookie.token(r), session.LoggedOut)
+	if err != nil {
 		return err
 	}
+	if ended != nil {
+		s.record(w, r, activity.Event{Name: activity.Logout, UserID: ended.UserID, SessionID: ended.Handle})
+	}
 	s.forget(w)
-	return writeJSON(w, http.StatusOK, struct {
-		Message string `json:"message"`
-	}{"Logout successful"})
+	return writeJSON(w, http.StatusOK, done{"Logout successful"})
 }
 
 // forget has the browser drop what it has of the session: the cookie, and what the
@@ -126,4 +152,10 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) forget(w http.ResponseWriter) {
 	s.cookie.clear(w)
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+}
+
+// canonical is the one form of an address that was checked already.
+func canonical(address string) string {
+	email, _ := user.ParseEmail(address)
+	return string(email)
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/internal/auth"
 	"latchkey/internal/session"
 )
 
@@ -55,7 +54,7 @@ var endings = map[string]ending{
 	"password changed by the operator": {
 		end: func(s *site, _, _ *client) bool {
 			return s.changeAccount(session.PasswordChanged, func(id string) error {
-				_, err := auth.New(s.users, 4, newLogger(s.log)).SetPassword(context.Background(), id, "another password")
+				_, err := s.auth.SetPassword(context.Background(), id, "another password")
 				return err
 			})
 		},

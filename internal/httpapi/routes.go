@@ -11,17 +11,29 @@ import (
 	"latchkey/internal/session"
 )
 
-// public lists the routes that answer without a session. A route that is not
-// here is behind one: forgetting it here is the safe mistake.
-var public = map[string]bool{
-	"POST /auth/register": true,
-	"POST /auth/login":    true,
-	"GET /healthz":        true,
-	"GET /readyz":         true,
-	"GET /docs":           true,
-	"GET /docs/*":         true,
-	"GET /openapi.json":   true,
-	"GET /postman.json":   true,
+// public lists the routes that answer without a session, each with what limits it. A
+// route that is not here is behind one: forgetting it here is the safe mistake.
+var public = map[string]budget{
+	"POST /auth/register":        registrations,
+	"POST /auth/login":           logins,
+	"POST /auth/password/forgot": mails,
+	"POST /auth/password/reset":  tokens,
+	"POST /auth/email/verify":    tokens,
+	"GET /healthz":               unlimited,
+	"GET /readyz":                unlimited,
+	"GET /docs":                  unlimited,
+	"GET /docs/*":                unlimited,
+	"GET /openapi.json":          unlimited,
+	"GET /postman.json":          unlimited,
+}
+
+// costly lists the routes behind a session by which who has found one open could try
+// passwords or flood a mailbox.
+var costly = map[string]budget{
+	"POST /auth/password/change": passwords,
+	"POST /auth/step-up":         passwords,
+	"POST /auth/email/resend":    mails,
+	"POST /auth/email/change":    mails,
 }
 
 // logoutRoute is the one route that needs no more than to have had a session a
@@ -45,9 +57,19 @@ func (s *Server) routes() http.Handler {
 	s.route(r, "GET /auth/sessions", bare(s.listSessions))
 	s.route(r, "DELETE /auth/sessions", bare(s.revokeSessions))
 	s.route(r, "DELETE /auth/sessions/{id}", bare(s.revokeSession))
+	s.route(r, "GET /auth/activity", bare(s.listActivity))
+
+	s.route(r, "POST /auth/step-up", accepts(s.stepUp))
+	s.route(r, "POST /auth/password/change", accepts(s.changePassword))
+	s.route(r, "POST /auth/password/forgot", accepts(s.forgotPassword))
+	s.route(r, "POST /auth/password/reset", accepts(s.resetPassword))
+	s.route(r, "POST /auth/email/verify", accepts(s.verifyEmail))
+	s.route(r, "POST /auth/email/resend", bare(s.resendVerification))
+	s.route(r, "POST /auth/email/change", accepts(s.changeEmail))
 
 	s.route(r, "GET /profile", bare(s.me))
 	s.route(r, "PUT /profile", accepts(s.updateProfile))
+	s.route(r, "DELETE /profile", bare(s.deleteProfile))
 
 	s.route(r, "GET /healthz", bare(s.healthz))
 	s.route(r, "GET /readyz", bare(s.readyz))
@@ -82,8 +104,18 @@ func (s *Server) clientIP() func(http.Handler) http.Handler {
 // list says otherwise. chi runs the middleware of a router before it knows the
 // route, so this is where the list can be honoured.
 func (s *Server) route(r chi.Router, name string, e endpoint) {
-	h := handler(e)
-	if !public[name] {
+	limit, open := public[name]
+	if !open {
+		limit = costly[name]
+	}
+	h := e(func(w http.ResponseWriter, r *http.Request, account string) error {
+		if open || limit == unlimited {
+			return s.admit(w, r, attempt{budget: limit, account: account})
+		}
+		userID := s.current(r).UserID
+		return s.admit(w, r, attempt{budget: limit, account: userID, userID: userID})
+	})
+	if !open {
 		h = s.authenticated(h, name == logoutRoute)
 	}
 	h = s.guarded(h)

@@ -3,8 +3,11 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
+	"time"
 
+	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -16,9 +19,16 @@ type Server struct {
 	sessions *session.Manager
 	cookie   Cookie
 	origins  *origins
+	devices  devices
+	limiter  *ratelimit.Limiter
+	limits   Limits
+	activity *activity.Recorder
 	proxies  []string
 	log      *slog.Logger
+	now      func() time.Time
 	handler  http.Handler
+
+	stepUpMaxAge time.Duration
 }
 
 // Options are the settings of a Server.
@@ -30,12 +40,30 @@ type Options struct {
 	// TrustedProxies are the prefixes (CIDR) of the proxies whose X-Forwarded-For is
 	// believed; with none the client is whoever connects.
 	TrustedProxies []string
-	Log            *slog.Logger
+	// Limits say how often something may be asked for, and Limiter counts.
+	Limits  Limits
+	Limiter *ratelimit.Limiter
+	// Secrets key the proofs of devices; the first makes new ones, all are accepted.
+	Secrets [][]byte
+	// Activity takes the security events.
+	Activity *activity.Recorder
+	// StepUpMaxAge is how long a proof of who someone is counts for what needs a new one.
+	StepUpMaxAge time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // New returns a Server on its parts. An error is about Options.Origins.
 func New(users *user.Store, passwords *auth.Service, sessions *session.Manager, o Options) (*Server, error) {
-	s := &Server{users: users, auth: passwords, sessions: sessions, cookie: o.Cookie, proxies: o.TrustedProxies, log: o.Log}
+	s := &Server{
+		users: users, auth: passwords, sessions: sessions, cookie: o.Cookie, devices: newDevices(o.Cookie, o.Secrets),
+		limiter: o.Limiter, limits: o.Limits, activity: o.Activity, proxies: o.TrustedProxies,
+		stepUpMaxAge: o.StepUpMaxAge, now: o.Now, log: o.Log,
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	var err error
 	if s.origins, err = newOrigins(o.Origins, o.Cookie.Secure); err != nil {
 		return nil, err

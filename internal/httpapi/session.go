@@ -3,6 +3,8 @@ package httpapi
 import (
 	"net/http"
 	"time"
+
+	"latchkey/internal/activity"
 )
 
 // sessionAnswer describes the session of the caller. Its id is the handle: the
@@ -53,6 +55,7 @@ func (s *Server) rotate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.cookie.set(w, next, token)
+	s.record(w, r, activity.Event{Name: activity.SessionRotated, UserID: next.UserID, SessionID: next.Handle})
 	return writeJSON(w, http.StatusOK, struct {
 		Message      string `json:"message"`
 		SessionID    string `json:"sessionId"`

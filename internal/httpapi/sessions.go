@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"latchkey/internal/activity"
 	"latchkey/internal/session"
 )
 
@@ -35,7 +36,7 @@ func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) error {
 	for i, l := range live {
 		listed[i] = listedSession{
 			ID: l.Handle, Current: l.Handle == current.Handle, CreatedAt: l.CreatedAt, LastSeenAt: l.LastSeenAt,
-			IdleExpiresAt: l.IdleExpiresAt, ExpiresAt: l.ExpiresAt, IP: l.IP, UserAgent: l.UserAgent, Device: l.Device(),
+			IdleExpiresAt: l.IdleExpiresAt, ExpiresAt: l.ExpiresAt, IP: l.IP, UserAgent: l.UserAgent, Device: session.Device(l.UserAgent),
 		}
 	}
 	return writeJSON(w, http.StatusOK, struct {
@@ -48,14 +49,17 @@ func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) revokeSession(w http.ResponseWriter, r *http.Request) error {
 	current, id := s.current(r), chi.URLParam(r, "id")
 	if id == current.Handle {
-		if err := s.sessions.EndToken(r.Context(), s.cookie.token(r), session.LoggedOut); err != nil {
+		if _, err := s.sessions.EndToken(r.Context(), s.cookie.token(r), session.LoggedOut); err != nil {
 			return err
 		}
+		s.recordOf(w, r, activity.Logout)
 		s.forget(w)
 	} else if err := s.sessions.Revoke(r.Context(), current.UserID, id, session.Revoked); errors.Is(err, session.ErrNotFound) {
 		return errNoSession
 	} else if err != nil {
 		return err
+	} else {
+		s.record(w, r, activity.Event{Name: activity.SessionRevoked, UserID: current.UserID, SessionID: id})
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -75,11 +79,12 @@ func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) error {
 	n, err := s.sessions.RevokeAll(r.Context(), current.UserID, keep, session.Revoked)
 	if err == nil && keep == "" {
 		// By its token, too: the answer clears the cookie, so it must have ended.
-		err = s.sessions.EndToken(r.Context(), s.cookie.token(r), session.Revoked)
+		_, err = s.sessions.EndToken(r.Context(), s.cookie.token(r), session.Revoked)
 	}
 	if err != nil {
 		return err
 	}
+	s.record(w, r, activity.Event{Name: activity.SessionsRevoked, UserID: current.UserID, SessionID: current.Handle, Count: n})
 	if keep == "" {
 		s.forget(w)
 	}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,9 +24,12 @@ import (
 	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/mongo"
 
+	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
+	"latchkey/internal/ratelimit"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -39,7 +43,10 @@ type site struct {
 	url      string
 	http     *http.Client
 	users    *user.Store
+	auth     *auth.Service
 	sessions *session.Manager
+	activity *activity.Recorder
+	outbox   *outbox // nil where no mail is sent
 	redis    storetest.Redis
 	mongo    string
 	cookie   Cookie
@@ -59,11 +66,17 @@ type setup struct {
 	origins       []string
 	proxies       []string
 	stores        *site // share the stores of another site
+	limits        Limits
+	rules         auth.Rules
+	mail          mail.Sender // &outbox{} keeps what is sent
+	cost          int
 }
 
 const (
 	testIdle     = time.Hour
 	testAbsolute = 4 * time.Hour
+	testFresh    = 10 * time.Minute
+	testLink     = "https://app.example.com"
 )
 
 func newSite(t testing.TB, options ...setup) *site {
@@ -117,8 +130,29 @@ func newSite(t testing.TB, options ...setup) *site {
 		TouchInterval: o.touchInterval, MaxPerUser: o.maxPerUser, Now: now, Log: log,
 	})
 	s.cookie, s.origins = o.cookie, o.origins
-	api, err := New(s.users, auth.New(s.users, 4, log), s.sessions, Options{
-		Cookie: o.cookie, Origins: o.origins, TrustedProxies: o.proxies, Log: log,
+	limiter := ratelimit.New(conns)
+	s.auth = auth.New(s.users, auth.Options{
+		Cost: max(4, o.cost), Rules: o.rules, Sender: o.mail,
+		Queue:   mail.NewQueue(conns, mail.QueueOptions{Interval: 20 * time.Millisecond, Backoff: 20 * time.Millisecond, Log: log}),
+		Limiter: limiter, MailInterval: time.Minute, Link: testLink, ResetMaxAge: 30 * time.Minute, VerifyMaxAge: 24 * time.Hour,
+		Now: now, Log: log,
+	})
+	t.Cleanup(s.auth.Close)
+	if s.outbox, _ = o.mail.(*outbox); o.mail != nil {
+		ctx, stop := context.WithCancel(context.Background())
+		sending := make(chan struct{})
+		go func() { defer close(sending); s.auth.RunMail(ctx) }()
+		t.Cleanup(func() { stop(); <-sending })
+	}
+	s.activity = activity.New(db, activity.Options{Retention: 90 * 24 * time.Hour, Now: now, Log: log})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.activity.Close(ctx) // MongoDB may be away, by the test's doing
+	})
+	api, err := New(s.users, s.auth, s.sessions, Options{
+		Cookie: o.cookie, Origins: o.origins, TrustedProxies: o.proxies,
+		Limits: o.limits, Limiter: limiter, Secrets: secrets, Activity: s.activity, StepUpMaxAge: testFresh, Now: now, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -184,12 +218,13 @@ const (
 // clone it.
 type client struct {
 	*site
-	token string // the session cookie; "" sends none
+	token  string // the session cookie; "" sends none
+	device string // that of the device, likewise
 }
 
 func (s *site) client() *client { return &client{site: s} }
 
-func (c *client) clone() *client { return &client{site: c.site, token: c.token} }
+func (c *client) clone() *client { return &client{site: c.site, token: c.token, device: c.device} }
 
 // preflight sends what a browser asks before a request of a page of another origin.
 func (c *client) preflight(path string, header http.Header) answer {
@@ -264,6 +299,10 @@ func (c *client) try(method, path string, header http.Header, body []byte) (answ
 	if c.token != "" {
 		req.AddCookie(&http.Cookie{Name: c.cookie.Name, Value: c.token})
 	}
+	deviceName := newDevices(c.cookie, nil).cookie.Name
+	if c.device != "" {
+		req.AddCookie(&http.Cookie{Name: deviceName, Value: c.device})
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		return answer{}, err
@@ -273,7 +312,13 @@ func (c *client) try(method, path string, header http.Header, body []byte) (answ
 	if a.raw, err = io.ReadAll(res.Body); err != nil {
 		return answer{}, err
 	}
-	if err := a.parse(method, c.cookie.Name, res.Cookies()); err != nil {
+	cookies := slices.DeleteFunc(res.Cookies(), func(k *http.Cookie) bool {
+		if k.Name == deviceName {
+			c.device = k.Value
+		}
+		return k.Name == deviceName
+	})
+	if err := a.parse(method, c.cookie.Name, cookies); err != nil {
 		return answer{}, fmt.Errorf("%s %d: %w\n%s", a.request, a.status, err, a.raw)
 	}
 	if err := matchesContract(req, a); err != nil {

@@ -63,7 +63,7 @@ var states = []struct {
 	}, ErrReplaced, false},
 	{"superseded", func(t *testing.T, s *specimen) { must(t, s.m.Supersede(context.Background(), s.token)) }, ErrReplaced, false},
 	{"logged out", func(t *testing.T, s *specimen) {
-		must(t, s.m.EndToken(context.Background(), s.token, LoggedOut))
+		must(t, logOut(context.Background(), s.m, s.token))
 	}, &EndedError{LoggedOut}, false},
 	{"revoked", func(t *testing.T, s *specimen) {
 		must(t, s.m.Revoke(context.Background(), "u", s.handle, Revoked))
@@ -132,7 +132,7 @@ var operations = []struct {
 	}, "", nil},
 	{"rotate", func(s *specimen) error { _, _, err := s.m.Rotate(s.before); return err }, replaced, ErrReplaced},
 	{"end", func(s *specimen) error { return s.m.End(s.before, LoggedOut) }, LoggedOut, nil},
-	{"end by token", func(s *specimen) error { return s.m.EndToken(context.Background(), s.token, LoggedOut) }, LoggedOut, nil},
+	{"end by token", func(s *specimen) error { return logOut(context.Background(), s.m, s.token) }, LoggedOut, nil},
 	{"supersede", func(s *specimen) error { return s.m.Supersede(context.Background(), s.token) }, replaced, nil},
 	{"revoke", func(s *specimen) error { return s.m.Revoke(context.Background(), "u", s.handle, Revoked) }, Revoked, ErrNotFound},
 	{"revoke by another user", func(s *specimen) error {

@@ -24,21 +24,22 @@ func (m *Manager) End(ctx context.Context, why Reason) error {
 }
 
 // EndToken ends the session of a token, as End does, under whatever token it was
-// rotated to within the last minute. A token without a session is no error.
-// Errors: ErrUnavailable.
-func (m *Manager) EndToken(ctx context.Context, token string, why Reason) error {
+// rotated to within the last minute. It returns the session, or nil
+// where there was none, which is no error. Errors: ErrUnavailable.
+func (m *Manager) EndToken(ctx context.Context, token string, why Reason) (*Session, error) {
 	ended, err := m.store.endToken(ctx, token, why)
 	if err == nil && ended != nil {
 		err = m.store.delist(ctx, ended.UserID, ended.Handle)
 	}
-	return unavailable(err)
+	return ended, unavailable(err)
 }
 
 // Supersede ends the session of a token because the client that holds it has
 // begun another. For a minute the token is ErrReplaced, so that a late answer to
 // it does not take the new session's cookie away. Errors: ErrUnavailable.
 func (m *Manager) Supersede(ctx context.Context, token string) error {
-	return m.EndToken(ctx, token, replaced)
+	_, err := m.EndToken(ctx, token, replaced)
+	return err
 }
 
 // Revoke ends one session of a user by its handle, or under the one that it was

@@ -43,7 +43,7 @@ func TestMoveToAndFro(t *testing.T) {
 				}
 			}
 		}
-		must(t, servers[0].EndToken(ctx, token, LoggedOut))
+		must(t, logOut(ctx, servers[0], token))
 		for _, m := range servers {
 			_, err := m.Load(ctx, token)
 			assertError(t, err, &EndedError{LoggedOut})
@@ -78,7 +78,7 @@ func TestMoveAfterRotation(t *testing.T) {
 	load(t, first, next)
 	load(t, second, next)
 	// A logout with the old token still ends it.
-	must(t, second.EndToken(ctx, token, LoggedOut))
+	must(t, logOut(ctx, second, token))
 	_, err = first.Load(ctx, next)
 	assertError(t, err, &EndedError{LoggedOut})
 }

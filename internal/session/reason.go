@@ -16,6 +16,7 @@ const (
 	LoggedOut       Reason = "logged_out"
 	Revoked         Reason = "revoked"
 	PasswordChanged Reason = "password_changed"
+	EmailChanged    Reason = "email_changed"
 	AccountDisabled Reason = "account_disabled"
 	AccountDeleted  Reason = "account_deleted"
 	TooManySessions Reason = "too_many_sessions"

@@ -196,7 +196,7 @@ func TestEndFollowsRotations(t *testing.T) {
 	if _, err := m.Load(context.Background(), first); !errors.Is(err, ErrReplaced) {
 		t.Errorf("load of the first token: %v", err)
 	}
-	if err := m.EndToken(context.Background(), first, LoggedOut); err != nil {
+	if err := logOut(context.Background(), m, first); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
@@ -224,7 +224,7 @@ func TestCancelledRequest(t *testing.T) {
 	if _, token, err = m.Rotate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.EndToken(gone, token, LoggedOut); err != nil {
+	if err := logOut(gone, m, token); err != nil {
 		t.Fatal(err)
 	}
 	if live, err := redis.Strings(conn.Do("KEYS", "sess:*")); err != nil || len(live) != 0 {
@@ -256,7 +256,7 @@ func TestMalformedTokens(t *testing.T) {
 		if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
 			t.Errorf("load %q: %v", token, err)
 		}
-		if err := m.EndToken(context.Background(), token, LoggedOut); err != nil {
+		if err := logOut(context.Background(), m, token); err != nil {
 			t.Errorf("end %q: %v", token, err)
 		}
 		if err := m.Supersede(context.Background(), token); err != nil {
@@ -275,7 +275,7 @@ func TestCircle(t *testing.T) {
 	if _, err := conn.Do("SET", "ended:{sess:"+handle+"}", `{"reason":"replaced","successor":"`+handle+`"}`); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.EndToken(context.Background(), token, LoggedOut); err != nil {
+	if err := logOut(context.Background(), m, token); err != nil {
 		t.Error(err)
 	}
 }
@@ -443,7 +443,7 @@ func TestMoveHalfWay(t *testing.T) {
 			return m.Revoke(ctx, "u", before, PasswordChanged)
 		}},
 		{name: "made, ended by token", want: LoggedOut, end: func(m *Manager, _, _, token string) error {
-			return m.EndToken(ctx, token, LoggedOut)
+			return logOut(ctx, m, token)
 		}},
 		{name: "made, all ended", want: Revoked, end: func(m *Manager, _, _, _ string) error {
 			_, err := m.RevokeAll(ctx, "u", "", Revoked)
@@ -518,7 +518,7 @@ func TestMoveAtOnce(t *testing.T) {
 		if err != nil || len(live) != 1 || live[0] != "sess:"+m.store.handle(token) {
 			t.Errorf("alive: %v, %v", live, err)
 		}
-		if err := m.EndToken(context.Background(), token, LoggedOut); err != nil {
+		if err := logOut(context.Background(), m, token); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -556,7 +556,7 @@ func TestLeastPrivilege(t *testing.T) {
 	must(t, err)
 	m.store.secrets = [][]byte{[]byte("another"), m.store.secrets[0]}
 	s, _ := m.FromContext(load(t, m, token))
-	must(t, m.EndToken(ctx, newToken(), LoggedOut))
+	must(t, logOut(ctx, m, newToken()))
 	if live, err := m.List(ctx, "u"); err != nil || len(live) != 2 {
 		t.Errorf("%d listed, %v", len(live), err)
 	}
@@ -574,4 +574,10 @@ func TestLeastPrivilege(t *testing.T) {
 			t.Errorf("%v is permitted", forbidden)
 		}
 	}
+}
+
+// logOut ends the session of a token.
+func logOut(ctx context.Context, m *Manager, token string) error {
+	_, err := m.EndToken(ctx, token, LoggedOut)
+	return err
 }

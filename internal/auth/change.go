@@ -1,0 +1,121 @@
+package auth
+
+import (
+	"context"
+	"errors"
+
+	"latchkey/internal/mail"
+	"latchkey/internal/user"
+)
+
+// EndSessions ends the sessions of an account that must not outlive a change of it.
+// It is called before the change, so that nothing is changed while the sessions cannot
+// be ended, and after it, for those that began in between.
+type EndSessions func(ctx context.Context, userID string) error
+
+// around makes a change of an account between two ends of its sessions.
+func (s *Service) around(ctx context.Context, userID string, end EndSessions, change func() (user.User, error)) (user.User, error) {
+	if err := end(ctx, userID); err != nil {
+		return user.User{}, err
+	}
+	u, err := change()
+	if err != nil {
+		return user.User{}, err
+	}
+	if err := end(ctx, userID); err != nil {
+		s.log.ErrorContext(ctx, "an account was changed, and sessions that began at that moment may live on", "userId", userID, "error", err)
+		return user.User{}, err
+	}
+	return u, nil
+}
+
+// Prove checks the password of someone who is signed in (OWASP ASVS 5.0 7.5.1).
+// Errors: ErrWrongPassword, ErrBusy, user.ErrNotFound for an account that is gone or
+// disabled, user.ErrUnavailable.
+func (s *Service) Prove(ctx context.Context, userID, password string) (user.User, error) {
+	u, err := s.users.ByID(ctx, userID)
+	if err != nil {
+		return user.User{}, err
+	}
+	if !u.Active {
+		return user.User{}, user.ErrNotFound
+	}
+	ok, _, err := s.verify(ctx, u, password)
+	if err != nil {
+		return user.User{}, err
+	}
+	if !ok {
+		return user.User{}, ErrWrongPassword
+	}
+	return u, nil
+}
+
+// ChangePassword proves the current password and puts another in its place. All
+// one-time tokens of the account are void then, and its owner is told. Errors:
+// ErrWrongPassword, a WeakPasswordError, ErrBusy, user.ErrNotFound,
+// user.ErrUnavailable, those of end.
+func (s *Service) ChangePassword(ctx context.Context, userID, current, next string, from Origin, end EndSessions) (user.User, error) {
+	u, err := s.Prove(ctx, userID, current)
+	if err != nil {
+		return user.User{}, err
+	}
+	if current == next {
+		return user.User{}, &WeakPasswordError{Unchanged}
+	}
+	if err := s.options.Rules.Check(ctx, next, u.Name, string(u.Email)); err != nil {
+		return user.User{}, err
+	}
+	hash, err := s.hasher.hash(ctx, next)
+	if err != nil {
+		return user.User{}, err
+	}
+	changed, err := s.around(ctx, userID, end, func() (user.User, error) {
+		return s.users.ChangePassword(ctx, userID, u.PasswordHash, hash)
+	})
+	if errors.Is(err, user.ErrNotFound) {
+		// Another request has changed it meanwhile, or the account is gone: then the
+		// password that was given is not the current one any more.
+		err = ErrWrongPassword
+	}
+	if err != nil {
+		return user.User{}, err
+	}
+	s.tell(ctx, mail.PasswordChanged, changed, from)
+	return changed, nil
+}
+
+// SetPassword gives an account another password, for an operator. The sessions that
+// it has must be ended. Errors: a WeakPasswordError, ErrBusy, user.ErrNotFound,
+// user.ErrUnavailable.
+func (s *Service) SetPassword(ctx context.Context, id, password string) (user.User, error) {
+	u, err := s.users.ByID(ctx, id)
+	if err != nil {
+		return user.User{}, err
+	}
+	if err := s.options.Rules.Check(ctx, password, u.Name, string(u.Email)); err != nil {
+		return user.User{}, err
+	}
+	hash, err := s.hasher.hash(ctx, password)
+	if err != nil {
+		return user.User{}, err
+	}
+	return s.users.SetPassword(ctx, id, hash)
+}
+
+// Delete removes an account and tells its owner. The account goes last: until then it
+// is there, disabled, so that this can be asked for again. Errors: user.ErrNotFound,
+// user.ErrUnavailable, those of end.
+func (s *Service) Delete(ctx context.Context, userID string, from Origin, end EndSessions) error {
+	u, err := s.users.SetActive(ctx, userID, false)
+	if err != nil {
+		return err
+	}
+	if err := end(ctx, userID); err != nil {
+		return err
+	}
+	if err := s.users.Delete(ctx, userID); err != nil {
+		return err
+	}
+	s.tell(ctx, mail.AccountDeleted, u, from)
+	return nil
+}

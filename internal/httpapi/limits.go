@@ -1,0 +1,112 @@
+package httpapi
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"latchkey/internal/activity"
+	"latchkey/internal/ratelimit"
+)
+
+// Limits say how often something may be asked for. The zero value is no limits at all.
+type Limits struct {
+	// By the address of the client.
+	Register, Login, Mail, Token, Password ratelimit.Rule
+	// By the account that is tried, whoever tries.
+	Account ratelimit.Rule
+	// By the device that the owner of the account has used before. It counts instead of
+	// the other two: strangers, behind the same address too, cannot lock the owner out
+	// (OWASP ASVS 5.0 6.1.1, 6.3.1).
+	Device ratelimit.Rule
+}
+
+// budget is what a client may do so often; Limits say how often.
+type budget string
+
+const (
+	unlimited     budget = ""
+	registrations budget = "register"
+	logins        budget = "login"
+	mails         budget = "mail"     // what sends a mail with a link
+	tokens        budget = "token"    // what uses such a link
+	passwords     budget = "password" // what a session proves a password for
+)
+
+func (l Limits) of(b budget) ratelimit.Rule {
+	switch b {
+	case registrations:
+		return l.Register
+	case logins:
+		return l.Login
+	case mails:
+		return l.Mail
+	case tokens:
+		return l.Token
+	case passwords:
+		return l.Password
+	}
+	return ratelimit.Rule{}
+}
+
+// attempt is one use of a route with a limit.
+type attempt struct {
+	budget budget
+	// account is whose account is tried: its address in the canonical form, or the id of
+	// a user who is signed in; "" where it is nobody's in particular.
+	account string
+	// userID is who is signed in.
+	userID string
+}
+
+// admit counts an attempt, before any work is done for it, and says in the headers
+// what is left (draft-ietf-httpapi-ratelimit-headers). Accounts that do not exist count
+// like those that do. An attempt that is refused counts for nothing else.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error {
+	rule := s.limits.of(a.budget)
+	if rule.Unlimited() {
+		return nil
+	}
+	type scope struct {
+		name, key string
+		rule      ratelimit.Rule
+	}
+	byAccount := string(a.budget) + ":account:" + ratelimit.AccountKey(a.account)
+	scopes := []scope{{"address", string(a.budget) + ":address:" + ratelimit.AddressKey(clientIP(r)), rule}}
+	if a.account != "" {
+		scopes = append(scopes, scope{"account", byAccount, s.limits.Account})
+	}
+	if device := s.devices.known(r, a.account); device != "" && a.budget == logins {
+		scopes = []scope{{"device", byAccount + ":" + device, s.limits.Device}}
+	}
+	var left, policies []string
+	defer func() {
+		w.Header().Set("RateLimit", strings.Join(left, ", "))
+		w.Header().Set("RateLimit-Policy", strings.Join(policies, ", "))
+	}()
+	for _, of := range scopes {
+		got, err := s.limiter.Take(r.Context(), of.key, of.rule)
+		if err != nil {
+			return err
+		}
+		if of.rule.Unlimited() {
+			continue
+		}
+		left = append(left, fmt.Sprintf("%q;r=%d;t=%d", of.name, got.Remaining, seconds(got.Reset)))
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", of.name, of.rule.Events, seconds(of.rule.Window)))
+		if !got.Allowed {
+			if got.FirstRefused {
+				s.record(w, r, activity.Event{Name: activity.LimitHit, UserID: a.userID})
+			}
+			w.Header().Set("Retry-After", strconv.Itoa(seconds(got.RetryAfter)))
+			return errTooMany
+		}
+	}
+	return nil
+}
+
+// seconds rounds up: who comes back that much later is not early.
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
