@@ -43,8 +43,12 @@ type Recorder struct {
 	mu      sync.Mutex
 	waiting []document // the first of them may be under way
 	room    int        // how many may wait
+	most    int        // of one source in a minute, see many
 	dropped int        // how many found no room since the last were written
 	closed  bool
+	// sources counts the events of the minute, see many.
+	sources map[string]int
+	minute  int64
 	// added and settled count the events that came in and that went out. Events keep
 	// their order, so that one is written once settled is where added was after it.
 	added, settled int64
@@ -60,7 +64,7 @@ func New(db *mongo.Database, o Options) *Recorder {
 		o.Now = time.Now
 	}
 	r := &Recorder{
-		options: o, events: db.Collection(collection), room: maxWaiting,
+		options: o, events: db.Collection(collection), room: maxWaiting, most: maxOfOne,
 		filled: make(chan struct{}, 1), hurry: make(chan struct{}, 1), tried: make(chan struct{}),
 	}
 	r.life, r.stop = context.WithCancel(context.Background())
@@ -81,8 +85,44 @@ func (r *Recorder) Record(ctx context.Context, e Event) {
 	id := primitive.NewObjectIDFromTimestamp(e.At)
 	e.ID = id.Hex()
 	r.options.Log.LogAttrs(ctx, e.Name.level(), "security event", e.attrs()...)
+	if r.many(e) {
+		return
+	}
 	r.enqueue(newDocument(id, e))
 	signal(r.filled)
+}
+
+const (
+	// maxOfOne is how many events of one name and of one source, a user or else an
+	// address, the collection takes in a minute: nobody may fill it by doing something in
+	// a loop that no limit stops, as rotating a session or asking from a wrong origin.
+	maxOfOne = 60
+	// maxSources is how many sources are told apart; with more of them in one minute all
+	// others count as one.
+	maxSources = 10_000
+)
+
+// many tells whether an event is for the log alone because there were too many like it.
+func (r *Recorder) many(e Event) bool {
+	source := string(e.Name) + " " + e.UserID
+	if e.UserID == "" {
+		source += e.IP
+	}
+	minute := r.options.Now().Unix() / 60
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if minute != r.minute {
+		r.minute, r.sources = minute, map[string]int{}
+	}
+	if _, known := r.sources[source]; !known && len(r.sources) >= maxSources {
+		source = ""
+	}
+	r.sources[source]++
+	n := r.sources[source]
+	if n == r.most+1 {
+		r.options.Log.Warn("security events are in the log only: too many of one kind and source in a minute", "event", e.Name, "userId", e.UserID, "ip", e.IP)
+	}
+	return n > r.most
 }
 
 func (r *Recorder) enqueue(d document) {

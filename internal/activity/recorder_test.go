@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -40,6 +41,7 @@ func newRecorder(t *testing.T, uri string, o Options) *Recorder {
 	}
 	t.Cleanup(func() { _ = db.Client().Disconnect(context.Background()) })
 	r := New(db, o)
+	r.most = math.MaxInt // but where a test is about it
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -204,9 +204,6 @@ func (a *App) greetStores(ctx context.Context) {
 	if err := a.users.EnsureIndex(ctx); err != nil && ctx.Err() == nil {
 		a.log.Error("nobody can register until this is mended", "error", err)
 	}
-	if err := a.activity.EnsureIndexes(ctx); err != nil && ctx.Err() == nil {
-		a.log.Warn("the list of a user's activity will be slow", "error", err)
-	}
 }
 
 func (p parts) close() {
