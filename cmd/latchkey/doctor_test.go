@@ -26,12 +26,17 @@ func TestDoctor(t *testing.T) {
 		return out.String(), err
 	}
 	out, err := doctor("--spa", "https://app.example.com", "--api", "https://api.example.com")
-	if err != nil || strings.Contains(out, "FAULT") || strings.Contains(out, "risk") || !strings.Contains(out, "keeps every session across a restart") {
+	if err != nil || strings.Contains(out, "FAULT") || strings.Count(out, "risk") != 1 || !strings.Contains(out, "risk  Mail ") || !strings.Contains(out, "keeps every session across a restart") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if out, err := doctor(); err != nil || strings.Contains(out, "cookie") {
 		t.Errorf("%v\n%s", err, out)
 	}
+	environ = append(environ, "SMTP_URL=smtp://u:hunter2@127.0.0.1:1", "MAIL_FROM=no-reply@example.com")
+	if out, err := doctor(); err == nil || !strings.Contains(out, "FAULT  Mail") || strings.Contains(out, "hunter2") {
+		t.Errorf("a mail server that is away: %v\n%s", err, out)
+	}
+	environ = environ[:len(environ)-2]
 	if _, err := redis.Conn(t).Do("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"); err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,7 @@ type parts struct {
 	limiter   *ratelimit.Limiter
 	activity  *activity.Recorder
 	passwords *auth.Service
+	smtp      *mail.SMTP // nil where mail goes elsewhere, or nowhere
 	log       *slog.Logger
 }
 
@@ -113,9 +114,10 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 
 // newParts makes what does not depend on HTTP. Nothing connects until it is used.
 func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, error) {
+	var smtp *mail.SMTP
 	if sender == nil && c.Mail.URL != "" {
-		smtp, err := mail.NewSMTP(string(c.Mail.URL), c.Mail.From)
-		if err != nil {
+		var err error
+		if smtp, err = mail.NewSMTP(string(c.Mail.URL), c.Mail.From); err != nil {
 			return parts{}, fmt.Errorf("SMTP_URL, MAIL_FROM: %w", err)
 		}
 		sender = smtp
@@ -148,7 +150,7 @@ func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, err
 		Log: log,
 	})
 	events := activity.New(db, activity.Options{Retention: time.Duration(c.Accounts.ActivityRetention), Log: log})
-	return parts{redis, db, users, sessions, limiter, events, passwords, log}, nil
+	return parts{redis, db, users, sessions, limiter, events, passwords, smtp, log}, nil
 }
 
 // Addr is the address that the server listens at.

@@ -32,7 +32,12 @@ func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.F
 	if there == nil {
 		index = p.users.EnsureIndex(ctx)
 	}
-	return append(found, doctor.Mongo(there, index)...), nil
+	found = append(found, doctor.Mongo(there, index)...)
+	var taken error
+	if p.smtp != nil {
+		taken = p.smtp.Check(ctx)
+	}
+	return append(found, doctor.Mail(p.smtp != nil, taken)...), nil
 }
 
 // checkRedis judges what each server keeps.

@@ -58,3 +58,18 @@ func Mongo(there, index error) []Finding {
 	}
 	return f
 }
+
+// Mail judges what the mail server said when it was greeted; without one configured is
+// false.
+func Mail(configured bool, err error) []Finding {
+	var f findings
+	switch {
+	case !configured:
+		f.risk("Mail", "SMTP_URL and MAIL_FROM", "is not sent: nobody can reset a password or verify an address")
+	case err != nil:
+		f.fault("Mail", "see SMTP_URL; what was to be sent waits in Redis for three days", "cannot be sent: %v", err)
+	default:
+		f.fine("Mail", "is taken by the mail server")
+	}
+	return f
+}

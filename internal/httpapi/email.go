@@ -44,15 +44,18 @@ func (s *Server) verifyEmail(w http.ResponseWriter, r *http.Request, in verifyEm
 		s.record(w, r, activity.Event{Name: activity.EmailVerified, UserID: u.ID})
 		return writeJSON(w, http.StatusOK, done{"Email verified"})
 	}
+	event := activity.Event{Name: activity.EmailChanged, UserID: u.ID}
 	if kept != nil {
 		next, token, err := s.sessions.Readdress(kept, string(u.Email))
 		if err == nil {
 			s.cookie.set(w, next, token)
+			s.devices.remember(w, r, string(u.Email), next.Persistent)
+			event.SessionID = next.Handle
 		} else if !errors.Is(err, session.ErrReplaced) {
 			return err
 		}
 	}
-	s.record(w, r, activity.Event{Name: activity.EmailChanged, UserID: u.ID})
+	s.record(w, r, event)
 	return writeJSON(w, http.StatusOK, done{"Email changed"})
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -78,6 +79,12 @@ func TestChangeEmail(t *testing.T) {
 	a := ann.do("GET", "/auth/session", nil).want(200)
 	if ann.token == before.token || a.text("email") != "new@example.com" {
 		t.Errorf("the session of the browser that confirmed: %s", a.raw)
+	}
+	if a := ann.do("GET", "/auth/activity", nil); a.body["events"].([]any)[0].(map[string]any)["sessionId"] != ann.id() {
+		t.Errorf("%s", a.raw)
+	}
+	if newDevices(s.cookie, [][]byte{[]byte(testSecret)}).known(&http.Request{Header: http.Header{"Cookie": {"device=" + ann.device}}}, "new@example.com") == "" {
+		t.Error("the device is a stranger's to the new address")
 	}
 	before.do("GET", "/auth/session", nil).want(401)
 	if a := other.do("GET", "/auth/session", nil).want(401); a.text("reason") != "email_changed" {

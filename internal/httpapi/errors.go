@@ -95,7 +95,7 @@ func failureOf(err error) *failure {
 	}
 	var weak *auth.WeakPasswordError
 	if errors.As(err, &weak) {
-		return weakPassword(weak)
+		return weakPassword("password", weak)
 	}
 	for _, row := range failures {
 		if errors.Is(err, row.is) {
@@ -105,11 +105,11 @@ func failureOf(err error) *failure {
 	return errInternal
 }
 
-// weakPassword says why a new password is refused.
-func weakPassword(weak *auth.WeakPasswordError) *failure {
+// weakPassword says why the new password in a field is refused.
+func weakPassword(field string, weak *auth.WeakPasswordError) *failure {
 	return &failure{
 		status: http.StatusBadRequest, code: "weak_password", detail: "The password " + weak.Error(),
-		fields: []fieldError{{"password", string(weak.Why), weak.Error()}},
+		fields: []fieldError{{field, string(weak.Why), weak.Error()}},
 	}
 }
 

@@ -16,9 +16,10 @@ import (
 // outbox is a mail.Sender that keeps what it is given. What a mail looks like on its
 // way is for the tests of package mail.
 type outbox struct {
-	mu   sync.Mutex
-	sent []mail.Message
-	came chan struct{} // closed when another one comes
+	mu       sync.Mutex
+	sent     []mail.Message
+	came     chan struct{} // closed when another one comes
+	canaries *canaries     // takes the tokens
 }
 
 // Send implements mail.Sender.
@@ -26,6 +27,9 @@ func (o *outbox) Send(_ context.Context, m mail.Message) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sent = append(o.sent, m)
+	for _, link := range linkIn.FindAllStringSubmatch(m.Text, -1) {
+		o.canaries.add("a token of a mail", link[2])
+	}
 	if o.came != nil {
 		close(o.came)
 		o.came = nil

@@ -71,6 +71,10 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in chang
 		if errors.Is(err, auth.ErrWrongPassword) {
 			s.recordOf(w, r, activity.PasswordChangeFailed)
 		}
+		var weak *auth.WeakPasswordError
+		if errors.As(err, &weak) {
+			return weakPassword("newPassword", weak)
+		}
 		return s.orphaned(r, err)
 	}
 	next, token, err := s.sessions.Reauthenticate(r.Context())

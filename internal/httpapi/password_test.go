@@ -160,7 +160,7 @@ func TestChangePassword(t *testing.T) {
 		testPassword: "unchanged", "PassWord123": "common", "ann-latchkey1": "personal",
 	} {
 		a := change(ann, testPassword, next).wantCode(400, "weak_password")
-		if first := a.body["errors"].([]any)[0].(map[string]any); first["code"] != why {
+		if first := a.body["errors"].([]any)[0].(map[string]any); first["code"] != why || first["field"] != "newPassword" {
 			t.Errorf("%s: %s, want %s", next, a.raw, why)
 		}
 	}

@@ -102,7 +102,7 @@ func TestContractListsCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	codes := map[string]bool{"invalid_json": true, "validation_failed": true, "not_ready": true}
-	for _, f := range []*failure{errNoRoute, errMethodNotAllowed, errTooLarge, errNotJSON, errInternal, errCrossOrigin, errLengthRequired, errTooManyHeaders, errTooMany, errStepUp, weakPassword(&auth.WeakPasswordError{})} {
+	for _, f := range []*failure{errNoRoute, errMethodNotAllowed, errTooLarge, errNotJSON, errInternal, errCrossOrigin, errLengthRequired, errTooManyHeaders, errTooMany, errStepUp, weakPassword("", &auth.WeakPasswordError{})} {
 		codes[f.code] = true
 	}
 	for _, row := range failures {

@@ -36,7 +36,8 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request) error {
 // verify answers GET /auth/verify, for a reverse proxy that asks before it lets a
 // request through to another application: who it is stands in headers. The proxy must
 // drop headers of these names that come from outside, also with _ or . for -. An
-// account is known by its id: whether its address is its own nobody has checked.
+// account is known by its id: its address may not be verified, and a session does not
+// say whether it is.
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
 	current := s.current(r)
 	h := w.Header()

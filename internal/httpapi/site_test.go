@@ -49,6 +49,8 @@ type site struct {
 	outbox   *outbox // nil where no mail is sent
 	redis    storetest.Redis
 	mongo    string
+	db       *mongo.Database
+	canaries canaries
 	cookie   Cookie
 	origins  []string
 	log      *syncBuffer
@@ -115,9 +117,9 @@ func newSite(t testing.TB, options ...setup) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Client().Disconnect(context.Background()) })
-	s.users = user.New(db, now)
+	s.users, s.db = user.New(db, now), db
 	conns := redisconn.New(redisconn.Options{
-		Addr: s.redis.Addr, DB: s.redis.DB, Sentinels: s.redis.Sentinels, Master: s.redis.Master, Cluster: s.redis.Cluster,
+		Addr: s.redis.Addr, DB: s.redis.DB, Username: s.redis.Username, Password: s.redis.Password, Sentinels: s.redis.Sentinels, Master: s.redis.Master, Cluster: s.redis.Cluster,
 		Log: log,
 	})
 	t.Cleanup(conns.Close)
@@ -138,7 +140,10 @@ func newSite(t testing.TB, options ...setup) *site {
 		Now: now, Log: log,
 	})
 	t.Cleanup(s.auth.Close)
-	if s.outbox, _ = o.mail.(*outbox); o.mail != nil {
+	if s.outbox, _ = o.mail.(*outbox); s.outbox != nil {
+		s.outbox.canaries = &s.canaries
+	}
+	if o.mail != nil {
 		ctx, stop := context.WithCancel(context.Background())
 		sending := make(chan struct{})
 		go func() { defer close(sending); s.auth.RunMail(ctx) }()
@@ -158,6 +163,7 @@ func newSite(t testing.TB, options ...setup) *site {
 		t.Fatal(err)
 	}
 	s.url = listen(t, api)
+	t.Cleanup(s.sing)
 	s.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
 	t.Cleanup(s.http.CloseIdleConnections)
 	return s
@@ -315,11 +321,17 @@ func (c *client) try(method, path string, header http.Header, body []byte) (answ
 	cookies := slices.DeleteFunc(res.Cookies(), func(k *http.Cookie) bool {
 		if k.Name == deviceName {
 			c.device = k.Value
+			c.canaries.add("a device's proof", k.Value[strings.LastIndex(k.Value, ".")+1:])
+		} else {
+			c.canaries.add("a session's token", k.Value)
 		}
 		return k.Name == deviceName
 	})
 	if err := a.parse(method, c.cookie.Name, cookies); err != nil {
 		return answer{}, fmt.Errorf("%s %d: %w\n%s", a.request, a.status, err, a.raw)
+	}
+	if found := c.canaries.in(string(a.raw)); found != "" && !strings.HasSuffix(path, ".json") { // the documents have examples
+		return answer{}, fmt.Errorf("%s %d holds %s: %s", a.request, a.status, found, a.raw)
 	}
 	if err := matchesContract(req, a); err != nil {
 		return answer{}, fmt.Errorf("%s %d: %w", a.request, a.status, err)

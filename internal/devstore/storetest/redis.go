@@ -21,6 +21,8 @@ type Redis struct {
 	Sentinels []string
 	Master    string
 	Cluster   []string
+
+	Username, Password string // of an ACL user that a test has made
 }
 
 // maxDatabases is how many tests of one process can have a database each.
