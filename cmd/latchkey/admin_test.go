@@ -111,6 +111,11 @@ func TestOperator(t *testing.T) {
 	s.wantOut(second, "revoked")
 
 	third := s.login("a long password")
+	for weak, why := range map[string]string{"short": "must be at least 8", "password123": "is one of the passwords that are tried first", "ann.latchkey": "is little more than"} {
+		if _, err := s.do(weak+"\n", "users", "set-password", "ann@example.com"); err == nil || !strings.Contains(err.Error(), "the password "+why) {
+			t.Errorf("%s: %v", weak, err)
+		}
+	}
 	s.must("has another password; 1 session ended", "another password\n", "users", "set-password", "ann@example.com")
 	s.wantOut(third, "password_changed")
 	if status, _, _ := s.request("POST", "/auth/login", "", `{"email":"ann@example.com","password":"a long password"}`); status != http.StatusUnauthorized {

@@ -94,6 +94,7 @@ type shownUser struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
 	Email     user.Email `json:"email"`
+	Verified  bool       `json:"emailVerified"`
 	IsActive  bool       `json:"isActive"`
 	LastLogin time.Time  `json:"lastLogin,omitzero"`
 	CreatedAt time.Time  `json:"createdAt"`
@@ -101,15 +102,24 @@ type shownUser struct {
 }
 
 func showUser(u user.User) shownUser {
-	return shownUser{u.ID, u.Name, u.Email, u.Active, u.LastLogin, u.CreatedAt, u.UpdatedAt}
+	return shownUser{u.ID, u.Name, u.Email, u.EmailVerified, u.Active, u.LastLogin, u.CreatedAt, u.UpdatedAt}
 }
 
 func (c *cli) printUser(u user.User) error {
 	if c.json {
 		return c.printJSON(showUser(u))
 	}
-	return c.fields("id", u.ID, "email", u.Email, "name", u.Name, "state", state(u),
+	return c.fields("id", u.ID, "email", address(u), "name", u.Name, "state", state(u),
 		"last login", moment(u.LastLogin), "created", moment(u.CreatedAt), "updated", moment(u.UpdatedAt))
+}
+
+// address is the address of an account, and whether its owner is known to read mail
+// there.
+func address(u user.User) string {
+	if u.EmailVerified {
+		return string(u.Email) + " (verified)"
+	}
+	return string(u.Email) + " (not verified)"
 }
 
 func state(u user.User) string {

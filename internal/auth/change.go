@@ -84,8 +84,8 @@ func (s *Service) ChangePassword(ctx context.Context, userID, current, next stri
 	return changed, nil
 }
 
-// SetPassword gives an account another password, for an operator. The sessions that
-// it has must be ended. Errors: a WeakPasswordError, ErrBusy, user.ErrNotFound,
+// SetPassword gives an account another password, for an operator, and tells its owner.
+// The sessions that it has must be ended. Errors: a WeakPasswordError, ErrBusy, user.ErrNotFound,
 // user.ErrUnavailable.
 func (s *Service) SetPassword(ctx context.Context, id, password string) (user.User, error) {
 	u, err := s.users.ByID(ctx, id)
@@ -99,7 +99,11 @@ func (s *Service) SetPassword(ctx context.Context, id, password string) (user.Us
 	if err != nil {
 		return user.User{}, err
 	}
-	return s.users.SetPassword(ctx, id, hash)
+	if u, err = s.users.SetPassword(ctx, id, hash); err != nil {
+		return user.User{}, err
+	}
+	s.tell(ctx, mail.PasswordChanged, u, Origin{})
+	return u, nil
 }
 
 // Delete removes an account and tells its owner. The account goes last: until then it

@@ -60,6 +60,43 @@ var endings = map[string]ending{
 		},
 		logins: 4, accountGone: true,
 	},
+	"password changed by its owner": {
+		end: func(_ *site, _, other *client) bool {
+			return other.do("POST", "/auth/password/change", map[string]any{"currentPassword": testPassword, "newPassword": newPassword}).status == 200
+		},
+		meanwhile: []request{{method: "POST", path: "/auth/rotate-session"}, {"POST", "/auth/step-up", map[string]any{"password": testPassword}}},
+		logins:    4, accountGone: true, survivors: 1,
+	},
+	"password reset": {
+		setup: setup{mail: &outbox{}},
+		end: func(s *site, _, _ *client) bool {
+			s.client().do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"})
+			token := s.outbox.token(s.t, "ann@example.com", "reset-password")
+			return s.client().do("POST", "/auth/password/reset", map[string]any{"token": token, "password": newPassword}).status == 200
+		},
+		meanwhile: []request{{method: "POST", path: "/auth/rotate-session"}, {"POST", "/auth/step-up", map[string]any{"password": testPassword}}},
+		logins:    4, accountGone: true,
+	},
+	"address changed": {
+		setup: setup{mail: &outbox{}},
+		end: func(s *site, _, other *client) bool {
+			other.do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"})
+			token := s.outbox.token(s.t, "new@example.com", "verify-email")
+			return other.do("POST", "/auth/email/verify", map[string]any{"token": token}).status == 200
+		},
+		meanwhile: []request{{method: "POST", path: "/auth/rotate-session"}},
+		logins:    4, accountGone: true, survivors: 1,
+	},
+	"deleted by its owner": {
+		end:       func(_ *site, _, other *client) bool { return other.do("DELETE", "/profile", nil).status == 204 },
+		meanwhile: []request{{method: "POST", path: "/auth/rotate-session"}},
+		logins:    4, accountGone: true,
+	},
+	"logout during step-ups": {
+		end:       func(_ *site, victim, _ *client) bool { return victim.do("POST", "/auth/logout", nil).status == 200 },
+		meanwhile: []request{{"POST", "/auth/step-up", map[string]any{"password": testPassword}}, {"POST", "/auth/step-up", map[string]any{"password": testPassword}}},
+		survivors: 1,
+	},
 	"disabled": {
 		end: func(s *site, _, _ *client) bool {
 			return s.changeAccount(session.AccountDisabled, func(id string) error {
