@@ -59,21 +59,9 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	// The demo has the port after that of the API; both are any port for PORT=0. A page
-	// of one's own may be there already: it is the default of FRONTEND_URL.
-	pagePort := port + 1
-	if port == 0 {
-		pagePort = 0
-	}
-	page, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(vars["HOST"], strconv.Itoa(pagePort)))
-	pageOrigin := fmt.Sprintf("http://%s:%d", host, pagePort)
-	if err == nil {
-		defer func() { _ = page.Close() }()
-		pageOrigin = origin(host, page)
-	}
-	vars["FRONTEND_URL"] = strings.TrimPrefix(vars["FRONTEND_URL"]+","+pageOrigin, ",")
+	page, pageOrigin := listenForPage(ctx, vars, host, port)
 	if page != nil {
-		setDefault(vars, "PUBLIC_URL", pageOrigin) // the demo has the pages for the links in mails
+		defer func() { _ = page.Close() }()
 	}
 	mails := &outbox{stdout: stdout}
 	var sender mail.Sender = mails
@@ -103,6 +91,24 @@ func run(ctx context.Context, environ []string, stdout io.Writer) error {
 	}
 	greet(stdout, api, pageOrigin, page != nil, mails != nil)
 	return a.Serve(ctx)
+}
+
+// listenForPage opens the port of the demo and makes its origin one of those that may call
+// the API. The listener is nil where a page of one's own is there already: it is the
+// default of FRONTEND_URL.
+func listenForPage(ctx context.Context, vars map[string]string, host string, apiPort int) (net.Listener, string) {
+	port := "0" // any, as that of the API
+	if apiPort != 0 {
+		port = strconv.Itoa(apiPort + 1)
+	}
+	at := "http://" + net.JoinHostPort(host, port)
+	page, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(vars["HOST"], port))
+	if err == nil {
+		at = origin(host, page)
+		setDefault(vars, "PUBLIC_URL", at) // the demo has the pages for the links in mails
+	}
+	vars["FRONTEND_URL"] = strings.TrimPrefix(vars["FRONTEND_URL"]+","+at, ",")
+	return page, at
 }
 
 // setDefault sets what is unset; an empty value counts as unset.
@@ -151,20 +157,24 @@ func useDevStores(vars map[string]string) (stop func(), err error) {
 // greet says what there is to try. hasDemo is whether the demo has got its port, and
 // hasMail whether mails go to the outbox.
 func greet(w io.Writer, api, page string, hasDemo, hasMail bool) {
-	demo := "a page of another origin, for a browser"
-	mails := fmt.Sprintf("%s/mail   what the server would have sent", page)
+	const path = "/mail"
+	column := len(page) + len(path)
+	demo := fmt.Sprintf("%-*s   a page of another origin, for a browser", column, page)
 	if !hasDemo {
-		demo = "has a page already, which may call the API; the demo is not there"
-		mails = "is printed here"
+		demo = page + "   has a page already, which may call the API; the demo is not there"
 	}
-	if !hasMail {
+	mails := page + path + "   what the server would have sent"
+	switch {
+	case !hasMail:
 		mails = "goes to SMTP_URL"
+	case !hasDemo:
+		mails = "is printed here"
 	}
 	_, _ = fmt.Fprintf(w, `
   Latchkey, to try: the server itself, on a Redis and a MongoDB inside this process.
   Accounts stay in %s, sessions end with the process. Not for production.
 
-  Demo   %s   %s
+  Demo   %s
   Mail   %s
   Docs   %s/docs
   API    %s
@@ -180,5 +190,5 @@ func greet(w io.Writer, api, page string, hasDemo, hasMail bool) {
 
   Ctrl+C stops it.
 
-`, dataDir, page, demo, mails, api, api, api, api)
+`, dataDir, demo, mails, api, api, api, api)
 }

@@ -54,8 +54,8 @@ func (o *outbox) Send(_ context.Context, m mail.Message) error {
 		b.WriteString("  " + strings.TrimRight("│  "+line, " \r\n") + "\n")
 	}
 	b.WriteString("  └─\n\n")
-	_, err := io.WriteString(o.stdout, b.String())
-	return err
+	_, _ = io.WriteString(o.stdout, b.String()) // where that fails, there is still the page
+	return nil
 }
 
 // kept returns the mails, the newest first.

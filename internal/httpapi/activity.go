@@ -43,9 +43,9 @@ type shownEvent struct {
 	IP        string        `json:"ip,omitempty"`
 	UserAgent string        `json:"userAgent,omitempty"`
 	Device    string        `json:"device,omitempty"`
-	NewDevice bool          `json:"newDevice,omitempty"`
+	NewDevice bool          `json:"newDevice,omitzero"`
 	By        string        `json:"by,omitempty"`
-	Count     int           `json:"count,omitempty"`
+	Count     int           `json:"count,omitzero"`
 }
 
 // listActivity answers GET /auth/activity: the user's own events, the newest first.

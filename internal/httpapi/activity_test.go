@@ -133,7 +133,7 @@ func TestActivity(t *testing.T) {
 		t.Fatalf("%d events, next %v", len(tail), rest.body["next"])
 	}
 	first, second := tail[len(tail)-1].(map[string]any), tail[len(tail)-2].(map[string]any)
-	if first["event"] != "registered" || second["event"] != "login_failed" || first["sessionId"] == "" || first["ip"] != "127.0.0.1" {
+	if first["event"] != "registered" || second["event"] != "login_failed" || first["sessionId"] == "" || first["ip"] != "127.0.0.1" || first["newDevice"] != nil || first["count"] != nil {
 		t.Errorf("it began with %v, %v", first, second)
 	}
 	for path, status := range map[string]int{"?before=x": 400, "?before=": 400, "?before=" + page.text("next") + "&before=" + page.text("next"): 400} {

@@ -20,8 +20,9 @@ export async function act(button, what) {
     await refresh();
   }
   if (document.activeElement === document.body || !document.activeElement.checkVisibility()) {
-    if (button.checkVisibility() && !button.disabled) button.focus();
-    else $('main').focus({ preventScroll: true }); // it has gone with what it was for
+    if (button.checkVisibility() && !button.disabled) return button.focus();
+    $('main').focus({ preventScroll: true }); // it has gone with what it was for
+    if (button.isConnected && !button.disabled) scrollTo(0, 0); // and so has all around it
   }
 }
 
