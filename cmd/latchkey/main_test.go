@@ -85,7 +85,7 @@ func start(t *testing.T, environ []string) (addr string, out *output, stop func(
 // healthy, and stops when it is told to.
 func TestServe(t *testing.T) {
 	t.Parallel()
-	addr, out, stop := start(t, environment(t, "SMTP_URL=smtp://x"))
+	addr, out, stop := start(t, environment(t, "OPS_ADDR=127.0.0.1:9"))
 	const registration = `{"name":"Ann","email":"ann@example.com","password":"a canary password"}`
 	res, err := http.Post("http://"+addr+"/auth/register", "application/json", strings.NewReader(registration))
 	if err != nil {
@@ -104,7 +104,7 @@ func TestServe(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	if !strings.Contains(out.String(), "SMTP_URL is set, but this version does not use it yet") {
+	if !strings.Contains(out.String(), "OPS_ADDR is set, but this version does not use it yet") {
 		t.Error("no warning about a setting without effect")
 	}
 	token, _, _ := strings.Cut(strings.TrimPrefix(cookie, "__Host-sid="), ";")

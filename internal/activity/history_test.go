@@ -119,10 +119,13 @@ func TestRetention(t *testing.T) {
 		t.Errorf("after an event that is gone: %v, %v", page, err)
 	}
 	set(start.Add(26*time.Hour + time.Minute))
-	newRecorder(t, uri, o)
+	keeping, stop := context.WithCancel(ctx)
+	kept := make(chan struct{})
+	go func() { defer close(kept); newRecorder(t, uri, o).Upkeep(keeping) }()
+	t.Cleanup(func() { stop(); <-kept })
 	for deadline := time.Now().Add(20 * time.Second); len(stored(t, uri)) != 1; {
 		if time.Now().After(deadline) {
-			t.Fatalf("a new recorder has not pruned: %v", stored(t, uri))
+			t.Fatalf("it has not pruned: %v", stored(t, uri))
 		}
 	}
 	set(start.Add(10000 * time.Hour))

@@ -34,7 +34,7 @@ type Recorder struct {
 	options Options
 	events  *mongo.Collection
 
-	life   context.Context // of the goroutines
+	life   context.Context // of the goroutine
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
 	filled chan struct{} // something waits
@@ -43,9 +43,10 @@ type Recorder struct {
 	mu      sync.Mutex
 	waiting []document // the first of them may be under way
 	room    int        // how many may wait
-	most    int        // of one source in a minute, see many
-	dropped int        // how many found no room since the last were written
-	closed  bool
+	// most and mostOfNobody are for the collection in a minute, see many.
+	most, mostOfNobody int
+	dropped            int // how many found no room since the last were written
+	closed             bool
 	// sources counts the events of the minute, see many.
 	sources map[string]int
 	minute  int64
@@ -57,19 +58,18 @@ type Recorder struct {
 	tried          chan struct{}
 }
 
-// New returns a Recorder on a database, and starts what writes and prunes beside the
-// requests. It connects when it has something to do. End it with Close.
+// New returns a Recorder on a database, and starts what writes beside the requests. It
+// connects when it has something to do. End it with Close. What prunes is Upkeep.
 func New(db *mongo.Database, o Options) *Recorder {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	r := &Recorder{
-		options: o, events: db.Collection(collection), room: maxWaiting, most: maxOfOne,
+		options: o, events: db.Collection(collection), room: maxWaiting, most: maxOfOne, mostOfNobody: maxOfNobody,
 		filled: make(chan struct{}, 1), hurry: make(chan struct{}, 1), tried: make(chan struct{}),
 	}
 	r.life, r.stop = context.WithCancel(context.Background())
 	r.ended.Go(r.write)
-	r.ended.Go(r.upkeep)
 	return r
 }
 
@@ -93,20 +93,23 @@ func (r *Recorder) Record(ctx context.Context, e Event) {
 }
 
 const (
-	// maxOfOne is how many events of one name and of one source, a user or else an
-	// address, the collection takes in a minute: nobody may fill it by doing something in
-	// a loop that no limit stops, as rotating a session or asking from a wrong origin.
+	// maxOfOne is how many events of one name and of one user the collection takes in a
+	// minute: nobody may fill it by doing something in a loop that no limit stops, as
+	// rotating a session.
 	maxOfOne = 60
-	// maxSources is how many sources are told apart; with more of them in one minute all
-	// others count as one.
-	maxSources = 10_000
+	// maxOfNobody is the same for all that is of no user: anyone can send it, from any
+	// number of addresses.
+	maxOfNobody = 300
+	// maxUsers is how many are told apart. Those beyond, in one minute, are let pass: they
+	// cannot be made so fast.
+	maxUsers = 10_000
 )
 
 // many tells whether an event is for the log alone because there were too many like it.
 func (r *Recorder) many(e Event) bool {
-	source := string(e.Name) + " " + e.UserID
+	source, most := string(e.Name)+" "+e.UserID, r.most
 	if e.UserID == "" {
-		source += e.IP
+		most = r.mostOfNobody
 	}
 	minute := r.options.Now().Unix() / 60
 	r.mu.Lock()
@@ -114,15 +117,15 @@ func (r *Recorder) many(e Event) bool {
 	if minute != r.minute {
 		r.minute, r.sources = minute, map[string]int{}
 	}
-	if _, known := r.sources[source]; !known && len(r.sources) >= maxSources {
-		source = ""
+	if _, counted := r.sources[source]; !counted && e.UserID != "" && len(r.sources) >= maxUsers {
+		return false
 	}
 	r.sources[source]++
 	n := r.sources[source]
-	if n == r.most+1 {
-		r.options.Log.Warn("security events are in the log only: too many of one kind and source in a minute", "event", e.Name, "userId", e.UserID, "ip", e.IP)
+	if n == most+1 {
+		r.options.Log.Warn("security events are in the log only: too many of one kind in a minute", "event", e.Name, "userId", e.UserID)
 	}
-	return n > r.most
+	return n > most
 }
 
 func (r *Recorder) enqueue(d document) {
@@ -173,8 +176,8 @@ func (r *Recorder) Flush(ctx context.Context) error {
 	}
 }
 
-// Close writes what still waits, trying until ctx ends, and returns when the goroutines
-// have ended. ctx must have an end. What is recorded afterwards is in the log only.
+// Close writes what still waits, trying until ctx ends, and returns when the goroutine
+// has ended. ctx must have an end. What is recorded afterwards is in the log only.
 // Errors: mongoconn.ErrUnavailable, which says how many events are.
 func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()

@@ -23,9 +23,8 @@ const (
 )
 
 // EnsureIndexes makes the index behind a user's list and the one behind Prune. It
-// takes as long as ctx gives it: over many events that is a while. The Recorder does
-// it itself, when it starts and every hour: a collection that was dropped or restored
-// may have lost them. Errors: mongoconn.ErrUnavailable.
+// takes as long as ctx gives it: over many events that is a while. Upkeep does it every
+// hour: a collection that was dropped or restored may have lost them. Errors: mongoconn.ErrUnavailable.
 func (r *Recorder) EnsureIndexes(ctx context.Context) error {
 	// One at a time: FerretDB v1 closes the connection where it is asked for several
 	// that are there already.
@@ -41,9 +40,8 @@ func (r *Recorder) EnsureIndexes(ctx context.Context) error {
 }
 
 // Prune removes the events that are older than the retention and returns how many
-// they were. It takes as long as ctx gives it. The Recorder does it itself, when it
-// starts and every hour, so that the retention holds wherever a server runs; it does
-// no harm that all of them do. Errors: mongoconn.ErrUnavailable; some may be gone then.
+// they were. It takes as long as ctx gives it. Upkeep does it every hour, so that the
+// retention holds wherever a server runs; it does no harm that all of them do. Errors: mongoconn.ErrUnavailable; some may be gone then.
 func (r *Recorder) Prune(ctx context.Context) (int64, error) {
 	if r.options.Retention <= 0 {
 		return 0, nil
@@ -58,29 +56,30 @@ func (r *Recorder) Prune(ctx context.Context) (int64, error) {
 // oldest is the time of the oldest event that is to be kept.
 func (r *Recorder) oldest() time.Time { return r.options.Now().Add(-r.options.Retention) }
 
-// upkeep makes the indexes and prunes until the Recorder ends.
-func (r *Recorder) upkeep() {
+// Upkeep makes the indexes and prunes, at once and every hour, until ctx ends. Any
+// number of processes may.
+func (r *Recorder) Upkeep(ctx context.Context) {
 	failed := false
 	for {
 		wait := upkeepInterval
-		err := r.keepUp()
+		err := r.keepUp(ctx)
 		if err != nil {
 			wait = upkeepRetry
-			if !failed && r.life.Err() == nil {
+			if !failed && ctx.Err() == nil {
 				r.options.Log.Warn("old security events could not be removed", "error", err)
 			}
 		}
 		failed = err != nil
 		select {
 		case <-time.After(wait):
-		case <-r.life.Done():
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (r *Recorder) keepUp() error {
-	ctx, cancel := context.WithTimeout(r.life, upkeepTimeout)
+func (r *Recorder) keepUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
 	defer cancel()
 	indexes := r.EnsureIndexes(ctx) // without them it is slow, and done all the same
 	_, err := r.Prune(ctx)

@@ -145,7 +145,7 @@ func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, err
 		Cost:   c.BcryptCost,
 		Rules:  auth.NewRules(c.Accounts.RefuseCommon, c.Accounts.BreachURL, log),
 		Sender: sender, Queue: mail.NewQueue(redis, mail.QueueOptions{Log: log}),
-		Limiter: limiter, MailInterval: time.Duration(c.Mail.Interval), Link: c.Accounts.PublicURL,
+		MailInterval: time.Duration(c.Mail.Interval), Link: c.Accounts.PublicURL,
 		ResetMaxAge: time.Duration(c.Accounts.ResetMaxAge), VerifyMaxAge: time.Duration(c.Accounts.VerifyMaxAge),
 		Log: log,
 	})
@@ -167,7 +167,10 @@ func (a *App) Serve(ctx context.Context) error {
 	go a.greetStores(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	beside.Go(func() { a.passwords.RunMail(ctx) })
+	serving, stop := context.WithCancel(ctx)
+	defer stop() // also where the listener fails
+	beside.Go(func() { a.passwords.RunMail(serving) })
+	beside.Go(func() { a.activity.Upkeep(serving) })
 	failed := make(chan error, 1)
 	go func() { failed <- serve(a.listener) }()
 	select {

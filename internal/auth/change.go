@@ -13,20 +13,26 @@ import (
 // be ended, and after it, for those that began in between.
 type EndSessions func(ctx context.Context, userID string) error
 
-// around makes a change of an account between two ends of its sessions.
-func (s *Service) around(ctx context.Context, userID string, end EndSessions, change func() (user.User, error)) (user.User, error) {
+// around makes a change of an account between two ends of its sessions, and tells of
+// it. Where it is unknown whether the change was made, the sessions are ended as if it
+// were. With an error of the second end the change is made, and returned.
+func (s *Service) around(ctx context.Context, userID string, end EndSessions, change func() (user.User, error), tell func(user.User)) (user.User, error) {
 	if err := end(ctx, userID); err != nil {
 		return user.User{}, err
 	}
 	u, err := change()
+	if err != nil && !errors.Is(err, user.ErrUnavailable) {
+		return user.User{}, err
+	}
+	ended := end(ctx, userID)
+	if ended != nil {
+		s.log.ErrorContext(ctx, "an account was changed, and sessions that began at that moment may live on", "userId", userID, "error", ended)
+	}
 	if err != nil {
 		return user.User{}, err
 	}
-	if err := end(ctx, userID); err != nil {
-		s.log.ErrorContext(ctx, "an account was changed, and sessions that began at that moment may live on", "userId", userID, "error", err)
-		return user.User{}, err
-	}
-	return u, nil
+	tell(u)
+	return u, ended
 }
 
 // Prove checks the password of someone who is signed in (OWASP ASVS 5.0 7.5.1).
@@ -51,9 +57,9 @@ func (s *Service) Prove(ctx context.Context, userID, password string) (user.User
 }
 
 // ChangePassword proves the current password and puts another in its place. All
-// one-time tokens of the account are void then, and its owner is told. Errors:
-// ErrWrongPassword, a WeakPasswordError, ErrBusy, user.ErrNotFound,
-// user.ErrUnavailable, those of end.
+// one-time tokens of the account are void then, and its owner is told. With an error of
+// end after the change, the account is returned as well. Errors: ErrWrongPassword, a
+// WeakPasswordError, ErrBusy, user.ErrNotFound, user.ErrUnavailable, those of end.
 func (s *Service) ChangePassword(ctx context.Context, userID, current, next string, from Origin, end EndSessions) (user.User, error) {
 	u, err := s.Prove(ctx, userID, current)
 	if err != nil {
@@ -69,19 +75,23 @@ func (s *Service) ChangePassword(ctx context.Context, userID, current, next stri
 	if err != nil {
 		return user.User{}, err
 	}
-	changed, err := s.around(ctx, userID, end, func() (user.User, error) {
-		return s.users.ChangePassword(ctx, userID, u.PasswordHash, hash)
-	})
-	if errors.Is(err, user.ErrNotFound) {
-		// Another request has changed it meanwhile, or the account is gone: then the
-		// password that was given is not the current one any more.
-		err = ErrWrongPassword
+	tell := func(u user.User) { s.tell(ctx, mail.PasswordChanged, u, from) }
+	for {
+		changed, err := s.around(ctx, userID, end, func() (user.User, error) {
+			return s.users.ChangePassword(ctx, userID, u.PasswordHash, hash)
+		}, tell)
+		if !errors.Is(err, user.ErrNotFound) {
+			return changed, err
+		}
+		// A login has made a better hash of the same password, or it is another now.
+		before := u.PasswordHash
+		if u, err = s.Prove(ctx, userID, current); err != nil {
+			return user.User{}, err
+		}
+		if u.PasswordHash == before {
+			return user.User{}, user.ErrNotFound
+		}
 	}
-	if err != nil {
-		return user.User{}, err
-	}
-	s.tell(ctx, mail.PasswordChanged, changed, from)
-	return changed, nil
 }
 
 // SetPassword gives an account another password, for an operator, and tells its owner.
@@ -106,20 +116,15 @@ func (s *Service) SetPassword(ctx context.Context, id, password string) (user.Us
 	return u, nil
 }
 
-// Delete removes an account and tells its owner. The account goes last: until then it
-// is there, disabled, so that this can be asked for again. Errors: user.ErrNotFound,
+// Delete removes an account and tells its owner. Errors: user.ErrNotFound,
 // user.ErrUnavailable, those of end.
 func (s *Service) Delete(ctx context.Context, userID string, from Origin, end EndSessions) error {
-	u, err := s.users.SetActive(ctx, userID, false)
+	u, err := s.users.ByID(ctx, userID)
 	if err != nil {
 		return err
 	}
-	if err := end(ctx, userID); err != nil {
-		return err
-	}
-	if err := s.users.Delete(ctx, userID); err != nil {
-		return err
-	}
-	s.tell(ctx, mail.AccountDeleted, u, from)
-	return nil
+	_, err = s.around(ctx, userID, end, func() (user.User, error) {
+		return u, s.users.Delete(ctx, userID)
+	}, func(u user.User) { s.tell(ctx, mail.AccountDeleted, u, from) })
+	return err
 }

@@ -2,7 +2,9 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"time"
 
 	"latchkey/internal/mail"
 	"latchkey/internal/user"
@@ -10,32 +12,46 @@ import (
 
 // AskVerification has a link mailed to the address of an account by which its owner
 // shows to read mail there. One that is verified gets none. Errors:
-// mail.ErrUnavailable, ratelimit.ErrUnavailable.
+// redisconn.ErrUnavailable.
 func (s *Service) AskVerification(ctx context.Context, u user.User, from Origin) error {
-	return s.post(ctx, mail.Job{Kind: mail.VerifyEmail, UserID: u.ID, Email: string(u.Email), Name: u.Name, IP: from.IP, Device: from.Device})
+	return s.pushLink(ctx, about(mail.Job{Kind: mail.VerifyEmail}, u, from))
 }
 
 // AskEmailChange has a link mailed to another address, which becomes the account's
 // when the link is used, and tells the one of now. Whether another account has it is
-// not said to the caller. Errors: mail.ErrUnavailable, ratelimit.ErrUnavailable.
-func (s *Service) AskEmailChange(ctx context.Context, u user.User, email user.Email, from Origin) error {
-	err := s.post(ctx, mail.Job{
-		Kind: mail.ConfirmEmail, UserID: u.ID, Email: string(email), Name: u.Name,
-		OldEmail: string(u.Email), NewEmail: string(email), IP: from.IP, Device: from.Device,
-	})
-	if err != nil {
+// not said to the caller.
+//
+// What is asked for stands in the account from now on, so that a change of the password
+// takes it back, also while the mail waits. still says whether the caller may still
+// ask, once it stands there: who was signed out in between could otherwise take an
+// account away that its owner has just got back. Errors: user.ErrNotFound,
+// user.ErrUnavailable, redisconn.ErrUnavailable, those of still.
+func (s *Service) AskEmailChange(ctx context.Context, u user.User, email user.Email, from Origin, still func() error) error {
+	ask := user.Ticket{Ask: rand.Text(), Email: email, Expires: s.options.Now().Add(maxMailDelay)}
+	if err := s.users.PutTicket(ctx, u.ID, u.Email, user.ChangeTicket, ask); err != nil {
 		return err
 	}
-	return s.push(ctx, mail.Job{
-		Kind: mail.EmailChangeAsked, UserID: u.ID, Email: string(u.Email), Name: u.Name,
-		NewEmail: string(email), IP: from.IP, Device: from.Device,
-	})
+	if err := still(); err != nil {
+		return errors.Join(err, s.users.DropTicket(ctx, u.ID, user.ChangeTicket, ask.Ask))
+	}
+	// The warning comes first: if only one of the two can be sent it is this.
+	warning := about(mail.Job{Kind: mail.EmailChangeAsked, NewEmail: string(email)}, u, from)
+	if _, err := s.pushPaced(ctx, warning, "change-asked:"+u.ID, s.options.MailInterval); err != nil {
+		return err
+	}
+	link := about(mail.Job{Kind: mail.ConfirmEmail, Ask: ask.Ask, OldEmail: string(u.Email), NewEmail: string(email)}, u, from)
+	link.Email = string(email)
+	return s.pushLink(ctx, link)
 }
+
+// maxMailDelay is how long the link of a change of address may take to be sent.
+const maxMailDelay = 72 * time.Hour
 
 // ConfirmEmail uses the token of either link. It returns the account, and whether its
 // address is another now; then its other one-time tokens are void, and both addresses
-// are told. end is called for a change only. Errors: ErrInvalidToken,
-// user.ErrEmailTaken, user.ErrUnavailable, those of end.
+// are told. end is called for a change only. With an error of end after the change, the
+// account is returned as well. Errors: ErrInvalidToken, user.ErrEmailTaken,
+// user.ErrUnavailable, those of end.
 func (s *Service) ConfirmEmail(ctx context.Context, token string, from Origin, end EndSessions) (u user.User, changed bool, err error) {
 	kind, id, err := readToken(token)
 	if err != nil {
@@ -53,19 +69,17 @@ func (s *Service) ConfirmEmail(ctx context.Context, token string, from Origin, e
 	if err != nil {
 		return user.User{}, false, invalidIfGone(err)
 	}
+	if other, err := s.users.ByEmail(ctx, email); err == nil && other.ID != id {
+		return user.User{}, false, user.ErrEmailTaken // before anybody is signed out for it
+	}
 	u, err = s.around(ctx, id, end, func() (user.User, error) {
 		return s.users.ChangeEmail(ctx, id, ticketHash(token), email)
+	}, func(u user.User) {
+		for _, to := range []user.Email{before.Email, u.Email} {
+			told := u
+			told.Email = to
+			s.tellOf(ctx, mail.Job{Kind: mail.EmailChanged, OldEmail: string(before.Email), NewEmail: string(u.Email)}, told, from)
+		}
 	})
-	if errors.Is(err, user.ErrNotFound) {
-		err = ErrInvalidToken
-	}
-	if err != nil {
-		return user.User{}, false, err
-	}
-	for _, to := range []user.Email{before.Email, u.Email} {
-		told := u
-		told.Email = to
-		s.tellOf(ctx, mail.Job{Kind: mail.EmailChanged, OldEmail: string(before.Email), NewEmail: string(u.Email)}, told, from)
-	}
-	return u, true, nil
+	return u, true, invalidIfGone(err)
 }

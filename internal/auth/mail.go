@@ -16,20 +16,16 @@ type Origin struct {
 	Device string // for example "Firefox on Linux"
 }
 
-// sameClient is how long a client is not told of again as a new device.
-const sameClient = 24 * time.Hour
+// samePlace is how long an owner is not told again of new devices at one address.
+const samePlace = 24 * time.Hour
 
 // TellNewDevice tells the owner of an account of a login from a device that they have
 // not used before. A client without cookies, a script for example, is told of once a
 // day.
 func (s *Service) TellNewDevice(ctx context.Context, u user.User, from Origin) {
-	if s.options.Sender == nil {
-		return
-	}
-	key := "new-device:" + u.ID + ":" + ratelimit.AccountKey(from.IP+" "+from.Device)
-	budget, err := s.options.Limiter.Take(ctx, key, ratelimit.Rule{Events: 1, Window: sameClient})
-	if err != nil || budget.Allowed { // rather twice than never
-		s.tell(ctx, mail.NewDevice, u, from)
+	job := about(mail.Job{Kind: mail.NewDevice}, u, from)
+	if _, err := s.pushPaced(ctx, job, "new-device:"+u.ID+":"+ratelimit.AddressKey(from.IP), samePlace); err != nil {
+		s.untold(ctx, job, err)
 	}
 }
 
@@ -40,25 +36,35 @@ func (s *Service) tell(ctx context.Context, kind mail.Kind, u user.User, from Or
 }
 
 func (s *Service) tellOf(ctx context.Context, job mail.Job, u user.User, from Origin) {
-	job.UserID, job.Email, job.Name, job.IP, job.Device = u.ID, string(u.Email), u.Name, from.IP, from.Device
+	job = about(job, u, from)
 	if err := s.push(ctx, job); err != nil {
-		s.log.ErrorContext(ctx, "the owner of an account is not told by mail", "kind", job.Kind, "userId", u.ID, "error", err)
+		s.untold(ctx, job, err)
 	}
 }
 
-// post is push for mails with a link, of which an address gets one in a while. What is
-// too many is not sent, and the caller is not told: the answer must not say whether
+func about(job mail.Job, u user.User, from Origin) mail.Job {
+	job.UserID, job.Email, job.Name, job.IP, job.Device = u.ID, string(u.Email), u.Name, from.IP, from.Device
+	return job
+}
+
+func (s *Service) untold(ctx context.Context, job mail.Job, err error) {
+	s.log.ErrorContext(ctx, "the owner of an account is not told by mail", "kind", job.Kind, "userId", job.UserID, "error", err)
+}
+
+// pushLink is push for mails with a link, of which an address gets one in a while. What
+// is too many is not sent, and the caller is not told: the answer must not say whether
 // there is such an account.
-func (s *Service) post(ctx context.Context, job mail.Job) error {
+func (s *Service) pushLink(ctx context.Context, job mail.Job) error {
+	_, err := s.pushPaced(ctx, job, "link:"+string(job.Kind)+":"+job.Email, s.options.MailInterval)
+	return err
+}
+
+func (s *Service) pushPaced(ctx context.Context, job mail.Job, pace string, interval time.Duration) (bool, error) {
 	if s.options.Sender == nil {
-		return nil
+		return false, nil
 	}
-	key := "link:" + string(job.Kind) + ":" + ratelimit.AccountKey(job.Email)
-	budget, err := s.options.Limiter.Take(ctx, key, ratelimit.Rule{Events: 1, Window: s.options.MailInterval})
-	if err != nil || !budget.Allowed {
-		return err
-	}
-	return s.push(ctx, job)
+	job.At = s.options.Now()
+	return s.options.Queue.PushPaced(ctx, job, pace, interval)
 }
 
 func (s *Service) push(ctx context.Context, job mail.Job) error {
@@ -91,7 +97,7 @@ func (s *Service) deliver(ctx context.Context, job mail.Job) error {
 		if u, err = s.users.ByEmail(ctx, user.Email(job.Email)); err == nil {
 			// To the address as it is kept, whatever was typed.
 			letter.To, letter.Name = string(u.Email), u.Name
-			err = s.addLink(ctx, &letter, u, user.ResetTicket, "")
+			err = s.addLink(ctx, &letter, u, user.ResetTicket, s.putting(ctx, u, user.ResetTicket))
 		}
 	case mail.VerifyEmail:
 		var u user.User
@@ -99,7 +105,7 @@ func (s *Service) deliver(ctx context.Context, job mail.Job) error {
 			return nil
 		}
 		if err == nil {
-			err = s.addLink(ctx, &letter, u, user.VerifyTicket, "")
+			err = s.addLink(ctx, &letter, u, user.VerifyTicket, s.putting(ctx, u, user.VerifyTicket))
 		}
 	case mail.ConfirmEmail:
 		err = s.addConfirmation(ctx, &letter, job)
@@ -120,28 +126,32 @@ func (s *Service) deliver(ctx context.Context, job mail.Job) error {
 	return s.options.Sender.Send(ctx, message)
 }
 
+// putting gives an account a ticket as long as it has the address of u.
+func (s *Service) putting(ctx context.Context, u user.User, kind user.TicketKind) func(user.Ticket) error {
+	return func(t user.Ticket) error { return s.users.PutTicket(ctx, u.ID, u.Email, kind, t) }
+}
+
 // addConfirmation adds the link that makes another address the account's, unless
-// someone has that address, or the account has another one than when it was asked for.
+// someone has that address, or it is not asked for any more.
 func (s *Service) addConfirmation(ctx context.Context, letter *mail.Letter, job mail.Job) error {
 	u, err := s.users.ByID(ctx, job.UserID)
 	if err != nil {
 		return err
-	}
-	if string(u.Email) != job.OldEmail {
-		return user.ErrNotFound
 	}
 	if other, err := s.users.ByEmail(ctx, user.Email(job.Email)); err == nil && other.ID != u.ID {
 		return user.ErrNotFound
 	} else if err != nil && !errors.Is(err, user.ErrNotFound) {
 		return err
 	}
-	return s.addLink(ctx, letter, u, user.ChangeTicket, user.Email(job.Email))
+	return s.addLink(ctx, letter, u, user.ChangeTicket, func(t user.Ticket) error {
+		return s.users.FillTicket(ctx, u.ID, user.ChangeTicket, job.Ask, t)
+	})
 }
 
 // addLink gives an account a ticket and a letter the link to use it. The token stands
 // in the fragment, which no server is sent and no Referer holds, and a program that
 // opens the links of a mail to look for malware does not spend it (ASVS 5.0 14.2.1).
-func (s *Service) addLink(ctx context.Context, letter *mail.Letter, u user.User, kind user.TicketKind, email user.Email) error {
+func (s *Service) addLink(ctx context.Context, letter *mail.Letter, u user.User, kind user.TicketKind, put func(user.Ticket) error) error {
 	token, err := newToken(kind, u.ID)
 	if err != nil {
 		return err
@@ -151,10 +161,13 @@ func (s *Service) addLink(ctx context.Context, letter *mail.Letter, u user.User,
 	if kind == user.ResetTicket {
 		path, letter.ExpiresIn = "/reset-password", s.options.ResetMaxAge
 	}
-	ticket := user.Ticket{Hash: ticketHash(token), Email: email, Expires: s.options.Now().Add(letter.ExpiresIn)}
-	if err := s.users.PutTicket(ctx, u.ID, u.Email, kind, ticket); err != nil {
+	hash := ticketHash(token)
+	if err := put(user.Ticket{Hash: hash, Expires: s.options.Now().Add(letter.ExpiresIn)}); err != nil {
 		return err
 	}
 	letter.Link = s.options.Link + path + "#token=" + token
+	// A letter that is tried again has another link, so it is another message: a server
+	// that drops what it has seen would keep the one that is void.
+	letter.JobID += "-" + hash[:8]
 	return nil
 }

@@ -10,16 +10,16 @@ import (
 
 // Forgot has a link to reset the password mailed to the account of an address, if
 // there is one. It asks for no account: who is answered learns nothing, not by the
-// time either (OWASP ASVS 5.0 6.3.8). Errors: mail.ErrUnavailable,
-// ratelimit.ErrUnavailable.
+// time either (OWASP ASVS 5.0 6.3.8). Errors: redisconn.ErrUnavailable.
 func (s *Service) Forgot(ctx context.Context, email user.Email, from Origin) error {
-	return s.post(ctx, mail.Job{Kind: mail.ResetPassword, Email: string(email), IP: from.IP, Device: from.Device})
+	return s.pushLink(ctx, mail.Job{Kind: mail.ResetPassword, Email: string(email), IP: from.IP, Device: from.Device})
 }
 
 // ResetPassword uses the token of such a link. The account then has the new password
 // and a verified address, its one-time tokens are void, and its owner is told. Errors:
 // ErrInvalidToken, a WeakPasswordError, after which the token is still good, ErrBusy,
-// user.ErrUnavailable, those of end.
+// user.ErrUnavailable, those of end; with one of end after the change, the account is
+// returned as well.
 func (s *Service) ResetPassword(ctx context.Context, token, password string, from Origin, end EndSessions) (user.User, error) {
 	kind, id, err := readToken(token)
 	if err != nil || kind != user.ResetTicket {
@@ -38,12 +38,8 @@ func (s *Service) ResetPassword(ctx context.Context, token, password string, fro
 	}
 	u, err = s.around(ctx, id, end, func() (user.User, error) {
 		return s.users.ResetPassword(ctx, id, ticketHash(token), hash)
-	})
-	if err != nil {
-		return user.User{}, invalidIfGone(err)
-	}
-	s.tell(ctx, mail.PasswordChanged, u, from)
-	return u, nil
+	}, func(u user.User) { s.tell(ctx, mail.PasswordChanged, u, from) })
+	return u, invalidIfGone(err)
 }
 
 // invalidIfGone makes a ticket that is not found an ErrInvalidToken.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"latchkey/internal/mail"
-	"latchkey/internal/ratelimit"
 	"latchkey/internal/user"
 )
 
@@ -41,8 +40,7 @@ type Options struct {
 	// Sender sends the mails, which wait in Queue. Where it is nil there are none.
 	Sender mail.Sender
 	Queue  *mail.Queue
-	// Limiter keeps to one mail with a link to an address in MailInterval.
-	Limiter      *ratelimit.Limiter
+	// MailInterval is the least time between two mails with a link to one address.
 	MailInterval time.Duration
 	// Link is where the pages are that the links in mails lead to, without a slash at
 	// the end.

@@ -36,6 +36,9 @@ const (
 	maxRateWindow = 24 * time.Hour
 )
 
+// accountShare is how many client addresses may use up their budgets on one account.
+const accountShare = 3
+
 // Limits say how often something may be asked for. RATE_LIMIT is what those are that
 // are not set; "off" is none at all.
 type Limits struct {
@@ -47,8 +50,8 @@ type Limits struct {
 	Mail     Rate `env:"RATE_LIMIT_MAIL"`     // what sends a mail with a link
 	Token    Rate `env:"RATE_LIMIT_TOKEN"`    // what uses such a link
 	Password Rate `env:"RATE_LIMIT_PASSWORD"` // what a session proves a password for
-	// By the account that is tried, whoever tries, and by the device that its owner has
-	// used before, which counts instead of the other two.
+	// By the account that is tried, whoever tries (three times RATE_LIMIT unless set), and
+	// by the device that its owner has used before, which comes before the other two.
 	Account Rate `env:"RATE_LIMIT_ACCOUNT"`
 	Device  Rate `env:"RATE_LIMIT_DEVICE"`
 }
@@ -104,6 +107,9 @@ func (c *Config) validateAccounts() []error {
 			fault("%s: must look like https://app.example.com", name)
 			continue
 		}
+		if strings.ContainsFunc(*given, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			fault("%s: must be in ASCII, the host as in xn--bcher-kva.example", name)
+		}
 		if *given != "" && u.Scheme == "http" && c.AppEnv == Production && !isLoopback(u.Hostname()) {
 			fault("%s: must be https", name)
 		}
@@ -157,10 +163,15 @@ func (l *Limits) fill(warnings *[]string) []error {
 	if err := all.UnmarshalText([]byte(l.Flag)); err != nil {
 		return []error{errors.New("RATE_LIMIT: must be a rate like 10/60s, or off")}
 	}
-	for _, rate := range []*Rate{&l.Register, &l.Login, &l.Mail, &l.Token, &l.Password, &l.Account, &l.Device} {
+	for _, rate := range []*Rate{&l.Register, &l.Login, &l.Mail, &l.Token, &l.Password, &l.Device} {
 		if *rate == (Rate{}) {
 			*rate = all
 		}
+	}
+	if l.Account == (Rate{}) {
+		// More than one client may have, or any one could keep the owner out on a device
+		// that they have not used before.
+		l.Account = Rate{accountShare * all.Events, all.Window}
 	}
 	return nil
 }

@@ -202,6 +202,7 @@ func TestRefused(t *testing.T) {
 		{map[string]string{"SMTP_URL": "smtp://u:hunter2@x", "MAIL_FROM": "a@b.example"}, "PUBLIC_URL: say where"},
 		{map[string]string{"PUBLIC_URL": "http://app.example.com"}, "PUBLIC_URL: must be https"},
 		{map[string]string{"PUBLIC_URL": "https://app.example.com/?x=1"}, "PUBLIC_URL: must look like"},
+		{map[string]string{"PUBLIC_URL": "https://bücher.example"}, "PUBLIC_URL: must be in ASCII"},
 		{map[string]string{"PASSWORD_BREACH_URL": "pwned"}, "PASSWORD_BREACH_URL: must look like"},
 		{map[string]string{"PASSWORD_BREACH_URL": "http://breach.example"}, "PASSWORD_BREACH_URL: must be https"},
 		{map[string]string{"PASSWORD_COMMON": "yes"}, "PASSWORD_COMMON: must be refuse or accept"},
@@ -261,7 +262,7 @@ func TestAccounts(t *testing.T) {
 	if c.Accounts.PublicURL != "https://z.example" || !c.Accounts.RefuseCommon || len(c.Warnings) != 0 {
 		t.Errorf("%+v, warnings %v", c.Accounts, c.Warnings)
 	}
-	if l := c.Limits; l.Off || l.Login != (Rate{5, 30 * time.Second}) || l.Register != (Rate{20, time.Minute}) || l.Device != l.Register {
+	if l := c.Limits; l.Off || l.Login != (Rate{5, 30 * time.Second}) || l.Register != (Rate{20, time.Minute}) || l.Device != l.Register || l.Account != (Rate{60, time.Minute}) {
 		t.Errorf("%+v", l)
 	}
 	c = load(t, good(map[string]string{"RATE_LIMIT": "OFF", "APP_ENV": "development", "PUBLIC_URL": "https://app.example/auth/"}))

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -34,6 +35,9 @@ func originOf(r *http.Request) auth.Origin {
 // activityPage is how many events one answer has at most.
 const activityPage = 50
 
+// flushTimeout is how long a list waits for events that are being written.
+const flushTimeout = 500 * time.Millisecond
+
 // shownEvent is a security event as its user sees it.
 type shownEvent struct {
 	ID        string        `json:"id"`
@@ -59,10 +63,11 @@ func (s *Server) listActivity(w http.ResponseWriter, r *http.Request) error {
 	if len(before) == 1 {
 		after = before[0]
 	}
-	// What this client has just done is there when it asks.
-	if err := s.activity.Flush(r.Context()); err != nil {
-		return err
-	}
+	// What this client has just done is there when it asks, as long as that does not take
+	// long.
+	soon, cancel := context.WithTimeout(r.Context(), flushTimeout)
+	defer cancel()
+	_ = s.activity.Flush(soon)
 	// One more than is shown tells whether there are more.
 	events, err := s.activity.ByUser(r.Context(), s.current(r).UserID, after, activityPage+1)
 	if err != nil {

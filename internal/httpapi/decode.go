@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -47,6 +48,22 @@ func noBody(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return unmarshal(r, body, &struct{}{})
+}
+
+// whole has the body of a request read before anything else is asked about it. A client
+// that sends its body slowly would act with the session that it had when it began to,
+// whatever has ended that since.
+func whole(next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.ContentLength != 0 {
+			body, err := readBody(w, r)
+			if err != nil {
+				return err
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		return next(w, r)
+	}
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {

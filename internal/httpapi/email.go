@@ -37,25 +37,34 @@ func (s *Server) verifyEmail(w http.ResponseWriter, r *http.Request, in verifyEm
 	if errors.Is(err, auth.ErrInvalidToken) {
 		s.record(w, r, activity.Event{Name: activity.EmailVerifyFailed})
 	}
+	event := activity.Event{Name: activity.EmailChanged, UserID: u.ID}
 	if err != nil {
+		if u.ID != "" {
+			s.record(w, r, event)
+		}
 		return err
 	}
 	if !changed {
 		s.record(w, r, activity.Event{Name: activity.EmailVerified, UserID: u.ID})
 		return writeJSON(w, http.StatusOK, done{"Email verified"})
 	}
-	event := activity.Event{Name: activity.EmailChanged, UserID: u.ID}
-	if kept != nil {
-		next, token, err := s.sessions.Readdress(kept, string(u.Email))
-		if err == nil {
-			s.cookie.set(w, next, token)
-			s.devices.remember(w, r, string(u.Email), next.Persistent)
-			event.SessionID = next.Handle
-		} else if !errors.Is(err, session.ErrReplaced) {
-			return err
-		}
+	if kept == nil {
+		s.record(w, r, event)
+		return writeJSON(w, http.StatusOK, done{"Email changed"})
+	}
+	next, token, err := s.sessions.Readdress(kept, string(u.Email))
+	if err == nil {
+		event.SessionID = next.Handle
 	}
 	s.record(w, r, event)
+	if errors.Is(err, session.ErrReplaced) {
+		return s.overtaken(w, r, session.EmailChanged, "Email changed; please login with it")
+	}
+	if err != nil {
+		return err
+	}
+	s.cookie.set(w, next, token)
+	s.devices.remember(w, r, canonical(string(u.Email)), next.Persistent)
 	return writeJSON(w, http.StatusOK, done{"Email changed"})
 }
 
@@ -94,8 +103,12 @@ func (s *Server) changeEmail(w http.ResponseWriter, r *http.Request, in changeEm
 	if email == u.Email {
 		return invalidFields(fieldError{"email", "unchanged", "is the address of the account already"})
 	}
-	if err := s.auth.AskEmailChange(r.Context(), u, email, originOf(r)); err != nil {
+	err = s.auth.AskEmailChange(r.Context(), u, email, originOf(r), func() error {
+		_, err := s.sessions.Load(r.Context(), s.cookie.token(r))
 		return err
+	})
+	if err != nil {
+		return s.orphaned(r, err)
 	}
 	s.recordOf(w, r, activity.EmailChangeAsked)
 	return writeJSON(w, http.StatusAccepted, done{"A link to confirm the new address is on its way to it"})

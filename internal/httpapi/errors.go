@@ -88,6 +88,18 @@ var failures = []struct {
 	{auth.ErrBadCredentials, &failure{status: http.StatusUnauthorized, code: "invalid_credentials", detail: "Invalid credentials"}},
 }
 
+// worthALine tells whether a failure of the server is logged. A flood of logins is
+// refused many times a second: it has a line a minute.
+func (s *Server) worthALine(err error) bool {
+	switch minute := s.now().Unix() / 60; {
+	case errors.Is(err, context.Canceled):
+		return false
+	case errors.Is(err, auth.ErrBusy):
+		return s.busyLogged.Swap(minute) != minute
+	}
+	return true
+}
+
 func failureOf(err error) *failure {
 	var own *failure
 	if errors.As(err, &own) {
@@ -140,7 +152,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}
-	if f.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+	if f.status >= http.StatusInternalServerError && s.worthALine(err) {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("requestId", p.RequestID), slog.String("method", r.Method), slog.String("route", route),
 			slog.Int("status", f.status), slog.String("error", err.Error()))

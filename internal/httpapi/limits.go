@@ -18,9 +18,9 @@ type Limits struct {
 	Register, Login, Mail, Token, Password ratelimit.Rule
 	// By the account that is tried, whoever tries.
 	Account ratelimit.Rule
-	// By the device that the owner of the account has used before. It counts instead of
-	// the other two: strangers, behind the same address too, cannot lock the owner out
-	// (OWASP ASVS 5.0 6.1.1, 6.3.1).
+	// By the device that the owner of the account has used before. As long as something is
+	// left of it the other two do not count: strangers, behind the same address too, cannot
+	// lock the owner out (OWASP ASVS 5.0 6.1.1, 6.3.1).
 	Device ratelimit.Rule
 }
 
@@ -62,6 +62,17 @@ type attempt struct {
 	userID string
 }
 
+// scope is one limit that an attempt counts against.
+type scope struct {
+	name, key string
+	rule      ratelimit.Rule
+}
+
+// deviceShare is how many devices may use up their budgets at one client address, or on
+// one account. A device is made by logging in without one, so that without it whoever
+// has a password could have any number of them, and tries without end.
+const deviceShare = 10
+
 // admit counts an attempt, before any work is done for it, and says in the headers
 // what is left (draft-ietf-httpapi-ratelimit-headers). Accounts that do not exist count
 // like those that do. An attempt that is refused counts for nothing else.
@@ -70,42 +81,55 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error 
 	if rule.Unlimited() {
 		return nil
 	}
-	type scope struct {
-		name, key string
-		rule      ratelimit.Rule
-	}
-	byAccount := string(a.budget) + ":account:" + ratelimit.AccountKey(a.account)
-	scopes := []scope{{"address", string(a.budget) + ":address:" + ratelimit.AddressKey(clientIP(r)), rule}}
-	if a.account != "" {
-		scopes = append(scopes, scope{"account", byAccount, s.limits.Account})
-	}
+	address := string(a.budget) + ":address:" + ratelimit.AddressKey(clientIP(r))
+	account := string(a.budget) + ":account:" + ratelimit.AccountKey(a.account)
 	if device := s.devices.known(r, a.account); device != "" && a.budget == logins {
-		scopes = []scope{{"device", byAccount + ":" + device, s.limits.Device}}
-	}
-	var left, policies []string
-	defer func() {
-		w.Header().Set("RateLimit", strings.Join(left, ", "))
-		w.Header().Set("RateLimit-Policy", strings.Join(policies, ", "))
-	}()
-	for _, of := range scopes {
-		got, err := s.limiter.Take(r.Context(), of.key, of.rule)
-		if err != nil {
+		shared := s.limits.Device
+		shared.Events *= deviceShare
+		refused, err := s.take(w, r,
+			scope{"device", account + ":" + device, s.limits.Device},
+			scope{"devices", account + ":devices", shared},
+			scope{"devices", address + ":devices", shared})
+		if err != nil || refused == nil {
 			return err
 		}
+	}
+	scopes := []scope{{"address", address, rule}}
+	if a.account != "" {
+		scopes = append(scopes, scope{"account", account, s.limits.Account})
+	}
+	refused, err := s.take(w, r, scopes...)
+	if err != nil || refused == nil {
+		return err
+	}
+	if refused.FirstRefused {
+		s.record(w, r, activity.Event{Name: activity.LimitHit, UserID: a.userID})
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(seconds(refused.RetryAfter)))
+	return errTooMany
+}
+
+// take counts against limits until one is used up, which it returns.
+func (s *Server) take(w http.ResponseWriter, r *http.Request, scopes ...scope) (refused *ratelimit.Budget, err error) {
+	var left, policies []string
+	for _, of := range scopes {
 		if of.rule.Unlimited() {
 			continue
+		}
+		got, err := s.limiter.Take(r.Context(), of.key, of.rule)
+		if err != nil {
+			return nil, err
 		}
 		left = append(left, fmt.Sprintf("%q;r=%d;t=%d", of.name, got.Remaining, seconds(got.Reset)))
 		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", of.name, of.rule.Events, seconds(of.rule.Window)))
 		if !got.Allowed {
-			if got.FirstRefused {
-				s.record(w, r, activity.Event{Name: activity.LimitHit, UserID: a.userID})
-			}
-			w.Header().Set("Retry-After", strconv.Itoa(seconds(got.RetryAfter)))
-			return errTooMany
+			refused = &got
+			break
 		}
 	}
-	return nil
+	w.Header().Set("RateLimit", strings.Join(left, ", "))
+	w.Header().Set("RateLimit-Policy", strings.Join(policies, ", "))
+	return refused, nil
 }
 
 // seconds rounds up: who comes back that much later is not early.

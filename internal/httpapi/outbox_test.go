@@ -88,14 +88,16 @@ func (o *outbox) subject(t testing.TB, to, subject string) mail.Message {
 func (s *site) forgetLimits() {
 	s.t.Helper()
 	conn := s.redis.Conn(s.t)
-	keys, err := redis.Strings(conn.Do("KEYS", "limit:*"))
-	for _, key := range keys {
-		if err == nil {
-			_, err = conn.Do("DEL", key)
+	for _, pattern := range []string{"limit:*", "mail:{queue}:pace:*", "mail:{queue}:day:*"} {
+		keys, err := redis.Strings(conn.Do("KEYS", pattern))
+		for _, key := range keys {
+			if err == nil {
+				_, err = conn.Do("DEL", key)
+			}
 		}
-	}
-	if err != nil {
-		s.t.Fatal(err)
+		if err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 

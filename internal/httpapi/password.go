@@ -65,8 +65,11 @@ type changePasswordRequest struct {
 // token, all others end.
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in changePasswordRequest) error {
 	current := s.current(r)
-	_, err := s.auth.ChangePassword(r.Context(), current.UserID, in.CurrentPassword, in.NewPassword, originOf(r),
+	changed, err := s.auth.ChangePassword(r.Context(), current.UserID, in.CurrentPassword, in.NewPassword, originOf(r),
 		s.ending(session.PasswordChanged, current.Handle))
+	if changed.ID != "" {
+		s.recordOf(w, r, activity.PasswordChanged)
+	}
 	if err != nil {
 		if errors.Is(err, auth.ErrWrongPassword) {
 			s.recordOf(w, r, activity.PasswordChangeFailed)
@@ -78,18 +81,25 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in chang
 		return s.orphaned(r, err)
 	}
 	next, token, err := s.sessions.Reauthenticate(r.Context())
-	switch {
-	case errors.Is(err, session.ErrReplaced):
-		// Another request has rotated the session or ended it meanwhile. What was asked
-		// for is done all the same, and the cookie is that one's business.
-		next = current
-	case err != nil:
-		return err
-	default:
-		s.cookie.set(w, next, token)
+	if errors.Is(err, session.ErrReplaced) {
+		return s.overtaken(w, r, session.PasswordChanged, "Password changed; please login with the new one")
 	}
-	s.record(w, r, activity.Event{Name: activity.PasswordChanged, UserID: current.UserID, SessionID: next.Handle})
+	if err != nil {
+		return err
+	}
+	s.cookie.set(w, next, token)
 	return writeJSON(w, http.StatusOK, renewed{"Password changed", next.Handle, next.AuthenticatedAt})
+}
+
+// overtaken answers for a change after which only the session that made it may live
+// on, where another request has given that session another token meanwhile: it ends,
+// too. Whoever has the other token is not known to be who knew the password.
+func (s *Server) overtaken(w http.ResponseWriter, r *http.Request, why session.Reason, message string) error {
+	if _, err := s.sessions.EndToken(r.Context(), s.cookie.token(r), why); err != nil {
+		return err
+	}
+	s.cookie.clear(w)
+	return writeJSON(w, http.StatusOK, done{message})
 }
 
 // ending ends the sessions of an account but for one.
@@ -100,11 +110,11 @@ func (s *Server) ending(why session.Reason, keep string) auth.EndSessions {
 	}
 }
 
+// forgotRequest is not counted by its account: a stranger could keep the owner from
+// getting a link. There is one in a while anyway.
 type forgotRequest struct {
 	Email string `json:"email" validate:"required,address"`
 }
-
-func (in forgotRequest) account() string { return canonical(in.Email) }
 
 // forgotPassword answers POST /auth/password/forgot. Whether there is such an account
 // is found out later, when the mail is sent.
@@ -132,9 +142,13 @@ func (s *Server) resetPassword(w http.ResponseWriter, r *http.Request, in resetR
 	if errors.Is(err, auth.ErrInvalidToken) {
 		s.record(w, r, activity.Event{Name: activity.PasswordResetFailed})
 	}
+	if u.ID != "" {
+		s.record(w, r, activity.Event{Name: activity.PasswordReset, UserID: u.ID})
+	}
 	if err != nil {
 		return err
 	}
-	s.record(w, r, activity.Event{Name: activity.PasswordReset, UserID: u.ID})
+	// Who has reset the password gets in, however many strangers try.
+	s.devices.remember(w, r, canonical(string(u.Email)), true)
 	return writeJSON(w, http.StatusOK, done{"Password reset; please login with the new one"})
 }

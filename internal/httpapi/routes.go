@@ -118,7 +118,7 @@ func (s *Server) route(r chi.Router, name string, e endpoint) {
 	if !open {
 		h = s.authenticated(h, name == logoutRoute)
 	}
-	h = s.guarded(h)
+	h = s.guarded(whole(h))
 	method, pattern, _ := strings.Cut(name, " ")
 	r.Method(method, pattern, s.handle(h))
 }

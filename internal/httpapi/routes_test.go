@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-chi/chi/v5"
@@ -193,7 +194,7 @@ func TestHealth(t *testing.T) {
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	broken := &Server{log: newLogger(s.log), cookie: s.cookie}
+	broken := &Server{log: newLogger(s.log), cookie: s.cookie, now: time.Now}
 	h := identify(secureHeaders(false)(broken.handle(func(http.ResponseWriter, *http.Request) error { panic("a secret reason") })))
 	r := chi.NewRouter()
 	r.Handle("/*", h)

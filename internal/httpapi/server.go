@@ -3,6 +3,7 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"latchkey/internal/activity"
@@ -28,6 +29,7 @@ type Server struct {
 	now      func() time.Time
 	handler  http.Handler
 
+	busyLogged   atomic.Int64 // the minute in which ErrBusy was last logged
 	stepUpMaxAge time.Duration
 }
 

@@ -135,8 +135,8 @@ func newSite(t testing.TB, options ...setup) *site {
 	limiter := ratelimit.New(conns)
 	s.auth = auth.New(s.users, auth.Options{
 		Cost: max(4, o.cost), Rules: o.rules, Sender: o.mail,
-		Queue:   mail.NewQueue(conns, mail.QueueOptions{Interval: 20 * time.Millisecond, Backoff: 20 * time.Millisecond, Log: log}),
-		Limiter: limiter, MailInterval: time.Minute, Link: testLink, ResetMaxAge: 30 * time.Minute, VerifyMaxAge: 24 * time.Hour,
+		Queue:        mail.NewQueue(conns, mail.QueueOptions{Interval: 20 * time.Millisecond, Backoff: 20 * time.Millisecond, Log: log}),
+		MailInterval: time.Minute, Link: testLink, ResetMaxAge: 30 * time.Minute, VerifyMaxAge: 24 * time.Hour,
 		Now: now, Log: log,
 	})
 	t.Cleanup(s.auth.Close)

@@ -43,6 +43,9 @@ type Job struct {
 	Email string `json:"email"`
 	Name  string `json:"name,omitempty"` // as the user wrote it
 
+	// Ask names what was asked for in the account, where that may be taken back before the
+	// letter is sent.
+	Ask      string    `json:"ask,omitempty"`
 	NewEmail string    `json:"newEmail,omitempty"` // of an email change
 	OldEmail string    `json:"oldEmail,omitempty"`
 	Device   string    `json:"device,omitempty"` // that it was done from, in words

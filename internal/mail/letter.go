@@ -16,7 +16,8 @@ import (
 // Letter is what a message says, in facts. What does not apply is zero.
 type Letter struct {
 	Kind  Kind
-	JobID string // makes the ID of the message
+	// JobID makes the ID of the message. A letter whose link was made anew has another.
+	JobID string
 	To    string // address
 	Name  string // of who gets it, as the user wrote it
 
@@ -34,7 +35,7 @@ type Letter struct {
 
 // Message is a letter as it is sent.
 type Message struct {
-	// ID is the same whenever the same job is sent, and makes the Message-ID.
+	// ID makes the Message-ID. It is the same whenever the same letter is sent.
 	ID      string
 	To      string // address
 	Subject string

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +26,8 @@ import (
 //	mail:{queue}:attempts      how often each was tried
 //	mail:{queue}:claim:<token> what a claim was given, for a part of the lease
 //	mail:{queue}:done:<id>     that a job is done, for the length of a lease
+//	mail:{queue}:pace:<hash>   that a job of a pace was taken within its interval
+//	mail:{queue}:day:<hash>    how many paced jobs an address has had today
 //
 // A job that someone works on is one that is due when the lease ends: a process that
 // dies loses nothing. The braces put all keys into one slot of a cluster.
@@ -36,6 +40,16 @@ const (
 func claimKey(token string) string { return dueKey + ":claim:" + token }
 
 func doneKey(id string) string { return dueKey + ":done:" + id }
+
+func paceKey(pace string) string { return dueKey + ":pace:" + hashed(pace) }
+
+func dayKey(address string) string { return dueKey + ":day:" + hashed(address) }
+
+// hashed keeps addresses out of the names of keys, and bounds them.
+func hashed(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
 
 // QueueOptions are the times and sizes of a Queue. What is zero has its default.
 type QueueOptions struct {
@@ -59,7 +73,7 @@ const maxBackoff = 30 * time.Minute
 // A job is sent at least once, and twice only where nobody can know better: where a
 // process dies, or is cut off from a Redis that others reach, between the answer of
 // the mail server and the removal of the job. Both messages have the same Message-ID
-// then, by which many mail servers know the second one.
+// then, by which many mail servers know the second one, unless its link is another.
 type Queue struct {
 	redis   *redisconn.Client
 	options QueueOptions
@@ -79,27 +93,52 @@ func NewQueue(client *redisconn.Client, o QueueOptions) *Queue {
 }
 
 // pushScript adds a job, unless it is there or was done already: the script may be
-// run again when the job has long been sent.
-var pushScript = redisconn.NewScript(3, `
-if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
-if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[2]) == 0 then return 0 end
+// run again when the job has long been sent. Where ARGV[3] is not 0, the pace has to
+// allow it, too: one job in so many milliseconds, and so many (ARGV[4]) in a day. It
+// answers whether the job is to be sent.
+var pushScript = redisconn.NewScript(5, `
+if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 1 end
+if ARGV[3] ~= '0' then
+  if redis.call('EXISTS', KEYS[4]) == 1 then return 0 end
+  local today = redis.call('INCR', KEYS[5])
+  if today == 1 then redis.call('PEXPIRE', KEYS[5], 86400000) end
+  if today > tonumber(ARGV[4]) then return 0 end
+  redis.call('SET', KEYS[4], '', 'PX', ARGV[3])
+end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[1], string.format('%.0f', micros), ARGV[1])
 return 1`).Lasting()
+
+// maxPerDay is how many paced jobs for one address are taken in a day: anyone can give
+// a stranger's address, and nobody needs more of them.
+const maxPerDay = 20
 
 // Push adds a job, due at once. It is given an ID and the time of its creation where
 // it has none; with an ID of its own it may be pushed again after an error. Errors:
 // ErrUnavailable of package redisconn.
 func (q *Queue) Push(ctx context.Context, job Job) error {
+	_, err := q.push(ctx, job, "", 0)
+	return err
+}
+
+// PushPaced is Push for what anyone can ask for: of a pace one job is taken in an
+// interval, and maxPerDay for one address. It returns whether this one was.
+func (q *Queue) PushPaced(ctx context.Context, job Job, pace string, interval time.Duration) (bool, error) {
+	return q.push(ctx, job, pace, interval)
+}
+
+func (q *Queue) push(ctx context.Context, job Job, pace string, interval time.Duration) (bool, error) {
 	job.ID = cmp.Or(job.ID, rand.Text())
 	if job.Created.IsZero() {
 		job.Created = q.now()
 	}
 	value, err := json.Marshal(job)
 	if err != nil {
-		return err // a year beyond 9999
+		return false, err // a year beyond 9999
 	}
-	_, err = q.redis.Eval(ctx, pushScript, dueKey, jobsKey, doneKey(job.ID), job.ID, value)
-	return err
+	taken, err := redis.Bool(q.redis.Eval(ctx, pushScript, dueKey, jobsKey, doneKey(job.ID), paceKey(pace), dayKey(job.Email),
+		job.ID, value, interval.Milliseconds(), maxPerDay))
+	return taken, answered(err)
 }
 
 // Len returns how many jobs there are: due, waiting for another attempt, or in hand.

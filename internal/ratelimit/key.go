@@ -37,7 +37,8 @@ func plain(key string) bool {
 }
 
 // AddressKey names the client at an IP address. One of IPv6 goes by its /64 prefix:
-// that is what one customer gets, with 2^64 addresses to try from. An IPv4 address that
+// that is the least that one customer gets, with 2^64 addresses to try from; who has
+// more counts as more clients. An IPv4 address that
 // is written as one of IPv6 is the IPv4 address, and a zone is dropped. What is no
 // address is itself, up to 64 bytes.
 func AddressKey(ip string) string {

@@ -33,11 +33,16 @@ func (s *Store) List(ctx context.Context, limit int64) ([]User, error) {
 }
 
 // SetActive allows an account to log in, or forbids it, and returns it as it is
-// then. Its sessions are not ended by this. Errors: ErrNotFound, ErrUnavailable.
+// then. The tickets of one that is forbidden are void; its sessions are not ended by
+// this. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) SetActive(ctx context.Context, id string, active bool) (User, error) {
-	return s.update(ctx, id, nil, set(
+	change := set(
 		bson.E{Key: "isActive", Value: active},
-		bson.E{Key: "updatedAt", Value: s.timestamp()}))
+		bson.E{Key: "updatedAt", Value: s.timestamp()})
+	if !active {
+		change = append(change, noTickets)
+	}
+	return s.update(ctx, id, nil, change)
 }
 
 // SetPassword puts another password's hash in the place of what is there, and

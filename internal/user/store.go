@@ -77,7 +77,7 @@ func (s *Store) Create(ctx context.Context, name string, email Email, passwordHa
 	if len(email.spellings()) > 1 {
 		// An account of the guide's app, from before the canonical form, is another one to
 		// the index.
-		if err := s.free(ctx, email); err != nil {
+		if err := s.free(ctx, email, ""); err != nil {
 			return User{}, err
 		}
 	}
@@ -99,13 +99,13 @@ func (s *Store) Create(ctx context.Context, name string, email Email, passwordHa
 	return d.user(), nil
 }
 
-// free makes sure that no account has the address, in whatever form. The index is the
-// judge of two at once. Errors: ErrEmailTaken, ErrUnavailable.
-func (s *Store) free(ctx context.Context, email Email) error {
-	switch _, err := s.ByEmail(ctx, email); {
-	case err == nil:
+// free makes sure that no account but that of an id has the address, in whatever form.
+// The index is the judge of two at once. Errors: ErrEmailTaken, ErrUnavailable.
+func (s *Store) free(ctx context.Context, email Email, id string) error {
+	switch u, err := s.ByEmail(ctx, email); {
+	case err == nil && u.ID != id:
 		return ErrEmailTaken
-	case errors.Is(err, ErrNotFound):
+	case err == nil, errors.Is(err, ErrNotFound):
 		return nil
 	default:
 		return err

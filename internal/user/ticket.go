@@ -24,8 +24,11 @@ const (
 // that does what it is for, so that it is used once, and wholly or not at all (OWASP
 // ASVS 5.0 2.3.3, 6.5.1).
 type Ticket struct {
-	// Hash is that of the token; the token itself is in the mail alone.
+	// Hash is that of the token; the token itself is in the mail alone. It is empty
+	// before the mail is sent.
 	Hash string `bson:"hash"`
+	// Ask names what was asked for, where the mail comes later.
+	Ask string `bson:"ask,omitempty"`
 	// Email is the new address, in a ChangeTicket.
 	Email   Email     `bson:"email,omitempty"`
 	Expires time.Time `bson:"expires"`
@@ -42,6 +45,26 @@ func (s *Store) PutTicket(ctx context.Context, id string, email Email, kind Tick
 	t.Expires = t.Expires.UTC().Truncate(time.Millisecond)
 	same := append(bson.D{{Key: "email", Value: string(email)}}, isActive...)
 	_, err := s.update(ctx, id, same, set(bson.E{Key: tickets + "." + string(kind), Value: t}))
+	return err
+}
+
+// FillTicket adds the token of a mail that is being sent to a ticket that was put for
+// it, as long as that is there. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) FillTicket(ctx context.Context, id string, kind TicketKind, ask string, t Ticket) error {
+	_, err := s.update(ctx, id, append(bson.D{{Key: tickets + "." + string(kind) + ".ask", Value: ask}}, isActive...), set(
+		bson.E{Key: tickets + "." + string(kind) + ".hash", Value: t.Hash},
+		bson.E{Key: tickets + "." + string(kind) + ".expires", Value: t.Expires.UTC().Truncate(time.Millisecond)}))
+	return err
+}
+
+// DropTicket takes a ticket back that was put for a mail. One that is not there is no
+// error. Errors: ErrUnavailable.
+func (s *Store) DropTicket(ctx context.Context, id string, kind TicketKind, ask string) error {
+	_, err := s.update(ctx, id, bson.D{{Key: tickets + "." + string(kind) + ".ask", Value: ask}},
+		bson.D{{Key: "$unset", Value: bson.D{{Key: tickets + "." + string(kind), Value: ""}}}})
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
 	return err
 }
 
@@ -91,14 +114,14 @@ func (s *Store) VerifyEmail(ctx context.Context, id, ticketHash string) (User, e
 // account's. Errors: ErrNotFound where the ticket is not good any more; ErrEmailTaken;
 // ErrUnavailable.
 func (s *Store) ChangeEmail(ctx context.Context, id, ticketHash string, email Email) (User, error) {
-	if err := s.free(ctx, email); err != nil {
+	if err := s.free(ctx, email, id); err != nil {
 		return User{}, err
 	}
 	u, err := s.update(ctx, id, s.holds(ChangeTicket, ticketHash), append(set(
 		bson.E{Key: "email", Value: string(email)},
 		bson.E{Key: "emailVerified", Value: true},
 		bson.E{Key: "updatedAt", Value: s.timestamp()}), noTickets))
-	if errors.Is(err, ErrUnavailable) && errors.Is(s.free(ctx, email), ErrEmailTaken) {
+	if errors.Is(err, ErrUnavailable) && errors.Is(s.free(ctx, email, id), ErrEmailTaken) {
 		// The index has refused it: not every server of the protocol says so.
 		err = ErrEmailTaken
 	}
