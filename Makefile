@@ -11,8 +11,13 @@ FAILOVERS ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
 
+# For the figures: how many pairs of answers check-timing compares, and how long
+# check-flood floods.
+PAIRS ?= 1000
+FLOOD ?= 30s
+
 .DEFAULT_GOAL := help
-.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy build up fuzz
+.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood build up fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +55,12 @@ check-browser: ## Run the demo page and attacks on it in a real browser
 	npm ci --prefix cmd/dev/browser --no-audit --no-fund
 	CHROMIUM=$(CHROMIUM) go test -count=1 -v -run '^TestBrowser$$' ./cmd/dev
 
+check-timing: ## Measure whether the time of an answer tells if there is an account; on a quiet machine
+	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestTimingDoesNotTell$$' ./internal/httpapi -pairs $(PAIRS)
+
+check-flood: ## Measure what a flood of logins does to the rest; on a quiet machine
+	TEST_REDIS=server go test -count=1 -v -timeout 10m -run '^TestLoginFlood$$' ./cmd/latchkey -flood $(FLOOD)
+
 check-deploy: build ## Check the program and the compose file, without an engine
 	bin/latchkey help > /dev/null
 	go run github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_VERSION) -no-interpolation docker-compose.yml > /dev/null
@@ -57,6 +68,7 @@ check-deploy: build ## Check the program and the compose file, without an engine
 fuzz: ## Fuzz each target for a minute
 	go test -run '^$$' -fuzz '^FuzzParseEmail$$' -fuzztime 1m ./internal/user
 	go test -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 1m ./internal/config
+	go test -run '^$$' -fuzz '^FuzzCheck$$' -fuzztime 1m ./internal/auth
 
 build: ## Build the production program into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/latchkey ./cmd/latchkey

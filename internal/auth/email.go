@@ -36,7 +36,7 @@ func (s *Service) AskEmailChange(ctx context.Context, u user.User, email user.Em
 	}
 	// The warning comes first: if only one of the two can be sent it is this.
 	warning := about(mail.Job{Kind: mail.EmailChangeAsked, NewEmail: string(email)}, u, from)
-	if _, err := s.pushPaced(ctx, warning, "change-asked:"+u.ID, s.options.MailInterval); err != nil {
+	if err := s.pushPaced(ctx, warning, "change-asked:"+u.ID, s.options.MailInterval); err != nil {
 		return err
 	}
 	link := about(mail.Job{Kind: mail.ConfirmEmail, Ask: ask.Ask, OldEmail: string(u.Email), NewEmail: string(email)}, u, from)

@@ -24,7 +24,7 @@ const samePlace = 24 * time.Hour
 // day.
 func (s *Service) TellNewDevice(ctx context.Context, u user.User, from Origin) {
 	job := about(mail.Job{Kind: mail.NewDevice}, u, from)
-	if _, err := s.pushPaced(ctx, job, "new-device:"+u.ID+":"+ratelimit.AddressKey(from.IP), samePlace); err != nil {
+	if err := s.pushPaced(ctx, job, "new-device:"+u.ID+":"+ratelimit.AddressKey(from.IP), samePlace); err != nil {
 		s.untold(ctx, job, err)
 	}
 }
@@ -55,16 +55,16 @@ func (s *Service) untold(ctx context.Context, job mail.Job, err error) {
 // is too many is not sent, and the caller is not told: the answer must not say whether
 // there is such an account.
 func (s *Service) pushLink(ctx context.Context, job mail.Job) error {
-	_, err := s.pushPaced(ctx, job, "link:"+string(job.Kind)+":"+job.Email, s.options.MailInterval)
-	return err
+	return s.pushPaced(ctx, job, "link:"+string(job.Kind)+":"+job.Email, s.options.MailInterval)
 }
 
-func (s *Service) pushPaced(ctx context.Context, job mail.Job, pace string, interval time.Duration) (bool, error) {
+func (s *Service) pushPaced(ctx context.Context, job mail.Job, pace string, interval time.Duration) error {
 	if s.options.Sender == nil {
-		return false, nil
+		return nil
 	}
 	job.At = s.options.Now()
-	return s.options.Queue.PushPaced(ctx, job, pace, interval)
+	_, err := s.options.Queue.PushPaced(ctx, job, pace, interval)
+	return err
 }
 
 func (s *Service) push(ctx context.Context, job mail.Job) error {
@@ -97,7 +97,7 @@ func (s *Service) deliver(ctx context.Context, job mail.Job) error {
 		if u, err = s.users.ByEmail(ctx, user.Email(job.Email)); err == nil {
 			// To the address as it is kept, whatever was typed.
 			letter.To, letter.Name = string(u.Email), u.Name
-			err = s.addLink(ctx, &letter, u, user.ResetTicket, s.putting(ctx, u, user.ResetTicket))
+			err = s.addLink(&letter, u, user.ResetTicket, s.putting(ctx, u, user.ResetTicket))
 		}
 	case mail.VerifyEmail:
 		var u user.User
@@ -105,7 +105,7 @@ func (s *Service) deliver(ctx context.Context, job mail.Job) error {
 			return nil
 		}
 		if err == nil {
-			err = s.addLink(ctx, &letter, u, user.VerifyTicket, s.putting(ctx, u, user.VerifyTicket))
+			err = s.addLink(&letter, u, user.VerifyTicket, s.putting(ctx, u, user.VerifyTicket))
 		}
 	case mail.ConfirmEmail:
 		err = s.addConfirmation(ctx, &letter, job)
@@ -143,7 +143,7 @@ func (s *Service) addConfirmation(ctx context.Context, letter *mail.Letter, job 
 	} else if err != nil && !errors.Is(err, user.ErrNotFound) {
 		return err
 	}
-	return s.addLink(ctx, letter, u, user.ChangeTicket, func(t user.Ticket) error {
+	return s.addLink(letter, u, user.ChangeTicket, func(t user.Ticket) error {
 		return s.users.FillTicket(ctx, u.ID, user.ChangeTicket, job.Ask, t)
 	})
 }
@@ -151,7 +151,7 @@ func (s *Service) addConfirmation(ctx context.Context, letter *mail.Letter, job 
 // addLink gives an account a ticket and a letter the link to use it. The token stands
 // in the fragment, which no server is sent and no Referer holds, and a program that
 // opens the links of a mail to look for malware does not spend it (ASVS 5.0 14.2.1).
-func (s *Service) addLink(ctx context.Context, letter *mail.Letter, u user.User, kind user.TicketKind, put func(user.Ticket) error) error {
+func (s *Service) addLink(letter *mail.Letter, u user.User, kind user.TicketKind, put func(user.Ticket) error) error {
 	token, err := newToken(kind, u.ID)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func TestEveryEventOnce(t *testing.T) {
 	s := newSite(t, setup{mail: &outbox{}})
 	ann := s.client()
 	id := ""
-	do := func(c *client, method, path string, body map[string]any, status int, want string, about bool) answer {
+	do := func(c *client, method, path string, body map[string]any, status int, want string, about bool) {
 		t.Helper()
 		header := http.Header{}
 		raw := []byte(nil)
@@ -59,11 +59,11 @@ func TestEveryEventOnce(t *testing.T) {
 			if len(events) != 0 {
 				t.Errorf("%s records %v", a.request, events)
 			}
-			return a
+			return
 		}
 		if len(events) != 1 || events[0]["name"] != want || events[0]["requestId"] != a.header.Get(requestIDHeader) || (events[0]["userId"] == id) != about {
 			t.Errorf("%s records %v, want one %s, about Ann: %v", a.request, events, want, about)
-			return a
+			return
 		}
 		if events[0]["device"] != "Firefox on Linux" || events[0]["ip"] != "127.0.0.1" || !strings.HasPrefix(events[0]["route"].(string), method+" /") {
 			t.Errorf("%s records %v", a.request, events[0])
@@ -71,7 +71,6 @@ func TestEveryEventOnce(t *testing.T) {
 		if n := strings.Count(s.log.String(), `msg="security event" event=`+want+" eventId="+events[0]["_id"].(interface{ Hex() string }).Hex()); n != 1 {
 			t.Errorf("%s is %d times in the log", want, n)
 		}
-		return a
 	}
 	wrong := map[string]any{"email": "ann@example.com", "password": "wrong password"}
 	right := map[string]any{"email": "ann@example.com", "password": testPassword}
@@ -160,31 +159,31 @@ func TestNewDevice(t *testing.T) {
 	if ann.device == "" {
 		t.Fatal("a logout takes the device's cookie")
 	}
-	login := func(c *client, name, email string, remember bool) answer {
+	login := func(c *client, name, email string) {
 		header := http.Header{"User-Agent": {name}, "Content-Type": {"application/json"}}
-		return c.send("POST", "/auth/login", header, encoded(map[string]any{"email": email, "password": testPassword, "rememberMe": remember})).want(200)
+		c.send("POST", "/auth/login", header, encoded(map[string]any{"email": email, "password": testPassword})).want(200)
 	}
-	login(ann, "one", "ann@example.com", true)
+	login(ann, "one", "ann@example.com")
 	if n := s.settle("ann@example.com"); n != 0 {
 		t.Errorf("%d mails about the device that she registered with", n)
 	}
 	stranger := s.client()
-	login(stranger, "two", "ann@example.com", true)
+	login(stranger, "two", "ann@example.com")
 	m := s.outbox.subject(t, "ann@example.com", "New sign-in to your Latchkey account")
 	if !strings.Contains(m.Text, "127.0.0.1") {
 		t.Errorf("the mail does not say where:\n%s", m.Text)
 	}
-	login(stranger, "two", "ann@example.com", true)
+	login(stranger, "two", "ann@example.com")
 	// Without cookies it is a new device each time; once a day is enough.
-	login(s.client(), "two", "ann@example.com", true)
+	login(s.client(), "two", "ann@example.com")
 	if n := s.settle("ann@example.com"); n != 0 {
 		t.Errorf("%d mails about a device that she was told of", n)
 	}
 	// Another account on a known device is new to it, and then both are known.
 	s.register("eve@example.com")
 	s.outbox.token(t, "eve@example.com", "verify-email")
-	login(stranger, "two", "eve@example.com", true)
-	login(stranger, "two", "ann@example.com", true)
+	login(stranger, "two", "eve@example.com")
+	login(stranger, "two", "ann@example.com")
 	if ann, eve := s.settle("ann@example.com"), s.settle("eve@example.com"); ann != 0 || eve != 1 {
 		t.Errorf("%d mails to Ann, %d to Eve", ann, eve)
 	}

@@ -15,7 +15,7 @@ import (
 
 // Letter is what a message says, in facts. What does not apply is zero.
 type Letter struct {
-	Kind  Kind
+	Kind Kind
 	// JobID makes the ID of the message. A letter whose link was made anew has another.
 	JobID string
 	To    string // address
