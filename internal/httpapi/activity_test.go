@@ -179,6 +179,12 @@ func TestNewDevice(t *testing.T) {
 	if n := s.settle("ann@example.com"); n != 0 {
 		t.Errorf("%d mails about a device that she was told of", n)
 	}
+	// A computer of others is not remembered.
+	borrowed := s.client()
+	borrowed.do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": testPassword, "rememberMe": false}).want(200)
+	if borrowed.device != "" {
+		t.Error("a device is remembered where the session is not")
+	}
 	// Another account on a known device is new to it, and then both are known.
 	s.register("eve@example.com")
 	s.outbox.token(t, "eve@example.com", "verify-email")

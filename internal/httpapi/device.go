@@ -77,9 +77,9 @@ func (d devices) known(r *http.Request, account string) string {
 }
 
 // remember has the device of a request remembered for an account, which has just
-// logged in on it. It is kept as long as the session is: on a computer of others who
-// does not want to be remembered is not.
-func (d devices) remember(w http.ResponseWriter, r *http.Request, account string, persistent bool) {
+// logged in on it. Not where the session is to end with the browser: that is a computer
+// of others.
+func (d devices) remember(w http.ResponseWriter, r *http.Request, account string) {
 	name, proofs := d.read(r)
 	if name == "" {
 		raw := make([]byte, deviceNameBytes)
@@ -91,11 +91,7 @@ func (d devices) remember(w http.ResponseWriter, r *http.Request, account string
 		proofs = slices.DeleteFunc(proofs, func(p string) bool { return p == given })
 	}
 	proofs = append([]string{proof(d.keys[0], name, account)}, proofs...)
-	maxAge := 0
-	if persistent {
-		maxAge = deviceMaxAge
-	}
-	d.cookie.write(w, strings.Join(append([]string{name}, proofs[:min(len(proofs), maxDeviceAccounts)]...), "."), maxAge)
+	d.cookie.write(w, strings.Join(append([]string{name}, proofs[:min(len(proofs), maxDeviceAccounts)]...), "."), deviceMaxAge)
 }
 
 func proof(key []byte, name, account string) string {

@@ -64,7 +64,9 @@ func (s *Server) verifyEmail(w http.ResponseWriter, r *http.Request, in verifyEm
 		return err
 	}
 	s.cookie.set(w, next, token)
-	s.devices.remember(w, r, canonical(string(u.Email)), next.Persistent)
+	if next.Persistent {
+		s.devices.remember(w, r, canonical(string(u.Email)))
+	}
 	return writeJSON(w, http.StatusOK, done{"Email changed"})
 }
 

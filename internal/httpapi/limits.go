@@ -83,13 +83,13 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error 
 	}
 	address := string(a.budget) + ":address:" + ratelimit.AddressKey(clientIP(r))
 	account := string(a.budget) + ":account:" + ratelimit.AccountKey(a.account)
-	if device := s.devices.known(r, a.account); device != "" && a.budget == logins {
+	if device := s.devices.known(r, a.account); device != "" && a.budget == logins && !s.limits.Device.Unlimited() {
 		shared := s.limits.Device
 		shared.Events *= deviceShare
 		refused, err := s.take(w, r,
 			scope{"device", account + ":" + device, s.limits.Device},
-			scope{"devices", account + ":devices", shared},
-			scope{"devices", address + ":devices", shared})
+			scope{"account-devices", account + ":devices", shared},
+			scope{"address-devices", address + ":devices", shared})
 		if err != nil || refused == nil {
 			return err
 		}
@@ -127,8 +127,10 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, scopes ...scope) (
 			break
 		}
 	}
-	w.Header().Set("RateLimit", strings.Join(left, ", "))
-	w.Header().Set("RateLimit-Policy", strings.Join(policies, ", "))
+	if len(left) > 0 {
+		w.Header().Set("RateLimit", strings.Join(left, ", "))
+		w.Header().Set("RateLimit-Policy", strings.Join(policies, ", "))
+	}
 	return refused, nil
 }
 

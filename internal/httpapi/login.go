@@ -46,7 +46,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerReq
 		return err
 	}
 	s.cookie.set(w, begun, token)
-	s.devices.remember(w, r, string(email), true)
+	s.devices.remember(w, r, string(email))
 	s.record(w, r, activity.Event{Name: activity.Registered, UserID: u.ID, SessionID: begun.Handle})
 	if err := s.auth.AskVerification(r.Context(), u, originOf(r)); err != nil {
 		s.log.ErrorContext(r.Context(), "a new user gets no mail to verify the address", "userId", u.ID, "error", err)
@@ -88,7 +88,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 	}
 	s.cookie.set(w, begun, token)
 	unseen := s.devices.known(r, string(email)) == ""
-	s.devices.remember(w, r, string(email), persistent)
+	if persistent {
+		s.devices.remember(w, r, string(email))
+	}
 	s.record(w, r, activity.Event{Name: activity.Login, UserID: u.ID, SessionID: begun.Handle, NewDevice: unseen})
 	if unseen {
 		s.auth.TellNewDevice(r.Context(), u, originOf(r))

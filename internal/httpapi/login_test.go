@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -126,41 +125,6 @@ func TestRegisterTaken(t *testing.T) {
 		if a.text("message") != "Email already registered" || c.token != "" {
 			t.Errorf("%s: %s, cookie %q", email, a.raw, c.token)
 		}
-	}
-}
-
-// The unique index decides: a look before the insert would let several through.
-func TestRegisterAtOnce(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	const callers = 32
-	statuses := make([]int, callers)
-	var wg sync.WaitGroup
-	for i := range callers {
-		wg.Go(func() {
-			email := "Ann@Example.com"
-			if i%2 == 0 {
-				email = "aNN@eXAMPLE.com"
-			}
-			statuses[i] = s.client().do("POST", "/auth/register", map[string]any{
-				"name": "Ann", "email": email, "password": testPassword,
-			}).status
-		})
-	}
-	wg.Wait()
-	count := map[int]int{}
-	for _, status := range statuses {
-		count[status]++
-	}
-	users, err := s.database().Collection("users").CountDocuments(context.Background(), bson.D{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if count[201] != 1 || count[409] != callers-1 || users != 1 {
-		t.Errorf("%d users, statuses %v", users, count)
-	}
-	if live := s.liveSessions(s.redis.Conn(t)); live != 1 {
-		t.Errorf("%d sessions for one registration", live)
 	}
 }
 

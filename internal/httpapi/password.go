@@ -149,6 +149,6 @@ func (s *Server) resetPassword(w http.ResponseWriter, r *http.Request, in resetR
 		return err
 	}
 	// Who has reset the password gets in, however many strangers try.
-	s.devices.remember(w, r, canonical(string(u.Email)), true)
+	s.devices.remember(w, r, canonical(string(u.Email)))
 	return writeJSON(w, http.StatusOK, done{"Password reset; please login with the new one"})
 }
