@@ -34,14 +34,20 @@ func (s *Service) AskEmailChange(ctx context.Context, u user.User, email user.Em
 	if err := still(); err != nil {
 		return errors.Join(err, s.users.DropTicket(ctx, u.ID, user.ChangeTicket, ask.Ask))
 	}
-	// The warning comes first: if only one of the two can be sent it is this.
+	// The warning comes first, and without it there is no link.
 	warning := about(mail.Job{Kind: mail.EmailChangeAsked, NewEmail: string(email)}, u, from)
-	if err := s.pushPaced(ctx, warning, "change-asked:"+u.ID, s.options.MailInterval); err != nil {
+	if taken, err := s.pushNotice(ctx, warning); err != nil || !taken {
 		return err
 	}
 	link := about(mail.Job{Kind: mail.ConfirmEmail, Ask: ask.Ask, OldEmail: string(u.Email), NewEmail: string(email)}, u, from)
 	link.Email = string(email)
 	return s.pushLink(ctx, link)
+}
+
+// CancelEmailChange makes a change of address void that was asked for and has not been
+// confirmed. Errors: user.ErrUnavailable.
+func (s *Service) CancelEmailChange(ctx context.Context, userID string) error {
+	return s.users.DropTicket(ctx, userID, user.ChangeTicket, "")
 }
 
 // maxMailDelay is how long the link of a change of address may take to be sent.

@@ -24,7 +24,7 @@ const samePlace = 24 * time.Hour
 // day.
 func (s *Service) TellNewDevice(ctx context.Context, u user.User, from Origin) {
 	job := about(mail.Job{Kind: mail.NewDevice}, u, from)
-	if err := s.pushPaced(ctx, job, "new-device:"+u.ID+":"+ratelimit.AddressKey(from.IP), samePlace); err != nil {
+	if _, err := s.pushPaced(ctx, job, "new-device:"+u.ID+":"+ratelimit.AddressKey(from.IP), samePlace); err != nil {
 		s.untold(ctx, job, err)
 	}
 }
@@ -37,9 +37,15 @@ func (s *Service) tell(ctx context.Context, kind mail.Kind, u user.User, from Or
 
 func (s *Service) tellOf(ctx context.Context, job mail.Job, u user.User, from Origin) {
 	job = about(job, u, from)
-	if err := s.push(ctx, job); err != nil {
+	if _, err := s.pushNotice(ctx, job); err != nil {
 		s.untold(ctx, job, err)
 	}
+}
+
+// pushNotice is for mails about what was done. There may be several in a moment;
+// but who registers with the address of a stranger can make as many as they like.
+func (s *Service) pushNotice(ctx context.Context, job mail.Job) (bool, error) {
+	return s.pushPaced(ctx, job, "notice:"+string(job.Kind)+":"+job.Email, 0)
 }
 
 func about(job mail.Job, u user.User, from Origin) mail.Job {
@@ -51,28 +57,20 @@ func (s *Service) untold(ctx context.Context, job mail.Job, err error) {
 	s.log.ErrorContext(ctx, "the owner of an account is not told by mail", "kind", job.Kind, "userId", job.UserID, "error", err)
 }
 
-// pushLink is push for mails with a link, of which an address gets one in a while. What
+// pushLink is for mails with a link, of which an address gets one in a while. What
 // is too many is not sent, and the caller is not told: the answer must not say whether
 // there is such an account.
 func (s *Service) pushLink(ctx context.Context, job mail.Job) error {
-	return s.pushPaced(ctx, job, "link:"+string(job.Kind)+":"+job.Email, s.options.MailInterval)
-}
-
-func (s *Service) pushPaced(ctx context.Context, job mail.Job, pace string, interval time.Duration) error {
-	if s.options.Sender == nil {
-		return nil
-	}
-	job.At = s.options.Now()
-	_, err := s.options.Queue.PushPaced(ctx, job, pace, interval)
+	_, err := s.pushPaced(ctx, job, "link:"+string(job.Kind)+":"+job.Email, s.options.MailInterval)
 	return err
 }
 
-func (s *Service) push(ctx context.Context, job mail.Job) error {
+func (s *Service) pushPaced(ctx context.Context, job mail.Job, pace string, interval time.Duration) (bool, error) {
 	if s.options.Sender == nil {
-		return nil
+		return false, nil
 	}
 	job.At = s.options.Now()
-	return s.options.Queue.Push(ctx, job)
+	return s.options.Queue.PushPaced(ctx, job, pace, interval)
 }
 
 // RunMail sends what waits in the queue until ctx ends. Several processes may do so.

@@ -83,7 +83,7 @@ func (s *Server) deleteProfile(w http.ResponseWriter, r *http.Request) error {
 	if err := s.fresh(r); err != nil {
 		return err
 	}
-	if err := s.auth.Delete(r.Context(), s.current(r).UserID, originOf(r), s.ending(session.AccountDeleted, "")); err != nil {
+	if err := s.auth.Delete(r.Context(), s.current(r).UserID, originOf(r), s.endingAs(r, session.AccountDeleted, "")); err != nil {
 		return s.orphaned(r, err)
 	}
 	s.recordOf(w, r, activity.AccountDeleted)

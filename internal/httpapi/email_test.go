@@ -104,6 +104,29 @@ func TestChangeEmail(t *testing.T) {
 	}
 }
 
+// Ending the other sessions voids a change of address that one of them asked for, and
+// every address that gets a link is in a warning to the one of now.
+func TestEmailChangeIsCancelled(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{mail: &outbox{}})
+	ann, thief := s.register("ann@example.com"), s.client()
+	if !thief.login("ann@example.com", testPassword) {
+		t.Fatal("login")
+	}
+	for _, to := range []string{"friend@example.com", "evil@example.com"} {
+		thief.do("POST", "/auth/email/change", map[string]any{"email": to}).want(202)
+	}
+	token := s.outbox.token(t, "evil@example.com", "verify-email")
+	for range 2 {
+		s.outbox.subject(t, "ann@example.com", "Your Latchkey email address is about to change")
+	}
+	ann.do("DELETE", "/auth/sessions", nil).want(200)
+	s.client().do("POST", "/auth/email/verify", map[string]any{"token": token}).wantCode(400, "invalid_token")
+	if a := ann.do("GET", "/auth/me", nil).want(200); a.text("user", "email") != "ann@example.com" {
+		t.Errorf("%s", a.raw)
+	}
+}
+
 // A session of someone else in the browser that confirms is left alone, and gets
 // nothing.
 func TestChangeEmailElsewhere(t *testing.T) {

@@ -75,7 +75,8 @@ const deviceShare = 10
 
 // admit counts an attempt, before any work is done for it, and says in the headers
 // what is left (draft-ietf-httpapi-ratelimit-headers). Accounts that do not exist count
-// like those that do. An attempt that is refused counts for nothing else.
+// like those that do. Of several limits those behind one
+// that refuses are not counted against.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error {
 	rule := s.limits.of(a.budget)
 	if rule.Unlimited() {

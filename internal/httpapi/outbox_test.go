@@ -88,6 +88,7 @@ func (o *outbox) subject(t testing.TB, to, subject string) mail.Message {
 func (s *site) forgetLimits() {
 	s.t.Helper()
 	conn := s.redis.Conn(s.t)
+	defer func() { _ = conn.Close() }() // it is asked very often
 	for _, pattern := range []string{"limit:*", "mail:{queue}:pace:*", "mail:{queue}:day:*"} {
 		keys, err := redis.Strings(conn.Do("KEYS", pattern))
 		for _, key := range keys {
@@ -106,6 +107,7 @@ func (s *site) forgetLimits() {
 func (s *site) settle(to string) int {
 	s.t.Helper()
 	conn := s.redis.Conn(s.t)
+	defer func() { _ = conn.Close() }() // it is asked very often
 	for deadline := time.Now().Add(mailLimit); ; {
 		n, err := conn.Do("ZCARD", "mail:{queue}")
 		if err != nil {

@@ -66,7 +66,7 @@ type changePasswordRequest struct {
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in changePasswordRequest) error {
 	current := s.current(r)
 	changed, err := s.auth.ChangePassword(r.Context(), current.UserID, in.CurrentPassword, in.NewPassword, originOf(r),
-		s.ending(session.PasswordChanged, current.Handle))
+		s.endingAs(r, session.PasswordChanged, current.Handle))
 	if changed.ID != "" {
 		s.recordOf(w, r, activity.PasswordChanged)
 	}
@@ -100,6 +100,22 @@ func (s *Server) overtaken(w http.ResponseWriter, r *http.Request, why session.R
 	}
 	s.cookie.clear(w)
 	return writeJSON(w, http.StatusOK, done{message})
+}
+
+// endingAs is ending for who is signed in: at the first time only if they still are. A
+// request may have waited for a password to be hashed, and its session have ended
+// meanwhile.
+func (s *Server) endingAs(r *http.Request, why session.Reason, keep string) auth.EndSessions {
+	end, asked := s.ending(why, keep), false
+	return func(ctx context.Context, userID string) error {
+		if !asked {
+			if _, err := s.sessions.Load(r.Context(), s.cookie.token(r)); err != nil {
+				return err
+			}
+			asked = true
+		}
+		return end(ctx, userID)
+	}
 }
 
 // ending ends the sessions of an account but for one.

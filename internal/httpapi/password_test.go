@@ -188,6 +188,27 @@ func TestChangePassword(t *testing.T) {
 	s.client().do("POST", "/auth/register", map[string]any{"name": "Eve", "email": "eve@example.com", "password": "password123"}).wantCode(400, "weak_password")
 }
 
+// A session that ends while its request waits changes nothing any more.
+func TestChangeAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ann := s.register("ann@example.com")
+	api := &Server{sessions: s.sessions, cookie: s.cookie}
+	r := &http.Request{Header: http.Header{"Cookie": {s.cookie.Name + "=" + ann.token}}}
+	end := api.endingAs(r, session.PasswordChanged, "")
+	id := ann.do("GET", "/auth/me", nil).text("user", "id")
+	ann.clone().do("POST", "/auth/logout", nil).want(200)
+	if _, err := s.auth.ChangePassword(context.Background(), id, testPassword, newPassword, auth.Origin{}, end); !errors.Is(err, session.ErrNone) {
+		t.Errorf("change: %v", err)
+	}
+	if err := s.auth.Delete(context.Background(), id, auth.Origin{}, api.endingAs(r, session.AccountDeleted, "")); !errors.Is(err, session.ErrNone) {
+		t.Errorf("delete: %v", err)
+	}
+	if !s.client().login("ann@example.com", testPassword) {
+		t.Error("the password was changed, or the account deleted, all the same")
+	}
+}
+
 // With Redis away nothing is changed that would leave old sessions alive.
 func TestChangeNeedsRedis(t *testing.T) {
 	t.Parallel()

@@ -77,6 +77,13 @@ func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) error {
 		return invalidFields(fieldError{"scope", "invalid", "must be others or all"})
 	}
 	n, err := s.sessions.RevokeAll(r.Context(), current.UserID, keep, session.Revoked)
+	if err == nil {
+		// What a session has asked for that is ended here: an address that a thief wants the
+		// account to have. That the sessions end does not depend on MongoDB.
+		if failed := s.auth.CancelEmailChange(r.Context(), current.UserID); failed != nil {
+			s.log.ErrorContext(r.Context(), "a change of address that was asked for stays possible", "userId", current.UserID, "error", failed)
+		}
+	}
 	if err == nil && keep == "" {
 		// By its token, too: the answer clears the cookie, so it must have ended.
 		_, err = s.sessions.EndToken(r.Context(), s.cookie.token(r), session.Revoked)

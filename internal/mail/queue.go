@@ -27,7 +27,7 @@ import (
 //	mail:{queue}:claim:<token> what a claim was given, for a part of the lease
 //	mail:{queue}:done:<id>     that a job is done, for the length of a lease
 //	mail:{queue}:pace:<hash>   that a job of a pace was taken within its interval
-//	mail:{queue}:day:<hash>    how many paced jobs an address has had today
+//	mail:{queue}:day:<hash>    how many jobs of a pace there were today
 //
 // A job that someone works on is one that is due when the lease ends: a process that
 // dies loses nothing. The braces put all keys into one slot of a cluster.
@@ -43,7 +43,7 @@ func doneKey(id string) string { return dueKey + ":done:" + id }
 
 func paceKey(pace string) string { return dueKey + ":pace:" + hashed(pace) }
 
-func dayKey(address string) string { return dueKey + ":day:" + hashed(address) }
+func dayKey(pace string) string { return dueKey + ":day:" + hashed(pace) }
 
 // hashed keeps addresses out of the names of keys, and bounds them.
 func hashed(s string) string {
@@ -93,25 +93,30 @@ func NewQueue(client *redisconn.Client, o QueueOptions) *Queue {
 }
 
 // pushScript adds a job, unless it is there or was done already: the script may be
-// run again when the job has long been sent. Where ARGV[3] is not 0, the pace has to
-// allow it, too: one job in so many milliseconds, and so many (ARGV[4]) in a day. It
-// answers whether the job is to be sent.
+// run again when the job has long been sent. Where ARGV[6] says so, the pace has to
+// allow it, too: one job in ARGV[3] milliseconds, and after so many (ARGV[4]) in a day
+// one in ARGV[5]. It answers whether the job is to be sent.
 var pushScript = redisconn.NewScript(5, `
 if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 1 end
-if ARGV[3] ~= '0' then
+if ARGV[6] == '1' then
   if redis.call('EXISTS', KEYS[4]) == 1 then return 0 end
-  local today = redis.call('INCR', KEYS[5])
+  local today, pause = redis.call('INCR', KEYS[5]), tonumber(ARGV[3])
   if today == 1 then redis.call('PEXPIRE', KEYS[5], 86400000) end
-  if today > tonumber(ARGV[4]) then return 0 end
-  redis.call('SET', KEYS[4], '', 'PX', ARGV[3])
+  if today >= tonumber(ARGV[4]) then pause = math.max(pause, tonumber(ARGV[5])) end
+  if pause > 0 then redis.call('SET', KEYS[4], '', 'PX', string.format('%.0f', pause)) end
 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[1], string.format('%.0f', micros), ARGV[1])
 return 1`).Lasting()
 
-// maxPerDay is how many paced jobs for one address are taken in a day: anyone can give
-// a stranger's address, and nobody needs more of them.
-const maxPerDay = 20
+const (
+	// maxPerDay is how many jobs of a pace are taken in a day before it slows down: anyone
+	// can give a stranger's address, and nobody needs more of them.
+	maxPerDay = 20
+	// slowPace is the least time between two from then on. It is not for ever: who floods
+	// an address must not keep its owner from the one mail that they need.
+	slowPace = time.Hour
+)
 
 // Push adds a job, due at once. It is given an ID and the time of its creation where
 // it has none; with an ID of its own it may be pushed again after an error. Errors:
@@ -121,8 +126,9 @@ func (q *Queue) Push(ctx context.Context, job Job) error {
 	return err
 }
 
-// PushPaced is Push for what anyone can ask for: of a pace one job is taken in an
-// interval, and maxPerDay for one address. It returns whether this one was.
+// PushPaced is Push for what can be asked for again and again: of a pace one job is
+// taken in an interval, 0 for any number, which is longer after maxPerDay. It returns
+// whether this one was.
 func (q *Queue) PushPaced(ctx context.Context, job Job, pace string, interval time.Duration) (bool, error) {
 	return q.push(ctx, job, pace, interval)
 }
@@ -136,8 +142,8 @@ func (q *Queue) push(ctx context.Context, job Job, pace string, interval time.Du
 	if err != nil {
 		return false, err // a year beyond 9999
 	}
-	taken, err := redis.Bool(q.redis.Eval(ctx, pushScript, dueKey, jobsKey, doneKey(job.ID), paceKey(pace), dayKey(job.Email),
-		job.ID, value, interval.Milliseconds(), maxPerDay))
+	taken, err := redis.Bool(q.redis.Eval(ctx, pushScript, dueKey, jobsKey, doneKey(job.ID), paceKey(pace), dayKey(pace),
+		job.ID, value, interval.Milliseconds(), maxPerDay, slowPace.Milliseconds(), pace != ""))
 	return taken, answered(err)
 }
 

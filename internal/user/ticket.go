@@ -57,10 +57,14 @@ func (s *Store) FillTicket(ctx context.Context, id string, kind TicketKind, ask 
 	return err
 }
 
-// DropTicket takes a ticket back that was put for a mail. One that is not there is no
-// error. Errors: ErrUnavailable.
+// DropTicket takes a ticket back that was put for a mail; with ask "" whichever there
+// is. One that is not there is no error. Errors: ErrUnavailable.
 func (s *Store) DropTicket(ctx context.Context, id string, kind TicketKind, ask string) error {
-	_, err := s.update(ctx, id, bson.D{{Key: tickets + "." + string(kind) + ".ask", Value: ask}},
+	var this bson.D
+	if ask != "" {
+		this = bson.D{{Key: tickets + "." + string(kind) + ".ask", Value: ask}}
+	}
+	_, err := s.update(ctx, id, this,
 		bson.D{{Key: "$unset", Value: bson.D{{Key: tickets + "." + string(kind), Value: ""}}}})
 	if errors.Is(err, ErrNotFound) {
 		err = nil
