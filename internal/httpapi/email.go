@@ -105,10 +105,7 @@ func (s *Server) changeEmail(w http.ResponseWriter, r *http.Request, in changeEm
 	if email == u.Email {
 		return invalidFields(fieldError{"email", "unchanged", "is the address of the account already"})
 	}
-	err = s.auth.AskEmailChange(r.Context(), u, email, originOf(r), func() error {
-		_, err := s.sessions.Load(r.Context(), s.cookie.token(r))
-		return err
-	})
+	err = s.auth.AskEmailChange(r.Context(), u, email, originOf(r), func() error { return s.sessions.Still(r.Context()) })
 	if err != nil {
 		return s.orphaned(r, err)
 	}

@@ -109,7 +109,7 @@ func (s *Server) endingAs(r *http.Request, why session.Reason, keep string) auth
 	end, asked := s.ending(why, keep), false
 	return func(ctx context.Context, userID string) error {
 		if !asked {
-			if _, err := s.sessions.Load(r.Context(), s.cookie.token(r)); err != nil {
+			if err := s.sessions.Still(r.Context()); err != nil {
 				return err
 			}
 			asked = true

@@ -178,6 +178,20 @@ func (m *Manager) FromContext(ctx context.Context) (*Session, bool) {
 	return s, ok
 }
 
+// Still makes sure that the session in ctx has not ended and was not given another token
+// since it was loaded. Errors: ErrNone, ErrReplaced, ErrUnavailable.
+func (m *Manager) Still(ctx context.Context) error {
+	s, ok := m.FromContext(ctx)
+	if !ok {
+		return ErrNone
+	}
+	value, err := m.store.value(ctx, s.Handle)
+	if value == nil && err == nil {
+		err = m.verdict(ctx, s.Handle)
+	}
+	return unavailable(err)
+}
+
 // unavailable makes what package redisconn says the error of this package, and
 // leaves others as they are.
 func unavailable(err error) error {
