@@ -275,7 +275,7 @@ func TestSlowBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = answer.Body.Close() }()
-			if answer.StatusCode != 401 {
+			if answer.StatusCode != http.StatusUnauthorized {
 				t.Errorf("the answer is %s", answer.Status)
 			}
 			if a := ann.do("GET", "/auth/me", nil).want(200); a.text("user", "name") != "Ann" {
