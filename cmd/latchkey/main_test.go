@@ -53,6 +53,7 @@ func environment(t *testing.T, more ...string) []string {
 	return append([]string{
 		"HOST=127.0.0.1", "PORT=0", "TRUSTED_PROXIES=127.0.0.1", "SESSION_SECRET=" + secret, "MONGODB_URI=" + storetest.Mongo(t),
 		fmt.Sprintf("REDIS_URI=redis://%s/%d", r.Addr, r.DB),
+		"RATE_LIMIT=1000/60s", // a test does in a second what people do in an hour
 	}, more...)
 }
 

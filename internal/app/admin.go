@@ -146,6 +146,7 @@ func (a *Admin) change(ctx context.Context, ref string, event activity.Name, why
 	}
 	a.record(ctx, event, u.ID)
 	n, err := a.sessions.RevokeAll(ctx, u.ID, "", why)
+	a.passwords.CancelEmailChange(ctx, u.ID)
 	if err != nil {
 		err = fmt.Errorf("the account is changed, but not all of its sessions have ended; run it again: %w", err)
 	}
@@ -179,6 +180,7 @@ func (a *Admin) RevokeSession(ctx context.Context, handle string) error {
 	if err := a.sessions.Revoke(ctx, s.UserID, handle, session.Revoked); err != nil {
 		return err
 	}
+	a.passwords.CancelEmailChange(ctx, s.UserID)
 	a.activity.Record(ctx, activity.Event{Name: activity.SessionRevoked, UserID: s.UserID, SessionID: handle, By: "operator"})
 	return nil
 }
@@ -196,6 +198,7 @@ func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 	}
 	n, err := a.sessions.RevokeAll(ctx, id, "", session.Revoked)
 	if err == nil {
+		a.passwords.CancelEmailChange(ctx, id)
 		a.activity.Record(ctx, activity.Event{Name: activity.SessionsRevoked, UserID: id, Count: n, By: "operator"})
 	}
 	return n, err
@@ -207,6 +210,7 @@ func (a *Admin) RevokeEverything(ctx context.Context, progress func(ended int)) 
 	n, err := a.sessions.RevokeEverything(ctx, progress)
 	if err == nil {
 		a.activity.Record(ctx, activity.Event{Name: activity.SessionsRevoked, Count: n, By: "operator"})
+		err = a.users.DropTickets(ctx, user.ChangeTicket) // see auth.Service.CancelEmailChange
 	}
 	return n, err
 }

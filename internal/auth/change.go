@@ -25,6 +25,7 @@ func (s *Service) around(ctx context.Context, userID string, end EndSessions, ch
 		return user.User{}, err
 	}
 	ended := end(ctx, userID)
+	s.CancelEmailChange(ctx, userID) // which one of them may just have asked for
 	if ended != nil {
 		s.log.ErrorContext(ctx, "an account was changed, and sessions that began at that moment may live on", "userId", userID, "error", ended)
 	}
@@ -116,15 +117,15 @@ func (s *Service) SetPassword(ctx context.Context, id, password string) (user.Us
 	return u, nil
 }
 
-// Delete removes an account and tells its owner. Errors: user.ErrNotFound,
+// Delete removes an account and tells its owner. With an error of end after that, the
+// account is returned as well. Errors: user.ErrNotFound,
 // user.ErrUnavailable, those of end.
-func (s *Service) Delete(ctx context.Context, userID string, from Origin, end EndSessions) error {
+func (s *Service) Delete(ctx context.Context, userID string, from Origin, end EndSessions) (user.User, error) {
 	u, err := s.users.ByID(ctx, userID)
 	if err != nil {
-		return err
+		return user.User{}, err
 	}
-	_, err = s.around(ctx, userID, end, func() (user.User, error) {
+	return s.around(ctx, userID, end, func() (user.User, error) {
 		return u, s.users.Delete(ctx, userID)
 	}, func(u user.User) { s.tell(ctx, mail.AccountDeleted, u, from) })
-	return err
 }

@@ -27,27 +27,37 @@ func (s *Service) AskVerification(ctx context.Context, u user.User, from Origin)
 // account away that its owner has just got back. Errors: user.ErrNotFound,
 // user.ErrUnavailable, redisconn.ErrUnavailable, those of still.
 func (s *Service) AskEmailChange(ctx context.Context, u user.User, email user.Email, from Origin, still func() error) error {
-	ask := user.Ticket{Ask: rand.Text(), Email: email, Expires: s.options.Now().Add(maxMailDelay)}
-	if err := s.users.PutTicket(ctx, u.ID, u.Email, user.ChangeTicket, ask); err != nil {
+	ask, err := s.users.Asked(ctx, u.ID, email)
+	if errors.Is(err, user.ErrNotFound) {
+		// Not again where it was asked for already: the link that is on its way would be void,
+		// and another one not be sent so soon.
+		ask = rand.Text()
+		err = s.users.PutTicket(ctx, u.ID, u.Email, user.ChangeTicket, user.Ticket{Ask: ask, Email: email, Expires: s.options.Now().Add(maxMailDelay)})
+	}
+	if err != nil {
 		return err
 	}
 	if err := still(); err != nil {
-		return errors.Join(err, s.users.DropTicket(ctx, u.ID, user.ChangeTicket, ask.Ask))
+		return errors.Join(err, s.users.DropTicket(ctx, u.ID, user.ChangeTicket, ask))
 	}
 	// The warning comes first, and without it there is no link.
 	warning := about(mail.Job{Kind: mail.EmailChangeAsked, NewEmail: string(email)}, u, from)
 	if taken, err := s.pushNotice(ctx, warning); err != nil || !taken {
 		return err
 	}
-	link := about(mail.Job{Kind: mail.ConfirmEmail, Ask: ask.Ask, OldEmail: string(u.Email), NewEmail: string(email)}, u, from)
+	link := about(mail.Job{Kind: mail.ConfirmEmail, Ask: ask, OldEmail: string(u.Email), NewEmail: string(email)}, u, from)
 	link.Email = string(email)
 	return s.pushLink(ctx, link)
 }
 
 // CancelEmailChange makes a change of address void that was asked for and has not been
-// confirmed. Errors: user.ErrUnavailable.
-func (s *Service) CancelEmailChange(ctx context.Context, userID string) error {
-	return s.users.DropTicket(ctx, userID, user.ChangeTicket, "")
+// confirmed. Call it when sessions were ended because someone else may have had them: it
+// may be what they wanted the account for. That they end must not depend on MongoDB, so
+// a failure is logged.
+func (s *Service) CancelEmailChange(ctx context.Context, userID string) {
+	if err := s.users.DropTicket(ctx, userID, user.ChangeTicket, ""); err != nil {
+		s.log.ErrorContext(ctx, "a change of address that was asked for stays possible", "userId", userID, "error", err)
+	}
 }
 
 // maxMailDelay is how long the link of a change of address may take to be sent.

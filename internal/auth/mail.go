@@ -37,7 +37,7 @@ func (s *Service) tell(ctx context.Context, kind mail.Kind, u user.User, from Or
 
 func (s *Service) tellOf(ctx context.Context, job mail.Job, u user.User, from Origin) {
 	job = about(job, u, from)
-	if _, err := s.pushNotice(ctx, job); err != nil {
+	if taken, err := s.pushNotice(ctx, job); err != nil || !taken && s.options.Sender != nil {
 		s.untold(ctx, job, err)
 	}
 }

@@ -50,7 +50,7 @@ type Limits struct {
 	Mail     Rate `env:"RATE_LIMIT_MAIL"`     // what sends a mail with a link
 	Token    Rate `env:"RATE_LIMIT_TOKEN"`    // what uses such a link
 	Password Rate `env:"RATE_LIMIT_PASSWORD"` // what a session proves a password for
-	// By the account that is tried, whoever tries (three times RATE_LIMIT unless set), and
+	// By the account that is tried, whoever tries (three times Login unless set), and
 	// by the device that its owner has used before, which comes before the other two.
 	Account Rate `env:"RATE_LIMIT_ACCOUNT"`
 	Device  Rate `env:"RATE_LIMIT_DEVICE"`
@@ -171,7 +171,7 @@ func (l *Limits) fill(warnings *[]string) []error {
 	if l.Account == (Rate{}) {
 		// More than one client may have, or any one could keep the owner out on a device
 		// that they have not used before.
-		l.Account = Rate{accountShare * all.Events, all.Window}
+		l.Account = Rate{accountShare * l.Login.Events, l.Login.Window}
 	}
 	return nil
 }

@@ -262,7 +262,7 @@ func TestAccounts(t *testing.T) {
 	if c.Accounts.PublicURL != "https://z.example" || !c.Accounts.RefuseCommon || len(c.Warnings) != 0 {
 		t.Errorf("%+v, warnings %v", c.Accounts, c.Warnings)
 	}
-	if l := c.Limits; l.Off || l.Login != (Rate{5, 30 * time.Second}) || l.Register != (Rate{20, time.Minute}) || l.Device != l.Register || l.Account != (Rate{60, time.Minute}) {
+	if l := c.Limits; l.Off || l.Login != (Rate{5, 30 * time.Second}) || l.Register != (Rate{20, time.Minute}) || l.Device != l.Register || l.Account != (Rate{15, 30 * time.Second}) {
 		t.Errorf("%+v", l)
 	}
 	c = load(t, good(map[string]string{"RATE_LIMIT": "OFF", "APP_ENV": "development", "PUBLIC_URL": "https://app.example/auth/"}))

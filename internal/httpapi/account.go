@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -83,10 +84,13 @@ func (s *Server) deleteProfile(w http.ResponseWriter, r *http.Request) error {
 	if err := s.fresh(r); err != nil {
 		return err
 	}
-	if err := s.auth.Delete(r.Context(), s.current(r).UserID, originOf(r), s.endingAs(r, session.AccountDeleted, "")); err != nil {
+	deleted, err := s.auth.Delete(r.Context(), s.current(r).UserID, originOf(r), s.endingAs(r, session.AccountDeleted, ""))
+	if deleted.ID != "" {
+		s.recordOf(w, r, activity.AccountDeleted)
+	}
+	if err != nil {
 		return s.orphaned(r, err)
 	}
-	s.recordOf(w, r, activity.AccountDeleted)
 	s.forget(w)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -99,10 +103,12 @@ func (s *Server) orphaned(r *http.Request, err error) error {
 		return err
 	}
 	why := session.AccountDisabled
-	if _, err := s.users.ByID(r.Context(), s.current(r).UserID); errors.Is(err, user.ErrNotFound) {
+	if u, err := s.users.ByID(r.Context(), s.current(r).UserID); errors.Is(err, user.ErrNotFound) {
 		why = session.AccountDeleted
 	} else if err != nil {
 		return err
+	} else if u.Active {
+		return fmt.Errorf("%w: the account has changed meanwhile", user.ErrUnavailable)
 	}
 	if err := s.sessions.End(r.Context(), why); err != nil {
 		return err

@@ -19,8 +19,9 @@ type Limits struct {
 	// By the account that is tried, whoever tries.
 	Account ratelimit.Rule
 	// By the device that the owner of the account has used before. As long as something is
-	// left of it the other two do not count: strangers, behind the same address too, cannot
-	// lock the owner out (OWASP ASVS 5.0 6.1.1, 6.3.1).
+	// left of it the other two do not count: strangers cannot lock the owner out, and behind
+	// the same address only if they have many such devices of their own (OWASP ASVS 5.0
+	// 6.1.1, 6.3.1).
 	Device ratelimit.Rule
 }
 
@@ -75,8 +76,8 @@ const deviceShare = 10
 
 // admit counts an attempt, before any work is done for it, and says in the headers
 // what is left (draft-ietf-httpapi-ratelimit-headers). Accounts that do not exist count
-// like those that do. Of several limits those behind one
-// that refuses are not counted against.
+// like those that do. Of several limits those behind one that refuses are not counted
+// against.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error {
 	rule := s.limits.of(a.budget)
 	if rule.Unlimited() {

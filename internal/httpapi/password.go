@@ -102,18 +102,18 @@ func (s *Server) overtaken(w http.ResponseWriter, r *http.Request, why session.R
 	return writeJSON(w, http.StatusOK, done{message})
 }
 
-// endingAs is ending for who is signed in: at the first time only if they still are. A
+// endingAs is ending for who is signed in: before the change only if they still are. A
 // request may have waited for a password to be hashed, and its session have ended
 // meanwhile.
 func (s *Server) endingAs(r *http.Request, why session.Reason, keep string) auth.EndSessions {
-	end, asked := s.ending(why, keep), false
+	end, before := s.ending(why, keep), true
 	return func(ctx context.Context, userID string) error {
-		if !asked {
+		if before {
 			if err := s.sessions.Still(r.Context()); err != nil {
 				return err
 			}
-			asked = true
 		}
+		before = !before
 		return end(ctx, userID)
 	}
 }

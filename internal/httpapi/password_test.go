@@ -222,7 +222,7 @@ func TestChangeAfterTheEnd(t *testing.T) {
 	if _, err := s.auth.ChangePassword(context.Background(), id, testPassword, newPassword, auth.Origin{}, end); !errors.Is(err, session.ErrNone) {
 		t.Errorf("change: %v", err)
 	}
-	if err := s.auth.Delete(context.Background(), id, auth.Origin{}, api.endingAs(r, session.AccountDeleted, "")); !errors.Is(err, session.ErrNone) {
+	if _, err := s.auth.Delete(context.Background(), id, auth.Origin{}, api.endingAs(r, session.AccountDeleted, "")); !errors.Is(err, session.ErrNone) {
 		t.Errorf("delete: %v", err)
 	}
 	if !s.client().login("ann@example.com", testPassword) {

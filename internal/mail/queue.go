@@ -113,9 +113,9 @@ const (
 	// maxPerDay is how many jobs of a pace are taken in a day before it slows down: anyone
 	// can give a stranger's address, and nobody needs more of them.
 	maxPerDay = 20
-	// slowPace is the least time between two from then on. It is not for ever: who floods
-	// an address must not keep its owner from the one mail that they need.
-	slowPace = time.Hour
+	// slowPace is the least time between two from then on. It is shorter than a link is
+	// good: who floods an address must not keep its owner from the one that they need.
+	slowPace = 15 * time.Minute
 )
 
 // Push adds a job, due at once. It is given an ID and the time of its creation where

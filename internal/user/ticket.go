@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/mongoconn"
 )
 
 // TicketKind is what a ticket is good for. An account has one of each at most.
@@ -46,6 +48,30 @@ func (s *Store) PutTicket(ctx context.Context, id string, email Email, kind Tick
 	same := append(bson.D{{Key: "email", Value: string(email)}}, isActive...)
 	_, err := s.update(ctx, id, same, set(bson.E{Key: tickets + "." + string(kind), Value: t}))
 	return err
+}
+
+// Asked returns what names the change to an address that an account has been asked for
+// and that has not been made. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) Asked(ctx context.Context, id string, email Email) (ask string, err error) {
+	oid, err := objectID(id)
+	if err != nil {
+		return "", err
+	}
+	const change = tickets + "." + string(ChangeTicket)
+	d, err := s.findDocument(ctx, append(bson.D{
+		{Key: "_id", Value: oid},
+		{Key: change + ".email", Value: string(email)},
+		{Key: change + ".expires", Value: bson.D{{Key: "$gt", Value: s.timestamp()}}},
+	}, isActive...))
+	return d.Tickets[ChangeTicket].Ask, err
+}
+
+// DropTickets takes the tickets of a kind back from all accounts. Errors:
+// ErrUnavailable.
+func (s *Store) DropTickets(ctx context.Context, kind TicketKind) error {
+	_, err := s.users.UpdateMany(ctx, bson.D{{Key: tickets, Value: bson.D{{Key: "$exists", Value: true}}}},
+		bson.D{{Key: "$unset", Value: bson.D{{Key: tickets + "." + string(kind), Value: ""}}}})
+	return mongoconn.Unavailable(err)
 }
 
 // FillTicket adds the token of a mail that is being sent to a ticket that was put for
