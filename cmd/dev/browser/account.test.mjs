@@ -170,7 +170,7 @@ test('another address, and the end of the account, take the password again', asy
   await tab.click('#verify-form button');
   await says(tab, 'Email changed');
   await signedIn(tab);
-  assert.equal(await tab.textContent('#account-email'), next);
+  await tab.waitForFunction((to) => document.querySelector('#account-email').textContent === to, next);
   assert.equal(await tab.textContent('#email-state'), 'confirmed');
   await tab.goto(`${STRICT_PAGE}/mail`);
   for (const to of [email, next]) await told(tab, to, 'Your Latchkey email address was changed');
