@@ -36,27 +36,6 @@ func (s *Service) around(ctx context.Context, userID string, end EndSessions, ch
 	return u, ended
 }
 
-// Prove checks the password of someone who is signed in (OWASP ASVS 5.0 7.5.1).
-// Errors: ErrWrongPassword, ErrBusy, user.ErrNotFound for an account that is gone or
-// disabled, user.ErrUnavailable.
-func (s *Service) Prove(ctx context.Context, userID, password string) (user.User, error) {
-	u, err := s.users.ByID(ctx, userID)
-	if err != nil {
-		return user.User{}, err
-	}
-	if !u.Active {
-		return user.User{}, user.ErrNotFound
-	}
-	ok, _, err := s.verify(ctx, u, password)
-	if err != nil {
-		return user.User{}, err
-	}
-	if !ok {
-		return user.User{}, ErrWrongPassword
-	}
-	return u, nil
-}
-
 // ChangePassword proves the current password and puts another in its place. All
 // one-time tokens of the account are void then, and its owner is told. With an error of
 // end after the change, the account is returned as well. Errors: ErrWrongPassword, a
@@ -115,17 +94,4 @@ func (s *Service) SetPassword(ctx context.Context, id, password string) (user.Us
 	}
 	s.tell(ctx, mail.PasswordChanged, u, Origin{})
 	return u, nil
-}
-
-// Delete removes an account and tells its owner. With an error of end after that, the
-// account is returned as well. Errors: user.ErrNotFound,
-// user.ErrUnavailable, those of end.
-func (s *Service) Delete(ctx context.Context, userID string, from Origin, end EndSessions) (user.User, error) {
-	u, err := s.users.ByID(ctx, userID)
-	if err != nil {
-		return user.User{}, err
-	}
-	return s.around(ctx, userID, end, func() (user.User, error) {
-		return u, s.users.Delete(ctx, userID)
-	}, func(u user.User) { s.tell(ctx, mail.AccountDeleted, u, from) })
 }

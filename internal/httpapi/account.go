@@ -97,7 +97,8 @@ func (s *Server) deleteProfile(w http.ResponseWriter, r *http.Request) error {
 }
 
 // orphaned ends the session of an account that is gone or disabled, and passes
-// every other error on.
+// every other error on. Where the account is there all the same, it was changed while it
+// was looked at: that is to be tried again.
 func (s *Server) orphaned(r *http.Request, err error) error {
 	if !errors.Is(err, user.ErrNotFound) {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-chi/chi/v5"
 
+	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 )
 
@@ -118,6 +119,22 @@ func TestContractListsCodes(t *testing.T) {
 	}
 	for code := range codes {
 		t.Errorf("%s is a code and not in the document", code)
+	}
+}
+
+// So are the names of security events.
+func TestContractListsEvents(t *testing.T) {
+	t.Parallel()
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []activity.Name
+	for _, name := range doc.Components.Schemas["Event"].Value.Properties["event"].Value.Enum {
+		listed = append(listed, activity.Name(name.(string)))
+	}
+	if !slices.Equal(listed, activity.Names) {
+		t.Errorf("the document has %v, the server %v", listed, activity.Names)
 	}
 }
 

@@ -118,22 +118,12 @@ const (
 	slowPace = 15 * time.Minute
 )
 
-// Push adds a job, due at once. It is given an ID and the time of its creation where
-// it has none; with an ID of its own it may be pushed again after an error. Errors:
-// ErrUnavailable of package redisconn.
-func (q *Queue) Push(ctx context.Context, job Job) error {
-	_, err := q.push(ctx, job, "", 0)
-	return err
-}
-
-// PushPaced is Push for what can be asked for again and again: of a pace one job is
-// taken in an interval, 0 for any number, which is longer after maxPerDay. It returns
-// whether this one was.
+// PushPaced adds a job, due at once, unless there are too many: of a pace one is taken
+// in an interval, 0 for any number, which is longer after maxPerDay; the pace "" takes
+// all. It returns whether this one was taken. It is given an ID and the time of its
+// creation where it has none; with an ID of its own it may be pushed again after an
+// error. Errors: ErrUnavailable of package redisconn.
 func (q *Queue) PushPaced(ctx context.Context, job Job, pace string, interval time.Duration) (bool, error) {
-	return q.push(ctx, job, pace, interval)
-}
-
-func (q *Queue) push(ctx context.Context, job Job, pace string, interval time.Duration) (bool, error) {
 	job.ID = cmp.Or(job.ID, rand.Text())
 	if job.Created.IsZero() {
 		job.Created = q.now()

@@ -90,6 +90,12 @@ func start(t testing.TB, q *Queue, handle func(context.Context, Job) error) (sto
 	return stop
 }
 
+// Push is PushPaced for tests that are not about the pace.
+func (q *Queue) Push(ctx context.Context, job Job) error {
+	_, err := q.PushPaced(ctx, job, "", 0)
+	return err
+}
+
 func push(t testing.TB, q *Queue, ids ...string) {
 	t.Helper()
 	for _, id := range ids {

@@ -37,8 +37,9 @@ func New(redis *redisconn.Client) *Limiter { return &Limiter{redis: redis} }
 //
 // Run twice because an answer was lost, it counts the event twice. That is the safe
 // direction: a client may lose one event of its budget, and none gets more than its
-// budget by breaking connections. The first refusal may go unseen then. It does not wait for replicas either: a failover may
-// forget a few events, and it is not worth a round trip on every request.
+// budget by breaking connections. The first refusal may go unseen then. It does not
+// wait for replicas either: a failover may forget a few events, and it is not worth a
+// round trip on every request.
 var takeScript = redisconn.NewScript(1, `
 local interval, whole = tonumber(ARGV[1]), tonumber(ARGV[2])
 local value = redis.pcall('GET', KEYS[1])
