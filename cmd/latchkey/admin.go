@@ -42,6 +42,7 @@ var adminCommands = map[string]struct {
 	"users show":         {1, (*cli).showUser},
 	"users create":       {2, (*cli).createUser},
 	"users set-password": {1, (*cli).setPassword},
+	"users unlink":       {2, (*cli).unlink},
 	"users disable":      {1, (*cli).disable},
 	"users enable":       {1, (*cli).enable},
 	"users delete":       {1, (*cli).delete},

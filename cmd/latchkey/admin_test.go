@@ -92,6 +92,10 @@ func TestOperator(t *testing.T) {
 	s.must("no users", "", "users", "list")
 	s.must(`email +ann@example.com`, "a long password\n", "users", "create", "Ann@Example.com", "Ann B.")
 	s.must(`(?m)^[0-9a-f]{24}  ann@example.com  Ann B.  active  never`, "", "users", "list")
+	s.must(`(?m)^logs in by +password$`, "", "users", "show", "ann@example.com")
+	if _, err := s.do("", "users", "unlink", "ann@example.com", "google"); err == nil || err.Error() != "ann@example.com, google: no such identity" {
+		t.Error(err)
+	}
 
 	first, second := s.login("a long password"), s.login("a long password")
 	list := s.must(`ID +DEVICE +ADDRESS +LAST SEEN +EXPIRES`, "", "sessions", "list", "ann@example.com")

@@ -36,6 +36,7 @@ Commands:
   users show USER
   users create EMAIL NAME       the password is read from the input
   users set-password USER       likewise; ends the account's sessions
+  users unlink USER PROVIDER    removes a way to sign in, and ends them, too
   users disable USER            ends them, too
   users enable USER
   users delete USER             likewise; asks first, unless --yes is given

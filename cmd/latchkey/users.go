@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"latchkey/internal/user"
@@ -31,7 +32,7 @@ func (c *cli) showUser(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.printUser(u)
+	return c.printUser(ctx, u)
 }
 
 func (c *cli) createUser(ctx context.Context, args []string) error {
@@ -43,7 +44,7 @@ func (c *cli) createUser(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.printUser(u)
+	return c.printUser(ctx, u)
 }
 
 func (c *cli) setPassword(ctx context.Context, args []string) error {
@@ -56,6 +57,14 @@ func (c *cli) setPassword(ctx context.Context, args []string) error {
 		return err
 	}
 	return c.ended(string(u.Email)+" has another password; ", n)
+}
+
+func (c *cli) unlink(ctx context.Context, args []string) error {
+	u, n, err := c.Unlink(ctx, args[0], args[1])
+	if err != nil {
+		return err
+	}
+	return c.ended(string(u.Email)+" does not log in by "+args[1]+" any more; ", n)
 }
 
 func (c *cli) disable(ctx context.Context, args []string) error {
@@ -71,7 +80,7 @@ func (c *cli) enable(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.printUser(u)
+	return c.printUser(ctx, u)
 }
 
 func (c *cli) delete(ctx context.Context, args []string) error {
@@ -99,17 +108,25 @@ type shownUser struct {
 	LastLogin time.Time  `json:"lastLogin,omitzero"`
 	CreatedAt time.Time  `json:"createdAt"`
 	UpdatedAt time.Time  `json:"updatedAt"`
+	// Methods are the ways to log in, where they were asked for.
+	Methods []string `json:"methods,omitempty"`
 }
 
 func showUser(u user.User) shownUser {
-	return shownUser{u.ID, u.Name, u.Email, u.EmailVerified, u.Active, u.LastLogin, u.CreatedAt, u.UpdatedAt}
+	return shownUser{u.ID, u.Name, u.Email, u.EmailVerified, u.Active, u.LastLogin, u.CreatedAt, u.UpdatedAt, nil}
 }
 
-func (c *cli) printUser(u user.User) error {
-	if c.json {
-		return c.printJSON(showUser(u))
+func (c *cli) printUser(ctx context.Context, u user.User) error {
+	methods, err := c.Methods(ctx, u)
+	if err != nil {
+		return err
 	}
-	return c.fields("id", u.ID, "email", address(u), "name", u.Name, "state", state(u),
+	if c.json {
+		shown := showUser(u)
+		shown.Methods = methods
+		return c.printJSON(shown)
+	}
+	return c.fields("id", u.ID, "email", address(u), "name", u.Name, "state", state(u), "logs in by", strings.Join(methods, ", "),
 		"last login", moment(u.LastLogin), "created", moment(u.CreatedAt), "updated", moment(u.UpdatedAt))
 }
 

@@ -63,6 +63,13 @@ const (
 	LimitHit Name = "limit_hit"
 	// CrossOriginDenied is a request that another site's page made a browser send.
 	CrossOriginDenied Name = "cross_origin_denied"
+	// IdentityLinked is an account elsewhere that signs in to the user's from now on.
+	IdentityLinked Name = "identity_linked"
+	// IdentityUnlinked is one that does not any more.
+	IdentityUnlinked Name = "identity_unlinked"
+	// AccountClaimed is an account that went from whoever had made it to the owner of its
+	// address.
+	AccountClaimed Name = "account_claimed"
 	// ProfileUpdated is a change of what a user says about themselves.
 	ProfileUpdated Name = "profile_updated"
 )
@@ -73,7 +80,7 @@ var Names = []Name{
 	PasswordChanged, PasswordChangeFailed, PasswordResetAsked, PasswordReset, PasswordResetFailed,
 	EmailVerified, EmailVerifyFailed, EmailVerifyAsked, EmailChangeAsked, EmailChanged,
 	StepUp, StepUpFailed, AccountDeleted, AccountDisabled, AccountEnabled,
-	LimitHit, CrossOriginDenied, ProfileUpdated,
+	LimitHit, CrossOriginDenied, IdentityLinked, IdentityUnlinked, AccountClaimed, ProfileUpdated,
 }
 
 // level is Warn for what an attack looks like from inside (OWASP ASVS 5.0 16.3).
@@ -104,6 +111,7 @@ type Event struct {
 	UserAgent string
 	Device    string // the user agent in words
 	Origin    string // of the page that made a browser send the request
+	Provider  string // of an account elsewhere, by its name in the settings
 	NewDevice bool   // the user was not seen on it before
 	// By is who did it: "" the client of the request, "operator" someone with a shell.
 	By string
@@ -123,7 +131,7 @@ const maxText = 256
 // cleaned makes every text of the event fit to be shown: much of it is what a client
 // sent. Log handlers escape, but the collection is read by terminals and pages, too.
 func (e Event) cleaned() Event {
-	for _, text := range []*string{&e.UserID, &e.SessionID, &e.RequestID, &e.Route, &e.IP, &e.UserAgent, &e.Device, &e.Origin, &e.By} {
+	for _, text := range []*string{&e.UserID, &e.SessionID, &e.RequestID, &e.Route, &e.IP, &e.UserAgent, &e.Device, &e.Origin, &e.Provider, &e.By} {
 		*text = clean(*text)
 	}
 	return e
@@ -147,7 +155,7 @@ func (e Event) attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.String("event", string(e.Name)), slog.String("eventId", e.ID)}
 	for _, text := range []struct{ key, value string }{
 		{"userId", e.UserID}, {"sessionId", e.SessionID}, {"requestId", e.RequestID}, {"route", e.Route},
-		{"ip", e.IP}, {"userAgent", e.UserAgent}, {"device", e.Device}, {"origin", e.Origin}, {"by", e.By},
+		{"ip", e.IP}, {"userAgent", e.UserAgent}, {"device", e.Device}, {"origin", e.Origin}, {"provider", e.Provider}, {"by", e.By},
 	} {
 		if text.value != "" {
 			attrs = append(attrs, slog.String(text.key, text.value))

@@ -27,6 +27,7 @@ type document struct {
 	UserAgent string             `bson:"userAgent,omitempty"`
 	Device    string             `bson:"device,omitempty"`
 	Origin    string             `bson:"origin,omitempty"`
+	Provider  string             `bson:"provider,omitempty"`
 	NewDevice bool               `bson:"newDevice,omitempty"`
 	By        string             `bson:"by,omitempty"`
 	Count     int                `bson:"count,omitempty"`
@@ -35,14 +36,14 @@ type document struct {
 func newDocument(id primitive.ObjectID, e Event) document {
 	return document{
 		ID: id, At: e.At, Name: e.Name, UserID: e.UserID, SessionID: e.SessionID, RequestID: e.RequestID, Route: e.Route,
-		IP: e.IP, UserAgent: e.UserAgent, Device: e.Device, Origin: e.Origin, NewDevice: e.NewDevice, By: e.By, Count: e.Count,
+		IP: e.IP, UserAgent: e.UserAgent, Device: e.Device, Origin: e.Origin, Provider: e.Provider, NewDevice: e.NewDevice, By: e.By, Count: e.Count,
 	}
 }
 
 func (d document) event() Event {
 	return Event{
 		ID: d.ID.Hex(), At: d.At.UTC(), Name: d.Name, UserID: d.UserID, SessionID: d.SessionID, RequestID: d.RequestID, Route: d.Route,
-		IP: d.IP, UserAgent: d.UserAgent, Device: d.Device, Origin: d.Origin, NewDevice: d.NewDevice, By: d.By, Count: d.Count,
+		IP: d.IP, UserAgent: d.UserAgent, Device: d.Device, Origin: d.Origin, Provider: d.Provider, NewDevice: d.NewDevice, By: d.By, Count: d.Count,
 	}
 }
 

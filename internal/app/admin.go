@@ -45,6 +45,19 @@ func (a *Admin) User(ctx context.Context, ref string) (user.User, error) {
 	return named(ref)(a.users.ByEmail(ctx, email))
 }
 
+// Methods are the ways to log in to an account: "password", and the names of providers.
+func (a *Admin) Methods(ctx context.Context, u user.User) ([]string, error) {
+	var methods []string
+	if u.PasswordHash != "" {
+		methods = append(methods, "password")
+	}
+	identities, err := a.users.Identities(ctx, u.ID)
+	for _, i := range identities {
+		methods = append(methods, i.Provider)
+	}
+	return methods, err
+}
+
 // named adds to an error what was looked for.
 func named(ref string) func(user.User, error) (user.User, error) {
 	return func(u user.User, err error) (user.User, error) {
@@ -98,6 +111,26 @@ func (a *Admin) SetPassword(ctx context.Context, ref, password string) (user.Use
 		return a.passwords.SetPassword(ctx, u.ID, password)
 	})
 	return u, n, weak(err)
+}
+
+// Unlink removes the account elsewhere of a provider from an account and ends its
+// sessions, of which it returns the number.
+func (a *Admin) Unlink(ctx context.Context, ref, provider string) (user.User, int, error) {
+	u, err := a.User(ctx, ref)
+	if err != nil {
+		return user.User{}, 0, err
+	}
+	ended := 0
+	_, err = a.passwords.Unlink(ctx, u.ID, provider, auth.Origin{}, func(ctx context.Context, id string) error {
+		n, err := a.sessions.RevokeAll(ctx, id, "", session.Revoked)
+		ended += n
+		return err
+	})
+	if err != nil {
+		return u, ended, fmt.Errorf("%s, %s: %w", ref, provider, err)
+	}
+	a.activity.Record(ctx, activity.Event{Name: activity.IdentityUnlinked, UserID: u.ID, Provider: provider, By: "operator"})
+	return u, ended, nil
 }
 
 // Disable keeps an account from logging in and ends its sessions, of which it

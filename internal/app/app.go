@@ -21,6 +21,7 @@ import (
 	"latchkey/internal/httpapi"
 	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
+	"latchkey/internal/oauth"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
@@ -56,6 +57,7 @@ type parts struct {
 	limiter   *ratelimit.Limiter
 	activity  *activity.Recorder
 	passwords *auth.Service
+	providers *oauth.Service
 	smtp      *mail.SMTP // nil where mail goes elsewhere, or nowhere
 	log       *slog.Logger
 }
@@ -78,7 +80,7 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		},
 		Origins: c.FrontendURL, TrustedProxies: c.TrustedProxies,
 		Limits: limits(c.Limits), Limiter: p.limiter, Secrets: secrets(c.Session.Secrets),
-		Activity: p.activity, StepUpMaxAge: time.Duration(c.Accounts.StepUpMaxAge), Log: log,
+		Activity: p.activity, Providers: p.providers, StepUpMaxAge: time.Duration(c.Accounts.StepUpMaxAge), Log: log,
 	})
 	if err != nil {
 		p.close()
@@ -147,10 +149,12 @@ func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, err
 		Sender: sender, Queue: mail.NewQueue(redis, mail.QueueOptions{Log: log}),
 		MailInterval: time.Duration(c.Mail.Interval), Link: c.Accounts.PublicURL,
 		ResetMaxAge: time.Duration(c.Accounts.ResetMaxAge), VerifyMaxAge: time.Duration(c.Accounts.VerifyMaxAge),
-		Log: log,
+		ProviderTitles: titles(c.Providers),
+		Log:            log,
 	})
 	events := activity.New(db, activity.Options{Retention: time.Duration(c.Accounts.ActivityRetention), Log: log})
-	return parts{redis, db, users, sessions, limiter, events, passwords, smtp, log}, nil
+	elsewhere := oauth.New(redis, providers(c.Providers), oauth.Options{Log: log})
+	return parts{redis, db, users, sessions, limiter, events, passwords, elsewhere, smtp, log}, nil
 }
 
 // Addr is the address that the server listens at.
@@ -165,6 +169,7 @@ func (a *App) Serve(ctx context.Context) error {
 	}
 	a.log.Info("listening", "address", a.Addr().String(), "tls", a.server.TLSConfig != nil)
 	go a.greetStores(ctx)
+	go a.greetProviders(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	serving, stop := context.WithCancel(ctx)
@@ -206,7 +211,7 @@ func (a *App) greetStores(ctx context.Context) {
 		a.log.Warn("MongoDB does not answer yet", "error", err)
 		return
 	}
-	if err := a.users.EnsureIndex(ctx); err != nil && ctx.Err() == nil {
+	if err := a.users.EnsureIndexes(ctx); err != nil && ctx.Err() == nil {
 		a.log.Error("nobody can register until this is mended", "error", err)
 	}
 }
@@ -238,7 +243,7 @@ func limits(c config.Limits) httpapi.Limits {
 	rule := func(r config.Rate) ratelimit.Rule { return ratelimit.Rule{Events: r.Events, Window: r.Window} }
 	return httpapi.Limits{
 		Register: rule(c.Register), Login: rule(c.Login), Mail: rule(c.Mail), Token: rule(c.Token),
-		Password: rule(c.Password), Account: rule(c.Account), Device: rule(c.Device),
+		Password: rule(c.Password), Account: rule(c.Account), Device: rule(c.Device), OAuth: rule(c.OAuth),
 	}
 }
 

@@ -14,11 +14,13 @@ import (
 var mayImport = map[string][]string{
 	"cmd/latchkey":                {"internal/app", "internal/config", "internal/doctor", "internal/session", "internal/user"},
 	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/mail"},
-	"internal/app":                {"internal/activity", "internal/auth", "internal/config", "internal/doctor", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/user"},
-	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/user"},
+	"internal/app":                {"internal/activity", "internal/auth", "internal/config", "internal/doctor", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/user"},
+	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/user"},
 	"internal/auth":               {"internal/mail", "internal/ratelimit", "internal/user"},
 	"internal/activity":           {"internal/mongoconn"},
 	"internal/mail":               {"internal/redisconn"},
+	"internal/oauth":              {"internal/redisconn", "internal/user"},
+	"internal/oauth/oauthtest":    {},
 	"internal/ratelimit":          {"internal/redisconn"},
 	"internal/session":            {"internal/redisconn"},
 	"internal/user":               {"internal/mongoconn"},
@@ -43,7 +45,10 @@ var ownedBy = map[string][]string{
 	"github.com/caarlos0/env/v10":            {"internal/config"},
 	"github.com/FerretDB/FerretDB/ferretdb":  {"internal/devstore"},
 	"github.com/alicebob/miniredis/v2":       {"internal/devstore"},
-	"github.com/go-json-experiment/json":     {"internal/httpapi", "internal/session"},
+	"github.com/coreos/go-oidc/v3/oidc":      {"internal/oauth"},
+	"github.com/go-jose/go-jose/v4":          {"internal/oauth", "internal/oauth/oauthtest"},
+	"golang.org/x/oauth2":                    {"internal/oauth"},
+	"github.com/go-json-experiment/json":     {"internal/httpapi", "internal/oauth", "internal/session"},
 	"github.com/go-playground/validator/v10": {"internal/httpapi"},
 }
 
@@ -102,7 +107,7 @@ func TestImports(t *testing.T) {
 func TestProductionLinksNoDevStore(t *testing.T) {
 	t.Parallel()
 	for _, dep := range listPackages(t)["cmd/latchkey"].Deps {
-		for _, forbidden := range []string{"latchkey/internal/devstore", "github.com/FerretDB/", "github.com/alicebob/", "modernc.org/sqlite", "testing"} {
+		for _, forbidden := range []string{"latchkey/internal/devstore", "latchkey/internal/oauth/oauthtest", "github.com/FerretDB/", "github.com/alicebob/", "modernc.org/sqlite", "testing"} {
 			if strings.HasPrefix(dep, forbidden) {
 				t.Errorf("cmd/latchkey links %s", dep)
 			}

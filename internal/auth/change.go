@@ -38,8 +38,8 @@ func (s *Service) around(ctx context.Context, userID string, end EndSessions, ch
 
 // ChangePassword proves the current password and puts another in its place. All
 // one-time tokens of the account are void then, and its owner is told. With an error of
-// end after the change, the account is returned as well. Errors: ErrWrongPassword, a
-// WeakPasswordError, ErrBusy, user.ErrNotFound, user.ErrUnavailable, those of end.
+// end after the change, the account is returned as well. Errors: ErrWrongPassword,
+// ErrNoPassword, a WeakPasswordError, ErrBusy, user.ErrNotFound, user.ErrUnavailable, those of end.
 func (s *Service) ChangePassword(ctx context.Context, userID, current, next string, from Origin, end EndSessions) (user.User, error) {
 	u, err := s.Prove(ctx, userID, current)
 	if err != nil {
@@ -48,10 +48,7 @@ func (s *Service) ChangePassword(ctx context.Context, userID, current, next stri
 	if current == next {
 		return user.User{}, &WeakPasswordError{Unchanged}
 	}
-	if err := s.options.Rules.Check(ctx, next, u.Name, string(u.Email)); err != nil {
-		return user.User{}, err
-	}
-	hash, err := s.hasher.hash(ctx, next)
+	hash, err := s.newHash(ctx, u, next)
 	if err != nil {
 		return user.User{}, err
 	}
@@ -74,6 +71,36 @@ func (s *Service) ChangePassword(ctx context.Context, userID, current, next stri
 	}
 }
 
+// AddPassword gives an account that has none its first one. Its owner is told. With an
+// error of end after the change, the account is returned as well. Errors:
+// ErrHasPassword, a WeakPasswordError, ErrBusy, user.ErrNotFound, user.ErrUnavailable,
+// those of end.
+func (s *Service) AddPassword(ctx context.Context, userID, password string, from Origin, end EndSessions) (user.User, error) {
+	u, err := s.users.ByID(ctx, userID)
+	if err != nil {
+		return user.User{}, err
+	}
+	if u.PasswordHash != "" {
+		return user.User{}, ErrHasPassword
+	}
+	hash, err := s.newHash(ctx, u, password)
+	if err != nil {
+		return user.User{}, err
+	}
+	return s.around(ctx, userID, end, func() (user.User, error) {
+		return s.users.AddPassword(ctx, u, hash)
+	}, func(u user.User) { s.tell(ctx, mail.PasswordChanged, u, from) })
+}
+
+// newHash makes the hash of a new password of an account, if the rules allow it. Errors:
+// a WeakPasswordError, ErrBusy.
+func (s *Service) newHash(ctx context.Context, u user.User, password string) (string, error) {
+	if err := s.options.Rules.Check(ctx, password, u.Name, string(u.Email)); err != nil {
+		return "", err
+	}
+	return s.hasher.hash(ctx, password)
+}
+
 // SetPassword gives an account another password, for an operator, and tells its owner.
 // The sessions that it has must be ended. Errors: a WeakPasswordError, ErrBusy, user.ErrNotFound,
 // user.ErrUnavailable.
@@ -82,10 +109,7 @@ func (s *Service) SetPassword(ctx context.Context, id, password string) (user.Us
 	if err != nil {
 		return user.User{}, err
 	}
-	if err := s.options.Rules.Check(ctx, password, u.Name, string(u.Email)); err != nil {
-		return user.User{}, err
-	}
-	hash, err := s.hasher.hash(ctx, password)
+	hash, err := s.newHash(ctx, u, password)
 	if err != nil {
 		return user.User{}, err
 	}

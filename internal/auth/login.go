@@ -77,6 +77,9 @@ func (s *Service) Login(ctx context.Context, candidate Candidate, password strin
 // ctx.
 func (s *Service) verify(ctx context.Context, u user.User, password string) (ok, outdated bool, err error) {
 	ok, outdated, err = s.hasher.verify(ctx, u.PasswordHash, password)
+	if errors.Is(err, errUnusable) && u.PasswordHash == "" {
+		err = nil // who logs in with an account elsewhere only
+	}
 	if errors.Is(err, errUnusable) {
 		s.log.WarnContext(ctx, "stored password hash cannot be used", "userId", u.ID, "error", err)
 		err = nil

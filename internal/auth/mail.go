@@ -86,7 +86,7 @@ func (s *Service) RunMail(ctx context.Context) {
 func (s *Service) deliver(ctx context.Context, job mail.Job) error {
 	letter := mail.Letter{
 		Kind: job.Kind, JobID: job.ID, To: job.Email, Name: job.Name,
-		NewEmail: job.NewEmail, OldEmail: job.OldEmail, Device: job.Device, IP: job.IP, At: job.At,
+		NewEmail: job.NewEmail, OldEmail: job.OldEmail, Provider: job.Provider, Device: job.Device, IP: job.IP, At: job.At,
 	}
 	var err error
 	switch job.Kind {

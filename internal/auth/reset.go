@@ -16,7 +16,8 @@ func (s *Service) Forgot(ctx context.Context, email user.Email, from Origin) err
 }
 
 // ResetPassword uses the token of such a link. The account then has the new password
-// and a verified address, its one-time tokens are void, and its owner is told. Errors:
+// and a verified address, its one-time tokens are void, accounts elsewhere are not linked
+// any more, and its owner is told. Errors:
 // ErrInvalidToken, a WeakPasswordError, after which the token is still good, ErrBusy,
 // user.ErrUnavailable, those of end; with one of end after the change, the account is
 // returned as well.
@@ -29,14 +30,12 @@ func (s *Service) ResetPassword(ctx context.Context, token, password string, fro
 	if err != nil {
 		return user.User{}, invalidIfGone(err)
 	}
-	if err := s.options.Rules.Check(ctx, password, u.Name, string(u.Email)); err != nil {
-		return user.User{}, err
-	}
-	hash, err := s.hasher.hash(ctx, password)
+	hash, err := s.newHash(ctx, u, password)
 	if err != nil {
 		return user.User{}, err
 	}
-	u, err = s.around(ctx, id, end, func() (user.User, error) {
+	// Whoever else has a way into the account loses it: this is how its owner gets it back.
+	u, err = s.around(ctx, id, s.endAndUnlink(end), func() (user.User, error) {
 		return s.users.ResetPassword(ctx, id, ticketHash(token), hash)
 	}, func(u user.User) { s.tell(ctx, mail.PasswordChanged, u, from) })
 	return u, invalidIfGone(err)

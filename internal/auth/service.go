@@ -18,6 +18,10 @@ var (
 	// ErrWrongPassword says that the password is not that of the account that the
 	// caller is signed in to.
 	ErrWrongPassword = errors.New("wrong password")
+	// ErrNoPassword says that the account that the caller is signed in to has none.
+	ErrNoPassword = errors.New("no password")
+	// ErrHasPassword says that it has one already.
+	ErrHasPassword = errors.New("has a password")
 	// ErrInvalidToken says that a one-time token is none of ours, was used, has expired,
 	// or is void because a newer one or a change of the account took its place.
 	ErrInvalidToken = errors.New("invalid token")
@@ -47,6 +51,8 @@ type Options struct {
 	Link string
 	// ResetMaxAge and VerifyMaxAge are how long the links are good.
 	ResetMaxAge, VerifyMaxAge time.Duration
+	// ProviderTitles are the names for people of providers, by their names in the settings.
+	ProviderTitles map[string]string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	Log *slog.Logger
@@ -80,14 +86,12 @@ func (s *Service) Hashes() uint64 { return s.pool.done.Load() }
 // Register makes an account. Errors: a WeakPasswordError, ErrBusy,
 // user.ErrEmailTaken, user.ErrUnavailable.
 func (s *Service) Register(ctx context.Context, name string, email user.Email, password string) (user.User, error) {
-	if err := s.options.Rules.Check(ctx, password, name, string(email)); err != nil {
+	u := user.User{Name: name, Email: email}
+	var err error
+	if u.PasswordHash, err = s.newHash(ctx, u, password); err != nil {
 		return user.User{}, err
 	}
-	hash, err := s.hasher.hash(ctx, password)
-	if err != nil {
-		return user.User{}, err
-	}
-	return s.users.Create(ctx, name, email, hash)
+	return s.users.Create(ctx, u)
 }
 
 // Unregister takes back a Register of a moment ago whose session could not

@@ -39,6 +39,10 @@ const (
 // accountShare is how many client addresses may use up their budgets on one account.
 const accountShare = 3
 
+// signInShare is how many people at one address may go to a provider in the time in which
+// one may try passwords: nobody tries anything there.
+const signInShare = 6
+
 // Limits say how often something may be asked for. RATE_LIMIT is what those are that
 // are not set; "off" is none at all.
 type Limits struct {
@@ -50,6 +54,7 @@ type Limits struct {
 	Mail     Rate `env:"RATE_LIMIT_MAIL"`     // what sends a mail with a link
 	Token    Rate `env:"RATE_LIMIT_TOKEN"`    // what uses such a link
 	Password Rate `env:"RATE_LIMIT_PASSWORD"` // what a session proves a password for
+	OAuth    Rate `env:"RATE_LIMIT_OAUTH"`    // sign-ins with a provider; six times as many unless set
 	// By the account that is tried, whoever tries (three times Login unless set), and
 	// by the device that its owner has used before, which comes before the other two.
 	Account Rate `env:"RATE_LIMIT_ACCOUNT"`
@@ -167,6 +172,9 @@ func (l *Limits) fill(warnings *[]string) []error {
 		if *rate == (Rate{}) {
 			*rate = all
 		}
+	}
+	if l.OAuth == (Rate{}) {
+		l.OAuth = Rate{min(signInShare*all.Events, maxRateEvents), all.Window}
 	}
 	if l.Account == (Rate{}) {
 		// More than one client may have, or any one could keep the owner out on a device

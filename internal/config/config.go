@@ -59,6 +59,10 @@ type Config struct {
 	Limits   Limits
 	Mail     Mail
 
+	// Providers are whose accounts people may sign in with: Google, GitHub, then the others
+	// by name.
+	Providers []Provider
+
 	// Warnings are things to tell the operator at each start: nothing is wrong,
 	// but something may not be as they believe.
 	Warnings []string

@@ -338,8 +338,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 
 func TestUnusedNames(t *testing.T) {
 	t.Parallel()
-	c := load(t, good(map[string]string{"GOOGLE_CLIENT_ID": "x", "GITHUB_CLIENT_SECRET_FILE": "x", "GITHUB_SHA": "x", "OTEL_SERVICE_NAME": "x", "PATH": "/bin", "OPS_ADDR": ""}))
-	if len(c.Warnings) != 4 || !strings.HasPrefix(c.Warnings[1], "GITHUB_CLIENT_SECRET_FILE is set") {
+	c := load(t, good(map[string]string{"OTEL_SERVICE_NAME": "x", "OPS_ADDR": "x", "OTEL_SDK_DISABLED": "", "GITHUB_SHA": "x", "PATH": "/bin"}))
+	if len(c.Warnings) != 3 || !strings.HasPrefix(c.Warnings[1], "OPS_ADDR is set") || !strings.HasPrefix(c.Warnings[2], "OTEL_SERVICE_NAME is set") {
 		t.Errorf("warnings %v", c.Warnings)
 	}
 }
@@ -359,13 +359,15 @@ func TestBadEnvFileIsNotQuoted(t *testing.T) {
 // no others.
 func TestSettingsAreDocumented(t *testing.T) {
 	t.Parallel()
-	params, err := env.GetFieldParams(&Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{"NODE_ENV"}
-	for _, p := range params {
-		want = append(want, p.Key)
+	want := []string{"NODE_ENV", "OIDC_<NAME>_CLIENT_SECRET_FILE"}
+	for of, prefix := range map[any]string{&Config{}: "", &namedSettings{}: "", &oidcSettings{}: "OIDC_<NAME>_"} {
+		params, err := env.GetFieldParamsWithOptions(of, env.Options{Prefix: prefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range params {
+			want = append(want, p.Key)
+		}
 	}
 	for _, name := range secrets {
 		want = append(want, name+"_FILE")
@@ -373,7 +375,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 	slices.Sort(want)
 	for file, setting := range map[string]*regexp.Regexp{
 		"../../.env.example": regexp.MustCompile(`(?m)^(?:# )?([A-Z][A-Z_]+)=|\b([A-Z][A-Z_]+_FILE)\b`),
-		"../../README.md":    regexp.MustCompile("(?m)^\\| `([A-Z][A-Z_]+)`|`([A-Z][A-Z_]+_FILE)`"),
+		"../../README.md":    regexp.MustCompile("(?m)^\\| `([A-Z][A-Z_<>]+)`|`([A-Z][A-Z_<>]+_FILE)`"),
 	} {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -381,7 +383,8 @@ func TestSettingsAreDocumented(t *testing.T) {
 		}
 		var got []string
 		for _, m := range setting.FindAllStringSubmatch(string(text), -1) {
-			got = append(got, m[1]+m[2])
+			// An example has a name.
+			got = append(got, strings.Replace(m[1]+m[2], "OIDC_KEYCLOAK_", "OIDC_<NAME>_", 1))
 		}
 		slices.Sort(got)
 		if got = slices.Compact(got); !slices.Equal(got, want) {

@@ -7,5 +7,6 @@
 // part the few values it needs.
 //
 // Start reading at Config in config.go; the rules that a setting must keep are
-// in validate.go, and where values come from is in source.go.
+// in validate.go, those of the providers of accounts elsewhere in providers.go, and
+// where values come from is in source.go.
 package config

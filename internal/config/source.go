@@ -7,14 +7,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-envparse"
 )
 
-// secrets are the settings whose value may come from a file named by NAME_FILE,
-// which is how Docker and Kubernetes hand over secrets without putting them in
-// the environment (OWASP ASVS 5.0 13.3.1).
+// secrets are the settings, beside oidcSecrets, whose value may come from a file named
+// by NAME_FILE, which is how Docker and Kubernetes hand over secrets without putting
+// them in the environment (OWASP ASVS 5.0 13.3.1).
 var secrets = []string{
 	"SESSION_SECRET",
 	"REDIS_PASSWORD",
@@ -22,19 +23,17 @@ var secrets = []string{
 	"REDIS_SENTINEL_PASSWORD",
 	"MONGODB_URI",
 	"SMTP_URL",
+	"GOOGLE_CLIENT_SECRET",
+	"GITHUB_CLIENT_SECRET",
 }
 
 // later are the names of the contract that this version reads and does not use
 // yet. They are warned about: leaving them out silently would let someone believe in
 // something that is not there.
-var later = []string{
-	"OPS_ADDR",
-	"GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL",
-	"GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET", "GITHUB_CALLBACK_URL",
-}
+var later = []string{"OPS_ADDR"}
 
 // laterPrefixes are the families of names in the same position as later.
-var laterPrefixes = []string{"OIDC_", "OTEL_"}
+var laterPrefixes = []string{"OTEL_"}
 
 // Environ merges the process's environment, as os.Environ gives it, over the
 // variables of the file at dotenv. A missing file is no error: the file is a
@@ -70,7 +69,7 @@ func resolve(vars map[string]string) (map[string]string, []error) {
 	if out["APP_ENV"] == "" && out["NODE_ENV"] != "" {
 		out["APP_ENV"] = out["NODE_ENV"]
 	}
-	for _, name := range secrets {
+	for _, name := range slices.Concat(secrets, oidcSecrets(out)) {
 		path, ok := out[name+"_FILE"]
 		if !ok {
 			continue

@@ -72,6 +72,7 @@ func (c *Config) validate(vars map[string]string) []error {
 	faults = append(faults, c.validateSession()...)
 	faults = append(faults, c.validateCookie()...)
 	faults = append(faults, c.validateAccounts()...)
+	faults = append(faults, c.readProviders(vars)...)
 
 	c.Warnings = append(c.Warnings, unused(vars)...)
 	return faults

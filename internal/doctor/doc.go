@@ -6,6 +6,6 @@
 //
 // It knows the rules of browsers (RFC 6265bis, the Fetch standard, and what Chrome,
 // Firefox and Safari do beyond them) and asks nobody. What the stores say of
-// themselves is judged here too (stores.go), and fetched by package app. Start
-// reading at Browser.
+// themselves is judged here too (stores.go), and what the providers do that people may
+// sign in with (providers.go); package app asks them. Start reading at Browser.
 package doctor

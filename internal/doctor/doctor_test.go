@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // good are set-ups in which nothing is wrong, by name.
@@ -130,5 +131,93 @@ func TestStores(t *testing.T) {
 	}
 	if f := Mongo(nil, nil); len(f) != 1 || f[0].Level != Fine {
 		t.Errorf("%+v", f)
+	}
+}
+
+// google is a provider with which nothing is wrong.
+func google(change func(*Provider)) Provider {
+	p := Provider{
+		Kind: "google", Name: "google", Prefix: "GOOGLE_", Issuer: "https://accounts.google.com",
+		Callback: "https://api.example.com/auth/google/callback", Production: true, API: "https://api.example.com", Skew: 20 * time.Second,
+	}
+	if change != nil {
+		change(&p)
+	}
+	return p
+}
+
+// A good provider is told what to register, and nothing to mend.
+func TestGoodProviders(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]func(*Provider){
+		"all of it":               nil,
+		"an API that is not told": func(p *Provider) { p.API = "" },
+		"an API that is none":     func(p *Provider) { p.API = "api" }, // which Browser says
+		"the port of the scheme":  func(p *Provider) { p.API = "https://API.example.com:443/" },
+		"this machine": func(p *Provider) {
+			p.Production, p.API, p.Callback = false, "", "http://localhost:3000/auth/google/callback"
+		},
+		"this machine, as a trial": func(p *Provider) { p.API, p.Callback = "http://[::1]:3000", "http://[::1]:3000/auth/google/callback" },
+		"a clock that is behind":   func(p *Provider) { p.Skew = -30 * time.Second },
+	} {
+		p := google(tc)
+		found := p.Check()
+		if len(found) != 2 || !strings.Contains(found[0].Says, p.Callback+", which must be registered") {
+			t.Errorf("%s: %+v", name, found)
+		}
+		for _, f := range found {
+			if f.Level != Fine || f.Fix != "" || f.About != "Provider google" {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+	}
+}
+
+// Each mistake with a provider is found, alone, by a word of what is said and one of the
+// fix.
+func TestPlantedFaultsOfProviders(t *testing.T) {
+	t.Parallel()
+	oidc := func(p *Provider) {
+		p.Kind, p.Name, p.Prefix, p.Issuer, p.Callback = "oidc", "my-idp", "OIDC_MY_IDP_", "https://id.example.com/", "https://api.example.com/auth/my-idp/callback"
+	}
+	github := func(p *Provider) {
+		p.Kind, p.Name, p.Prefix, p.Callback = "github", "github", "GITHUB_", "https://api.example.com/auth/github/callback"
+	}
+	for name, tc := range map[string]struct {
+		change    func(*Provider)
+		level     Level
+		says, fix string
+	}{
+		"Google does not answer": {func(p *Provider) { p.Err = errors.New("google: no answer in time") }, Fault, "nobody can sign in with it: no answer", "HTTPS_PROXY"},
+		"an issuer does not answer": {
+			func(p *Provider) { oidc(p); p.Err = errors.New("refused") }, Fault, "nobody can sign in with it: refused",
+			`OIDC_MY_IDP_ISSUER is the "issuer" in https://id.example.com/.well-known/openid-configuration`,
+		},
+		"GitHub does not answer":      {func(p *Provider) { github(p); p.Err = errors.New("refused") }, Fault, "nobody", "GITHUB_API_URL"},
+		"another host":                {func(p *Provider) { p.Callback = "https://www.example.com/auth/google/callback" }, Fault, "back to https://www.example.com, and the API is at https://api.example.com", "GOOGLE_CALLBACK_URL=https://api.example.com/auth/google/callback"},
+		"another port":                {func(p *Provider) { p.Callback = "https://api.example.com:8443/auth/google/callback" }, Fault, "https://api.example.com:8443", "GOOGLE_CALLBACK_URL=https://api.example.com/auth"},
+		"another scheme":              {func(p *Provider) { p.API, p.Callback = "http://localhost", "https://localhost/auth/google/callback" }, Fault, "the API is at http://localhost", "GOOGLE_CALLBACK_URL=http://localhost/auth"},
+		"an API in the clear":         {func(p *Provider) { p.API = "http://api.example.com" }, Fault, "the API is at http://api.example.com", "serve the API over https"},
+		"another name of the machine": {func(p *Provider) { p.Callback, p.API = "http://127.0.0.1:1/auth/google/callback", "http://localhost:1" }, Fault, "the cookie of the sign-in", "http://localhost:1/auth"},
+		"in the clear":                {func(p *Provider) { p.Callback, p.API = "http://api.example.com/auth/google/callback", "" }, Fault, "in the clear", "GOOGLE_CALLBACK_URL=https://api.example.com/auth"},
+		"another route":               {func(p *Provider) { p.Callback = "https://api.example.com/auth/github/callback" }, Fault, "the route is /auth/google/callback", "=https://api.example.com/auth/google/callback"},
+		"another spelling":            {func(p *Provider) { p.Callback = "https://api.example.com/auth/g%6Fogle/callback" }, Fault, "nothing awaits it", "=https://api.example.com/auth/google/callback"},
+		"no address":                  {func(p *Provider) { p.Callback = "api.example.com" }, Fault, "no address of a web server", "GOOGLE_CALLBACK_URL=https://"},
+		"below a path":                {func(p *Provider) { p.Callback = "https://api.example.com/api/auth/google/callback" }, Risk, "a proxy must take /api off", "=https://api.example.com/auth/google/callback"},
+		"everybody's own machine":     {func(p *Provider) { p.API, p.Callback = "", "http://localhost:3000/auth/google/callback" }, Risk, "the machine of whoever signs in", "the host of the API"},
+		"a clock that is ahead":       {func(p *Provider) { p.Skew = 31 * time.Second }, Risk, "31s ahead of ours", "synchronisation of time"},
+		"a clock that is far behind":  {func(p *Provider) { p.Skew = -6 * time.Minute }, Fault, "6m0s behind ours: its ID tokens are refused", "synchronisation of time"},
+		"GitHub's clock":              {func(p *Provider) { github(p); p.Skew = time.Hour }, Risk, "1h0m0s ahead of ours: it does not mind", "synchronisation of time"},
+	} {
+		found := google(tc.change).Check()
+		var bad []Finding
+		for _, f := range found {
+			if f.Level != Fine {
+				bad = append(bad, f)
+			}
+		}
+		if len(bad) != 1 || bad[0].Level != tc.level || !strings.Contains(bad[0].Says, tc.says) || !strings.Contains(bad[0].Fix, tc.fix) {
+			t.Errorf("%s: %+v", name, found)
+		}
 	}
 }

@@ -47,6 +47,7 @@ type shownEvent struct {
 	IP        string        `json:"ip,omitempty"`
 	UserAgent string        `json:"userAgent,omitempty"`
 	Device    string        `json:"device,omitempty"`
+	Provider  string        `json:"provider,omitempty"`
 	NewDevice bool          `json:"newDevice,omitzero"`
 	By        string        `json:"by,omitempty"`
 	Count     int           `json:"count,omitzero"`
@@ -80,7 +81,7 @@ func (s *Server) listActivity(w http.ResponseWriter, r *http.Request) error {
 	}
 	shown := make([]shownEvent, len(events))
 	for i, e := range events {
-		shown[i] = shownEvent{e.ID, e.At, e.Name, e.SessionID, e.IP, e.UserAgent, e.Device, e.NewDevice, e.By, e.Count}
+		shown[i] = shownEvent{e.ID, e.At, e.Name, e.SessionID, e.IP, e.UserAgent, e.Device, e.Provider, e.NewDevice, e.By, e.Count}
 	}
 	return writeJSON(w, http.StatusOK, struct {
 		Events []shownEvent `json:"events"`

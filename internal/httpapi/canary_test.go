@@ -103,7 +103,7 @@ func (s *site) dumpMongo() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	var dump strings.Builder
-	for _, name := range []string{"users", "activity"} {
+	for _, name := range []string{"users", "identities", "activity"} {
 		found, err := s.db.Collection(name).Find(ctx, bson.D{})
 		if err != nil {
 			return ""

@@ -38,6 +38,10 @@ var deviceEncoding = base64.RawURLEncoding.Strict()
 // whoever shares the session's.
 func newDevices(session Cookie, secrets [][]byte) devices {
 	d := devices{cookie: Cookie{Name: "device", Secure: session.Secure, SameSite: session.SameSite}}
+	if session.SameSite == http.SameSiteStrictMode {
+		// It opens nothing, and a browser that comes back from a provider would be a new one.
+		d.cookie.SameSite = http.SameSiteLaxMode
+	}
 	if session.Secure {
 		d.cookie.Name = "__Host-device"
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/oauth"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -65,8 +66,13 @@ var (
 	errLengthRequired   = &failure{status: http.StatusLengthRequired, code: "length_required", detail: "Send the body with a Content-Length"}
 	errTooManyHeaders   = &failure{status: http.StatusRequestHeaderFieldsTooLarge, code: "too_many_headers", detail: "The request has too many headers or cookies"}
 	errTooMany          = &failure{status: http.StatusTooManyRequests, code: "too_many_requests", detail: "Too many attempts; try again later, Retry-After says when"}
-	errStepUp           = &failure{status: http.StatusForbidden, code: "step_up_required", detail: "Confirm your password first, with POST /auth/step-up"}
-	errInternal         = &failure{status: http.StatusInternalServerError, code: "internal", detail: "Something went wrong on our side"}
+	errStepUp           = &failure{status: http.StatusForbidden, code: "step_up_required", detail: "Confirm who you are first: with POST /auth/step-up, or without a password by signing in again"}
+	// errNotAsker is not session.ErrNone, after which the cookie is dropped: that may be of
+	// another session, which lives.
+	errNotAsker      = &failure{status: http.StatusUnauthorized, code: "not_authenticated", detail: "The session that has asked for it is over"}
+	errWrongAccount  = &failure{status: http.StatusConflict, code: "wrong_account", detail: "That is not the account that you are signed in with; take the one that is linked to it"}
+	errNotNavigation = &failure{status: http.StatusBadRequest, code: "not_a_navigation", detail: "A browser has to go to this address itself, by a link; it cannot be fetched"}
+	errInternal      = &failure{status: http.StatusInternalServerError, code: "internal", detail: "Something went wrong on our side"}
 )
 
 // failures says how the errors of the packages below look from outside. An error
@@ -85,6 +91,20 @@ var failures = []struct {
 	{auth.ErrBusy, &failure{status: http.StatusServiceUnavailable, code: "overloaded", detail: "Too many logins at once; try again shortly"}},
 	{auth.ErrWrongPassword, &failure{status: http.StatusUnauthorized, code: "wrong_password", detail: "The password is not right"}},
 	{auth.ErrInvalidToken, &failure{status: http.StatusBadRequest, code: "invalid_token", detail: "The link is not valid any more; ask for another one"}},
+	{auth.ErrNoPassword, &failure{status: http.StatusConflict, code: "no_password", detail: "The account has no password; sign in again to confirm who you are, and set one with POST /auth/password/set"}},
+	{auth.ErrHasPassword, &failure{status: http.StatusConflict, code: "password_exists", detail: "The account has a password; change it with POST /auth/password/change"}},
+	{user.ErrNoIdentity, &failure{status: http.StatusNotFound, code: "not_found", detail: "No account of this provider is linked to yours"}},
+	{user.ErrLastMethod, &failure{status: http.StatusConflict, code: "last_login_method", detail: "You could not log in any more; set a password or link another account first"}},
+	{user.ErrIdentityTaken, &failure{status: http.StatusConflict, code: "identity_taken", detail: "That account belongs to another user here"}},
+	{user.ErrAlreadyLinked, &failure{status: http.StatusConflict, code: "already_linked", detail: "Another account of this provider is linked to yours; remove it first"}},
+	{auth.ErrLinkRequired, &failure{status: http.StatusConflict, code: "link_required", detail: "An account has this address; login to it and link the two from there"}},
+	{auth.ErrNoEmail, &failure{status: http.StatusConflict, code: "email_missing", detail: "The provider gave no email address, or none that an account can have"}},
+	{auth.ErrDisabled, &failure{status: http.StatusForbidden, code: "account_disabled", detail: "The account is disabled"}},
+	{oauth.ErrUnknown, &failure{status: http.StatusNotFound, code: "not_found", detail: "There is no such provider"}},
+	{oauth.ErrNoFlow, &failure{status: http.StatusBadRequest, code: "sign_in_expired", detail: "The sign-in has expired, or was begun elsewhere; begin it again"}},
+	{oauth.ErrDenied, &failure{status: http.StatusForbidden, code: "access_denied", detail: "The sign-in was cancelled at the provider"}},
+	{oauth.ErrRefused, &failure{status: http.StatusBadGateway, code: "provider_error", detail: "The provider's answer cannot be relied on"}},
+	{oauth.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "provider_unavailable", detail: "The provider cannot be reached right now; try again shortly"}},
 	{auth.ErrBadCredentials, &failure{status: http.StatusUnauthorized, code: "invalid_credentials", detail: "Invalid credentials"}},
 }
 
@@ -156,6 +176,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "request failed",
 			slog.String("requestId", p.RequestID), slog.String("method", r.Method), slog.String("route", route),
 			slog.Int("status", f.status), slog.String("error", err.Error()))
+	}
+	var back *sentBack
+	if errors.As(err, &back) {
+		s.flows.forget(w, r, back.state)
+		redirect(w, withError(back.to, f.code))
+		return
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // Limits say how often something may be asked for. The zero value is no limits at all.
 type Limits struct {
 	// By the address of the client.
-	Register, Login, Mail, Token, Password ratelimit.Rule
+	Register, Login, Mail, Token, Password, OAuth ratelimit.Rule
 	// By the account that is tried, whoever tries.
 	Account ratelimit.Rule
 	// By the device that the owner of the account has used before. As long as something is
@@ -35,6 +35,8 @@ const (
 	mails         budget = "mail"     // what sends a mail with a link
 	tokens        budget = "token"    // what uses such a link
 	passwords     budget = "password" // what a session proves a password for
+	signIns       budget = "oauth"    // what sends a browser to a provider
+	callbacks     budget = "callback" // what it comes back with
 )
 
 func (l Limits) of(b budget) ratelimit.Rule {
@@ -49,6 +51,8 @@ func (l Limits) of(b budget) ratelimit.Rule {
 		return l.Token
 	case passwords:
 		return l.Password
+	case signIns, callbacks:
+		return l.OAuth
 	}
 	return ratelimit.Rule{}
 }

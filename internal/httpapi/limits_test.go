@@ -111,7 +111,7 @@ func TestRaceLimitsAreExact(t *testing.T) {
 	s.register("ann@example.com")
 	for i := range tries {
 		email := user.Email(fmt.Sprintf("known%d@example.com", i))
-		if _, err := s.users.Create(context.Background(), "Ann", email, s.account("ann@example.com").PasswordHash); err != nil {
+		if _, err := s.users.Create(context.Background(), user.User{Name: "Ann", Email: email, PasswordHash: s.account("ann@example.com").PasswordHash}); err != nil {
 			t.Fatal(err)
 		}
 	}

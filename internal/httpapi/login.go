@@ -38,16 +38,14 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerReq
 	if err != nil {
 		return err
 	}
-	begun, token, err := s.begin(r, u, epoch, true)
+	begun, token, err := s.begin(r, u, session.SignIn{Method: methodPassword, Persistent: true, Epoch: epoch})
 	if err != nil {
 		if undo := s.auth.Unregister(r.Context(), u.ID); undo != nil {
 			s.log.ErrorContext(r.Context(), "an account stays that nobody was told of", "userId", u.ID, "error", undo)
 		}
 		return err
 	}
-	s.cookie.set(w, begun, token)
-	s.devices.remember(w, r, string(email))
-	s.record(w, r, activity.Event{Name: activity.Registered, UserID: u.ID, SessionID: begun.Handle})
+	s.arrive(w, r, u, begun, token, activity.Event{Name: activity.Registered, UserID: u.ID, SessionID: begun.Handle})
 	if err := s.auth.AskVerification(r.Context(), u, originOf(r)); err != nil {
 		s.log.ErrorContext(r.Context(), "a new user gets no mail to verify the address", "userId", u.ID, "error", err)
 	}
@@ -86,16 +84,24 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 	if err != nil {
 		return err
 	}
+	s.arrive(w, r, u, begun, token, activity.Event{Name: activity.Login, UserID: u.ID, SessionID: begun.Handle})
+	return writeJSON(w, http.StatusOK, answerFor("Login successful", u))
+}
+
+// arrive gives the browser a session that has begun, and notes it. An owner is told of a
+// device that they were not seen on before.
+func (s *Server) arrive(w http.ResponseWriter, r *http.Request, u user.User, begun *session.Session, token string, e activity.Event) {
 	s.cookie.set(w, begun, token)
-	unseen := s.devices.known(r, string(email)) == ""
-	if persistent {
-		s.devices.remember(w, r, string(email))
+	address := canonical(string(u.Email))
+	unseen := s.devices.known(r, address) == "" && e.Name != activity.Registered
+	if begun.Persistent {
+		s.devices.remember(w, r, address)
 	}
-	s.record(w, r, activity.Event{Name: activity.Login, UserID: u.ID, SessionID: begun.Handle, NewDevice: unseen})
+	e.NewDevice = unseen
+	s.record(w, r, e)
 	if unseen {
 		s.auth.TellNewDevice(r.Context(), u, originOf(r))
 	}
-	return writeJSON(w, http.StatusOK, answerFor("Login successful", u))
 }
 
 // prove checks a password, records the login and begins the session.
@@ -107,18 +113,17 @@ func (s *Server) prove(r *http.Request, candidate auth.Candidate, epoch session.
 	if err != nil {
 		return user.User{}, nil, "", err
 	}
-	begun, token, err := s.begin(r, u, epoch, persistent)
+	begun, token, err := s.begin(r, u, session.SignIn{Method: methodPassword, Persistent: persistent, Epoch: epoch})
 	return u, begun, token, err
 }
 
-// begin starts the session of u and then ends the one that the client had: what
+// begin starts the session of u, in the way that in says, and then ends the one that the client had: what
 // was planted in a browser before a login must not be logged in by it. On an error
 // the session of before lives on and the new one does not; nobody has seen its token.
-func (s *Server) begin(r *http.Request, u user.User, epoch session.Epoch, persistent bool) (*session.Session, string, error) {
-	begun, token, err := s.sessions.Begin(r.Context(), session.SignIn{
-		UserID: u.ID, Email: string(u.Email), Method: methodPassword, Persistent: persistent,
-		Epoch: epoch, Replaces: s.cookie.token(r), IP: clientIP(r), UserAgent: userAgent(r),
-	})
+func (s *Server) begin(r *http.Request, u user.User, in session.SignIn) (*session.Session, string, error) {
+	in.UserID, in.Email, in.Replaces = u.ID, string(u.Email), s.cookie.token(r)
+	in.IP, in.UserAgent = clientIP(r), userAgent(r)
+	begun, token, err := s.sessions.Begin(r.Context(), in)
 	if errors.Is(err, session.ErrNone) {
 		// All sessions of the account were ended since the password was checked. This is
 		// a login that failed: the session that the client has is none of its business.

@@ -209,7 +209,7 @@ func TestLoginRefusedAtTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.clone().do("DELETE", "/auth/sessions", nil).want(200)
-	if _, _, err := api.begin(r, u, epoch, true); !errors.Is(err, auth.ErrBadCredentials) {
+	if _, _, err := api.begin(r, u, session.SignIn{Method: methodPassword, Epoch: epoch}); !errors.Is(err, auth.ErrBadCredentials) {
 		t.Fatal(err)
 	}
 	if live := s.liveSessions(s.redis.Conn(t)); live != 1 {

@@ -70,25 +70,57 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in chang
 	if changed.ID != "" {
 		s.recordOf(w, r, activity.PasswordChanged)
 	}
-	if err != nil {
-		if errors.Is(err, auth.ErrWrongPassword) {
-			s.recordOf(w, r, activity.PasswordChangeFailed)
-		}
-		var weak *auth.WeakPasswordError
-		if errors.As(err, &weak) {
-			return weakPassword("newPassword", weak)
-		}
-		return s.orphaned(r, err)
+	if errors.Is(err, auth.ErrWrongPassword) {
+		s.recordOf(w, r, activity.PasswordChangeFailed)
 	}
+	if err != nil {
+		return s.passwordRefused(r, err)
+	}
+	return s.passwordChanged(w, r, "Password changed")
+}
+
+type setPasswordRequest struct {
+	NewPassword string `json:"newPassword" validate:"required,new_password"`
+}
+
+// setPassword answers POST /auth/password/set, for an account that has none. What the
+// password proves elsewhere, a fresh login proves here. As after a change, all other
+// sessions end.
+func (s *Server) setPassword(w http.ResponseWriter, r *http.Request, in setPasswordRequest) error {
+	if err := s.fresh(r); err != nil {
+		return err
+	}
+	current := s.current(r)
+	changed, err := s.auth.AddPassword(r.Context(), current.UserID, in.NewPassword, originOf(r),
+		s.endingAs(r, session.PasswordChanged, current.Handle))
+	if changed.ID != "" {
+		s.recordOf(w, r, activity.PasswordChanged)
+	}
+	if err != nil {
+		return s.passwordRefused(r, err)
+	}
+	return s.passwordChanged(w, r, "Password set")
+}
+
+func (s *Server) passwordRefused(r *http.Request, err error) error {
+	var weak *auth.WeakPasswordError
+	if errors.As(err, &weak) {
+		return weakPassword("newPassword", weak)
+	}
+	return s.orphaned(r, err)
+}
+
+// passwordChanged gives the session that has changed the password a new token.
+func (s *Server) passwordChanged(w http.ResponseWriter, r *http.Request, message string) error {
 	next, token, err := s.sessions.Reauthenticate(r.Context())
 	if errors.Is(err, session.ErrReplaced) {
-		return s.overtaken(w, r, session.PasswordChanged, "Password changed; please login with the new one")
+		return s.overtaken(w, r, session.PasswordChanged, message+"; please login with it")
 	}
 	if err != nil {
 		return err
 	}
 	s.cookie.set(w, next, token)
-	return writeJSON(w, http.StatusOK, renewed{"Password changed", next.Handle, next.AuthenticatedAt})
+	return writeJSON(w, http.StatusOK, renewed{message, next.Handle, next.AuthenticatedAt})
 }
 
 // overtaken answers for a change after which only the session that made it may live

@@ -11,7 +11,7 @@ import (
 )
 
 // The user of Redis that configs/redis.conf has an example of may do what accounts
-// need: sessions, limits and mail. Package session has the same for all that sessions
+// need: sessions, limits, mail and sign-ins with a provider. Package session has the same for all that sessions
 // need.
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
@@ -31,7 +31,7 @@ func TestLeastPrivilege(t *testing.T) {
 	user := server.Redis
 	user.DB, user.Username, user.Password = 1, "latchkey", "a-long-random-password"
 	rule := ratelimit.Rule{Events: 1, Window: time.Hour}
-	s := newSite(t, setup{redis: &user, mail: &outbox{}, limits: Limits{Login: rule, Account: rule}})
+	s := newElsewhere(t, setup{redis: &user, mail: &outbox{}, limits: Limits{Login: rule, Account: rule}})
 	ann := s.register("ann@example.com")
 	ann.do("POST", "/auth/email/verify", map[string]any{"token": s.outbox.token(t, "ann@example.com", "verify-email")}).want(200)
 	if !s.client().login("ann@example.com", testPassword) {
@@ -39,4 +39,5 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	s.client().do("POST", "/auth/login", annsLogin).wantCode(429, "too_many_requests")
 	ann.do("POST", "/auth/logout", nil).want(200)
+	s.signInWith(s.client(), "acme", person{sub: "bob", email: "bob@example.com"}, "")
 }

@@ -14,17 +14,20 @@ import (
 // public lists the routes that answer without a session, each with what limits it. A
 // route that is not here is behind one: forgetting it here is the safe mistake.
 var public = map[string]budget{
-	"POST /auth/register":        registrations,
-	"POST /auth/login":           logins,
-	"POST /auth/password/forgot": mails,
-	"POST /auth/password/reset":  tokens,
-	"POST /auth/email/verify":    tokens,
-	"GET /healthz":               unlimited,
-	"GET /readyz":                unlimited,
-	"GET /docs":                  unlimited,
-	"GET /docs/*":                unlimited,
-	"GET /openapi.json":          unlimited,
-	"GET /postman.json":          unlimited,
+	"POST /auth/register":           registrations,
+	"POST /auth/login":              logins,
+	"POST /auth/password/forgot":    mails,
+	"POST /auth/password/reset":     tokens,
+	"POST /auth/email/verify":       tokens,
+	"GET /auth/providers":           unlimited,
+	"GET /auth/{provider}":          signIns,
+	"GET /auth/{provider}/callback": callbacks,
+	"GET /healthz":                  unlimited,
+	"GET /readyz":                   unlimited,
+	"GET /docs":                     unlimited,
+	"GET /docs/*":                   unlimited,
+	"GET /openapi.json":             unlimited,
+	"GET /postman.json":             unlimited,
 }
 
 // costly lists the routes behind a session by which who has found one open could try
@@ -34,6 +37,9 @@ var costly = map[string]budget{
 	"POST /auth/step-up":         passwords,
 	"POST /auth/email/resend":    mails,
 	"POST /auth/email/change":    mails,
+
+	"POST /auth/password/set":          passwords,
+	"POST /auth/identities/{provider}": signIns,
 }
 
 // logoutRoute is the one route that needs no more than to have had a session a
@@ -61,11 +67,21 @@ func (s *Server) routes() http.Handler {
 
 	s.route(r, "POST /auth/step-up", accepts(s.stepUp))
 	s.route(r, "POST /auth/password/change", accepts(s.changePassword))
+	s.route(r, "POST /auth/password/set", accepts(s.setPassword))
 	s.route(r, "POST /auth/password/forgot", accepts(s.forgotPassword))
 	s.route(r, "POST /auth/password/reset", accepts(s.resetPassword))
 	s.route(r, "POST /auth/email/verify", accepts(s.verifyEmail))
 	s.route(r, "POST /auth/email/resend", bare(s.resendVerification))
 	s.route(r, "POST /auth/email/change", accepts(s.changeEmail))
+
+	s.route(r, "GET /auth/providers", bare(s.listProviders))
+	for _, p := range s.providers.Providers() {
+		s.routeAt(r, "/auth/"+p.Name, "GET /auth/{provider}", s.visited(s.startSignIn(p.Name)))
+		s.routeAt(r, "/auth/"+p.Name+"/callback", "GET /auth/{provider}/callback", s.visited(s.finishSignIn(p.Name)))
+	}
+	s.route(r, "GET /auth/identities", bare(s.listIdentities))
+	s.route(r, "POST /auth/identities/{provider}", accepts(s.startLink))
+	s.route(r, "DELETE /auth/identities/{provider}", bare(s.unlink))
 
 	s.route(r, "GET /profile", bare(s.me))
 	s.route(r, "PUT /profile", accepts(s.updateProfile))
@@ -104,6 +120,13 @@ func (s *Server) clientIP() func(http.Handler) http.Handler {
 // list says otherwise. chi runs the middleware of a router before it knows the
 // route, so this is where the list can be honoured.
 func (s *Server) route(r chi.Router, name string, e endpoint) {
+	_, path, _ := strings.Cut(name, " ")
+	s.routeAt(r, path, name, e)
+}
+
+// routeAt is route for one of the paths that name stands for: a provider that is not
+// configured has none.
+func (s *Server) routeAt(r chi.Router, path, name string, e endpoint) {
 	limit, open := public[name]
 	if !open {
 		limit = costly[name]
@@ -119,8 +142,8 @@ func (s *Server) route(r chi.Router, name string, e endpoint) {
 		h = s.authenticated(h, name == logoutRoute)
 	}
 	h = s.guarded(whole(h))
-	method, pattern, _ := strings.Cut(name, " ")
-	r.Method(method, pattern, s.handle(h))
+	method, _, _ := strings.Cut(name, " ")
+	r.Method(method, path, s.handle(h))
 }
 
 // methodNotAllowed answers for a path that exists under other methods, and names

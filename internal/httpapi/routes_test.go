@@ -13,18 +13,25 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/oauth"
 )
+
+// someProviders is one that nobody answers for.
+var someProviders = []oauth.Settings{{
+	Kind: oauth.OIDC, Name: "some", Title: "Some", Issuer: "http://127.0.0.1:1", ClientID: "us",
+	Scopes: []string{"openid"}, CallbackURL: "http://127.0.0.1/auth/some/callback",
+}}
 
 // routesOf lists the routes of the server as "METHOD /path".
 func routesOf(t *testing.T) []string {
 	t.Helper()
 	var routes []string
-	api, err := New(nil, nil, nil, Options{})
+	api, err := New(nil, nil, nil, Options{Providers: oauth.New(nil, someProviders, oauth.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = chi.Walk(api.handler.(chi.Routes), func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
-		routes = append(routes, method+" "+path)
+		routes = append(routes, method+" "+strings.Replace(path, "/auth/some", "/auth/{provider}", 1))
 		return nil
 	})
 	if err != nil {
@@ -37,7 +44,7 @@ func routesOf(t *testing.T) []string {
 // the list is a route.
 func TestPublicList(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newSite(t, setup{providers: someProviders})
 	routes := routesOf(t)
 	for name := range public {
 		if !slices.Contains(routes, name) {
@@ -45,7 +52,7 @@ func TestPublicList(t *testing.T) {
 		}
 	}
 	for _, name := range routes {
-		method, path, _ := strings.Cut(name, " ")
+		method, path, _ := strings.Cut(strings.Replace(name, "{provider}", "some", 1), " ")
 		if _, open := public[name]; open {
 			if a := s.client().do(method, strings.TrimSuffix(path, "*"), nil); a.status == 401 {
 				t.Errorf("%s is public and answers 401", name)
@@ -104,7 +111,7 @@ func TestContractListsCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	codes := map[string]bool{"invalid_json": true, "validation_failed": true, "not_ready": true}
-	for _, f := range []*failure{errNoRoute, errMethodNotAllowed, errTooLarge, errNotJSON, errInternal, errCrossOrigin, errLengthRequired, errTooManyHeaders, errTooMany, errStepUp, weakPassword("", &auth.WeakPasswordError{})} {
+	for _, f := range []*failure{errNoRoute, errMethodNotAllowed, errTooLarge, errNotJSON, errInternal, errCrossOrigin, errLengthRequired, errTooManyHeaders, errTooMany, errStepUp, errWrongAccount, errNotNavigation, weakPassword("", &auth.WeakPasswordError{})} {
 		codes[f.code] = true
 	}
 	for _, row := range failures {
@@ -140,10 +147,10 @@ func TestContractListsEvents(t *testing.T) {
 
 func TestOtherMethods(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newSite(t, setup{providers: someProviders})
 	allow := map[string][]string{}
 	for _, name := range routesOf(t) {
-		method, path, _ := strings.Cut(name, " ")
+		method, path, _ := strings.Cut(strings.Replace(name, "{provider}", "some", 1), " ")
 		if path == "/docs/*" {
 			continue
 		}

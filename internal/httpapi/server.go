@@ -8,6 +8,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/oauth"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -21,13 +22,16 @@ type Server struct {
 	cookie   Cookie
 	origins  *origins
 	devices  devices
+	flows    flowCookies
 	limiter  *ratelimit.Limiter
 	limits   Limits
 	activity *activity.Recorder
-	proxies  []string
-	log      *slog.Logger
-	now      func() time.Time
-	handler  http.Handler
+	// providers are those to sign in with.
+	providers *oauth.Service
+	proxies   []string
+	log       *slog.Logger
+	now       func() time.Time
+	handler   http.Handler
 
 	busyLogged   atomic.Int64 // the minute in which ErrBusy was last logged
 	stepUpMaxAge time.Duration
@@ -49,6 +53,8 @@ type Options struct {
 	Secrets [][]byte
 	// Activity takes the security events.
 	Activity *activity.Recorder
+	// Providers are those to sign in with; nil is none.
+	Providers *oauth.Service
 	// StepUpMaxAge is how long a proof of who someone is counts for what needs a new one.
 	StepUpMaxAge time.Duration
 	// Now is the clock; nil is time.Now.
@@ -59,12 +65,15 @@ type Options struct {
 // New returns a Server on its parts. An error is about Options.Origins.
 func New(users *user.Store, passwords *auth.Service, sessions *session.Manager, o Options) (*Server, error) {
 	s := &Server{
-		users: users, auth: passwords, sessions: sessions, cookie: o.Cookie, devices: newDevices(o.Cookie, o.Secrets),
-		limiter: o.Limiter, limits: o.Limits, activity: o.Activity, proxies: o.TrustedProxies,
+		users: users, auth: passwords, sessions: sessions, cookie: o.Cookie, devices: newDevices(o.Cookie, o.Secrets), flows: newFlowCookies(o.Cookie),
+		limiter: o.Limiter, limits: o.Limits, activity: o.Activity, providers: o.Providers, proxies: o.TrustedProxies,
 		stepUpMaxAge: o.StepUpMaxAge, now: o.Now, log: o.Log,
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.providers == nil {
+		s.providers = oauth.New(nil, nil, oauth.Options{})
 	}
 	var err error
 	if s.origins, err = newOrigins(o.Origins, o.Cookie.Secure); err != nil {

@@ -29,6 +29,7 @@ import (
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
+	"latchkey/internal/oauth"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
@@ -71,6 +72,7 @@ type setup struct {
 	limits        Limits
 	rules         auth.Rules
 	mail          mail.Sender // &outbox{} keeps what is sent
+	providers     []oauth.Settings
 	cost          int
 }
 
@@ -110,7 +112,7 @@ func newSite(t testing.TB, options ...setup) *site {
 	if o.secrets == nil {
 		o.secrets = []string{testSecret}
 	}
-	now := func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
+	now := s.now
 	log := newLogger(s.log)
 	db, err := mongoconn.Open(s.mongo)
 	if err != nil {
@@ -137,7 +139,7 @@ func newSite(t testing.TB, options ...setup) *site {
 		Cost: max(4, o.cost), Rules: o.rules, Sender: o.mail,
 		Queue:        mail.NewQueue(conns, mail.QueueOptions{Interval: 20 * time.Millisecond, Backoff: 20 * time.Millisecond, Log: log}),
 		MailInterval: time.Minute, Link: testLink, ResetMaxAge: 30 * time.Minute, VerifyMaxAge: 24 * time.Hour,
-		Now: now, Log: log,
+		ProviderTitles: providerTitles(o.providers), Now: now, Log: log,
 	})
 	t.Cleanup(s.auth.Close)
 	if s.outbox, _ = o.mail.(*outbox); s.outbox != nil {
@@ -157,17 +159,31 @@ func newSite(t testing.TB, options ...setup) *site {
 	})
 	api, err := New(s.users, s.auth, s.sessions, Options{
 		Cookie: o.cookie, Origins: o.origins, TrustedProxies: o.proxies,
-		Limits: o.limits, Limiter: limiter, Secrets: secrets, Activity: s.activity, StepUpMaxAge: testFresh, Now: now, Log: log,
+		Limits: o.limits, Limiter: limiter, Secrets: secrets, Activity: s.activity, Providers: oauth.New(conns, o.providers, oauth.Options{Now: now, Log: log}), StepUpMaxAge: testFresh, Now: now, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.url = listen(t, api)
 	t.Cleanup(s.sing)
-	s.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
+	s.http = &http.Client{
+		Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	t.Cleanup(s.http.CloseIdleConnections)
 	return s
 }
+
+func providerTitles(settings []oauth.Settings) map[string]string {
+	titles := map[string]string{}
+	for _, p := range settings {
+		titles[p.Name] = p.Title
+	}
+	return titles
+}
+
+// now is the server's clock.
+func (s *site) now() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
 
 // advance moves the server's clock.
 func (s *site) advance(d time.Duration) { s.skew.Add(int64(d)) }
@@ -220,17 +236,20 @@ const (
 	testSecret   = "the secret of the tests, 32 bytes+"
 )
 
-// client is a user agent with one cookie. It is not safe for concurrent use;
-// clone it.
+// client is a user agent with a cookie for each purpose. It is not safe for concurrent
+// use; clone it.
 type client struct {
 	*site
-	token  string // the session cookie; "" sends none
-	device string // that of the device, likewise
+	token  string            // the session cookie; "" sends none
+	device string            // that of the device, likewise
+	flows  map[string]string // those of sign-ins with a provider, by name
 }
 
 func (s *site) client() *client { return &client{site: s} }
 
-func (c *client) clone() *client { return &client{site: c.site, token: c.token, device: c.device} }
+func (c *client) clone() *client {
+	return &client{site: c.site, token: c.token, device: c.device, flows: maps.Clone(c.flows)}
+}
 
 // preflight sends what a browser asks before a request of a page of another origin.
 func (c *client) preflight(path string, header http.Header) answer {
@@ -309,6 +328,9 @@ func (c *client) try(method, path string, header http.Header, body []byte) (answ
 	if c.device != "" {
 		req.AddCookie(&http.Cookie{Name: deviceName, Value: c.device})
 	}
+	for name, value := range c.flows {
+		req.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		return answer{}, err
@@ -318,14 +340,25 @@ func (c *client) try(method, path string, header http.Header, body []byte) (answ
 	if a.raw, err = io.ReadAll(res.Body); err != nil {
 		return answer{}, err
 	}
+	flowPrefix := newFlowCookies(c.cookie).cookie.Name
 	cookies := slices.DeleteFunc(res.Cookies(), func(k *http.Cookie) bool {
-		if k.Name == deviceName {
+		switch {
+		case k.Name == deviceName:
 			c.device = k.Value
 			c.canaries.add("a device's proof", k.Value[strings.LastIndex(k.Value, ".")+1:])
-		} else {
+		case strings.HasPrefix(k.Name, flowPrefix):
+			if c.flows == nil {
+				c.flows = map[string]string{}
+			}
+			if c.flows[k.Name] = k.Value; k.MaxAge < 0 {
+				delete(c.flows, k.Name)
+			}
+			c.canaries.add("the secret of a sign-in", k.Value)
+		default:
 			c.canaries.add("a session's token", k.Value)
+			return false
 		}
-		return k.Name == deviceName
+		return true
 	})
 	if err := a.parse(method, c.cookie.Name, cookies); err != nil {
 		return answer{}, fmt.Errorf("%s %d: %w\n%s", a.request, a.status, err, a.raw)

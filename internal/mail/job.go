@@ -25,6 +25,13 @@ const (
 	PasswordChanged Kind = "password_changed"
 	// NewDevice tells a user of a login from a device that was not seen before.
 	NewDevice Kind = "new_device"
+	// IdentityLinked tells a user that an account elsewhere signs in to theirs, and
+	// IdentityUnlinked that it does not any more.
+	IdentityLinked   Kind = "identity_linked"
+	IdentityUnlinked Kind = "identity_unlinked"
+	// AccountClaimed tells a user that the account is theirs by an account elsewhere, and
+	// that whoever made it is out.
+	AccountClaimed Kind = "account_claimed"
 	// AccountDeleted tells a user that the account is gone.
 	AccountDeleted Kind = "account_deleted"
 )
@@ -48,7 +55,8 @@ type Job struct {
 	Ask      string    `json:"ask,omitempty"`
 	NewEmail string    `json:"newEmail,omitempty"` // of an email change
 	OldEmail string    `json:"oldEmail,omitempty"`
-	Device   string    `json:"device,omitempty"` // that it was done from, in words
+	Provider string    `json:"provider,omitempty"` // of an account elsewhere, in words
+	Device   string    `json:"device,omitempty"`   // that it was done from, in words
 	IP       string    `json:"ip,omitempty"`
 	At       time.Time `json:"at,omitzero"` // when it was done
 	Created  time.Time `json:"created"`     // when it was put into the queue

@@ -28,6 +28,7 @@ type Letter struct {
 
 	NewEmail string // of an email change
 	OldEmail string
+	Provider string // of an account elsewhere, in words
 	Device   string // that it was done from, in words
 	IP       string
 	At       time.Time // when it was done
@@ -94,8 +95,10 @@ func compose(t texts, l Letter, now time.Time) (Message, error) {
 	// A single pass: what is filled in is not looked at for more to fill in.
 	fill := strings.NewReplacer(
 		"{to}", printable(l.To), "{new}", printable(l.NewEmail), "{old}", printable(l.OldEmail),
+		"{provider}", printable(l.Provider),
 		"{for}", t.length(l.ExpiresIn), "{until}", t.moment(now.Add(l.ExpiresIn)), "{why}", words.Why,
 	).Replace
+	words.Title, words.Otherwise = fill(words.Title), fill(words.Otherwise)
 
 	s := sheet{
 		texts: t, letterTexts: words, Greeting: t.GreetingWithoutName,
@@ -130,6 +133,8 @@ func (l Letter) check(words letterTexts) error {
 		return errors.New("no new address")
 	case strings.Contains(body, "{old}") && l.OldEmail == "":
 		return errors.New("no old address")
+	case strings.Contains(body, "{provider}") && l.Provider == "":
+		return errors.New("no provider")
 	case l.Link != "" && !isLink(l.Link):
 		return errors.New("the link is not an http or https URL in plain ASCII")
 	}

@@ -45,12 +45,15 @@ func TestCompose(t *testing.T) {
 		}
 		subjects[m.Subject] = true
 		words := inEnglish.Letters[kind]
-		want := []string{"Hello Ada Lovelace,", "22 Nov 2026, 05:26 UTC", "Firefox on Linux", "2001:db8::17", "sent to ada@example.com", words.Why, words.Otherwise}
+		want := []string{"Hello Ada Lovelace,", "22 Nov 2026, 05:26 UTC", "Firefox on Linux", "2001:db8::17", "sent to ada@example.com", words.Why, strings.ReplaceAll(words.Otherwise, "{provider}", "Google")}
 		if l.ExpiresIn > 0 {
 			want = append(want, "The link works once, for 30 minutes: until 22 Nov 2026, 14:02 UTC.")
 		}
 		if l.NewEmail != "" {
 			want = append(want, l.NewEmail)
+		}
+		if l.Provider != "" {
+			want = append(want, l.Provider)
 		}
 		htmlText, links := shown(t, m.HTML)
 		text := strings.Join(strings.Fields(m.Text), " ")

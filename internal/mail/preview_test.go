@@ -12,7 +12,7 @@ import (
 )
 
 // kinds are all kinds of letters.
-var kinds = []Kind{VerifyEmail, ResetPassword, ConfirmEmail, EmailChangeAsked, EmailChanged, PasswordChanged, NewDevice, AccountDeleted}
+var kinds = []Kind{VerifyEmail, ResetPassword, ConfirmEmail, EmailChangeAsked, EmailChanged, PasswordChanged, NewDevice, IdentityLinked, IdentityUnlinked, AccountClaimed, AccountDeleted}
 
 // letter returns a letter of a kind as it would be.
 func letter(kind Kind) Letter {
@@ -30,6 +30,10 @@ func letter(kind Kind) Letter {
 	switch kind {
 	case ConfirmEmail, EmailChangeAsked, EmailChanged:
 		l.OldEmail, l.NewEmail = "ada@example.com", "countess.of.lovelace@analytical-engines.example.org"
+	}
+	switch kind {
+	case IdentityLinked, IdentityUnlinked, AccountClaimed:
+		l.Provider = "Google"
 	}
 	return l
 }

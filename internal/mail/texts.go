@@ -9,7 +9,7 @@ import (
 )
 
 // A translation is a file like this one. What stands in braces is filled in: {to},
-// {old} and {new} are addresses, {for} a duration, {until} a time, {n} a number.
+// {old} and {new} are addresses, {provider} the name of one, {for} a duration, {until} a time, {n} a number.
 //
 //go:embed texts.en.json
 var english []byte

@@ -12,8 +12,10 @@ import (
 type SignIn struct {
 	UserID string
 	Email  string
-	// Method is how the user proved who they are, for example "password".
-	Method string
+	// Method is how the user proved who they are, for example "password", and
+	// AuthenticatedAt when; zero is now.
+	Method          string
+	AuthenticatedAt time.Time
 	// Persistent says that the cookie outlives the browser's run.
 	Persistent bool
 	// Epoch is that of the user when the proof began.
@@ -37,6 +39,9 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 		CreatedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(m.options.Absolute),
 		Methods: []string{in.Method}, Persistent: in.Persistent, IP: in.IP, UserAgent: in.UserAgent,
 		epoch: in.Epoch.all,
+	}
+	if !in.AuthenticatedAt.IsZero() && in.AuthenticatedAt.Before(now) {
+		s.AuthenticatedAt = in.AuthenticatedAt.UTC().Truncate(time.Millisecond)
 	}
 	s.seen(now, m.options.Idle)
 	token := newToken()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -32,13 +33,14 @@ const collection = "users"
 
 // Store keeps the accounts in MongoDB. It is safe for concurrent use.
 type Store struct {
-	users *mongo.Collection
-	now   func() time.Time
+	users      *mongo.Collection
+	identities *mongo.Collection
+	now        func() time.Time
 }
 
 // New returns a Store in a database. It is not asked until it is needed.
 func New(db *mongo.Database, now func() time.Time) *Store {
-	return &Store{users: db.Collection(collection), now: now}
+	return &Store{users: db.Collection(collection), identities: db.Collection(identities), now: now}
 }
 
 // Ping asks MongoDB whether it answers. Errors: ErrUnavailable.
@@ -53,20 +55,24 @@ func (s *Store) Ping(ctx context.Context) error {
 // makes. It takes as long as ctx gives it: over many accounts that is a while.
 // Two accounts of one address, or an index on it that is not unique, make it
 // impossible, and then no account is made. Errors: ErrUnavailable.
-func (s *Store) EnsureIndex(ctx context.Context) error {
-	_, err := s.users.Indexes().CreateOne(ctx, mongo.IndexModel{
-		Keys:    bson.D{{Key: "email", Value: 1}},
-		Options: options.Index().SetUnique(true),
-	})
+func (s *Store) EnsureIndex(ctx context.Context) error { return unique(ctx, s.users, "email") }
+
+// unique makes a unique index on members of the documents of a collection.
+func unique(ctx context.Context, c *mongo.Collection, members ...string) error {
+	keys := bson.D{}
+	for _, name := range members {
+		keys = append(keys, bson.E{Key: name, Value: 1})
+	}
+	_, err := c.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: keys, Options: options.Index().SetUnique(true)})
 	if err != nil {
-		return mongoconn.Unavailable(fmt.Errorf("unique index on %s.email: %w", collection, err))
+		return mongoconn.Unavailable(fmt.Errorf("unique index on %s.%s: %w", c.Name(), strings.Join(members, "+"), err))
 	}
 	return nil
 }
 
-// Create makes an account of name, email and passwordHash and returns it.
-// Errors: ErrEmailTaken, ErrUnavailable.
-func (s *Store) Create(ctx context.Context, name string, email Email, passwordHash string) (User, error) {
+// Create makes an account of the name, the address, the picture and the hash of u and
+// returns it. Errors: ErrEmailTaken, ErrUnavailable.
+func (s *Store) Create(ctx context.Context, u User) (User, error) {
 	ctx, cancel := mongoconn.Bounded(ctx)
 	defer cancel()
 	// Each time, although it is there: it costs little beside the hash, and a
@@ -74,18 +80,18 @@ func (s *Store) Create(ctx context.Context, name string, email Email, passwordHa
 	if err := s.EnsureIndex(ctx); err != nil {
 		return User{}, err
 	}
-	if len(email.spellings()) > 1 {
+	if len(u.Email.spellings()) > 1 {
 		// An account of the guide's app, from before the canonical form, is another one to
 		// the index.
-		if err := s.free(ctx, email, ""); err != nil {
+		if err := s.free(ctx, u.Email, ""); err != nil {
 			return User{}, err
 		}
 	}
 	now := s.timestamp()
 	active := true
 	d := document{
-		ID: primitive.NewObjectID(), Name: name, Email: string(email), Password: passwordHash,
-		IsActive: &active, CreatedAt: now, UpdatedAt: now,
+		ID: primitive.NewObjectID(), Name: u.Name, Email: string(u.Email), EmailVerified: u.EmailVerified,
+		Picture: u.Picture, Password: u.PasswordHash, IsActive: &active, CreatedAt: now, UpdatedAt: now,
 	}
 	_, err := s.users.InsertOne(ctx, d)
 	switch {
@@ -179,8 +185,8 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, better string) error {
 	return err
 }
 
-// Delete removes an account. One that is not there is no error. Errors:
-// ErrUnavailable.
+// Delete removes an account and what links others to it. One that is not there is no
+// error. Errors: ErrUnavailable.
 func (s *Store) Delete(ctx context.Context, id string) error {
 	oid, err := primitive.ObjectIDFromHex(id)
 	if err != nil {
@@ -188,8 +194,11 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	}
 	ctx, cancel := mongoconn.Bounded(ctx)
 	defer cancel()
-	_, err = s.users.DeleteOne(ctx, bson.D{{Key: "_id", Value: oid}})
-	return mongoconn.Unavailable(err)
+	if _, err := s.users.DeleteOne(ctx, bson.D{{Key: "_id", Value: oid}}); err != nil {
+		return mongoconn.Unavailable(err)
+	}
+	// A link that is made meanwhile is to nobody: see ByIdentity.
+	return s.UnlinkAll(ctx, id)
 }
 
 // update changes the account of id where it also meets the conditions, and returns it

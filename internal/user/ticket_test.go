@@ -50,7 +50,7 @@ func TestTickets(t *testing.T) {
 		for kind := range use {
 			skew = 0
 			var err error
-			if u, err = s.Create(ctx, "Ann", "ann@example.com", "h"); err != nil {
+			if u, err = s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"}); err != nil {
 				t.Fatal(err)
 			}
 			for other := range use {
@@ -79,11 +79,11 @@ func TestTickets(t *testing.T) {
 func TestTicketEffects(t *testing.T) {
 	t.Parallel()
 	ctx, s := context.Background(), newStore(t)
-	ann, err := s.Create(ctx, "Ann", "ann@example.com", "h")
+	ann, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eve, err := s.Create(ctx, "Eve", "eve@example.com", "h")
+	eve, err := s.Create(ctx, User{Name: "Eve", Email: "eve@example.com", PasswordHash: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,12 @@ type User struct {
 	// Email.
 	EmailVerified bool
 	Picture       string // URL; empty where there is none
-	// PasswordHash is for package auth alone.
+	// PasswordHash is for package auth alone. It is empty where the owner logs in with
+	// accounts elsewhere only.
 	PasswordHash string
+	// Unlinked are providers of which the owner has removed an account: their word does not
+	// link another one by its address.
+	Unlinked []string
 	// Active is false for an account that was disabled: it cannot log in.
 	Active    bool
 	LastLogin time.Time // zero where there was none
@@ -46,13 +50,14 @@ type document struct {
 	CreatedAt     time.Time          `bson:"createdAt"`
 	UpdatedAt     time.Time          `bson:"updatedAt"`
 
-	Tickets map[TicketKind]Ticket `bson:"tickets,omitempty"`
+	Unlinked []string              `bson:"unlinked,omitempty"`
+	Tickets  map[TicketKind]Ticket `bson:"tickets,omitempty"`
 }
 
 func (d document) user() User {
 	u := User{
 		ID: d.ID.Hex(), Name: d.Name, Email: Email(d.Email), EmailVerified: d.EmailVerified,
-		Picture: d.Picture, PasswordHash: d.Password,
+		Picture: d.Picture, PasswordHash: d.Password, Unlinked: d.Unlinked,
 		// The guide's schema makes true the default of a document without it.
 		Active:    d.IsActive == nil || *d.IsActive,
 		CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC(),

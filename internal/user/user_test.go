@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/bson"
 
 	"latchkey/internal/devstore/storetest"
@@ -126,7 +127,7 @@ func newStore(t *testing.T) *Store {
 func TestStore(t *testing.T) {
 	t.Parallel()
 	ctx, s := context.Background(), newStore(t)
-	made, err := s.Create(ctx, "Ann", "ann@example.com", "hash")
+	made, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "hash"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +135,8 @@ func TestStore(t *testing.T) {
 		"by id":    func() (User, error) { return s.ByID(ctx, made.ID) },
 		"by email": func() (User, error) { return s.ByEmail(ctx, "ann@example.com") },
 	} {
-		if got, err := look(); err != nil || got != made {
-			t.Errorf("%s: %+v, %v; want %+v", name, got, err, made)
+		if got, err := look(); err != nil || !cmp.Equal(got, made) {
+			t.Errorf("%s: %v %s", name, err, cmp.Diff(made, got))
 		}
 	}
 	for _, id := range []string{"", "x", "65f000000000000000000000", made.ID + "0"} {
@@ -143,7 +144,7 @@ func TestStore(t *testing.T) {
 			t.Errorf("ByID(%q): %v", id, err)
 		}
 	}
-	if _, err := s.Create(ctx, "Eve", "ann@example.com", "other"); !errors.Is(err, ErrEmailTaken) {
+	if _, err := s.Create(ctx, User{Name: "Eve", Email: "ann@example.com", PasswordHash: "other"}); !errors.Is(err, ErrEmailTaken) {
 		t.Errorf("a second account of one address: %v", err)
 	}
 	if got, err := s.Rename(ctx, made.ID, "Ann B."); err != nil || got.Name != "Ann B." || got.PasswordHash != "hash" || got.UpdatedAt.Before(made.UpdatedAt) {
@@ -165,7 +166,7 @@ func TestStore(t *testing.T) {
 func TestReplaceHash(t *testing.T) {
 	t.Parallel()
 	ctx, s := context.Background(), newStore(t)
-	made, err := s.Create(ctx, "Ann", "ann@example.com", "old")
+	made, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "old"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func TestReplaceHash(t *testing.T) {
 func TestRecordLoginOfDisabled(t *testing.T) {
 	t.Parallel()
 	ctx, s := context.Background(), newStore(t)
-	made, err := s.Create(ctx, "Ann", "ann@example.com", "hash")
+	made, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "hash"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func TestGuideDocuments(t *testing.T) {
 		}
 	}
 	// The index comes late here, over documents that were there before.
-	if _, err := s.Create(ctx, "C", "b@example.com", "h"); !errors.Is(err, ErrEmailTaken) {
+	if _, err := s.Create(ctx, User{Name: "C", Email: "b@example.com", PasswordHash: "h"}); !errors.Is(err, ErrEmailTaken) {
 		t.Errorf("a second account of one address: %v", err)
 	}
 }
@@ -236,7 +237,7 @@ func TestASCIIHost(t *testing.T) {
 		if _, err := s.ByEmail(ctx, email); err != nil {
 			t.Errorf("%s: %v", typed, err)
 		}
-		if _, err := s.Create(ctx, "B", email, "h"); !errors.Is(err, ErrEmailTaken) {
+		if _, err := s.Create(ctx, User{Name: "B", Email: email, PasswordHash: "h"}); !errors.Is(err, ErrEmailTaken) {
 			t.Errorf("%s is registered twice: %v", typed, err)
 		}
 	}
@@ -254,7 +255,7 @@ func TestMongoHangs(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = db.Client().Disconnect(ctx) })
 	s := New(db, time.Now)
-	if _, err := s.Create(ctx, "Ann", "ann@example.com", "h"); err != nil {
+	if _, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"}); err != nil {
 		t.Fatal(err)
 	}
 	proxy.Silence()
@@ -262,7 +263,7 @@ func TestMongoHangs(t *testing.T) {
 	if _, err := s.ByEmail(ctx, "ann@example.com"); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("by email: %v", err)
 	}
-	if _, err := s.Create(ctx, "Eve", "eve@example.com", "h"); !errors.Is(err, ErrUnavailable) {
+	if _, err := s.Create(ctx, User{Name: "Eve", Email: "eve@example.com", PasswordHash: "h"}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("create: %v", err)
 	}
 	if took := time.Since(start); took > 5*time.Second {
@@ -281,7 +282,7 @@ func TestIndexImpossible(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Create(ctx, "B", "b@example.com", "h"); !errors.Is(err, ErrUnavailable) {
+	if _, err := s.Create(ctx, User{Name: "B", Email: "b@example.com", PasswordHash: "h"}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("create: %v", err)
 	}
 	if err := s.EnsureIndex(ctx); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "unique index on users.email") {

@@ -1,0 +1,57 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"latchkey/internal/oauth/oauthtest"
+)
+
+// Check tells an operator what a sign-in would run into.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	w, i := oneIssuer(t)
+	hub, g := oneGitHub(t)
+	w.clock.at, hub.clock.at = time.Now(), time.Now()
+	if skew, err := w.Check(context.Background(), "home"); err != nil || skew < -2*time.Second || skew > 2*time.Second {
+		t.Errorf("got %v, %v", skew, err)
+	}
+	if skew, err := hub.Check(context.Background(), "github"); err != nil || skew < -2*time.Second || skew > 2*time.Second {
+		t.Errorf("got %v, %v", skew, err)
+	}
+	for date, want := range map[string]time.Duration{
+		w.clock.now().Add(-time.Hour).UTC().Format(http.TimeFormat):  -time.Hour,
+		w.clock.now().Add(time.Minute).UTC().Format(http.TimeFormat): time.Minute,
+		"yesterday": 0,
+	} {
+		i.Break(oauthtest.Discovery, oauthtest.Fault{Header: http.Header{"Date": {date}}})
+		if skew, err := w.Check(context.Background(), "home"); err != nil || (skew-want).Abs() > 2*time.Second {
+			t.Errorf("%s: got %v, %v", date, skew, err)
+		}
+	}
+	i.Break(oauthtest.Discovery, oauthtest.Fault{})
+	for _, tc := range []struct {
+		e    oauthtest.Endpoint
+		f    oauthtest.Fault
+		want error
+	}{
+		{oauthtest.Discovery, oauthtest.Fault{Status: 404}, ErrUnavailable},
+		{oauthtest.Discovery, oauthtest.Fault{Redirect: g.URL}, ErrUnavailable},
+		{oauthtest.Keys, oauthtest.Fault{Status: 404}, ErrRefused},
+		{oauthtest.Keys, oauthtest.Fault{Status: 500}, ErrUnavailable},
+		{oauthtest.Keys, oauthtest.Fault{Body: `{"keys":[]}`}, ErrRefused},
+		{oauthtest.Keys, oauthtest.Fault{Body: `<html>`}, ErrRefused},
+		{oauthtest.Keys, oauthtest.Fault{}, nil},
+	} {
+		i.Break(tc.e, tc.f)
+		_, err := w.Check(context.Background(), "home")
+		w.discreet(t, err)
+		only(t, err, tc.want)
+		i.Break(tc.e, oauthtest.Fault{})
+	}
+	if i.Calls(oauthtest.Token)+g.Calls(oauthtest.Token) != 0 || w.flowsIn(t) != 0 {
+		t.Error("a check has begun a flow")
+	}
+}
