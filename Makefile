@@ -53,7 +53,7 @@ check-postman: ## Run the Postman collection against a fresh server
 
 check-browser: ## Run the demo page and attacks on it in a real browser
 	npm ci --prefix cmd/dev/browser --no-audit --no-fund
-	CHROMIUM=$(CHROMIUM) go test -count=1 -v -run '^TestBrowser$$' ./cmd/dev
+	CHROMIUM=$(CHROMIUM) go test -count=1 -v -timeout 20m -run '^TestBrowser$$' ./cmd/dev
 
 check-timing: ## Measure whether the time of an answer tells if there is an account; on a quiet machine
 	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestTimingDoesNotTell$$' ./internal/httpapi -pairs $(PAIRS)

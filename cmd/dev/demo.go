@@ -19,7 +19,8 @@ var demoFiles embed.FS
 
 // demoAssets are what the pages are made of.
 var demoAssets = []string{
-	"app.js", "api.js", "act.js", "dom.js", "account.js", "activity.js", "links.js", "mail.js", "style.css", "icon.svg",
+	"app.js", "api.js", "act.js", "dom.js", "account.js", "activity.js", "elsewhere.js", "stepup.js", "ways.js", "links.js", "mail.js",
+	"style.css", "icon.svg",
 }
 
 // demo serves the page, which calls the API at a URL, and beside it the mails where there

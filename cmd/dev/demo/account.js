@@ -1,8 +1,9 @@
 // The account: its name, its address, its password, its end.
 
 import { call } from '/api.js';
-import { confirmed, onClick, onSubmit } from '/act.js';
+import { onClick, onSubmit } from '/act.js';
 import { $ } from '/dom.js';
+import { confirmed } from '/stepup.js';
 
 let email = '';
 

@@ -2,6 +2,7 @@
 
 import { call } from '/api.js';
 import { $, element, time } from '/dom.js';
+import { title } from '/elsewhere.js';
 
 const words = {
   registered: 'Registered',
@@ -26,6 +27,9 @@ const words = {
   account_deleted: 'The account was deleted',
   account_disabled: 'The account was disabled',
   account_enabled: 'The account was enabled',
+  identity_linked: 'An account elsewhere was linked',
+  identity_unlinked: 'An account elsewhere was unlinked',
+  account_claimed: 'The account went to the owner of its email address',
   limit_hit: 'Too many attempts: a request was refused',
   cross_origin_denied: 'A request of another site was refused',
   profile_updated: 'The profile was changed',
@@ -47,7 +51,7 @@ function listed(event) {
   const text = element('p', {}, element('strong', { textContent: said }));
   if (event.count > 1) text.append(` (${event.count})`);
   if (event.newDevice) text.append(element('span', { className: 'badge', textContent: 'new device' }));
-  const where = [event.device, event.ip, event.by && `by ${event.by}`].filter(Boolean).map((part) => `${part} · `);
+  const where = [event.provider && title(event.provider), event.device, event.ip, event.by && `by ${event.by}`].filter(Boolean).map((part) => `${part} · `);
   text.append(element('span', { className: 'muted' }, element('br'), ...where, time(event.at)));
   const item = element('li', {}, text);
   item.dataset.id = event.id;

@@ -7,7 +7,9 @@ import { act, afterwards, onClick, onSubmit } from '/act.js';
 import { moreActivity, showActivity } from '/activity.js';
 import { api, call, explain } from '/api.js';
 import { $, describe, element, notify, time } from '/dom.js';
+import { askProviders, cameBack, title } from '/elsewhere.js';
 import '/links.js';
+import { showWays } from '/ways.js';
 
 let turns = 0;
 
@@ -15,7 +17,7 @@ let turns = 0;
 // have changed it, also by another tab or another device.
 async function show() {
   const turn = ++turns;
-  const session = await call('GET', '/auth/session');
+  const [session] = await Promise.all([call('GET', '/auth/session'), askProviders()]);
   if (session.answer?.reason) notify(explain(session), true); // it is told once
   if (turn !== turns) return; // a later one knows better
   if (!session.ok) {
@@ -24,14 +26,15 @@ async function show() {
     if (session.status !== 401) notify(explain(session), true);
     return;
   }
-  const answers = await Promise.all(['/auth/me', '/auth/sessions', '/auth/activity'].map((path) => call('GET', path)));
+  const answers = await Promise.all(['/auth/me', '/auth/sessions', '/auth/activity', '/auth/identities'].map((path) => call('GET', path)));
   if (turn !== turns) return;
   const failed = answers.find((answer) => !answer.ok);
   if (failed?.answer?.reason) notify(explain(failed), true);
   if (failed?.status === 401) return show();
   if (failed) return notify(explain(failed), true);
-  const [me, sessions, activity] = answers.map(({ answer }) => answer);
+  const [me, sessions, activity, ways] = answers.map(({ answer }) => answer);
   showAccount(me.user);
+  showWays(ways, me.user.email);
   showSession(session.answer);
   $('sessions').replaceChildren(...sessions.sessions.map(listed));
   $('end-others').disabled = sessions.sessions.length < 2;
@@ -43,8 +46,9 @@ async function show() {
 function showSession(s) {
   describe($('session'), [
     ['Id', element('span', { className: 'mono', textContent: s.sessionId })],
-    ['Logged in', time(s.createdAt)], ['Password given', time(s.authenticatedAt)], ['Last seen', time(s.lastSeenAt)],
+    ['Logged in', time(s.createdAt)], ['Proof given', time(s.authenticatedAt)], ['Last seen', time(s.lastSeenAt)],
     ['Ends unused', time(s.idleExpiresAt)], ['Ends anyway', time(s.expiresAt)],
+    ['Signed in by', s.methods.map(title).join(', ')],
   ]);
 }
 
@@ -87,3 +91,4 @@ document.addEventListener('visibilitychange', () => { if (document.visibilitySta
 afterwards(show);
 $('api').textContent = api;
 await show();
+cameBack();
