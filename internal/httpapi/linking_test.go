@@ -594,6 +594,23 @@ func TestUnverifiedSignIn(t *testing.T) {
 	c.do("POST", "/auth/email/verify", map[string]any{"token": token}).want(200)
 }
 
+// A sign-in that was under way when its account was removed comes to nothing.
+func TestRecordEntry(t *testing.T) {
+	t.Parallel()
+	e := newElsewhere(t)
+	owner := e.register("ann@gmail.com")
+	e.linkWith(owner, "acme", ann, "")
+	claims := user.Claims{Provider: "acme", Issuer: e.issuers["acme"].URL, Subject: "ann"}
+	u, _, err := e.auth.Enter(t.Context(), claims, auth.Origin{}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner.do("DELETE", "/auth/identities/acme", nil).want(204)
+	if _, err := e.auth.RecordEntry(t.Context(), u.ID, claims); !errors.Is(err, auth.ErrBadCredentials) {
+		t.Error(err)
+	}
+}
+
 // Of a sign-in with an account elsewhere and its removal, at once, no session is left
 // that the removal does not know of.
 func TestRaceUnlink(t *testing.T) {

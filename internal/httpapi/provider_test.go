@@ -223,6 +223,9 @@ func TestSignInWithProvider(t *testing.T) {
 			if me.text("user", "email") != "ann@gmail.com" || me.text("user", "name") != "Ann A." || me.body["user"].(map[string]any)["emailVerified"] != true {
 				t.Errorf("%s", me.raw)
 			}
+			if me.text("user", "lastLogin") == "" {
+				t.Error("the login is not noted")
+			}
 			if picture := me.text("user", "picture"); provider != "github" && picture != "https://pictures.example/ann.png" {
 				t.Errorf("picture %q", picture)
 			}
