@@ -149,8 +149,7 @@ func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, err
 		Sender: sender, Queue: mail.NewQueue(redis, mail.QueueOptions{Log: log}),
 		MailInterval: time.Duration(c.Mail.Interval), Link: c.Accounts.PublicURL,
 		ResetMaxAge: time.Duration(c.Accounts.ResetMaxAge), VerifyMaxAge: time.Duration(c.Accounts.VerifyMaxAge),
-		ProviderTitles: titles(c.Providers),
-		Log:            log,
+		Providers: providersOf(c.Providers), Log: log,
 	})
 	events := activity.New(db, activity.Options{Retention: time.Duration(c.Accounts.ActivityRetention), Log: log})
 	elsewhere := oauth.New(redis, providers(c.Providers), oauth.Options{Log: log})

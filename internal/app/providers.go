@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"latchkey/internal/auth"
 	"latchkey/internal/config"
 	"latchkey/internal/oauth"
 )
@@ -19,13 +20,13 @@ func providers(configured []config.Provider) []oauth.Settings {
 	return settings
 }
 
-// titles are the names of providers for people.
-func titles(configured []config.Provider) map[string]string {
-	names := map[string]string{}
+// providersOf are the same as package auth wants them.
+func providersOf(configured []config.Provider) []auth.Provider {
+	var all []auth.Provider
 	for _, p := range configured {
-		names[p.Name] = p.Title
+		all = append(all, auth.Provider{Name: p.Name, Title: p.Title, Issuer: p.Issuer})
 	}
-	return names
+	return all
 }
 
 // greetProviders asks each provider what it needs to be asked before the first sign-in,

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -95,7 +94,7 @@ func (s *Service) enterByEmail(ctx context.Context, c user.Claims, from Origin, 
 		}
 	}
 	// Its address may change under our hands.
-	_, err = s.connect(ctx, u.ID, c, func() error {
+	added, err := s.connect(ctx, u.ID, c, func() error {
 		now, err := s.users.ByID(ctx, u.ID)
 		if err == nil && (now.Email != u.Email || !now.EmailVerified) {
 			err = user.ErrNotFound
@@ -107,19 +106,22 @@ func (s *Service) enterByEmail(ctx context.Context, c user.Claims, from Origin, 
 		// now, and this may be anyone.
 		err = ErrLinkRequired
 	}
+	if added || how == Claimed {
+		told := mail.IdentityLinked
+		if how == Claimed {
+			told = mail.AccountClaimed
+		}
+		s.tellOfProvider(ctx, told, c, u, from)
+	}
 	if err != nil {
 		return user.User{}, "", err
 	}
-	told := mail.IdentityLinked
-	if how == Claimed {
-		told = mail.AccountClaimed
-	}
-	s.tellOfProvider(ctx, told, c, u, from)
 	return u, how, nil
 }
 
-// connect links an account elsewhere to one here, and tells whether it was not there
-// before. It opens nothing before still has said that it may.
+// connect links an account elsewhere to one here, and tells whether that is new: also
+// where the store has not said so, and it may be. It opens nothing before still has said
+// that it may.
 func (s *Service) connect(ctx context.Context, userID string, c user.Claims, still func() error) (added bool, err error) {
 	proposal, linked, err := s.users.Propose(ctx, userID, c)
 	if err != nil || linked {
@@ -129,7 +131,8 @@ func (s *Service) connect(ctx context.Context, userID string, c user.Claims, sti
 		err = s.users.Confirm(ctx, proposal)
 	}
 	if err != nil {
-		return false, errors.Join(err, s.users.Withdraw(ctx, proposal))
+		withdrawn := s.users.Withdraw(ctx, proposal)
+		return withdrawn != nil, errors.Join(err, withdrawn)
 	}
 	return true, nil
 }
@@ -162,8 +165,11 @@ func (s *Service) linkRequired(ctx context.Context, u user.User, end EndSessions
 	if err != nil {
 		return err
 	}
-	if len(all) > 0 || s.options.Now().Sub(u.CreatedAt) < time.Minute {
+	switch {
+	case len(all) > 0 || !u.LastLogin.IsZero():
 		return ErrLinkRequired
+	case s.options.Now().Sub(u.CreatedAt) < time.Minute:
+		return user.ErrUnavailable // another tab may be at it
 	}
 	if err := end(ctx, u.ID); err != nil {
 		return err
@@ -233,22 +239,25 @@ func (s *Service) Link(ctx context.Context, userID string, c user.Claims, from O
 	if err != nil {
 		return err
 	}
-	added, err := s.connect(ctx, userID, c, still)
-	if err != nil || !added {
-		return err
+	added, err := s.connect(ctx, userID, c, func() error {
+		if err := still(); err != nil {
+			return err
+		}
+		return s.users.Relinked(ctx, userID, c.Provider)
+	})
+	if added {
+		s.tellOfProvider(ctx, mail.IdentityLinked, c, u, from)
 	}
-	if err := s.users.Relinked(ctx, userID, c.Provider); err != nil {
-		return err
-	}
-	s.tellOfProvider(ctx, mail.IdentityLinked, c, u, from)
-	return nil
+	return err
 }
 
 // tellOfProvider mails the owner of an account about one elsewhere, and says which.
 func (s *Service) tellOfProvider(ctx context.Context, kind mail.Kind, c user.Claims, u user.User, from Origin) {
-	named, ok := s.options.ProviderTitles[c.Provider]
-	if !ok {
-		named = c.Provider // it was configured once
+	named := c.Provider // it may have been configured once
+	for _, p := range s.options.Providers {
+		if p.Name == c.Provider {
+			named = p.Title
+		}
 	}
 	if c.Email != "" {
 		named += " (" + string(c.Email) + ")"
@@ -267,17 +276,22 @@ func (s *Service) Unlink(ctx context.Context, userID, provider string, from Orig
 	}
 	// Before anybody is signed out for it.
 	all, err := s.users.Identities(ctx, userID)
+	issuers := map[string]string{}
+	for _, p := range s.options.Providers {
+		issuers[p.Name] = p.Issuer
+	}
+	other := func(i user.Identity) bool { return i.Provider != provider && issuers[i.Provider] == i.Issuer }
 	switch {
 	case err != nil:
 		return user.User{}, err
 	case !slices.ContainsFunc(all, func(i user.Identity) bool { return i.Provider == provider }):
 		return user.User{}, user.ErrNoIdentity
-	case u.PasswordHash == "" && len(all) == 1:
+	case u.PasswordHash == "" && !slices.ContainsFunc(all, other):
 		return user.User{}, user.ErrLastMethod
 	}
 	var removed user.Identity
 	return s.around(ctx, userID, end, func() (user.User, error) {
-		removed, err = s.users.Unlink(ctx, userID, provider, slices.Collect(maps.Keys(s.options.ProviderTitles)))
+		removed, err = s.users.Unlink(ctx, userID, provider, issuers)
 		return u, err
 	}, func(u user.User) {
 		s.tellOfProvider(ctx, mail.IdentityUnlinked, user.Claims{Provider: provider, Email: removed.Email}, u, from)

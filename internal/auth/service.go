@@ -51,11 +51,18 @@ type Options struct {
 	Link string
 	// ResetMaxAge and VerifyMaxAge are how long the links are good.
 	ResetMaxAge, VerifyMaxAge time.Duration
-	// ProviderTitles are the names for people of providers, by their names in the settings.
-	ProviderTitles map[string]string
+	// Providers are those to sign in with.
+	Providers []Provider
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	Log *slog.Logger
+}
+
+// Provider is one by whose word people log in.
+type Provider struct {
+	Name   string // in the settings
+	Title  string // for people
+	Issuer string // that its identities are known by
 }
 
 // Service checks passwords against the accounts, and changes what proves who someone

@@ -145,11 +145,14 @@ func (r *providerReader) add(p Provider, by client) {
 	}
 	path := "/auth/" + p.Name + "/callback"
 	if p.CallbackURL == "" && r.AppEnv == Development && r.HTTPPort != 0 {
-		scheme := "http"
+		scheme, host := "http", "localhost"
 		if r.TLSCertFile != "" {
 			scheme = "https"
 		}
-		p.CallbackURL = scheme + "://" + net.JoinHostPort("localhost", strconv.Itoa(r.HTTPPort)) + path
+		if isLoopback(r.Host) {
+			host = r.Host // the cookie of a sign-in goes back there
+		}
+		p.CallbackURL = scheme + "://" + net.JoinHostPort(host, strconv.Itoa(r.HTTPPort)) + path
 	}
 	if example := "https://api.example.com" + path; p.CallbackURL == "" {
 		r.fault(p.Prefix+"CALLBACK_URL", "is missing: say where %s sends the browser back to, as in %s", p.Title, example)

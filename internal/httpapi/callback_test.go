@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/oauth"
 	"latchkey/internal/oauth/oauthtest"
 	"latchkey/internal/ratelimit"
 )
@@ -314,6 +318,18 @@ func TestSignInLimits(t *testing.T) {
 		other.client().do("GET", fmt.Sprintf("/auth/acme/callback?state=%d", i), nil).want(302)
 	}
 	other.comeBack(ours, callback, "")
+	// What claims to have begun and has not is counted: its secret is its own to choose.
+	forged := other.client()
+	mac := hmac.New(sha256.New, make([]byte, 32))
+	mac.Write([]byte("state"))
+	state := base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	forged.flows = map[string]string{"oauth-" + oauth.FlowID(state): strings.Repeat("A", 43)}
+	for range 3 {
+		a := forged.clone().do("GET", "/auth/acme/callback?state="+state, nil).want(302)
+		if parameter(a.header.Get("Location"), "error") != "too_many_requests" {
+			t.Errorf("a forged one: %s", a.header.Get("Location"))
+		}
+	}
 	// An account is a registration, whatever it is made by.
 	other.client().do("POST", "/auth/register", map[string]any{"name": "Bob", "email": "bob@example.com", "password": testPassword}).wantCode(429, "too_many_requests")
 }

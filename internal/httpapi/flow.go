@@ -51,7 +51,8 @@ func (f flowCookies) keep(w http.ResponseWriter, r *http.Request, id, secret str
 			names = append(names, k.Name)
 		}
 	}
-	for _, name := range names[:max(0, len(names)-maxFlowCookies+1)] {
+	surplus := max(0, len(names)-maxFlowCookies+1)
+	for _, name := range names[:min(surplus, maxFlowCookies)] {
 		old := f.cookie
 		old.Name = name
 		old.clear(w)

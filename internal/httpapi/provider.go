@@ -44,15 +44,19 @@ func (e *sentBack) Unwrap() error { return e.error }
 func (s *Server) visited(h handler) endpoint {
 	return func(admit admission) handler {
 		return bare(h)(func(w http.ResponseWriter, r *http.Request, account string) error {
-			query := r.URL.Query()
-			if oauth.Began(s.flows.secret(r, query.Get("state")), query) {
-				return nil // it was counted when it began, and ends once
-			}
 			if err := admit(w, r, account); err != nil {
 				return &sentBack{to: s.origins.home(), error: err}
 			}
 			return nil
 		})
+	}
+}
+
+// returning is visited for a browser that comes back. One that has begun was counted then,
+// and ends once: what is counted is who has not.
+func (s *Server) returning(h func(admission) handler) endpoint {
+	return func(admit admission) handler {
+		return bare(h(admit))(func(http.ResponseWriter, *http.Request, string) error { return nil })
 	}
 }
 
@@ -93,38 +97,47 @@ func (s *Server) startSignIn(provider string) handler {
 // navigates tells whether a browser goes to an address itself, and neither a page of
 // whatever site has it fetched, nor the browser does so in advance.
 func navigates(r *http.Request) bool {
-	mode := r.Header.Get("Sec-Fetch-Mode")
-	return r.Method == http.MethodGet && (mode == "" || mode == "navigate") && !strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	return r.Method == http.MethodGet && (mode == "" || mode == "navigate") && (dest == "" || dest == "document") && !strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }
 
 // finishSignIn answers GET /auth/{provider}/callback: back to the page, signed in or with
 // another way to sign in, or with why not.
-func (s *Server) finishSignIn(provider string) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		query := r.URL.Query()
-		state := query.Get("state")
-		claims, flow, err := s.providers.Finish(r.Context(), provider, s.flows.secret(r, state), query)
-		// Judged again: what is listed may be another by now, and this stood in Redis.
-		back, ok := s.origins.returnTo(flow.ReturnTo)
-		if !ok {
-			back = s.origins.home()
-		}
-		switch {
-		case err == nil && flow.Link:
-			err = s.link(w, r, flow, claims)
-		case err == nil:
-			err = s.enter(w, r, flow, claims)
-		}
-		if err != nil {
-			if !flow.Link && !errors.Is(err, oauth.ErrDenied) && !errors.Is(err, oauth.ErrUnavailable) {
-				s.record(w, r, activity.Event{Name: activity.LoginFailed, Provider: provider})
-			}
-			return &sentBack{to: back, state: state, error: err}
-		}
-		s.flows.forget(w, r, state)
-		redirect(w, back)
-		return nil
+func (s *Server) finishSignIn(provider string) func(admission) handler {
+	return func(admit admission) handler {
+		return func(w http.ResponseWriter, r *http.Request) error { return s.finish(w, r, provider, admit) }
 	}
+}
+
+func (s *Server) finish(w http.ResponseWriter, r *http.Request, provider string, admit admission) error {
+	query := r.URL.Query()
+	state := query.Get("state")
+	claims, flow, err := s.providers.Finish(r.Context(), provider, s.flows.secret(r, state), query)
+	if errors.Is(err, oauth.ErrNoFlow) {
+		if err := admit(w, r, ""); err != nil {
+			return &sentBack{to: s.origins.home(), error: err}
+		}
+	}
+	// Judged again: what is listed may be another by now, and this stood in Redis.
+	back, ok := s.origins.returnTo(flow.ReturnTo)
+	if !ok {
+		back = s.origins.home()
+	}
+	switch {
+	case err == nil && flow.Link:
+		err = s.link(w, r, flow, claims)
+	case err == nil:
+		err = s.enter(w, r, flow, claims)
+	}
+	if err != nil {
+		if !flow.Link && !errors.Is(err, oauth.ErrDenied) && failureOf(err).status != http.StatusServiceUnavailable {
+			s.record(w, r, activity.Event{Name: activity.LoginFailed, Provider: provider})
+		}
+		return &sentBack{to: back, state: state, error: err}
+	}
+	s.flows.forget(w, r, state)
+	redirect(w, back)
+	return nil
 }
 
 // enter signs in who has signed in elsewhere. The epoch is noted before the account is

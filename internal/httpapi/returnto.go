@@ -38,7 +38,7 @@ func (o *origins) returnTo(given string) (to string, ok bool) {
 		rest, under := strings.CutPrefix(given, origin)
 		if under && (rest == "" || strings.ContainsRune("/?#", rune(rest[0]))) {
 			u, err := url.Parse(given)
-			if err != nil {
+			if err != nil || u.Query().Has("error") { // which is ours to say
 				return "", false
 			}
 			if u.Path == "" {
@@ -56,8 +56,9 @@ func withError(to, code string) string {
 	if err != nil {
 		return to
 	}
-	query := u.Query()
-	query.Set("error", code)
-	u.RawQuery = query.Encode()
+	if u.RawQuery != "" {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += "error=" + url.QueryEscape(code)
 	return u.String()
 }

@@ -77,7 +77,7 @@ func (s *Server) routes() http.Handler {
 	s.route(r, "GET /auth/providers", bare(s.listProviders))
 	for _, p := range s.providers.Providers() {
 		s.routeAt(r, "/auth/"+p.Name, "GET /auth/{provider}", s.visited(s.startSignIn(p.Name)))
-		s.routeAt(r, "/auth/"+p.Name+"/callback", "GET /auth/{provider}/callback", s.visited(s.finishSignIn(p.Name)))
+		s.routeAt(r, "/auth/"+p.Name+"/callback", "GET /auth/{provider}/callback", s.returning(s.finishSignIn(p.Name)))
 	}
 	s.route(r, "GET /auth/identities", bare(s.listIdentities))
 	s.route(r, "POST /auth/identities/{provider}", accepts(s.startLink))

@@ -139,7 +139,7 @@ func newSite(t testing.TB, options ...setup) *site {
 		Cost: max(4, o.cost), Rules: o.rules, Sender: o.mail,
 		Queue:        mail.NewQueue(conns, mail.QueueOptions{Interval: 20 * time.Millisecond, Backoff: 20 * time.Millisecond, Log: log}),
 		MailInterval: time.Minute, Link: testLink, ResetMaxAge: 30 * time.Minute, VerifyMaxAge: 24 * time.Hour,
-		ProviderTitles: providerTitles(o.providers), Now: now, Log: log,
+		Providers: providersOf(o.providers), Now: now, Log: log,
 	})
 	t.Cleanup(s.auth.Close)
 	if s.outbox, _ = o.mail.(*outbox); s.outbox != nil {
@@ -174,12 +174,11 @@ func newSite(t testing.TB, options ...setup) *site {
 	return s
 }
 
-func providerTitles(settings []oauth.Settings) map[string]string {
-	titles := map[string]string{}
+func providersOf(settings []oauth.Settings) (all []auth.Provider) {
 	for _, p := range settings {
-		titles[p.Name] = p.Title
+		all = append(all, auth.Provider{Name: p.Name, Title: p.Title, Issuer: p.Issuer})
 	}
-	return titles
+	return all
 }
 
 // now is the server's clock.

@@ -206,33 +206,6 @@ func TestSwappedCode(t *testing.T) {
 	}
 }
 
-// A browser knows its own flow, also when that has ended.
-func TestBegan(t *testing.T) {
-	t.Parallel()
-	w, home := oneIssuer(t)
-	f, other := w.begin(t, "home", Flow{}), w.begin(t, "home", Flow{})
-	query := queryOf(t, home.Authorize(t, f.address, ann))
-	if _, _, err := w.endWith(t, "home", f.secret, query); err != nil {
-		t.Fatal(err)
-	}
-	state := query.Get("state")
-	for secret, states := range map[string][][]string{
-		f.secret:            {{}, {""}, {state, state}, {state[1:]}, {queryOf(t, other.address).Get("state")}},
-		other.secret:        {{state}},
-		respelled(f.secret): {{state}},
-		"":                  {{state}, {""}, {}},
-	} {
-		for _, states := range states {
-			if Began(secret, url.Values{"state": states}) {
-				t.Errorf("%q began %q", secret, states)
-			}
-		}
-	}
-	if !Began(f.secret, query) {
-		t.Error("the browser does not know its own flow")
-	}
-}
-
 func TestStartUnknown(t *testing.T) {
 	t.Parallel()
 	w, home := oneIssuer(t)

@@ -154,13 +154,6 @@ func (s *Service) Finish(ctx context.Context, provider, secret string, query url
 	return claims, r.Flow, nil
 }
 
-// Began tells whether a browser that has a secret began the flow of a callback, which may
-// have ended since.
-func Began(secret string, query url.Values) bool {
-	_, err := ownKeys(secret, query["state"])
-	return err == nil
-}
-
 // ownKeys are the keys of a secret whose state this is.
 func ownKeys(secret string, states []string) (flowKeys, error) {
 	keys, ok := keysOf(secret)

@@ -127,7 +127,7 @@ func (p *openID) provedAt(m *metadata, t idToken, r flowRecord) (time.Time, erro
 	case !told && !m.tellsProof():
 		return now, nil
 	case r.Flow.Reauthenticate && (!told || at.Before(r.StartedAt.Add(-clockSkew))):
-		return time.Time{}, refused("it has not asked for the proof again")
+		return time.Time{}, refused("it has not asked for the proof again, or does not say when that was: auth_time has to be in its ID tokens")
 	case !told:
 		return time.Unix(0, 0), nil // unknown: too long ago for anything
 	case at.After(now):

@@ -137,7 +137,7 @@ func TestUnlink(t *testing.T) {
 	ctx, s := context.Background(), newStore(t)
 	skew := time.Duration(0)
 	s.now = func() time.Time { return time.Now().Add(skew) }
-	usable := []string{"google", "github"}
+	usable := map[string]string{"google": "https://google.example", "github": "https://github.example"}
 	linkAll := func(u User, providers ...string) {
 		t.Helper()
 		for _, p := range providers {
@@ -188,6 +188,10 @@ func TestUnlinkAtOnce(t *testing.T) {
 	t.Parallel()
 	ctx, s := context.Background(), newStore(t)
 	providers := []string{"google", "github", "acme", "other"}
+	issuers := map[string]string{}
+	for _, p := range providers {
+		issuers[p] = claimsOf(p, "").Issuer
+	}
 	for range 20 {
 		ann := create(t, s, User{Name: "Ann", Email: "ann@example.com"})
 		for _, p := range providers {
@@ -198,7 +202,7 @@ func TestUnlinkAtOnce(t *testing.T) {
 		var at sync.WaitGroup
 		for _, p := range providers {
 			at.Go(func() {
-				if _, err := s.Unlink(ctx, ann.ID, p, providers); err != nil && !errors.Is(err, ErrLastMethod) {
+				if _, err := s.Unlink(ctx, ann.ID, p, issuers); err != nil && !errors.Is(err, ErrLastMethod) {
 					t.Error(err)
 				}
 			})
@@ -232,6 +236,10 @@ func TestClaim(t *testing.T) {
 	}
 	stale, err := s.ByID(ctx, u.ID) // what someone reads who is about to set a password
 	if err != nil {
+		t.Fatal(err)
+	}
+	// What a session that has not ended yet asks for meanwhile.
+	if err := s.PutTicket(ctx, u.ID, u.Email, ChangeTicket, Ticket{Hash: "t", Email: "eve@example.com", Expires: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	claimed, err := s.Claim(ctx, u.ID, "ann@example.com", "Ann", "")
@@ -322,6 +330,11 @@ func TestDiscard(t *testing.T) {
 	skew := time.Duration(0)
 	s.now = func() time.Time { return time.Now().Add(skew) }
 	var all []User
+	used := create(t, s, User{Name: "Used", Email: "used@example.com"})
+	if _, err := s.RecordLogin(ctx, used.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, used)
 	for _, u := range []User{
 		{Name: "Half", Email: "half@example.com"},
 		{Name: "With a password", Email: "password@example.com", PasswordHash: "h"},

@@ -3,7 +3,6 @@ package user
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -96,13 +95,14 @@ func (s *Store) Withdraw(ctx context.Context, p Proposal) error {
 
 // Unlink removes the account elsewhere of a provider from an account and returns it. From
 // then on it is linked by its owner from inside only, and not by its address again: see
-// User.Unlinked. usable are the providers by which one can log in at the time. Errors:
+// User.Unlinked. issuers are those of the providers by which one can log in at the time, by
+// their names. Errors:
 // ErrNoIdentity; ErrLastMethod where the account could not log in without it;
 // ErrUnavailable.
 //
 // Of two at once each must see the other, or both would find that something is left.
 // So what is to be removed is marked first, and what is marked does not count.
-func (s *Store) Unlink(ctx context.Context, userID, provider string, usable []string) (Identity, error) {
+func (s *Store) Unlink(ctx context.Context, userID, provider string, issuers map[string]string) (Identity, error) {
 	oid, err := objectID(userID)
 	if err != nil {
 		return Identity{}, err
@@ -116,7 +116,7 @@ func (s *Store) Unlink(ctx context.Context, userID, provider string, usable []st
 	if err != nil {
 		return Identity{}, err
 	}
-	switch another, err := s.hasOther(ctx, userID, marked.ID, usable); {
+	switch another, err := s.hasOther(ctx, userID, marked.ID, issuers); {
 	case err != nil:
 		return Identity{}, err
 	case !another:
@@ -138,7 +138,7 @@ func (s *Store) mark(ctx context.Context, which bson.D, since *time.Time) (ident
 }
 
 // hasOther tells whether an account can log in without one of its identities.
-func (s *Store) hasOther(ctx context.Context, userID string, without primitive.ObjectID, usable []string) (bool, error) {
+func (s *Store) hasOther(ctx context.Context, userID string, without primitive.ObjectID, issuers map[string]string) (bool, error) {
 	u, err := s.ByID(ctx, userID)
 	if err != nil || u.PasswordHash != "" {
 		return err == nil, err
@@ -146,7 +146,7 @@ func (s *Store) hasOther(ctx context.Context, userID string, without primitive.O
 	documents, err := s.identitiesOf(ctx, userID)
 	for _, d := range documents {
 		stays := d.Removing == nil || s.now().Sub(*d.Removing) > stepTime
-		if d.ID != without && stays && slices.Contains(usable, d.Provider) {
+		if d.ID != without && stays && issuers[d.Provider] == d.Issuer {
 			return true, nil
 		}
 	}

@@ -59,11 +59,11 @@ func (s *Store) Disown(ctx context.Context, id string, email Email) error {
 // confirmed then, and name and picture are theirs. One that is not as Disown has left it
 // is ErrNotFound. Errors: also ErrUnavailable.
 func (s *Store) Claim(ctx context.Context, id string, email Email, name, picture string) (User, error) {
-	return s.update(ctx, id, append(unconfirmed(email), noPassword), set(
+	return s.update(ctx, id, append(unconfirmed(email), noPassword), append(set(
 		bson.E{Key: "emailVerified", Value: true},
 		bson.E{Key: "name", Value: name},
 		bson.E{Key: "picture", Value: picture},
-		bson.E{Key: "updatedAt", Value: s.timestamp()}))
+		bson.E{Key: "updatedAt", Value: s.timestamp()}), noTickets)) // which sessions may have asked for since
 }
 
 // AddPassword gives an account that has no password one, if it is as it was when u was
@@ -82,12 +82,13 @@ func (s *Store) AddPassword(ctx context.Context, u User, hash string) (User, err
 
 // Discard removes an account that was made by signing in elsewhere and never linked, since
 // that broke off: nobody can log in to it. Whether it has identities is for the caller to
-// know. One that is not so, or that was made just now, stays. Errors: ErrUnavailable.
+// know. One that is not so, that was ever logged in to, or that was made just now, stays.
+// Errors: ErrUnavailable.
 func (s *Store) Discard(ctx context.Context, u User) error {
 	oid, _ := objectID(u.ID)
 	ctx, cancel := mongoconn.Bounded(ctx)
 	defer cancel()
 	_, err := s.users.DeleteOne(ctx, append(append(unconfirmed(u.Email), noPassword),
-		bson.E{Key: "_id", Value: oid}, bson.E{Key: "createdAt", Value: bson.D{{Key: "$lt", Value: s.timestamp().Add(-stepTime)}}}))
+		bson.E{Key: "_id", Value: oid}, bson.E{Key: "lastLogin", Value: nil}, bson.E{Key: "createdAt", Value: bson.D{{Key: "$lt", Value: s.timestamp().Add(-stepTime)}}}))
 	return mongoconn.Unavailable(err)
 }
