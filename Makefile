@@ -2,7 +2,6 @@
 
 GOLANGCI_LINT_VERSION := v2.15.0
 NEWMAN_VERSION        := 6.2.2
-COMPOSE_VERSION       := v2.16.2
 
 # How often check-race runs each race, how often check-failover kills a server, and
 # with how many sessions.
@@ -28,7 +27,7 @@ dev: ## Run the server to try on port 3000: nothing else installed
 test: ## Run the tests: nothing else installed
 	go test ./...
 
-check: lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, chromium and npx
+check: lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, chromium, npx, openssl and systemd-analyze
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
 	$< run
@@ -61,9 +60,9 @@ check-timing: ## Measure whether the time of an answer tells if there is an acco
 check-flood: ## Measure what a flood of logins does to the rest; on a quiet machine
 	TEST_REDIS=server go test -count=1 -v -timeout 10m -run '^TestLoginFlood$$' ./cmd/latchkey -flood $(FLOOD)
 
-check-deploy: build ## Check the program and the compose file, without an engine
+check-deploy: build ## Check the program and what is in deployments/, without an engine or a cluster
 	bin/latchkey help > /dev/null
-	go run github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_VERSION) -no-interpolation docker-compose.yml > /dev/null
+	deployments/check
 
 fuzz: ## Fuzz each target for a minute
 	go test -run '^$$' -fuzz '^FuzzParseEmail$$' -fuzztime 1m ./internal/user
