@@ -209,9 +209,9 @@ func TestRevokeOthersAndAll(t *testing.T) {
 	s.login("x").do("GET", "/auth/session", nil).want(200)
 }
 
-// Of 100 logins at once as many sessions live as may, and the others are told.
+// Of 100 logins at once as many sessions live as may, and the others are told. No other
+// test runs beside it: none of the logins may be too late.
 func TestTooManySessions(t *testing.T) {
-	t.Parallel()
 	const most, logins = 5, 100
 	s := newSite(t, setup{maxPerUser: most})
 	clients := make([]*client, logins)

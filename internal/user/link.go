@@ -96,9 +96,8 @@ func (s *Store) Withdraw(ctx context.Context, p Proposal) error {
 // Unlink removes the account elsewhere of a provider from an account and returns it. From
 // then on it is linked by its owner from inside only, and not by its address again: see
 // User.Unlinked. issuers are those of the providers by which one can log in at the time, by
-// their names. Errors:
-// ErrNoIdentity; ErrLastMethod where the account could not log in without it;
-// ErrUnavailable.
+// their names. Errors: ErrNoIdentity; ErrLastMethod where the account could not log in
+// without it; ErrUnavailable.
 //
 // Of two at once each must see the other, or both would find that something is left.
 // So what is to be removed is marked first, and what is marked does not count.
