@@ -310,6 +310,8 @@ func TestSignInLimits(t *testing.T) {
 			t.Errorf("callback %d: %s", i, a.header.Get("Location"))
 		}
 	}
+	owner := e.register("bob@example.com")
+	owner.do("POST", "/auth/identities/acme", map[string]any{}).wantCode(429, "too_many_requests") // of the same budget
 	// Who has begun gets to the end, whoever else is at the same address.
 	other := newElsewhere(t, setup{limits: Limits{OAuth: ratelimit.Rule{Events: 1, Window: time.Minute}, Register: ratelimit.Rule{Events: 1, Window: time.Minute}}})
 	ours := other.client()

@@ -319,6 +319,13 @@ var limitedRoutes = map[string]limitedRoute{
 	"POST /auth/password/change": {200, true, func(*site, int) map[string]any {
 		return map[string]any{"currentPassword": testPassword, "newPassword": newPassword}
 	}},
+	"POST /auth/password/set": {200, true, func(s *site, i int) map[string]any {
+		_, err := s.database().Collection("users").UpdateOne(context.Background(), bson.D{{Key: "email", Value: numberedEmail(i)}}, bson.D{{Key: "$set", Value: bson.D{{Key: "password", Value: ""}}}})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return map[string]any{"newPassword": newPassword}
+	}},
 	"POST /auth/step-up": {200, true, func(*site, int) map[string]any {
 		return map[string]any{"password": testPassword}
 	}},
@@ -333,7 +340,8 @@ func budgets() map[string]budget {
 	all := map[string]budget{}
 	for _, list := range []map[string]budget{public, costly} {
 		for name, b := range list {
-			if b != unlimited {
+			// Those of sign-ins with a provider are for TestSignInLimits.
+			if b != unlimited && b != signIns && b != callbacks {
 				all[name] = b
 			}
 		}
