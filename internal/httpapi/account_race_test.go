@@ -71,7 +71,9 @@ func eachRound(t *testing.T, run func(round int, judged func([]answer) bool)) {
 	open := 0
 	for round := range *rounds {
 		run(round, func(answers []answer) bool {
-			if slices.ContainsFunc(answers, func(a answer) bool { return a.status == 503 }) {
+			if slices.ContainsFunc(answers, func(a answer) bool {
+				return a.status == 503 || strings.HasSuffix(a.header.Get("Location"), "_unavailable")
+			}) {
 				open++
 				return false
 			}
