@@ -169,6 +169,17 @@ func TestUnlink(t *testing.T) {
 		t.Errorf("what could not be removed: %v", err)
 	}
 
+	// Nor is a provider another way that is not configured, or has another issuer now.
+	linkAll(ann, "google")
+	for _, others := range []map[string]string{nil, {"google": "https://google.example"}, {"google": "https://google.example", "github": "https://new.example"}} {
+		if _, err := s.Unlink(ctx, ann.ID, "google", others); !errors.Is(err, ErrLastMethod) {
+			t.Errorf("with %v: %v", others, err)
+		}
+	}
+	if _, err := s.Unlink(ctx, ann.ID, "google", usable); err != nil {
+		t.Error(err)
+	}
+
 	// A removal that broke off does not count for ever.
 	linkAll(ann, "google")
 	if _, err := s.identities.UpdateOne(ctx, known("https://google.example", ann.ID), set(bson.E{Key: "removing", Value: s.timestamp()})); err != nil {
