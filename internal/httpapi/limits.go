@@ -36,7 +36,7 @@ const (
 	tokens        budget = "token"    // what uses such a link
 	passwords     budget = "password" // what a session proves a password for
 	signIns       budget = "oauth"    // what sends a browser to a provider
-	callbacks     budget = "callback" // what it comes back with
+	callbacks     budget = "callback" // what comes back from one and was never sent there
 )
 
 func (l Limits) of(b budget) ratelimit.Rule {
