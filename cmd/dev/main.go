@@ -32,6 +32,7 @@ const dataDir = ".latchkey-dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Environ(), os.Stdout)
 	stop()
 	if err != nil {
@@ -147,6 +148,7 @@ func useDevStores(vars map[string]string) (stop func(), err error) {
 	// would soon wait for a minute, to log in or for the next mail.
 	setDefault(vars, "RATE_LIMIT", "100/60s")
 	setDefault(vars, "MAIL_INTERVAL", "1s")
+	setDefault(vars, "DRAIN_TIME", "0")
 	if vars["SESSION_SECRET"] == "" && vars["SESSION_SECRET_FILE"] == "" {
 		// The sessions of this process end with it, so its secret may, too.
 		vars["SESSION_SECRET"] = rand.Text() + rand.Text()

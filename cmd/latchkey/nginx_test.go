@@ -19,12 +19,7 @@ import (
 // application, which learns who it is from nobody else.
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("nginx"); err != nil {
-		if os.Getenv("TEST_REDIS") != "" {
-			t.Fatal("needs nginx")
-		}
-		t.Skip("needs nginx on the PATH; make check runs this test")
-	}
+	needsNginx(t)
 	addr, _, _ := start(t, environment(t))
 	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "user=%s email=%s session=%s cookie=%s", r.Header["X-Auth-User-Id"], r.Header["X-Auth-Email"], r.Header["X-Auth-Session-Id"], r.Header["Cookie"])
@@ -81,6 +76,18 @@ func TestNginx(t *testing.T) {
 	}
 }
 
+// needsNginx skips a test where there is no nginx, but not in make check.
+func needsNginx(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("nginx"); err == nil {
+		return
+	}
+	if os.Getenv("TEST_REDIS") != "" {
+		t.Fatal("needs nginx")
+	}
+	t.Skip("needs nginx on the PATH; make check runs this test")
+}
+
 // startNginx runs nginx on configs/nginx.conf, with addresses of the test's own and
 // without TLS.
 func startNginx(t *testing.T, api, application string) (base string) {
@@ -107,15 +114,18 @@ func startNginx(t *testing.T, api, application string) (base string) {
 	if err := os.WriteFile(file, []byte(main), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var said strings.Builder
+	said := &output{}
 	nginx := exec.Command("nginx", "-p", dir, "-c", file, "-e", "stderr")
-	nginx.Stderr = &said
+	nginx.Stderr = said
 	if err := nginx.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = nginx.Process.Kill()
 		_ = nginx.Wait()
+		if t.Failed() {
+			t.Logf("nginx says:\n%s", said)
+		}
 	})
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		conn, err := net.Dial("tcp", own)

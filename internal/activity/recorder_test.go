@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 // that ends with MongoDB away gives it up.
 func newRecorder(t *testing.T, uri string, o Options) *Recorder {
 	t.Helper()
-	db, err := mongoconn.Open(uri)
+	db, err := mongoconn.Open(uri, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type Admin struct{ parts }
 func OpenAdmin(c config.Config, logTo io.Writer) (*Admin, error) {
 	// What the commands do is printed by them; the log is for what goes wrong.
 	c.LogLevel = max(c.LogLevel, slog.LevelWarn)
-	p, err := newParts(c, nil, newLogger(c, logTo))
+	p, err := newParts(c, nil, nil, newLogger(c, logTo))
 	if err != nil {
 		return nil, err
 	}

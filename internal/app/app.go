@@ -3,13 +3,11 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/mongo"
@@ -17,7 +15,6 @@ import (
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
-	"latchkey/internal/doctor"
 	"latchkey/internal/httpapi"
 	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
@@ -25,19 +22,8 @@ import (
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
+	"latchkey/internal/telemetry"
 	"latchkey/internal/user"
-)
-
-// Limits on what one client can hold of the server. net/http has none by
-// default: a request of which half was sent stays open for ever.
-const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 9 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 32 << 10
-	// stopTimeout bounds the requests that are under way when the server stops.
-	stopTimeout = 8 * time.Second
 )
 
 // App is the whole server, listening.
@@ -45,6 +31,9 @@ type App struct {
 	parts
 	listener net.Listener
 	server   *http.Server
+	api      *httpapi.Server
+	ops      *ops // nil where there is none
+	drain    time.Duration
 	inspect  bool // what Redis keeps matters
 }
 
@@ -56,9 +45,11 @@ type parts struct {
 	sessions  *session.Manager
 	limiter   *ratelimit.Limiter
 	activity  *activity.Recorder
+	letters   *mail.Queue
 	passwords *auth.Service
 	providers *oauth.Service
-	smtp      *mail.SMTP // nil where mail goes elsewhere, or nowhere
+	smtp      *mail.SMTP         // nil where mail goes elsewhere, or nowhere
+	tracing   *telemetry.Tracing // nil where nobody asked for it
 	log       *slog.Logger
 }
 
@@ -70,8 +61,17 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 	for _, warning := range c.Warnings {
 		log.Warn(warning)
 	}
-	p, err := newParts(c, sender, log)
+	// Without a listener there is nobody who could read them.
+	var metrics *telemetry.Metrics
+	if c.OpsAddr != "" {
+		metrics = telemetry.NewMetrics()
+	}
+	p, err := newParts(c, sender, metrics, log)
 	if err != nil {
+		return nil, err
+	}
+	if p.tracing, err = telemetry.NewTracing(ctx, openTelemetry(c), log); err != nil {
+		p.close()
 		return nil, err
 	}
 	api, err := httpapi.New(p.users, p.passwords, p.sessions, httpapi.Options{
@@ -80,7 +80,8 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		},
 		Origins: c.FrontendURL, TrustedProxies: c.TrustedProxies,
 		Limits: limits(c.Limits), Limiter: p.limiter, Secrets: secrets(c.Session.Secrets),
-		Activity: p.activity, Providers: p.providers, StepUpMaxAge: time.Duration(c.Accounts.StepUpMaxAge), Log: log,
+		Activity: p.activity, Providers: p.providers, StepUpMaxAge: time.Duration(c.Accounts.StepUpMaxAge),
+		Metrics: metrics, Tracing: p.tracing, Log: log,
 	})
 	if err != nil {
 		p.close()
@@ -97,7 +98,7 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		secure = own.config()
 	}
 	a := &App{
-		parts: p, inspect: c.AppEnv != config.Development,
+		parts: p, inspect: c.AppEnv != config.Development, api: api, drain: time.Duration(c.DrainTime),
 		server: &http.Server{
 			TLSConfig: secure,
 			Handler:   api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -107,15 +108,22 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 			DisableGeneralOptionsHandler: true,
 		},
 	}
-	if a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Addr()); err != nil {
+	if a.listener, err = listen(ctx, c.Addr()); err != nil {
 		a.close()
 		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if c.OpsAddr != "" {
+		if a.ops, err = a.newOps(ctx, c.OpsAddr, metrics); err != nil {
+			_ = a.listener.Close()
+			a.close()
+			return nil, fmt.Errorf("OPS_ADDR: %w", err)
+		}
 	}
 	return a, nil
 }
 
 // newParts makes what does not depend on HTTP. Nothing connects until it is used.
-func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, error) {
+func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, log *slog.Logger) (parts, error) {
 	var smtp *mail.SMTP
 	if sender == nil && c.Mail.URL != "" {
 		var err error
@@ -124,7 +132,7 @@ func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, err
 		}
 		sender = smtp
 	}
-	db, err := mongoconn.Open(string(c.MongoURI))
+	db, err := mongoconn.Open(string(c.MongoURI), metrics)
 	if err != nil {
 		return parts{}, err
 	}
@@ -134,85 +142,27 @@ func newParts(c config.Config, sender mail.Sender, log *slog.Logger) (parts, err
 		DB: c.Redis.DB, TLS: c.Redis.TLS,
 		Sentinels: c.Redis.Sentinels, Master: c.Redis.Master,
 		SentinelUsername: c.Redis.SentinelUsername, SentinelPassword: string(c.Redis.SentinelPassword),
-		Cluster: c.Redis.Cluster, Log: log,
+		Cluster: c.Redis.Cluster, Metrics: metrics, Log: log,
 	})
 	sessions := session.New(redis, session.Options{
 		Secrets: secrets(c.Session.Secrets), Idle: time.Duration(c.Session.MaxAge),
 		Absolute: time.Duration(c.Session.AbsoluteMaxAge), TouchInterval: time.Duration(c.Session.TouchInterval),
 		MaxPerUser: c.Session.MaxPerUser,
-		Now:        time.Now, Log: log,
+		Now:        time.Now, Metrics: metrics, Log: log,
 	})
 	limiter := ratelimit.New(redis)
+	letters := mail.NewQueue(redis, mail.QueueOptions{Metrics: metrics, Log: log})
 	passwords := auth.New(users, auth.Options{
 		Cost:   c.BcryptCost,
 		Rules:  auth.NewRules(c.Accounts.RefuseCommon, c.Accounts.BreachURL, log),
-		Sender: sender, Queue: mail.NewQueue(redis, mail.QueueOptions{Log: log}),
+		Sender: sender, Queue: letters,
 		MailInterval: time.Duration(c.Mail.Interval), Link: c.Accounts.PublicURL,
 		ResetMaxAge: time.Duration(c.Accounts.ResetMaxAge), VerifyMaxAge: time.Duration(c.Accounts.VerifyMaxAge),
-		Providers: providersOf(c.Providers), Log: log,
+		Providers: providersOf(c.Providers), Metrics: metrics, Log: log,
 	})
 	events := activity.New(db, activity.Options{Retention: time.Duration(c.Accounts.ActivityRetention), Log: log})
 	elsewhere := oauth.New(redis, providers(c.Providers), oauth.Options{Log: log})
-	return parts{redis, db, users, sessions, limiter, events, passwords, elsewhere, smtp, log}, nil
-}
-
-// Addr is the address that the server listens at.
-func (a *App) Addr() net.Addr { return a.listener.Addr() }
-
-// Serve answers until ctx ends, then lets the requests under way finish.
-func (a *App) Serve(ctx context.Context) error {
-	defer a.close()
-	serve := a.server.Serve
-	if a.server.TLSConfig != nil {
-		serve = func(l net.Listener) error { return a.server.ServeTLS(l, "", "") }
-	}
-	a.log.Info("listening", "address", a.Addr().String(), "tls", a.server.TLSConfig != nil)
-	go a.greetStores(ctx)
-	go a.greetProviders(ctx)
-	var beside sync.WaitGroup
-	defer beside.Wait()
-	serving, stop := context.WithCancel(ctx)
-	defer stop() // also where the listener fails
-	beside.Go(func() { a.passwords.RunMail(serving) })
-	beside.Go(func() { a.activity.Upkeep(serving) })
-	failed := make(chan error, 1)
-	go func() { failed <- serve(a.listener) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	a.log.Info("stopping")
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if err := a.server.Shutdown(ctx); err != nil {
-		return fmt.Errorf("stop: %w", err)
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// greetStores makes the first contact before a request has to, and tells the
-// operator what is amiss.
-func (a *App) greetStores(ctx context.Context) {
-	if err := a.redis.Ping(ctx); err != nil {
-		a.log.Warn("Redis does not answer yet", "error", err)
-	} else if a.inspect {
-		for _, found := range a.checkRedis(ctx) {
-			if found.Level != doctor.Fine {
-				a.log.Warn(found.About+" "+found.Says, "fix", found.Fix)
-			}
-		}
-	}
-	if err := a.users.Ping(ctx); err != nil {
-		a.log.Warn("MongoDB does not answer yet", "error", err)
-		return
-	}
-	if err := a.users.EnsureIndexes(ctx); err != nil && ctx.Err() == nil {
-		a.log.Error("nobody can register until this is mended", "error", err)
-	}
+	return parts{redis, db, users, sessions, limiter, events, letters, passwords, elsewhere, smtp, nil, log}, nil
 }
 
 func (p parts) close() {
@@ -223,6 +173,9 @@ func (p parts) close() {
 	}
 	p.passwords.Close()
 	p.redis.Close()
+	if err := p.tracing.Shutdown(ctx); err != nil {
+		p.log.Warn("trouble with the traces", "error", err)
+	}
 	_ = p.mongo.Client().Disconnect(ctx)
 }
 
@@ -230,9 +183,9 @@ func (p parts) close() {
 func newLogger(c config.Config, w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == "text" {
-		return slog.New(slog.NewTextHandler(w, o))
+		return slog.New(telemetry.Handler(slog.NewTextHandler(w, o)))
 	}
-	return slog.New(slog.NewJSONHandler(w, o))
+	return slog.New(telemetry.Handler(slog.NewJSONHandler(w, o)))
 }
 
 func limits(c config.Limits) httpapi.Limits {

@@ -15,7 +15,7 @@ import (
 // with each other, whether the stores keep what they are given, and whether people can
 // sign in with the providers. With neither address it says nothing of the first.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
-	p, err := newParts(c, nil, newLogger(c, io.Discard))
+	p, err := newParts(c, nil, nil, newLogger(c, io.Discard))
 	if err != nil {
 		return nil, err
 	}

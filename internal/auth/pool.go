@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"latchkey/internal/telemetry"
 )
 
 // ErrBusy says that more passwords come in than this machine can hash: to wait would
@@ -32,6 +34,7 @@ const (
 type pool struct {
 	slots   int
 	maxWait time.Duration
+	metrics *telemetry.Metrics
 	// done counts the jobs that were done, for tests.
 	done    atomic.Uint64
 	workers sync.WaitGroup
@@ -47,6 +50,7 @@ type pool struct {
 
 type job struct {
 	work     func()
+	queued   time.Time
 	started  bool // by pool.mu
 	done     chan struct{}
 	panicked string // with the stack; read after done
@@ -67,7 +71,7 @@ func (p *pool) do(ctx context.Context, work func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{work: work, done: make(chan struct{})}
+	j := &job{work: work, queued: time.Now(), done: make(chan struct{})}
 	p.mu.Lock()
 	if p.full() {
 		p.mu.Unlock()
@@ -102,6 +106,13 @@ func (p *pool) busy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.full()
+}
+
+// waiting is how many jobs wait for their turn.
+func (p *pool) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.Len()
 }
 
 // full is busy, by mu. While a slot is free nothing is refused, however long the
@@ -164,6 +175,7 @@ func (p *pool) worker() {
 
 func (p *pool) run(j *job) {
 	began := time.Now()
+	p.metrics.PasswordHashed(began.Sub(j.queued))
 	defer func() {
 		if cause := recover(); cause != nil {
 			j.panicked = fmt.Sprintf("%v\n\nwhile hashing:\n%s", cause, debug.Stack())

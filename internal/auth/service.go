@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"latchkey/internal/mail"
+	"latchkey/internal/telemetry"
 	"latchkey/internal/user"
 )
 
@@ -54,8 +55,9 @@ type Options struct {
 	// Providers are those to sign in with.
 	Providers []Provider
 	// Now is the clock; nil is time.Now.
-	Now func() time.Time
-	Log *slog.Logger
+	Now     func() time.Time
+	Metrics *telemetry.Metrics
+	Log     *slog.Logger
 }
 
 // Provider is one by whose word people log in.
@@ -81,11 +83,15 @@ func New(users *user.Store, o Options) *Service {
 		o.Now = time.Now
 	}
 	hashing := newPool(defaultSlots(), maxHashWait)
+	hashing.metrics = o.Metrics
 	return &Service{users: users, hasher: newHasher(o.Cost, hashing), pool: hashing, options: o, log: o.Log}
 }
 
 // Close ends the threads that hash.
 func (s *Service) Close() { s.pool.close() }
+
+// Waiting is how many passwords wait to be hashed.
+func (s *Service) Waiting() int { return s.pool.waiting() }
 
 // Hashes is how many passwords were hashed or compared since the start.
 func (s *Service) Hashes() uint64 { return s.pool.done.Load() }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +35,15 @@ type Config struct {
 	HTTPPort  int        `env:"PORT" envDefault:"3000"`
 	LogLevel  slog.Level `env:"LOG_LEVEL" envDefault:"info"`
 	LogFormat string     `env:"LOG_FORMAT"`
+
+	// OpsAddr is where the private listener with the metrics is, host:port; "" is nowhere.
+	OpsAddr string `env:"OPS_ADDR"`
+	// Telemetry are the variables of OpenTelemetry, OTEL_*.
+	Telemetry map[string]Secret
+
+	// DrainTime is how long the server goes on answering when it is told to stop, while it
+	// says that it is not ready and closes each connection behind its answer.
+	DrainTime Duration `env:"DRAIN_TIME" envDefault:"3s"`
 
 	// FrontendURL lists the origins of the pages that may call the API with
 	// credentials, as browsers write them.
@@ -168,6 +176,7 @@ func Load(vars map[string]string) (Config, error) {
 	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
 		faults = append(faults, parseFaults(err)...)
 	}
+	c.Telemetry = telemetryVars(vars)
 	faults = append(faults, c.validate(vars)...)
 	if len(faults) > 0 {
 		return Config{}, settingsError(faults)
@@ -273,13 +282,14 @@ func (c *Config) applyRedisURI() error {
 	return nil
 }
 
-// unused tells of names that are set and have no effect in this version.
-func unused(vars map[string]string) (warnings []string) {
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		family := slices.ContainsFunc(laterPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
-		if family || slices.Contains(later, name) || slices.Contains(later, strings.TrimSuffix(name, "_FILE")) {
-			warnings = append(warnings, name+" is set, but this version does not use it yet")
+// telemetryVars are the variables that OpenTelemetry reads itself. They may hold what a
+// collector knows us by.
+func telemetryVars(vars map[string]string) map[string]Secret {
+	found := map[string]Secret{}
+	for name, value := range vars {
+		if strings.HasPrefix(name, "OTEL_") {
+			found[name] = Secret(value)
 		}
 	}
-	return warnings
+	return found
 }

@@ -25,15 +25,8 @@ var secrets = []string{
 	"SMTP_URL",
 	"GOOGLE_CLIENT_SECRET",
 	"GITHUB_CLIENT_SECRET",
+	"OTEL_EXPORTER_OTLP_HEADERS",
 }
-
-// later are the names of the contract that this version reads and does not use
-// yet. They are warned about: leaving them out silently would let someone believe in
-// something that is not there.
-var later = []string{"OPS_ADDR"}
-
-// laterPrefixes are the families of names in the same position as later.
-var laterPrefixes = []string{"OTEL_"}
 
 // Environ merges the process's environment, as os.Environ gives it, over the
 // variables of the file at dotenv. A missing file is no error: the file is a

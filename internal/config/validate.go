@@ -49,6 +49,12 @@ func (c *Config) validate(vars map[string]string) []error {
 	if c.HTTPPort < 0 || c.HTTPPort > 65535 {
 		fault("PORT: must be from 0 to 65535")
 	}
+	if c.OpsAddr != "" {
+		_, port, err := net.SplitHostPort(c.OpsAddr)
+		if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 0 || n > 65535 {
+			fault("OPS_ADDR: must be an address and a port like 127.0.0.1:9090, or :9090")
+		}
+	}
 	if c.LogFormat == "" {
 		c.LogFormat = "json"
 		if c.AppEnv == Development {
@@ -66,6 +72,10 @@ func (c *Config) validate(vars map[string]string) []error {
 		fault("BCRYPT_COST: must be from %d to %d", least, maxBcryptCost)
 	}
 
+	if d := time.Duration(c.DrainTime); d < 0 || d > time.Minute {
+		fault("DRAIN_TIME: must be from 0 to a minute")
+	}
+
 	faults = append(faults, c.validateOrigins()...)
 	faults = append(faults, c.validateEdge()...)
 	faults = append(faults, c.validateStores()...)
@@ -74,7 +84,6 @@ func (c *Config) validate(vars map[string]string) []error {
 	faults = append(faults, c.validateAccounts()...)
 	faults = append(faults, c.readProviders(vars)...)
 
-	c.Warnings = append(c.Warnings, unused(vars)...)
 	return faults
 }
 

@@ -3,6 +3,9 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync"
@@ -10,6 +13,8 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/telemetry"
 )
 
 // canaries are the secrets of a test. None may ever stand in a log, an answer, Redis or
@@ -61,12 +66,27 @@ func (s *site) sing() {
 	if found := s.canaries.in(s.log.String()); found != "" {
 		s.t.Errorf("%s is in the log", found)
 	}
+	exposed := s.exposed()
+	if found := s.canaries.in(exposed); found != "" {
+		s.t.Errorf("%s is in the metrics", found)
+	}
+	// What a client asks may be of no set of the metrics, what the server says of itself not.
+	if drifted := regexp.MustCompile(`(?m)^latchkey_(sessions|logins|limit|mails|redis|mongo).*="other".*`).FindString(exposed); drifted != "" {
+		s.t.Errorf("a value that package telemetry does not know: %s", drifted)
+	}
 	if dump := s.dumpRedis(); s.canaries.in(dump) != "" {
 		s.t.Errorf("%s is in Redis", s.canaries.in(dump))
 	}
 	if dump := s.dumpMongo(); s.canaries.in(dump, "hs256$2a$") != "" {
 		s.t.Errorf("%s is in MongoDB", s.canaries.in(dump, "hs256$2a$"))
 	}
+}
+
+// exposed is what a Prometheus reads.
+func (s *site) exposed() string {
+	w := httptest.NewRecorder()
+	telemetry.Ops(s.metrics, func(context.Context) error { return nil }, slog.Default()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
 }
 
 // dumpRedis is all that is in Redis, or as much as can be read of it.

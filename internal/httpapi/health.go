@@ -2,7 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -18,8 +21,35 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, healthAnswer{Status: "ok"})
 }
 
-// readyz answers GET /readyz: the stores answer, each by name.
+// readyz answers GET /readyz: the stores answer, each by name, and the server is to stay.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
+	stores, err := s.ask(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, healthAnswer{Status: "ready", Stores: stores})
+}
+
+// Ready returns what GET /readyz would refuse with: that the server drains, or which
+// stores do not answer.
+func (s *Server) Ready(ctx context.Context) error {
+	_, err := s.ask(ctx)
+	var f *failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	text := f.detail
+	for _, name := range slices.Sorted(maps.Keys(f.stores)) {
+		text += "; " + name + ": " + f.stores[name]
+	}
+	return errors.New(text)
+}
+
+// ask asks every store whether it answers.
+func (s *Server) ask(ctx context.Context) (map[string]string, error) {
+	if s.draining.Load() {
+		return nil, &failure{status: http.StatusServiceUnavailable, code: "not_ready", detail: "The server is about to stop"}
+	}
 	pings := map[string]func(context.Context) error{
 		"redis":   s.sessions.Ping,
 		"mongodb": s.users.Ping,
@@ -29,7 +59,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	stores, ready := make(map[string]string, len(pings)), true
 	for name, ping := range pings {
 		wg.Go(func() {
-			err := ping(r.Context())
+			err := ping(ctx)
 			mu.Lock()
 			defer mu.Unlock()
 			stores[name] = "ok"
@@ -40,10 +70,10 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	}
 	wg.Wait()
 	if !ready {
-		return &failure{
+		return nil, &failure{
 			status: http.StatusServiceUnavailable, code: "not_ready",
 			detail: "A store does not answer", stores: stores,
 		}
 	}
-	return writeJSON(w, http.StatusOK, healthAnswer{Status: "ready", Stores: stores})
+	return stores, nil
 }

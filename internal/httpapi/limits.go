@@ -92,7 +92,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error 
 	if device := s.devices.known(r, a.account); device != "" && a.budget == logins && !s.limits.Device.Unlimited() {
 		shared := s.limits.Device
 		shared.Events *= deviceShare
-		refused, err := s.take(w, r,
+		refused, err := s.take(w, r, a.budget,
 			scope{"device", account + ":" + device, s.limits.Device},
 			scope{"account-devices", account + ":devices", shared},
 			scope{"address-devices", address + ":devices", shared})
@@ -104,7 +104,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error 
 	if a.account != "" {
 		scopes = append(scopes, scope{"account", account, s.limits.Account})
 	}
-	refused, err := s.take(w, r, scopes...)
+	refused, err := s.take(w, r, a.budget, scopes...)
 	if err != nil || refused == nil {
 		return err
 	}
@@ -115,8 +115,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error 
 	return errTooMany
 }
 
-// take counts against limits until one is used up, which it returns.
-func (s *Server) take(w http.ResponseWriter, r *http.Request, scopes ...scope) (refused *ratelimit.Budget, err error) {
+// take counts against the limits of a budget until one is used up, which it returns.
+func (s *Server) take(w http.ResponseWriter, r *http.Request, b budget, scopes ...scope) (refused *ratelimit.Budget, err error) {
 	var left, policies []string
 	for _, of := range scopes {
 		if of.rule.Unlimited() {
@@ -129,6 +129,7 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, scopes ...scope) (
 		left = append(left, fmt.Sprintf("%q;r=%d;t=%d", of.name, got.Remaining, seconds(got.Reset)))
 		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", of.name, of.rule.Events, seconds(of.rule.Window)))
 		if !got.Allowed {
+			s.metrics.LimitHit(string(b), of.name)
 			refused = &got
 			break
 		}

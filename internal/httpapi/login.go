@@ -63,7 +63,8 @@ func (in loginRequest) account() string { return canonical(in.Email) }
 
 // login answers POST /auth/login: note the epoch, prove, record, begin. In this
 // order nothing that ends the sessions of the account is missed.
-func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) error {
+func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) (err error) {
+	defer func() { s.countLogin(err) }()
 	email, err := user.ParseEmail(in.Email)
 	if err != nil {
 		return err
@@ -136,6 +137,7 @@ func (s *Server) begin(r *http.Request, u user.User, in session.SignIn) (*sessio
 		s.sessions.Undo(r.Context(), begun)
 		return nil, "", err
 	}
+	s.metrics.SessionBegun(in.Method)
 	return begun, token, nil
 }
 

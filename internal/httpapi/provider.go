@@ -129,6 +129,9 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, provider string,
 	case err == nil:
 		err = s.enter(w, r, flow, claims)
 	}
+	if !flow.Link {
+		s.countLogin(err)
+	}
 	if err != nil {
 		if !flow.Link && !errors.Is(err, oauth.ErrDenied) && failureOf(err).status != http.StatusServiceUnavailable {
 			s.record(w, r, activity.Event{Name: activity.LoginFailed, Provider: provider})

@@ -49,7 +49,7 @@ const logoutRoute = "POST /auth/logout"
 // routes lists every URL of the API.
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, secureHeaders(s.cookie.Secure), s.clientIP(), s.origins.cors, s.modest, middleware.GetHead, bounded)
+	r.Use(s.leaving, identify, secureHeaders(s.cookie.Secure), s.clientIP(), s.observed, s.origins.cors, s.modest, middleware.GetHead, bounded)
 	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNoRoute }))
 	r.MethodNotAllowed(s.handle(methodNotAllowed(r)))
 
@@ -143,6 +143,7 @@ func (s *Server) routeAt(r chi.Router, path, name string, e endpoint) {
 	}
 	h = s.guarded(whole(h))
 	method, _, _ := strings.Cut(name, " ")
+	s.metrics.Routes(path)
 	r.Method(method, path, s.handle(h))
 }
 

@@ -11,6 +11,7 @@ import (
 	"latchkey/internal/oauth"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
+	"latchkey/internal/telemetry"
 	"latchkey/internal/user"
 )
 
@@ -31,8 +32,11 @@ type Server struct {
 	proxies   []string
 	log       *slog.Logger
 	now       func() time.Time
+	metrics   *telemetry.Metrics
+	tracing   *telemetry.Tracing
 	handler   http.Handler
 
+	draining     atomic.Bool
 	busyLogged   atomic.Int64 // the minute in which ErrBusy was last logged
 	stepUpMaxAge time.Duration
 }
@@ -58,8 +62,10 @@ type Options struct {
 	// StepUpMaxAge is how long a proof of who someone is counts for what needs a new one.
 	StepUpMaxAge time.Duration
 	// Now is the clock; nil is time.Now.
-	Now func() time.Time
-	Log *slog.Logger
+	Now     func() time.Time
+	Metrics *telemetry.Metrics
+	Tracing *telemetry.Tracing
+	Log     *slog.Logger
 }
 
 // New returns a Server on its parts. An error is about Options.Origins.
@@ -67,7 +73,7 @@ func New(users *user.Store, passwords *auth.Service, sessions *session.Manager, 
 	s := &Server{
 		users: users, auth: passwords, sessions: sessions, cookie: o.Cookie, devices: newDevices(o.Cookie, o.Secrets), flows: newFlowCookies(o.Cookie),
 		limiter: o.Limiter, limits: o.Limits, activity: o.Activity, providers: o.Providers, proxies: o.TrustedProxies,
-		stepUpMaxAge: o.StepUpMaxAge, now: o.Now, log: o.Log,
+		stepUpMaxAge: o.StepUpMaxAge, now: o.Now, metrics: o.Metrics, tracing: o.Tracing, log: o.Log,
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -79,8 +85,28 @@ func New(users *user.Store, passwords *auth.Service, sessions *session.Manager, 
 	if s.origins, err = newOrigins(o.Origins, o.Cookie.Secure); err != nil {
 		return nil, err
 	}
+	s.metrics.SignInMethods(methodPassword)
+	for _, p := range s.providers.Providers() {
+		s.metrics.SignInMethods(p.Name)
+	}
 	s.handler = s.routes()
 	return s, nil
+}
+
+// Drain has every answer from now on close its connection, and GET /readyz say that the
+// server is not ready, so that clients and balancers go elsewhere before it stops.
+// Connections that are idle stay open: a client may just be sending a request on one, and
+// would not know whether it was done.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// leaving closes connections behind their answers while the server drains.
+func (s *Server) leaving(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // ServeHTTP implements http.Handler.

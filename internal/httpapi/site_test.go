@@ -33,6 +33,7 @@ import (
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
+	"latchkey/internal/telemetry"
 	"latchkey/internal/user"
 )
 
@@ -55,6 +56,7 @@ type site struct {
 	cookie   Cookie
 	origins  []string
 	log      *syncBuffer
+	metrics  *telemetry.Metrics
 	skew     atomic.Int64 // how far the server's clock is ahead, in nanoseconds
 }
 
@@ -89,7 +91,7 @@ func newSite(t testing.TB, options ...setup) *site {
 	if len(options) > 0 {
 		o = options[0]
 	}
-	s := &site{t: t, log: &syncBuffer{}}
+	s := &site{t: t, log: &syncBuffer{}, metrics: telemetry.NewMetrics()}
 	switch {
 	case o.stores != nil:
 		s.redis, s.mongo = o.stores.redis, o.stores.mongo
@@ -114,7 +116,7 @@ func newSite(t testing.TB, options ...setup) *site {
 	}
 	now := s.now
 	log := newLogger(s.log)
-	db, err := mongoconn.Open(s.mongo)
+	db, err := mongoconn.Open(s.mongo, s.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +124,7 @@ func newSite(t testing.TB, options ...setup) *site {
 	s.users, s.db = user.New(db, now), db
 	conns := redisconn.New(redisconn.Options{
 		Addr: s.redis.Addr, DB: s.redis.DB, Username: s.redis.Username, Password: s.redis.Password, Sentinels: s.redis.Sentinels, Master: s.redis.Master, Cluster: s.redis.Cluster,
-		Log: log,
+		Metrics: s.metrics, Log: log,
 	})
 	t.Cleanup(conns.Close)
 	var secrets [][]byte
@@ -131,15 +133,15 @@ func newSite(t testing.TB, options ...setup) *site {
 	}
 	s.sessions = session.New(conns, session.Options{
 		Secrets: secrets, Idle: testIdle, Absolute: testAbsolute,
-		TouchInterval: o.touchInterval, MaxPerUser: o.maxPerUser, Now: now, Log: log,
+		TouchInterval: o.touchInterval, MaxPerUser: o.maxPerUser, Now: now, Metrics: s.metrics, Log: log,
 	})
 	s.cookie, s.origins = o.cookie, o.origins
 	limiter := ratelimit.New(conns)
 	s.auth = auth.New(s.users, auth.Options{
 		Cost: max(4, o.cost), Rules: o.rules, Sender: o.mail,
-		Queue:        mail.NewQueue(conns, mail.QueueOptions{Interval: 20 * time.Millisecond, Backoff: 20 * time.Millisecond, Log: log}),
+		Queue:        mail.NewQueue(conns, mail.QueueOptions{Interval: 20 * time.Millisecond, Backoff: 20 * time.Millisecond, Metrics: s.metrics, Log: log}),
 		MailInterval: time.Minute, Link: testLink, ResetMaxAge: 30 * time.Minute, VerifyMaxAge: 24 * time.Hour,
-		Providers: providersOf(o.providers), Now: now, Log: log,
+		Providers: providersOf(o.providers), Now: now, Metrics: s.metrics, Log: log,
 	})
 	t.Cleanup(s.auth.Close)
 	if s.outbox, _ = o.mail.(*outbox); s.outbox != nil {
@@ -159,7 +161,7 @@ func newSite(t testing.TB, options ...setup) *site {
 	})
 	api, err := New(s.users, s.auth, s.sessions, Options{
 		Cookie: o.cookie, Origins: o.origins, TrustedProxies: o.proxies,
-		Limits: o.limits, Limiter: limiter, Secrets: secrets, Activity: s.activity, Providers: oauth.New(conns, o.providers, oauth.Options{Now: now, Log: log}), StepUpMaxAge: testFresh, Now: now, Log: log,
+		Limits: o.limits, Limiter: limiter, Secrets: secrets, Activity: s.activity, Providers: oauth.New(conns, o.providers, oauth.Options{Now: now, Log: log}), StepUpMaxAge: testFresh, Now: now, Metrics: s.metrics, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

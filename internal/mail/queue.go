@@ -16,6 +16,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/redisconn"
+	"latchkey/internal/telemetry"
 )
 
 // What is in Redis:
@@ -61,6 +62,7 @@ type QueueOptions struct {
 	Backoff time.Duration // after the first failure, doubled by each further one; 10 s
 	MaxAge  time.Duration // of a job; 72 h
 	Grace   time.Duration // for the jobs in hand when Run is to end; 8 s
+	Metrics *telemetry.Metrics
 	Log     *slog.Logger
 }
 

@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"latchkey/internal/telemetry"
 )
 
 // settleIntervals is how many intervals nothing is claimed after Redis was away. The
@@ -117,13 +119,16 @@ func (r *run) do(ctx context.Context, c *claimed) {
 	if json.Unmarshal(c.value, &job) != nil {
 		// What is wrong is not said, because it may quote the job.
 		log.ErrorContext(ctx, "mail was dropped", "error", "not a job")
+		r.options.Metrics.Mail("", telemetry.MailDropped)
 		r.finish(ctx, c)
 		return
 	}
 	log = log.With("kind", job.Kind)
+	count := func(outcome string) { r.options.Metrics.Mail(string(job.Kind), outcome) }
 	age := r.now().Sub(job.Created)
 	if age > r.options.MaxAge {
 		log.ErrorContext(ctx, "mail was dropped", "error", "too old", "age", age)
+		count(telemetry.MailDropped)
 		r.finish(ctx, c)
 		return
 	}
@@ -131,12 +136,15 @@ func (r *run) do(ctx context.Context, c *claimed) {
 	pause := r.pause(c.attempts)
 	switch {
 	case err == nil:
+		count(telemetry.MailSent)
 		r.finish(ctx, c)
 	case errors.Is(err, ErrRejected), age+pause > r.options.MaxAge:
 		log.ErrorContext(ctx, "mail was dropped", "error", err)
+		count(telemetry.MailDropped)
 		r.finish(ctx, c)
 	default:
 		log.WarnContext(ctx, "mail was not sent and will be tried again", "error", err, "after", pause)
+		count(telemetry.MailRetried)
 		// Where this fails the job is due when the lease ends.
 		r.note(ctx, r.postpone(ctx, c, pause))
 	}

@@ -10,6 +10,8 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
+
+	"latchkey/internal/telemetry"
 )
 
 // ErrUnavailable says that MongoDB did not answer, or not in time. Whether a write
@@ -23,10 +25,11 @@ const (
 	opTimeout = 1200 * time.Millisecond
 )
 
-// Open returns the database that uri names (latchkey where it names none). It
+// Open returns the database that uri names (latchkey where it names none), whose
+// commands and connections metrics counts. It
 // connects when it is first used, but a mongodb+srv host is resolved now. An error
 // means that the uri is wrong, and does not hold it. Close it by its Client.
-func Open(uri string) (*mongo.Database, error) {
+func Open(uri string, metrics *telemetry.Metrics) (*mongo.Database, error) {
 	parsed, err := connstring.ParseAndValidate(uri)
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
@@ -43,6 +46,8 @@ func Open(uri string) (*mongo.Database, error) {
 	client, err := mongo.Connect(context.Background(), options.Client().
 		ApplyURI(uri).
 		SetAppName("latchkey").
+		SetMonitor(metrics.MongoMonitor()).
+		SetPoolMonitor(metrics.PoolMonitor()).
 		SetServerSelectionTimeout(opTimeout).
 		SetConnectTimeout(opTimeout))
 	if err != nil {

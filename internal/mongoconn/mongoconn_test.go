@@ -9,7 +9,7 @@ import (
 func TestOpenHidesURI(t *testing.T) {
 	t.Parallel()
 	for _, uri := range []string{"", "http://u:hunter2@x", "mongodb://u:hunter2@", "mongodb://u:hunter2@x:99999/", "mongodb://u:hun%ter2@x/"} {
-		if _, err := Open(uri); err == nil || strings.Contains(err.Error(), "hun") {
+		if _, err := Open(uri, nil); err == nil || strings.Contains(err.Error(), "hun") {
 			t.Errorf("Open(%q): %v", uri, err)
 		}
 	}
@@ -18,7 +18,7 @@ func TestOpenHidesURI(t *testing.T) {
 func TestOpenDatabase(t *testing.T) {
 	t.Parallel()
 	for uri, want := range map[string]string{"mongodb://localhost:1": "latchkey", "mongodb://localhost:1/": "latchkey", "mongodb://localhost:1/mine?appName=x": "mine"} {
-		db, err := Open(uri)
+		db, err := Open(uri, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

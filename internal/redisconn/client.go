@@ -12,6 +12,8 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/mna/redisc"
+
+	"latchkey/internal/telemetry"
 )
 
 // ErrUnavailable says that Redis did not do what it was asked: it is away, too
@@ -54,7 +56,8 @@ type Options struct {
 	DB       int  // 0 in a cluster
 	TLS      bool // TLS 1.2 or later, with the certificate verified
 
-	Log *slog.Logger
+	Metrics *telemetry.Metrics
+	Log     *slog.Logger
 }
 
 // Client sends commands to Redis: to one server, to the one that Sentinel names, or
@@ -107,7 +110,7 @@ func (c *Client) Close() {
 // Ping asks Redis whether it answers: all servers that have a part of the keys.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.each(ctx, func(n *node) error {
-		_, err := c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) { return conn.Do("PING") })
+		_, err := c.runAt(ctx, n, "PING")
 		return err
 	})
 }
@@ -132,9 +135,7 @@ func (c *Client) Scan(ctx context.Context, pattern string, each func(keys []stri
 func (c *Client) scan(ctx context.Context, pattern string, each func(keys []string) error) error {
 	return c.each(ctx, func(n *node) error {
 		for cursor := "0"; ; {
-			reply, err := redis.Values(c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) {
-				return conn.Do("SCAN", cursor, "MATCH", pattern, "COUNT", scanPiece)
-			}))
+			reply, err := redis.Values(c.runAt(ctx, n, "SCAN", cursor, "MATCH", pattern, "COUNT", scanPiece))
 			if err != nil {
 				return err
 			}
@@ -175,14 +176,16 @@ func (c *Client) each(ctx context.Context, f func(*node) error) error {
 // limit anyway, giving up would cost a connection each time a client goes away,
 // and a client that goes away must not leave half of something behind.
 func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any, error) {
-	return c.run(ctx, key, func(_ *node, conn timedConn) (any, error) {
+	return c.run(ctx, command, key, func(_ *node, conn timedConn) (any, error) {
 		return conn.Do(command, append([]any{key}, args...)...)
 	})
 }
 
-// run gives command a connection to the server that has key, and another one where
-// that turns out to be dead or the wrong one.
-func (c *Client) run(ctx context.Context, key string, command func(*node, timedConn) (any, error)) (any, error) {
+// run gives command, which is counted under name, a connection to the server that has
+// key, and another one where that turns out to be dead or the wrong one.
+func (c *Client) run(ctx context.Context, name, key string, command func(*node, timedConn) (any, error)) (reply any, err error) {
+	observed := c.options.Metrics.RedisCommand(ctx, name)
+	defer func() { observed.Done(err) }()
 	ctx, done := limited(ctx)
 	defer done()
 	l, err := c.known(ctx)
@@ -191,7 +194,7 @@ func (c *Client) run(ctx context.Context, key string, command func(*node, timedC
 	}
 	n, asking := l.at(key), false
 	for try := 1; ; try++ {
-		reply, err := n.once(ctx, asking, command)
+		reply, err = n.once(ctx, asking, command)
 		if err == nil {
 			return reply, nil
 		}
@@ -220,12 +223,14 @@ func (c *Client) run(ctx context.Context, key string, command func(*node, timedC
 	}
 }
 
-// runAt is run for what concerns one server and no key.
-func (c *Client) runAt(ctx context.Context, n *node, command func(*node, timedConn) (any, error)) (any, error) {
+// runAt sends a command that concerns one server and no key.
+func (c *Client) runAt(ctx context.Context, n *node, command string, args ...any) (reply any, err error) {
+	observed := c.options.Metrics.RedisCommand(ctx, command)
+	defer func() { observed.Done(err) }()
 	ctx, done := limited(ctx)
 	defer done()
 	for try := 1; ; try++ {
-		reply, err := n.once(ctx, false, command)
+		reply, err = n.once(ctx, false, func(_ *node, conn timedConn) (any, error) { return conn.Do(command, args...) })
 		if err == nil {
 			return reply, nil
 		}
@@ -234,6 +239,18 @@ func (c *Client) runAt(ctx context.Context, n *node, command func(*node, timedCo
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
+}
+
+// Connections counts those of this process to all servers: the idle ones, and those that
+// a command has or waits for.
+func (c *Client) Connections() (idle, inUse int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		s := n.pool.Stats()
+		idle, inUse = idle+s.IdleCount, inUse+s.ActiveCount-s.IdleCount
+	}
+	return idle, inUse
 }
 
 // isDeadConn tells a connection that was closed under us (end of file, reset,

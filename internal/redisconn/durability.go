@@ -26,7 +26,7 @@ type Durability struct {
 func (c *Client) Durability(ctx context.Context) ([]Durability, error) {
 	var all []Durability
 	err := c.each(ctx, func(n *node) error {
-		said, err := redis.String(c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) { return conn.Do("INFO") }))
+		said, err := redis.String(c.runAt(ctx, n, "INFO"))
 		var refused redis.Error
 		if err != nil && !errors.As(err, &refused) {
 			return err
@@ -44,7 +44,7 @@ func (c *Client) Durability(ctx context.Context) ([]Durability, error) {
 		d := Durability{Addr: n.addr, AppendOnly: info["aof_enabled"] == "1", Snapshots: true, Policy: info["maxmemory_policy"]}
 		d.MaxMemory, _ = strconv.ParseInt(info["maxmemory"], 10, 64)
 		// A user of the least privilege may not ask.
-		if save, err := redis.StringMap(c.runAt(ctx, n, func(_ *node, conn timedConn) (any, error) { return conn.Do("CONFIG", "GET", "save") })); err == nil {
+		if save, err := redis.StringMap(c.runAt(ctx, n, "CONFIG", "GET", "save")); err == nil {
 			d.Snapshots = save["save"] != ""
 		}
 		all = append(all, d)

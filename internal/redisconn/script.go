@@ -66,7 +66,7 @@ func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, 
 	if len(keysAndArgs) > 0 {
 		key, _ = keysAndArgs[0].(string)
 	}
-	return c.run(ctx, key, func(n *node, conn timedConn) (any, error) {
+	return c.run(ctx, "EVALSHA", key, func(n *node, conn timedConn) (any, error) {
 		reply, err := s.script.Do(conn, n.clock.timed(keysAndArgs, conn.deadline)...)
 		if now, late := lateness(err); late {
 			// Not known yet, or the clock of Redis was set; or it really was late, and

@@ -10,6 +10,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"latchkey/internal/redisconn"
+	"latchkey/internal/telemetry"
 )
 
 var (
@@ -41,8 +42,9 @@ type Options struct {
 	// one least lately used. 0 is no limit.
 	MaxPerUser int
 	// Now is the clock; nil is time.Now.
-	Now func() time.Time
-	Log *slog.Logger
+	Now     func() time.Time
+	Metrics *telemetry.Metrics
+	Log     *slog.Logger
 }
 
 // Manager begins, loads, rotates and ends sessions. It is safe for concurrent
@@ -58,7 +60,7 @@ func New(redis *redisconn.Client, o Options) *Manager {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	st := &store{redis: redis, secrets: o.Secrets, now: o.Now}
+	st := &store{redis: redis, secrets: o.Secrets, now: o.Now, metrics: o.Metrics}
 	m := &Manager{scs: scs.New(), store: st, options: o}
 	m.scs.Store = st
 	m.scs.Codec = codec{}

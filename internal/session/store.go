@@ -11,6 +11,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/redisconn"
+	"latchkey/internal/telemetry"
 )
 
 // What is in Redis, besides the index of index.go:
@@ -40,6 +41,7 @@ type store struct {
 	redis   *redisconn.Client
 	secrets [][]byte // the first makes new handles, all are accepted
 	now     func() time.Time
+	metrics *telemetry.Metrics
 }
 
 // handle names a new session.
@@ -87,10 +89,17 @@ func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 		}
 		known = t
 	}
-	if known != nil {
-		return nil, false, known.verdict(s.now())
+	if known == nil {
+		return nil, false, nil
 	}
-	return nil, false, nil
+	verdict := known.verdict(s.now())
+	if known.At != 0 { // nobody has ended it
+		var ended *EndedError
+		if errors.As(verdict, &ended) {
+			s.metrics.SessionsEnded(string(ended.Reason), 1)
+		}
+	}
+	return nil, false, verdict
 }
 
 // value reads a live session; nil is none. Another type than a string, which no
@@ -232,6 +241,9 @@ const (
 func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool, spare ...string) (*Session, error) {
 	for range maxSuccessors {
 		ended, t, err := s.endOne(ctx, handle, why, unbegun, spare)
+		if ended != nil {
+			s.metrics.SessionsEnded(string(why), 1)
+		}
 		switch {
 		case err != nil:
 			return nil, err

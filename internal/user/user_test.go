@@ -249,7 +249,7 @@ func TestMongoHangs(t *testing.T) {
 	t.Parallel()
 	uri, proxy := storetest.ProxiedMongo(t)
 	ctx := context.Background()
-	db, err := mongoconn.Open(uri)
+	db, err := mongoconn.Open(uri, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

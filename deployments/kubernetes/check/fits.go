@@ -16,7 +16,7 @@ import (
 )
 
 // stopTime is what the server takes to stop, at most: see internal/app and internal/auth.
-const stopTime = 15 * time.Second
+const stopTime = 20 * time.Second
 
 // fits tells what names something that is not there. Kubernetes takes all of it without a
 // word, and then nothing is selected, nothing is reached, or no pod starts.

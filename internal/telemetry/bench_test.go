@@ -1,0 +1,60 @@
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+func TestRequestAllocatesNothing(t *testing.T) {
+	m := NewMetrics()
+	m.Routes("/auth/session")
+	if n := testing.AllocsPerRun(1000, func() { m.Request(http.MethodGet, "/auth/session", http.StatusOK, time.Millisecond) }); n != 0 {
+		t.Errorf("%v allocations for each request", n)
+	}
+	if n := testing.AllocsPerRun(1000, func() { m.RedisCommand(context.Background(), "GET").Done(nil) }); n != 0 {
+		t.Errorf("%v allocations for each command", n)
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	m := NewMetrics()
+	m.Routes("/auth/session")
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Request(http.MethodGet, "/auth/session", http.StatusOK, time.Millisecond)
+	}
+}
+
+func BenchmarkRequestParallel(b *testing.B) {
+	m := NewMetrics()
+	m.Routes("/auth/session")
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			m.Request(http.MethodGet, "/auth/session", http.StatusOK, time.Millisecond)
+		}
+	})
+}
+
+func BenchmarkRedisCommand(b *testing.B) {
+	m, ctx := NewMetrics(), context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.RedisCommand(ctx, "GET").Done(nil)
+	}
+}
+
+func BenchmarkMiddleware(b *testing.B) {
+	m := NewMetrics()
+	m.Routes("/")
+	h := HTTP{Metrics: m, Route: func(*http.Request) string { return "/" }}.
+		Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r, w := newRequest(), httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeHTTP(w, r)
+	}
+}
