@@ -27,7 +27,7 @@ dev: ## Run the server to try on port 3000: nothing else installed
 test: ## Run the tests: nothing else installed
 	go test ./...
 
-check: lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, chromium, npx, openssl and systemd-analyze
+check: lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl and systemd-analyze
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
 	$< run

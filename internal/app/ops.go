@@ -38,7 +38,6 @@ func (a *App) newOps(ctx context.Context, addr string, metrics *telemetry.Metric
 // serveOps answers on the private listener until closeOps, also while the server drains:
 // that is when someone looks.
 func (a *App) serveOps() {
-	a.log.Info("metrics and profiles", "address", a.ops.listener.Addr().String())
 	if err := a.ops.server.Serve(a.ops.listener); !errors.Is(err, http.ErrServerClosed) {
 		a.log.Error("there are no metrics any more", "error", err)
 	}

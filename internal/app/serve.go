@@ -46,6 +46,7 @@ func (a *App) Serve(ctx context.Context) error {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	if a.ops != nil {
+		a.log.Info("metrics and profiles", "address", a.ops.listener.Addr().String())
 		defer a.closeOps()
 		beside.Go(a.serveOps)
 	}
