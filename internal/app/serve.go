@@ -82,8 +82,8 @@ func (a *App) Serve(ctx context.Context) error {
 // what the listener failed of meanwhile.
 func (a *App) drained(failed <-chan error) error {
 	if a.drain > 0 {
-		a.log.Info("draining", "for", a.drain.String())
 		a.api.Drain()
+		a.log.Info("draining", "for", a.drain.String())
 		select {
 		case err := <-failed:
 			return err
