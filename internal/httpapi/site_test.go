@@ -17,10 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/mongo"
 
@@ -441,42 +437,6 @@ func (a answer) text(path ...string) string {
 	}
 	s, _ := v.(string)
 	return s
-}
-
-// contract is the OpenAPI document, and a router over it.
-var contract = sync.OnceValue(func() routers.Router {
-	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
-	if err != nil {
-		panic(err)
-	}
-	if err := doc.Validate(context.Background(), openapi3.IsOpenAPI31OrLater()); err != nil {
-		panic(err)
-	}
-	doc.Servers = nil
-	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
-	router, err := gorillamux.NewRouter(doc)
-	if err != nil {
-		panic(err)
-	}
-	return router
-})
-
-// matchesContract validates an answer against the OpenAPI document. Answers
-// about addresses and methods that are not in it are failures of a known form.
-func matchesContract(req *http.Request, a answer) error {
-	if a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed ||
-		a.status == http.StatusInternalServerError || req.Method == http.MethodHead || strings.HasPrefix(req.URL.Path, "/docs/") {
-		return nil
-	}
-	route, params, err := contract().FindRoute(req)
-	if err != nil {
-		return err
-	}
-	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
-		Status:                 a.status, Header: a.header, Body: io.NopCloser(bytes.NewReader(a.raw)),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
-	})
 }
 
 // syncBuffer is a log that a test can read while the server writes.
