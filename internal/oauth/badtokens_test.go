@@ -92,6 +92,7 @@ func (f forge) badForms(t *testing.T) []badToken {
 		{"garbage", malformed, raw("garbage")},
 		{"garbage in three parts", malformed, raw("a.b.c")},
 		{"dots", malformed, raw("..")},
+		{"a line break", malformed, signed(func(claims []byte) string { return strings.Replace(k.Sign(claims, nil), ".", ".\n", 1) })},
 		{"encrypted", malformed, signed(func(claims []byte) string { return encrypted(t, claims) })},
 		{"two signatures", malformed, signed(func(claims []byte) string { return inJSON(t, claims, k, f.foreignKey) })},
 		{"one signature in JSON", malformed, signed(func(claims []byte) string { return inJSON(t, claims, k) })},

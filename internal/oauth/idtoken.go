@@ -95,7 +95,9 @@ func judgeHeader(raw string, algorithms []string) error {
 		accepted = append(accepted, jose.SignatureAlgorithm(a))
 	}
 	signed, err := jose.ParseSignedCompact(raw, accepted)
-	if err != nil {
+	// Line breaks are none of the token's (RFC 7515 section 2), and its decoder passes over
+	// them.
+	if err != nil || strings.ContainsAny(raw, "\r\n") {
 		return refused("there is no ID token, or none that is signed as the provider says")
 	}
 	// Another kind of token by the same key, as an access token, is none (RFC 8725
