@@ -38,6 +38,7 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 // site is a whole server on stores of its own, listening.
 type site struct {
 	t        testing.TB
+	api      *Server
 	url      string
 	http     *http.Client
 	users    *user.Store
@@ -162,7 +163,7 @@ func newSite(t testing.TB, options ...setup) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.url = listen(t, api)
+	s.api, s.url = api, listen(t, api)
 	t.Cleanup(s.sing)
 	s.http = &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second,
@@ -455,6 +456,12 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+func (b *syncBuffer) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.b.Reset()
 }
 
 func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
