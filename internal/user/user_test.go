@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/bson"
@@ -117,6 +119,27 @@ func TestParseName(t *testing.T) {
 			t.Errorf("ParseName(%q) = %q, %v", in, got, err)
 		}
 	}
+}
+
+func FuzzParseName(f *testing.F) {
+	for _, s := range []string{"Ann", " Ann B. ", "a\r\nb", "\u202eAnn", "\u200b", "نمی\u200cخواهم", "\xff", "\u0085Ann\u00a0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		got, err := ParseName(in)
+		if err != nil {
+			if got != "" {
+				t.Errorf("%q is refused, and is %q", in, got)
+			}
+			return
+		}
+		if again, err := ParseName(got); err != nil || again != got {
+			t.Errorf("%q is %q, which is %q, %v", in, got, again, err)
+		}
+		if utf8.RuneCountInString(got) > MaxNameLength || got != strings.TrimSpace(got) || strings.ContainsFunc(got, unicode.IsControl) || strings.ContainsAny(got, "\u2028\u2029\u202e\u2066\u200b\ufeff") {
+			t.Errorf("%q is %q", in, got)
+		}
+	})
 }
 
 func newStore(t *testing.T) *Store {
