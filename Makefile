@@ -15,6 +15,9 @@ SESSIONS ?= 10000
 PAIRS ?= 1000
 FLOOD ?= 30s
 
+# How long fuzz tries each target.
+FUZZTIME ?= 1m
+
 .DEFAULT_GOAL := help
 .PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood build up fuzz
 
@@ -64,10 +67,11 @@ check-deploy: build ## Check the program and what is in deployments/, without an
 	bin/latchkey help > /dev/null
 	deployments/check
 
-fuzz: ## Fuzz each target for a minute
-	go test -run '^$$' -fuzz '^FuzzParseEmail$$' -fuzztime 1m ./internal/user
-	go test -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 1m ./internal/config
-	go test -run '^$$' -fuzz '^FuzzCheck$$' -fuzztime 1m ./internal/auth
+fuzz: ## Fuzz each target there is; FUZZTIME=10m for the full time
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' cmd internal | sort | while IFS=: read -r file target; do \
+		echo "$${target#func } in $${file%/*}"; \
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10s "./$${file%/*}" < /dev/null || exit 1; \
+	done
 
 build: ## Build the production program into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/latchkey ./cmd/latchkey
