@@ -24,7 +24,7 @@ func (c *cli) listSessions(ctx context.Context, args []string) error {
 	}
 	return c.table("ID\tDEVICE\tADDRESS\tLAST SEEN\tEXPIRES", len(sessions), "no sessions", func(i int) []any {
 		s := sessions[i]
-		return []any{s.Handle, session.Device(s.UserAgent), s.IP, moment(s.LastSeenAt), moment(s.IdleExpiresAt)}
+		return []any{s.Handle, session.Device(s.UserAgent()), s.IP, moment(s.LastSeenAt), moment(s.IdleExpiresAt)}
 	})
 }
 
@@ -37,7 +37,7 @@ func (c *cli) showSession(ctx context.Context, args []string) error {
 		return c.printJSON(show(s))
 	}
 	return c.fields(
-		"id", s.Handle, "user", s.UserID, "email", s.Email, "device", session.Device(s.UserAgent), "address", s.IP,
+		"id", s.Handle, "user", s.UserID, "email", s.Email, "device", session.Device(s.UserAgent()), "address", s.IP,
 		"created", moment(s.CreatedAt), "last seen", moment(s.LastSeenAt), "idle until", moment(s.IdleExpiresAt),
 		"expires", moment(s.ExpiresAt), "methods", strings.Join(s.Methods, ", "))
 }
@@ -102,7 +102,7 @@ type shownSession struct {
 
 func show(s *session.Session) shownSession {
 	return shownSession{
-		ID: s.Handle, UserID: s.UserID, Email: s.Email, Device: session.Device(s.UserAgent), IP: s.IP, UserAgent: s.UserAgent,
+		ID: s.Handle, UserID: s.UserID, Email: s.Email, Device: session.Device(s.UserAgent()), IP: s.IP, UserAgent: s.UserAgent(),
 		CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt, IdleExpiresAt: s.IdleExpiresAt, ExpiresAt: s.ExpiresAt,
 		AuthenticatedAt: s.AuthenticatedAt, Methods: s.Methods,
 	}

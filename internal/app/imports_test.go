@@ -54,7 +54,7 @@ var ownedBy = map[string][]string{
 	"github.com/coreos/go-oidc/v3/oidc":              {"internal/oauth"},
 	"github.com/go-jose/go-jose/v4":                  {"internal/oauth", "internal/oauth/oauthtest"},
 	"golang.org/x/oauth2":                            {"internal/oauth"},
-	"github.com/go-json-experiment/json":             {"internal/httpapi", "internal/oauth", "internal/session"},
+	"github.com/go-json-experiment/json":             {"internal/httpapi", "internal/oauth"},
 	"github.com/go-playground/validator/v10":         {"internal/httpapi"},
 }
 

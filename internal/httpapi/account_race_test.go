@@ -487,11 +487,11 @@ func (o outcome) check(t *testing.T, servers []*site, round int, clients []*clie
 		t.Fatal(err)
 	}
 	for _, l := range live {
-		if !slices.Contains(o.sessions, l.UserAgent) {
-			t.Errorf("a session of %s lives on, allowed are %q", l.UserAgent, o.sessions)
+		if !slices.Contains(o.sessions, l.UserAgent()) {
+			t.Errorf("a session of %s lives on, allowed are %q", l.UserAgent(), o.sessions)
 		}
 		if l.Email != o.email {
-			t.Errorf("a session of %s speaks in the name of %s, the account's address is %s", l.UserAgent, l.Email, o.email)
+			t.Errorf("a session of %s speaks in the name of %s, the account's address is %s", l.UserAgent(), l.Email, o.email)
 		}
 	}
 	// No cookie that any answer set works beyond these, and nothing lives outside the list.

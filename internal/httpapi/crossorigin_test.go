@@ -28,7 +28,7 @@ func (s *site) contents(conn redis.Conn) string {
 	var all strings.Builder
 	for _, name := range names {
 		value, err := redis.String(conn.Do("GET", name))
-		if strings.HasPrefix(name, "sessions:") {
+		if strings.HasPrefix(name, "idx:") {
 			var members []string
 			members, err = redis.Strings(conn.Do("ZRANGE", name, 0, -1, "WITHSCORES"))
 			value = strings.Join(members, " ")

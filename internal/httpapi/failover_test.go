@@ -61,7 +61,7 @@ func TestClusterFailover(t *testing.T) {
 	l := startLoad(t, s, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.until(&l.served, 1000)
-		failed := cluster.Holder(t, "sessions:{"+testUser+"}")
+		failed := cluster.Holder(t, "idx:{"+testUser+"}")
 		l.since()
 		failed.Kill()
 		l.until(&l.away, 1)

@@ -98,8 +98,8 @@ func TestTokenStaysInTheCookie(t *testing.T) {
 	if err != nil || value == nil {
 		t.Fatalf("GET %s: %v %v", key, value, err)
 	}
-	if !strings.HasPrefix(string(value.([]byte)), `{"v":1,"userId":"`) {
-		t.Errorf("the value is not JSON to read: %s", value)
+	if !strings.HasPrefix(string(value.([]byte)), "1\n"+session.text("userId")+"\nann@example.com\n") {
+		t.Errorf("the value is not text to read: %s", value)
 	}
 	c = &client{site: s, token: rotated.cookie.Value}
 	c.clone().do("GET", "/auth/session", nil).want(200)

@@ -206,6 +206,7 @@ func TestUndecodableValue(t *testing.T) {
 	for _, value := range []string{
 		"", "x", "{}", "null", "[]", `{"v":1}`, `{"v":2,"userId":"u","expiresAt":"2999-01-01T00:00:00Z","idleExpiresAt":"2999-01-01T00:00:00Z"}`,
 		`{"cookie":{"originalMaxAge":86400000},"userId":"65f0","email":"john@example.com"}`, "\x0e\xff\x81\x03\x01gob",
+		"1", "2", "0\n", "1\n", "1\nu\njohn@example.com\n0 0 0\n",
 	} {
 		c := s.signIn()
 		key := "sess:" + c.do("GET", "/auth/session", nil).want(200).text("sessionId")
@@ -228,6 +229,35 @@ func TestUndecodableValue(t *testing.T) {
 		}
 	}
 	c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
+}
+
+// A session that only a later release can read is no stranger's: it is not dropped, nor
+// is its cookie, and a server that can read it goes on with it. Nobody is told that they
+// have logged out, who have not.
+func TestLaterSession(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conn := s.redis.Conn(t)
+	c := s.signIn()
+	key := "sess:" + c.do("GET", "/auth/session", nil).want(200).text("sessionId")
+	value, err := redis.String(conn.Do("GET", key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(value string) {
+		if _, err := conn.Do("SET", key, value, "KEEPTTL"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("2\nof a later release\n")
+	for _, route := range []string{"GET /auth/session", "GET /auth/me", "GET /auth/sessions", "GET /auth/verify", "POST /auth/rotate-session", "POST /auth/logout"} {
+		method, path, _ := strings.Cut(route, " ")
+		if a := c.do(method, path, nil).wantCode(503, "session_store_unavailable"); a.cookie != nil {
+			t.Errorf("%s sets the cookie %v", route, a.cookie)
+		}
+	}
+	set(value)
+	c.do("GET", "/auth/session", nil).want(200)
 }
 
 // A secret is changed without logging anyone out: both are accepted, and a session

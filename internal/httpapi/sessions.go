@@ -36,7 +36,7 @@ func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) error {
 	for i, l := range live {
 		listed[i] = listedSession{
 			ID: l.Handle, Current: l.Handle == current.Handle, CreatedAt: l.CreatedAt, LastSeenAt: l.LastSeenAt,
-			IdleExpiresAt: l.IdleExpiresAt, ExpiresAt: l.ExpiresAt, IP: l.IP, UserAgent: l.UserAgent, Device: session.Device(l.UserAgent),
+			IdleExpiresAt: l.IdleExpiresAt, ExpiresAt: l.ExpiresAt, IP: l.IP, UserAgent: l.UserAgent(), Device: session.Device(l.UserAgent()),
 		}
 	}
 	return writeJSON(w, http.StatusOK, struct {

@@ -259,7 +259,7 @@ func TestIndexMendsItself(t *testing.T) {
 	s := newSite(t)
 	c := s.signIn()
 	conn := s.redis.Conn(t)
-	const index = "sessions:{" + testUser + "}"
+	const index = "idx:{" + testUser + "}"
 	if _, err := conn.Do("DEL", index); err != nil {
 		t.Fatal(err)
 	}

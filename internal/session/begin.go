@@ -37,7 +37,7 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error
 	s := &Session{
 		UserID: in.UserID, Email: in.Email,
 		CreatedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(m.options.Absolute),
-		Methods: []string{in.Method}, Persistent: in.Persistent, IP: in.IP, UserAgent: in.UserAgent,
+		Methods: []string{in.Method}, Persistent: in.Persistent, IP: in.IP, agent: shorten(in.UserAgent),
 		epoch: in.Epoch.all,
 	}
 	if !in.AuthenticatedAt.IsZero() && in.AuthenticatedAt.Before(now) {

@@ -51,7 +51,7 @@ var states = []struct {
 	{"live, under another secret", func(_ *testing.T, s *specimen) {
 		s.m.store.secrets = [][]byte{[]byte("another"), s.m.store.secrets[0]}
 	}, nil, false},
-	{"live, not listed", func(t *testing.T, s *specimen) { s.do(t, "DEL", "sessions:{u}") }, nil, false},
+	{"live, not listed", func(t *testing.T, s *specimen) { s.do(t, "DEL", "idx:{u}") }, nil, false},
 	{"live, without a trace", func(t *testing.T, s *specimen) { s.do(t, "DEL", "ended:{sess:"+s.handle+"}") }, nil, false},
 	{"live, without a TTL", func(t *testing.T, s *specimen) { s.do(t, "PERSIST", "sess:"+s.handle) }, nil, false},
 	{"rotated", func(t *testing.T, s *specimen) {

@@ -9,9 +9,19 @@
 // used as a key unchecked, a command without a time limit. Each such place says
 // which. Of redisstore nothing is left but its place in control_test.go.
 //
+// What is in Redis outlives the release that wrote it. A release reads all that
+// earlier ones wrote since the first, writes only what the one before it reads, and
+// takes what it cannot read yet for a fault of the store, never for nobody's: see
+// format.go, and testdata for what is to be read for ever.
+//
+// There is no cache: each request asks Redis, so that what has ended is seen to have
+// ended by the next one on every server. One would stand in store.FindCtx, the only
+// read of a request, around store.value, and would have to hear of every end before
+// that is answered.
+//
 // The package knows nothing of HTTP (cookies are package httpapi's) and nothing
 // of accounts (an account is a user id here).
 //
 // Start reading at Manager in manager.go, then store.go for what is in Redis,
-// then session.go for the value.
+// then session.go and format.go for the value.
 package session

@@ -1,9 +1,9 @@
 package session
 
 import (
+	"strconv"
+	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json"
 )
 
 // Reason is why a session ended. The text is part of the API.
@@ -48,13 +48,17 @@ func (e *EndedError) Is(target error) bool { return target == ErrNone }
 // trace is what is kept of a session that has ended. While it lives it has one,
 // too, which says what will be true once the key is gone by itself: nothing runs
 // when a key in Redis expires.
+//
+// In Redis it is text: the reason, a space and the successor where there is one. Of a
+// session that lives it is At alone, negative where the absolute lifetime will have
+// ended it: Redis keeps a number in the 16 bytes that every value takes.
 type trace struct {
-	Reason Reason `json:"reason"`
+	Reason Reason
 	// At is when the session is to end by itself, in Unix milliseconds; 0 in the
 	// trace of one that was ended.
-	At int64 `json:"at,omitzero"`
+	At int64
 	// Successor is the handle that a rotation moved the session to.
-	Successor string `json:"successor,omitempty"`
+	Successor string
 }
 
 // foretell makes the trace of a session that lives until expiry.
@@ -66,18 +70,31 @@ func foretell(value []byte, expiry time.Time) trace {
 	return t
 }
 
-func (t trace) encode() []byte {
-	b, _ := json.Marshal(t) // three plain members cannot fail
-	return b
+func (t trace) encode() string {
+	switch {
+	case t.At != 0 && t.Reason == AbsoluteTimeout:
+		return strconv.FormatInt(-t.At, 10)
+	case t.At != 0:
+		return strconv.FormatInt(t.At, 10)
+	case t.Successor != "":
+		return string(t.Reason) + " " + t.Successor
+	}
+	return string(t.Reason)
 }
 
-// decodeTrace reads a trace. One that cannot be read says nothing.
+// decodeTrace reads a trace. One that cannot be read says nothing. A reason of a later
+// release is passed on.
 func decodeTrace(value []byte) *trace {
-	var t trace
-	if json.Unmarshal(value, &t) != nil {
+	if at, ok := number(string(value)); ok && at < 0 {
+		return &trace{Reason: AbsoluteTimeout, At: -at}
+	} else if ok {
+		return &trace{Reason: IdleTimeout, At: at}
+	}
+	reason, successor, _ := strings.Cut(string(value), " ")
+	if strings.Trim(reason, "abcdefghijklmnopqrstuvwxyz_") != "" {
 		return &trace{}
 	}
-	return &t
+	return &trace{Reason: Reason(reason), Successor: successor}
 }
 
 // verdict is the error for a request with the token of a session that is gone.

@@ -1,11 +1,8 @@
 package session
 
 import (
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/go-json-experiment/json"
 )
 
 // Session is one signed-in client. Times are UTC with milliseconds.
@@ -31,72 +28,23 @@ type Session struct {
 	Methods []string
 	// Persistent says that the cookie outlives the browser's run.
 	Persistent bool
-	// IP and UserAgent are those of the client that the session began with.
-	IP        string
-	UserAgent string
+	// IP is the address of the client that the session began with; UserAgent is a method.
+	IP string
 
+	// agent is the User-Agent of that client, as shorten writes it.
+	agent string
 	// epoch is Epoch.all of the login.
 	epoch string
 	// movedFrom is the handle of before, while the session moves to another secret.
 	movedFrom string
+	// later is what a later release has added to the value, kept as it is.
+	later string
 	// raw is the value that was read from Redis, to compare with when saving.
 	raw []byte
 }
 
-// formatVersion is the version of the value in Redis. A release that changes the
-// meaning of a member raises it; adding a member does not.
-const formatVersion = 1
-
-// record is the value of a session in Redis: JSON that a person can read with
-// redis-cli GET.
-type record struct {
-	Version         int       `json:"v"`
-	UserID          string    `json:"userId"`
-	Email           string    `json:"email"`
-	CreatedAt       time.Time `json:"createdAt"`
-	LastSeenAt      time.Time `json:"lastSeenAt"`
-	IdleExpiresAt   time.Time `json:"idleExpiresAt"`
-	ExpiresAt       time.Time `json:"expiresAt"`
-	AuthenticatedAt time.Time `json:"authenticatedAt"`
-	Methods         []string  `json:"methods"`
-	Persistent      bool      `json:"persistent"`
-	IP              string    `json:"ip,omitempty"`
-	UserAgent       string    `json:"userAgent,omitempty"`
-	Epoch           string    `json:"epoch,omitempty"`
-	MovedFrom       string    `json:"movedFrom,omitempty"`
-}
-
-// errUndecodable marks a value in Redis that is not a session of this format.
-var errUndecodable = errors.New("not a session value")
-
-func (s *Session) encode() ([]byte, error) {
-	return json.Marshal(record{
-		Version: formatVersion, UserID: s.UserID, Email: s.Email,
-		CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt,
-		IdleExpiresAt: s.IdleExpiresAt, ExpiresAt: s.ExpiresAt,
-		AuthenticatedAt: s.AuthenticatedAt, Methods: s.Methods, Persistent: s.Persistent,
-		IP: s.IP, UserAgent: s.UserAgent, Epoch: s.epoch, MovedFrom: s.movedFrom,
-	})
-}
-
-func decode(handle string, raw []byte) (*Session, error) {
-	var r record
-	if err := json.Unmarshal(raw, &r); err != nil {
-		// The decoder's text may quote the value, which holds an email address.
-		return nil, errUndecodable
-	}
-	if r.Version != formatVersion || r.UserID == "" || r.ExpiresAt.IsZero() || r.IdleExpiresAt.IsZero() {
-		return nil, errUndecodable
-	}
-	return &Session{
-		Handle: handle, UserID: r.UserID, Email: r.Email,
-		CreatedAt: r.CreatedAt, LastSeenAt: r.LastSeenAt,
-		IdleExpiresAt: r.IdleExpiresAt, ExpiresAt: r.ExpiresAt,
-		AuthenticatedAt: r.AuthenticatedAt, Methods: r.Methods, Persistent: r.Persistent,
-		IP: r.IP, UserAgent: r.UserAgent,
-		epoch: r.Epoch, movedFrom: r.MovedFrom, raw: raw,
-	}, nil
-}
+// UserAgent is what the client that the session began with says it is.
+func (s *Session) UserAgent() string { return expand(s.agent) }
 
 // valueKey is where a Session stands among the values that scs keeps.
 const valueKey = "session"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // What is in Redis, besides the index of index.go:
 //
-//	sess:<handle>          a live session, as record; its TTL is the idle lifetime
+//	sess:<handle>          a live session, see format.go; its TTL is the idle lifetime
 //	ended:{sess:<handle>}  its trace: why it ended, or while it lives, why it will
 //	                       have ended once the key is gone; for a day at most
 //
@@ -159,7 +160,7 @@ func (s *store) CommitCtx(ctx context.Context, token string, value []byte, expir
 func (s *store) create(ctx context.Context, handle string, value []byte, expiry time.Time, movedFrom string) error {
 	live, traceKey := keys(handle)
 	t := foretell(value, expiry)
-	var away []byte
+	var away string
 	if movedFrom != "" {
 		away = trace{Reason: replaced, Successor: movedFrom}.encode()
 	}
@@ -211,12 +212,14 @@ func (s *store) claim(ctx context.Context, old, successor string, lasts time.Dur
 // endScript ends a live session and returns its value, or else its trace. Where
 // there is neither and ARGV[3] asks for it, the session may be about to begin, and
 // the trace is laid to keep it from doing so. A session that is about to move from one
-// that is to be spared (ARGV[4] and on) is that one.
+// that is to be spared (ARGV[4] and on) is that one. What says so stands after the lines
+// that are always there, of which the client writes one: its User-Agent.
 var endScript = redisconn.NewScript(2, `
 local value = redis.pcall('GET', KEYS[1])
 if value then
   for i = 4, #ARGV do
-    if type(value) == 'string' and string.find(value, '"movedFrom":"' .. ARGV[i] .. '"', 1, true) then return {0, ''} end
+    local more = type(value) == 'string' and string.match(value, '^' .. string.rep('[^\n]*\n', `+strconv.Itoa(fixedLines)+`) .. '(.*)$')
+    if more and string.find('\n' .. more, '\n`+movedFromIs+`' .. ARGV[i] .. '\n', 1, true) then return {0, ''} end
   end
   redis.call('DEL', KEYS[1])
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
@@ -283,7 +286,7 @@ func (s *store) endOne(ctx context.Context, handle string, why Reason, unbegun b
 	case foundLive:
 		ended, err := decode(handle, value)
 		if err != nil {
-			ended = &Session{Handle: handle} // not a session of ours, and gone now
+			ended = &Session{Handle: handle} // not one that can be read, and gone now
 		}
 		return ended, nil, nil
 	case foundTrace:
