@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-func newClient(t *testing.T, r storetest.Redis) *Client {
+func newClient(t testing.TB, r storetest.Redis) *Client {
 	t.Helper()
 	c := New(Options{
 		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
