@@ -25,37 +25,81 @@ func WithBudget(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, budgetKey{}, &budget{left: d})
 }
 
-// limited returns the context of one command, which ends with the time that it may
-// take. It is not cancelled with ctx, see Client.Do.
-func limited(ctx context.Context) (context.Context, func()) {
-	limit := commandTimeout
-	b, ok := ctx.Value(budgetKey{}).(*budget)
-	if ok {
-		limit = min(limit, b.enter())
+// limit is the context of one command, which ends with the time that it may take. It is
+// not cancelled with that of the request, see Client.Do. The connection keeps the
+// deadline, so there is a timer only where someone has to wait for something else: one
+// for each command would cost more than all else that is done for it here.
+type limit struct {
+	context.Context // of the request, for its values
+	deadline        time.Time
+	budget          *budget // nil is none
+
+	mu    sync.Mutex
+	timer context.Context // nil until someone waits
+	stop  context.CancelFunc
+}
+
+// limited returns the limit of a command that starts now. Call done at its end.
+func limited(ctx context.Context) *limit {
+	l, now, may := &limit{Context: ctx}, time.Now(), commandTimeout
+	if l.budget, _ = ctx.Value(budgetKey{}).(*budget); l.budget != nil {
+		may = min(may, l.budget.enter(now))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	return ctx, func() {
-		cancel()
-		if ok {
-			b.leave()
-		}
+	l.deadline = now.Add(may)
+	return l
+}
+
+func (l *limit) done() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.stop()
+	}
+	if l.budget != nil {
+		l.budget.leave(time.Now())
 	}
 }
 
-// enter notes that a command starts and returns the time that it may take.
-func (b *budget) enter() time.Duration {
+// Deadline implements context.Context.
+func (l *limit) Deadline() (time.Time, bool) { return l.deadline, true }
+
+// Done implements context.Context.
+func (l *limit) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer == nil {
+		l.timer, l.stop = context.WithDeadline(context.WithoutCancel(l.Context), l.deadline)
+	}
+	return l.timer.Done()
+}
+
+// Err implements context.Context.
+func (l *limit) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.timer != nil:
+		return l.timer.Err()
+	case time.Now().Before(l.deadline):
+		return nil
+	}
+	return context.DeadlineExceeded
+}
+
+// enter notes that a command starts now and returns the time that it may take.
+func (b *budget) enter(now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.underWay++; b.underWay == 1 {
-		b.since = time.Now()
+		b.since = now
 	}
-	return b.left - time.Since(b.since)
+	return b.left - now.Sub(b.since)
 }
 
-func (b *budget) leave() {
+func (b *budget) leave(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.underWay--; b.underWay == 0 {
-		b.left -= time.Since(b.since)
+		b.left -= now.Sub(b.since)
 	}
 }

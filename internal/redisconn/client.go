@@ -155,9 +155,9 @@ const scanPiece = 1000
 
 // each calls f with every server that has a part of the keys.
 func (c *Client) each(ctx context.Context, f func(*node) error) error {
-	limit, done := limited(ctx)
+	limit := limited(ctx)
 	l, err := c.known(limit)
-	done()
+	limit.done()
 	if err != nil {
 		return err
 	}
@@ -186,15 +186,15 @@ func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any,
 func (c *Client) run(ctx context.Context, name, key string, command func(*node, timedConn) (any, error)) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()
-	ctx, done := limited(ctx)
-	defer done()
-	l, err := c.known(ctx)
+	limit := limited(ctx)
+	defer limit.done()
+	l, err := c.known(limit)
 	if err != nil {
 		return nil, err
 	}
 	n, asking := l.at(key), false
 	for try := 1; ; try++ {
-		reply, err = n.once(ctx, asking, command)
+		reply, err = n.once(limit, asking, command)
 		if err == nil {
 			return reply, nil
 		}
@@ -203,7 +203,7 @@ func (c *Client) run(ctx context.Context, name, key string, command func(*node, 
 			c.look()
 		}
 		switch {
-		case ctx.Err() != nil:
+		case limit.Err() != nil:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case redisc.IsTryAgain(err):
 			time.Sleep(tryAgain)
@@ -213,7 +213,7 @@ func (c *Client) run(ctx context.Context, name, key string, command func(*node, 
 		case moved != nil:
 			n, asking = c.nodeAt(completed(moved.Addr, n.addr)), moved.Type == "ASK"
 		case isDeadConn(err):
-			if l, err = c.known(ctx); err != nil {
+			if l, err = c.known(limit); err != nil {
 				return nil, err
 			}
 			n, asking = l.at(key), false
@@ -227,15 +227,15 @@ func (c *Client) run(ctx context.Context, name, key string, command func(*node, 
 func (c *Client) runAt(ctx context.Context, n *node, command string, args ...any) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, command)
 	defer func() { observed.Done(err) }()
-	ctx, done := limited(ctx)
-	defer done()
+	limit := limited(ctx)
+	defer limit.done()
 	for try := 1; ; try++ {
-		reply, err = n.once(ctx, false, func(_ *node, conn timedConn) (any, error) { return conn.Do(command, args...) })
+		reply, err = n.once(limit, false, func(_ *node, conn timedConn) (any, error) { return conn.Do(command, args...) })
 		if err == nil {
 			return reply, nil
 		}
 		c.look()
-		if try == maxTries || ctx.Err() != nil || !isDeadConn(err) {
+		if try == maxTries || limit.Err() != nil || !isDeadConn(err) {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}

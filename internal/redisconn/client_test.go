@@ -192,7 +192,7 @@ func TestRetire(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					_, _ = c.nodeAt("127.0.0.1:1").once(expired(), false, nil)
+					_, _ = c.nodeAt("127.0.0.1:1").once(&limit{Context: context.Background()}, false, nil) // which is over
 				}
 			}
 		})
@@ -205,10 +205,4 @@ func TestRetire(t *testing.T) {
 	if err := c.Ping(context.Background()); err != nil {
 		t.Error(err)
 	}
-}
-
-func expired() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
 }

@@ -283,14 +283,16 @@ func TestBudget(t *testing.T) {
 		t.Errorf("108 commands took %v", took)
 	}
 	b := &budget{left: time.Second}
+	now := time.Now()
+	after := func(d time.Duration) time.Time { now = now.Add(d); return now }
 	for range 3 {
-		b.enter()
-		b.enter()
-		b.leave()
-		b.leave()
+		b.enter(after(time.Minute))
+		b.enter(after(10 * time.Millisecond))
+		b.leave(after(10 * time.Millisecond))
+		b.leave(after(10 * time.Millisecond))
 	}
-	if left := b.enter(); left < 900*time.Millisecond || left > time.Second {
-		t.Errorf("left %v", left)
+	if left, want := b.enter(after(time.Minute)), 910*time.Millisecond; left != want {
+		t.Errorf("left %v, want %v", left, want)
 	}
 }
 
@@ -309,4 +311,23 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// A limit ends in time for who waits for it, before or after it was asked how long.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	request, cancel := context.WithCancel(WithBudget(context.Background(), 10*time.Millisecond))
+	cancel()
+	l := limited(request)
+	if err := l.Err(); err != nil && time.Until(l.deadline) > 0 {
+		t.Errorf("ended with the request: %v", err)
+	}
+	<-l.Done()
+	if err := l.Err(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("done, and its error is %v", err)
+	}
+	l.done()
+	l = limited(context.Background())
+	l.done()
+	<-l.Done() // a connection that is being made looks after the command has ended
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,51 +25,25 @@ type node struct {
 	// keepingUp how many did.
 	lagging   atomic.Int64
 	keepingUp atomic.Int64
-
-	mu      sync.Mutex
-	users   int  // commands under way
-	retired bool // see retire
+	// turns has an element for each connection in use. The pool could have commands
+	// wait for one, too, but asks their contexts for a timer first.
+	turns chan struct{}
 }
 
-// errRetired says that a node is no longer one of ours.
-var errRetired = errors.New("the server was replaced")
-
-// enter notes that a command starts, unless the node has retired.
-func (n *node) enter() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.retired {
-		return errRetired
-	}
-	n.users++
-	return nil
-}
-
-func (n *node) leave() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.users--; n.retired && n.users == 0 {
-		_ = n.pool.Close()
-	}
-}
-
-// retire closes the connections once nobody uses them: a redigo pool that is closed
-// while someone waits for a connection may panic.
-func (n *node) retire() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.retired = true; n.users == 0 {
-		_ = n.pool.Close()
-	}
-}
+// retire closes the connections: those in use once their commands are done. For others
+// there are none from now on.
+func (n *node) retire() { _ = n.pool.Close() }
 
 func newNode(addr string, dial []redis.DialOption) *node {
-	n := &node{addr: addr, clock: clock{start: time.Now()}}
+	n := &node{addr: addr, clock: clock{start: time.Now()}, turns: make(chan struct{}, maxConns)}
 	n.pool = &redis.Pool{
-		MaxActive: maxConns,
-		MaxIdle:   maxConns,
-		Wait:      true,
-		DialContext: func(ctx context.Context) (redis.Conn, error) {
+		MaxIdle: maxConns,
+		DialContext: func(limit context.Context) (redis.Conn, error) {
+			// Of a context that is not the standard library's own each that net derives
+			// would cost a goroutine.
+			deadline, _ := limit.Deadline()
+			ctx, cancel := context.WithDeadline(context.WithoutCancel(limit), deadline)
+			defer cancel()
 			conn, err := redis.DialContext(ctx, "tcp", addr, dial...)
 			if err != nil {
 				return nil, err
@@ -128,20 +101,41 @@ func (o Options) transport() redis.DialOption {
 	return redis.DialContextFunc(secure.DialContext)
 }
 
-// once gives command one connection until the deadline of ctx.
-func (n *node) once(ctx context.Context, asking bool, command func(*node, timedConn) (any, error)) (any, error) {
-	if err := n.enter(); err != nil {
+// turn waits until a connection is free. Who gets nil gives it back with done.
+func (n *node) turn(l *limit) error {
+	select {
+	case n.turns <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case n.turns <- struct{}{}:
+	case <-l.Done():
+		return l.Err()
+	}
+	// Where both were ready the choice was random.
+	if err := l.Err(); err != nil {
+		n.done()
+		return err
+	}
+	return nil
+}
+
+func (n *node) done() { <-n.turns }
+
+// once gives command one connection until the end of the limit.
+func (n *node) once(l *limit, asking bool, command func(*node, timedConn) (any, error)) (any, error) {
+	if err := n.turn(l); err != nil {
 		return nil, err
 	}
-	defer n.leave()
-	conn, err := n.pool.GetContext(ctx)
+	defer n.done()
+	conn, err := n.pool.GetContext(l)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
 	start := time.Now()
-	deadline, _ := ctx.Deadline()
-	reply, err := command(n, timedConn{conn, deadline, asking})
+	reply, err := command(n, timedConn{conn, l.deadline, asking})
 	// A command that had little time left says nothing about the other connections.
 	if broken := conn.Err(); broken != nil && (isDeadConn(broken) || time.Since(start) > commandTimeout/2) {
 		n.lastFailure.Store(time.Now().UnixNano())
