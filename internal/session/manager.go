@@ -112,7 +112,7 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 		}
 		return nil, &EndedError{why}
 	}
-	if s.movedFrom != "" || s.Handle != m.store.handle(token) {
+	if s.movedFrom != "" || !m.store.newest(s.Handle, token) {
 		moved, err := m.move(ctx, s, m.store.handle(token))
 		switch err = unavailable(err); {
 		case err == nil:

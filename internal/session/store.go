@@ -48,6 +48,12 @@ type store struct {
 // handle names a new session.
 func (s *store) handle(token string) string { return handleOf(s.secrets[0], token) }
 
+// newest tells whether a handle, one of those that the session of token may have, is of
+// the first secret.
+func (s *store) newest(handle, token string) bool {
+	return len(s.secrets) == 1 || handle == s.handle(token)
+}
+
 // handles are the names that the session of token may have.
 func (s *store) handles(token string) []string {
 	names := make([]string, len(s.secrets))
