@@ -16,11 +16,13 @@ import (
 // who logs out stays signed in under the new token. It can do nothing else.
 func (s *Server) authenticated(next handler, overtaken bool) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		ctx, err := s.sessions.Load(r.Context(), s.cookie.token(r))
-		if overtaken && errors.Is(err, session.ErrReplaced) {
-			return next(w, r)
-		}
-		if err != nil {
+		ctx := session.WithBudget(r.Context(), storeBudget)
+		loaded, err := s.sessions.Load(ctx, s.cookie.token(r))
+		switch {
+		case err == nil:
+			ctx = loaded
+		case overtaken && errors.Is(err, session.ErrReplaced):
+		default:
 			return err
 		}
 		return next(w, r.WithContext(ctx))

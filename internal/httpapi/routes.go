@@ -49,7 +49,7 @@ const logoutRoute = "POST /auth/logout"
 // routes lists every URL of the API.
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(s.leaving, identify, secureHeaders(s.cookie.Secure), s.clientIP(), s.observed, s.origins.cors, s.modest, middleware.GetHead, bounded)
+	r.Use(s.leaving, identify, secureHeaders(s.cookie.Secure), s.clientIP(), s.observed, s.origins.cors, s.modest, middleware.GetHead)
 	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNoRoute }))
 	r.MethodNotAllowed(s.handle(methodNotAllowed(r)))
 
@@ -100,12 +100,12 @@ func (s *Server) routes() http.Handler {
 // left of the second that the contract promises is for taking back what was half done.
 const storeBudget = 700 * time.Millisecond
 
-// bounded keeps the time that a request waits for the session store within its budget,
-// however many commands it takes.
-func bounded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(session.WithBudget(r.Context(), storeBudget)))
-	})
+// bounded keeps the time that a handler waits for the session store within its budget,
+// however many commands it takes. One behind a session has that from authenticated.
+func bounded(next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		return next(w, r.WithContext(session.WithBudget(r.Context(), storeBudget)))
+	}
 }
 
 // clientIP notes whose request it is. chi's RealIP would believe anyone.
@@ -138,7 +138,9 @@ func (s *Server) routeAt(r chi.Router, path, name string, e endpoint) {
 		userID := s.current(r).UserID
 		return s.admit(w, r, attempt{budget: limit, account: userID, userID: userID})
 	})
-	if !open {
+	if open {
+		h = bounded(h)
+	} else {
 		h = s.authenticated(h, name == logoutRoute)
 	}
 	h = s.guarded(whole(h))
