@@ -9,8 +9,8 @@ import (
 
 // writeJSON answers with a value. Nothing is sent before the value is encoded,
 // so an error still gets an answer of its own.
-func writeJSON(w http.ResponseWriter, status int, value any) error {
-	body, err := json.Marshal(value)
+func writeJSON[T any](w http.ResponseWriter, status int, value T) error {
+	body, err := json.Marshal(&value) // which would copy what has no address
 	if err != nil {
 		return err
 	}
