@@ -34,7 +34,8 @@ type App struct {
 	api      *httpapi.Server
 	ops      *ops // nil where there is none
 	drain    time.Duration
-	inspect  bool // what Redis keeps matters
+	inspect  bool   // what Redis keeps matters
+	heap     []byte // see heapFloor
 }
 
 // parts are what the server and an operator's commands both work with.
@@ -98,7 +99,7 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		secure = own.config()
 	}
 	a := &App{
-		parts: p, inspect: c.AppEnv != config.Development, api: api, drain: time.Duration(c.DrainTime),
+		parts: p, inspect: c.AppEnv != config.Development, api: api, drain: time.Duration(c.DrainTime), heap: newHeapFloor(),
 		server: &http.Server{
 			TLSConfig: secure,
 			Handler:   api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
