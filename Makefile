@@ -10,16 +10,17 @@ FAILOVERS ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
 
-# For the figures: how many pairs of answers check-timing compares, and how long
-# check-flood floods.
+# For the figures: how many pairs of answers check-timing compares, how long check-flood
+# floods, and how often check-rolling replaces a server.
 PAIRS ?= 1000
 FLOOD ?= 30s
+REPLACEMENTS ?= 20
 
 # How long fuzz tries each target.
 FUZZTIME ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood build up fuzz
+.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood check-rolling build up fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +63,9 @@ check-timing: ## Measure whether the time of an answer tells if there is an acco
 
 check-flood: ## Measure what a flood of logins does to the rest; on a quiet machine
 	TEST_REDIS=server go test -count=1 -v -timeout 10m -run '^TestLoginFlood$$' ./cmd/latchkey -flood $(FLOOD)
+
+check-rolling: ## Replace servers behind nginx again and again, under load
+	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestRollingRestart$$' ./cmd/latchkey -replacements $(REPLACEMENTS)
 
 check-deploy: build ## Check the program and what is in deployments/, without an engine or a cluster
 	bin/latchkey help > /dev/null
