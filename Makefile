@@ -9,6 +9,8 @@ ROUNDS ?= 30
 FAILOVERS ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
+# Where build puts the program.
+BIN ?= bin
 
 # For the figures: how many pairs of answers check-timing compares, how long check-flood
 # floods, and how often check-rolling replaces a server.
@@ -20,7 +22,7 @@ REPLACEMENTS ?= 20
 FUZZTIME ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood check-rolling build up fuzz
+.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood check-rolling bench build up fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +33,7 @@ dev: ## Run the server to try on port 3000: nothing else installed
 test: ## Run the tests: nothing else installed
 	go test ./...
 
-check: lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl and systemd-analyze
+check: lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
 	$< run
@@ -71,6 +73,9 @@ check-deploy: build ## Check the program and what is in deployments/, without an
 	bin/latchkey help > /dev/null
 	deployments/check
 
+bench: ## Measure the server against the least that its work could cost, in ten minutes; needs wrk and redis-server
+	go run ./cmd/bench
+
 fuzz: ## Fuzz each target there is; FUZZTIME=10m for the full time
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' cmd internal | sort | while IFS=: read -r file target; do \
 		echo "$${target#func } in $${file%/*}"; \
@@ -78,7 +83,7 @@ fuzz: ## Fuzz each target there is; FUZZTIME=10m for the full time
 	done
 
 build: ## Build the production program into bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/latchkey ./cmd/latchkey
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o $(BIN)/latchkey ./cmd/latchkey
 
 up: ## Start the server with Redis and MongoDB in containers
 	docker compose up --build

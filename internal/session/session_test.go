@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { storetest.Main(m) }
 
 // newManager returns a Manager on an empty database, and a connection to look.
-func newManager(t *testing.T) (*Manager, redis.Conn) {
+func newManager(t testing.TB) (*Manager, redis.Conn) {
 	t.Helper()
 	r := storetest.NewRedis(t)
 	conns := redisconn.New(redisconn.Options{
@@ -37,7 +37,7 @@ func newManager(t *testing.T) (*Manager, redis.Conn) {
 	return m, r.Conn(t)
 }
 
-func epoch(t *testing.T, m *Manager) Epoch {
+func epoch(t testing.TB, m *Manager) Epoch {
 	t.Helper()
 	e, err := m.Epoch(context.Background(), "u")
 	if err != nil {
@@ -46,7 +46,7 @@ func epoch(t *testing.T, m *Manager) Epoch {
 	return e
 }
 
-func begin(t *testing.T, m *Manager) (*Session, string) {
+func begin(t testing.TB, m *Manager) (*Session, string) {
 	t.Helper()
 	s, token, err := m.Begin(context.Background(), SignIn{UserID: "u", Email: "ann@example.com", Method: "password", Epoch: epoch(t, m)})
 	if err != nil {
