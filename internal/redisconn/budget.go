@@ -32,6 +32,7 @@ func WithBudget(ctx context.Context, d time.Duration) context.Context {
 type limit struct {
 	context.Context // of the request, for its values
 	deadline        time.Time
+	whole           bool    // it is no shorter than that of other commands
 	budget          *budget // nil is none
 
 	mu    sync.Mutex
@@ -45,7 +46,7 @@ func limited(ctx context.Context) *limit {
 	if l.budget, _ = ctx.Value(budgetKey{}).(*budget); l.budget != nil {
 		may = min(may, l.budget.enter(now))
 	}
-	l.deadline = now.Add(may)
+	l.deadline, l.whole = now.Add(may), may == commandTimeout
 	return l
 }
 

@@ -181,8 +181,9 @@ func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any,
 	})
 }
 
-// run gives command, which is counted under name, a connection to the server that has
-// key, and another one where that turns out to be dead or the wrong one.
+// run gives command, whose name is what it is counted under, a connection to the server
+// that has key, and another one where that turns out to be dead or the wrong one. A GET
+// may go along with others at first, see reads.
 func (c *Client) run(ctx context.Context, name, key string, command func(*node, timedConn) (any, error)) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()
@@ -194,7 +195,11 @@ func (c *Client) run(ctx context.Context, name, key string, command func(*node, 
 	}
 	n, asking := l.at(key), false
 	for try := 1; ; try++ {
-		reply, err = n.once(limit, asking, command)
+		if name == "GET" && try == 1 && limit.whole {
+			reply, err = n.read(limit, key)
+		} else {
+			reply, err = n.once(limit, asking, command)
+		}
 		if err == nil {
 			return reply, nil
 		}

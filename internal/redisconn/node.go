@@ -28,6 +28,7 @@ type node struct {
 	// turns has an element for each connection in use. The pool could have commands
 	// wait for one, too, but asks their contexts for a timer first.
 	turns chan struct{}
+	reads reads
 }
 
 // retire closes the connections: those in use once their commands are done. For others
