@@ -2,6 +2,10 @@
 
 GOLANGCI_LINT_VERSION := v2.15.0
 NEWMAN_VERSION        := 6.2.2
+GOVULNCHECK_VERSION   := v1.1.4
+
+# Where check-vuln finds what is known of vulnerabilities.
+GOVULNDB ?= https://vuln.go.dev
 
 # How often check-race runs each race, how often check-failover kills a server, and
 # with how many sessions.
@@ -22,7 +26,7 @@ REPLACEMENTS ?= 20
 FUZZTIME ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood check-rolling bench build up fuzz
+.PHONY: help dev test check lint check-vuln check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood check-rolling bench build up fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,11 +37,19 @@ dev: ## Run the server to try on port 3000: nothing else installed
 test: ## Run the tests: nothing else installed
 	go test ./...
 
-check: lint check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
+check: lint check-vuln check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
 	$< run
 	go mod tidy -diff
+
+check-vuln: ## Look for known vulnerabilities in what the program calls, where their list can be reached
+	@out=$$(go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) -db $(GOVULNDB) ./cmd/latchkey 2>&1); status=$$?; \
+	if [ $$status -ne 0 ] && printf '%s' "$$out" | grep -qE 'fetching vulnerabilities: .*(dial tcp|proxyconnect tcp|i/o timeout|TLS handshake timeout)'; then \
+		echo "check-vuln: NOT CHECKED, $(GOVULNDB) cannot be reached from here"; \
+	else \
+		printf '%s\n' "$$out"; exit $$status; \
+	fi
 
 check-redis: ## Run the tests on a real redis-server, with the race detector
 	TEST_REDIS=server go test -race -count=1 -p 1 -timeout 20m ./...
