@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func startCluster(dir string, replicas bool) (c *ClusterRedis, stop func(), err 
 		if err != nil {
 			return nil, stop, err
 		}
-		server, err := startRedis(filepath.Join(dir, itoa(int64(i))), append(lasting[:len(lasting):len(lasting)],
+		server, err := startRedis(filepath.Join(dir, itoa(int64(i))), append(slices.Clone(replicated),
 			"--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", clusterTimeout)...)
 		if err != nil {
 			return nil, stop, err

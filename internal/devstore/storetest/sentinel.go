@@ -39,10 +39,10 @@ func startSentinel(dir string) (s *SentinelRedis, stop func(), err error) {
 	}
 	s = &SentinelRedis{Redis: Redis{Master: SentinelName}}
 	for i := range 3 {
-		args := lasting
+		args := slices.Clone(replicated)
 		if i > 0 {
 			host, port, _ := net.SplitHostPort(s.Addr)
-			args = append(args[:len(args):len(args)], "--replicaof", host, port, "--repl-diskless-sync-delay", "0")
+			args = append(args, "--replicaof", host, port)
 		}
 		server, err := startRedis(filepath.Join(dir, itoa(int64(i))), args...)
 		if err != nil {

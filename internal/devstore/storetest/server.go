@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,10 @@ type RedisServer struct {
 // lasting are the settings of a server that keeps what it is told, as
 // configs/redis.conf has them.
 var lasting = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
+
+// replicated are those of one of several servers: a replica gets what it lacks at once,
+// and not when the 5 seconds are over in which others could want the same.
+var replicated = append(slices.Clone(lasting), "--repl-diskless-sync-delay", "0")
 
 // StartRedis starts a redis-server for a test that takes it away.
 func StartRedis(t testing.TB) *RedisServer {
