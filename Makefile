@@ -14,7 +14,7 @@ FAILOVERS ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
 # Where build puts the program.
-BIN ?= bin
+BIN := bin
 
 # For the figures: how many pairs of answers check-timing compares, how long check-flood
 # floods, and how often check-rolling replaces a server.

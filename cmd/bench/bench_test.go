@@ -43,7 +43,7 @@ func TestShort(t *testing.T) {
 		"Memory of Redis for one session":                               3,
 		"GET /auth/session by connections, against net/http with a GET": 4,
 		"GET /auth/session by how many sessions there are":              2,
-		"Goals": 7,
+		"Goals": 8,
 	} {
 		_, rest, found := strings.Cut(out, "\n### "+title+"\n")
 		text, _, _ := strings.Cut(rest, "\n### ")

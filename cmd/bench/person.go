@@ -117,6 +117,6 @@ func (b *bench) dropMongo() {
 		err = errors.Join(db.Drop(ctx), db.Client().Disconnect(ctx))
 	}
 	if err != nil {
-		b.say("the database %s stays: %v", b.mongoURI, err)
+		b.say("its database stays in the MongoDB of %s: %v", mongoVariable, err)
 	}
 }

@@ -30,8 +30,23 @@ type goal struct {
 	what   string
 	figure float64
 	digits int
-	unit   string
 	met    bool
+	// others is which share of the processors other programs had meanwhile, where that
+	// spoils the figure.
+	others float64
+}
+
+// maxOthers is up to which share a figure says something.
+const maxOthers = 0.2
+
+func (g goal) verdict() string {
+	switch {
+	case g.others > maxOthers:
+		return fmt.Sprintf("not judged: other programs had %.0f %% of the processors", 100*g.others)
+	case g.met:
+		return "yes"
+	}
+	return "no"
 }
 
 func (r *report) add(t table) { r.tables = append(r.tables, t) }
@@ -61,11 +76,7 @@ func (b *bench) print(w io.Writer) error {
 	}
 	goals := table{title: "Goals", head: []string{"goal", "figure", "met"}}
 	for _, g := range b.goals {
-		verdict := "no"
-		if g.met {
-			verdict = "yes"
-		}
-		goals.rows = append(goals.rows, []string{g.what, number(g.figure, g.digits) + g.unit, verdict})
+		goals.rows = append(goals.rows, []string{g.what, number(g.figure, g.digits), g.verdict()})
 	}
 	for _, t := range append(b.tables, goals) {
 		if err == nil {
@@ -108,6 +119,16 @@ func ratio[T any](rounds, against []T, of func(T) float64) float64 {
 		pairs[i] = pair{rounds[i], against[i]}
 	}
 	return median(pairs, func(p pair) float64 { return of(p.a) / of(p.b) })
+}
+
+// others is which share of the processors other programs had in the worst of the rounds.
+func others(all ...[]result) (share float64) {
+	for _, rounds := range all {
+		for _, r := range rounds {
+			share = max(share, r.others()/r.used[available])
+		}
+	}
+	return share
 }
 
 // inTurns measures each once in every round, and returns for each what its rounds gave.
