@@ -18,7 +18,7 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { storetest.MainOfMany(m) }
 
 // waits is what the log says of a Redis that is away.
 const waits = "mail waits until Redis is back"

@@ -19,7 +19,7 @@ import (
 	"latchkey/internal/user"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { storetest.MainOfMany(m) }
 
 const (
 	clientID = "latchkey at home"

@@ -16,7 +16,7 @@ import (
 	"latchkey/internal/mongoconn"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) { storetest.MainOfMany(m) }
 
 func TestParseEmail(t *testing.T) {
 	t.Parallel()

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -22,6 +24,22 @@ func atEnd(f func()) {
 	cleanupMu.Lock()
 	defer cleanupMu.Unlock()
 	cleanups = append(cleanups, f)
+}
+
+// manyAtOnce is how many tests run beside each other that mostly wait.
+const manyAtOnce = 4
+
+// MainOfMany is Main for a package whose tests mostly wait, for limits of time or for
+// what is away: more of them than there are processors run beside each other, where
+// -parallel says nothing else.
+func MainOfMany(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(manyAtOnce, runtime.GOMAXPROCS(0))))
+	}
+	Main(m)
 }
 
 // Main runs the tests of a package that uses stores. Call it from TestMain.
