@@ -198,6 +198,9 @@ func messageID(id string) string {
 func asciiAddress(address string) (string, error) {
 	local, host, _ := strings.Cut(address, "@")
 	ascii, err := idna.Lookup.ToASCII(host)
+	if err == nil {
+		_, err = idna.Lookup.ToUnicode(ascii) // there is no way back from what was no text
+	}
 	if err != nil {
 		return "", err
 	}
