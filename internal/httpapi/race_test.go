@@ -13,7 +13,7 @@ import (
 )
 
 // rounds is how often each race is run. make check-race runs the full number.
-var rounds = flag.Int("rounds", 10, "rounds of each race")
+var rounds = flag.Int("rounds", 5, "rounds of each race")
 
 // raceSite is a site on a real Redis on which every read writes: the touch
 // interval is over each time. That is where scs brings ended sessions back.
