@@ -34,8 +34,9 @@ help: ## List the targets
 dev: ## Run the server to try on port 3000: nothing else installed
 	go run ./cmd/dev
 
+# Those that take longest begin first, and no program is linked for a debugger.
 test: ## Run the tests: nothing else installed
-	go test ./...
+	go test -ldflags=-w ./internal/httpapi ./cmd/latchkey ./...
 
 check: lint check-vuln check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
 
