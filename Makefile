@@ -80,7 +80,7 @@ check-flood: ## Measure what a flood of logins does to the rest; on a quiet mach
 	TEST_REDIS=server go test -count=1 -v -timeout 10m -run '^TestLoginFlood$$' ./cmd/latchkey -flood $(FLOOD)
 
 check-rolling: ## Replace servers behind nginx again and again, under load
-	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestRollingRestart$$' ./cmd/latchkey -replacements $(REPLACEMENTS)
+	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestRollingRestart$$' ./cmd/latchkey -replacements $(REPLACEMENTS) -between 10000
 
 check-deploy: build ## Check the program and what is in deployments/, without an engine or a cluster
 	bin/latchkey help > /dev/null

@@ -19,7 +19,8 @@ import (
 
 var (
 	replacements = flag.Int("replacements", 2, "how often TestRollingRestart replaces a server")
-	loadClients  = flag.Int("clients", 64, "how many keep-alive clients it has")
+	between      = flag.Int64("between", 1000, "how many requests there are from one replacement to the next, at least")
+	loadClients  = flag.Int("clients", 64, "how many keep-alive clients there are")
 )
 
 // Two servers behind nginx are replaced again and again, and no client notices.
@@ -61,6 +62,9 @@ func TestRollingRestart(t *testing.T) {
 	}
 	began := time.Now()
 	for n := range *replacements {
+		for before := asked.Load(); asked.Load() < before+*between; {
+			time.Sleep(10 * time.Millisecond)
+		}
 		servers[n%2].stop()
 		if state := servers[n%2].cmd.ProcessState; state.ExitCode() != 0 {
 			t.Errorf("a server ended with %v:\n%s", state, servers[n%2].out)
