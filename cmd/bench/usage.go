@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // usage is processor time by process, in seconds. Beside the processes of the bench:
@@ -71,13 +72,16 @@ func (b *bench) used() (usage, error) {
 // that is gone has used nothing.
 func threadTime(file string) (seconds float64, nice int, err error) {
 	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
 	}
 	// The name, in parentheses, may hold anything; what follows begins with field 3.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if err != nil || len(fields) < 17 {
-		return 0, 0, fmt.Errorf("%s: %q, %w", file, text, err)
+	if len(fields) < 17 {
+		return 0, 0, fmt.Errorf("%s: %q", file, text)
 	}
 	for _, i := range []int{14, 15} {
 		n, failed := strconv.ParseFloat(fields[i-3], 64)

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -89,25 +88,10 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		return nil, fmt.Errorf("FRONTEND_URL: %w", err)
 	}
 
-	var secure *tls.Config
-	if c.TLSCertFile != "" {
-		own, err := newCertificate(c.TLSCertFile, c.TLSKeyFile, log)
-		if err != nil {
-			p.close()
-			return nil, fmt.Errorf("TLS_CERT_FILE, TLS_KEY_FILE: %w", err)
-		}
-		secure = own.config()
-	}
-	a := &App{
-		parts: p, inspect: c.AppEnv != config.Development, api: api, drain: time.Duration(c.DrainTime), heap: newHeapFloor(),
-		server: &http.Server{
-			TLSConfig: secure,
-			Handler:   api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-			ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
-			WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-			// OPTIONS * would be answered past the API.
-			DisableGeneralOptionsHandler: true,
-		},
+	a := &App{parts: p, inspect: c.AppEnv != config.Development, api: api, drain: time.Duration(c.DrainTime), heap: newHeapFloor()}
+	if a.server, err = newServer(c, api, log); err != nil {
+		a.close()
+		return nil, err
 	}
 	if a.listener, err = listen(ctx, c.Addr()); err != nil {
 		a.close()
@@ -174,7 +158,7 @@ func (p parts) close() {
 	}
 	p.passwords.Close()
 	p.redis.Close()
-	if err := p.tracing.Shutdown(ctx); err != nil {
+	if err := p.tracing.Shutdown(context.Background()); err != nil { // has a limit of its own
 		p.log.Warn("trouble with the traces", "error", err)
 	}
 	_ = p.mongo.Client().Disconnect(ctx)

@@ -2,13 +2,16 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"latchkey/internal/config"
 	"latchkey/internal/doctor"
 )
 
@@ -25,6 +28,26 @@ const (
 	// stopTimeout bounds the requests that are under way when the server stops.
 	stopTimeout = 8 * time.Second
 )
+
+// newServer makes what answers by HTTP, and by TLS where there is a certificate.
+func newServer(c config.Config, api http.Handler, log *slog.Logger) (*http.Server, error) {
+	var secure *tls.Config
+	if c.TLSCertFile != "" {
+		own, err := newCertificate(c.TLSCertFile, c.TLSKeyFile, log)
+		if err != nil {
+			return nil, fmt.Errorf("TLS_CERT_FILE, TLS_KEY_FILE: %w", err)
+		}
+		secure = own.config()
+	}
+	return &http.Server{
+		TLSConfig: secure,
+		Handler:   api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		// OPTIONS * would be answered past the API.
+		DisableGeneralOptionsHandler: true,
+	}, nil
+}
 
 // listen opens the port of the API.
 func listen(ctx context.Context, addr string) (net.Listener, error) {

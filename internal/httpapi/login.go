@@ -63,8 +63,13 @@ func (in loginRequest) account() string { return canonical(in.Email) }
 
 // login answers POST /auth/login: note the epoch, prove, record, begin. In this
 // order nothing that ends the sessions of the account is missed.
-func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) (err error) {
-	defer func() { s.countLogin(err) }()
+func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) error {
+	err := s.logIn(w, r, in)
+	s.countLogin(err)
+	return err
+}
+
+func (s *Server) logIn(w http.ResponseWriter, r *http.Request, in loginRequest) error {
 	email, err := user.ParseEmail(in.Email)
 	if err != nil {
 		return err

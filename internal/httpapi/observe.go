@@ -43,15 +43,16 @@ func (s *Server) fromProxy() func(*http.Request) bool {
 	}
 }
 
-// countLogin counts a login by what came of it. One that nobody could judge, because a
-// store or a provider was away or the user turned back, is not one that failed.
+// countLogin counts a login by what came of it. One that nobody has judged, because a
+// store or a provider was away, the user turned back or a limit was used up, is not one
+// that failed.
 func (s *Server) countLogin(err error) {
 	switch {
 	case err == nil:
 		s.metrics.Login(telemetry.LoginSuccess)
 	case errors.Is(err, auth.ErrBusy):
 		s.metrics.Login(telemetry.LoginBusy)
-	case errors.Is(err, oauth.ErrDenied), failureOf(err).status >= http.StatusInternalServerError:
+	case errors.Is(err, oauth.ErrDenied), errors.Is(err, errTooMany), failureOf(err).status >= http.StatusInternalServerError:
 	default:
 		s.metrics.Login(telemetry.LoginFailed)
 	}

@@ -187,6 +187,8 @@ func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any,
 func (c *Client) run(ctx context.Context, name, key string, command func(*node, timedConn) (any, error)) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()
+	// Who has to wait for the layout has less time left than those that come later.
+	together := name == "GET" && c.layout.Load() != nil
 	limit := limited(ctx)
 	defer limit.done()
 	l, err := c.known(limit)
@@ -195,7 +197,7 @@ func (c *Client) run(ctx context.Context, name, key string, command func(*node, 
 	}
 	n, asking := l.at(key), false
 	for try := 1; ; try++ {
-		if name == "GET" && try == 1 && limit.whole {
+		if together && try == 1 && limit.whole {
 			reply, err = n.read(limit, key)
 		} else {
 			reply, err = n.once(limit, asking, command)
@@ -209,7 +211,7 @@ func (c *Client) run(ctx context.Context, name, key string, command func(*node, 
 		}
 		switch {
 		case limit.Err() != nil:
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return nil, fmt.Errorf("%w: %w: %w", ErrUnavailable, limit.Err(), err)
 		case redisc.IsTryAgain(err):
 			time.Sleep(tryAgain)
 			try--

@@ -75,7 +75,7 @@ func NewMetrics() *Metrics {
 		inFlight: f.gauge("http_requests_in_flight", "HTTP requests that are being answered."),
 		begun:    f.counters("sessions_begun_total", "Sessions that began, by how the user proved who they are.", "method"),
 		ended: f.counters("sessions_ended_total",
-			"Sessions that ended, by why. Of those that time has ended only the ones whose client came back.", "reason"),
+			"Sessions that ended, by why. One that time has ended counts with each request that comes with its cookie.", "reason"),
 		logins:   f.counters("logins_total", "Logins by what came of them.", "outcome"),
 		limits:   f.counters("limit_hits_total", "Times that a request found a limit used up.", "budget", "scope"),
 		hashes:   f.counter("password_hashes_total", "Passwords that were hashed or compared."),

@@ -22,7 +22,7 @@ import (
 )
 
 // flushTimeout bounds the last delivery of spans, at the end of the process.
-const flushTimeout = 3 * time.Second
+const flushTimeout = time.Second
 
 // Tracing makes the spans of requests and delivers them, beside the requests, by
 // OTLP over HTTP. A collector that is away costs them nothing: spans wait in a buffer
@@ -113,7 +113,7 @@ func wanted(vars map[string]string) (bool, error) {
 	return on, nil
 }
 
-// Shutdown delivers what waits, and ends: when ctx does, or after 3 seconds. What was not
+// Shutdown delivers what waits, and ends: when ctx does, or after a second. What was not
 // delivered by then is lost, which is the error.
 func (t *Tracing) Shutdown(ctx context.Context) error {
 	if t == nil {
