@@ -7,9 +7,10 @@ GOVULNCHECK_VERSION   := v1.1.4
 # Where check-vuln finds what is known of vulnerabilities.
 GOVULNDB ?= https://vuln.go.dev
 
-# How often check-race runs each race, how often check-failover kills a server, and
-# with how many sessions.
+# How often check-race runs each race, how many histories check-model plays, how often
+# check-failover kills a server, and with how many sessions.
 ROUNDS ?= 30
+HISTORIES ?= 1000
 FAILOVERS ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
@@ -17,16 +18,17 @@ SESSIONS ?= 10000
 BIN := bin
 
 # For the figures: how many pairs of answers check-timing compares, how long check-flood
-# floods, and how often check-rolling replaces a server.
+# floods, how often check-rolling replaces a server, and how long soak runs.
 PAIRS ?= 1000
 FLOOD ?= 30s
 REPLACEMENTS ?= 20
+SOAK ?= 30m
 
 # How long fuzz tries each target.
 FUZZTIME ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check lint check-vuln check-redis check-stores check-race check-failover check-postman check-browser check-deploy check-timing check-flood check-rolling bench build up fuzz
+.PHONY: help dev test check lint check-vuln check-redis check-stores check-race check-model check-soak check-failover check-postman check-browser check-deploy check-timing check-flood check-rolling soak bench build up fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +40,7 @@ dev: ## Run the server to try on port 3000: nothing else installed
 test: ## Run the tests: nothing else installed
 	go test -ldflags=-w ./internal/httpapi ./cmd/latchkey ./...
 
-check: lint check-vuln check-redis check-stores check-race check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
+check: lint check-vuln check-redis check-stores check-race check-model check-soak check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
 	$< run
@@ -57,11 +59,17 @@ check-redis: ## Run the tests on a real redis-server, with the race detector
 
 check-stores: ## Run the tests of the sessions and of the API on Redis Sentinel and on a Redis Cluster
 	for kind in sentinel cluster; do \
-		TEST_REDIS=$$kind go test -race -count=1 -p 1 -timeout 20m -skip 'TestRedis|Failover|TestRace(Ended|OneTime|Register|Reset)|TestTiming' ./internal/redisconn ./internal/session ./internal/httpapi || exit 1; \
+		TEST_REDIS=$$kind go test -race -count=1 -p 1 -timeout 20m -skip 'TestRedis|Failover|TestHistories|TestRace(Ended|OneTime|Register|Reset)|TestTiming' ./internal/redisconn ./internal/session ./internal/httpapi || exit 1; \
 	done
 
 check-race: ## Run each race of the sessions many times on a real redis-server; ROUNDS=1000 for the full number
 	TEST_REDIS=server go test -race -count=1 -v -timeout 60m -run '^TestRace' ./internal/httpapi -rounds $(ROUNDS)
+
+check-model: ## Play histories of requests and outages, and judge every answer; HISTORIES=10000 for the full number
+	TEST_REDIS=server go test -count=1 -v -timeout 60m -run '^TestHistories$$' ./internal/httpapi -histories $(HISTORIES)
+
+check-soak: ## Run the program under steady traffic for two minutes, and look whether anything grows
+	TEST_REDIS=server go test -count=1 -v -timeout 10m -run '^TestSoak$$' ./cmd/latchkey -soak 2m
 
 check-failover: ## Kill Redis, the server of a Sentinel and one of a Cluster under load; FAILOVERS=10 for the full number
 	TEST_REDIS=server go test -race -count=1 -v -timeout 30m -run 'UnderLoad|Failover' ./internal/httpapi -failovers $(FAILOVERS) -sessions $(SESSIONS)
@@ -78,6 +86,9 @@ check-timing: ## Measure whether the time of an answer tells if there is an acco
 
 check-flood: ## Measure what a flood of logins does to the rest; on a quiet machine
 	TEST_REDIS=server go test -count=1 -v -timeout 10m -run '^TestLoginFlood$$' ./cmd/latchkey -flood $(FLOOD)
+
+soak: ## Run the program under steady traffic, and judge its memory, descriptors and keys; SOAK=30m, on a quiet machine
+	TEST_REDIS=server go test -count=1 -v -timeout 24h -run '^TestSoak$$' ./cmd/latchkey -soak $(SOAK)
 
 check-rolling: ## Replace servers behind nginx again and again, under load
 	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestRollingRestart$$' ./cmd/latchkey -replacements $(REPLACEMENTS) -between 10000

@@ -55,6 +55,9 @@ type site struct {
 	log      *syncBuffer
 	metrics  *telemetry.Metrics
 	skew     atomic.Int64 // how far the server's clock is ahead, in nanoseconds
+	// unread says which answers need not be compared with the OpenAPI document, which
+	// takes longer than most requests; nil is none.
+	unread func(answer) bool
 }
 
 // setup are the choices that a test makes; the zero value is the usual site.
@@ -364,8 +367,10 @@ func (c *client) try(method, path string, header http.Header, body []byte) (answ
 	if found := c.canaries.in(string(a.raw)); found != "" && !strings.HasSuffix(path, ".json") { // the documents have examples
 		return answer{}, fmt.Errorf("%s %d holds %s: %s", a.request, a.status, found, a.raw)
 	}
-	if err := matchesContract(req, a); err != nil {
-		return answer{}, fmt.Errorf("%s %d: %w", a.request, a.status, err)
+	if c.unread == nil || !c.unread(a) {
+		if err := matchesContract(req, a); err != nil {
+			return answer{}, fmt.Errorf("%s %d: %w", a.request, a.status, err)
+		}
 	}
 	if a.cookie != nil {
 		if c.token = a.cookie.Value; a.cookie.MaxAge < 0 {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -15,6 +16,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	listener net.Listener
 	conns    map[net.Conn]bool
+	gone     map[net.Conn]bool // connections to the server that no client has any more
 	faults   Faults
 	held     []heldChunk
 }
@@ -43,7 +45,7 @@ type heldChunk struct {
 // NewProxy forwards connections to a server, until it is told otherwise.
 func NewProxy(t testing.TB, server string) *Proxy {
 	t.Helper()
-	p := &Proxy{server: server, conns: map[net.Conn]bool{}}
+	p := &Proxy{server: server, conns: map[net.Conn]bool{}, gone: map[net.Conn]bool{}}
 	if err := p.listen("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +91,7 @@ func (p *Proxy) Refuse() {
 		_ = conn.Close()
 	}
 	clear(p.conns)
+	clear(p.gone)
 }
 
 // Restore opens the port again after Refuse, and ends all faults.
@@ -112,7 +115,25 @@ func (p *Proxy) Release() int {
 			<-h.replied
 		}
 	}
+	for _, h := range held {
+		p.leave(h.server, false)
+	}
 	return len(held)
+}
+
+// leave closes a connection to the server once its client has closed the other one and
+// nothing of it is held back.
+func (p *Proxy) leave(server net.Conn, closed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if closed {
+		p.gone[server] = true
+	}
+	if p.gone[server] && !slices.ContainsFunc(p.held, func(h heldChunk) bool { return h.server == server }) {
+		_ = server.Close()
+		delete(p.gone, server)
+		delete(p.conns, server)
+	}
 }
 
 func (p *Proxy) serve(l net.Listener) {
@@ -147,7 +168,11 @@ func (p *Proxy) toServer(server, client net.Conn, replied <-chan struct{}) {
 	for {
 		n, err := client.Read(buffer)
 		if err != nil {
-			return // the server's side stays open: something may be held back
+			p.mu.Lock()
+			delete(p.conns, client)
+			p.mu.Unlock()
+			p.leave(server, true)
+			return
 		}
 		chunk := append([]byte(nil), buffer[:n]...)
 		f := p.now()
