@@ -68,7 +68,7 @@ func TestPrivateListener(t *testing.T) {
 	}
 }
 
-// Which store it is that does not answer is said in full where operators look.
+// Which store it is that does not answer is said where operators look.
 func TestPrivateListenerWithoutStores(t *testing.T) {
 	t.Parallel()
 	_, out, _ := start(t, []string{

@@ -92,7 +92,11 @@ func (a *App) Serve(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	if err := a.server.Shutdown(ctx); err != nil {
+	if err := a.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		// Anyone can send slowly; that is no reason to end with an error.
+		a.log.Warn("clients that still sent or read are cut off")
+		_ = a.server.Close()
+	} else if err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {

@@ -19,14 +19,19 @@ import (
 // Only reads do: what became of one when its connection broke does not matter, so that
 // each can be tried again alone. And only those that have the whole time of a command:
 // then who leads a batch has come before the others in it, and they need no timer to be
-// answered within their own time. The price is that a connection which has gone silent,
-// while Redis is well, costs a batch its answers, and not one request.
+// answered within their own time. Where Redis is slow, or a connection has gone silent,
+// nobody waits for the others longer than patience: each then goes alone, as if there
+// were none.
 
 const (
 	// maxBatches is how many batches are under way to one server at a time.
 	maxBatches = 4
 	// maxBatch is how many reads go together.
 	maxBatch = 64
+	// patience is how long a read waits for a batch to end, and reads that go together for
+	// their replies. It is a hundred times of what that takes, and leaves the most of a
+	// command's time for going alone.
+	patience = commandTimeout / 4
 )
 
 // reads are those of one server that wait to be sent.
@@ -45,24 +50,63 @@ type read struct {
 	lead  chan bool // nil for who need not wait
 }
 
-// errOther says that a batch failed that another one has led. It may have had less time
-// left, so this is neither an error of the network nor one of time: the read is tried
-// again for itself.
+// errOther says that a batch failed. It had less time than a command has, so this is
+// neither an error of the network nor one of time: the read is tried again for itself.
 var errOther = errors.New("asked together with others")
 
 // read is once for a GET, along with others that come at the same time.
 func (n *node) read(l *limit, key string) (any, error) {
 	r := &read{key: key}
-	if !n.reads.join(r) && !<-r.lead {
-		return r.reply, r.err
+	if !n.reads.join(r) {
+		switch lead, left := n.reads.wait(r); {
+		case left:
+			_, err := n.once(l, false, func(_ *node, conn timedConn) (any, error) { return nil, conn.read([]*read{r}) })
+			return r.reply, err
+		case !lead:
+			return r.reply, r.err
+		}
 	}
 	batch := n.reads.take(r)
 	err := errOther // a panic must not leave the others waiting
 	defer func() { n.reads.done(batch[1:], err) }()
 	if _, err = n.once(l, false, func(_ *node, conn timedConn) (any, error) { return nil, conn.read(batch) }); err != nil {
+		if len(batch) > 1 {
+			return nil, together(err)
+		}
 		return nil, err
 	}
 	return r.reply, r.err
+}
+
+// together says of the failure of a batch what it is to one of its reads.
+func together(err error) error { return fmt.Errorf("%w: %v", errOther, err) } //nolint:errorlint // see errOther
+
+// wait returns whether r is to lead a batch, or else has its reply; or, after some time,
+// that it has left.
+func (rs *reads) wait(r *read) (lead, left bool) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case lead = <-r.lead:
+		return lead, false
+	case <-timer.C:
+	}
+	if rs.leave(r) {
+		return false, true
+	}
+	return <-r.lead, false // it goes with a batch, which does not take longer either
+}
+
+// leave returns false where r waits no more.
+func (rs *reads) leave(r *read) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	i := slices.Index(rs.waiting, r)
+	if i < 0 {
+		return false
+	}
+	rs.waiting = slices.Delete(rs.waiting, i, i+1)
+	return true
 }
 
 // join returns true where r need not wait for a batch to end.
@@ -94,7 +138,7 @@ func (rs *reads) take(r *read) []*read {
 func (rs *reads) done(others []*read, err error) {
 	for _, r := range others {
 		if err != nil {
-			r.err = fmt.Errorf("%w: %v", errOther, err) //nolint:errorlint // see errOther
+			r.err = together(err)
 		}
 		r.lead <- false
 	}
@@ -117,22 +161,38 @@ func (c timedConn) read(batch []*read) error {
 	}
 	if len(batch) == 1 {
 		reply, err := redis.DoWithTimeout(c.Conn, left, "GET", batch[0].key)
-		batch[0].reply = reply
-		return err
+		if err != nil {
+			return err
+		}
+		return c.take(batch, []any{reply})
 	}
 	for _, r := range batch {
 		if err := c.Send("GET", r.key); err != nil {
 			return err
 		}
 	}
-	replies, err := redis.Values(redis.DoWithTimeout(c.Conn, left, ""))
+	replies, err := redis.Values(redis.DoWithTimeout(c.Conn, min(left, patience), ""))
 	if err != nil {
 		return err
 	}
+	return c.take(batch, replies)
+}
+
+// take notes the replies. With one that is none to a GET the connection is given up: it
+// may be that of another command, and then so are all that follow, and everyone would be
+// given the session of someone else.
+func (c timedConn) take(batch []*read, replies []any) error {
 	for i, r := range batch {
-		r.reply = replies[i]
-		if refused, ok := r.reply.(redis.Error); ok {
-			r.reply, r.err = nil, refused
+		switch reply := replies[i].(type) {
+		case nil, []byte:
+			r.reply = reply
+		case redis.Error:
+			r.err = reply
+		default:
+			for c.Err() == nil {
+				_, _ = redis.ReceiveWithTimeout(c.Conn, time.Nanosecond)
+			}
+			return fmt.Errorf("a reply that is none to GET: %T", reply)
 		}
 	}
 	return nil

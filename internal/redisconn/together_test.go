@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,5 +127,52 @@ func TestReadsTogetherOfSilentServer(t *testing.T) {
 	// A read behind two batches would take its own time on top of theirs.
 	if longest >= 2*commandTimeout {
 		t.Errorf("a read took %v, the limit is %v", longest, commandTimeout)
+	}
+}
+
+// Of reads that go together on a connection that has gone silent each is answered on
+// another one: no more fail than were sent alone.
+func TestReadsTogetherOnSilentConnection(t *testing.T) {
+	t.Parallel()
+	const lost = 8
+	var heard atomic.Int64
+	server := fakeServer(t, func([]string) string {
+		if heard.Add(1) <= lost {
+			return ""
+		}
+		return "$5\r\nvalue\r\n"
+	})
+	c := New(Options{Addr: server})
+	t.Cleanup(c.Close)
+	var failed atomic.Int64
+	crowd(2*maxBatch, 2, func(int) {
+		if got, err := redis.String(c.Do(context.Background(), "GET", "x")); err != nil {
+			failed.Add(1)
+		} else if got != "value" {
+			t.Errorf("got %q", got)
+		}
+	})
+	if n := failed.Load(); n > lost {
+		t.Errorf("%d reads failed of %d that were not answered", n, lost)
+	}
+}
+
+// A connection on which a reply too many has come is not used again: everyone on it would
+// be given what another one has asked for.
+func TestReplyTooMany(t *testing.T) {
+	t.Parallel()
+	var heard atomic.Int64
+	server := fakeServer(t, func([]string) string {
+		if heard.Add(1) == 1 {
+			return "+OK\r\n$5\r\nfirst\r\n"
+		}
+		return "$5\r\nother\r\n"
+	})
+	c := New(Options{Addr: server})
+	t.Cleanup(c.Close)
+	for range 3 {
+		if got, err := redis.String(c.Do(context.Background(), "GET", "x")); got != "other" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
 	}
 }

@@ -38,18 +38,19 @@ func inEnviron(vars map[string]string, f func()) {
 }
 
 const (
-	// maxComplaints is how many lines about traces there are in a minute. A collector
-	// that is away would have one for every batch.
+	// maxComplaints is how many lines there are in a minute. A collector that is away would
+	// have one for every batch, a scrape that breaks off one for every metric.
 	maxComplaints = 3
 	// maxComplaint is how much of one is kept, in bytes: it quotes what the collector says.
 	maxComplaint = 300
 )
 
-// complaints takes what OpenTelemetry has to say, in place of its writing to the
-// standard error in a form of its own.
+// complaints takes what OpenTelemetry and Prometheus have to say, in place of their
+// writing to the standard error in a form of their own.
 type complaints struct {
-	log *slog.Logger
-	now func() time.Time
+	log   *slog.Logger
+	about string
+	now   func() time.Time
 
 	mu     sync.Mutex
 	minute int64
@@ -58,7 +59,7 @@ type complaints struct {
 
 // complain has OpenTelemetry complain to log. It has one place for that in a process.
 func complain(log *slog.Logger) {
-	c := &complaints{log: log, now: time.Now}
+	c := &complaints{log: log, about: "trouble with the traces", now: time.Now}
 	otel.SetErrorHandler(c)
 	otel.SetLogger(logr.New(sink{c}))
 }
@@ -81,7 +82,7 @@ func (c *complaints) Handle(err error) {
 	}
 	text := err.Error()
 	text = strings.ToValidUTF8(text[:min(len(text), maxComplaint)], "")
-	c.log.Warn("trouble with the traces", "error", text)
+	c.log.Warn(c.about, "error", text)
 }
 
 // sink is where OpenTelemetry logs. Only errors go on, and without the values that come

@@ -71,7 +71,7 @@ func TestComplaintsGoIntoTheLog(t *testing.T) {
 func TestComplaintsOfTheNextMinute(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(1_000_000, 0)
-	c := &complaints{log: slog.New(slog.NewTextHandler(&out, nil)), now: func() time.Time { return now }}
+	c := &complaints{log: slog.New(slog.NewTextHandler(&out, nil)), about: "trouble with the traces", now: func() time.Time { return now }}
 	for range 3 {
 		for range 10 {
 			c.Handle(errors.New("away"))

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,8 +32,8 @@ const maxScrapes = 4
 // and 404 for the rest.
 //
 // It must never be public, because it asks nobody who they are: profiles tell what the
-// program is made of and slow it down while they run, the metrics tell how many log in,
-// and what is wrong is said in full. Let it listen where only those who run the server
+// program is made of and slow it down while they run, the metrics tell how many log in.
+// Let it listen where only those who run the server
 // can connect, and let no proxy lead there (OWASP ASVS 5.0 13.4.2, 13.4.5).
 func Ops(m *Metrics, ready func(context.Context) error, log *slog.Logger) http.Handler {
 	// Not http.DefaultServeMux, into which every package that is linked in can write.
@@ -71,14 +72,14 @@ func say(w http.ResponseWriter, status int, text string) {
 // rest is still needed, then more than ever.
 func (m *Metrics) handler(log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		ErrorLog: scrapeLog{log}, ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
+		ErrorLog: scrapeLog{&complaints{log: log, about: "trouble with the metrics", now: time.Now}}, ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
 	})
 }
 
 // scrapeLog takes what goes wrong with an answer.
-type scrapeLog struct{ *slog.Logger }
+type scrapeLog struct{ *complaints }
 
 // Println implements promhttp.Logger.
 func (l scrapeLog) Println(v ...any) {
-	l.Warn("trouble with the metrics", "error", strings.TrimSpace(fmt.Sprintln(v...)))
+	l.Handle(errors.New(strings.TrimSpace(fmt.Sprintln(v...))))
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,6 +83,9 @@ func newTracing(ctx context.Context, vars map[string]string, log *slog.Logger, o
 	return t, nil
 }
 
+// maxBatching is the most that OTEL_BSP_* may say: spans, or milliseconds.
+const maxBatching = 100_000
+
 // wanted tells whether the variables ask for traces.
 func wanted(vars map[string]string) (bool, error) {
 	given := func(name string) string { return strings.TrimSpace(vars[name]) }
@@ -103,6 +107,12 @@ func wanted(vars map[string]string) (bool, error) {
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return false, fmt.Errorf("%s: must be a URL, as http://collector:4318", name)
+		}
+	}
+	// OpenTelemetry makes what it is told to, however large, or panics.
+	for _, name := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"} {
+		if n, err := strconv.Atoi(given(name)); given(name) != "" && (err != nil || n < 1 || n > maxBatching) {
+			return false, fmt.Errorf("%s: must be a whole number from 1 to %d", name, maxBatching)
 		}
 	}
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {

@@ -153,6 +153,8 @@ func TestWhetherThereAreTraces(t *testing.T) {
 		"not disabled":           {map[string]string{"OTEL_SDK_DISABLED": "false", "OTEL_EXPORTER_OTLP_ENDPOINT": here}, "on"},
 		"an exporter we lack":    {map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"},
 		"gRPC":                   {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": here, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"},
+		"a batch below zero":     {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": here, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "-1"}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"},
+		"a queue of all memory":  {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": here, "OTEL_BSP_MAX_QUEUE_SIZE": "1000000000000"}, "OTEL_BSP_MAX_QUEUE_SIZE"},
 		"JSON":                   {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": here, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "on"},
 		"gRPC where it is off":   {map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "off"},
 		"no scheme":              {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "canary:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT"},
