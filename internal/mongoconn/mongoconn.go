@@ -49,11 +49,39 @@ func Open(uri string, metrics *telemetry.Metrics) (*mongo.Database, error) {
 		SetMonitor(metrics.MongoMonitor()).
 		SetPoolMonitor(metrics.PoolMonitor()).
 		SetServerSelectionTimeout(opTimeout).
-		SetConnectTimeout(opTimeout))
+		SetConnectTimeout(opTimeout).
+		SetDialer(dialer{net.Dialer{Timeout: opTimeout}}))
 	if err != nil {
 		return nil, errors.New("the MongoDB URI cannot be used")
 	}
 	return client.Database(database), nil
+}
+
+// dialer makes connections on which no read takes for ever.
+type dialer struct{ net.Dialer }
+
+// DialContext implements options.ContextDialer.
+func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := d.Dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return conn{c}, nil
+}
+
+// conn gives a read without a deadline that of a call. It is one of the greeting of a new
+// connection, for which the driver has none: with a MongoDB that takes connections and
+// says nothing, the few that may be made at a time would be waited for long after it is
+// well again, and no others be made. All calls of ours have a deadline: see Bounded and
+// Unhurried.
+type conn struct{ net.Conn }
+
+// SetReadDeadline implements net.Conn.
+func (c conn) SetReadDeadline(t time.Time) error {
+	if t.IsZero() {
+		t = time.Now().Add(opTimeout)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Bounded gives one call its time limit. It is not given up when ctx is cancelled: a
@@ -61,6 +89,12 @@ func Open(uri string, metrics *telemetry.Metrics) (*mongo.Database, error) {
 // connection.
 func Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+}
+
+// Unhurried gives one call that may look at every document there is an hour, or as long
+// as ctx does. Every call has an end: one without is taken for the greeting of a connection.
+func Unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Hour)
 }
 
 // Unavailable makes an error of the driver an ErrUnavailable; nil stays nil.

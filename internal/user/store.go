@@ -63,6 +63,8 @@ func unique(ctx context.Context, c *mongo.Collection, members ...string) error {
 	for _, name := range members {
 		keys = append(keys, bson.E{Key: name, Value: 1})
 	}
+	ctx, cancel := mongoconn.Unhurried(ctx)
+	defer cancel()
 	_, err := c.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: keys, Options: options.Index().SetUnique(true)})
 	if err != nil {
 		return mongoconn.Unavailable(fmt.Errorf("unique index on %s.%s: %w", c.Name(), strings.Join(members, "+"), err))

@@ -69,6 +69,8 @@ func (s *Store) Asked(ctx context.Context, id string, email Email) (ask string, 
 // DropTickets takes the tickets of a kind back from all accounts. Errors:
 // ErrUnavailable.
 func (s *Store) DropTickets(ctx context.Context, kind TicketKind) error {
+	ctx, cancel := mongoconn.Unhurried(ctx)
+	defer cancel()
 	_, err := s.users.UpdateMany(ctx, bson.D{{Key: tickets, Value: bson.D{{Key: "$exists", Value: true}}}},
 		bson.D{{Key: "$unset", Value: bson.D{{Key: tickets + "." + string(kind), Value: ""}}}})
 	return mongoconn.Unavailable(err)
