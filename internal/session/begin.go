@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"latchkey/internal/redisconn"
@@ -157,12 +158,12 @@ func (m *Manager) renew(ctx context.Context, change func(next *Session, now time
 	if err := m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt); err != nil {
 		return nil, "", unavailable(err)
 	}
-	claimed := false
+	was, claimed := old.Handle, false
 	if err = m.store.create(ctx, next.Handle, value, next.IdleExpiresAt, ""); err == nil {
 		err = m.sameEpoch(ctx, &next)
 	}
 	if err == nil {
-		claimed, err = m.store.claim(ctx, old.Handle, next.Handle, replacedTTL)
+		was, claimed, err = m.claim(ctx, was, next.Handle)
 	}
 	if errors.Is(err, errNotCreated) {
 		err = nil // all were ended meanwhile
@@ -180,8 +181,26 @@ func (m *Manager) renew(ctx context.Context, change func(next *Session, now time
 		}
 		return nil, "", unavailable(err)
 	}
-	if err := m.store.delist(ctx, next.UserID, old.Handle); err != nil {
-		m.options.Log.WarnContext(ctx, "an ended session stays in the index until it is listed", "sessionId", old.Handle, "error", err)
+	if err := m.store.delist(ctx, next.UserID, was); err != nil {
+		m.options.Log.WarnContext(ctx, "an ended session stays in the index until it is listed", "sessionId", was, "error", err)
 	}
 	return &next, token, nil
+}
+
+// claim ends the session in ctx, of the name was, in favour of successor, and returns its
+// last name. Another server may have moved it to another secret since it was loaded.
+func (m *Manager) claim(ctx context.Context, was, successor string) (string, bool, error) {
+	own := m.store.handles(m.scs.Token(ctx))
+	for range maxSuccessors {
+		claimed, err := m.store.claim(ctx, was, successor, replacedTTL)
+		if claimed || err != nil {
+			return was, claimed, err
+		}
+		t, err := m.store.trace(ctx, was)
+		if err != nil || t == nil || !slices.Contains(own, t.Successor) {
+			return was, false, err
+		}
+		was = t.Successor
+	}
+	return was, false, nil
 }

@@ -183,13 +183,23 @@ func (m *Manager) FromContext(ctx context.Context) (*Session, bool) {
 // Still makes sure that the session in ctx has not ended and was not given another token
 // since it was loaded. Errors: ErrNone, ErrReplaced, ErrUnavailable.
 func (m *Manager) Still(ctx context.Context) error {
-	s, ok := m.FromContext(ctx)
-	if !ok {
+	if _, ok := m.FromContext(ctx); !ok {
 		return ErrNone
 	}
-	value, err := m.store.value(ctx, s.Handle)
-	if value == nil && err == nil {
-		err = m.verdict(ctx, s.Handle)
+	// By its token: another server may have moved it to another secret meanwhile.
+	found, ok, err := m.store.FindCtx(ctx, m.scs.Token(ctx))
+	if errors.Is(err, errUndecodable) || err == nil && !ok {
+		return ErrNone
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	s, err := decode(string(found[:handleLen]), found[handleLen:])
+	if err != nil {
+		return ErrNone
+	}
+	if s.movedFrom != "" {
+		_, err = m.settle(ctx, s)
 	}
 	return unavailable(err)
 }

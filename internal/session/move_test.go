@@ -83,6 +83,48 @@ func TestMoveAfterRotation(t *testing.T) {
 	assertError(t, err, &EndedError{LoggedOut})
 }
 
+// A request is not refused because its session moved, on another server, after it was let
+// in: the session lives, whatever its name is.
+func TestMoveDuringRequest(t *testing.T) {
+	t.Parallel()
+	first, second := newPair(t)
+	ctx := context.Background()
+	_, token := begin(t, first)
+	underWay := load(t, first, token)
+	for _, m := range []*Manager{second, first, second} {
+		load(t, m, token)
+		must(t, first.Still(underWay))
+	}
+	_, next, err := first.Rotate(underWay)
+	must(t, err)
+	_, err = second.Load(ctx, token)
+	assertError(t, err, ErrReplaced)
+	assertError(t, first.Still(underWay), ErrReplaced)
+	load(t, second, next)
+	if live, err := first.List(ctx, "u"); len(live) != 1 || err != nil {
+		t.Errorf("%d sessions, %v", len(live), err)
+	}
+	// A logout is noticed, under whatever name.
+	underWay = load(t, first, next)
+	load(t, second, next)
+	must(t, logOut(ctx, second, next))
+	assertError(t, first.Still(underWay), &EndedError{LoggedOut})
+	if _, _, err := first.Rotate(underWay); !errors.Is(err, ErrNone) && !errors.Is(err, ErrReplaced) {
+		t.Errorf("a rotation after the logout: %v", err)
+	}
+}
+
+// Nor does it live on where its move has stopped half way and it was ended at its old name.
+func TestMoveHalfWayAndEnded(t *testing.T) {
+	t.Parallel()
+	first, second := newPair(t)
+	s, token := begin(t, first)
+	underWay := load(t, first, token)
+	halfMoved(t, second, s, token)
+	must(t, logOut(context.Background(), first, token))
+	assertError(t, first.Still(underWay), &EndedError{LoggedOut})
+}
+
 // Who ends the others keeps a session that is about to move.
 func TestMoveWhileOthersEnd(t *testing.T) {
 	t.Parallel()
