@@ -182,12 +182,12 @@ func (c timedConn) read(batch []*read) error {
 // may be that of another command, and then so are all that follow, and everyone would be
 // given the session of someone else.
 func (c timedConn) take(batch []*read, replies []any) error {
-	for i, r := range batch {
-		switch reply := replies[i].(type) {
+	for i, reply := range replies {
+		switch reply := reply.(type) {
 		case nil, []byte:
-			r.reply = reply
+			batch[i].reply = reply
 		case redis.Error:
-			r.err = reply
+			batch[i].err = reply
 		default:
 			for c.Err() == nil {
 				_, _ = redis.ReceiveWithTimeout(c.Conn, time.Nanosecond)

@@ -195,8 +195,11 @@ func (m *Manager) Still(ctx context.Context) error {
 		return unavailable(err)
 	}
 	s, err := decode(string(found[:handleLen]), found[handleLen:])
-	if err != nil {
+	if errors.Is(err, errUndecodable) {
 		return ErrNone
+	}
+	if err != nil {
+		return unavailable(err)
 	}
 	if s.movedFrom != "" {
 		_, err = m.settle(ctx, s)
