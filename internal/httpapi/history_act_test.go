@@ -197,7 +197,7 @@ func (p *stage) audit() string {
 	if wrong := p.heal(); wrong != "" {
 		return wrong
 	}
-	p.jars = [jars]int{-1, -1, -1, -1}
+	p.forget()
 	for range 2 { // the second time all is known
 		for h := range p.w.held {
 			if wrong := p.ask("session", h); wrong != "" {

@@ -121,7 +121,7 @@ func (p *stage) heal() string {
 	if ended.away != mongoAway {
 		return ""
 	}
-	const patience = 5 * time.Second
+	const patience = 20 * time.Second
 	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		a, err := p.servers[0].client().try("GET", "/readyz", nil, nil)
 		switch {

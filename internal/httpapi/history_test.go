@@ -56,9 +56,8 @@ const (
 )
 
 const (
-	jars        = 4
-	maxPersons  = 3
-	stepsOf     = 20
+	jars        = 4  // clients
+	stepsOf     = 20 // a history has so many steps
 	maxTogether = 4
 )
 

@@ -359,6 +359,9 @@ func fitsRevokeSome(w *world, o op, a answer, at span) string {
 		return wrong
 	}
 	least, most := 0, w.people[o.who].ghosts
+	if len(w.secrets) > 1 {
+		most += w.lost // one that an outage stopped half way has two names
+	}
 	for _, h := range w.of(o.who, spared) {
 		if w.alive(h, at) == yes {
 			least++
