@@ -8,9 +8,12 @@ GOVULNCHECK_VERSION   := v1.1.4
 GOVULNDB ?= https://vuln.go.dev
 
 # How often check-race runs each race, how many histories check-model plays, how often
-# check-failover kills a server, and with how many sessions.
+# check-rolling replaces a server and with how many requests in between, how often
+# check-failover kills a server and with how many sessions.
 ROUNDS ?= 30
 HISTORIES ?= 1000
+REPLACEMENTS ?= 4
+BETWEEN ?= 1000
 FAILOVERS ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
@@ -18,10 +21,9 @@ SESSIONS ?= 10000
 BIN := bin
 
 # For the figures: how many pairs of answers check-timing compares, how long check-flood
-# floods, how often check-rolling replaces a server, and how long soak runs.
+# floods, and how long soak runs.
 PAIRS ?= 1000
 FLOOD ?= 30s
-REPLACEMENTS ?= 20
 SOAK ?= 30m
 
 # How long fuzz tries each target.
@@ -40,7 +42,7 @@ dev: ## Run the server to try on port 3000: nothing else installed
 test: ## Run the tests: nothing else installed
 	go test -ldflags=-w ./internal/httpapi ./cmd/latchkey ./...
 
-check: lint check-vuln check-redis check-stores check-race check-model check-soak check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
+check: lint check-vuln check-redis check-stores check-race check-model check-soak check-rolling check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
 
 lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
 	$< run
@@ -90,8 +92,8 @@ check-flood: ## Measure what a flood of logins does to the rest; on a quiet mach
 soak: ## Run the program under steady traffic, and judge its memory, descriptors and keys; SOAK=30m, on a quiet machine
 	TEST_REDIS=server go test -count=1 -v -timeout 24h -run '^TestSoak$$' ./cmd/latchkey -soak $(SOAK)
 
-check-rolling: ## Replace servers behind nginx again and again, under load
-	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestRollingRestart$$' ./cmd/latchkey -replacements $(REPLACEMENTS) -between 10000
+check-rolling: ## Replace servers behind nginx under load; REPLACEMENTS=20 BETWEEN=10000 for the full number
+	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestRollingRestart$$' ./cmd/latchkey -replacements $(REPLACEMENTS) -between $(BETWEEN)
 
 check-deploy: build ## Check the program and what is in deployments/, without an engine or a cluster
 	bin/latchkey help > /dev/null

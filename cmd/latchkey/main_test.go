@@ -19,7 +19,7 @@ import (
 	"latchkey/internal/devstore/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.MainOfMany(m) }
+func TestMain(m *testing.M) { storetest.Main(m) }
 
 const secret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
 
