@@ -14,7 +14,7 @@ import (
 // How many histories are played, and the first one's seed: make check-model plays many,
 // and a failure names the seed that plays it again.
 var (
-	histories = flag.Int("histories", 60, "histories that the model judges")
+	histories = flag.Int("histories", 25, "histories that the model judges")
 	firstSeed = flag.Uint64("seed", 0, "seed of the first history; 0 takes one from the clock")
 )
 
