@@ -28,8 +28,9 @@ const (
 	// maxSoakGrowth is for shorter runs, in which the runtime still takes what it will
 	// need: MiB after the warm-up.
 	maxSoakGrowth = 16.0
-	// soakWarmUp is the part of the windows that is not judged.
-	soakWarmUp = 4
+	// soakWarmUp is the part of the windows that is not judged: one in so many. In runs of 10
+	// minutes the memory rises for 6, until the runtime has what it needs.
+	soakWarmUp = 2
 	// maxSoakDrift is by how much what is counted without traffic may differ.
 	maxSoakDrift = 5
 	// The most connections of the server to each store, see packages redisconn and mongoconn.
