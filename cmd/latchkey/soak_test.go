@@ -100,6 +100,12 @@ func TestSoak(t *testing.T) {
 	}
 	for n := range soakWindows {
 		s.traffic(length/soakWindows, plan, w)
+		select {
+		case <-p.gone:
+			said := p.out.String()
+			t.Fatalf("the program ended: %v\n%s", p.cmd.ProcessState, said[max(0, len(said)-4000):])
+		default:
+		}
 		w.settle(s, n)
 	}
 	w.report(length, s)
