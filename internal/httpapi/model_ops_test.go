@@ -385,7 +385,7 @@ func didEndAll(why session.Reason) func(w *world, o op, a answer, at span) {
 
 func (w *world) endSome(who, spared int, why session.Reason, at span) {
 	w.endAll(slices.DeleteFunc(w.of(who, spared), func(h int) bool { return w.held[h].root >= w.newborn }), why, at)
-	if !w.vague {
+	if !w.vague && spared < 0 { // one may have been made to take the place of what is spared
 		w.people[who].ghosts = 0
 	}
 }

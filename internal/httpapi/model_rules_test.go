@@ -200,6 +200,9 @@ func (w *world) learnAll(ops []op, answers []answer, at span, lossy bool) {
 			w.people[o.who].ghosts++
 			w.orphans++ // where its account was taken back
 		}
+		if r.births && lossy && w.vague && answers[i].status == http.StatusUnauthorized {
+			w.people[o.who].ghosts++ // another was faster, and what it had made could not be taken back
+		}
 		if w.trouble() {
 			w.lost += 1 + len(w.of(o.who, -1))
 		}

@@ -143,6 +143,20 @@ func (m *Manager) renew(ctx context.Context, change func(next *Session, now time
 	if !ok {
 		return nil, "", ErrNone
 	}
+	next, token, err := m.renewOnce(ctx, old, change)
+	if errors.Is(err, errNotCreated) {
+		// All but this session were ended between the listing of the next one and its
+		// making, or this one as well: then that is found out now.
+		next, token, err = m.renewOnce(ctx, old, change)
+	}
+	if errors.Is(err, errNotCreated) {
+		err = ErrReplaced
+	}
+	return next, token, unavailable(err)
+}
+
+// renewOnce may also return errNotCreated.
+func (m *Manager) renewOnce(ctx context.Context, old *Session, change func(next *Session, now time.Time)) (*Session, string, error) {
 	token, now := newToken(), m.options.Now()
 	next := *old
 	next.Handle = m.store.handle(token)
@@ -156,17 +170,14 @@ func (m *Manager) renew(ctx context.Context, change func(next *Session, now time
 	// the one step that ends the old one, and who ends the old one from then on is led
 	// to the new one.
 	if err := m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt); err != nil {
-		return nil, "", unavailable(err)
+		return nil, "", err
 	}
 	was, claimed := old.Handle, false
-	if err = m.store.create(ctx, next.Handle, value, next.IdleExpiresAt, ""); err == nil {
+	if err = m.store.create(ctx, next.Handle, value, next.IdleExpiresAt, old.Handle); err == nil {
 		err = m.sameEpoch(ctx, &next)
 	}
 	if err == nil {
 		was, claimed, err = m.claim(ctx, was, next.Handle)
-	}
-	if errors.Is(err, errNotCreated) {
-		err = nil // all were ended meanwhile
 	}
 	if err != nil || !claimed {
 		m.Undo(ctx, &next)
@@ -179,7 +190,7 @@ func (m *Manager) renew(ctx context.Context, change func(next *Session, now time
 		if err == nil {
 			err = ErrReplaced
 		}
-		return nil, "", unavailable(err)
+		return nil, "", err
 	}
 	if err := m.store.delist(ctx, next.UserID, was); err != nil {
 		m.options.Log.WarnContext(ctx, "an ended session stays in the index until it is listed", "sessionId", was, "error", err)

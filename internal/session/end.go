@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -71,6 +72,10 @@ func (m *Manager) Revoke(ctx context.Context, userID, handle string, why Reason)
 	return unavailable(err)
 }
 
+// heirTime is more than passes between the making of a session and the claim with which
+// it takes the place of another. One that is older and has not will not any more.
+const heirTime = 2 * time.Second
+
 // RevokeAll ends the sessions of a user, all but the one of the handle keep (""
 // keeps none), and returns how many it were. Logins that are under way begin
 // none. Errors: ErrUnavailable; then some may have ended.
@@ -92,13 +97,23 @@ func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, why Reason
 		}
 	}
 	handles = slices.DeleteFunc(handles, func(handle string) bool { return slices.Contains(kept, handle) })
-	ended := make([]*Session, len(handles))
-	err = sideBySide(handles, func(i int, handle string) (err error) {
-		ended[i], err = m.store.end(ctx, handle, why, true, kept...)
+	ended, spared := make([]*Session, len(handles)), make([]bool, len(handles))
+	err = sideBySide(handles, func(i int, handle string) error {
+		s, err := m.store.end(ctx, handle, why, true, kept...)
+		if errors.Is(err, errSpared) {
+			if spared[i] = s.movedFrom != "" || m.options.Now().Sub(s.LastSeenAt) < heirTime; spared[i] {
+				return nil
+			}
+			s, err = m.store.end(ctx, handle, why, true)
+		}
+		ended[i] = s
 		return err
 	})
-	n, gone := 0, handles
+	n, gone := 0, make([]string, 0, len(handles))
 	for i, s := range ended {
+		if !spared[i] {
+			gone = append(gone, handles[i])
+		}
 		if s == nil {
 			continue
 		}

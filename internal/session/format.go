@@ -31,9 +31,6 @@ import (
 // and after going back nobody is logged out, and what is in testdata is read for ever.
 const formatVersion = 1
 
-// fixedLines is how many lines there are always.
-const fixedLines = 7
-
 // movedFromIs and epochIs begin the lines that are not always there.
 const (
 	epochIs     = "epoch="

@@ -88,12 +88,14 @@ func TestGolden(t *testing.T) {
 func TestGoldenTraces(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]trace{
-		"1767312000000":          {Reason: IdleTimeout, At: 1767312000000},
-		"-1769817600000":         {Reason: AbsoluteTimeout, At: 1769817600000},
-		"logged_out":             {Reason: LoggedOut},
-		"replaced":               {Reason: replaced},
-		"replaced " + movingFrom: {Reason: replaced, Successor: movingFrom},
-		"of_a_later_release":     {Reason: "of_a_later_release"},
+		"1767312000000":                {Reason: IdleTimeout, At: 1767312000000},
+		"-1769817600000":               {Reason: AbsoluteTimeout, At: 1769817600000},
+		"1767312000000 " + movingFrom:  {Reason: IdleTimeout, At: 1767312000000, HeirOf: movingFrom},
+		"-1769817600000 " + movingFrom: {Reason: AbsoluteTimeout, At: 1769817600000, HeirOf: movingFrom},
+		"logged_out":                   {Reason: LoggedOut},
+		"replaced":                     {Reason: replaced},
+		"replaced " + movingFrom:       {Reason: replaced, Successor: movingFrom},
+		"of_a_later_release":           {Reason: "of_a_later_release"},
 	} {
 		if got := *decodeTrace([]byte(text)); got != want || got.encode() != text {
 			t.Errorf("%q: %+v, written as %q", text, got, got.encode())

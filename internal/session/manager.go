@@ -78,8 +78,8 @@ func (m *Manager) Ping(ctx context.Context) error { return unavailable(m.store.r
 
 // Load finds the session of token and returns a context that holds it, for
 // FromContext. It costs one Redis command for each secret up to that of the
-// session, two more at most once per TouchInterval, and a few once where the session
-// moves to the first secret. Errors: ErrNone,
+// session, two more at most once per TouchInterval, and where that is not the first
+// secret one more, or once a few with which the session moves to it. Errors: ErrNone,
 // ErrReplaced, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
 	if !WellFormed(token) {
@@ -113,7 +113,7 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 		return nil, &EndedError{why}
 	}
 	if s.movedFrom != "" || !m.store.newest(s.Handle, token) {
-		moved, err := m.move(ctx, s, m.store.handle(token))
+		moved, err := m.move(ctx, s, token)
 		switch err = unavailable(err); {
 		case err == nil:
 			s = moved
@@ -143,7 +143,7 @@ func (s *Session) expired(now time.Time) (Reason, bool) {
 }
 
 // touch extends the idle lifetime. A session that changed or ended since it was
-// read is left alone. When the store fails the request goes on: it was read as
+// read is left alone, and taken out of the index again where it has ended. When the store fails the request goes on: it was read as
 // live a moment ago, and the next one tries again.
 func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	next := *s
@@ -157,6 +157,8 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 		if saved, err = m.store.touch(ctx, s, value, next.IdleExpiresAt); saved {
 			next.raw = value
 			m.scs.Put(ctx, valueKey, &next)
+		} else if err == nil {
+			err = m.prune(ctx, next.UserID, next.Handle)
 		}
 	}
 	if err != nil {
@@ -187,23 +189,7 @@ func (m *Manager) Still(ctx context.Context) error {
 		return ErrNone
 	}
 	// By its token: another server may have moved it to another secret meanwhile.
-	found, ok, err := m.store.FindCtx(ctx, m.scs.Token(ctx))
-	if errors.Is(err, errUndecodable) || err == nil && !ok {
-		return ErrNone
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	s, err := decode(string(found[:handleLen]), found[handleLen:])
-	if errors.Is(err, errUndecodable) {
-		return ErrNone
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	if s.movedFrom != "" {
-		_, err = m.settle(ctx, s)
-	}
+	_, err := m.find(ctx, m.scs.Token(ctx))
 	return unavailable(err)
 }
 

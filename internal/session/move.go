@@ -12,15 +12,22 @@ import (
 // under the old one, which is the one judge of whether it still lives. In between it
 // stands under both, and says so: who is let in by it must claim it before anything
 // else, or one that was ended under the old handle would be seen alive for a moment.
+//
+// It never comes back to a handle that it had, not even where servers disagree on which
+// secret is the first: so a handle that has ended is nobody's for ever, and whoever
+// takes it out of the index late takes nothing else out.
 // Errors: an EndedError, ErrReplaced or ErrNone where it has ended meanwhile, and those
 // of the store.
-func (m *Manager) move(ctx context.Context, s *Session, to string) (*Session, error) {
+func (m *Manager) move(ctx context.Context, s *Session, token string) (*Session, error) {
 	if s.movedFrom != "" {
-		return m.settle(ctx, s)
+		return m.settle(ctx, s, token)
 	}
 	next := *s
-	next.Handle, next.movedFrom = to, s.Handle
-	var err error
+	next.Handle, next.movedFrom = m.store.handle(token), s.Handle
+	t, err := m.store.trace(ctx, next.Handle)
+	if err != nil || t != nil && t.At == 0 {
+		return s, err
+	}
 	if next.raw, err = next.encode(); err != nil {
 		return nil, err
 	}
@@ -29,33 +36,17 @@ func (m *Manager) move(ctx context.Context, s *Session, to string) (*Session, er
 	}
 	err = m.store.create(ctx, next.Handle, next.raw, next.IdleExpiresAt, next.movedFrom)
 	if errors.Is(err, errNotCreated) {
-		return m.moved(ctx, next.Handle)
+		return m.overtaken(ctx, &next, token)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return m.settle(ctx, &next)
-}
-
-// moved returns the session that another request has moved to a handle and used
-// there since.
-func (m *Manager) moved(ctx context.Context, handle string) (*Session, error) {
-	s, err := m.byHandle(ctx, handle)
-	if err != nil {
-		return nil, err
-	}
-	if s == nil {
-		return nil, m.verdict(ctx, handle)
-	}
-	if s.movedFrom != "" {
-		return m.settle(ctx, s)
-	}
-	return s, nil
+	return m.settle(ctx, &next, token)
 }
 
 // settle ends the session under the handle that it moves from, and then says so under
 // the other one.
-func (m *Manager) settle(ctx context.Context, s *Session) (*Session, error) {
+func (m *Manager) settle(ctx context.Context, s *Session, token string) (*Session, error) {
 	var ended *EndedError
 	if err := m.sameEpoch(ctx, s); errors.As(err, &ended) {
 		_, failed := m.endAndDelist(ctx, s.Handle, ended.Reason)
@@ -84,9 +75,40 @@ func (m *Manager) settle(ctx context.Context, s *Session) (*Session, error) {
 		return nil, err
 	}
 	if !saved {
-		return m.moved(ctx, s.Handle)
+		return m.overtaken(ctx, s, token)
 	}
 	return &settled, nil
+}
+
+// overtaken returns the session of a token that another request has moved, used or ended
+// while this one was moving it to the handle of s.
+func (m *Manager) overtaken(ctx context.Context, s *Session, token string) (*Session, error) {
+	if err := m.prune(ctx, s.UserID, s.Handle); err != nil {
+		return nil, err
+	}
+	return m.find(ctx, token)
+}
+
+// find returns the live session of a token, under whatever handle it stands by now.
+// Errors: as for move.
+func (m *Manager) find(ctx context.Context, token string) (*Session, error) {
+	found, ok, err := m.store.FindCtx(ctx, token)
+	if err == nil && !ok {
+		err = ErrNone
+	}
+	var s *Session
+	if err == nil {
+		s, err = decode(string(found[:handleLen]), found[handleLen:])
+	}
+	switch {
+	case errors.Is(err, errUndecodable):
+		return nil, ErrNone
+	case err != nil:
+		return nil, err
+	case s.movedFrom != "":
+		return m.settle(ctx, s, token)
+	}
+	return s, nil
 }
 
 // settleEnded ends a session that was ended or rotated under the handle that it was

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,9 +28,9 @@ func newPair(t *testing.T) (first, second *Manager) {
 	return first, second
 }
 
-// While servers disagree on which secret is the first, a session goes to and fro, and
-// nobody is logged out by it; who logs out is, on whichever server.
-func TestMoveToAndFro(t *testing.T) {
+// While servers disagree on which secret is the first, a session moves once, and nobody
+// is logged out by it; who logs out is, on whichever server.
+func TestMoveOnce(t *testing.T) {
 	t.Parallel()
 	first, second := newPair(t)
 	ctx := context.Background()
@@ -38,10 +39,13 @@ func TestMoveToAndFro(t *testing.T) {
 		for range 3 {
 			for _, m := range servers {
 				s, _ := m.FromContext(load(t, m, token))
-				if s.Handle != m.store.handle(token) {
-					t.Errorf("the handle is %s", s.Handle)
+				if moved := servers[1].store.handle(token); s.Handle != moved && m == servers[1] {
+					t.Errorf("the handle is %s, want %s", s.Handle, moved)
 				}
 			}
+		}
+		if got := listed(t, first); !slices.Equal(got, []string{servers[1].store.handle(token)}) {
+			t.Errorf("listed: %v", got)
 		}
 		must(t, logOut(ctx, servers[0], token))
 		for _, m := range servers {
@@ -49,6 +53,14 @@ func TestMoveToAndFro(t *testing.T) {
 			assertError(t, err, &EndedError{LoggedOut})
 		}
 	}
+}
+
+// listed are the handles in the index of the user of the tests.
+func listed(t *testing.T, m *Manager) []string {
+	t.Helper()
+	handles, err := m.store.listed(context.Background(), "u")
+	must(t, err)
+	return handles
 }
 
 // halfMoved makes of a session one whose move stopped after the first step.
@@ -61,6 +73,33 @@ func halfMoved(t *testing.T, m *Manager, s *Session, token string) {
 	must(t, err)
 	must(t, m.store.relist(ctx, half.UserID, half.Handle, half.IdleExpiresAt))
 	must(t, m.store.create(ctx, half.Handle, value, half.IdleExpiresAt, s.Handle))
+}
+
+// A session lives on where all others were ended between its listing under another name
+// and its move there.
+func TestMoveStopped(t *testing.T) {
+	t.Parallel()
+	first, second := newPair(t)
+	ctx := context.Background()
+	s, token := begin(t, first)
+	to := second.store.handle(token)
+	must(t, second.store.relist(ctx, "u", to, s.IdleExpiresAt))
+	if n, err := first.RevokeAll(ctx, "u", s.Handle, Revoked); n != 0 || err != nil {
+		t.Errorf("ended %d, %v", n, err)
+	}
+	next := *s
+	next.Handle, next.movedFrom = to, s.Handle
+	if found, err := second.overtaken(ctx, &next, token); err != nil || found.Handle != s.Handle {
+		t.Errorf("found %v, %v", found, err)
+	}
+	for _, m := range []*Manager{first, second} {
+		if found, _ := m.FromContext(load(t, m, token)); found.Handle != s.Handle {
+			t.Errorf("it is at %s", found.Handle)
+		}
+	}
+	if got := listed(t, first); !slices.Equal(got, []string{s.Handle}) {
+		t.Errorf("listed: %v", got)
+	}
 }
 
 // A session that was rotated on one server while its move stopped half way on another
@@ -138,6 +177,9 @@ func TestMoveWhileOthersEnd(t *testing.T) {
 	}
 	load(t, first, token)
 	load(t, second, token)
+	if got := listed(t, first); !slices.Equal(got, []string{second.store.handle(token)}) {
+		t.Errorf("listed: %v", got)
+	}
 }
 
 // A session does not slip past the end of everybody's sessions by moving.

@@ -50,8 +50,9 @@ func (e *EndedError) Is(target error) bool { return target == ErrNone }
 // when a key in Redis expires.
 //
 // In Redis it is text: the reason, a space and the successor where there is one. Of a
-// session that lives it is At alone, negative where the absolute lifetime will have
-// ended it: Redis keeps a number in the 16 bytes that every value takes.
+// session that lives it is At, negative where the absolute lifetime will have ended it,
+// a space and HeirOf, or At alone: Redis keeps a number in the 16 bytes that every value
+// takes.
 type trace struct {
 	Reason Reason
 	// At is when the session is to end by itself, in Unix milliseconds; 0 in the
@@ -59,6 +60,9 @@ type trace struct {
 	At int64
 	// Successor is the handle that a rotation moved the session to.
 	Successor string
+	// HeirOf is the handle in whose place a session that lives was made, until it is
+	// first saved.
+	HeirOf string
 }
 
 // foretell makes the trace of a session that lives until expiry.
@@ -71,30 +75,34 @@ func foretell(value []byte, expiry time.Time) trace {
 }
 
 func (t trace) encode() string {
-	switch {
-	case t.At != 0 && t.Reason == AbsoluteTimeout:
-		return strconv.FormatInt(-t.At, 10)
-	case t.At != 0:
-		return strconv.FormatInt(t.At, 10)
-	case t.Successor != "":
-		return string(t.Reason) + " " + t.Successor
+	is, handle := string(t.Reason), t.Successor
+	if t.At != 0 {
+		at := t.At
+		if t.Reason == AbsoluteTimeout {
+			at = -at
+		}
+		is, handle = strconv.FormatInt(at, 10), t.HeirOf
 	}
-	return string(t.Reason)
+	if handle != "" {
+		is += " " + handle
+	}
+	return is
 }
 
 // decodeTrace reads a trace. One that cannot be read says nothing. A reason of a later
 // release is passed on.
 func decodeTrace(value []byte) *trace {
-	if at, ok := number(string(value)); ok && at < 0 {
-		return &trace{Reason: AbsoluteTimeout, At: -at}
-	} else if ok {
-		return &trace{Reason: IdleTimeout, At: at}
-	}
-	reason, successor, _ := strings.Cut(string(value), " ")
-	if strings.Trim(reason, "abcdefghijklmnopqrstuvwxyz_") != "" {
+	is, handle, _ := strings.Cut(string(value), " ")
+	at, ok := number(is)
+	switch {
+	case ok && at < 0:
+		return &trace{Reason: AbsoluteTimeout, At: -at, HeirOf: handle}
+	case ok:
+		return &trace{Reason: IdleTimeout, At: at, HeirOf: handle}
+	case strings.Trim(is, "abcdefghijklmnopqrstuvwxyz_") != "":
 		return &trace{}
 	}
-	return &trace{Reason: Reason(reason), Successor: successor}
+	return &trace{Reason: Reason(is), Successor: handle}
 }
 
 // verdict is the error for a request with the token of a session that is gone.

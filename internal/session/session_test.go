@@ -156,9 +156,71 @@ func TestTouchIsConditional(t *testing.T) {
 	if n, err := redis.Int(conn.Do("EXISTS", "sess:"+begun.Handle)); err != nil || n != 0 {
 		t.Error("a touch brought an ended session back")
 	}
+	if listed, err := m.store.listed(ctx, "u"); err != nil || len(listed) != 0 {
+		t.Errorf("a touch listed an ended session: %v, %v", listed, err)
+	}
 	if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
 		t.Errorf("load after the end: %v", err)
 	}
+}
+
+// Who ends the other sessions while the own one is given another token keeps it, and the
+// rotation succeeds.
+func TestRotationWhileOthersEnd(t *testing.T) {
+	t.Parallel()
+	m, _ := newManager(t)
+	for range 200 {
+		_, token := begin(t, m)
+		ctx := load(t, m, token)
+		s, _ := m.FromContext(ctx)
+		var group sync.WaitGroup
+		group.Go(func() {
+			if _, err := m.RevokeAll(context.Background(), "u", s.Handle, Revoked); err != nil {
+				t.Error(err)
+			}
+		})
+		_, next, err := m.Rotate(ctx)
+		group.Wait()
+		if err != nil {
+			t.Fatalf("the rotation: %v", err)
+		}
+		load(t, m, next)
+		if listed, err := m.store.listed(ctx, "u"); err != nil || len(listed) != 1 {
+			t.Fatalf("listed: %v, %v", listed, err)
+		}
+		if n, err := m.RevokeAll(ctx, "u", "", Revoked); n != 1 || err != nil {
+			t.Fatalf("ended %d, %v", n, err)
+		}
+	}
+}
+
+// One that was to take the place of another, and never did, ends with the others.
+func TestHeirLeftBehind(t *testing.T) {
+	t.Parallel()
+	m, _ := newManager(t)
+	s, token := begin(t, m)
+	ctx := load(t, m, token)
+	heir := m.store.handle(newToken())
+	value, err := s.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.store.relist(ctx, "u", heir, s.IdleExpiresAt); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.store.create(ctx, heir, value, s.IdleExpiresAt, s.Handle); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{0, 1} {
+		if n, err := m.RevokeAll(ctx, "u", s.Handle, Revoked); n != want || err != nil {
+			t.Errorf("ended %d, %v, want %d", n, err, want)
+		}
+		if listed, err := m.store.listed(ctx, "u"); err != nil || len(listed) != 2-i {
+			t.Errorf("listed: %v, %v", listed, err)
+		}
+		m.options.Now = func() time.Time { return time.Now().Add(heirTime) }
+	}
+	load(t, m, token)
 }
 
 // A claim whose answer was lost can be made again; another one cannot follow.
@@ -450,7 +512,7 @@ func TestMoveHalfWay(t *testing.T) {
 			if err := m.store.relist(ctx, "u", half.Handle, half.IdleExpiresAt); err != nil {
 				t.Fatal(err)
 			}
-			if err := m.store.create(ctx, half.Handle, value, half.IdleExpiresAt, ""); err != nil {
+			if err := m.store.create(ctx, half.Handle, value, half.IdleExpiresAt, s.Handle); err != nil {
 				t.Fatal(err)
 			}
 			if tc.claimed {

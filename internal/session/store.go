@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -141,13 +140,11 @@ func (s *store) trace(ctx context.Context, handle string) (*trace, error) {
 
 // createScript makes a session that does not exist and did not end before it
 // began, as one does that a login has pushed out, or a revocation of all found in
-// the index. A trace that is ARGV[5] is no end: the session has moved away, and comes
-// back.
+// the index.
 var createScript = redisconn.NewScript(2, `
 local old = redis.call('GET', KEYS[1])
 if old then return old == ARGV[1] and 1 or 0 end
-local trace = redis.call('GET', KEYS[2])
-if trace and trace ~= ARGV[5] then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 return 1`).Lasting()
@@ -161,16 +158,13 @@ func (s *store) CommitCtx(ctx context.Context, token string, value []byte, expir
 }
 
 // create makes a session. Lifetimes are given to Redis as lengths, not dates, so
-// that a clock that is off there changes nothing. One that moves says from where.
-// Errors: also errNotCreated.
-func (s *store) create(ctx context.Context, handle string, value []byte, expiry time.Time, movedFrom string) error {
+// that a clock that is off there changes nothing. One that is to take the place of
+// another says of which ("" is none). Errors: also errNotCreated.
+func (s *store) create(ctx context.Context, handle string, value []byte, expiry time.Time, heirOf string) error {
 	live, traceKey := keys(handle)
 	t := foretell(value, expiry)
-	var away string
-	if movedFrom != "" {
-		away = trace{Reason: replaced, Successor: movedFrom}.encode()
-	}
-	ok, err := asBool(s.redis.Eval(ctx, createScript, live, traceKey, value, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL)), away))
+	t.HeirOf = heirOf
+	ok, err := asBool(s.redis.Eval(ctx, createScript, live, traceKey, value, s.ttl(expiry), t.encode(), s.ttl(expiry.Add(traceTTL))))
 	if err != nil {
 		return err
 	}
@@ -217,21 +211,20 @@ func (s *store) claim(ctx context.Context, old, successor string, lasts time.Dur
 
 // endScript ends a live session and returns its value, or else its trace. Where
 // there is neither and ARGV[3] asks for it, the session may be about to begin, and
-// the trace is laid to keep it from doing so. A session that is about to move from one
-// that is to be spared (ARGV[4] and on) is that one. What says so stands after the lines
-// that are always there, of which the client writes one: its User-Agent.
+// the trace is laid to keep it from doing so. A session that is about to take the place
+// of one that is to be spared (ARGV[4] and on) is that one.
 var endScript = redisconn.NewScript(2, `
 local value = redis.pcall('GET', KEYS[1])
+local trace = redis.call('GET', KEYS[2])
 if value then
+  local heirOf = trace and string.match(trace, '^-?%d+ (.*)$')
   for i = 4, #ARGV do
-    local more = type(value) == 'string' and string.match(value, '^' .. string.rep('[^\n]*\n', `+strconv.Itoa(fixedLines)+`) .. '(.*)$')
-    if more and string.find('\n' .. more, '\n`+movedFromIs+`' .. ARGV[i] .. '\n', 1, true) then return {0, ''} end
+    if heirOf == ARGV[i] then return {3, type(value) == 'string' and value or ''} end
   end
   redis.call('DEL', KEYS[1])
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
   return {1, type(value) == 'string' and value or ''}
 end
-local trace = redis.call('GET', KEYS[2])
 if trace then return {2, trace} end
 if ARGV[3] == '1' then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
 return {0, ''}`).Lasting()
@@ -241,21 +234,26 @@ const (
 	foundNothing = 0
 	foundLive    = 1
 	foundTrace   = 2
+	foundSpared  = 3
 )
+
+// errSpared says that a session was made to take the place of one that is to be spared.
+var errSpared = errors.New("the session is to be spared")
 
 // end ends the session of handle for a reason and returns it, or nil where it was
 // not live. One that was rotated lives on under another handle, and is followed
 // there: who logged out is out. With unbegun, a session that has not begun yet is
-// kept from it. What spare names is not followed.
+// kept from it. What spare names is not followed. Errors: also errSpared, with the
+// session.
 func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool, spare ...string) (*Session, error) {
 	for range maxSuccessors {
 		ended, t, err := s.endOne(ctx, handle, why, unbegun, spare)
-		if ended != nil {
+		if ended != nil && err == nil {
 			s.metrics.SessionsEnded(string(why), 1)
 		}
 		switch {
 		case err != nil:
-			return nil, err
+			return ended, err
 		case ended != nil && ended.movedFrom != "":
 			// It was about to move, see move: it must not live on where it was.
 			_, _, err = s.endOne(ctx, ended.movedFrom, why, false, nil)
@@ -268,7 +266,8 @@ func (s *store) end(ctx context.Context, handle string, why Reason, unbegun bool
 	return nil, nil
 }
 
-// endOne ends the session of a handle, and returns it or else its trace.
+// endOne ends the session of a handle, and returns it or else its trace. Errors: as for
+// end.
 func (s *store) endOne(ctx context.Context, handle string, why Reason, unbegun bool, spare []string) (*Session, *trace, error) {
 	lasts := traceTTL
 	if why == replaced {
@@ -289,12 +288,15 @@ func (s *store) endOne(ctx context.Context, handle string, why Reason, unbegun b
 		return nil, nil, strange(err)
 	}
 	switch found {
-	case foundLive:
-		ended, err := decode(handle, value)
+	case foundLive, foundSpared:
+		s, err := decode(handle, value)
 		if err != nil {
-			ended = &Session{Handle: handle} // not one that can be read, and gone now
+			s = &Session{Handle: handle} // not one that can be read
 		}
-		return ended, nil, nil
+		if found == foundSpared {
+			return s, nil, errSpared
+		}
+		return s, nil, nil
 	case foundTrace:
 		return nil, decodeTrace(value), nil
 	case foundNothing:
