@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -78,8 +77,7 @@ func issuer(t *testing.T, ahead time.Duration) string {
 func TestDoctorOfProviders(t *testing.T) {
 	t.Parallel()
 	redis, mongo := storetest.NewRedis(t), storetest.Mongo(t)
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
+	const gone = "http://127.0.0.1:1" // nothing listens at that port, and no other test will
 	github := oauthtest.NewGitHub(t, "x", "hunter2")
 	const right, wrong = "https://api.example.com/auth/my-idp/callback", "https://www.example.com/auth/my-idp/callback"
 	for name, tc := range map[string]struct {
@@ -88,7 +86,7 @@ func TestDoctorOfProviders(t *testing.T) {
 		says, fix        string
 	}{
 		"fine":                    {issuer(t, 0), right, doctor.Fine, right + ", which must be registered", ""},
-		"gone":                    {gone.URL, right, doctor.Fault, "connection refused", `OIDC_MY_IDP_ISSUER is the "issuer" in ` + gone.URL + "/.well-known/openid-configuration"},
+		"gone":                    {gone, right, doctor.Fault, "connection refused", `OIDC_MY_IDP_ISSUER is the "issuer" in ` + gone + "/.well-known/openid-configuration"},
 		"another issuer":          {issuer(t, 0) + "/", right, doctor.Fault, "another issuer", "to the letter"},
 		"a callback elsewhere":    {issuer(t, 0), wrong, doctor.Fault, "the API is at https://api.example.com", "OIDC_MY_IDP_CALLBACK_URL=" + right},
 		"a clock that is wrong":   {issuer(t, -10*time.Minute), right, doctor.Fault, "behind ours: its ID tokens are refused", "synchronisation of time"},
