@@ -9,8 +9,9 @@ import (
 
 const (
 	loginPage = "/auth/login"
-	// accounts log in by turns. FerretDB, unlike MongoDB, reads all of them to find one.
-	accounts = 20
+	// accounts log in by turns. They are few since FerretDB, unlike MongoDB, reads all of
+	// them to find one.
+	accounts = 8
 	// minLoginShare is of what bcrypt alone does on the same processors.
 	minLoginShare = 0.9
 )

@@ -6,9 +6,9 @@ local logins, n, rests = {}, 0, 0
 
 function init(args)
   wrk.headers["Content-Type"] = "application/json"
-  for i = 0, args[1] - 1 do
+  for i = 1, args[1] do
     local body = string.format('{"email":"person%06d@example.com","password":"%s"}', i, args[2])
-    logins[i + 1] = wrk.format("POST", nil, nil, body)
+    logins[i] = wrk.format("POST", nil, nil, body)
   end
   n = number * 31
 end
