@@ -13,7 +13,7 @@ const (
 
 // flood is what many logins do to the checks of sessions.
 func (b *bench) flood() error {
-	b.say("checking sessions in a flood of logins, %d rounds", b.fewer)
+	b.say("checking sessions in a flood of logins, %d rounds", b.rounds)
 	if err := b.populate(accounts); err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (b *bench) flood() error {
 	}{{"paced", []string{"paced"}}, {"busy", nil}} {
 		check := load{url: b.server.url + sessionPage, cookie: b.person.cookie, length: b.check, scripts: pace.scripts}
 		var floods []result
-		found, err := inTurns(b.fewer,
+		found, err := inTurns(b.rounds,
 			func() (result, error) { return b.wrk(check) },
 			func() (result, error) {
 				checked, flood, err := b.flooded(b.server, check)

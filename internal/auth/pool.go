@@ -216,10 +216,12 @@ func priorityDecides(procs, machine int) bool { return threadPriority && procs >
 // procsFor is the GOMAXPROCS with which slots jobs leave some for the requests.
 // A worker keeps one of Go's processors for up to 10 ms, even when its thread does
 // not run; so the workers get theirs on top, and the system decides by priority which
-// threads run. Under a quota one beside the workers has to do: more would use it up.
+// threads run. One more is for the thread of a request that the system has put aside,
+// whose processor Go takes away after a while only. Under a quota one beside the workers
+// has to do: more would use it up.
 func procsFor(slots, procs, machine int) int {
 	if priorityDecides(procs, machine) {
-		return procs + slots
+		return procs + slots + 1
 	}
 	return max(procs, slots+1)
 }

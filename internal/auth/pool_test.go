@@ -240,10 +240,10 @@ func TestPoolClose(t *testing.T) {
 func TestSlots(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ procs, machine, slots, want, elsewhere, wantElsewhere int }{
-		{1, 1, 1, 2, 1, 2},
-		{2, 2, 2, 4, 1, 2},
-		{8, 8, 8, 16, 7, 8},
-		{16, 8, 8, 24, 15, 16}, // GOMAXPROCS in the environment
+		{1, 1, 1, 3, 1, 2},
+		{2, 2, 2, 5, 1, 2},
+		{8, 8, 8, 17, 7, 8},
+		{16, 8, 8, 25, 15, 16}, // GOMAXPROCS in the environment
 		{1, 8, 1, 2, 1, 2},     // a quota
 		{4, 8, 3, 4, 3, 4},
 	} {

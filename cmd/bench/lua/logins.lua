@@ -34,5 +34,5 @@ function delay()
     return 0
   end
   rests = rests - 1
-  return 100
+  return math.random(50, 150)
 end
