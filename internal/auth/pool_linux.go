@@ -2,7 +2,6 @@ package auth
 
 import (
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,10 +12,10 @@ const (
 	// lowestPriority is the highest "nice" value: such a thread gets about a seventieth of
 	// what one of requests gets, and all of what these leave.
 	lowestPriority = 19
-	// shortestSlice is the least that Linux gives a thread at a time. Since 6.6 one keeps
+	// shortestSlice is the least that Linux gives a thread at a time, in nanoseconds. Since 6.6 one keeps
 	// its processor until its slice is over, whoever wakes up, and that is noticed at the
 	// next tick only, so that a request would wait for up to 4 ms.
-	shortestSlice = 100 * time.Microsecond
+	shortestSlice = 100_000
 )
 
 // lowerPriority lowers that of the calling thread, which needs no privilege. Linux
@@ -27,6 +26,6 @@ func lowerPriority() {
 	// Before 6.12 Linux takes no heed of it.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{
 		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: lowestPriority,
-		Runtime: uint64(shortestSlice.Nanoseconds()),
+		Runtime: shortestSlice,
 	}, 0)
 }
