@@ -148,7 +148,7 @@ func TestRedirections(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var heard []string
-	patience := 20
+	patience := 2 * maxTries // it does not count as a try
 	target := fakeServer(t, func(words []string) string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -170,7 +170,7 @@ func TestRedirections(t *testing.T) {
 	})
 	c := New(Options{Addr: first})
 	t.Cleanup(c.Close)
-	for key, want := range map[string]string{"moved": "GET", "asked": "ASKING GET", "waits": strings.Repeat("GET ", 20) + "GET"} {
+	for key, want := range map[string]string{"moved": "GET", "asked": "ASKING GET", "waits": strings.Repeat("GET ", 2*maxTries) + "GET"} {
 		mu.Lock()
 		heard = nil
 		mu.Unlock()
