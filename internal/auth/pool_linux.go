@@ -12,9 +12,9 @@ const (
 	// lowestPriority is the highest "nice" value: such a thread gets about a seventieth of
 	// what one of requests gets, and all of what these leave.
 	lowestPriority = 19
-	// shortestSlice is the least that Linux gives a thread at a time, in nanoseconds. Since 6.6 one keeps
-	// its processor until its slice is over, whoever wakes up, and that is noticed at the
-	// next tick only, so that a request would wait for up to 4 ms.
+	// shortestSlice is the least that Linux gives a thread at a time, in nanoseconds. Since
+	// 6.6 one keeps its processor until its slice is over, whoever wakes up, and a request
+	// that comes meanwhile may wait for the next tick, of up to 4 ms.
 	shortestSlice = 100_000
 )
 
@@ -25,7 +25,6 @@ func lowerPriority() {
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), lowestPriority)
 	// Before 6.12 Linux takes no heed of it.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{
-		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: lowestPriority,
-		Runtime: shortestSlice,
+		Policy: unix.SCHED_NORMAL, Nice: lowestPriority, Runtime: shortestSlice,
 	}, 0)
 }

@@ -27,7 +27,7 @@ func (s *Server) verifyEmail(w http.ResponseWriter, r *http.Request, in verifyEm
 		switch {
 		case err == nil:
 			if current, _ := s.sessions.FromContext(loaded); current.UserID == userID {
-				kept, keep = loaded, current.Handle
+				kept, keep = loaded, s.cookie.token(r)
 			}
 		case !errors.Is(err, session.ErrNone) && !errors.Is(err, session.ErrReplaced):
 			return err

@@ -51,7 +51,7 @@ func (s *Server) unlink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	current, provider := s.current(r), providerOf(r)
-	u, err := s.auth.Unlink(r.Context(), current.UserID, provider, originOf(r), s.endingAs(r, session.Revoked, current.Handle))
+	u, err := s.auth.Unlink(r.Context(), current.UserID, provider, originOf(r), s.endingAs(r, session.Revoked, s.cookie.token(r)))
 	if u.ID != "" {
 		s.record(w, r, activity.Event{Name: activity.IdentityUnlinked, UserID: u.ID, SessionID: current.Handle, Provider: provider})
 	}

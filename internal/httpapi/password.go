@@ -66,7 +66,7 @@ type changePasswordRequest struct {
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in changePasswordRequest) error {
 	current := s.current(r)
 	changed, err := s.auth.ChangePassword(r.Context(), current.UserID, in.CurrentPassword, in.NewPassword, originOf(r),
-		s.endingAs(r, session.PasswordChanged, current.Handle))
+		s.endingAs(r, session.PasswordChanged, s.cookie.token(r)))
 	if changed.ID != "" {
 		s.recordOf(w, r, activity.PasswordChanged)
 	}
@@ -92,7 +92,7 @@ func (s *Server) setPassword(w http.ResponseWriter, r *http.Request, in setPassw
 	}
 	current := s.current(r)
 	changed, err := s.auth.AddPassword(r.Context(), current.UserID, in.NewPassword, originOf(r),
-		s.endingAs(r, session.PasswordChanged, current.Handle))
+		s.endingAs(r, session.PasswordChanged, s.cookie.token(r)))
 	if changed.ID != "" {
 		s.recordOf(w, r, activity.PasswordChanged)
 	}
@@ -150,7 +150,7 @@ func (s *Server) endingAs(r *http.Request, why session.Reason, keep string) auth
 	}
 }
 
-// ending ends the sessions of an account but for one.
+// ending ends the sessions of an account but for that of the token keep.
 func (s *Server) ending(why session.Reason, keep string) auth.EndSessions {
 	return func(ctx context.Context, userID string) error {
 		_, err := s.sessions.RevokeAll(ctx, userID, keep, why)

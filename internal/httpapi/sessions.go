@@ -69,7 +69,7 @@ func (s *Server) revokeSession(w http.ResponseWriter, r *http.Request) error {
 // revokeSessions answers DELETE /auth/sessions?scope=others|all.
 func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) error {
 	current := s.current(r)
-	keep := current.Handle
+	keep := s.cookie.token(r)
 	switch scope := r.URL.Query()["scope"]; {
 	case len(scope) == 0, len(scope) == 1 && scope[0] == "others":
 	case len(scope) == 1 && scope[0] == "all":

@@ -99,7 +99,7 @@ func TestReasons(t *testing.T) {
 			}
 		},
 		session.PasswordChanged: func(*client) {
-			if n, err := s.sessions.RevokeAll(context.Background(), user, c.id(), session.PasswordChanged); n != 1 || err != nil {
+			if n, err := s.sessions.RevokeAll(context.Background(), user, c.token, session.PasswordChanged); n != 1 || err != nil {
 				t.Errorf("revoked %d, %v", n, err)
 			}
 		},

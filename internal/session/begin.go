@@ -143,17 +143,19 @@ func (m *Manager) renew(ctx context.Context, change func(next *Session, now time
 	if !ok {
 		return nil, "", ErrNone
 	}
-	next, token, err := m.renewOnce(ctx, old, change)
-	if errors.Is(err, errNotCreated) {
+	for range renewals {
+		next, token, err := m.renewOnce(ctx, old, change)
+		if !errors.Is(err, errNotCreated) {
+			return next, token, unavailable(err)
+		}
 		// All but this session were ended between the listing of the next one and its
 		// making, or this one as well: then that is found out now.
-		next, token, err = m.renewOnce(ctx, old, change)
 	}
-	if errors.Is(err, errNotCreated) {
-		err = ErrReplaced
-	}
-	return next, token, unavailable(err)
+	return nil, "", ErrReplaced
 }
+
+// renewals is one more than a change of the account ends the other sessions.
+const renewals = 3
 
 // renewOnce may also return errNotCreated.
 func (m *Manager) renewOnce(ctx context.Context, old *Session, change func(next *Session, now time.Time)) (*Session, string, error) {

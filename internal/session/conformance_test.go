@@ -150,7 +150,7 @@ var operations = []struct {
 		return err
 	}, "", nil},
 	{"revoke others", func(s *specimen) error {
-		_, err := s.m.RevokeAll(context.Background(), "u", s.handle, Revoked)
+		_, err := s.m.RevokeAll(context.Background(), "u", s.token, Revoked)
 		return err
 	}, "", nil},
 	{"list", func(s *specimen) error { _, err := s.m.List(context.Background(), "u"); return err }, "", nil},

@@ -65,6 +65,13 @@ func (m *Manager) Revoke(ctx context.Context, userID, handle string, why Reason)
 	if s == nil || s.UserID != userID {
 		return ErrNotFound
 	}
+	if s.movedFrom != "" {
+		// First where it is about to move from, which is the judge: if the rest fails, the
+		// session has ended all the same.
+		if _, _, err := m.store.endOne(ctx, s.movedFrom, why, false, nil); err != nil {
+			return unavailable(err)
+		}
+	}
 	ended, err := m.endAndDelist(ctx, handle, why)
 	if err == nil && ended == nil {
 		err = ErrNotFound
@@ -73,10 +80,11 @@ func (m *Manager) Revoke(ctx context.Context, userID, handle string, why Reason)
 }
 
 // heirTime is more than passes between the making of a session and the claim with which
-// it takes the place of another. One that is older and has not will not any more.
-const heirTime = 2 * time.Second
+// it takes the place of another, whatever the clocks of two servers differ by. One that is
+// older and has not will not any more.
+const heirTime = time.Minute
 
-// RevokeAll ends the sessions of a user, all but the one of the handle keep (""
+// RevokeAll ends the sessions of a user, all but the one of the token keep (""
 // keeps none), and returns how many it were. Logins that are under way begin
 // none. Errors: ErrUnavailable; then some may have ended.
 func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, why Reason) (int, error) {
@@ -84,16 +92,18 @@ func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, why Reason
 	if err != nil {
 		return 0, unavailable(err)
 	}
-	// What is kept may have been rotated since the request was let in.
+	// What is kept may have moved, or been rotated, since the request was let in.
 	var kept []string
-	for handle := keep; handle != "" && len(kept) < maxSuccessors; {
-		kept = append(kept, handle)
-		t, err := m.store.trace(ctx, handle)
+	if WellFormed(keep) {
+		kept = m.store.handles(keep)
+	}
+	for i := 0; i < len(kept) && i < maxSuccessors; i++ {
+		t, err := m.store.trace(ctx, kept[i])
 		if err != nil {
 			return 0, unavailable(err)
 		}
-		if handle = ""; t != nil {
-			handle = t.Successor
+		if t != nil && t.Successor != "" && !slices.Contains(kept, t.Successor) {
+			kept = append(kept, t.Successor)
 		}
 	}
 	handles = slices.DeleteFunc(handles, func(handle string) bool { return slices.Contains(kept, handle) })
@@ -101,7 +111,8 @@ func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, why Reason
 	err = sideBySide(handles, func(i int, handle string) error {
 		s, err := m.store.end(ctx, handle, why, true, kept...)
 		if errors.Is(err, errSpared) {
-			if spared[i] = s.movedFrom != "" || m.options.Now().Sub(s.LastSeenAt) < heirTime; spared[i] {
+			spared[i] = s.movedFrom != "" || m.options.Now().Sub(s.LastSeenAt) < heirTime
+			if spared[i] {
 				return nil
 			}
 			s, err = m.store.end(ctx, handle, why, true)

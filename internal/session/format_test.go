@@ -248,7 +248,7 @@ func TestUserAgentIsNoLine(t *testing.T) {
 	for _, ua := range []string{movedFromIs + s.handle, "x\n" + movedFromIs + s.handle + "\n", "~n" + movedFromIs + s.handle} {
 		_, token, err := s.m.Begin(context.Background(), SignIn{UserID: "u", Method: "password", Epoch: epoch(t, s.m), UserAgent: ua})
 		must(t, err)
-		if n, err := s.m.RevokeAll(context.Background(), "u", s.handle, Revoked); n != 1 || err != nil {
+		if n, err := s.m.RevokeAll(context.Background(), "u", s.token, Revoked); n != 1 || err != nil {
 			t.Errorf("%q: ended %d, %v", ua, n, err)
 		}
 		_, err = s.m.Load(context.Background(), token)

@@ -78,7 +78,8 @@ func (m *Manager) Ping(ctx context.Context) error { return unavailable(m.store.r
 
 // Load finds the session of token and returns a context that holds it, for
 // FromContext. It costs one Redis command for each secret up to that of the
-// session, two more at most once per TouchInterval, and where that is not the first
+// session, two more once per TouchInterval, of several requests two or three for each,
+// and where that is not the first
 // secret one more, or once a few with which the session moves to it. Errors: ErrNone,
 // ErrReplaced, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
@@ -143,8 +144,9 @@ func (s *Session) expired(now time.Time) (Reason, bool) {
 }
 
 // touch extends the idle lifetime. A session that changed or ended since it was
-// read is left alone, and taken out of the index again where it has ended. When the store fails the request goes on: it was read as
-// live a moment ago, and the next one tries again.
+// read is left alone, and taken out of the index again where it has ended. When the
+// store fails the request goes on: it was read as live a moment ago, and the next one
+// tries again.
 func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	next := *s
 	next.seen(now, m.options.Idle)

@@ -13,9 +13,10 @@ import (
 // stands under both, and says so: who is let in by it must claim it before anything
 // else, or one that was ended under the old handle would be seen alive for a moment.
 //
-// It never comes back to a handle that it had, not even where servers disagree on which
-// secret is the first: so a handle that has ended is nobody's for ever, and whoever
-// takes it out of the index late takes nothing else out.
+// It does not come back to a handle that it had as long as that has a trace, which
+// outlives every request that was under way, not even where servers disagree on which
+// secret is the first: so whoever takes a handle out of the index late takes no session
+// out that lives.
 // Errors: an EndedError, ErrReplaced or ErrNone where it has ended meanwhile, and those
 // of the store.
 func (m *Manager) move(ctx context.Context, s *Session, token string) (*Session, error) {
@@ -25,7 +26,7 @@ func (m *Manager) move(ctx context.Context, s *Session, token string) (*Session,
 	next := *s
 	next.Handle, next.movedFrom = m.store.handle(token), s.Handle
 	t, err := m.store.trace(ctx, next.Handle)
-	if err != nil || t != nil && t.At == 0 {
+	if err != nil || t != nil {
 		return s, err
 	}
 	if next.raw, err = next.encode(); err != nil {

@@ -60,8 +60,8 @@ type trace struct {
 	At int64
 	// Successor is the handle that a rotation moved the session to.
 	Successor string
-	// HeirOf is the handle in whose place a session that lives was made, until it is
-	// first saved.
+	// HeirOf is the handle in whose place a session that lives was made, until its first
+	// touch.
 	HeirOf string
 }
 

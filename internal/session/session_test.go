@@ -172,10 +172,9 @@ func TestRotationWhileOthersEnd(t *testing.T) {
 	for range 200 {
 		_, token := begin(t, m)
 		ctx := load(t, m, token)
-		s, _ := m.FromContext(ctx)
 		var group sync.WaitGroup
 		group.Go(func() {
-			if _, err := m.RevokeAll(context.Background(), "u", s.Handle, Revoked); err != nil {
+			if _, err := m.RevokeAll(context.Background(), "u", token, Revoked); err != nil {
 				t.Error(err)
 			}
 		})
@@ -212,7 +211,7 @@ func TestHeirLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []int{0, 1} {
-		if n, err := m.RevokeAll(ctx, "u", s.Handle, Revoked); n != want || err != nil {
+		if n, err := m.RevokeAll(ctx, "u", token, Revoked); n != want || err != nil {
 			t.Errorf("ended %d, %v, want %d", n, err, want)
 		}
 		if listed, err := m.store.listed(ctx, "u"); err != nil || len(listed) != 2-i {

@@ -18,7 +18,7 @@ import (
 //
 //	sess:<handle>          a live session, see format.go; its TTL is the idle lifetime
 //	ended:{sess:<handle>}  its trace: why it ended, or while it lives, why it will
-//	                       have ended once the key is gone; for a day at most
+//	                       have ended once the key is gone; for a day after that
 //
 // Nothing else makes a session valid, and nothing here holds a token. The braces
 // put both keys into one slot of a cluster, so that a script may use them together.
@@ -93,7 +93,10 @@ func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 			}
 			continue
 		}
-		known = t
+		// One under whose other name no move was let in any more has not ended there.
+		if known == nil || known.Reason != replaced {
+			known = t
+		}
 	}
 	if known == nil {
 		return nil, false, nil
@@ -215,7 +218,8 @@ func (s *store) claim(ctx context.Context, old, successor string, lasts time.Dur
 // of one that is to be spared (ARGV[4] and on) is that one.
 var endScript = redisconn.NewScript(2, `
 local value = redis.pcall('GET', KEYS[1])
-local trace = redis.call('GET', KEYS[2])
+local trace = redis.pcall('GET', KEYS[2])
+if type(trace) ~= 'string' then trace = false end
 if value then
   local heirOf = trace and string.match(trace, '^-?%d+ (.*)$')
   for i = 4, #ARGV do
