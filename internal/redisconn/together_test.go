@@ -133,7 +133,6 @@ func TestReadsTogetherOfSilentServer(t *testing.T) {
 // Of reads that go together on a connection that has gone silent each is answered on
 // another one: no more fail than were sent alone.
 func TestReadsTogetherOnSilentConnection(t *testing.T) {
-	t.Parallel()
 	const lost = 8
 	var heard atomic.Int64
 	server := fakeServer(t, func([]string) string {
@@ -145,7 +144,7 @@ func TestReadsTogetherOnSilentConnection(t *testing.T) {
 	c := New(Options{Addr: server})
 	t.Cleanup(c.Close)
 	var failed atomic.Int64
-	crowd(2*maxBatch, 2, func(int) {
+	crowd(maxBatch, 2, func(int) {
 		if got, err := redis.String(c.Do(context.Background(), "GET", "x")); err != nil {
 			failed.Add(1)
 		} else if got != "value" {
