@@ -53,6 +53,18 @@ func TestSentinelFailover(t *testing.T) {
 	l.finish()
 }
 
+// A replica is put in the place of a server that is well, as one does to upgrade it: the
+// same, though the old one goes on for a while and takes what it is told.
+func TestPlannedFailover(t *testing.T) {
+	sentinels := storetest.StartSentinel(t)
+	s := newSite(t, setup{redis: &sentinels.Redis})
+	l := startLoad(t, s, *loadSessions)
+	l.until(&l.served, 1000)
+	sentinels.Switch(t)
+	l.untilSaid("Redis is at other servers now")
+	l.finish()
+}
+
 // One of the three servers of a cluster is killed under load: the same. As Redis has
 // it by default, the others serve nobody until its replica has its place.
 func TestClusterFailover(t *testing.T) {

@@ -153,6 +153,13 @@ func (l *load) until(n *atomic.Int64, more int64) {
 	}
 }
 
+// untilSaid waits until the server has logged something.
+func (l *load) untilSaid(what string) {
+	for !strings.Contains(l.log.String(), what) && !l.t.Failed() {
+		l.client().do("GET", "/healthz", nil)
+	}
+}
+
 // since starts to measure anew.
 func (l *load) since() {
 	l.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,14 +78,20 @@ func readCommand(r *bufio.Reader) ([]string, error) {
 }
 
 // sentinelSays is a Sentinel that names a server, by an election of some number.
-func sentinelSays(t *testing.T, master string, epoch int) string {
+func sentinelSays(t *testing.T, master string, epoch int, flags ...string) string {
 	t.Helper()
+	return fakeServer(t, func([]string) string { return sentinelState(master, epoch, flags...) })
+}
+
+// sentinelState is the answer to SENTINEL MASTER.
+func sentinelState(master string, epoch int, flags ...string) string {
 	host, port, _ := net.SplitHostPort(master)
-	return fakeServer(t, func([]string) string {
-		e := fmt.Sprint(epoch)
-		return fmt.Sprintf("*6\r\n$2\r\nip\r\n$%d\r\n%s\r\n$4\r\nport\r\n$%d\r\n%s\r\n$12\r\nconfig-epoch\r\n$%d\r\n%s\r\n",
-			len(host), host, len(port), port, len(e), e)
-	})
+	state := []string{"ip", host, "port", port, "config-epoch", fmt.Sprint(epoch), "flags", strings.Join(append(flags, "master"), ",")}
+	answer := fmt.Sprintf("*%d\r\n", len(state))
+	for _, s := range state {
+		answer += fmt.Sprintf("$%d\r\n%s\r\n", len(s), s)
+	}
+	return answer
 }
 
 func newSentinelClient(t *testing.T, sentinels ...string) *Client {
@@ -95,12 +102,14 @@ func newSentinelClient(t *testing.T, sentinels ...string) *Client {
 }
 
 // Of Sentinels that name different servers the one counts that knows of the latest
-// election; those that are away or talk nonsense count for nothing.
+// election; those that are away or talk nonsense count for nothing, and one that holds
+// it names the old server until it is done.
 func TestStaleSentinel(t *testing.T) {
 	t.Parallel()
 	old, current := storetest.StartRedis(t), storetest.StartRedis(t)
 	nonsense := fakeServer(t, func([]string) string { return "+OK\r\n" })
-	c := newSentinelClient(t, "127.0.0.1:1", sentinelSays(t, old.Addr, 3), nonsense, sentinelSays(t, current.Addr, 12), sentinelSays(t, old.Addr, 9))
+	c := newSentinelClient(t, "127.0.0.1:1", sentinelSays(t, old.Addr, 3), nonsense,
+		sentinelSays(t, old.Addr, 12, "failover_in_progress"), sentinelSays(t, current.Addr, 12), sentinelSays(t, old.Addr, 9))
 	if _, err := c.Do(context.Background(), "SET", "here", "1"); err != nil {
 		t.Fatal(err)
 	}
@@ -251,6 +260,54 @@ func TestLasting(t *testing.T) {
 			}
 			if got := strings.Count(log.String(), "do not keep up"); got > 1 || (got == 1) != tc.warns {
 				t.Errorf("%d warnings: %s", got, log.String())
+			}
+		})
+	}
+}
+
+// Where a replica is gone others are asked whether it has the place of the server: that
+// one does not know yet, and what it is told is lost.
+func TestReplaced(t *testing.T) {
+	t.Parallel()
+	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").Lasting()
+	for _, tc := range []struct {
+		name  string
+		says  func(master string) string // a Sentinel, once the replica is gone
+		fails bool
+	}{
+		{"it is down", func(master string) string { return sentinelState(master, 1) }, false},
+		{"nobody answers", func(string) string { return "-ERR no\r\n" }, false},
+		{"a failover is under way", func(master string) string { return sentinelState(master, 1, "failover_in_progress") }, true},
+		{"another server is named", func(string) string { return sentinelState("127.0.0.1:1", 2) }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var gone atomic.Bool
+			master := fakeServer(t, func(words []string) string {
+				switch words[0] {
+				case "ROLE":
+					if gone.Load() {
+						return "*3\r\n$6\r\nmaster\r\n:9\r\n*1\r\n*0\r\n"
+					}
+					return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
+				case "WAIT":
+					return ":" + words[1] + "\r\n"
+				}
+				return "+OK\r\n"
+			})
+			sentinel := fakeServer(t, func([]string) string {
+				if gone.Load() {
+					return tc.says(master)
+				}
+				return sentinelState(master, 1)
+			})
+			c := newSentinelClient(t, sentinel)
+			if _, err := c.Eval(context.Background(), set, "key"); err != nil {
+				t.Fatal(err)
+			}
+			gone.Store(true)
+			if _, err := c.Eval(context.Background(), set, "key"); errors.Is(err, ErrUnavailable) != tc.fails {
+				t.Errorf("got %v", err)
 			}
 		})
 	}

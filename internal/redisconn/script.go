@@ -3,7 +3,6 @@ package redisconn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -40,25 +39,6 @@ func NewScript(keys int, lua string) *Script {
 	return &Script{script: redis.NewScript(keys, inTime+lua)}
 }
 
-// Lasting makes Eval wait until the replicas have what the script did, where there are
-// any that can take the server's place: Redis answers before they do, and a session
-// that was ended in between would be alive on the next server. One replica is not
-// enough, because Sentinel may choose another one. A replica that does not keep up is
-// waited for no longer than replicaTimeout, which is logged: it must not make of one
-// server's trouble that of all users.
-func (s *Script) Lasting() *Script {
-	s.lasting = true
-	return s
-}
-
-const (
-	// replicaTimeout is how long a change waits for the replicas.
-	replicaTimeout = 200 * time.Millisecond
-	// lagPause is how long changes wait only for replicas that keep up, after one has
-	// waited in vain.
-	lagPause = time.Second
-)
-
 // Eval runs a script, by its hash where Redis knows it. Errors are as for
 // Client.Do; where Redis was late they mean that nothing happened.
 func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, error) {
@@ -79,43 +59,6 @@ func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, 
 		}
 		return reply, err
 	})
-}
-
-// errNotConfirmed says that a change was made, and the connection lost before the
-// replicas had it. Made again on another connection it would be confirmed at once,
-// because that one has changed nothing.
-var errNotConfirmed = errors.New("not confirmed by the replicas")
-
-// replicate waits for the replicas to have what was done on a connection. How many
-// there are it asks each time: one may have come a moment ago.
-func (c *Client) replicate(ctx context.Context, n *node, conn timedConn) error {
-	role, err := redis.Values(conn.Do("ROLE"))
-	var name string
-	var replicas []any
-	if err == nil {
-		_, err = redis.Scan(role, &name, nil, &replicas)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNotConfirmed, err)
-	}
-	want, confirmed := int64(len(replicas)), int64(0)
-	if time.Since(time.Unix(0, n.lagging.Load())) < lagPause {
-		// Sentinel prefers those that have more, so it is these that matter.
-		want = min(want, n.keepingUp.Load())
-	}
-	wait := min(replicaTimeout, time.Until(conn.deadline)/2)
-	if want > 0 && wait >= time.Millisecond {
-		if confirmed, err = redis.Int64(conn.Do("WAIT", want, wait.Milliseconds())); err != nil {
-			return fmt.Errorf("%w: %w", errNotConfirmed, err)
-		}
-	}
-	if confirmed < want {
-		n.keepingUp.Store(confirmed)
-		n.lagging.Store(time.Now().UnixNano())
-		c.options.Log.WarnContext(ctx, "replicas of Redis do not keep up; what is done now may be undone if the server fails",
-			"server", n.addr, "replicas", len(replicas), "keepingUp", confirmed)
-	}
-	return nil
 }
 
 // timed adds to the arguments of a script the moment from which it must not run.

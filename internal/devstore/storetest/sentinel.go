@@ -118,6 +118,23 @@ func (s *SentinelRedis) ready(replicas int) error {
 	})
 }
 
+// Switch has a replica put in the place of a server that is well, and waits until all
+// Sentinels say so.
+func (s *SentinelRedis) Switch(t testing.TB) {
+	t.Helper()
+	before := s.at(t, 0)
+	_, err := ask(s.Sentinels[0], "SENTINEL", "FAILOVER", SentinelName)
+	fatal(t, err)
+	fatal(t, eventually("a replica has the place", func() error {
+		for i := range s.Sentinels {
+			if s.at(t, i) == before {
+				return fmt.Errorf("%s names %s", s.Sentinels[i], before)
+			}
+		}
+		return nil
+	}))
+}
+
 // Rejoin starts a server that was killed as a replica of the one that has its place,
 // and waits until all is as it was at the start.
 func (s *SentinelRedis) Rejoin(t testing.TB, failed *RedisServer) {
@@ -135,15 +152,22 @@ func (s *SentinelRedis) Rejoin(t testing.TB, failed *RedisServer) {
 // Current is the server that the Sentinels name.
 func (s *SentinelRedis) Current(t testing.TB) *RedisServer {
 	t.Helper()
-	at, err := redis.Strings(ask(s.Sentinels[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SentinelName))
-	fatal(t, err)
+	at := s.at(t, 0)
 	for _, server := range s.servers {
-		if server.Addr == net.JoinHostPort(at[0], at[1]) {
+		if server.Addr == at {
 			return server
 		}
 	}
-	t.Fatalf("the Sentinels name %v", at)
+	t.Fatalf("the Sentinels name %s", at)
 	return nil
+}
+
+// at is the address that a Sentinel names.
+func (s *SentinelRedis) at(t testing.TB, sentinel int) string {
+	t.Helper()
+	at, err := redis.Strings(ask(s.Sentinels[sentinel], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SentinelName))
+	fatal(t, err)
+	return net.JoinHostPort(at[0], at[1])
 }
 
 // ask sends one command on a connection of its own.
