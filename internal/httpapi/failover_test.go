@@ -63,6 +63,9 @@ func TestPlannedFailover(t *testing.T) {
 	sentinels.Switch(t)
 	l.untilSaid("Redis is at other servers now")
 	l.finish()
+	if l.refused.Load() == 0 {
+		t.Error("no login was refused meanwhile")
+	}
 }
 
 // One of the three servers of a cluster is killed under load: the same. As Redis has

@@ -23,6 +23,8 @@ type load struct {
 	served atomic.Int64 // reads answered with 200
 	away   atomic.Int64 // reads answered with 503
 
+	refused atomic.Int64 // logins that failed
+
 	mu      sync.Mutex
 	alive   []string // tokens of which somebody was told that they are signed in
 	over    []string // tokens of which somebody was told that they are not any more
@@ -129,6 +131,7 @@ func (l *load) write(ctx context.Context) {
 		}
 		_, token, err := l.sessions.Begin(ctx, session.SignIn{UserID: testUser, Method: "password", Epoch: epoch})
 		if err != nil {
+			l.refused.Add(1)
 			continue
 		}
 		c := &client{site: l.site, token: token}

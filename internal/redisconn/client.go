@@ -41,7 +41,7 @@ const (
 type Options struct {
 	Addr string // host:port
 
-	// Sentinels are addresses of Redis Sentinels, which know the server that is
+	// Sentinels are the addresses of all Redis Sentinels, which know the server that is
 	// Master at the time.
 	Sentinels        []string
 	Master           string
@@ -71,6 +71,8 @@ type Client struct {
 	lookup chan struct{}          // asks for another look
 	stop   context.CancelFunc
 
+	sentinels []*sentinel
+
 	mu     sync.Mutex
 	nodes  map[string]*node // by address
 	closed bool
@@ -83,6 +85,9 @@ func New(o Options) *Client {
 	c := &Client{
 		options: o, dial: o.dialOptions(), stop: stop,
 		found: make(chan struct{}), lookup: make(chan struct{}, 1), nodes: map[string]*node{},
+	}
+	for _, addr := range o.Sentinels {
+		c.sentinels = append(c.sentinels, o.sentinel(addr))
 	}
 	switch {
 	case len(o.Sentinels) > 0:
@@ -104,6 +109,9 @@ func (c *Client) Close() {
 	c.closed = true
 	for _, n := range c.nodes {
 		n.retire()
+	}
+	for _, s := range c.sentinels {
+		_ = s.pool.Close()
 	}
 }
 
@@ -272,6 +280,10 @@ func isDeadConn(err error) bool {
 	if errors.As(err, &op) && op.Op == "dial" {
 		return false
 	}
+	return !isTimeout(err)
+}
+
+func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
-	return !errors.As(err, &timeout) || !timeout.Timeout()
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

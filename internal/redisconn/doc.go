@@ -8,8 +8,8 @@
 // commands (budget.go), and a command that meets a dead connection is sent again
 // on a live one. That is why every command given to Client must be safe to run
 // twice. Reads that come at once share a connection (together.go). Which server has a
-// key is asked of Sentinels or of a cluster (discovery.go) beside the requests
-// (layout.go), and a change that must outlive a server waits for its replicas
+// key is asked of Sentinels (sentinel.go) or of a cluster (cluster.go) beside the
+// requests (layout.go), and a change that must outlive a server waits for its replicas
 // (replicate.go).
 //
 // The package knows no key and no meaning: package session names the session

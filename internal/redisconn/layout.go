@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
 	"github.com/mna/redisc"
 )
 
@@ -157,4 +158,16 @@ func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	case <-timer.C:
 	}
 	return true
+}
+
+// askOne sends one command to a server on a connection of its own.
+func askOne(ctx context.Context, addr string, dial []redis.DialOption, command string, args ...any) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	conn, err := redis.DialContext(ctx, "tcp", addr, dial...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	return redis.DoContext(conn, ctx, command, args...)
 }

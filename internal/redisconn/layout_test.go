@@ -222,7 +222,7 @@ func TestLasting(t *testing.T) {
 		{"confirmed", ":2\r\n", false, false, time.Second},
 		{"one lags", ":1\r\n", true, false, time.Second},
 		{"an error", "-ERR no\r\n", false, true, time.Second},
-		{"no time left", ":0\r\n", true, false, 40 * time.Millisecond},
+		{"no time left", ":0\r\n", false, true, 40 * time.Millisecond},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -265,51 +265,93 @@ func TestLasting(t *testing.T) {
 	}
 }
 
-// Where a replica is gone others are asked whether it has the place of the server: that
-// one does not know yet, and what it is told is lost.
+// A server in whose place another one is put does not know yet, and may have replicas
+// that keep up: what it is told is lost, and must not be answered with success.
 func TestReplaced(t *testing.T) {
 	t.Parallel()
+	const elsewhere = "127.0.0.1:1"
 	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").Lasting()
 	for _, tc := range []struct {
 		name  string
-		says  func(master string) string // a Sentinel, once the replica is gone
+		says  func(master string) (one, other string) // the Sentinels, after a first change
 		fails bool
 	}{
-		{"it is down", func(master string) string { return sentinelState(master, 1) }, false},
-		{"nobody answers", func(string) string { return "-ERR no\r\n" }, false},
-		{"a failover is under way", func(master string) string { return sentinelState(master, 1, "failover_in_progress") }, true},
-		{"another server is named", func(string) string { return sentinelState("127.0.0.1:1", 2) }, true},
+		{"all is well", func(m string) (string, string) { return sentinelState(m, 1), sentinelState(m, 1) }, false},
+		{"one is about to replace it", func(m string) (string, string) {
+			return sentinelState(m, 1), sentinelState(m, 1, "failover_in_progress")
+		}, true},
+		{"one names another server", func(m string) (string, string) {
+			return sentinelState(m, 1), sentinelState(elsewhere, 2)
+		}, true},
+		{"it has replaced another", func(m string) (string, string) {
+			return sentinelState(m, 2), sentinelState(elsewhere, 2, "failover_in_progress")
+		}, false},
+		{"one is silent", func(m string) (string, string) { return sentinelState(m, 1), "" }, true},
+		{"one is out of order", func(m string) (string, string) { return sentinelState(m, 1), "-ERR no\r\n" }, false},
+		{"all are out of order", func(string) (string, string) { return "-ERR no\r\n", "-ERR no\r\n" }, false},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			var gone atomic.Bool
-			master := fakeServer(t, func(words []string) string {
-				switch words[0] {
-				case "ROLE":
-					if gone.Load() {
-						return "*3\r\n$6\r\nmaster\r\n:9\r\n*1\r\n*0\r\n"
+		for _, lags := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, lag %v", tc.name, lags), func(t *testing.T) {
+				t.Parallel()
+				master := fakeServer(t, func(words []string) string {
+					switch {
+					case words[0] == "ROLE":
+						return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
+					case words[0] == "WAIT" && lags:
+						return ":0\r\n"
+					case words[0] == "WAIT":
+						return ":" + words[1] + "\r\n"
 					}
-					return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
-				case "WAIT":
-					return ":" + words[1] + "\r\n"
+					return "+OK\r\n"
+				})
+				var then atomic.Bool
+				one, other := tc.says(master)
+				sentinel := func(says string) string {
+					return fakeServer(t, func([]string) string {
+						if then.Load() {
+							return says
+						}
+						return sentinelState(master, 1)
+					})
 				}
-				return "+OK\r\n"
-			})
-			sentinel := fakeServer(t, func([]string) string {
-				if gone.Load() {
-					return tc.says(master)
+				c := newSentinelClient(t, sentinel(one), sentinel(other))
+				if _, err := c.Eval(context.Background(), set, "key"); err != nil {
+					t.Fatal(err)
 				}
-				return sentinelState(master, 1)
+				then.Store(true)
+				if _, err := c.Eval(context.Background(), set, "key"); errors.Is(err, ErrUnavailable) != tc.fails {
+					t.Errorf("got %v", err)
+				}
 			})
-			c := newSentinelClient(t, sentinel)
-			if _, err := c.Eval(context.Background(), set, "key"); err != nil {
-				t.Fatal(err)
-			}
-			gone.Store(true)
-			if _, err := c.Eval(context.Background(), set, "key"); errors.Is(err, ErrUnavailable) != tc.fails {
-				t.Errorf("got %v", err)
-			}
-		})
+		}
+	}
+}
+
+// A Sentinel that has stopped to answer may know of a failover; after a while it is
+// taken for lost, or a machine that is would keep people from logging in.
+func TestLostSentinel(t *testing.T) {
+	t.Parallel()
+	r := storetest.StartSentinel(t)
+	proxy := storetest.NewProxy(t, r.Sentinels[0])
+	r.Sentinels[0] = proxy.Addr
+	c := newClient(t, r.Redis)
+	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").Lasting()
+	change := func() error { return second(c.Eval(context.Background(), set, "key")) }
+	if err := change(); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Silence()
+	if err := change(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("while one is silent: %v", err)
+	}
+	for deadline := time.Now().Add(5 * silence); change() != nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing can be changed without one of three Sentinels")
+		}
+	}
+	proxy.Refuse()
+	if err := change(); err != nil {
+		t.Error(err)
 	}
 }
 

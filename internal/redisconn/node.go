@@ -21,8 +21,6 @@ type node struct {
 	clock       clock
 	// replaceable says that another server may take its place.
 	replaceable bool
-	// replicas is how many there were last, when it had not been replaced.
-	replicas atomic.Int64
 	// lagging is when a replica was last found not to keep up, in Unix nanoseconds, and
 	// keepingUp how many did.
 	lagging   atomic.Int64

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -16,23 +15,30 @@ import (
 // enough, because Sentinel may choose another one. A replica that does not keep up is
 // waited for no longer than replicaTimeout, which is logged: it must not make of one
 // server's trouble that of all users.
+//
+// Then Eval asks the Sentinels whether another server takes the place of this one. One
+// whose replica was promoted goes on for seconds, has no replica to wait for, and all
+// that it is told is lost. In a Redis Cluster there is nobody to ask: a server that is
+// cut off takes nothing, and one that is replaced as planned has its replica catch up.
 func (s *Script) Lasting() *Script {
 	s.lasting = true
 	return s
 }
 
 const (
-	// replicaTimeout is how long a change waits for the replicas.
+	// replicaTimeout is how long a change waits for the replicas, and leastTimeout how long
+	// it must have waited at least to say that they do not keep up.
 	replicaTimeout = 200 * time.Millisecond
+	leastTimeout   = replicaTimeout / 4
 	// lagPause is how long changes wait only for replicas that keep up, after one has
 	// waited in vain.
 	lagPause = time.Second
 )
 
 // errNotConfirmed says that a change was made, and is not known to outlive the server:
-// the connection was lost before the replicas had it, or one of them that has it not
+// the connection or the time was up before the replicas had it, or one that has it not
 // takes the server's place. Made again on another connection it would be confirmed at
-// once, because that one has changed nothing.
+// once, because that one has changed nothing (since Redis 7.2).
 var errNotConfirmed = errors.New("not confirmed by the replicas")
 
 // replicate waits for the replicas to have what was done on a connection. How many
@@ -44,45 +50,35 @@ func (c *Client) replicate(ctx context.Context, n *node, conn timedConn) error {
 	if err == nil {
 		_, err = redis.Scan(role, &name, nil, &replicas)
 	}
-	if err != nil {
+	if err != nil { // or it is a replica now, which says so in another form
 		return fmt.Errorf("%w: %w", errNotConfirmed, err)
 	}
-	there := int64(len(replicas))
-	want, confirmed := there, int64(0)
+	want, confirmed := int64(len(replicas)), int64(0)
 	if time.Since(time.Unix(0, n.lagging.Load())) < lagPause {
-		// Sentinel prefers those that have more, so it is these that matter.
+		// Of equals Sentinel prefers those that have more, so it is these that matter.
 		want = min(want, n.keepingUp.Load())
 	}
 	wait := min(replicaTimeout, time.Until(conn.deadline)/2)
-	if want > 0 && wait >= time.Millisecond {
+	if want > 0 && wait < time.Millisecond {
+		return fmt.Errorf("%w: no time to wait for them", errNotConfirmed)
+	}
+	if want > 0 {
 		if confirmed, err = redis.Int64(conn.Do("WAIT", want, wait.Milliseconds())); err != nil {
 			return fmt.Errorf("%w: %w", errNotConfirmed, err)
 		}
 	}
-	// One that is gone may have been given the server's place, which this one does not
-	// know yet.
-	if (confirmed < want || there < n.replicas.Load()) && c.replaced(ctx, n, conn.deadline) {
-		return fmt.Errorf("%w: another server takes the place of %s", errNotConfirmed, n.addr)
+	// Not before: a replica could be promoted in between, and not be waited for.
+	if err := c.replaced(ctx, n, conn.deadline); err != nil {
+		return fmt.Errorf("%w: %w", errNotConfirmed, err)
 	}
-	n.replicas.Store(there)
 	if confirmed < want {
+		if wait < leastTimeout {
+			return fmt.Errorf("%w: no time to wait longer", errNotConfirmed)
+		}
 		n.keepingUp.Store(confirmed)
 		n.lagging.Store(time.Now().UnixNano())
 		c.options.Log.WarnContext(ctx, "replicas of Redis do not keep up; what is done now may be undone if the server fails",
 			"server", n.addr, "replicas", len(replicas), "keepingUp", confirmed)
 	}
 	return nil
-}
-
-// replaced asks the others whether another server has the place of this one, or is
-// about to. Where nobody answers it has not.
-func (c *Client) replaced(ctx context.Context, n *node, deadline time.Time) bool {
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	defer cancel()
-	if len(c.options.Sentinels) > 0 {
-		latest, err := c.elected(ctx)
-		return err == nil && (latest.failover || latest.addr != n.addr)
-	}
-	l, err := c.askClusterBut(ctx, n.addr)
-	return err == nil && !slices.Contains(l.nodes, n)
 }

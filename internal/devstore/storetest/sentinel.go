@@ -180,9 +180,10 @@ func ask(addr, command string, args ...any) (any, error) {
 	return conn.Do(command, args...)
 }
 
-// eventually asks until there is no error, for half a minute.
+// eventually asks until there is no error, for two minutes: a Sentinel that finds itself
+// held up trusts nobody for half a one.
 func eventually(what string, check func() error) error {
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		err := check()
 		if err == nil {
 			return nil
