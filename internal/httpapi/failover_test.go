@@ -68,6 +68,21 @@ func TestPlannedFailover(t *testing.T) {
 	}
 }
 
+// A server is held up for so long that it is taken for dead, and goes on when a replica
+// gets its place: the same.
+func TestFailoverOfSlowServer(t *testing.T) {
+	sentinels := storetest.StartSentinel(t)
+	s := newSite(t, setup{redis: &sentinels.Redis})
+	l := startLoad(t, s, *loadSessions)
+	l.until(&l.served, 1000)
+	slow := sentinels.Current(t)
+	slow.Pause()
+	sentinels.Failing(t)
+	slow.Resume()
+	l.untilSaid("Redis is at other servers now")
+	l.finish()
+}
+
 // One of the three servers of a cluster is killed under load: the same. As Redis has
 // it by default, the others serve nobody until its replica has its place.
 func TestClusterFailover(t *testing.T) {

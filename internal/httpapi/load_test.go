@@ -156,9 +156,13 @@ func (l *load) until(n *atomic.Int64, more int64) {
 	}
 }
 
-// untilSaid waits until the server has logged something.
+// untilSaid waits until the server has logged something, for a minute.
 func (l *load) untilSaid(what string) {
-	for !strings.Contains(l.log.String(), what) && !l.t.Failed() {
+	l.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(l.log.String(), what) && !l.t.Failed(); {
+		if time.Now().After(deadline) {
+			l.t.Fatalf("the server has not said %q", what)
+		}
 		l.client().do("GET", "/healthz", nil)
 	}
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -132,6 +133,21 @@ func (s *SentinelRedis) Switch(t testing.TB) {
 			}
 		}
 		return nil
+	}))
+}
+
+// Failing waits until a Sentinel tells a replica to take the place of the server. From
+// there on it no longer matters how that one is.
+func (s *SentinelRedis) Failing(t testing.TB) {
+	t.Helper()
+	fatal(t, eventually("a failover begins", func() error {
+		for _, addr := range s.Sentinels {
+			state, err := redis.StringMap(ask(addr, "SENTINEL", "MASTER", SentinelName))
+			if err != nil || slices.Contains([]string{"send_slaveof_noone", "wait_promotion", "reconf_slaves"}, state["failover-state"]) {
+				return err
+			}
+		}
+		return errors.New("no Sentinel has begun one")
 	}))
 }
 
