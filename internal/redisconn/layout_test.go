@@ -11,13 +11,10 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
-
-	"latchkey/internal/devstore/storetest"
 )
 
 // fakeServer answers each command, by its words, as the test says. It is for what real
@@ -75,80 +72,6 @@ func readCommand(r *bufio.Reader) ([]string, error) {
 		words[i] = string(word[:length])
 	}
 	return words, nil
-}
-
-// sentinelSays is a Sentinel that names a server, by an election of some number.
-func sentinelSays(t *testing.T, master string, epoch int, flags ...string) string {
-	t.Helper()
-	return fakeServer(t, func([]string) string { return sentinelState(master, epoch, flags...) })
-}
-
-// sentinelState is the answer to SENTINEL MASTER.
-func sentinelState(master string, epoch int, flags ...string) string {
-	host, port, _ := net.SplitHostPort(master)
-	state := []string{"ip", host, "port", port, "config-epoch", fmt.Sprint(epoch), "flags", strings.Join(append(flags, "master"), ",")}
-	answer := fmt.Sprintf("*%d\r\n", len(state))
-	for _, s := range state {
-		answer += fmt.Sprintf("$%d\r\n%s\r\n", len(s), s)
-	}
-	return answer
-}
-
-func newSentinelClient(t *testing.T, sentinels ...string) *Client {
-	t.Helper()
-	c := New(Options{Sentinels: sentinels, Master: "m", Log: slog.New(slog.DiscardHandler)})
-	t.Cleanup(c.Close)
-	return c
-}
-
-// Of Sentinels that name different servers the one counts that knows of the latest
-// election; those that are away or talk nonsense count for nothing, and one that holds
-// it names the old server until it is done.
-func TestStaleSentinel(t *testing.T) {
-	t.Parallel()
-	old, current := storetest.StartRedis(t), storetest.StartRedis(t)
-	nonsense := fakeServer(t, func([]string) string { return "+OK\r\n" })
-	c := newSentinelClient(t, "127.0.0.1:1", sentinelSays(t, old.Addr, 3), nonsense,
-		sentinelSays(t, old.Addr, 12, "failover_in_progress"), sentinelSays(t, current.Addr, 12), sentinelSays(t, old.Addr, 9))
-	if _, err := c.Do(context.Background(), "SET", "here", "1"); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := redis.Int(current.Conn(t).Do("EXISTS", "here")); n != 1 || err != nil {
-		t.Errorf("the old server was used, %v", err)
-	}
-}
-
-// A server that was demoted serves nothing, not even reads: it may lag behind. With no
-// Sentinel to ask, the one that is in use goes on while it is the master.
-func TestDemotedMaster(t *testing.T) {
-	t.Parallel()
-	server := storetest.StartRedis(t)
-	proxy := storetest.NewProxy(t, sentinelSays(t, server.Addr, 1))
-	c := newSentinelClient(t, proxy.Addr)
-	ctx := context.Background()
-	if _, err := c.Do(ctx, "SET", "key", "1"); err != nil {
-		t.Fatal(err)
-	}
-	proxy.Refuse()
-	for range 3 {
-		c.look()
-		if _, err := c.Do(ctx, "GET", "key"); err != nil {
-			t.Fatalf("without Sentinels: %v", err)
-		}
-	}
-	server.Demote(t)
-	refused := func() bool {
-		_, err := c.Do(ctx, "GET", "key")
-		return errors.Is(err, ErrUnavailable) && c.layout.Load() == nobody
-	}
-	for deadline := time.Now().Add(10 * time.Second); !refused(); {
-		if time.Now().After(deadline) {
-			t.Fatal("a replica is read")
-		}
-	}
-	if _, err := server.Conn(t).Do("REPLICAOF", "NO", "ONE"); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A server of a cluster may name another one for a key, for good (MOVED) or while the
@@ -262,96 +185,6 @@ func TestLasting(t *testing.T) {
 				t.Errorf("%d warnings: %s", got, log.String())
 			}
 		})
-	}
-}
-
-// A server in whose place another one is put does not know yet, and may have replicas
-// that keep up: what it is told is lost, and must not be answered with success.
-func TestReplaced(t *testing.T) {
-	t.Parallel()
-	const elsewhere = "127.0.0.1:1"
-	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").Lasting()
-	for _, tc := range []struct {
-		name  string
-		says  func(master string) (one, other string) // the Sentinels, after a first change
-		fails bool
-	}{
-		{"all is well", func(m string) (string, string) { return sentinelState(m, 1), sentinelState(m, 1) }, false},
-		{"one is about to replace it", func(m string) (string, string) {
-			return sentinelState(m, 1), sentinelState(m, 1, "failover_in_progress")
-		}, true},
-		{"one names another server", func(m string) (string, string) {
-			return sentinelState(m, 1), sentinelState(elsewhere, 2)
-		}, true},
-		{"it has replaced another", func(m string) (string, string) {
-			return sentinelState(m, 2), sentinelState(elsewhere, 2, "failover_in_progress")
-		}, false},
-		{"one is silent", func(m string) (string, string) { return sentinelState(m, 1), "" }, true},
-		{"one is out of order", func(m string) (string, string) { return sentinelState(m, 1), "-ERR no\r\n" }, false},
-		{"all are out of order", func(string) (string, string) { return "-ERR no\r\n", "-ERR no\r\n" }, false},
-	} {
-		for _, lags := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, lag %v", tc.name, lags), func(t *testing.T) {
-				t.Parallel()
-				master := fakeServer(t, func(words []string) string {
-					switch {
-					case words[0] == "ROLE":
-						return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
-					case words[0] == "WAIT" && lags:
-						return ":0\r\n"
-					case words[0] == "WAIT":
-						return ":" + words[1] + "\r\n"
-					}
-					return "+OK\r\n"
-				})
-				var then atomic.Bool
-				one, other := tc.says(master)
-				sentinel := func(says string) string {
-					return fakeServer(t, func([]string) string {
-						if then.Load() {
-							return says
-						}
-						return sentinelState(master, 1)
-					})
-				}
-				c := newSentinelClient(t, sentinel(one), sentinel(other))
-				if _, err := c.Eval(context.Background(), set, "key"); err != nil {
-					t.Fatal(err)
-				}
-				then.Store(true)
-				if _, err := c.Eval(context.Background(), set, "key"); errors.Is(err, ErrUnavailable) != tc.fails {
-					t.Errorf("got %v", err)
-				}
-			})
-		}
-	}
-}
-
-// A Sentinel that has stopped to answer may know of a failover; after a while it is
-// taken for lost, or a machine that is would keep people from logging in.
-func TestLostSentinel(t *testing.T) {
-	t.Parallel()
-	r := storetest.StartSentinel(t)
-	proxy := storetest.NewProxy(t, r.Sentinels[0])
-	r.Sentinels[0] = proxy.Addr
-	c := newClient(t, r.Redis)
-	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").Lasting()
-	change := func() error { return second(c.Eval(context.Background(), set, "key")) }
-	if err := change(); err != nil {
-		t.Fatal(err)
-	}
-	proxy.Silence()
-	if err := change(); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("while one is silent: %v", err)
-	}
-	for deadline := time.Now().Add(5 * silence); change() != nil; {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing can be changed without one of three Sentinels")
-		}
-	}
-	proxy.Refuse()
-	if err := change(); err != nil {
-		t.Error(err)
 	}
 }
 

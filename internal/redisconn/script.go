@@ -46,7 +46,8 @@ func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, 
 	if len(keysAndArgs) > 0 {
 		key, _ = keysAndArgs[0].(string)
 	}
-	return c.run(ctx, "EVALSHA", key, func(n *node, conn timedConn) (any, error) {
+	var change replication
+	reply, err := c.run(ctx, "EVALSHA", key, func(n *node, conn timedConn) (any, error) {
 		reply, err := s.script.Do(conn, n.clock.timed(keysAndArgs, conn.deadline)...)
 		if now, late := lateness(err); late {
 			// Not known yet, or the clock of Redis was set; or it really was late, and
@@ -55,10 +56,17 @@ func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, 
 			reply, err = s.script.Do(conn, n.clock.timed(keysAndArgs, conn.deadline)...)
 		}
 		if err == nil && s.lasting && n.replaceable {
-			err = c.replicate(ctx, n, conn)
+			change, err = n.replicate(conn)
 		}
 		return reply, err
 	})
+	if err == nil && change.at != nil {
+		err = c.confirm(ctx, change)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
 }
 
 // timed adds to the arguments of a script the moment from which it must not run.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -21,11 +22,13 @@ const silence = 3 * time.Second
 type sentinel struct {
 	addr, master string
 	pool         *redis.Pool
+	log          *slog.Logger
 
 	mu     sync.Mutex
 	asking bool
 	next   *statement // for who asks from now on
 	since  time.Time  // when it stopped to answer; zero while it does
+	warned bool       // that it does not
 }
 
 // statement is what a Sentinel says of the master, once said is closed.
@@ -33,18 +36,20 @@ type statement struct {
 	said     chan struct{}
 	addr     string
 	epoch    int64 // of the election
-	failover bool  // it is about to put another server in the place of this one
+	failover bool  // it is putting another server in the place of this one
 	err      error
 }
 
 func (o Options) sentinel(addr string) *sentinel {
 	dial := Options{Username: o.SentinelUsername, Password: o.SentinelPassword, TLS: o.TLS}.dialOptions()
-	return &sentinel{addr: addr, master: o.Master, since: time.Unix(0, 0), pool: &redis.Pool{
+	pool := &redis.Pool{
 		MaxIdle: 1,
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
 			return redis.DialContext(ctx, "tcp", addr, dial...)
 		},
-	}}
+	}
+	// Until it answers it is lost.
+	return &sentinel{addr: addr, master: o.Master, pool: pool, log: o.Log, since: time.Unix(0, 0)}
 }
 
 // ask asks what the master is from now on. All who ask while a question is under way
@@ -56,14 +61,14 @@ func (s *sentinel) ask() *statement {
 		s.next = &statement{said: make(chan struct{})}
 		if !s.asking {
 			s.asking = true
-			go s.answer()
+			go s.question()
 		}
 	}
 	return s.next
 }
 
-// answer asks as long as somebody wants to know.
-func (s *sentinel) answer() {
+// question asks as long as somebody wants to know.
+func (s *sentinel) question() {
 	for {
 		s.mu.Lock()
 		a := s.next
@@ -72,36 +77,58 @@ func (s *sentinel) answer() {
 		if a == nil {
 			return
 		}
-		a.err = s.question(a)
-		s.mu.Lock()
-		if a.err == nil {
-			s.since = time.Time{}
-		} else if s.since.IsZero() {
-			s.since = time.Now()
+		if a.err = s.hear(a); a.err != nil {
+			a.err = fmt.Errorf("sentinel %s: %w", s.addr, a.err)
 		}
-		s.mu.Unlock()
+		s.note(a.err)
 		close(a.said)
 	}
 }
 
-func (s *sentinel) question(a *statement) error {
+// note keeps in mind whether it answers.
+func (s *sentinel) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.since, s.warned = time.Time{}, false
+		return
+	}
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+	if !s.warned {
+		s.log.Warn("a Sentinel does not answer; a failover that it makes may go unnoticed", "error", err)
+		s.warned = true
+	}
+}
+
+// hear asks once.
+func (s *sentinel) hear(a *statement) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
-	conn, err := s.pool.GetContext(ctx)
-	if err != nil {
-		return fmt.Errorf("sentinel %s: %w", s.addr, err)
+	state, err := s.state(ctx)
+	if err != nil && isDeadConn(err) { // it was idle
+		state, err = s.state(ctx)
 	}
-	defer func() { _ = conn.Close() }()
-	state, err := redis.StringMap(redis.DoContext(conn, ctx, "SENTINEL", "MASTER", s.master))
 	if err != nil {
-		return fmt.Errorf("sentinel %s: %w", s.addr, err)
+		return err
 	}
 	if a.epoch, err = redis.Int64([]byte(state["config-epoch"]), nil); err != nil || state["ip"] == "" {
-		return fmt.Errorf("sentinel %s: strange answer", s.addr)
+		return errors.New("strange answer")
 	}
 	a.addr = net.JoinHostPort(state["ip"], state["port"])
-	a.failover = strings.Contains(state["flags"], "failover_in_progress")
+	// One that waits for the votes of the others may not get them, for seconds.
+	a.failover = strings.Contains(state["flags"], "failover_in_progress") && state["failover-state"] != "wait_start"
 	return nil
+}
+
+func (s *sentinel) state(ctx context.Context) (map[string]string, error) {
+	conn, err := s.pool.GetContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	return redis.StringMap(redis.DoContext(conn, ctx, "SENTINEL", "MASTER", s.master))
 }
 
 // lost tells whether it has not answered for so long, or never, that it is not waited
@@ -115,10 +142,10 @@ func (s *sentinel) lost() bool {
 // election is what the Sentinels say together.
 type election struct {
 	addr string // of the master, by the latest election that one of them knows of
-	// failing are the servers that one of them is about to replace.
+	// failing are the servers in whose place one of them is putting another.
 	failing []string
-	// silent says that one has not answered that did lately.
-	silent bool
+	// silent is what is wrong with one that has not answered in time, and did lately.
+	silent error
 }
 
 // elected asks all Sentinels, because one of them may be cut off from the others and
@@ -141,11 +168,12 @@ func (c *Client) elected(ctx context.Context, all bool) (e election, err error) 
 		select {
 		case <-a.said:
 		default:
-			a = &statement{err: context.DeadlineExceeded}
+			a = &statement{err: fmt.Errorf("sentinel %s: %w", c.sentinels[i].addr, context.DeadlineExceeded)}
 		}
-		if a.err != nil {
-			err = a.err
-			e.silent = e.silent || !lost[i] && isTimeout(a.err)
+		if err = a.err; err != nil {
+			if !lost[i] && isTimeout(err) {
+				e.silent = err
+			}
 			continue
 		}
 		if a.failover {
@@ -163,16 +191,16 @@ func (c *Client) elected(ctx context.Context, all bool) (e election, err error) 
 }
 
 // replaced returns an error if the Sentinels may have put another server in the place of
-// this one, or may be about to. Where they are all lost they have not.
-func (c *Client) replaced(ctx context.Context, n *node, deadline time.Time) error {
+// this one, or be doing so. Where they are all lost they have not.
+func (c *Client) replaced(ctx context.Context, n *node) error {
 	if len(c.sentinels) == 0 {
 		return nil // a cluster
 	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	defer cancel()
-	switch e, err := c.elected(ctx, false); {
-	case e.silent:
-		return errors.New("a Sentinel does not answer any more")
+	limit := limited(ctx)
+	defer limit.done()
+	switch e, err := c.elected(limit, false); {
+	case e.silent != nil:
+		return e.silent
 	case err == nil && (e.addr != n.addr || slices.Contains(e.failing, n.addr)):
 		return fmt.Errorf("another server takes the place of %s", n.addr)
 	}
