@@ -1,10 +1,16 @@
 package storetest
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Proxy stands between the code under test and a store, and makes trouble. Its Faults
@@ -45,20 +51,58 @@ type heldChunk struct {
 // NewProxy forwards connections to a server, until it is told otherwise.
 func NewProxy(t testing.TB, server string) *Proxy {
 	t.Helper()
-	p := &Proxy{server: server, conns: map[net.Conn]bool{}, gone: map[net.Conn]bool{}}
-	if err := p.listen("127.0.0.1:0"); err != nil {
+	addr, err := reserve(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{Addr: addr, server: server, conns: map[net.Conn]bool{}, gone: map[net.Conn]bool{}}
+	if err := p.listen(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Refuse)
 	return p
 }
 
-func (p *Proxy) listen(addr string) error {
-	l, err := net.Listen("tcp", addr)
+// reserve binds a port until the end of a test, so that nobody else gets it while it
+// refuses connections.
+func reserve(t testing.TB) (addr string, err error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return "", err
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	unix.CloseOnExec(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return "", err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return "", err
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return "", err
+	}
+	bound, ok := name.(*unix.SockaddrInet4)
+	if !ok {
+		return "", fmt.Errorf("bound to %T", name)
+	}
+	return "127.0.0.1:" + itoa(int64(bound.Port)), nil
+}
+
+// listen opens the reserved port.
+func (p *Proxy) listen() error {
+	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
+		var failed error
+		err := conn.Control(func(fd uintptr) {
+			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		})
+		return errors.Join(err, failed)
+	}}
+	l, err := config.Listen(context.Background(), "tcp", p.Addr)
 	if err != nil {
 		return err
 	}
-	p.Addr, p.listener = l.Addr().String(), l
+	p.listener = l
 	go p.serve(l)
 	return nil
 }
@@ -98,7 +142,7 @@ func (p *Proxy) Refuse() {
 func (p *Proxy) Restore(t testing.TB) {
 	t.Helper()
 	p.Set(Faults{})
-	if err := p.listen(p.Addr); err != nil {
+	if err := p.listen(); err != nil {
 		t.Fatal(err)
 	}
 }
