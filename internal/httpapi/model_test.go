@@ -240,9 +240,21 @@ func (w *world) use(h int, at span, sure bool) {
 	}
 }
 
+// ends is when a session ends by itself.
+func (w *world) ends(h int) span {
+	idle, absolute := w.held[h].seen.add(testIdle), w.held[h].begun.add(testAbsolute)
+	if absolute.from.Before(idle.from) {
+		idle.from = absolute.from
+	}
+	if absolute.to.Before(idle.to) {
+		idle.to = absolute.to
+	}
+	return idle
+}
+
 // pushedOut are the sessions of a person that are too many with one that begins, but for
 // the one that it is to replace (-1 is none), and those that may be. It is one that cap
-// others were used after.
+// others end after.
 func (w *world) pushedOut(who, spared int) (surely, perhaps []int) {
 	if w.cap == 0 {
 		return nil, nil
@@ -251,10 +263,10 @@ func (w *world) pushedOut(who, spared int) (surely, perhaps []int) {
 	for _, h := range there {
 		after, possibly := 1, w.atOnce+w.lost+w.people[who].ghosts
 		for _, other := range there {
-			if w.held[other].alive == yes && w.held[h].seen.to.Before(w.held[other].seen.from) {
+			if w.held[other].alive == yes && w.ends(h).to.Before(w.ends(other).from) {
 				after++
 			}
-			if other != h && !w.held[other].seen.to.Before(w.held[h].seen.from) {
+			if other != h && !w.ends(other).to.Before(w.ends(h).from) {
 				possibly++
 			}
 		}

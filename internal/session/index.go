@@ -65,20 +65,23 @@ func (s *store) barrier(ctx context.Context, key string) (string, error) {
 	return value, err
 }
 
-// list puts a handle (ARGV[1]) into the index for so many milliseconds (ARGV[2]),
-// as the one that expires last: of two in one microsecond the later one counts.
+// list puts a handle (ARGV[1]) into the index for so many milliseconds (ARGV[2]). Of
+// those that expire within a second the latest to come expires last: clocks and rounding
+// must not put one that is in use before one that is not.
 const list = `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', micros))
 local score = micros + tonumber(ARGV[2]) * 1000
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-if last[2] and last[1] ~= ARGV[1] and tonumber(last[2]) >= score then score = tonumber(last[2]) + 1 end
+local ahead = last[2] and tonumber(last[2]) - score or -1
+if ahead >= 0 and ahead < 1000000 then score = score + ahead + (last[1] == ARGV[1] and 0 or 1) end
 redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 `
 
 // enlistScript lists a session that is to begin, of a login that started when the
 // barrier was ARGV[3]. It returns those that are now too many (ARGV[4], 0 is
-// no limit): the ones that expire first, which are the ones least lately used. What
+// no limit): the ones that expire first, which are the ones least lately used, but for
+// those that are near their absolute end. What
 // it is to replace (ARGV[5] and on) does not count.
 var enlistScript = redisconn.NewScript(2, `
 local barrier = redis.call('GET', KEYS[2])

@@ -39,7 +39,7 @@ type Options struct {
 	// half of Idle.
 	TouchInterval time.Duration
 	// MaxPerUser is how many sessions a user has at most; a login beyond it ends the
-	// one least lately used. 0 is no limit.
+	// one that would expire first, as a rule the one least lately used. 0 is no limit.
 	MaxPerUser int
 	// Now is the clock; nil is time.Now.
 	Now     func() time.Time

@@ -467,6 +467,31 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
+// Of too many sessions the one goes that would end first, which near its absolute end is
+// not the one least lately used: however often that one is used.
+func TestTooManyNearTheEnd(t *testing.T) {
+	t.Parallel()
+	for uses := range 3 {
+		m, _ := newManager(t)
+		var passed time.Duration
+		m.options.Now = func() time.Time { return time.Now().Add(passed) }
+		m.store.now = m.options.Now
+		m.options.Idle, m.options.MaxPerUser = 3*time.Hour, 2
+		m.options.TouchInterval = time.Nanosecond
+		_, first := begin(t, m)
+		passed = 2 * time.Hour
+		_, second := begin(t, m)
+		for range uses {
+			load(t, m, first)
+		}
+		begin(t, m)
+		if _, err := m.Load(context.Background(), first); err == nil {
+			t.Errorf("used %d times: the one that would end first lives", uses)
+		}
+		load(t, m, second)
+	}
+}
+
 // A move to another secret that stopped half way is no second life: ended under one
 // handle, the session is ended under both, and one that was not ended lives on.
 func TestMoveHalfWay(t *testing.T) {
