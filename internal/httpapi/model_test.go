@@ -240,14 +240,15 @@ func (w *world) use(h int, at span, sure bool) {
 	}
 }
 
-// ends is when a session ends by itself.
+// ends is when a session ends by itself, as the index has it: up to a second later, near
+// its absolute end, where others end then that were used before.
 func (w *world) ends(h int) span {
 	idle, absolute := w.held[h].seen.add(testIdle), w.held[h].begun.add(testAbsolute)
 	if absolute.from.Before(idle.from) {
 		idle.from = absolute.from
 	}
-	if absolute.to.Before(idle.to) {
-		idle.to = absolute.to
+	if listed := absolute.to.Add(time.Second); listed.Before(idle.to) {
+		idle.to = listed
 	}
 	return idle
 }
