@@ -1,15 +1,15 @@
-# make help lists what there is to do.
+# Run "make help" to list the targets.
 
 GOLANGCI_LINT_VERSION := v2.15.0
 NEWMAN_VERSION        := 6.2.2
 GOVULNCHECK_VERSION   := v1.1.4
 
-# Where check-vuln finds what is known of vulnerabilities.
+# The vulnerability database of check-vuln.
 GOVULNDB ?= https://vuln.go.dev
 
-# How often check-race runs each race, how many histories check-model plays, how often
-# check-rolling replaces a server and with how many requests in between, how often
-# check-failover kills a server and with how many sessions.
+# How long the checks run. check-race: rounds of each race. check-model: random histories.
+# check-rolling: server replacements, and requests between two of them. check-failover: killed
+# servers, and sessions.
 ROUNDS ?= 30
 HISTORIES ?= 1000
 REPLACEMENTS ?= 4
@@ -17,104 +17,124 @@ BETWEEN ?= 1000
 FAILOVERS ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
-# Where build puts the program.
+# Where "make build" writes the program.
 BIN := bin
 
-# For the figures: how many pairs of answers check-timing compares, how long check-flood
-# floods, and how long soak runs.
+# check-timing: pairs of responses. check-flood and soak: duration.
 PAIRS ?= 1000
 FLOOD ?= 30s
 SOAK ?= 30m
 
-# How long fuzz tries each target.
+# fuzz: duration for each target.
 FUZZTIME ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check lint check-vuln check-redis check-stores check-race check-model check-soak check-failover check-postman check-browser check-deploy check-timing check-flood check-rolling soak bench build up fuzz
+.PHONY: help dev test check lint check-vuln check-redis check-stores check-race check-model check-long check-soak check-failover check-postman check-clients check-browser check-deploy check-timing check-flood check-rolling soak bench build up secrets fuzz generate screenshots
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-dev: ## Run the server to try on port 3000: nothing else installed
+dev: ## Run the server on port 3000 with in-process stores
 	go run ./cmd/dev
 
-# Those that take longest begin first, and more of them at once than there are processors,
-# since most of their time they wait. No program is linked for a debugger. Who wants to see
-# servers fail needs them installed: check-failover.
-test: ## Run the tests: nothing else installed
-	go test -ldflags=-w -parallel 4 -skip Failover ./internal/httpapi ./cmd/latchkey ./...
+# More tests run in parallel than there are cores, because most of them wait most of the time.
+# -ldflags=-w skips debug information.
+test: ## Run the tests on in-process stores
+	go test -ldflags=-w -p 2 -parallel 8 ./...
 
-check: lint check-vuln check-redis check-stores check-race check-model check-soak check-rolling check-failover check-postman check-browser check-deploy ## Run everything that CI runs; needs redis-server, nginx, prometheus, chromium, npx, openssl, systemd-analyze and wrk
+check: lint check-vuln check-redis check-stores check-race check-model check-soak check-rolling check-failover check-postman check-clients check-browser check-deploy ## Run all checks of CI; needs the programs that CONTRIBUTING lists
 
-lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Look for mistakes without running anything
+check-long: ## Run the checks that find rare faults, for hours
+	$(MAKE) check-race ROUNDS=1000
+	$(MAKE) check-model HISTORIES=10000
+	$(MAKE) check-failover FAILOVERS=10
+	$(MAKE) check-rolling REPLACEMENTS=20 BETWEEN=10000
+	$(MAKE) soak fuzz
+
+lint: bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters
 	$< run
 	go mod tidy -diff
 
-check-vuln: ## Look for known vulnerabilities in what the program calls, where their list can be reached
+check-vuln: ## Look for known vulnerabilities in the code that the program calls
 	@out=$$(go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) -db $(GOVULNDB) ./cmd/latchkey 2>&1); status=$$?; \
 	if [ $$status -ne 0 ] && printf '%s' "$$out" | grep -qE 'fetching vulnerabilities: .*(dial tcp|proxyconnect tcp|i/o timeout|TLS handshake timeout)'; then \
-		echo "check-vuln: NOT CHECKED, $(GOVULNDB) cannot be reached from here"; \
+		echo "check-vuln: skipped, because $(GOVULNDB) cannot be reached"; \
 	else \
 		printf '%s\n' "$$out"; exit $$status; \
 	fi
 
-check-redis: ## Run the tests on a real redis-server, with the race detector
-	TEST_REDIS=server go test -race -count=1 -p 1 -timeout 20m ./...
+check-redis: ## Run the tests on a real redis-server with the race detector
+	TEST_REDIS=server TEST_SUITES=ordinary,outage,timing,flood go test -race -count=1 -p 1 -parallel 4 -timeout 20m ./...
 
-check-stores: ## Run the tests of the sessions and of the API on Redis Sentinel and on a Redis Cluster
+check-stores: ## Run the session and API tests on Redis Sentinel and on a Redis Cluster
 	for kind in sentinel cluster; do \
-		TEST_REDIS=$$kind go test -race -count=1 -p 1 -timeout 20m -skip 'TestRedis|Failover|TestHistories|TestRace(Ended|OneTime|Register|Reset)|TestTiming' ./internal/redisconn ./internal/session ./internal/httpapi || exit 1; \
+		TEST_REDIS=$$kind TEST_SUITES=ordinary go test -count=1 -p 1 -timeout 20m ./internal/redisconn ./internal/session ./internal/httpapi || exit 1; \
 	done
 
-check-race: ## Run each race of the sessions many times on a real redis-server; ROUNDS=1000 for the full number
-	TEST_REDIS=server go test -race -count=1 -v -timeout 60m -run '^TestRace' ./internal/httpapi -rounds $(ROUNDS)
+check-race: ## Run each race test many times on a real redis-server; ROUNDS=1000 for a long run
+	TEST_REDIS=server TEST_SUITES=race go test -race -count=1 -v -timeout 60m ./internal/httpapi -rounds $(ROUNDS)
 
-check-model: ## Play histories of requests and outages, and judge every answer; HISTORIES=10000 for the full number
-	TEST_REDIS=server go test -count=1 -v -timeout 60m -run '^TestHistories$$' ./internal/httpapi -histories $(HISTORIES)
+check-model: ## Compare random requests and outages with a model; HISTORIES=10000 for a long run
+	TEST_REDIS=server TEST_SUITES=model go test -count=1 -v -timeout 60m ./internal/apitest/model -histories $(HISTORIES)
 
-check-soak: ## Run the program under steady traffic for two minutes, and look whether anything grows
-	TEST_REDIS=server go test -count=1 -v -timeout 10m -run '^TestSoak$$' ./cmd/latchkey -soak 2m
+check-soak: ## Look for leaks during two minutes of steady traffic
+	TEST_REDIS=server TEST_SUITES=soak go test -count=1 -v -timeout 10m ./cmd/latchkey -soak 2m
 
-check-failover: ## Kill Redis, the server of a Sentinel and one of a Cluster under load; FAILOVERS=10 for the full number
-	TEST_REDIS=server go test -race -count=1 -v -timeout 30m -run 'UnderLoad|Failover' ./internal/httpapi -failovers $(FAILOVERS) -sessions $(SESSIONS)
+check-failover: ## Kill Redis masters under load; FAILOVERS=10 for a long run
+	TEST_REDIS=server TEST_SUITES=failover go test -race -count=1 -v -timeout 30m ./internal/httpapi -failovers $(FAILOVERS) -sessions $(SESSIONS)
 
-check-postman: ## Run the Postman collection against a fresh server
-	NEWMAN="npx --yes newman@$(NEWMAN_VERSION)" go test -count=1 -v -run '^TestPostmanCollection$$' ./cmd/dev
+check-postman: ## Run the Postman collection against a new server
+	NEWMAN="npx --yes newman@$(NEWMAN_VERSION)" TEST_SUITES=postman go test -count=1 -v ./cmd/dev
 
-check-browser: ## Run the demo page and attacks on it in a real browser
+check-clients: ## Generate clients from the OpenAPI document and log in with each
+	TEST_SUITES=clients go test -count=1 -v -timeout 10m ./internal/httpapi
+
+check-browser: ## Test the demo page, and attacks on it, in a real browser
 	npm ci --prefix cmd/dev/browser --no-audit --no-fund
-	CHROMIUM=$(CHROMIUM) go test -count=1 -v -timeout 20m -run '^TestBrowser$$' ./cmd/dev
+	CHROMIUM=$(CHROMIUM) TEST_SUITES=browser go test -count=1 -v -timeout 20m ./cmd/dev
 
-check-timing: ## Measure whether the time of an answer tells if there is an account; on a quiet machine
-	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestTimingDoesNotTell$$' ./internal/httpapi -pairs $(PAIRS)
+screenshots: ## Take the screenshots of the README
+	npm ci --prefix cmd/dev/browser --no-audit --no-fund
+	CHROMIUM=$(CHROMIUM) node .github/screenshots.mjs
 
-check-flood: ## Measure what a flood of logins does to the rest; on a quiet machine
-	TEST_REDIS=server go test -count=1 -v -timeout 10m -run '^TestLoginFlood$$' ./cmd/latchkey -flood $(FLOOD)
+check-timing: ## Measure whether response times reveal accounts; on an idle machine
+	TEST_REDIS=server TEST_SUITES=timing go test -count=1 -v -timeout 30m ./internal/httpapi -pairs $(PAIRS)
 
-soak: ## Run the program under steady traffic, and judge its memory, descriptors and keys; SOAK=30m, on a quiet machine
-	TEST_REDIS=server go test -count=1 -v -timeout 24h -run '^TestSoak$$' ./cmd/latchkey -soak $(SOAK)
+check-flood: ## Measure how a flood of logins affects other requests; on an idle machine
+	TEST_REDIS=server TEST_SUITES=flood go test -count=1 -v -timeout 10m ./cmd/latchkey -flood $(FLOOD)
 
-check-rolling: ## Replace servers behind nginx under load; REPLACEMENTS=20 BETWEEN=10000 for the full number
-	TEST_REDIS=server go test -count=1 -v -timeout 30m -run '^TestRollingRestart$$' ./cmd/latchkey -replacements $(REPLACEMENTS) -between $(BETWEEN)
+soak: ## Look for leaks during steady traffic; SOAK=30m, on an idle machine
+	TEST_REDIS=server TEST_SUITES=soak go test -count=1 -v -timeout 24h ./cmd/latchkey -soak $(SOAK)
 
-check-deploy: build ## Check the program and what is in deployments/, without an engine or a cluster
+check-rolling: ## Replace servers behind nginx under load; REPLACEMENTS=20 BETWEEN=10000 for a long run
+	TEST_REDIS=server TEST_SUITES=rolling go test -count=1 -v -timeout 30m ./cmd/latchkey -replacements $(REPLACEMENTS) -between $(BETWEEN)
+
+check-deploy: build ## Check the files in deployments/, without Docker or a cluster
 	bin/latchkey help > /dev/null
 	deployments/check
 
-bench: ## Measure the server against the least that its work could cost, in ten minutes; needs wrk and redis-server
+bench: ## Compare the speed of the server with baselines; needs wrk and redis-server
 	go run ./cmd/bench
 
-fuzz: ## Fuzz each target there is; FUZZTIME=10m for the full time
+fuzz: ## Run each fuzz target; FUZZTIME=10m for a long run
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' cmd internal | sort | while IFS=: read -r file target; do \
 		echo "$${target#func } in $${file%/*}"; \
 		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10s "./$${file%/*}" < /dev/null || exit 1; \
 	done
 
+generate: ## Write the files that are generated from the code
+	go generate ./...
+
 build: ## Build the production program into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o $(BIN)/latchkey ./cmd/latchkey
 
-up: ## Start the server with Redis and MongoDB in containers
+up: secrets ## Start the server with Redis and MongoDB in containers
 	docker compose up --build
+
+secrets: ## Add the secrets that docker-compose.yml needs to .env, unless they are set
+	@umask 077; for name in SESSION_SECRET REDIS_PASSWORD MONGO_PASSWORD; do \
+		grep -q "^$$name=." .env 2> /dev/null || echo "$$name=$$(openssl rand -hex 32)" >> .env; \
+	done
 
 bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)

@@ -10,69 +10,109 @@ import (
 	"testing"
 )
 
-// The tables come out whole, with a figure in every cell. What the figures are says
-// nothing here.
+// TestShort checks that the table is complete and has numbers in the right cells. It does not judge
+// the numbers.
 func TestShort(t *testing.T) {
 	if os.Getenv("TEST_REDIS") != "server" {
-		t.Skip("needs wrk, redis-server and most of the processors; make check runs this test")
+		t.Skip("needs wrk, redis-server and an idle machine; make check-redis runs this test")
 	}
+
 	program := filepath.Join(t.TempDir(), "bench")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(program, "-short")
+	cmd := exec.Command(program, "-rounds", "1", "-duration", "2s", "-sessions", "2000")
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &stderr, &stdout)
 	}
+
 	out := stdout.String()
 	t.Log(out)
 	if !regexp.MustCompile(`^\d+ processors, go1\.\S+ linux/\w+, Redis \d`).MatchString(out) {
-		t.Errorf("the first line is %.100q", out)
+		t.Errorf("got %.100q, want a first line with the cores and versions", out)
 	}
-	// How many lines each table has below its head.
-	for title, want := range map[string]int{
-		"Checking a session":                                            4,
-		"Processor time for one of these requests, µs":                  6,
-		"Commands of Redis for one request":                             3,
-		"Logging in":                                                    1,
-		"Processor time for one login, ms":                              8,
-		"GET /auth/session in a flood of logins, against the quiet":     2,
-		"Memory of the server":                                          4,
-		"Memory of Redis for one session":                               3,
-		"GET /auth/session by connections, against net/http with a GET": 4,
-		"GET /auth/session by how many sessions there are":              2,
-		"Goals": 8,
-	} {
-		_, rest, found := strings.Cut(out, "\n### "+title+"\n")
-		text, _, _ := strings.Cut(rest, "\n### ")
-		rows := regexp.MustCompile(`(?m)^\|.*\|$`).FindAllString(text, -1)
-		if !found || len(rows) != want+2 {
-			t.Errorf("%s has %d lines, want %d: %q", title, len(rows)-2, want, text)
+
+	// The numbers in each row: s for the server, b for the baseline, r for their ratio.
+	_, text, _ := strings.Cut(out, "\n| --- |")
+	rows := strings.Split(strings.TrimSpace(text), "\n")[1:]
+	want := []struct{ what, figures string }{
+		{"`GET /auth/session`, 64 connections: requests/s", "sbr"},
+		{"`GET /auth/session`, 64 connections: p50, ms", "sbr"},
+		{"`GET /auth/session`, 64 connections: p99, ms", "sbr"},
+		{"`GET /auth/session`, 64 connections: bytes/response", "sbr"},
+		{"`GET /auth/session`, 64 connections: Redis commands/request", "sbr"},
+		{"`GET /auth/session`, 64 connections: requests/s", "sbr"},
+		{"`POST /auth/login`, ", "sbr"},
+		{"Core-seconds for one password", "b"},
+		{"A session with its index in Redis, of 2000: bytes", "s"},
+	}
+	if len(rows) != len(want) {
+		t.Fatalf("got %d rows, want %d", len(rows), len(want))
+	}
+	figure := regexp.MustCompile(`^[1-9]\d*(\.\d+)?$|^0\.\d*[1-9]\d*$`)
+	for i, row := range rows {
+		cells := strings.Split(row, " | ")
+		if len(cells) != 6 || !strings.HasPrefix(cells[0], "| "+want[i].what) {
+			t.Errorf("got row %s, want one about %s", row, want[i].what)
 			continue
 		}
-		columns := strings.Count(rows[0], "|")
-		for _, row := range rows[2:] {
-			if strings.Count(row, "|") != columns || strings.Contains(row, "NaN") || strings.Contains(row, "Inf") || strings.Contains(row, "|  |") {
-				t.Errorf("%s has the line %q", title, row)
+		for name, cell := range map[string]string{"s": cells[1], "b": cells[3], "r": cells[4]} {
+			if figure.MatchString(cell) != strings.Contains(want[i].figures, name) {
+				t.Errorf("got cell %q in row %s, want a number only in the columns %s", cell, row, want[i].figures)
 			}
 		}
 	}
 }
 
-// What cannot run says so, and starts nothing.
+// TestRatio checks that a ratio is the median of the rounds, so that outliers do not matter.
+func TestRatio(t *testing.T) {
+	t.Parallel()
+	samples := func(rates ...float64) (all []sample) {
+		for _, rate := range rates {
+			all = append(all, sample{Count: rate, Seconds: 1})
+		}
+		return all
+	}
+	server, baseline := samples(80, 10, 900), samples(100, 12.5, 900)
+	if got := ratio(server, baseline, sample.rate); got != 0.8 {
+		t.Errorf("got ratio %v, want 0.8", got)
+	}
+	if got := median(server, sample.rate); got != 80 {
+		t.Errorf("got median %v, want 80", got)
+	}
+}
+
+// TestRunSample rejects samples with too many errors or without successes.
+func TestRunSample(t *testing.T) {
+	t.Parallel()
+	for report, ok := range map[string]bool{
+		`{"count":1000,"errors":10}`: true,
+		`{"count":1000,"errors":11}`: false,
+		`{"count":0,"errors":0}`:     false,
+		`unable to connect`:          false,
+	} {
+		if _, err := runSample(exec.Command("printf", `Running 1s test\n%s\n`, report)); (err == nil) != ok {
+			t.Errorf("%s: got error %v, want success: %v", report, err, ok)
+		}
+	}
+}
+
+// TestRefuses checks that wrong flags and missing programs are reported before anything starts.
 func TestRefuses(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for want, args := range map[string][]string{
-		"wrk is not on the PATH": {"-short"},
-		"takes no arguments":     {"now"},
-		"no section":             {"-only", "checks,elsewhere"},
+		"wrk is not on the PATH": nil,
+		"unexpected argument":    {"now"},
+		"unknown section":        {"-only", "disk"},
+		"must be at least 1":     {"-rounds", "0"},
 	} {
 		var stdout bytes.Buffer
 		err := run(t.Context(), args, &stdout, &bytes.Buffer{})
 		if err == nil || !strings.Contains(err.Error(), want) || stdout.Len() > 0 {
-			t.Errorf("%v: %v\n%s", args, err, &stdout)
+			t.Errorf("%v: got error %v and output %q, want error %q", args, err, &stdout, want)
 		}
 	}
 }

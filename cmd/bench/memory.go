@@ -2,102 +2,84 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"strconv"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
 )
 
-// maxSessionBytes is what one session may take in Redis, all that belongs to it included.
-const maxSessionBytes = 700
-
-// crowdSample is how many sessions of a crowd are asked for in turn.
-const crowdSample = 20_000
-
-// memory is what the server and the sessions take.
+// memory measures the Redis memory of sessions of different users.
 func (b *bench) memory() error {
-	b.say("measuring memory")
-	if err := b.residence(); err != nil {
-		return err
-	}
-	t := table{
-		title: "Memory of Redis for one session",
-		says:  "What used_memory grew by, for each session: with its index, its trace and all that Redis itself needs.",
-		head:  []string{"sessions", "users", "of them copies", "bytes for a session"},
-	}
-	if err := b.fill(); err != nil {
-		return err
-	}
-	addr, err := b.startRedis("Redis of pairs")
+	before, err := b.usedMemory()
 	if err != nil {
 		return err
 	}
-	pairs, err := b.newCrowd(addr, 0, b.sessions/2, 2, 1)
+
+	if err := b.createSessions(); err != nil {
+		return err
+	}
+
+	after, err := b.usedMemory()
 	if err != nil {
 		return err
 	}
-	row := func(sessions, users, copies int, bytes float64) {
-		t.rows = append(t.rows, []string{strconv.Itoa(sessions), strconv.Itoa(users), strconv.Itoa(copies), number(bytes, 0)})
-	}
-	row(b.crowd.number(), b.crowd.users, 0, b.crowd.bytes)
-	row(b.crowd.all(), b.crowd.all(), b.crowd.copied, b.crowd.copiedBytes)
-	row(pairs.number(), pairs.users, 0, pairs.bytes)
-	b.add(t)
-	most := max(b.crowd.bytes, b.crowd.copiedBytes)
-	b.aim(goal{"Redis for a session, the only one of its user: at most 700 bytes", most, 0, most <= maxSessionBytes, 0})
+
+	what := fmt.Sprintf("A session with its index in Redis, of %d: bytes", b.sessions)
+	b.row(what, number((after-before)/float64(b.sessions), 0), "", "", "", "≤ 700")
+
 	return nil
 }
 
-// fill fills the database 1 of Redis, once.
-func (b *bench) fill() error {
-	if b.crowd != nil {
-		return nil
+// createSessions creates sessions as logins do, but without passwords, which would take hours.
+func (b *bench) createSessions() error {
+	log := slog.New(slog.DiscardHandler)
+	// DB 1 has no other keys.
+	client := redisconn.New(redisconn.Options{Addr: b.redisAddr, DB: 1, Log: log})
+	defer client.Close()
+
+	s := b.settings.Session
+	manager := session.New(client, session.Options{
+		Secrets:       [][]byte{[]byte(s.Secrets[0])},
+		Idle:          s.MaxAge,
+		Absolute:      s.AbsoluteMaxAge,
+		TouchInterval: s.TouchInterval,
+		MaxPerUser:    s.MaxPerUser,
+		Log:           log,
+	})
+
+	var group errgroup.Group
+	group.SetLimit(8) // enough to keep Redis busy
+	for i := range b.sessions {
+		group.Go(func() error {
+			_, _, err := manager.Begin(b.ctx, session.Start{
+				Owner:      session.Owner{UserID: fmt.Sprintf("6921a3f0%016x", i), Email: fmt.Sprintf("ann.smith.%06d@example.com", i)},
+				Client:     session.Client{IP: fmt.Sprintf("203.0.113.%d", 100+i%100), Device: "Chrome 142 on Windows"},
+				Method:     "password",
+				Persistent: true,
+			})
+			return err
+		})
 	}
-	c, err := b.newCrowd(b.redisAddr, 1, b.sessions, 1, crowdSample)
-	if err == nil {
-		err = b.multiply(c, b.copies)
-	}
-	if err == nil {
-		b.crowd = c
-	}
-	return err
+
+	return group.Wait()
 }
 
-// residence is what is in the memory of the server.
-func (b *bench) residence() error {
-	t := table{title: "Memory of the server", head: []string{"when", "MiB resident", "MiB at most"}}
-	check := load{url: b.server.url + sessionPage, cookie: b.person.cookie, length: b.check}
-	if err := b.populate(accounts); err != nil {
-		return err
-	}
-	fresh, err := b.startServer("fresh server", 0)
-	if err != nil {
-		return err
-	}
-	check.url = fresh.url + sessionPage
-	for _, phase := range []struct {
-		name string
-		do   func() error
-	}{
-		{"just started", func() error { return nil }},
-		{fmt.Sprintf("%d connections check sessions", connections), func() error { _, err := b.wrk(check); return err }},
-		{fmt.Sprintf("and %d more log in", floodClients), func() error { _, _, err := b.flooded(fresh, check); return err }},
-		{"a moment later", func() error { return b.pause(2 * floodRise) }},
-	} {
-		// The peak begins again, where that is allowed.
-		_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", fresh.cmd.Process.Pid), []byte("5"), 0)
-		if err := phase.do(); err != nil {
-			return err
+// usedMemory returns the bytes that Redis uses, once the number is stable: Redis moves keys to a
+// larger table gradually, and frees closed connections with a delay.
+func (b *bench) usedMemory() (float64, error) {
+	last := -1.0
+	for range 50 {
+		used, err := b.redisFigure("used_memory")
+		if err != nil || used == last {
+			return used, err
 		}
-		now, err := fresh.resident("VmRSS")
-		if err != nil {
-			return err
-		}
-		most, err := fresh.resident("VmHWM")
-		if err != nil {
-			return err
-		}
-		t.rows = append(t.rows, []string{phase.name, number(now, 0), number(most, 0)})
+
+		last = used
+		time.Sleep(200 * time.Millisecond)
 	}
-	b.add(t)
-	fresh.kill()
-	return nil
+
+	return last, nil
 }

@@ -8,60 +8,68 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"latchkey/internal/testkit/suite"
 )
 
-// The demo in a real browser, cross-origin, and attacks on it: the tests in browser/.
-// CHROMIUM is the browser's program.
+// TestBrowser runs the tests in the folder browser, which open the demo and attack it in
+// Chromium. CHROMIUM is the path of the browser. BROWSER_TESTS selects files; the default is
+// all of them.
 func TestBrowser(t *testing.T) {
-	chromium := os.Getenv("CHROMIUM")
-	if chromium == "" {
-		t.Skip("needs CHROMIUM; make check runs this test")
+	suite.Require(t, suite.Browser)
+
+	if os.Getenv("CHROMIUM") == "" {
+		t.Fatal("set CHROMIUM to the path of Chromium")
 	}
-	tests, err := os.Getwd()
+	dir, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests += "/browser"
-	// The providers have to know where the servers will be, and the servers where the
-	// providers are: the ports of the servers are chosen first.
-	port, free := takePorts(t)
-	strictPort, freeStrict := takePorts(t)
-	providers := startProviders(t, tests, "http://localhost:"+port, "http://localhost:"+strictPort)
-	page := regexp.MustCompile(`Demo +(http://localhost:\d+)`)
-	start := func(settings ...string) (api, at string) {
-		t.Chdir(t.TempDir()) // accounts of its own
-		api, said, _ := startDev(t, settings...)
-		return api, page.FindStringSubmatch(said)[1]
+	dir += "/browser"
+
+	// Providers and servers need each other's URLs when they start, so the ports of the
+	// servers are reserved first.
+	port, release := reservePorts(t)
+	strictPort, releaseStrict := reservePorts(t)
+	providers := startProviders(t, dir, "http://localhost:"+port, "http://localhost:"+strictPort)
+
+	start := func(settings ...string) devServer {
+		t.Chdir(t.TempDir()) // separate accounts
+		return startDev(t, settings...)
 	}
-	free()
-	api, at := start(slices.Concat(providers, []string{"PORT=" + port})...)
-	_, short := start("SESSION_MAX_AGE=3s", "RATE_LIMIT_TOKEN=1/60s")
-	freeStrict()
-	_, strict := start(slices.Concat(providers, []string{"PORT=" + strictPort, "STEP_UP_MAX_AGE=2s", "PASSWORD_COMMON=refuse"})...)
-	node := exec.CommandContext(context.Background(), "node", "--test", "--test-concurrency=1")
-	node.Dir = tests
-	node.Env = append(slices.Concat(os.Environ(), providers), "API="+api, "PAGE="+at, "SHORT_PAGE="+short, "STRICT_PAGE="+strict)
-	out, err := node.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
+	release()
+	server := start(slices.Concat(providers, []string{"PORT=" + port})...)
+	short := start("SESSION_MAX_AGE=3s", "RATE_LIMIT_TOKEN=1/60s")
+	releaseStrict()
+	strict := start(slices.Concat(providers, []string{"PORT=" + strictPort, "STEP_UP_MAX_AGE=5s", "PASSWORD_COMMON=refuse"})...)
+
+	args := append([]string{"--test", "--test-concurrency=1"}, strings.Fields(os.Getenv("BROWSER_TESTS"))...)
+	node := exec.CommandContext(context.Background(), "node", args...)
+	node.Dir = dir
+	node.Env = append(slices.Concat(os.Environ(), providers),
+		"API="+server.api, "PAGE="+server.demo, "SHORT_PAGE="+short.demo, "STRICT_PAGE="+strict.demo)
+	node.Stdout = t.Output()
+	node.Stderr = t.Output()
+
+	if err := node.Run(); err != nil {
 		t.Error(err)
 	}
 }
 
-// startProviders starts those with whose accounts one signs in and returns the settings
-// that name them. apis are the origins of their clients.
+// startProviders starts the OAuth providers and returns the settings for them. apis are the
+// origins of the servers that use them.
 func startProviders(t *testing.T, dir string, apis ...string) (settings []string) {
 	t.Helper()
+
 	node := exec.CommandContext(context.Background(), "node", "providers.mjs")
 	node.Dir = dir
 	node.Env = append(os.Environ(), "APIS="+strings.Join(apis, " "))
-	var failed bytes.Buffer
-	node.Stderr = &failed
+	var stderr bytes.Buffer
+	node.Stderr = &stderr
 	in, err := node.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -73,32 +81,37 @@ func startProviders(t *testing.T, dir string, apis ...string) (settings []string
 	if err := node.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
-		_ = in.Close() // which ends it
+		_ = in.Close() // providers.mjs exits
 		if err := node.Wait(); err != nil || t.Failed() {
-			t.Errorf("the providers: %v\n%s", err, failed.String())
+			t.Errorf("providers.mjs: %v\n%s", err, stderr.String())
 		}
 	})
+
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && lines.Text() != "ready" {
 		settings = append(settings, lines.Text())
 	}
 	if lines.Text() != "ready" {
-		t.Fatal("the providers do not start")
+		t.Fatal("providers.mjs did not start")
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
+
 	return settings
 }
 
-// takePorts takes a port and the one after it, which is that of the demo, until free is
-// called.
-func takePorts(t *testing.T) (port string, free func()) {
+// reservePorts listens on a free port and on the one after it, which the demo uses, until
+// release is called.
+func reservePorts(t *testing.T) (port string, release func()) {
 	t.Helper()
+
 	for range 100 {
 		api, err := net.Listen("tcp", "localhost:0")
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		number := api.Addr().(*net.TCPAddr).Port
 		demo, err := net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(number+1)))
 		if err == nil {
@@ -106,6 +119,7 @@ func takePorts(t *testing.T) (port string, free func()) {
 		}
 		_ = api.Close()
 	}
-	t.Fatal("no two free ports")
+
+	t.Fatal("found no two consecutive free ports")
 	return "", nil
 }

@@ -1,86 +1,61 @@
 package main
 
 import (
-	"bytes"
 	"embed"
 	"html/template"
-	"mime"
-	"net"
+	"io/fs"
+	"log/slog"
 	"net/http"
-	"path"
-	"time"
+
+	"latchkey/internal/app"
 )
 
-// demoFiles are the demo: a page that calls the API from an origin of its own, as a
-// single-page application does.
-//
-//go:embed demo
-var demoFiles embed.FS
+//go:embed demo/*.html
+var pageFiles embed.FS
 
-// demoAssets are what the pages are made of.
-var demoAssets = []string{
-	"app.js", "api.js", "act.js", "dom.js", "account.js", "activity.js", "elsewhere.js", "stepup.js", "ways.js", "links.js", "mail.js",
-	"style.css", "icon.svg",
-}
+var pages = template.Must(template.ParseFS(pageFiles, "demo/*.html"))
 
-// demo serves the page, which calls the API at a URL, and beside it the mails where there
-// is an outbox. host is what the server is called.
-func demo(api, host string, mails *outbox) (*http.Server, error) {
-	text, err := demoFiles.ReadFile("demo/index.html")
+//go:embed demo/*.js demo/*.css demo/*.svg
+var assets embed.FS
+
+// newDemo returns a server for the demo, a page that calls the API from another origin, and
+// for the outbox unless emails is nil. host is the name that browsers use for the server.
+func newDemo(api, host string, emails *outbox) (*http.Server, error) {
+	files, err := fs.Sub(assets, "demo")
 	if err != nil {
 		return nil, err
 	}
-	page, err := template.New("index").Parse(string(text))
-	if err != nil {
-		return nil, err
-	}
-	var index bytes.Buffer
-	if err := page.Execute(&index, struct {
-		API  string
-		Mail bool
-	}{api, mails != nil}); err != nil {
-		return nil, err
-	}
+
 	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + api +
 		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	serve := func(name string) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			body := index.Bytes()
-			if name != "index.html" {
-				var err error
-				if body, err = demoFiles.ReadFile("demo/" + name); err != nil {
-					http.NotFound(w, r)
-					return
-				}
-			}
-			h := w.Header()
-			h.Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
-			h.Set("Content-Security-Policy", policy)
-			h.Set("Cross-Origin-Opener-Policy", "same-origin")
-			h.Set("Cache-Control", "no-cache")
-			h.Set("Referrer-Policy", "no-referrer")
-			h.Set("X-Content-Type-Options", "nosniff")
-			http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
-		}
+	withHeaders := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			setHeaders(w.Header(), policy, "no-cache")
+			w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
+			next.ServeHTTP(w, r)
+		})
 	}
+	index := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = pages.ExecuteTemplate(w, "index.html", map[string]any{"API": api, "Outbox": emails != nil})
+	})
+
 	mux := http.NewServeMux()
-	// The links in mails lead to the latter two.
+	// Links in emails lead to /reset-password and /verify-email.
 	for _, path := range []string{"/{$}", "/reset-password", "/verify-email"} {
-		mux.Handle("GET "+path, serve("index.html"))
+		mux.Handle("GET "+path, withHeaders(index))
 	}
-	for _, name := range demoAssets {
-		mux.Handle("GET /"+name, serve(name))
+	mux.Handle("GET /", withHeaders(http.FileServerFS(files)))
+	if emails != nil {
+		emails.addRoutes(mux, host)
 	}
-	if mails != nil {
-		if err := mails.routes(mux, host); err != nil {
-			return nil, err
-		}
-	}
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, nil
+
+	return app.NewServer(mux, slog.Default()), nil
 }
 
-// origin is how browsers write the origin of a page that a listener serves.
-func origin(host string, l net.Listener) string {
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return "http://" + net.JoinHostPort(host, port)
+// setHeaders sets the headers that all pages have.
+func setHeaders(h http.Header, policy, caching string) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Cache-Control", caching)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -11,65 +13,155 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/testkit/suite"
 )
 
-// The command of the README, and the commands that it prints, pasted into a
-// shell: they work as they stand, and the account is there after a restart.
+func TestMain(m *testing.M) { os.Exit(suite.Run(m)) }
+
+// TestDev pastes the printed commands into a shell. They must work as they are, with a .env
+// file for other stores. The account must still exist after a restart.
 func TestDev(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		if os.Getenv("TEST_REDIS") == "server" {
-			t.Fatal("needs curl")
-		}
-		t.Skip("needs curl on the PATH; make check runs this test")
-	}
+	suite.Program(t, "curl")
 	t.Chdir(t.TempDir())
-	if err := os.WriteFile(".env", []byte("NODE_ENV=development\nREDIS_HOST=nowhere\nMONGODB_URI=mongodb://nowhere/x\nCOOKIE_DOMAIN=localhost\nSESSION_NAME=nestjs.sid\n"), 0o600); err != nil {
+
+	settings := "NODE_ENV=development\nREDIS_HOST=unknown\nMONGODB_URI=mongodb://unknown/x\nCOOKIE_DOMAIN=localhost\nSESSION_NAME=nestjs.sid\n"
+	if err := os.WriteFile(".env", []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	base, said, stop := startDev(t)
-	var commands []string
-	for _, c := range regexp.MustCompile(`(?m)^ +curl (?:.*\\\n)*.*`).FindAllString(said, -1) {
-		commands = append(commands, c+" -sS -w '%{http_code}'")
+
+	server := startDev(t)
+	commands := regexp.MustCompile(`(?m)^ +curl (?:.*\\\n)*.*`).FindAllString(server.output, -1)
+	if len(commands) != 2 || !strings.Contains(server.output, server.api+"/docs") {
+		t.Fatalf("got %d commands, want 2, and the URL of the docs:\n%s", len(commands), server.output)
 	}
-	if len(commands) != 2 || !strings.Contains(said, base+"/docs") {
-		t.Fatalf("it says\n%s", said)
-	}
-	for i, want := range []string{"201", "200"} {
-		if got := shell(t, commands[i]); !strings.HasSuffix(got, want) || !strings.Contains(got, "john@example.com") {
-			t.Errorf("%s\n%s", commands[i], got)
+	for i, status := range []string{"201", "200"} {
+		got := shell(t, commands[i]+" -sS -w '%{http_code}'")
+		if !strings.HasSuffix(got, status) || !strings.Contains(got, "john@example.com") {
+			t.Errorf("%s\n%s\nwant status %s and the user", commands[i], got, status)
 		}
 	}
+
 	jar, err := os.ReadFile("cookies.txt")
 	if err != nil || !strings.Contains(string(jar), "nestjs.sid") {
-		t.Errorf("cookie jar %s, %v", jar, err)
-	}
-	if got := shell(t, "curl -sS -X POST "+base+"/auth/logout -b cookies.txt; curl -sS "+base+"/auth/me -b cookies.txt"); !strings.Contains(got, "Logout successful") || !strings.Contains(got, "Please login to continue") {
-		t.Errorf("logout: %s", got)
-	}
-	stop()
-	if files, err := filepath.Glob(dataDir + "/*"); err != nil || len(files) == 0 {
-		t.Errorf("nothing in %s, %v", dataDir, err)
+		t.Errorf("cookies.txt is %q, %v; want a cookie nestjs.sid", jar, err)
 	}
 
-	base, _, _ = startDev(t)
-	res, err := http.Post(base+"/auth/login", "application/json", strings.NewReader(`{"email":"john@example.com","password":"password123"}`))
+	got := shell(t, "curl -sS -X POST "+server.api+"/auth/logout -b cookies.txt; curl -sS "+server.api+"/auth/me -b cookies.txt")
+	if !strings.Contains(got, "Logout successful") || !strings.Contains(got, "Please login to continue") {
+		t.Errorf("after the logout got %s", got)
+	}
+
+	server.stop()
+	if files, err := filepath.Glob(dataDir + "/*"); err != nil || len(files) == 0 {
+		t.Errorf("%s has %d files, %v; want some", dataDir, len(files), err)
+	}
+
+	server = startDev(t)
+	res, err := http.Post(server.api+"/auth/login", "application/json", strings.NewReader(`{"email":"john@example.com","password":"correct horse battery staple"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		t.Errorf("login after a restart: %s", res.Status)
+		t.Errorf("login after a restart: status %d, want 200", res.StatusCode)
 	}
 }
 
-// startDev runs the program on a free port and returns what it has said.
-func startDev(t *testing.T, more ...string) (base, said string, stop func()) {
+func TestArguments(t *testing.T) {
+	for _, test := range []struct {
+		args    string
+		isUsage bool
+		want    string // in the output or the error
+	}{
+		{"--help", false, "FRONTEND_URL=http://localhost:5173"},
+		{"doctor --help", false, "--spa"},
+		{"help", true, `unexpected argument "help"`},
+		{"docter", true, `unexpected argument "docter"`},
+		{"--port 3100", true, "unknown flag: --port"},
+		{"doctor --spas x", true, "unknown flag: --spas"},
+		{"doctor x", true, `unexpected argument "x"`},
+	} {
+		var out bytes.Buffer
+		err := run(t.Context(), strings.Fields(test.args), nil, &out)
+		if errors.Is(err, errUsage) != test.isUsage || (err == nil) == test.isUsage {
+			t.Errorf("%s: got error %v, want a usage error: %v", test.args, err, test.isUsage)
+		}
+
+		got := out.String()
+		if err != nil {
+			got += err.Error()
+		}
+		if !strings.Contains(got, test.want) {
+			t.Errorf("%s: got %q, want %q", test.args, got, test.want)
+		}
+	}
+}
+
+// TestDoctor runs the doctor for pages that may call the API and for one that may not.
+func TestDoctor(t *testing.T) {
+	t.Chdir(t.TempDir())
+
+	const frontend = "FRONTEND_URL=http://localhost:5173"
+
+	for spa, wantErr := range map[string]string{
+		"http://localhost:5173": "",
+		"http://localhost:5174": "1 problem found",
+		"":                      "", // the demo
+	} {
+		args := []string{"doctor"}
+		if spa != "" {
+			args = append(args, "--spa", spa)
+		}
+
+		var out bytes.Buffer
+		err := run(t.Context(), args, append(os.Environ(), frontend), &out)
+		if got := errorText(err); got != wantErr {
+			t.Errorf("doctor --spa %q: got error %q, want %q:\n%s", spa, got, wantErr, out.String())
+		}
+		if !strings.Contains(out.String(), "CORS: ") {
+			t.Errorf("doctor --spa %q: got\n%s\nwant a finding about CORS", spa, out.String())
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+
+	return err.Error()
+}
+
+// devServer is a running server.
+type devServer struct {
+	api    string
+	demo   string
+	outbox string // empty if there is none
+	output string // the greeting
+	stop   func()
+}
+
+var (
+	apiPattern    = regexp.MustCompile(`API +(http://localhost:\d+)`)
+	demoPattern   = regexp.MustCompile(`Demo +(http://localhost:\d+)`)
+	outboxPattern = regexp.MustCompile(`Outbox +(http://localhost:\d+/mail) `)
+)
+
+// startDev runs the program on free ports, with more environment variables.
+func startDev(t *testing.T, more ...string) devServer {
 	t.Helper()
+	suite.Default(t)
+
 	ctx, cancel := context.WithCancel(context.Background())
 	r, w := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, append(append(os.Environ(), "PORT=0"), more...), w); _ = w.Close() }()
-	stop = func() {
+	go func() {
+		done <- run(ctx, nil, append(append(os.Environ(), "PORT=0"), more...), w)
+		_ = w.Close()
+	}()
+
+	stop := func() {
 		cancel()
 		go func() { _, _ = io.Copy(io.Discard, r) }()
 		select {
@@ -77,31 +169,50 @@ func startDev(t *testing.T, more ...string) (base, said string, stop func()) {
 			if err != nil {
 				t.Errorf("run: %v", err)
 			}
-			done <- nil
+			done <- nil // for the next call
 		case <-time.After(20 * time.Second):
-			t.Error("it does not stop")
+			t.Error("the server did not stop within 20 seconds")
 		}
 	}
 	t.Cleanup(stop)
+
 	var text strings.Builder
 	buffer := make([]byte, 4096)
 	for !strings.Contains(text.String(), "Ctrl+C") {
 		n, err := r.Read(buffer)
 		if err != nil {
-			t.Fatalf("%v\n%s", <-done, text.String())
+			t.Fatalf("run: %v\n%s", <-done, text.String())
 		}
 		text.Write(buffer[:n])
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	base = regexp.MustCompile(`API +(http://localhost:\d+)`).FindStringSubmatch(text.String())[1]
-	return base, text.String(), stop
+
+	return devServer{
+		api:    firstGroup(apiPattern, text.String()),
+		demo:   firstGroup(demoPattern, text.String()),
+		outbox: firstGroup(outboxPattern, text.String()),
+		output: text.String(),
+		stop:   stop,
+	}
+}
+
+// firstGroup returns what the first group of a pattern matches, or an empty string.
+func firstGroup(pattern *regexp.Regexp, text string) string {
+	match := pattern.FindStringSubmatch(text)
+	if match == nil {
+		return ""
+	}
+
+	return match[1]
 }
 
 func shell(t *testing.T, script string) string {
 	t.Helper()
+
 	out, err := exec.Command("sh", "-c", script).CombinedOutput()
 	if err != nil {
 		t.Errorf("%s: %v", script, err)
 	}
+
 	return string(out)
 }

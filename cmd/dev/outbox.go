@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"io"
 	"net"
 	"net/http"
@@ -17,20 +16,20 @@ import (
 	"latchkey/internal/mail"
 )
 
-// keptMails is how many mails the outbox keeps.
-const keptMails = 50
+// maxEmails is the number of emails that the outbox keeps.
+const maxEmails = 50
 
-// outbox is where mails go that have no mail server: to the terminal, and to a page
-// beside the demo. It is a mail.Sender.
+// outbox is a mail.Sender that prints emails and shows them on a page instead of delivering
+// them.
 type outbox struct {
 	stdout io.Writer
 
-	mu    sync.Mutex
-	mails []sentMail // the newest first
+	mu     sync.Mutex
+	emails []email // newest first
 }
 
-// sentMail is a mail as /mail.json shows it.
-type sentMail struct {
+// email is an email as /mail.json shows it.
+type email struct {
 	ID      string    `json:"id"`
 	At      time.Time `json:"at"`
 	To      string    `json:"to"`
@@ -39,126 +38,139 @@ type sentMail struct {
 	HTML    string    `json:"html"`
 }
 
-// Send implements mail.Sender. One that comes again takes the place of the first: its
-// link is the one that is good.
+// Send implements mail.Sender. A retry replaces the email with the same ID, because only the
+// link in the last one works.
 func (o *outbox) Send(_ context.Context, m mail.Message) error {
+	sent := email{
+		ID:      m.ID,
+		At:      time.Now().UTC(),
+		To:      m.To,
+		Subject: m.Subject,
+		Text:    m.Text,
+		HTML:    m.HTML,
+	}
+
 	o.mu.Lock()
-	o.mails = slices.DeleteFunc(o.mails, func(kept sentMail) bool { return kept.ID == m.ID })
-	o.mails = slices.Insert(o.mails, 0, sentMail{m.ID, time.Now().UTC(), m.To, m.Subject, m.Text, m.HTML})
-	o.mails = o.mails[:min(len(o.mails), keptMails)]
+	o.emails = slices.DeleteFunc(o.emails, func(e email) bool { return e.ID == m.ID })
+	o.emails = slices.Insert(o.emails, 0, sent)
+	o.emails = o.emails[:min(len(o.emails), maxEmails)]
 	o.mu.Unlock()
 
-	var b strings.Builder // one write: the log goes to the same place
-	fmt.Fprintf(&b, "\n  ┌─ Mail to %s\n  │  %s\n  │\n", m.To, m.Subject)
-	for line := range strings.Lines(strings.TrimSpace(m.Text)) {
-		b.WriteString("  " + strings.TrimRight("│  "+line, " \r\n") + "\n")
-	}
-	b.WriteString("  └─\n\n")
-	_, _ = io.WriteString(o.stdout, b.String()) // where that fails, there is still the page
+	o.print(sent)
+
 	return nil
 }
 
-// kept returns the mails, the newest first.
-func (o *outbox) kept() []sentMail {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return append([]sentMail{}, o.mails...)
+// print writes the text of an email. It writes once, because the log uses the same stream.
+// It ignores errors, since the page shows the email, too.
+func (o *outbox) print(e email) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n  ┌─ Email to %s\n  │  %s\n  │\n", e.To, e.Subject)
+	for line := range strings.Lines(strings.TrimSpace(e.Text)) {
+		b.WriteString("  " + strings.TrimRight("│  "+line, " \r\n") + "\n")
+	}
+	b.WriteString("  └─\n\n")
+
+	_, _ = io.WriteString(o.stdout, b.String())
 }
 
-func (o *outbox) byID(id string) *sentMail {
-	for _, m := range o.kept() {
-		if m.ID == id {
-			return &m
+// all returns the emails, newest first.
+func (o *outbox) all() []email {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	return append([]email{}, o.emails...)
+}
+
+// byID returns nil if there is no such email.
+func (o *outbox) byID(id string) *email {
+	for _, e := range o.all() {
+		if e.ID == id {
+			return &e
 		}
 	}
+
 	return nil
 }
 
 const (
-	mailPagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	// letterPolicy goes with a mail itself. Nothing of it runs and nothing is fetched,
-	// also where it is opened without the frame.
-	letterPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-top-navigation-by-user-activation"
+	outboxPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	// emailPolicy is for the HTML of an email. It runs no scripts and loads nothing, even if
+	// it is opened outside of the frame. The page around it may read its height.
+	emailPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-same-origin allow-top-navigation-by-user-activation"
+	jsonPolicy  = "default-src 'none'; frame-ancestors 'none'"
 )
 
-// routes adds the pages of the outbox to those of the demo. host is what the server is
-// called.
-func (o *outbox) routes(mux *http.ServeMux, host string) error {
-	text, err := demoFiles.ReadFile("demo/mail.html")
-	if err != nil {
-		return err
-	}
-	page, err := template.New("mail").Parse(string(text))
-	if err != nil {
-		return err
-	}
+// addRoutes adds the outbox to the server of the demo.
+func (o *outbox) addRoutes(mux *http.ServeMux, host string) {
 	handle := func(pattern, contentType, policy string, body func(r *http.Request) ([]byte, bool)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if !isOurs(r.Host, host) {
-				http.Error(w, "This is not the name of this server.", http.StatusMisdirectedRequest)
+			if !isOwnName(r.Host, host) {
+				http.Error(w, "This server has a different name.", http.StatusMisdirectedRequest)
 				return
 			}
+
 			text, ok := body(r)
 			if !ok {
 				http.NotFound(w, r)
 				return
 			}
-			h := w.Header()
-			h.Set("Content-Type", contentType)
-			h.Set("Content-Security-Policy", policy)
-			h.Set("Cross-Origin-Resource-Policy", "same-origin")
-			h.Set("Cache-Control", "no-store")
-			h.Set("Referrer-Policy", "no-referrer")
-			h.Set("X-Content-Type-Options", "nosniff")
+
+			setHeaders(w.Header(), policy, "no-store")
+			w.Header().Set("Content-Type", contentType)
+			w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 			_, _ = w.Write(text)
 		})
 	}
-	handle("GET /mail", "text/html; charset=utf-8", mailPagePolicy, func(r *http.Request) ([]byte, bool) {
-		return o.page(page, r.URL.Query().Get("id"))
+
+	handle("GET /mail", "text/html; charset=utf-8", outboxPolicy, func(r *http.Request) ([]byte, bool) {
+		return o.page(r.URL.Query().Get("id"))
 	})
-	handle("GET /mail.json", "application/json", "default-src 'none'; frame-ancestors 'none'", func(*http.Request) ([]byte, bool) {
-		list, err := json.Marshal(o.kept())
+
+	handle("GET /mail.json", "application/json", jsonPolicy, func(*http.Request) ([]byte, bool) {
+		list, err := json.Marshal(o.all())
 		return list, err == nil
 	})
-	handle("GET /mail/{file}", "text/html; charset=utf-8", letterPolicy, func(r *http.Request) ([]byte, bool) {
-		id, ok := strings.CutSuffix(r.PathValue("file"), ".html")
-		m := o.byID(id)
-		if !ok || m == nil {
+
+	handle("GET /mail/{file}", "text/html; charset=utf-8", emailPolicy, func(r *http.Request) ([]byte, bool) {
+		id, isHTML := strings.CutSuffix(r.PathValue("file"), ".html")
+		e := o.byID(id)
+		if !isHTML || e == nil {
 			return nil, false
 		}
-		// A link leaves the frame, in which no page of the demo would open.
-		return []byte(strings.Replace(m.HTML, "<head>", `<head><base target="_top">`, 1)), true
+
+		// The demo cannot be opened inside the frame.
+		return []byte(strings.Replace(e.HTML, "<head>", `<head><base target="_top">`, 1)), true
 	})
-	return nil
 }
 
-// page writes the page, with the mail of an id open, or without one the newest.
-func (o *outbox) page(page *template.Template, id string) ([]byte, bool) {
-	mails := o.kept()
-	var open *sentMail
-	for i := range mails {
-		if mails[i].ID == id || id == "" {
-			open = &mails[i]
-			break
-		}
+// page renders the outbox. It opens the email with the ID, or the newest one if id is empty.
+func (o *outbox) page(id string) ([]byte, bool) {
+	emails := o.all()
+	if id == "" && len(emails) > 0 {
+		id = emails[0].ID
 	}
+	open := o.byID(id)
+
 	var b bytes.Buffer
-	err := page.Execute(&b, struct {
-		Mails []sentMail
-		Open  *sentMail
-		Gone  bool
-	}{mails, open, id != "" && open == nil})
+	err := pages.ExecuteTemplate(&b, "outbox.html", map[string]any{
+		"Emails":  emails,
+		"Open":    open,
+		"Missing": id != "" && open == nil,
+	})
+
 	return b.Bytes(), err == nil
 }
 
-// isOurs tells whether the Host of a request is a name of this server. A page may have
-// its own name lead to this machine (DNS rebinding); then it would be of one origin with
-// these pages, and could read the links in the mails.
-func isOurs(requested, host string) bool {
+// isOwnName reports whether the Host of a request is a name of this server. An attacker can
+// point a name of their own at this machine (DNS rebinding). Pages under that name would have
+// the same origin as the outbox and could read the links in the emails.
+func isOwnName(requested, host string) bool {
 	name, _, err := net.SplitHostPort(requested)
 	if err != nil {
 		name = requested
 	}
 	name = strings.Trim(name, "[]")
+
 	return name == "localhost" || strings.EqualFold(name, host) || net.ParseIP(name) != nil
 }

@@ -8,150 +8,193 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"latchkey/internal/mail"
+	"latchkey/internal/testkit"
 )
 
-// Who registers gets a mail, and its link confirms the address, once.
+// TestOutbox registers an account, reads the email and uses its link, which works once.
 func TestOutbox(t *testing.T) {
 	t.Chdir(t.TempDir())
-	base, said, _ := startDev(t, "PUBLIC_URL=")
-	place := regexp.MustCompile(`Mail +((http://localhost:\d+)/mail) `).FindStringSubmatch(said)
-	if place == nil {
-		t.Fatalf("it says\n%s", said)
+
+	server := startDev(t, "PUBLIC_URL=")
+	_, registered := post(t, server.api+"/auth/register", `{"name":"Ann","email":"ann@example.com","password":"a long password"}`)
+	if !strings.Contains(registered, `"emailVerified":false`) {
+		t.Fatalf("register: got %s, want an unverified user", registered)
 	}
-	page, origin := place[1], place[2]
-	if _, text := post(t, base+"/auth/register", `{"name":"Ann","email":"ann@example.com","password":"a long password"}`); !strings.Contains(text, `"emailVerified":false`) {
-		t.Fatalf("register: %s", text)
+
+	e := waitForEmail(t, server.outbox+".json", "ann@example.com")
+	link := regexp.MustCompile(regexp.QuoteMeta(server.demo) + `/verify-email#token=(\S+)`).FindStringSubmatch(e.Text)
+	if link == nil || !strings.Contains(e.HTML, link[0]) || e.Subject == "" || time.Since(e.At) > time.Minute {
+		t.Fatalf("got the email %+v, want a current one with a link in both versions", e)
 	}
-	m := waitForMail(t, page+".json", "ann@example.com")
-	link := regexp.MustCompile(regexp.QuoteMeta(origin) + `/verify-email#token=(\S+)`).FindStringSubmatch(m.Text)
-	if link == nil || !strings.Contains(m.HTML, link[0]) || m.Subject == "" || time.Since(m.At) > time.Minute {
-		t.Fatalf("the mail is %+v", m)
-	}
+
 	for _, want := range []string{"Email verified", `"invalid_token"`} {
-		if _, text := post(t, base+"/auth/email/verify", fmt.Sprintf(`{"token":%q}`, link[1])); !strings.Contains(text, want) {
-			t.Errorf("verify: %s, want %s", text, want)
+		_, got := post(t, server.api+"/auth/email/verify", fmt.Sprintf(`{"token":%q}`, link[1]))
+		if !strings.Contains(got, want) {
+			t.Errorf("verify: got %s, want %s", got, want)
 		}
 	}
+
 	for path, want := range map[string]string{
-		"":                     m.Subject,
-		"?id=" + m.ID:          m.Subject,
-		"?id=nothing":          "not kept any more",
-		"/" + m.ID + ".html":   `<base target="_top">`,
+		"":                     e.Subject,
+		"?id=" + e.ID:          e.Subject,
+		"?id=unknown":          "no longer available",
+		"/" + e.ID + ".html":   `<base target="_top">`,
 		"/../verify-email?x=y": "Confirm your email address",
-		"/../reset-password":   "Set a new password",
-		"/" + m.ID:             "404",
-		"/nothing.html":        "404",
-		"/../demo/mail.html":   "404",
-		"/../mail.html":        "404",
+		"/../reset-password":   "Reset your password",
+		"/" + e.ID:             "404",
+		"/unknown.html":        "404",
+		"/../demo/outbox.html": "404",
+		"/../outbox.html":      "404",
 	} {
-		if _, text := get(t, page+path, ""); !strings.Contains(text, want) {
-			t.Errorf("%s: %s", path, text)
+		if _, got := get(t, server.outbox+path, ""); !strings.Contains(got, want) {
+			t.Errorf("GET /mail%s: got %s, want %s", path, got, want)
 		}
 	}
 }
 
-// With a mail server in the settings there is no outbox.
-func TestOutboxGivesWayToSMTP(t *testing.T) {
+func TestNoOutboxWithSMTP(t *testing.T) {
 	t.Chdir(t.TempDir())
-	_, said, _ := startDev(t, "SMTP_URL=smtp://127.0.0.1:1", "MAIL_FROM=no-reply@example.com")
-	demo := regexp.MustCompile(`Demo +(http://localhost:\d+)`).FindStringSubmatch(said)
-	if demo == nil || !strings.Contains(said, "goes to SMTP_URL") {
-		t.Fatalf("it says\n%s", said)
+
+	server := startDev(t, "SMTP_URL=smtp://127.0.0.1:1", "MAIL_FROM=no-reply@example.com")
+	if server.outbox != "" || !strings.Contains(server.output, "emails go to SMTP_URL") {
+		t.Errorf("got the greeting\n%s\nwant no outbox", server.output)
 	}
-	if res, _ := get(t, demo[1]+"/mail.json", ""); res.StatusCode != http.StatusNotFound {
-		t.Errorf("/mail.json answers %s", res.Status)
+	if res, _ := get(t, server.demo+"/mail.json", ""); res.StatusCode != http.StatusNotFound {
+		t.Errorf("GET /mail.json: status %d, want 404", res.StatusCode)
 	}
-	if _, text := get(t, demo[1]+"/", ""); strings.Contains(text, `href="/mail"`) {
-		t.Error("the page leads to mails that are not there")
+	if _, page := get(t, server.demo+"/", ""); strings.Contains(page, `href="/mail"`) {
+		t.Error("the demo links to the outbox")
 	}
 }
 
-func TestOutboxKeepsAndPrints(t *testing.T) {
+func TestOutboxKeepsAndPrintsEmails(t *testing.T) {
 	t.Parallel()
+
 	var printed strings.Builder
 	o := &outbox{stdout: &printed}
 	send := func(id, text string) {
 		t.Helper()
-		if err := o.Send(context.Background(), mail.Message{ID: id, To: "ann@example.com", Subject: "About <b>", Text: text, HTML: "<head></head><p>Hi"}); err != nil {
+
+		m := mail.Message{
+			ID:      id,
+			To:      "ann@example.com",
+			Subject: "About <b>",
+			Text:    text,
+			HTML:    "<head></head><p>Hi",
+		}
+		if err := o.Send(context.Background(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	send("A", "Hello\n\nhttp://x/#token=1\n")
-	want := "\n  ┌─ Mail to ann@example.com\n  │  About <b>\n  │\n  │  Hello\n  │\n  │  http://x/#token=1\n  └─\n\n"
+	want := "\n  ┌─ Email to ann@example.com\n  │  About <b>\n  │\n  │  Hello\n  │\n  │  http://x/#token=1\n  └─\n\n"
 	if printed.String() != want {
-		t.Errorf("printed\n%s", printed.String())
+		t.Errorf("printed\n%s\nwant\n%s", printed.String(), want)
 	}
+
 	send("B", "2")
 	send("A", "3")
-	if kept := o.kept(); len(kept) != 2 || kept[0].Text != "3" || kept[1].ID != "B" {
-		t.Errorf("a mail that came again: %+v", kept)
+	if got := o.all(); len(got) != 2 || got[0].Text != "3" || got[1].ID != "B" {
+		t.Errorf("after a retry of A got %+v, want the new A and B", got)
 	}
-	for i := range 2 * keptMails {
+
+	for i := range 2 * maxEmails {
 		send(fmt.Sprint(i), "x")
 	}
-	if kept := o.kept(); len(kept) != keptMails || kept[0].ID != fmt.Sprint(2*keptMails-1) {
-		t.Errorf("%d are kept, the newest is %s", len(kept), kept[0].ID)
+	if got := o.all(); len(got) != maxEmails || got[0].ID != fmt.Sprint(2*maxEmails-1) {
+		t.Errorf("got %d emails, the newest is %s, want %d and %d", len(got), got[0].ID, maxEmails, 2*maxEmails-1)
 	}
 }
 
-// What is in the mails is for this machine's own pages.
-func TestOutboxIsOurs(t *testing.T) {
+// TestOutboxIsPrivate requests the outbox under names of this server and of others.
+func TestOutboxIsPrivate(t *testing.T) {
 	t.Parallel()
+
 	o := &outbox{stdout: io.Discard}
-	if err := o.Send(context.Background(), mail.Message{ID: "A", To: "ann@example.com", Subject: "About <b>", HTML: "<head></head><p>Hi"}); err != nil {
+	m := mail.Message{
+		ID:      "A",
+		To:      "ann@example.com",
+		Subject: "About <b>",
+		HTML:    "<head></head><p>Hi",
+	}
+	if err := o.Send(context.Background(), m); err != nil {
 		t.Fatal(err)
 	}
-	server, err := demo("http://localhost:3000", "box.local", o)
+
+	server, err := newDemo("http://localhost:3000", "box.local", o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := httptest.NewServer(server.Handler)
 	t.Cleanup(s.Close)
+
 	for host, want := range map[string]int{
-		"": 200, "localhost": 200, "localhost:3001": 200, "[::1]:3001": 200, "192.168.1.7:3001": 200, "box.local:3001": 200,
-		"evil.example": 421, "evil.example:3001": 421, "localhost.evil.example": 421,
+		"":                       200,
+		"localhost":              200,
+		"localhost:3001":         200,
+		"[::1]:3001":             200,
+		"192.168.1.7:3001":       200,
+		"box.local:3001":         200,
+		"evil.example":           421,
+		"evil.example:3001":      421,
+		"localhost.evil.example": 421,
 	} {
 		for _, path := range []string{"/mail", "/mail.json", "/mail/A.html"} {
 			res, _ := get(t, s.URL+path, host)
 			if res.StatusCode != want {
-				t.Errorf("%s at %q: %s", path, host, res.Status)
+				t.Errorf("GET %s, Host %q: status %d, want %d", path, host, res.StatusCode, want)
 			}
-			if want == 200 && (res.Header.Get("Access-Control-Allow-Origin") != "" || res.Header.Get("Cache-Control") != "no-store" ||
-				!strings.HasPrefix(res.Header.Get("Content-Security-Policy"), "default-src 'none'")) {
-				t.Errorf("%s: %v", path, res.Header)
+			if want != 200 {
+				continue
+			}
+
+			h := res.Header
+			if h.Get("Access-Control-Allow-Origin") != "" || h.Get("Cache-Control") != "no-store" || !strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'") {
+				t.Errorf("GET %s: headers %v, want no CORS, no-store and a strict policy", path, h)
 			}
 		}
 	}
-	if _, text := get(t, s.URL+"/mail", ""); !strings.Contains(text, "About &lt;b&gt;") || strings.Contains(text, "About <b>") {
-		t.Errorf("the page: %s", text)
+
+	if _, page := get(t, s.URL+"/mail", ""); !strings.Contains(page, "About &lt;b&gt;") || strings.Contains(page, "About <b>") {
+		t.Errorf("the subject is not escaped: %s", page)
 	}
-	if res, _ := get(t, s.URL+"/mail/A.html", ""); !strings.Contains(res.Header.Get("Content-Security-Policy"), "sandbox") {
-		t.Errorf("the mail may run scripts: %v", res.Header)
+
+	res, _ := get(t, s.URL+"/mail/A.html", "")
+	policy := res.Header.Get("Content-Security-Policy")
+	if !strings.Contains(policy, "sandbox") || strings.Contains(policy, "allow-scripts") || strings.Contains(policy, "script-src") {
+		t.Errorf("the policy of an email is %q, want no scripts", policy)
 	}
 }
 
-// waitForMail returns the newest mail to an address, once there is one.
-func waitForMail(t *testing.T, url, to string) sentMail {
+// waitForEmail waits for an email to a recipient and returns the newest.
+func waitForEmail(t *testing.T, url, to string) email {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+
+	var found email
+	testkit.Eventually(t, "an email to "+to, func() bool {
 		_, text := get(t, url, "")
-		var mails []sentMail
-		if err := json.Unmarshal([]byte(text), &mails); err != nil || mails == nil {
-			t.Fatalf("%s: %s, %v", url, text, err)
+
+		var emails []email
+		if err := json.Unmarshal([]byte(text), &emails); err != nil || emails == nil {
+			t.Fatalf("%s: got %s and error %v, want a list of emails", url, text, err)
 		}
-		for _, m := range mails {
-			if m.To == to {
-				return m
-			}
+
+		i := slices.IndexFunc(emails, func(e email) bool { return e.To == to })
+		if i >= 0 {
+			found = emails[i]
 		}
-	}
-	t.Fatalf("no mail to %s", to)
-	return sentMail{}
+
+		return i >= 0
+	})
+
+	return found
 }
 
 func get(t *testing.T, url, host string) (*http.Response, string) {

@@ -1,206 +1,188 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
 )
 
-// shop is a running server and the commands of its operator, on the same stores.
-type shop struct {
+// operator runs commands on the stores of a running server.
+type operator struct {
 	t       *testing.T
 	environ []string
 	base    string
 }
 
-func newShop(t *testing.T) *shop {
+func newOperator(t *testing.T) *operator {
 	environ := environment(t)
 	addr, _, _ := start(t, environ)
-	return &shop{t, environ, "http://" + addr}
+
+	return &operator{t, environ, "http://" + addr}
 }
 
-// do runs a command with an input and returns what it prints.
-func (s *shop) do(input string, args ...string) (string, error) {
-	var out bytes.Buffer
-	err := run(context.Background(), args, s.environ, stdio{strings.NewReader(input), &out, io.Discard})
-	return out.String(), err
-}
+// mustRun runs a command and fails the test unless it succeeds with matching output.
+func (o *operator) mustRun(pattern, input string, args ...string) string {
+	o.t.Helper()
 
-// must is do for what must work, and print a pattern.
-func (s *shop) must(pattern, input string, args ...string) string {
-	s.t.Helper()
-	out, err := s.do(input, args...)
+	out, err := command(o.environ, input, args...)
 	if err != nil || !regexp.MustCompile(pattern).MatchString(out) {
-		s.t.Fatalf("latchkey %s: %v\n%s\nwant %s", strings.Join(args, " "), err, out, pattern)
+		o.t.Fatalf("latchkey %s: got error %v and output %q, want %s", strings.Join(args, " "), err, out, pattern)
 	}
+
 	return out
 }
 
-// request sends a request with a cookie and returns the status, the cookie that
-// came back and the reason of a failure.
-func (s *shop) request(method, path, cookie, body string) (status int, set, reason string) {
-	s.t.Helper()
-	req, err := http.NewRequest(method, s.base+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
+// wantError runs a command and fails the test unless its error matches a pattern.
+func (o *operator) wantError(pattern, input string, args ...string) {
+	o.t.Helper()
+
+	if out, err := command(o.environ, input, args...); err == nil || !regexp.MustCompile(pattern).MatchString(err.Error()) {
+		o.t.Errorf("latchkey %s: got error %v and output %q, want error %s", strings.Join(args, " "), err, out, pattern)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")
-	if cookie != "" {
-		req.Header.Set("Cookie", cookie)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	var answer struct{ Reason string }
-	_ = json.NewDecoder(res.Body).Decode(&answer)
-	set, _, _ = strings.Cut(res.Header.Get("Set-Cookie"), ";")
-	return res.StatusCode, set, answer.Reason
 }
 
-func (s *shop) login(password string) (cookie string) {
-	s.t.Helper()
-	status, cookie, _ := s.request("POST", "/auth/login", "", `{"email":"ann@example.com","password":"`+password+`"}`)
-	if status != http.StatusOK {
-		s.t.Fatalf("login: %d", status)
+// request sends a request with a cookie and returns the status, the new cookie, and the
+// reason for a failure.
+func (o *operator) request(method, path, cookie, body string) (status int, newCookie, reason string) {
+	o.t.Helper()
+
+	const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+	res := send(o.t, method, o.base+path, body, "User-Agent", firefox, "Cookie", cookie)
+	var problem struct{ Reason string }
+	_ = json.Unmarshal([]byte(res.text), &problem)
+
+	return res.StatusCode, res.cookie(), problem.Reason
+}
+
+// login logs Ann in and fails the test unless the response has the wanted status.
+func (o *operator) login(want int, password string) (cookie string) {
+	o.t.Helper()
+
+	status, cookie, _ := o.request("POST", "/auth/login", "", `{"email":"ann@example.com","password":"`+password+`"}`)
+	if status != want {
+		o.t.Fatalf("login with %q: got %d, want %d", password, status, want)
 	}
+
 	return cookie
 }
 
-// wantOut fails unless a cookie gets 401 with the reason.
-func (s *shop) wantOut(cookie, want string) {
-	s.t.Helper()
-	if status, _, reason := s.request("GET", "/auth/session", cookie, ""); status != http.StatusUnauthorized || reason != want {
-		s.t.Errorf("got %d %q, want 401 %q", status, reason, want)
+// wantEnded fails the test unless a cookie gets 401 with a reason.
+func (o *operator) wantEnded(cookie, want string) {
+	o.t.Helper()
+
+	if status, _, reason := o.request("GET", "/auth/session", cookie, ""); status != http.StatusUnauthorized || reason != want {
+		o.t.Errorf("ended session: got %d %q, want 401 %q", status, reason, want)
 	}
 }
 
-// What an operator does takes effect at the next request of a running server.
+// Operator commands take effect at the next request to a running server.
 func TestOperator(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
-	s.must("no users", "", "users", "list")
-	s.must(`email +ann@example.com`, "a long password\n", "users", "create", "Ann@Example.com", "Ann B.")
-	s.must(`(?m)^[0-9a-f]{24}  ann@example.com  Ann B.  active  never`, "", "users", "list")
-	s.must(`(?m)^logs in by +password$`, "", "users", "show", "ann@example.com")
-	if _, err := s.do("", "users", "unlink", "ann@example.com", "google"); err == nil || err.Error() != "ann@example.com, google: no such identity" {
-		t.Error(err)
+	o := newOperator(t)
+	o.mustRun("no users", "", "users", "list")
+	o.mustRun(`email +ann@example.com`, "a long password\n", "users", "create", "Ann@Example.com", "Ann B.")
+	o.mustRun(`(?m)^[0-9a-f]{24}  ann@example.com  Ann B.  active  never`, "", "users", "list")
+	o.mustRun(`(?m)^sign-in methods +password$`, "", "users", "show", "ann@example.com")
+	o.wantError("^ann@example.com, google: no such identity$", "", "users", "unlink", "ann@example.com", "google")
+
+	first := o.login(200, "a long password")
+	second := o.login(200, "a long password")
+	list := o.mustRun(`ID +DEVICE +IP +LAST SEEN +EXPIRES IF IDLE`, "", "sessions", "list", "ann@example.com")
+	ids := regexp.MustCompile(`(?m)^([\w-]{45})  Firefox 128 on Linux  127.0.0.1  \d{4}-`).FindAllStringSubmatch(list, -1)
+	if len(ids) != 2 {
+		t.Fatalf("sessions: got %d, want 2:\n%s", len(ids), list)
 	}
 
-	first, second := s.login("a long password"), s.login("a long password")
-	list := s.must(`ID +DEVICE +ADDRESS +LAST SEEN +EXPIRES`, "", "sessions", "list", "ann@example.com")
-	handles := regexp.MustCompile(`(?m)^([\w-]{43})  Firefox on Linux  127.0.0.1  \d{4}-`).FindAllStringSubmatch(list, -1)
-	if len(handles) != 2 {
-		t.Fatalf("sessions:\n%s", list)
-	}
 	var shown struct{ ID, Email, Device string }
-	if err := json.Unmarshal([]byte(s.must("^{", "", "sessions", "show", handles[1][1], "--json")), &shown); err != nil || shown.Email != "ann@example.com" {
-		t.Errorf("show: %+v, %v", shown, err)
+	testkit.NoError(t, json.Unmarshal([]byte(o.mustRun("^{", "", "sessions", "show", ids[1][1], "--json")), &shown))
+	if shown.Email != "ann@example.com" {
+		t.Errorf("sessions show: got %+v, want ann@example.com", shown)
 	}
-	s.must(`(?m)^device +Firefox on Linux$`, "", "sessions", "show", handles[1][1])
-	s.must(`^1 session ended`, "", "sessions", "revoke", handles[1][1])
-	s.wantOut(first, "revoked")
-	s.must(`sessions +1\nusers +1`, "", "sessions", "stats")
-	s.must(`^1 session ended`, "", "sessions", "revoke", "--user", "ann@example.com")
-	s.wantOut(second, "revoked")
+	o.mustRun(`(?m)^device +Firefox 128 on Linux$`, "", "sessions", "show", ids[1][1])
+	o.mustRun(`^1 session ended`, "", "sessions", "revoke", ids[1][1])
+	o.wantEnded(first, "revoked")
+	o.mustRun(`sessions +1\nusers +1`, "", "sessions", "stats")
+	o.mustRun(`^1 session ended`, "", "sessions", "revoke", "--user", "ann@example.com")
+	o.wantEnded(second, "revoked")
 
-	third := s.login("a long password")
-	for weak, why := range map[string]string{"short": "must be at least 8", "password123": "is one of the passwords that are tried first", "ann.latchkey": "is little more than"} {
-		if _, err := s.do(weak+"\n", "users", "set-password", "ann@example.com"); err == nil || !strings.Contains(err.Error(), "the password "+why) {
-			t.Errorf("%s: %v", weak, err)
-		}
+	third := o.login(200, "a long password")
+	for password, want := range map[string]string{"short": "must be at least 8", "password123": "is too common", "ann.latchkey": "is too similar to"} {
+		o.wantError("password "+want, password+"\n", "users", "set-password", "ann@example.com")
 	}
-	s.must("has another password; 1 session ended", "another password\n", "users", "set-password", "ann@example.com")
-	s.wantOut(third, "password_changed")
-	if status, _, _ := s.request("POST", "/auth/login", "", `{"email":"ann@example.com","password":"a long password"}`); status != http.StatusUnauthorized {
-		t.Errorf("the old password: %d", status)
-	}
+	o.mustRun("Password of ann@example.com changed; 1 session ended", "another password\n", "users", "set-password", "ann@example.com")
+	o.wantEnded(third, "password_changed")
+	o.login(401, "a long password")
 
-	fourth := s.login("another password")
-	s.must("is disabled; 1 session ended", "", "users", "disable", "ann@example.com")
-	s.wantOut(fourth, "account_disabled")
-	if status, _, _ := s.request("POST", "/auth/login", "", `{"email":"ann@example.com","password":"another password"}`); status != http.StatusUnauthorized {
-		t.Errorf("login of a disabled account: %d", status)
-	}
-	s.must(`state +active`, "", "users", "enable", "ann@example.com")
+	fourth := o.login(200, "another password")
+	o.mustRun("Disabled ann@example.com; 1 session ended", "", "users", "disable", "ann@example.com")
+	o.wantEnded(fourth, "account_disabled")
+	o.login(401, "another password")
+	o.mustRun(`state +active`, "", "users", "enable", "ann@example.com")
 
-	fifth := s.login("another password")
-	if out, err := s.do("n\n", "users", "delete", "ann@example.com"); err == nil || out != "" {
-		t.Errorf("delete without a yes: %q, %v", out, err)
+	fifth := o.login(200, "another password")
+	if out, err := command(o.environ, "n\n", "users", "delete", "ann@example.com"); err == nil || out != "" {
+		t.Errorf("unconfirmed users delete: got output %q and error %v, want only an error", out, err)
 	}
-	if status, _, _ := s.request("GET", "/auth/session", fifth, ""); status != http.StatusOK {
-		t.Errorf("after a deletion that was not confirmed: %d", status)
+	if status, _, _ := o.request("GET", "/auth/session", fifth, ""); status != http.StatusOK {
+		t.Errorf("session after the unconfirmed deletion: got %d, want 200", status)
 	}
-	s.must("is deleted; 1 session ended", "y\n", "users", "delete", "ann@example.com")
-	s.wantOut(fifth, "account_deleted")
-	if _, err := s.do("", "users", "show", "ann@example.com"); err == nil || err.Error() != "ann@example.com: no such user" {
-		t.Errorf("show of a deleted account: %v", err)
-	}
+	o.mustRun("Deleted ann@example.com; 1 session ended", "y\n", "users", "delete", "ann@example.com")
+	o.wantEnded(fifth, "account_deleted")
+	o.wantError("^ann@example.com: no such user$", "", "users", "show", "ann@example.com")
 }
 
-// All sessions of all users end, after a question, without KEYS, and those that
-// begin afterwards live.
+// All sessions of all users can be revoked after a confirmation, without KEYS. Later
+// sessions are unaffected.
 func TestRevokeEverything(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	o := newOperator(t)
+
 	cookies := make([]string, 40)
 	for i := range cookies {
 		var status int
-		status, cookies[i], _ = s.request("POST", "/auth/register", "", fmt.Sprintf(`{"name":"U","email":"u%d@example.com","password":"a long password"}`, i))
+		status, cookies[i], _ = o.request("POST", "/auth/register", "", fmt.Sprintf(`{"name":"U","email":"u%d@example.com","password":"a long password"}`, i))
 		if status != http.StatusCreated {
-			t.Fatal(status)
+			t.Fatalf("register: got %d, want 201", status)
 		}
 	}
-	if _, err := s.do("", "sessions", "revoke", "--all"); err == nil || !strings.Contains(err.Error(), "nothing was done") {
-		t.Errorf("without a yes: %v", err)
-	}
-	s.must(`sessions +40\nusers +40`, "", "sessions", "stats")
-	if out := s.must("^{", "", "sessions", "revoke", "--all", "--yes", "--json"); !strings.Contains(out, `"revoked": 40`) {
-		t.Errorf("revoke --all: %s", out)
-	}
+
+	o.wantError("nothing was changed", "", "sessions", "revoke", "--all")
+	o.mustRun(`sessions +40\nusers +40`, "", "sessions", "stats")
+	o.mustRun(`(?s)^{.*"revoked": 40`, "", "sessions", "revoke", "--all", "--yes", "--json")
 	for _, cookie := range cookies {
-		s.wantOut(cookie, "revoked")
+		o.wantEnded(cookie, "revoked")
 	}
-	s.must(`sessions +0`, "", "sessions", "stats")
+	o.mustRun(`sessions +0`, "", "sessions", "stats")
 }
 
 func TestOperatorMistakes(t *testing.T) {
 	t.Parallel()
-	environ := environment(t)
+	o := &operator{t: t, environ: environment(t)}
 	for _, tc := range []struct{ args, want string }{
-		{"sessions", `there is no command "sessions"`},
-		{"sessions kill", `there is no command "sessions kill"`},
-		{"users list now", "users list: takes 0 arguments, not 1"},
-		{"users show", "users show: takes 1 arguments, not 0"},
-		{"users show --yaml x", "users show: flag provided but not defined: -yaml"},
+		{"sessions kill", `unknown command "kill"`},
+		{"users list now", `unexpected argument "now"`},
+		{"users show", "missing argument USER"},
+		{"users show --yaml x", "unknown flag: --yaml"},
 		{"users show nobody@example.com", "nobody@example.com: no such user"},
 		{"users show 0123", "0123: no such user"},
-		{"users show a@b", `"a@b" is not an email address`},
-		{"users create a@example.com A", "give the password on the input"},
+		{"users show a@b", `"a@b" is not a valid email`},
+		{"users create a@example.com A", "no password on standard input"},
 		{"sessions show x", "x: no such session"},
-		{"sessions show -" + strings.Repeat("A", 42), "-AAA"},
-		{"sessions show --json --" + strings.Repeat("A", 41), "--AAA"},
+		{"sessions show -" + strings.Repeat("A", 44), "-AAA"},
+		{"sessions show --json --" + strings.Repeat("A", 43), "--AAA"},
 		{"sessions list nobody@example.com", "nobody@example.com: no such user"},
-		{"sessions revoke", "sessions revoke: takes one of"},
-		{"sessions revoke x --all", "sessions revoke: takes one of"},
+		{"sessions revoke", "give exactly one of"},
+		{"sessions revoke x --all", "give exactly one of"},
 	} {
-		err := run(context.Background(), strings.Fields(tc.args), environ, stdio{strings.NewReader(""), io.Discard, io.Discard})
-		if err == nil || !strings.HasPrefix(err.Error(), tc.want) {
-			t.Errorf("latchkey %s: %v, want %s", tc.args, err, tc.want)
-		}
+		o.wantError("^"+regexp.QuoteMeta(tc.want), "", strings.Fields(tc.args)...)
 	}
-	away := []string{"TRUSTED_PROXIES=127.0.0.1", "SESSION_SECRET=" + secret, "MONGODB_URI=" + storetest.Mongo(t), "REDIS_URI=redis://127.0.0.1:1"}
-	if err := run(context.Background(), []string{"sessions", "stats"}, away, stdio{nil, io.Discard, io.Discard}); err == nil || !strings.Contains(err.Error(), "session store is unavailable") {
-		t.Errorf("Redis away: %v", err)
-	}
+
+	o.environ = []string{"TRUSTED_PROXIES=127.0.0.1", "SESSION_SECRET=" + secret, "MONGODB_URI=" + storetest.Mongo(t), "REDIS_URI=redis://127.0.0.1:1"}
+	o.wantError("redis is unavailable", "", "sessions", "stats")
 }

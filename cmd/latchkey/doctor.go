@@ -3,75 +3,85 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"io"
-	"text/tabwriter"
+	"slices"
+
+	"github.com/spf13/cobra"
 
 	"latchkey/internal/app"
-	"latchkey/internal/config"
 	"latchkey/internal/doctor"
 )
 
-// diagnose runs `latchkey doctor`. It fails where something cannot work.
-func diagnose(ctx context.Context, args []string, vars map[string]string, std stdio) error {
-	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	spa := flags.String("spa", "", "")
-	api := flags.String("api", "", "")
-	asJSON := flags.Bool("json", false, "")
-	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("doctor: %w; see latchkey help", err)
+const doctorHelp = `Check the settings, the stores, the SMTP server and the sign-in providers.
+
+With --spa and --api it also explains whether browsers will store and send the session cookie,
+and what CORS will answer. It exits with 1 if something does not work.
+
+If the unique index on emails is missing in MongoDB, it is created.`
+
+func newDoctor(p *program) *cobra.Command {
+	var spa, api string
+	var asJSON bool
+
+	cmd := &cobra.Command{
+		Use:     "doctor",
+		Short:   "Find out why sessions or cookies do not work",
+		Long:    doctorHelp,
+		Example: "  latchkey doctor --spa https://app.example.com --api https://api.example.com",
+		Args:    arguments(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if spa != "" && api == "" {
+				return &usageError{text: "--spa needs --api, the URL of the API", command: cmd.CommandPath()}
+			}
+			if spa == "" {
+				spa = api
+			}
+
+			found, err := p.diagnose(cmd.Context(), spa, api)
+			if err != nil {
+				return err
+			}
+
+			if asJSON {
+				c := cli{out: p.out}
+				err = c.printJSON(map[string]any{"findings": found})
+			} else {
+				err = printFindings(p.out, found)
+			}
+			if err != nil {
+				return err
+			}
+
+			if n := doctor.Problems(found); n > 0 {
+				return errors.New(count(n, "problem") + " found")
+			}
+
+			return nil
+		},
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("doctor: what is %q? See latchkey help", flags.Arg(0))
-	}
-	settings, err := config.Load(vars)
-	if err != nil {
-		return err // which says what is wrong, line by line
-	}
-	switch {
-	case *api == "" && *spa != "":
-		return errors.New("doctor: say where the API is, too: --api https://api.example.com")
-	case *spa == "" && *api != "":
-		*spa = *api
-	}
-	found, err := app.Diagnose(ctx, settings, *spa, *api)
-	if err != nil {
-		return err
-	}
-	c := cli{out: std.out}
-	if *asJSON {
-		err = c.printJSON(map[string]any{"findings": found})
-	} else {
-		err = printFindings(std.out, found)
-	}
-	if err != nil {
-		return err
-	}
-	faults := 0
-	for _, f := range found {
-		if f.Level == doctor.Fault {
-			faults++
-		}
-	}
-	switch faults {
-	case 0:
-		return nil
-	case 1:
-		return errors.New("one thing cannot work as it is")
-	default:
-		return fmt.Errorf("%d things cannot work as they are", faults)
-	}
+	cmd.Flags().StringVar(&spa, "spa", "", "`URL` of the page that calls the API")
+	cmd.Flags().StringVar(&api, "api", "", "`URL` of the API as browsers reach it")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+
+	return cmd
 }
 
-func printFindings(out io.Writer, found []doctor.Finding) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, f := range found {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", f.Level, f.About, printable(f.Says))
-		if f.Fix != "" {
-			_, _ = fmt.Fprintf(w, "\t\tto mend it: %s\n", printable(f.Fix))
-		}
+func (p *program) diagnose(ctx context.Context, spa, api string) ([]doctor.Finding, error) {
+	settings, err := p.settings()
+	if err != nil {
+		return nil, err
 	}
-	return w.Flush()
+
+	return app.Diagnose(ctx, settings, spa, api)
+}
+
+// printFindings prints findings for people.
+func printFindings(out io.Writer, found []doctor.Finding) error {
+	safe := slices.Clone(found)
+	for i := range safe {
+		safe[i].Message = printable(safe[i].Message)
+		safe[i].Fix = printable(safe[i].Fix)
+	}
+
+	return doctor.Print(out, safe)
 }

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,115 +12,156 @@ import (
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/doctor"
 	"latchkey/internal/oauth/oauthtest"
+	"latchkey/internal/testkit"
 )
 
-// The doctor is content with what can work, and fails, with the fix, where something
-// cannot.
+// The doctor accepts a working configuration, and fails with a fix if something cannot
+// work.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	redis := storetest.StartRedis(t)
 	environ := []string{
-		"SESSION_SECRET=" + secret, "TRUSTED_PROXIES=127.0.0.1", "FRONTEND_URL=https://app.example.com",
-		"MONGODB_URI=" + storetest.Mongo(t), "REDIS_URI=redis://" + redis.Addr,
+		"SESSION_SECRET=" + secret,
+		"TRUSTED_PROXIES=127.0.0.1",
+		"FRONTEND_URL=https://app.example.com",
+		"MONGODB_URI=" + storetest.Mongo(t),
+		"REDIS_URI=redis://" + redis.Addr,
 	}
 	doctor := func(args ...string) (string, error) {
-		var out bytes.Buffer
-		err := run(context.Background(), append([]string{"doctor"}, args...), environ, stdio{nil, &out, io.Discard})
-		return out.String(), err
+		return command(environ, "", append([]string{"doctor"}, args...)...)
 	}
+
 	out, err := doctor("--spa", "https://app.example.com", "--api", "https://api.example.com")
-	if err != nil || strings.Contains(out, "FAULT") || strings.Count(out, "risk") != 1 || !strings.Contains(out, "risk  Mail ") || !strings.Contains(out, "keeps every session across a restart") {
-		t.Errorf("%v\n%s", err, out)
+	onlyEmail := !strings.Contains(out, "problem") && strings.Count(out, "warning") == 1 && strings.Contains(out, "warning  Email: ")
+	if err != nil || !onlyEmail || !strings.Contains(out, "sessions survive a restart") {
+		t.Errorf("got error %v, want only a warning about email, and persistent sessions:\n%s", err, out)
 	}
-	if out, err := doctor(); err != nil || strings.Contains(out, "cookie") {
-		t.Errorf("%v\n%s", err, out)
+	if out, err := doctor(); err != nil || strings.Contains(out, "Cookie:") {
+		t.Errorf("without URLs: got error %v, want no finding about the cookie:\n%s", err, out)
 	}
+
 	environ = append(environ, "SMTP_URL=smtp://u:hunter2@127.0.0.1:1", "MAIL_FROM=no-reply@example.com")
-	if out, err := doctor(); err == nil || !strings.Contains(out, "FAULT  Mail") || strings.Contains(out, "hunter2") {
-		t.Errorf("a mail server that is away: %v\n%s", err, out)
+	if out, err := doctor(); err == nil || !strings.Contains(out, "problem  Email: ") || strings.Contains(out, "hunter2") {
+		t.Errorf("mail server down: got error %v, want a problem without the password:\n%s", err, out)
 	}
 	environ = environ[:len(environ)-2]
-	if _, err := redis.Conn(t).Do("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"); err != nil {
-		t.Fatal(err)
-	}
+
+	_, err = redis.Conn(t).Do("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+	testkit.NoError(t, err)
 	out, err = doctor("--spa", "https://shop.example", "--api", "https://api.example.com")
-	if err == nil || err.Error() != "3 things cannot work as they are" || !strings.Contains(out, "to mend it: FRONTEND_URL=https://app.example.com,https://shop.example") {
-		t.Errorf("%v\n%s", err, out)
+	if err == nil || err.Error() != "3 problems found" || !strings.Contains(out, "fix: FRONTEND_URL=https://app.example.com,https://shop.example") {
+		t.Errorf("evicting Redis and another frontend: got error %v, want 3 problems and a fix:\n%s", err, out)
 	}
+
 	out, err = doctor("--json", "--api", "https://api.example.com")
-	var answer struct{ Findings []map[string]string }
-	if err == nil || json.Unmarshal([]byte(out), &answer) != nil || len(answer.Findings) < 5 {
-		t.Errorf("%v\n%s", err, out)
+	var report struct{ Findings []map[string]string }
+	if err == nil || json.Unmarshal([]byte(out), &report) != nil || len(report.Findings) < 5 {
+		t.Errorf("--json: got error %v, want an error and at least 5 findings:\n%s", err, out)
 	}
 	if _, err := doctor("--spa", "https://shop.example"); err == nil || !strings.Contains(err.Error(), "--api") {
-		t.Errorf("without the API: %v", err)
+		t.Errorf("--spa without --api: got error %v, want one about --api", err)
 	}
+
 	environ = environ[:1]
-	if _, err := doctor(); err == nil || !strings.Contains(err.Error(), "TRUSTED_PROXIES: name the proxy") {
-		t.Errorf("without settings: %v", err)
+	if _, err := doctor(); err == nil || !strings.Contains(err.Error(), "TRUSTED_PROXIES: required") {
+		t.Errorf("without settings: got error %v, want TRUSTED_PROXIES: required", err)
 	}
 }
 
-// issuer is a provider whose clock is ahead of ours.
-func issuer(t *testing.T, ahead time.Duration) string {
+// startIssuer starts a provider whose clock is ahead of ours, and returns its URL.
+func startIssuer(t *testing.T, ahead time.Duration) string {
 	t.Helper()
-	i := oauthtest.NewIssuer(t, "x", "hunter2")
-	i.Break(oauthtest.Discovery, oauthtest.Fault{Header: http.Header{"Date": {time.Now().Add(ahead).UTC().Format(http.TimeFormat)}}})
-	return i.URL
+
+	issuer := oauthtest.NewIssuer(t, "x", "hunter2")
+	date := time.Now().Add(ahead).UTC().Format(http.TimeFormat)
+	issuer.Break(oauthtest.Discovery, oauthtest.Fault{Header: http.Header{"Date": {date}}})
+
+	return issuer.URL
 }
 
-// A provider that people can sign in with is told what to register; one that they cannot
-// is a fault, with the fix.
+// The doctor reports the callback URL of a working provider, and the problem and fix of a
+// broken one.
 func TestDoctorOfProviders(t *testing.T) {
 	t.Parallel()
-	redis, mongo := storetest.NewRedis(t), storetest.Mongo(t)
-	const gone = "http://127.0.0.1:1" // nothing listens at that port, and no other test will
+	const (
+		api       = "https://api.example.com"
+		callback  = api + "/auth/my-idp/callback"
+		otherHost = "https://www.example.com/auth/my-idp/callback"
+		down      = "http://127.0.0.1:1" // a port that no test listens on
+	)
+	redis := storetest.NewRedis(t)
+	mongo := storetest.Mongo(t)
 	github := oauthtest.NewGitHub(t, "x", "hunter2")
-	const right, wrong = "https://api.example.com/auth/my-idp/callback", "https://www.example.com/auth/my-idp/callback"
+	isProblem := func(f doctor.Finding) bool { return f.Level == doctor.Problem }
+	about := func(findings []doctor.Finding, subject string) []doctor.Finding {
+		return slices.DeleteFunc(slices.Clone(findings), func(f doctor.Finding) bool { return f.Subject != subject })
+	}
+
 	for name, tc := range map[string]struct {
 		issuer, callback string
-		level            doctor.Level
-		says, fix        string
+		want             doctor.Finding
 	}{
-		"fine":                    {issuer(t, 0), right, doctor.Fine, right + ", which must be registered", ""},
-		"gone":                    {gone, right, doctor.Fault, "connection refused", `OIDC_MY_IDP_ISSUER is the "issuer" in ` + gone + "/.well-known/openid-configuration"},
-		"another issuer":          {issuer(t, 0) + "/", right, doctor.Fault, "another issuer", "to the letter"},
-		"a callback elsewhere":    {issuer(t, 0), wrong, doctor.Fault, "the API is at https://api.example.com", "OIDC_MY_IDP_CALLBACK_URL=" + right},
-		"a clock that is wrong":   {issuer(t, -10*time.Minute), right, doctor.Fault, "behind ours: its ID tokens are refused", "synchronisation of time"},
-		"a clock that goes wrong": {issuer(t, 2*time.Minute), right, doctor.Risk, "ahead of ours: beyond five minutes nobody can sign in", "synchronisation of time"},
+		"working": {startIssuer(t, 0), callback, doctor.Finding{
+			Level: doctor.OK, Message: callback + "; it must be registered",
+		}},
+		"down": {down, callback, doctor.Finding{
+			Level: doctor.Problem, Message: "connection refused",
+			Fix: `OIDC_MY_IDP_ISSUER is exactly the "issuer" in ` + down + "/.well-known/openid-configuration",
+		}},
+		"another issuer": {startIssuer(t, 0) + "/", callback, doctor.Finding{
+			Level: doctor.Problem, Message: "wrong issuer", Fix: "exactly",
+		}},
+		"callback to another host": {startIssuer(t, 0), otherHost, doctor.Finding{
+			Level: doctor.Problem, Message: "but the API is at " + api, Fix: "OIDC_MY_IDP_CALLBACK_URL=" + callback,
+		}},
+		"clock 10 minutes behind": {startIssuer(t, -10*time.Minute), callback, doctor.Finding{
+			Level: doctor.Problem, Message: "behind ours, so its ID tokens are rejected", Fix: "synchronize the clock",
+		}},
+		"clock 2 minutes ahead": {startIssuer(t, 2*time.Minute), callback, doctor.Finding{
+			Level: doctor.Warning, Message: "ahead of ours: beyond five minutes nobody can sign in", Fix: "synchronize the clock",
+		}},
 	} {
 		environ := []string{
-			"SESSION_SECRET=" + secret, "TRUSTED_PROXIES=127.0.0.1", "FRONTEND_URL=https://app.example.com",
-			"MONGODB_URI=" + mongo, fmt.Sprintf("REDIS_URI=redis://%s/%d", redis.Addr, redis.DB),
-			"OIDC_MY_IDP_ISSUER=" + tc.issuer, "OIDC_MY_IDP_CLIENT_ID=x", "OIDC_MY_IDP_CLIENT_SECRET=hunter2", "OIDC_MY_IDP_CALLBACK_URL=" + tc.callback,
-			"GITHUB_URL=" + github.URL, "GITHUB_CLIENT_ID=x", "GITHUB_CLIENT_SECRET=hunter2", "GITHUB_CALLBACK_URL=https://api.example.com/auth/github/callback",
+			"SESSION_SECRET=" + secret,
+			"TRUSTED_PROXIES=127.0.0.1",
+			"FRONTEND_URL=https://app.example.com",
+			"MONGODB_URI=" + mongo,
+			fmt.Sprintf("REDIS_URI=redis://%s/%d", redis.Addr, redis.DB),
+			"OIDC_MY_IDP_ISSUER=" + tc.issuer,
+			"OIDC_MY_IDP_CLIENT_ID=x",
+			"OIDC_MY_IDP_CLIENT_SECRET=hunter2",
+			"OIDC_MY_IDP_CALLBACK_URL=" + tc.callback,
+			"GITHUB_URL=" + github.URL,
+			"GITHUB_CLIENT_ID=x",
+			"GITHUB_CLIENT_SECRET=hunter2",
+			"GITHUB_CALLBACK_URL=" + api + "/auth/github/callback",
 		}
-		var out bytes.Buffer
-		failed := run(context.Background(), []string{"doctor", "--json", "--api", "https://api.example.com"}, environ, stdio{nil, &out, io.Discard})
-		if strings.Contains(out.String(), "hunter2") {
-			t.Errorf("%s: the secret is printed\n%s", name, out.String())
+		out, err := command(environ, "", "doctor", "--json", "--api", api)
+		if strings.Contains(out, "hunter2") {
+			t.Errorf("%s: the output contains the secret:\n%s", name, out)
 		}
-		var answer struct{ Findings []doctor.Finding }
-		if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
-			t.Fatalf("%s: %v, %v", name, failed, err)
+		var report struct{ Findings []doctor.Finding }
+		if jsonErr := json.Unmarshal([]byte(out), &report); jsonErr != nil {
+			t.Fatalf("%s: got error %v and output %q, want JSON", name, err, out)
 		}
-		beside := slices.DeleteFunc(slices.Clone(answer.Findings), func(f doctor.Finding) bool { return f.About != "Provider github" })
-		if len(beside) != 2 || beside[0].Level != doctor.Fine || beside[1].Level != doctor.Fine {
-			t.Errorf("%s: GitHub %+v", name, beside)
+
+		others := about(report.Findings, "Provider github")
+		if len(others) != 2 || others[0].Level != doctor.OK || others[1].Level != doctor.OK {
+			t.Errorf("%s: findings about GitHub: got %+v, want 2 with level OK", name, others)
 		}
-		// The Redis of a test keeps nothing, which is a fault of its own.
-		fault := func(f doctor.Finding) bool { return f.Level == doctor.Fault }
-		if (failed != nil) != slices.ContainsFunc(answer.Findings, fault) {
-			t.Errorf("%s: %v, %+v", name, failed, answer.Findings)
+		// The Redis of a test is not persistent, which is a problem of its own.
+		if wantErr := slices.ContainsFunc(report.Findings, isProblem); (err != nil) != wantErr {
+			t.Errorf("%s: got error %v, want an error: %v; findings: %+v", name, err, wantErr, report.Findings)
 		}
-		found := slices.DeleteFunc(answer.Findings, func(f doctor.Finding) bool { return f.About != "Provider my-idp" })
-		if len(found) != 2 || slices.ContainsFunc(found, fault) != (tc.level == doctor.Fault) {
-			t.Errorf("%s: %+v", name, found)
+
+		found := about(report.Findings, "Provider my-idp")
+		if len(found) != 2 || slices.ContainsFunc(found, isProblem) != isProblem(tc.want) {
+			t.Errorf("%s: got findings %+v, want 2, with a problem: %v", name, found, isProblem(tc.want))
 		}
 		if !slices.ContainsFunc(found, func(f doctor.Finding) bool {
-			return f.Level == tc.level && strings.Contains(f.Says, tc.says) && strings.Contains(f.Fix, tc.fix)
+			return f.Level == tc.want.Level && strings.Contains(f.Message, tc.want.Message) && strings.Contains(f.Fix, tc.want.Fix)
 		}) {
-			t.Errorf("%s: %+v", name, found)
+			t.Errorf("%s: got findings %+v, want one like %+v", name, found, tc.want)
 		}
 	}
 }

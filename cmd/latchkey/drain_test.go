@@ -6,43 +6,33 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"latchkey/internal/testkit"
 )
 
-// A server that is told to stop goes on answering, sends its clients elsewhere, and says
-// why to who asks. Told again it ends at once.
+// A draining server keeps serving requests, closes its connections, and reports the
+// shutdown. A second signal stops it at once.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, build(t), environment(t, "DRAIN_TIME=1m", "OPS_ADDR=127.0.0.1:0"))
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, "draining", func() bool { return strings.Contains(p.out.String(), `"msg":"draining"`) })
-	res, err := http.Get("http://" + p.addr + "/auth/session")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
+	testkit.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	testkit.Eventually(t, "draining", func() bool { return strings.Contains(p.out.String(), `"msg":"draining"`) })
+
+	res := send(t, "GET", "http://"+p.addr+"/auth/session", "")
 	if res.StatusCode != http.StatusUnauthorized || !res.Close {
-		t.Errorf("%s, Connection: close is %v", res.Status, res.Close)
+		t.Errorf("/auth/session: got %d with close %v, want 401 with close true", res.StatusCode, res.Close)
 	}
-	if status, body := get(t, "http://"+p.addr+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"code":"not_ready"`) {
-		t.Errorf("/readyz: %d %s", status, body)
-	}
-	if status, body := get(t, "http://"+opsAddr(t, p.out)+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "about to stop") {
-		t.Errorf("/readyz of the private listener: %d %s", status, body)
-	}
-	if status, _ := get(t, "http://"+p.addr+"/healthz"); status != http.StatusOK {
-		t.Errorf("/healthz: %d", status)
-	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	wantGet(t, "http://"+p.addr+"/readyz", http.StatusServiceUnavailable, `"code":"not_ready"`)
+	wantGet(t, "http://"+opsAddr(t, p.out)+"/readyz", http.StatusServiceUnavailable, "shutting down")
+	wantGet(t, "http://"+p.addr+"/healthz", http.StatusOK, "")
+
+	testkit.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	select {
-	case <-p.gone:
+	case <-p.exited:
 	case <-time.After(20 * time.Second):
-		t.Fatal("it goes on")
+		t.Fatal("the server is still running after the second signal")
 	}
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
-		t.Errorf("it ended with %v", p.cmd.ProcessState)
+		t.Errorf("exit status: got %v, want SIGTERM", p.cmd.ProcessState)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,31 +10,59 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"latchkey/internal/config"
 )
 
-// healthcheck asks for readiness on the port that serve would listen at. It reads
-// no other setting, so that a container needs no secrets to be checked.
+// healthcheckTimeout is shorter than the timeout of the HEALTHCHECK in the Dockerfile.
+const healthcheckTimeout = 5 * time.Second
+
+func newHealthcheck(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Check that the server on this machine is ready",
+		Long: `Check that the server on this machine is ready, for the health check of a container.
+
+It reads HOST, PORT and TLS_CERT_FILE, and no secrets.`,
+		Args: arguments(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			vars, err := p.vars()
+			if err != nil {
+				return err
+			}
+
+			return healthcheck(cmd.Context(), vars)
+		},
+	}
+}
+
+// healthcheck requests /readyz from the server that runs with the same settings.
 func healthcheck(ctx context.Context, vars map[string]string) error {
-	host, port := vars["HOST"], vars["PORT"]
+	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
+	defer cancel()
+
+	host := vars["HOST"]
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	if port == "" {
-		port = strconv.Itoa(config.DefaultPort)
-	}
-	scheme, transport := "http", &http.Transport{} // straight to the server: no proxy of the environment
+	port := cmp.Or(vars["PORT"], strconv.Itoa(config.DefaultPort))
+
+	scheme := "http"
+	transport := &http.Transport{} // ignores HTTP_PROXY
 	if vars["TLS_CERT_FILE"] != "" {
-		// It asks its own machine and tells it nothing. A certificate that has expired or is
-		// being renewed is no reason to restart a server that runs.
-		scheme, transport.TLSClientConfig = "https", &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
+		scheme = "https"
+		// The request stays on this machine and contains no secrets. An expired certificate is
+		// no reason to restart a working server.
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/readyz", nil)
+
+	url := scheme + "://" + net.JoinHostPort(host, port) + "/readyz"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
+
 	client := http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -43,8 +72,10 @@ func healthcheck(ctx context.Context, vars map[string]string) error {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
+
 	if res.StatusCode != http.StatusOK {
 		return errors.New("not ready: " + res.Status)
 	}
+
 	return nil
 }

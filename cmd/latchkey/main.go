@@ -1,108 +1,123 @@
-// Command latchkey is the server, and what an operator needs beside it: `latchkey`
-// serves, `latchkey healthcheck` asks a running server whether it is ready,
-// `latchkey doctor` explains what cannot work, `latchkey sessions` and `latchkey users`
-// look after live stores.
+// Command latchkey is the server, and the tool of the people who operate it.
+//
+// Start reading at run, then newRoot in commands.go, which lists the commands.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"latchkey/internal/app"
 	"latchkey/internal/config"
+	"latchkey/internal/session"
 )
-
-const usage = `Usage: latchkey [command]
-
-Commands:
-  serve        answer requests until told to stop (the default)
-  healthcheck  exit 0 if the server on this machine is ready, for a container's health check
-  doctor       whether the settings can work, and what to change; exit 1 where they cannot.
-               It makes the index of the accounts where that is missing
-               --spa URL --api URL  the page and the API as browsers reach them; --json
-
-  sessions list USER            the live sessions of an account
-  sessions show HANDLE          one session; the handle is what the API calls sessionId
-  sessions revoke HANDLE        end it
-  sessions revoke --user USER   end all of an account's
-  sessions revoke --all         end all there are; asks first, unless --yes is given
-  sessions stats                how many sessions there are, and of how many users
-
-  users list                    the latest accounts; --limit N, 100 unless given
-  users show USER
-  users create EMAIL NAME       the password is read from the input
-  users set-password USER       likewise; ends the account's sessions
-  users unlink USER PROVIDER    removes a way to sign in, and ends them, too
-  users disable USER            ends them, too
-  users enable USER
-  users delete USER             likewise; asks first, unless --yes is given
-
-USER is the id or the email address of an account. --json prints for programs.
-
-The settings come from the environment and from a .env file in the working directory.
-`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program as if it had not asked for any
+	context.AfterFunc(ctx, stop) // a second signal kills the process
+
 	err := run(ctx, os.Args[1:], os.Environ(), stdio{os.Stdin, os.Stdout, os.Stderr})
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "latchkey:", err)
-		os.Exit(1)
+	if err == nil {
+		return
 	}
+
+	fmt.Fprintln(os.Stderr, "latchkey:", err)
+	os.Exit(exitCode(err))
 }
 
-// stdio is where a command reads and prints.
+// stdio holds the streams that a command reads from and writes to.
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
 }
 
-// run is the whole program but for signals, the real environment and exiting.
+// run is the whole program, except for signals, the real environment and exiting, so that a
+// test can start it.
 func run(ctx context.Context, args, environ []string, std stdio) error {
-	command := "serve"
-	if len(args) > 0 {
-		command = args[0]
-	}
-	operates := command == "sessions" || command == "users" || command == "doctor"
-	if len(args) > 1 && !operates {
-		return fmt.Errorf("%s takes no arguments; see latchkey help", command)
-	}
-	if command == "help" || command == "-h" || command == "--help" {
-		_, err := io.WriteString(std.out, usage)
-		return err
-	}
-	vars, err := config.Environ(environ, ".env")
-	if err != nil {
-		return err
-	}
-	switch {
-	case command == "serve":
-		return serve(ctx, vars, std.out)
-	case command == "healthcheck":
-		return healthcheck(ctx, vars)
-	case command == "doctor":
-		return diagnose(ctx, args[1:], vars, std)
-	case operates:
-		return admin(ctx, args, vars, std)
-	default:
-		return fmt.Errorf("there is no command %q; see latchkey help", command)
-	}
+	root := newRoot(&program{stdio: std, environ: environ})
+	root.SetArgs(protectIDs(args))
+
+	return root.ExecuteContext(ctx)
 }
 
-func serve(ctx context.Context, vars map[string]string, stdout io.Writer) error {
-	c, err := config.Load(vars)
+// protectIDs moves session IDs behind "--". An ID may start with a dash, and would be taken for
+// a flag.
+func protectIDs(args []string) []string {
+	if slices.Contains(args, "--") || !slices.ContainsFunc(args, session.IsID) {
+		return append([]string{}, args...) // cobra takes nil for "use os.Args"
+	}
+
+	var others, ids []string
+	for _, arg := range args {
+		if session.IsID(arg) {
+			ids = append(ids, arg)
+		} else {
+			others = append(others, arg)
+		}
+	}
+
+	return slices.Concat(others, []string{"--"}, ids)
+}
+
+// program gives the commands access to their streams and to the settings.
+type program struct {
+	stdio
+	environ []string
+}
+
+// vars returns the environment and the .env file of the working directory.
+func (p *program) vars() (map[string]string, error) {
+	return config.Environ(p.environ, ".env")
+}
+
+// settings loads and validates all settings.
+func (p *program) settings() (config.Config, error) {
+	vars, err := p.vars()
+	if err != nil {
+		return config.Config{}, err
+	}
+
+	return config.Load(vars)
+}
+
+// serve runs the server until ctx ends.
+func (p *program) serve(ctx context.Context) error {
+	settings, err := p.settings()
 	if err != nil {
 		return err
 	}
-	a, err := app.New(ctx, c, nil, stdout)
+
+	a, err := app.New(ctx, settings, nil, p.out)
 	if err != nil {
 		return err
 	}
+
 	return a.Serve(ctx)
+}
+
+// usageError is returned when a command was called with the wrong arguments.
+type usageError struct {
+	text    string
+	command string
+}
+
+func (e *usageError) Error() string {
+	return fmt.Sprintf("%s\nRun '%s --help' for usage.", e.text, e.command)
+}
+
+// exitCode returns 2 for wrong arguments and 1 for any other error.
+func exitCode(err error) int {
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return 2
+	}
+
+	return 1
 }

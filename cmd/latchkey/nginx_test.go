@@ -2,24 +2,25 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
+
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 )
 
-// nginx, as configs/nginx.conf has it, asks the server about each request to an
-// application, which learns who it is from nobody else.
+// nginx with configs/nginx.conf authorizes each request to an application with a subrequest
+// to the server. A client cannot pass itself off as another user.
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	needsNginx(t)
+	suite.Program(t, "nginx")
+
 	addr, _, _ := start(t, environment(t))
 	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "user=%s email=%s session=%s cookie=%s", r.Header["X-Auth-User-Id"], r.Header["X-Auth-Email"], r.Header["X-Auth-Session-Id"], r.Header["Cookie"])
@@ -27,116 +28,74 @@ func TestNginx(t *testing.T) {
 	t.Cleanup(application.Close)
 	base := startNginx(t, addr, application.Listener.Addr().String())
 
-	request := func(method, host, path, cookie, body string, headers ...string) (int, string, string) {
+	request := func(method, host, path, cookie, body string, spoofed ...string) (int, string, string) {
 		t.Helper()
-		req, err := http.NewRequest(method, base+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
+
+		headers := []string{"Host", host, "Cookie", cookie}
+		for _, name := range spoofed {
+			headers = append(headers, name, "eve")
 		}
-		req.Host = host
-		if body != "" {
-			req.Header.Set("Content-Type", "application/json")
-		}
-		if cookie != "" {
-			req.Header.Set("Cookie", cookie)
-		}
-		for _, name := range headers {
-			req.Header.Set(name, "eve")
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = res.Body.Close() }()
-		text, _ := io.ReadAll(res.Body)
-		set, _, _ := strings.Cut(res.Header.Get("Set-Cookie"), ";")
-		return res.StatusCode, set, string(text)
+		res := send(t, method, base+path, body, headers...)
+
+		return res.StatusCode, res.cookie(), res.text
 	}
+
 	const api, app = "api.example.com", "app.example.com"
 	spoofed := []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Session-Id", "X-Forwarded-For"}
 	if status, _, text := request("GET", app, "/", "", "", spoofed...); status != 401 {
-		t.Errorf("a stranger gets %d %s", status, text)
+		t.Errorf("no session: got %d %s, want 401", status, text)
 	}
+
 	status, cookie, text := request("POST", api, "/auth/register", "", `{"name":"Ann","email":"ann@example.com","password":"a long password"}`, "X-Forwarded-For")
 	if status != 201 || cookie == "" {
-		t.Fatalf("register: %d %s", status, text)
+		t.Fatalf("register: got %d %s, want 201 and a cookie", status, text)
 	}
+
 	status, _, text = request("POST", app, "/orders", cookie, `{"a":1}`, spoofed...)
-	if match := regexp.MustCompile(`^user=\[[0-9a-f]{24}\] email=\[ann@example.com\] session=\[[\w-]{43}\] cookie=\[\]$`); status != 200 || !match.MatchString(text) {
-		t.Errorf("signed in: %d %s", status, text)
+	want := regexp.MustCompile(`^user=\[[0-9a-f]{24}\] email=\[ann@example.com\] session=\[[\w-]{45}\] cookie=\[\]$`)
+	if status != 200 || !want.MatchString(text) {
+		t.Errorf("signed in: got %d %s, want 200 %s", status, text, want)
 	}
 	if _, _, text := request("GET", api, "/auth/sessions", cookie, ""); !strings.Contains(text, `"ip":"127.0.0.1"`) {
-		t.Errorf("the client's address: %s", text)
+		t.Errorf("sessions: got %s, want the IP 127.0.0.1", text)
 	}
+
 	if status, _, _ := request("DELETE", api, "/auth/sessions?scope=all", cookie, ""); status != 200 {
-		t.Fatal("revoke:", status)
+		t.Fatalf("revoke: got %d, want 200", status)
 	}
 	if status, _, text := request("GET", app, "/", cookie, ""); status != 401 {
-		t.Errorf("revoked: %d %s", status, text)
+		t.Errorf("revoked session: got %d %s, want 401", status, text)
 	}
 }
 
-// needsNginx skips a test where there is no nginx, but not in make check.
-func needsNginx(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("nginx"); err == nil {
-		return
-	}
-	if os.Getenv("TEST_REDIS") != "" {
-		t.Fatal("needs nginx")
-	}
-	t.Skip("needs nginx on the PATH; make check runs this test")
-}
-
-// startNginx runs nginx on configs/nginx.conf, with addresses of the test's own and
-// without TLS.
+// startNginx runs nginx with configs/nginx.conf on a free port, without TLS.
 func startNginx(t *testing.T, api, application string) (base string) {
 	t.Helper()
+
 	config, err := os.ReadFile("../../configs/nginx.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := l.Addr().String()
-	_ = l.Close()
-	text := strings.NewReplacer("listen 443 ssl http2", "listen "+own, "127.0.0.1:3000", api, "127.0.0.1:8080", application).Replace(string(config))
-	text = regexp.MustCompile(`(?m)^ *ssl_certificate.*$`).ReplaceAllString(text, "")
+	testkit.NoError(t, err)
+	addr := testkit.FreeAddr(t)
+	servers := strings.NewReplacer("listen 443 ssl http2", "listen "+addr, "127.0.0.1:3000", api, "127.0.0.1:8080", application).Replace(string(config))
+	servers = regexp.MustCompile(`(?m)^ *ssl_certificate.*$`).ReplaceAllString(servers, "")
+
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nginx drops its rights
-		t.Fatal(err)
+	testkit.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // the workers of nginx run as another user
+	main := "error_log stderr; pid " + dir + "/pid; daemon off; master_process off; events {} http { access_log off;\n"
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		main += kind + "_temp_path " + dir + "/" + kind + ";\n"
 	}
-	main := "error_log stderr; pid " + dir + "/pid; daemon off; master_process off; events {} http { access_log off;\n" +
-		"client_body_temp_path " + dir + "/b; proxy_temp_path " + dir + "/p; fastcgi_temp_path " + dir + "/f; uwsgi_temp_path " + dir + "/u; scgi_temp_path " + dir + "/s;\n" + text + "}"
 	file := filepath.Join(dir, "main.conf")
-	if err := os.WriteFile(file, []byte(main), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	said := &output{}
-	nginx := exec.Command("nginx", "-p", dir, "-c", file, "-e", "stderr")
-	nginx.Stderr = said
-	if err := nginx.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = nginx.Process.Kill()
-		_ = nginx.Wait()
-		if t.Failed() {
-			t.Logf("nginx says:\n%s", said)
-		}
-	})
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		conn, err := net.Dial("tcp", own)
+	testkit.NoError(t, os.WriteFile(file, []byte(main+servers+"}"), 0o600))
+
+	startProgram(t, "nginx", "-p", dir, "-c", file, "-e", "stderr")
+	testkit.Eventually(t, "nginx to listen", func() bool {
+		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = conn.Close()
-			return "http://" + own
 		}
-		if time.Now().After(deadline) {
-			_ = nginx.Process.Kill()
-			_ = nginx.Wait()
-			t.Fatalf("nginx: %v\n%s", err, said.String())
-		}
-	}
+
+		return err == nil
+	})
+
+	return "http://" + addr
 }

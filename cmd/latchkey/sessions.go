@@ -2,108 +2,152 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"latchkey/internal/session"
+	"github.com/spf13/cobra"
 )
 
-func (c *cli) listSessions(ctx context.Context, args []string) error {
+const sessionsHelp = `List and end sessions in the live stores.
+
+USER is the ID or the email of an account. SESSION is a sessionId of the API.`
+
+func newSessions(p *program) *cobra.Command {
+	return addJSON(newGroup("sessions", "List and end sessions", sessionsHelp,
+		&cobra.Command{
+			Use:   "list USER",
+			Short: "List the live sessions of an account",
+			Args:  arguments("USER"),
+			RunE:  p.onStores(listSessions),
+		},
+		&cobra.Command{
+			Use:   "show SESSION",
+			Short: "Show one session",
+			Args:  arguments("SESSION"),
+			RunE:  p.onStores(showSession),
+		},
+		newRevoke(p),
+		&cobra.Command{
+			Use:   "stats",
+			Short: "Count live sessions and signed-in users",
+			Args:  arguments(),
+			RunE:  p.onStores(countSessions),
+		},
+	))
+}
+
+func newRevoke(p *program) *cobra.Command {
+	var user string
+	var all bool
+
+	cmd := &cobra.Command{
+		Use:   "revoke {SESSION | --user USER | --all}",
+		Short: "End one session, an account's sessions, or all sessions",
+		Example: `  latchkey sessions revoke --user ann@example.com
+  latchkey sessions revoke --all --yes`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			choices := len(args)
+			if user != "" {
+				choices++
+			}
+			if all {
+				choices++
+			}
+			if choices != 1 {
+				return &usageError{text: "give exactly one of SESSION, --user USER and --all", command: cmd.CommandPath()}
+			}
+
+			return nil
+		},
+		RunE: p.onStores(func(ctx context.Context, c *cli, args []string) error {
+			switch {
+			case all:
+				return revokeAll(ctx, c)
+			case user != "":
+				n, err := c.RevokeUser(ctx, user)
+				return c.ended("", n, err)
+			default:
+				return c.ended("", 1, c.RevokeSession(ctx, args[0]))
+			}
+		}),
+	}
+	cmd.Flags().StringVar(&user, "user", "", "end all sessions of the account `USER`")
+	cmd.Flags().BoolVar(&all, "all", false, "end all sessions of all users; asks for confirmation")
+
+	return addYes(cmd)
+}
+
+func listSessions(ctx context.Context, c *cli, args []string) error {
 	sessions, err := c.Sessions(ctx, args[0])
 	if err != nil {
 		return err
 	}
+
 	if c.json {
-		shown := make([]shownSession, len(sessions))
-		for i, s := range sessions {
-			shown[i] = show(s)
-		}
-		return c.printJSON(shown)
+		return c.printJSON(sessions)
 	}
-	return c.table("ID\tDEVICE\tADDRESS\tLAST SEEN\tEXPIRES", len(sessions), "no sessions", func(i int) []any {
+
+	return c.table("ID\tDEVICE\tIP\tLAST SEEN\tEXPIRES IF IDLE", len(sessions), "no sessions", func(i int) []any {
 		s := sessions[i]
-		return []any{s.Handle, session.Device(s.UserAgent()), s.IP, moment(s.LastSeenAt), moment(s.IdleExpiresAt)}
+		return []any{s.ID, s.Device, s.IP, timestamp(s.LastSeenAt), timestamp(s.IdleExpiresAt)}
 	})
 }
 
-func (c *cli) showSession(ctx context.Context, args []string) error {
+func showSession(ctx context.Context, c *cli, args []string) error {
 	s, err := c.Session(ctx, args[0])
 	if err != nil {
 		return err
 	}
+
 	if c.json {
-		return c.printJSON(show(s))
+		return c.printJSON(s)
 	}
+
 	return c.fields(
-		"id", s.Handle, "user", s.UserID, "email", s.Email, "device", session.Device(s.UserAgent()), "address", s.IP,
-		"created", moment(s.CreatedAt), "last seen", moment(s.LastSeenAt), "idle until", moment(s.IdleExpiresAt),
-		"expires", moment(s.ExpiresAt), "methods", strings.Join(s.Methods, ", "))
+		"id", s.ID,
+		"user", s.UserID,
+		"email", s.Email,
+		"device", s.Device,
+		"ip", s.IP,
+		"created", timestamp(s.CreatedAt),
+		"last seen", timestamp(s.LastSeenAt),
+		"expires if idle", timestamp(s.IdleExpiresAt),
+		"expires", timestamp(s.ExpiresAt),
+		"signed in with", strings.Join(s.Methods, ", "),
+	)
 }
 
-func (c *cli) revoke(ctx context.Context, args []string) error {
-	var n int
-	var err error
-	switch {
-	case len(args) == 1 && c.user == "" && !c.all:
-		n, err = 1, c.RevokeSession(ctx, args[0])
-	case len(args) == 0 && c.user != "" && !c.all:
-		n, err = c.RevokeUser(ctx, c.user)
-	case len(args) == 0 && c.user == "" && c.all:
-		if err := c.confirm(ctx, "End the sessions of all users?"); err != nil {
-			return err
-		}
-		last := time.Now()
-		n, err = c.RevokeEverything(ctx, func(ended int) {
-			if time.Since(last) >= time.Second {
-				last = time.Now()
-				_, _ = fmt.Fprintf(c.asides, "%d ended\n", ended)
-			}
-		})
-		if err != nil {
-			err = fmt.Errorf("%d ended, then: %w", n, err)
-		}
-	default:
-		return errors.New("sessions revoke: takes one of HANDLE, --user USER and --all; see latchkey help")
+func revokeAll(ctx context.Context, c *cli) error {
+	if err := c.confirm(ctx, "End the sessions of all users?"); err != nil {
+		return err
 	}
+
+	reported := time.Now()
+	n, err := c.RevokeEverything(ctx, func(ended int) {
+		if time.Since(reported) < time.Second {
+			return
+		}
+
+		reported = time.Now()
+		_, _ = fmt.Fprintln(c.messages, count(ended, "session"), "ended so far")
+	})
+	if err != nil {
+		return fmt.Errorf("failed after %s ended: %w", count(n, "session"), err)
+	}
+
+	return c.ended("", n, nil)
+}
+
+func countSessions(ctx context.Context, c *cli, _ []string) error {
+	sessions, users, err := c.Count(ctx)
 	if err != nil {
 		return err
 	}
-	return c.ended("", n)
-}
 
-func (c *cli) stats(ctx context.Context, _ []string) error {
-	stats, err := c.Stats(ctx)
-	if err != nil {
-		return err
-	}
 	if c.json {
-		return c.printJSON(map[string]int{"sessions": stats.Sessions, "users": stats.Users})
+		return c.printJSON(map[string]int{"sessions": sessions, "users": users})
 	}
-	return c.fields("sessions", stats.Sessions, "users", stats.Users)
-}
 
-// shownSession is a session for programs, under the names of the API.
-type shownSession struct {
-	ID              string    `json:"id"`
-	UserID          string    `json:"userId"`
-	Email           string    `json:"email"`
-	Device          string    `json:"device"`
-	IP              string    `json:"ip"`
-	UserAgent       string    `json:"userAgent"`
-	CreatedAt       time.Time `json:"createdAt"`
-	LastSeenAt      time.Time `json:"lastSeenAt"`
-	IdleExpiresAt   time.Time `json:"idleExpiresAt"`
-	ExpiresAt       time.Time `json:"expiresAt"`
-	AuthenticatedAt time.Time `json:"authenticatedAt"`
-	Methods         []string  `json:"methods"`
-}
-
-func show(s *session.Session) shownSession {
-	return shownSession{
-		ID: s.Handle, UserID: s.UserID, Email: s.Email, Device: session.Device(s.UserAgent()), IP: s.IP, UserAgent: s.UserAgent(),
-		CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt, IdleExpiresAt: s.IdleExpiresAt, ExpiresAt: s.ExpiresAt,
-		AuthenticatedAt: s.AuthenticatedAt, Methods: s.Methods,
-	}
+	return c.fields("sessions", sessions, "users", users)
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"flag"
 	"fmt"
@@ -18,28 +16,30 @@ import (
 	"time"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 )
 
-var soak = flag.Duration("soak", 0, "how long TestSoak runs; from judgedSoak on the growth of its memory is judged by the slope, 0 leaves it out")
+var soak = flag.Duration("soak", 2*time.Minute, "duration of TestSoak; from 10m on the slope of memory usage is checked")
 
 const (
-	soakRate    = 300 // requests a second
-	soakClients = 16  // who make them, each on a connection and with an account
+	soakRate    = 300 // requests per second
+	soakClients = 16  // each has a connection and an account
 	soakWindows = 12
 
-	// Short, so that many sessions end by themselves in a run.
+	// Short, so that many sessions time out during a run.
 	soakIdle     = 20 * time.Second
 	soakTouch    = 2 * time.Second
 	soakAbsolute = 90 * time.Second
-	// soakSlack is what the clock of Redis and that of this process may tell differently.
+	// soakSlack is the maximum difference between the clocks of Redis and this process.
 	soakSlack = time.Second
 )
 
-// soakPlan is what clients do and how often, of 300 requests.
+// soakPlan lists the actions of clients with their weights.
 var soakPlan = []struct {
-	name string
-	of   int
-	do   func(*soakClient)
+	name   string
+	weight int
+	do     func(*soakClient)
 }{
 	{"session", 165, func(c *soakClient) { c.read("/auth/session") }},
 	{"me", 20, func(c *soakClient) { c.read("/auth/me") }},
@@ -58,9 +58,13 @@ var soakPlan = []struct {
 	}},
 	{"malformed cookie", 10, func(c *soakClient) { c.expect(c.send("GET", "/auth/session", "", "nonsense"), http.StatusUnauthorized) }},
 	{"no cookie", 5, func(c *soakClient) { c.expect(c.send("GET", "/auth/me", "", ""), http.StatusUnauthorized) }},
-	{"new connection", 8, func(c *soakClient) { c.closing = true; c.read("/auth/session"); c.closing = false }},
-	{"aborted", 5, (*soakClient).abort},
-	{"half a request", 3, (*soakClient).half},
+	{"new connection", 8, func(c *soakClient) {
+		c.closeAfter = true
+		c.read("/auth/session")
+		c.closeAfter = false
+	}},
+	{"aborted request", 5, (*soakClient).abort},
+	{"half a request", 3, (*soakClient).sendHalf},
 	{"bad body", 3, func(c *soakClient) { c.expect(c.send("POST", "/auth/login", `{"email":`, ""), http.StatusBadRequest) }},
 	{"health", 2, func(c *soakClient) {
 		c.expect(c.send("GET", "/healthz", "", ""), http.StatusOK)
@@ -68,193 +72,194 @@ var soakPlan = []struct {
 	}},
 }
 
-// A server that runs on and on takes no more and more of anything, and Redis holds the
-// sessions that live and nothing that stays. The server is a process of its own; the
-// clients and MongoDB are in this one.
+// A server that runs for a long time leaks nothing, and Redis keeps only live sessions. The
+// server runs in its own process; the clients and MongoDB run in this one.
 func TestSoak(t *testing.T) {
-	if *soak == 0 {
-		t.Skip("make soak runs this test, with the machine to itself")
-	}
+	suite.Require(t, suite.Soak)
+
 	length := *soak
 	redis := storetest.NewRedis(t)
 	mongo := storetest.Mongo(t)
-	ops := freeAddr(t)
-	p := startProcess(t, build(t), []string{
-		"APP_ENV=development", "LOG_FORMAT=json", "HOST=127.0.0.1", "PORT=0", "SESSION_SECRET=" + secret, "OPS_ADDR=" + ops,
-		"MONGODB_URI=" + mongo, fmt.Sprintf("REDIS_URI=redis://%s/%d", redis.Addr, redis.DB),
-		"SESSION_MAX_AGE=" + soakIdle.String(), "SESSION_TOUCH_INTERVAL=" + soakTouch.String(), "SESSION_ABSOLUTE_MAX_AGE=" + soakAbsolute.String(),
-		"RATE_LIMIT=2000/60s", "BCRYPT_COST=10",
-	})
-	s := &soakRun{t: t, base: "http://" + p.addr, addr: p.addr, wrong: map[string]int{}}
+	ops := testkit.FreeAddr(t)
+	p := startProcess(t, build(t), append(baseSettings(redis, mongo),
+		"APP_ENV=development",
+		"LOG_FORMAT=json",
+		"OPS_ADDR="+ops,
+		"SESSION_MAX_AGE="+soakIdle.String(),
+		"SESSION_TOUCH_INTERVAL="+soakTouch.String(),
+		"SESSION_ABSOLUTE_MAX_AGE="+soakAbsolute.String(),
+		"RATE_LIMIT=2000/60s",
+		"BCRYPT_COST=10"))
+	s := &soakRun{t: t, addr: p.addr, errors: map[string]int{}}
 	w := newSoakWatch(t, p, redis, mongo, ops)
+
 	var plan []func(*soakClient)
-	for _, part := range soakPlan {
-		for range part.of {
-			plan = append(plan, part.do)
-		}
+	for _, action := range soakPlan {
+		plan = append(plan, slices.Repeat([]func(*soakClient){action.do}, action.weight)...)
 	}
 	for i := range soakClients {
-		c := &soakClient{soakRun: s, number: i, email: fmt.Sprintf("soak%d@example.com", i), http: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+		c := &soakClient{
+			soakRun: s,
+			number:  i,
+			email:   fmt.Sprintf("soak%d@example.com", i),
+			http:    &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second},
+		}
 		c.register()
 		s.clients = append(s.clients, c)
 	}
+
 	for n := range soakWindows {
-		s.traffic(length/soakWindows, plan, w)
+		s.runClients(length/soakWindows, plan, w)
 		select {
-		case <-p.gone:
-			said := p.out.String()
-			t.Fatalf("the program ended: %v\n%s", p.cmd.ProcessState, said[max(0, len(said)-4000):])
+		case <-p.exited:
+			log := p.out.String()
+			t.Fatalf("the server stopped: %v\n%s", p.cmd.ProcessState, log[max(0, len(log)-4000):])
 		default:
 		}
-		w.settle(s, n)
+		w.measure(s, n)
 	}
 	w.report(length, s)
+
 	p.stop()
-	select {
-	case <-p.gone:
-		if !p.cmd.ProcessState.Success() {
-			t.Errorf("it ended with %v", p.cmd.ProcessState)
-		}
-	default:
-		t.Error("it did not end")
+	if !p.cmd.ProcessState.Success() {
+		t.Errorf("exit status: got %v, want success", p.cmd.ProcessState)
 	}
 	if strings.Contains(p.out.String(), `"level":"ERROR"`) {
 		t.Errorf("the log has errors:\n%.2000s", p.out)
 	}
 }
 
-// soakRun is the traffic.
+// soakRun is the traffic of a run.
 type soakRun struct {
-	t          *testing.T
-	base, addr string
-	clients    []*soakClient
+	t       *testing.T
+	addr    string
+	clients []*soakClient
 
-	mu       sync.Mutex
-	requests int
-	wrong    map[string]int // answers that must not be
-	took     []time.Duration
+	mu        sync.Mutex
+	requests  int
+	errors    map[string]int // unexpected responses
+	latencies []time.Duration
 }
 
-// soakSession is a session as its client knows it. Its last touch is between seenFrom and
-// seenTo.
+// soakSession is a session as its client knows it. It was last extended between seenFrom
+// and seenTo.
 type soakSession struct {
-	token                   string
-	begun, seenFrom, seenTo time.Time
+	token     string
+	createdAt time.Time
+	seenFrom  time.Time
+	seenTo    time.Time
 }
 
-// handle names the session in Redis.
-func (s *soakSession) handle() string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(s.token))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+// aliveAt reports whether a session is certainly alive at a time, and whether it may be.
+func (s *soakSession) aliveAt(at time.Time) (certain, possible bool) {
+	age := at.Sub(s.createdAt)
+	certain = at.Sub(s.seenFrom) < soakIdle-soakSlack && age < soakAbsolute-soakSlack
+	possible = at.Sub(s.seenTo) < soakIdle+soakSlack && age < soakAbsolute+soakSlack
+
+	return certain, possible
 }
 
-// lives tells whether a session surely lives at a moment, and whether it may.
-func (s *soakSession) lives(at time.Time) (surely, perhaps bool) {
-	absolute := at.Sub(s.begun)
-	return at.Sub(s.seenFrom) < soakIdle-soakSlack && absolute < soakAbsolute-soakSlack,
-		at.Sub(s.seenTo) < soakIdle+soakSlack && absolute < soakAbsolute+soakSlack
-}
-
-// soakClient has an account and some sessions of it. What it does comes one after the other.
+// soakClient has an account and some sessions. It sends one request at a time.
 type soakClient struct {
 	*soakRun
-	number   int
-	email    string
-	http     *http.Client
-	closing  bool // its connection ends with the answer
-	n        int  // how much it has done
-	sessions []*soakSession
-	ended    []string // tokens of the latest sessions that have ended
-	begun    int      // tokens that it was ever given
+	number     int
+	email      string
+	http       *http.Client
+	closeAfter bool // close the connection after the response
+	actions    int  // number of actions so far
+	sessions   []*soakSession
+	ended      []string // tokens of sessions that ended recently
+	tokens     int      // number of tokens received so far
 }
 
-// traffic has the clients go on for a while, at a steady pace, and closes their
-// connections then.
-func (s *soakRun) traffic(length time.Duration, plan []func(*soakClient), w *soakWatch) {
-	var group sync.WaitGroup
-	start := time.Now()
+// runClients runs the clients at a steady pace and then closes their connections.
+func (s *soakRun) runClients(length time.Duration, plan []func(*soakClient), w *soakWatch) {
+	var clients sync.WaitGroup
+	startedAt := time.Now()
 	stop := make(chan struct{})
 	go w.sampleMemory(stop)
 	for _, c := range s.clients {
-		group.Go(func() {
+		clients.Go(func() {
 			for i := 0; ; i++ {
-				due := start.Add(time.Duration(i*soakClients+c.number) * time.Second / soakRate)
-				if due.Sub(start) >= length {
+				due := startedAt.Add(time.Duration(i*soakClients+c.number) * time.Second / soakRate)
+				if due.Sub(startedAt) >= length {
 					break
 				}
 				time.Sleep(time.Until(due))
-				// The steps of 113 visit every place of the plan, and mix it.
-				plan[(c.n*113+c.number*19)%len(plan)](c)
-				c.n++
+				// Steps of 113 visit every entry of the plan in a mixed order.
+				plan[(c.actions*113+c.number*19)%len(plan)](c)
+				c.actions++
 			}
 			c.http.CloseIdleConnections()
 		})
 	}
-	group.Wait()
+	clients.Wait()
 	close(stop)
 }
 
-// reply is what came back; status 0 is an error, which was noted.
-type reply struct {
+// soakReply is a response. Its status is 0 after an error, which was recorded.
+type soakReply struct {
 	request string
 	status  int
-	token   string // of the cookie that was set
+	token   string // of the new cookie
 }
 
 func (s *soakRun) fail(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wrong[fmt.Sprintf(format, args...)]++
+
+	s.errors[fmt.Sprintf(format, args...)]++
 }
 
-func (c *soakClient) send(method, path, body, token string) reply {
-	req, err := http.NewRequest(method, c.base+path, strings.NewReader(body))
+func (c *soakClient) send(method, path, body, token string) soakReply {
+	req, err := http.NewRequest(method, "http://"+c.addr+path, strings.NewReader(body))
 	if err != nil {
 		c.t.Error(err)
-		return reply{}
+		return soakReply{}
 	}
-	req.Close = c.closing
+	req.Close = c.closeAfter
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if token != "" {
 		req.Header.Set("Cookie", "sid="+token)
 	}
-	asked := time.Now()
+
+	sentAt := time.Now()
 	res, err := c.http.Do(req)
 	if err != nil {
 		c.fail("%s %s: %v", method, path, err)
-		return reply{}
+		return soakReply{}
 	}
 	_, err = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
+
 	c.mu.Lock()
 	c.requests++
-	c.took = append(c.took, time.Since(asked))
+	c.latencies = append(c.latencies, time.Since(sentAt))
 	c.mu.Unlock()
 	if err != nil {
 		c.fail("%s %s: %v", method, path, err)
-		return reply{}
+		return soakReply{}
 	}
-	r := reply{method + " " + path, res.StatusCode, ""}
-	for _, k := range res.Cookies() {
-		if k.Name == "sid" {
-			r.token = k.Value
+
+	r := soakReply{request: method + " " + path, status: res.StatusCode}
+	for _, cookie := range res.Cookies() {
+		if cookie.Name == "sid" {
+			r.token = cookie.Value
 		}
 	}
+
 	return r
 }
 
-// expect notes an answer that is not of one of the statuses, and tells whether it is.
-func (c *soakClient) expect(r reply, statuses ...int) bool {
-	if slices.Contains(statuses, r.status) {
-		return true
+// expect reports whether a response has the wanted status, and records it otherwise.
+func (c *soakClient) expect(r soakReply, want int) bool {
+	if r.status != want && r.status != 0 {
+		c.fail("%s: got %d, want %d", r.request, r.status, want)
 	}
-	if r.status != 0 {
-		c.fail("%s: %d, want %v", r.request, r.status, statuses)
-	}
-	return false
+
+	return r.status == want
 }
 
 func (c *soakClient) credentials(password string) string {
@@ -268,24 +273,31 @@ func (c *soakClient) register() {
 	}
 }
 
-// keep notes a token that was just given.
-func (c *soakClient) keep(token string, asked, begun time.Time) {
-	c.begun++
-	c.sessions = append(c.sessions, &soakSession{token, begun, asked, time.Now()})
+// keep stores a new token.
+func (c *soakClient) keep(token string, requestedAt, createdAt time.Time) {
+	c.tokens++
+	c.sessions = append(c.sessions, &soakSession{
+		token:     token,
+		createdAt: createdAt,
+		seenFrom:  requestedAt,
+		seenTo:    time.Now(),
+	})
 }
 
-// drop notes that a session has ended.
+// drop forgets a session that has ended.
 func (c *soakClient) drop(s *soakSession) {
 	c.sessions = slices.DeleteFunc(c.sessions, func(other *soakSession) bool { return other == s })
-	if c.ended = append(c.ended, s.token); len(c.ended) > 50 {
+	c.ended = append(c.ended, s.token)
+	if len(c.ended) > 50 {
 		c.ended = c.ended[1:]
 	}
 }
 
-// own is one of the sessions. The older ones are left to end by themselves.
-func (c *soakClient) own() *soakSession {
+// pick returns one of the three newest sessions, or nil if login fails. Older sessions are
+// left to time out.
+func (c *soakClient) pick() *soakSession {
 	for _, s := range slices.Clone(c.sessions) {
-		if _, perhaps := s.lives(time.Now()); !perhaps {
+		if _, possible := s.aliveAt(time.Now()); !possible {
 			c.drop(s)
 		}
 	}
@@ -295,48 +307,52 @@ func (c *soakClient) own() *soakSession {
 	if len(c.sessions) == 0 {
 		return nil
 	}
-	latest := c.sessions[max(0, len(c.sessions)-3):]
-	return latest[c.n%len(latest)]
+	newest := c.sessions[max(0, len(c.sessions)-3):]
+
+	return newest[c.actions%len(newest)]
 }
 
-// use sends a request with a session that lives, or may.
-func (c *soakClient) use(method, path, body string) (s *soakSession, r reply, ok bool) {
-	if s = c.own(); s == nil {
-		return nil, reply{}, false
+// use sends a request with a session that is, or may be, alive.
+func (c *soakClient) use(method, path, body string) (s *soakSession, r soakReply, ok bool) {
+	s = c.pick()
+	if s == nil {
+		return nil, soakReply{}, false
 	}
-	asked := time.Now()
-	surely, _ := s.lives(asked.Add(soakSlack)) // it takes a while
+
+	sentAt := time.Now()
+	certain, _ := s.aliveAt(sentAt.Add(soakSlack)) // the request takes time
 	r = c.send(method, path, body, s.token)
-	if r.status == http.StatusUnauthorized && !surely {
+	if r.status == http.StatusUnauthorized && !certain {
 		c.drop(s)
 		return nil, r, false
 	}
 	if !c.expect(r, http.StatusOK) {
 		return nil, r, false
 	}
-	if asked.Sub(s.seenTo) >= soakTouch {
-		s.seenFrom = asked
+
+	if sentAt.Sub(s.seenTo) >= soakTouch {
+		s.seenFrom = sentAt
 	}
 	s.seenTo = time.Now()
+
 	return s, r, true
 }
 
 func (c *soakClient) read(path string) { c.use("GET", path, "") }
 
 func (c *soakClient) rotate() {
-	asked := time.Now()
-	s, r, ok := c.use("POST", "/auth/rotate-session", "")
-	if ok {
+	sentAt := time.Now()
+	if s, r, ok := c.use("POST", "/auth/rotate-session", ""); ok {
 		c.drop(s)
-		c.keep(r.token, asked, s.begun)
+		c.keep(r.token, sentAt, s.createdAt)
 	}
 }
 
 func (c *soakClient) login() {
-	asked := time.Now()
+	sentAt := time.Now()
 	r := c.send("POST", "/auth/login", c.credentials(floodPassword), "")
 	if c.expect(r, http.StatusOK) {
-		c.keep(r.token, asked, time.Now())
+		c.keep(r.token, sentAt, time.Now())
 	}
 }
 
@@ -347,30 +363,34 @@ func (c *soakClient) logout() {
 }
 
 func (c *soakClient) revokeOthers() {
-	if s, _, ok := c.use("DELETE", "/auth/sessions", ""); ok {
-		for _, other := range slices.Clone(c.sessions) {
-			if other != s {
-				c.drop(other)
-			}
+	s, _, ok := c.use("DELETE", "/auth/sessions", "")
+	if !ok {
+		return
+	}
+	for _, other := range slices.Clone(c.sessions) {
+		if other != s {
+			c.drop(other)
 		}
 	}
 }
 
+// replay sends the token of a session that has ended.
 func (c *soakClient) replay() {
 	if len(c.ended) > 0 {
-		c.expect(c.send("GET", "/auth/session", "", c.ended[c.n%len(c.ended)]), http.StatusUnauthorized)
+		c.expect(c.send("GET", "/auth/session", "", c.ended[c.actions%len(c.ended)]), http.StatusUnauthorized)
 	}
 }
 
-// abort goes away before the answer, or a moment after it.
+// abort disconnects before the response or shortly after it.
 func (c *soakClient) abort() {
-	s := c.own()
+	s := c.pick()
 	if s == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.n%8)*100*time.Microsecond)
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.actions%8)*100*time.Microsecond)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/auth/session", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.addr+"/auth/session", nil)
 	if err != nil {
 		c.t.Error(err)
 		return
@@ -379,11 +399,11 @@ func (c *soakClient) abort() {
 	if res, err := c.http.Do(req); err == nil {
 		_ = res.Body.Close()
 	}
-	s.seenTo = time.Now().Add(soakSlack) // it may still be under way
+	s.seenTo = time.Now().Add(soakSlack) // the server may still be handling the request
 }
 
-// half sends half a request and goes away.
-func (c *soakClient) half() {
+// sendHalf sends half a request and disconnects.
+func (c *soakClient) sendHalf() {
 	conn, err := net.Dial("tcp", c.addr)
 	if err != nil {
 		c.fail("connect: %v", err)
@@ -396,15 +416,6 @@ func (c *soakClient) half() {
 func randomToken() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
 
-// freeAddr is an address of the loopback that nobody listens at.
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return base64.RawURLEncoding.EncodeToString(b[:])
 }

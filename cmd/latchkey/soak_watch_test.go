@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,81 +20,97 @@ import (
 	redigo "github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/session"
+	"latchkey/internal/testkit"
 )
 
 const (
-	// judgedSoak is the least length of which the slope of the memory means something.
-	judgedSoak   = 10 * time.Minute
+	// minSlopeTime is the shortest run for which the slope of memory usage is checked.
+	minSlopeTime = 10 * time.Minute
 	maxSoakSlope = 1.0 // MiB in 10 minutes, after the warm-up
-	// maxSoakGrowth is for shorter runs, in which the runtime still takes what it will
-	// need: MiB after the warm-up.
+	// maxSoakGrowth is the limit for shorter runs, in which the Go runtime still grows to
+	// its working size: MiB after the warm-up.
 	maxSoakGrowth = 16.0
-	// soakWarmUp is the part of the windows that is not judged: one in so many. In runs of 10
-	// minutes the memory rises for 6, until the runtime has what it needs.
+	// soakWarmUp excludes one in this many windows from the checks. In a run of 10 minutes
+	// memory usage grows for 6.
 	soakWarmUp = 2
-	// maxSoakDrift is by how much what is counted without traffic may differ.
+	// maxSoakDrift is the maximum change of a count that does not depend on traffic.
 	maxSoakDrift = 5
-	// The most connections of the server to each store, see packages redisconn and mongoconn.
+	// soakRetention is how long Redis keeps the record of a timed-out session.
+	soakRetention = 24 * time.Hour
+	// The maximum number of connections to each store: see packages redisconn and
+	// mongoconn.
 	maxRedisConns, maxMongoConns = 64, 100
 )
 
-// soakKinds are the keys that there may be in Redis, by what their names begin with.
-var soakKinds = []string{"sess:", "ended:{", "idx:{", "barrier:{", "limit:{"}
+// soakKinds are the prefixes of all expected keys in Redis.
+var soakKinds = []string{"sess:", "ended:", "idx:", "generation:", "limit:{"}
 
-// soakWatch looks at the server from outside.
+// soakWatch observes the server from outside.
 type soakWatch struct {
-	t                    *testing.T
-	pid                  int
-	redis                redigo.Conn
-	redisPort, mongoPort int
-	ops                  string // of the private listener
-	begun                time.Time
-	samples              []soakSample
+	t         *testing.T
+	pid       int
+	redis     redigo.Conn
+	redisPort int
+	mongoPort int
+	ops       string // host:port of the ops listener
+	startedAt time.Time
+	samples   []soakSample
 
 	mu     sync.Mutex
-	memory []float64 // MiB resident, each second of the traffic of a window
+	memory []float64 // resident MiB, one value per second of the current window
 }
 
-// soakSample is what was seen at the end of a window, without traffic.
+// soakSample is a measurement at the end of a window, without traffic.
 type soakSample struct {
-	at          time.Duration
-	requests    int
-	rss         float64 // MiB, the median of the window
-	heap        float64 // MiB; -1 where there are no metrics
-	goroutines  int     // likewise
-	threads     int
-	files       map[string]int // open descriptors, by what they are
-	keys        map[string]int // in Redis, by kind
-	surely, may int            // sessions that must be there, and that may be
+	elapsed    time.Duration
+	requests   int
+	rss        float64 // MiB, the median of the window
+	heap       float64 // MiB, or -1 without metrics
+	goroutines int     // -1 without metrics
+	threads    int
+	files      map[string]int // open descriptors by kind
+	keys       map[string]int // keys in Redis by kind
+	certain    int            // sessions that are certainly alive
+	possible   int            // sessions that may be alive
 }
 
 func newSoakWatch(t *testing.T, p *process, redis storetest.Redis, mongo, ops string) *soakWatch {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		t.Skip("reads /proc")
 	}
-	w := &soakWatch{t: t, pid: p.cmd.Process.Pid, redis: redis.Conn(t), ops: ops, begun: time.Now()}
 	uri, err := url.Parse(mongo)
-	if err != nil {
-		t.Fatal(err)
+	testkit.NoError(t, err)
+
+	return &soakWatch{
+		t:         t,
+		pid:       p.cmd.Process.Pid,
+		redis:     redis.Conn(t),
+		redisPort: portOf(redis.Addr),
+		mongoPort: portOf(uri.Host),
+		ops:       ops,
+		startedAt: time.Now(),
 	}
-	w.redisPort, w.mongoPort = portOf(redis.Addr), portOf(uri.Host)
-	return w
 }
 
 func portOf(addr string) int {
 	_, port, _ := net.SplitHostPort(addr)
 	n, _ := strconv.Atoi(port)
+
 	return n
 }
 
-// sampleMemory notes the memory of the server until it is told to stop.
+// sampleMemory records the memory usage of the server until stop is closed.
 func (w *soakWatch) sampleMemory(stop <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+
 	for {
+		rss, _ := procStatus(w.pid, "VmRSS")
 		w.mu.Lock()
-		w.memory = append(w.memory, w.status("VmRSS")/1024)
+		w.memory = append(w.memory, rss/1024)
 		w.mu.Unlock()
+
 		select {
 		case <-stop:
 			return
@@ -102,37 +119,39 @@ func (w *soakWatch) sampleMemory(stop <-chan struct{}) {
 	}
 }
 
-// status reads a number of /proc/<pid>/status.
-func (w *soakWatch) status(name string) float64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.pid))
-	_, rest, _ := strings.Cut(string(text), name+":")
-	n, _ := strconv.ParseFloat(strings.Fields(rest + " 0")[0], 64)
-	return n
-}
-
-// settle waits until the connections of the clients are closed, and looks at everything.
-func (w *soakWatch) settle(s *soakRun, window int) {
-	const patience = 15 * time.Second // what a connection with half a request may take
+// measure waits until the clients' connections are closed, and takes a sample.
+func (w *soakWatch) measure(s *soakRun, window int) {
+	const maxWait = 15 * time.Second // until the server drops a connection with half a request
 	files := w.files()
-	for deadline := time.Now().Add(patience); files["clients"] > 0 && time.Now().Before(deadline); files = w.files() {
+	for deadline := time.Now().Add(maxWait); files["clients"] > 0 && time.Now().Before(deadline); files = w.files() {
 		time.Sleep(50 * time.Millisecond)
 	}
+
 	w.mu.Lock()
-	rss := middle(w.memory)
+	rss := median(w.memory)
 	w.memory = nil
 	w.mu.Unlock()
+
+	threads, _ := procStatus(w.pid, "Threads")
+	goroutines, heap := w.metrics()
 	sample := soakSample{
-		at: time.Since(w.begun), requests: s.requests, rss: rss, threads: int(w.status("Threads")), files: files,
+		elapsed:    time.Since(w.startedAt),
+		requests:   s.requests,
+		rss:        rss,
+		heap:       heap,
+		goroutines: goroutines,
+		threads:    int(threads),
+		files:      files,
+		keys:       map[string]int{},
 	}
-	sample.goroutines, sample.heap = w.metrics()
-	w.keys(s, &sample)
+	w.checkSessions(s, &sample)
 	w.samples = append(w.samples, sample)
-	w.t.Logf("window %d: %d requests, %.1f MiB, %d goroutines, files %v, keys %v", window+1, s.requests, rss, sample.goroutines, files, sample.keys)
+	w.t.Logf("window %d: %d requests, %.1f MiB, %d goroutines, files %v, keys %v", window+1, s.requests, rss, goroutines, files, sample.keys)
 }
 
-// files counts the open descriptors of the server.
+// files counts the server's open descriptors.
 func (w *soakWatch) files() map[string]int {
-	remote := map[string]int{} // the port at the other end, by inode
+	remotePorts := map[string]int{} // by inode
 	for _, name := range []string{"tcp", "tcp6"} {
 		table, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", w.pid, name))
 		if err != nil {
@@ -145,15 +164,16 @@ func (w *soakWatch) files() map[string]int {
 			}
 			_, port, _ := strings.Cut(fields[2], ":")
 			n, _ := strconv.ParseInt(port, 16, 32)
-			remote["socket:["+fields[9]+"]"] = int(n)
+			remotePorts["socket:["+fields[9]+"]"] = int(n)
 		}
 		_ = table.Close()
 	}
+
 	counts := map[string]int{}
 	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", w.pid))
 	for _, link := range links {
 		target, err := os.Readlink(link)
-		port, isSocket := remote[target]
+		port, isSocket := remotePorts[target]
 		switch {
 		case err != nil:
 		case isSocket && port == w.redisPort:
@@ -166,17 +186,19 @@ func (w *soakWatch) files() map[string]int {
 			counts["others"]++
 		}
 	}
+
 	return counts
 }
 
-// metrics reads the private listener, if the server has one.
+// metrics reads the ops listener. It returns -1 for missing metrics.
 func (w *soakWatch) metrics() (goroutines int, heap float64) {
-	own := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	res, err := own.Get("http://" + w.ops + "/metrics")
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	res, err := client.Get("http://" + w.ops + "/metrics")
 	if err != nil {
 		return -1, -1
 	}
 	defer func() { _ = res.Body.Close() }()
+
 	text, _ := io.ReadAll(res.Body)
 	value := func(name string) float64 {
 		for line := range strings.Lines(string(text)) {
@@ -185,167 +207,174 @@ func (w *soakWatch) metrics() (goroutines int, heap float64) {
 				return n
 			}
 		}
+
 		return -1
 	}
+
 	return int(value("go_goroutines")), max(-1, value("go_memstats_heap_alloc_bytes")/(1<<20))
 }
 
-// keys counts the keys in Redis, each of which must go by itself some day, and compares
-// the sessions with those that the clients know.
-func (w *soakWatch) keys(s *soakRun, sample *soakSample) {
-	sample.keys = map[string]int{}
+// checkSessions compares the sessions in Redis with those of the clients.
+func (w *soakWatch) checkSessions(s *soakRun, sample *soakSample) {
 	before := time.Now()
-	there := map[string]bool{}
-	for cursor := "0"; ; {
-		found, err := redigo.Values(w.redis.Do("SCAN", cursor, "COUNT", 1000))
-		var keys []string
-		if err == nil {
-			_, err = redigo.Scan(found, &cursor, &keys)
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		for _, key := range keys {
-			there[key] = true
-			w.key(key, sample)
-		}
-		if cursor == "0" {
-			break
-		}
-	}
+	stored := w.scanKeys(sample)
 	after := time.Now()
-	for _, c := range s.clients {
-		for _, one := range c.sessions {
-			key := "sess:" + one.handle()
-			surely, _ := one.lives(after)
-			_, perhaps := one.lives(before)
-			if surely {
-				sample.surely++
-			}
-			if perhaps {
-				sample.may++
-			}
-			if there[key] && !perhaps || !there[key] && surely {
-				w.t.Errorf("a session that began %v ago and was seen %v ago: in Redis %v", after.Sub(one.begun), after.Sub(one.seenTo), there[key])
-			}
-			delete(there, key)
-		}
-	}
-	for key := range there {
-		if strings.HasPrefix(key, "sess:") {
-			w.t.Errorf("%s is in Redis, and nobody has it", key)
-		}
-	}
+
 	tokens := 0
 	for _, c := range s.clients {
-		tokens += c.begun
+		tokens += c.tokens
+		for _, known := range c.sessions {
+			key := "sess:" + session.IDOf(known.token)
+			certain, _ := known.aliveAt(after)
+			_, possible := known.aliveAt(before)
+			if certain {
+				sample.certain++
+			}
+			if possible {
+				sample.possible++
+			}
+			if stored[key] && !possible || !stored[key] && certain {
+				w.t.Errorf("session created %v ago and last seen %v ago: stored is %v, want %v", after.Sub(known.createdAt), after.Sub(known.seenTo), stored[key], !stored[key])
+			}
+			delete(stored, key)
+		}
 	}
-	for kind, most := range map[string]int{"ended:{": tokens, "idx:{": soakClients, "barrier:{": soakClients, "limit:{": 4 * soakClients} {
+
+	for key, alive := range stored {
+		if alive && strings.HasPrefix(key, "sess:") {
+			w.t.Errorf("%s: got a session that no client has", key)
+		}
+	}
+	for kind, most := range map[string]int{"ended:": tokens, "idx:": soakClients, "generation:": soakClients, "limit:{": 4 * soakClients} {
 		if sample.keys[kind] > most {
-			w.t.Errorf("%d keys %s..., must be at most %d", sample.keys[kind], kind, most)
+			w.t.Errorf("keys with prefix %s: got %d, want at most %d", kind, sample.keys[kind], most)
 		}
 	}
 }
 
-func (w *soakWatch) key(key string, sample *soakSample) {
+// scanKeys returns all keys in Redis, and whether each is anything but a timed-out session.
+func (w *soakWatch) scanKeys(sample *soakSample) map[string]bool {
+	stored := map[string]bool{}
+	for cursor := "0"; ; {
+		page, err := redigo.Values(w.redis.Do("SCAN", cursor, "COUNT", 1000))
+		testkit.NoError(w.t, err)
+		var keys []string
+		_, err = redigo.Scan(page, &cursor, &keys)
+		testkit.NoError(w.t, err)
+
+		for _, key := range keys {
+			stored[key] = w.countKey(key, sample)
+		}
+		if cursor == "0" {
+			return stored
+		}
+	}
+}
+
+// countKey counts a key, which must have a TTL, and reports whether it is anything but a
+// timed-out session.
+func (w *soakWatch) countKey(key string, sample *soakSample) bool {
 	i := slices.IndexFunc(soakKinds, func(kind string) bool { return strings.HasPrefix(key, kind) })
 	if i < 0 {
-		w.t.Errorf("a key of an unknown kind: %s", key)
-		return
+		w.t.Errorf("unknown kind of key: %s", key)
+		return false
+	}
+
+	ttl, err := redigo.Int64(w.redis.Do("PTTL", key))
+	if err != nil || ttl == -1 {
+		w.t.Errorf("%s: got TTL %d and error %v, want a TTL", key, ttl, err)
+	}
+	if soakKinds[i] == "sess:" && ttl <= soakRetention.Milliseconds() {
+		return false
 	}
 	sample.keys[soakKinds[i]]++
-	if left, err := redigo.Int64(w.redis.Do("PTTL", key)); err != nil || left == -1 {
-		w.t.Errorf("%s stays for ever (%d, %v)", key, left, err)
-	}
+
+	return true
 }
 
-// report prints what was seen and judges it.
+// report logs the measurements and checks them against the limits.
 func (w *soakWatch) report(length time.Duration, s *soakRun) {
 	w.t.Log(w.table())
-	slices.Sort(s.took)
-	w.t.Logf("%d requests in %v, %.0f a second while there was traffic; p50 %v, p99 %v, longest %v", s.requests, length,
-		float64(s.requests)/length.Seconds(), s.took[len(s.took)/2], s.took[len(s.took)*99/100], s.took[len(s.took)-1])
-	for what, n := range s.wrong {
-		w.t.Errorf("%d times: %s", n, what)
+	slices.Sort(s.latencies)
+	n := len(s.latencies)
+	w.t.Logf("%d requests in %v, %.0f per second of traffic; p50 %v, p99 %v, maximum %v", s.requests, length,
+		float64(s.requests)/length.Seconds(), s.latencies[n/2], s.latencies[n*99/100], s.latencies[n-1])
+	for message, count := range s.errors {
+		w.t.Errorf("%d times: %s", count, message)
 	}
-	judged := w.samples[len(w.samples)/soakWarmUp:]
-	first, last := judged[0], judged[len(judged)-1]
-	slope := w.slope(judged)
-	w.t.Logf("memory: from %.1f to %.1f MiB after the warm-up", first.rss, last.rss)
-	if length >= judgedSoak {
-		w.t.Logf("it grows by %.2f MiB in 10 minutes", slope)
+
+	checked := w.samples[len(w.samples)/soakWarmUp:]
+	first := checked[0]
+	last := checked[len(checked)-1]
+	growth := last.rss - first.rss
+	slope := w.slope(checked)
+	w.t.Logf("memory after the warm-up: from %.1f to %.1f MiB", first.rss, last.rss)
+	if length >= minSlopeTime {
+		w.t.Logf("memory growth: %.2f MiB in 10 minutes", slope)
 	}
 	switch {
-	case length >= judgedSoak && slope > maxSoakSlope:
-		w.t.Errorf("it grows by %.2f MiB in 10 minutes, more than %.0f", slope, maxSoakSlope)
-	case length < judgedSoak && last.rss-first.rss > maxSoakGrowth:
-		w.t.Errorf("it has grown by %.1f MiB, more than %.0f", last.rss-first.rss, maxSoakGrowth)
+	case length >= minSlopeTime && slope > maxSoakSlope:
+		w.t.Errorf("memory growth: got %.2f MiB in 10 minutes, want at most %.0f", slope, maxSoakSlope)
+	case length < minSlopeTime && growth > maxSoakGrowth:
+		w.t.Errorf("memory growth: got %.1f MiB, want at most %.0f", growth, maxSoakGrowth)
 	}
-	// What works beside the requests comes and goes, so that one sample says little.
-	third := (len(judged) + 2) / 3
-	early, late := judged[:third], judged[len(judged)-third:]
-	for what, of := range map[string]func(soakSample) int{
-		"goroutines without traffic": func(s soakSample) int { return s.goroutines },
-		"other descriptors":          func(s soakSample) int { return s.files["others"] },
+
+	// Compare medians, because background work comes and goes.
+	third := (len(checked) + 2) / 3
+	for name, value := range map[string]func(soakSample) float64{
+		"goroutines without traffic": func(s soakSample) float64 { return float64(s.goroutines) },
+		"other descriptors":          func(s soakSample) float64 { return float64(s.files["others"]) },
 	} {
-		if from, to := medianOf(early, of), medianOf(late, of); to-from > maxSoakDrift || from-to > maxSoakDrift {
-			w.t.Errorf("%d %s at the end, and %d after the warm-up", to, what, from)
+		early := median(column(checked[:third], value))
+		late := median(column(checked[len(checked)-third:], value))
+		if math.Abs(late-early) > maxSoakDrift {
+			w.t.Errorf("%s: got %.0f at the end, want about %.0f as after the warm-up", name, late, early)
 		}
 	}
-	for _, sample := range judged {
+
+	for _, sample := range checked {
 		if n := sample.files["clients"]; n > 0 {
-			w.t.Errorf("%d connections of clients stay open", n)
+			w.t.Errorf("open client connections: got %d, want 0", n)
 		}
 		if sample.files["redis"] > maxRedisConns || sample.files["mongo"] > maxMongoConns {
-			w.t.Errorf("connections to the stores: %v", sample.files)
+			w.t.Errorf("connections to the stores: got %v, want at most %d to Redis and %d to MongoDB", sample.files, maxRedisConns, maxMongoConns)
 		}
 	}
 	if first.goroutines < 0 {
-		w.t.Log("there are no metrics at OPS_ADDR, so goroutines were not counted")
+		w.t.Log("goroutines not counted: no metrics at OPS_ADDR")
 	}
 }
 
-// medianOf is the median of something in samples.
-func medianOf(samples []soakSample, of func(soakSample) int) int {
-	values := make([]int, len(samples))
-	for i, s := range samples {
-		values[i] = of(s)
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
-// slope is by how many MiB the memory grows in 10 minutes: the line of least squares.
+// slope returns the growth of memory usage in MiB per 10 minutes, by linear regression.
 func (w *soakWatch) slope(samples []soakSample) float64 {
 	var x, y, xx, xy float64
-	n := float64(len(samples))
 	for _, s := range samples {
-		at := s.at.Minutes() / 10
-		x, y, xx, xy = x+at, y+s.rss, xx+at*at, xy+at*s.rss
+		elapsed := s.elapsed.Minutes() / 10
+		x += elapsed
+		y += s.rss
+		xx += elapsed * elapsed
+		xy += elapsed * s.rss
 	}
+
+	n := float64(len(samples))
 	if n*xx == x*x {
 		return 0
 	}
+
 	return (n*xy - x*y) / (n*xx - x*x)
 }
 
-func middle(of []float64) float64 {
-	if len(of) == 0 {
-		return 0
-	}
-	return slices.Sorted(slices.Values(of))[len(of)/2]
-}
-
-// table is the samples as Markdown.
+// table returns the samples as a Markdown table.
 func (w *soakWatch) table() string {
 	var b strings.Builder
-	b.WriteString("\n| after | requests | MiB | heap MiB | goroutines | threads | fds: clients | redis | mongo | others | sessions | must, may be | ended | index | limits |\n" +
+	b.WriteString("\n| elapsed | requests | MiB | heap MiB | goroutines | threads | fds: clients | redis | mongo | others | sessions | certain, possible | ended | index | limits |\n" +
 		"| --- |" + strings.Repeat(" ---: |", 14) + "\n")
 	for _, s := range w.samples {
 		fmt.Fprintf(&b, "| %v | %d | %.1f | %.1f | %d | %d | %d | %d | %d | %d | %d | %d, %d | %d | %d | %d |\n",
-			s.at.Round(time.Second), s.requests, s.rss, s.heap, s.goroutines, s.threads,
+			s.elapsed.Round(time.Second), s.requests, s.rss, s.heap, s.goroutines, s.threads,
 			s.files["clients"], s.files["redis"], s.files["mongo"], s.files["others"],
-			s.keys["sess:"], s.surely, s.may, s.keys["ended:{"], s.keys["idx:{"], s.keys["limit:{"])
+			s.keys["sess:"], s.certain, s.possible, s.keys["ended:"], s.keys["idx:"], s.keys["limit:{"])
 	}
+
 	return b.String()
 }

@@ -4,138 +4,209 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
+
+	"github.com/spf13/cobra"
 
 	"latchkey/internal/user"
 )
 
-func (c *cli) listUsers(ctx context.Context, _ []string) error {
-	users, err := c.Users(ctx, c.limit)
+const usersHelp = `Manage accounts in the live stores.
+
+USER is the ID or the email of an account.`
+
+// defaultUserLimit is how many accounts "users list" prints.
+const defaultUserLimit = 100
+
+func newUsers(p *program) *cobra.Command {
+	return addJSON(newGroup("users", "Manage accounts", usersHelp,
+		newListUsers(p),
+		&cobra.Command{
+			Use:   "show USER",
+			Short: "Show an account",
+			Args:  arguments("USER"),
+			RunE:  p.onStores(showUser),
+		},
+		&cobra.Command{
+			Use:     "create EMAIL NAME",
+			Short:   "Create an account",
+			Long:    "Create an account.\n\nThe password is read from the terminal, or from the first line of standard input.",
+			Example: `  latchkey users create ann@example.com "Ann Smith"`,
+			Args:    arguments("EMAIL", "NAME"),
+			RunE:    p.onStores(createUser),
+		},
+		&cobra.Command{
+			Use:   "set-password USER",
+			Short: "Change the password and end all sessions of an account",
+			Long:  "Change the password and end all sessions of an account.\n\nThe password is read from the terminal, or from the first line of standard input.",
+			Args:  arguments("USER"),
+			RunE:  p.onStores(setPassword),
+		},
+		&cobra.Command{
+			Use:     "unlink USER PROVIDER",
+			Short:   "Unlink a sign-in provider and end all sessions of an account",
+			Example: "  latchkey users unlink ann@example.com google",
+			Args:    arguments("USER", "PROVIDER"),
+			RunE:    p.onStores(unlink),
+		},
+		&cobra.Command{
+			Use:   "disable USER",
+			Short: "Block logins and end all sessions of an account",
+			Args:  arguments("USER"),
+			RunE:  p.onStores(disable),
+		},
+		&cobra.Command{
+			Use:   "enable USER",
+			Short: "Allow logins again",
+			Args:  arguments("USER"),
+			RunE:  p.onStores(enable),
+		},
+		addYes(&cobra.Command{
+			Use:   "delete USER",
+			Short: "Delete an account and end all its sessions; asks for confirmation",
+			Args:  arguments("USER"),
+			RunE:  p.onStores(deleteUser),
+		}),
+	))
+}
+
+func newListUsers(p *program) *cobra.Command {
+	var limit int64
+
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the newest accounts",
+		Args:  arguments(),
+		RunE: p.onStores(func(ctx context.Context, c *cli, _ []string) error {
+			return listUsers(ctx, c, limit)
+		}),
+	}
+	cmd.Flags().Int64Var(&limit, "limit", defaultUserLimit, "maximum `number` of accounts")
+
+	return cmd
+}
+
+func listUsers(ctx context.Context, c *cli, limit int64) error {
+	users, err := c.Users(ctx, limit)
 	if err != nil {
 		return err
 	}
+
 	if c.json {
-		shown := make([]shownUser, len(users))
+		views := make([]user.View, len(users))
 		for i, u := range users {
-			shown[i] = showUser(u)
+			views[i] = u.View()
 		}
-		return c.printJSON(shown)
+
+		return c.printJSON(views)
 	}
+
 	return c.table("ID\tEMAIL\tNAME\tSTATE\tLAST LOGIN", len(users), "no users", func(i int) []any {
 		u := users[i]
-		return []any{u.ID, u.Email, u.Name, state(u), moment(u.LastLogin)}
+		return []any{u.ID, u.Email, u.Name, state(u), timestamp(u.LastLogin)}
 	})
 }
 
-func (c *cli) showUser(ctx context.Context, args []string) error {
+func showUser(ctx context.Context, c *cli, args []string) error {
 	u, err := c.User(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.printUser(ctx, u)
+
+	return c.printUser(ctx, u, err)
 }
 
-func (c *cli) createUser(ctx context.Context, args []string) error {
+func createUser(ctx context.Context, c *cli, args []string) error {
+	email, name := args[0], args[1]
+
 	password, err := c.password(ctx)
 	if err != nil {
 		return err
 	}
-	u, err := c.CreateUser(ctx, args[1], args[0], password)
-	if err != nil {
-		return err
-	}
-	return c.printUser(ctx, u)
+
+	u, err := c.CreateUser(ctx, name, email, password)
+
+	return c.printUser(ctx, u, err)
 }
 
-func (c *cli) setPassword(ctx context.Context, args []string) error {
+func setPassword(ctx context.Context, c *cli, args []string) error {
 	password, err := c.password(ctx)
 	if err != nil {
 		return err
 	}
+
 	u, n, err := c.SetPassword(ctx, args[0], password)
-	if err != nil {
-		return err
-	}
-	return c.ended(string(u.Email)+" has another password; ", n)
+
+	return c.ended("Password of "+string(u.Email)+" changed", n, err)
 }
 
-func (c *cli) unlink(ctx context.Context, args []string) error {
+func unlink(ctx context.Context, c *cli, args []string) error {
 	u, n, err := c.Unlink(ctx, args[0], args[1])
-	if err != nil {
-		return err
-	}
-	return c.ended(string(u.Email)+" does not log in by "+args[1]+" any more; ", n)
+
+	return c.ended(fmt.Sprintf("Unlinked %s from %s", args[1], u.Email), n, err)
 }
 
-func (c *cli) disable(ctx context.Context, args []string) error {
+func disable(ctx context.Context, c *cli, args []string) error {
 	u, n, err := c.Disable(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.ended(string(u.Email)+" is disabled; ", n)
+
+	return c.ended("Disabled "+string(u.Email), n, err)
 }
 
-func (c *cli) enable(ctx context.Context, args []string) error {
+func enable(ctx context.Context, c *cli, args []string) error {
 	u, err := c.Enable(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.printUser(ctx, u)
+
+	return c.printUser(ctx, u, err)
 }
 
-func (c *cli) delete(ctx context.Context, args []string) error {
+func deleteUser(ctx context.Context, c *cli, args []string) error {
 	u, err := c.User(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	if err := c.confirm(ctx, fmt.Sprintf("Delete the account of %s (%s)?", u.Email, u.Name)); err != nil {
+	if err := c.confirm(ctx, fmt.Sprintf("Delete the account %s (%s)?", u.Email, u.Name)); err != nil {
 		return err
 	}
+
 	u, n, err := c.Delete(ctx, u.ID)
+
+	return c.ended("Deleted "+string(u.Email), n, err)
+}
+
+// printUser prints an account, or passes on the error of the command that returned it.
+func (c *cli) printUser(ctx context.Context, u user.User, err error) error {
 	if err != nil {
 		return err
 	}
-	return c.ended(string(u.Email)+" is deleted; ", n)
-}
 
-// shownUser is an account for programs, under the names of the API.
-type shownUser struct {
-	ID        string     `json:"id"`
-	Name      string     `json:"name"`
-	Email     user.Email `json:"email"`
-	Verified  bool       `json:"emailVerified"`
-	IsActive  bool       `json:"isActive"`
-	LastLogin time.Time  `json:"lastLogin,omitzero"`
-	CreatedAt time.Time  `json:"createdAt"`
-	UpdatedAt time.Time  `json:"updatedAt"`
-	// Methods are the ways to log in, where they were asked for.
-	Methods []string `json:"methods,omitempty"`
-}
-
-func showUser(u user.User) shownUser {
-	return shownUser{u.ID, u.Name, u.Email, u.EmailVerified, u.Active, u.LastLogin, u.CreatedAt, u.UpdatedAt, nil}
-}
-
-func (c *cli) printUser(ctx context.Context, u user.User) error {
 	methods, err := c.Methods(ctx, u)
 	if err != nil {
 		return err
 	}
+
 	if c.json {
-		shown := showUser(u)
-		shown.Methods = methods
-		return c.printJSON(shown)
+		return c.printJSON(struct {
+			user.View
+			Methods []string `json:"methods,omitempty"`
+		}{
+			View:    u.View(),
+			Methods: methods,
+		})
 	}
-	return c.fields("id", u.ID, "email", address(u), "name", u.Name, "state", state(u), "logs in by", strings.Join(methods, ", "),
-		"last login", moment(u.LastLogin), "created", moment(u.CreatedAt), "updated", moment(u.UpdatedAt))
+
+	return c.fields(
+		"id", u.ID,
+		"email", emailStatus(u),
+		"name", u.Name,
+		"state", state(u),
+		"sign-in methods", strings.Join(methods, ", "),
+		"last login", timestamp(u.LastLogin),
+		"created", timestamp(u.CreatedAt),
+		"updated", timestamp(u.UpdatedAt),
+	)
 }
 
-// address is the address of an account, and whether its owner is known to read mail
-// there.
-func address(u user.User) string {
+// emailStatus returns the email and whether it is verified.
+func emailStatus(u user.User) string {
 	if u.EmailVerified {
 		return string(u.Email) + " (verified)"
 	}
+
 	return string(u.Email) + " (not verified)"
 }
 
@@ -143,5 +214,6 @@ func state(u user.User) string {
 	if u.Active {
 		return "active"
 	}
+
 	return "disabled"
 }

@@ -1,14 +1,16 @@
-// Package activity owns the record of what matters to the security of an account:
-// who signed in, failed to, changed a password, ended a session. Every event has a
-// fixed name and goes to two places: one line of the log, at once, and one document
-// of the collection activity, where a user can read it and from where it is removed
-// when its time is over.
+// Package activity owns the record of security events: who signed in, failed to sign in,
+// changed a password or ended a session.
 //
-// A request never waits for the collection and never fails because of it: events go
-// through a buffer that a writer empties beside the requests. The log line is the
-// record that does not depend on MongoDB.
+// Each event has a fixed name and is recorded twice: immediately as a line of the log, and
+// shortly after as a document in the collection "activity", where users can see it until it is
+// older than the retention. A request never waits for the collection and never fails because
+// of it: events go through a buffer, and a goroutine writes them. The log line does not
+// depend on MongoDB.
 //
-// No event holds a secret: no token, no password, no address of a person, no body.
-// What happened and when to say so is decided by packages auth and httpapi; the
-// connection is package mongoconn's. Start reading at Event, then Recorder.Record.
+// No event contains a secret: no token, no password, no email address and no request body.
+//
+// The package does not decide what is recorded: packages httpapi and app do. The connection
+// to MongoDB belongs to package mongoconn.
+//
+// Start reading at Event in event.go, then Recorder.Record in recorder.go.
 package activity

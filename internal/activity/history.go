@@ -14,95 +14,155 @@ import (
 	"latchkey/internal/mongoconn"
 )
 
-// document is an event in the collection. What is empty is not there.
+// document is an event as stored in the collection.
 type document struct {
-	ID        primitive.ObjectID `bson:"_id"`
-	At        time.Time          `bson:"at"`
-	Name      Name               `bson:"name"`
-	UserID    string             `bson:"userId,omitempty"`
-	SessionID string             `bson:"sessionId,omitempty"`
-	RequestID string             `bson:"requestId,omitempty"`
-	Route     string             `bson:"route,omitempty"`
-	IP        string             `bson:"ip,omitempty"`
-	UserAgent string             `bson:"userAgent,omitempty"`
-	Device    string             `bson:"device,omitempty"`
-	Origin    string             `bson:"origin,omitempty"`
-	Provider  string             `bson:"provider,omitempty"`
-	NewDevice bool               `bson:"newDevice,omitempty"`
-	By        string             `bson:"by,omitempty"`
-	Count     int                `bson:"count,omitempty"`
-}
-
-func newDocument(id primitive.ObjectID, e Event) document {
-	return document{
-		ID: id, At: e.At, Name: e.Name, UserID: e.UserID, SessionID: e.SessionID, RequestID: e.RequestID, Route: e.Route,
-		IP: e.IP, UserAgent: e.UserAgent, Device: e.Device, Origin: e.Origin, Provider: e.Provider, NewDevice: e.NewDevice, By: e.By, Count: e.Count,
-	}
+	ID    primitive.ObjectID `bson:"_id"`
+	Event `bson:",inline"`
 }
 
 func (d document) event() Event {
-	return Event{
-		ID: d.ID.Hex(), At: d.At.UTC(), Name: d.Name, UserID: d.UserID, SessionID: d.SessionID, RequestID: d.RequestID, Route: d.Route,
-		IP: d.IP, UserAgent: d.UserAgent, Device: d.Device, Origin: d.Origin, Provider: d.Provider, NewDevice: d.NewDevice, By: d.By, Count: d.Count,
-	}
+	e := d.Event
+	e.ID = d.ID.Hex()
+	e.At = e.At.UTC()
+
+	return e
 }
 
-// newestFirst is the order of a user's events. The time alone is none: several happen
-// in one millisecond. The _id alone is none either: those of two processes are not in
-// the order of time.
+// newestFirst is the order of a user's events. It needs both fields: several events can happen
+// in the same millisecond, and IDs of different processes are not ordered by time.
 var newestFirst = bson.D{{Key: "at", Value: -1}, {Key: "_id", Value: -1}}
 
-// ByUser returns at most limit events of a user, the newest first: those that come
-// after the event whose ID is before, or from the newest on where that is "". None are
-// returned that are older than the retention, and none after an event that is not the
-// user's or is gone, because all after it are gone as well. What a Recorder has not
-// written yet is not found: see Flush. Errors: mongoconn.ErrUnavailable.
+// ByUser returns up to limit events of a user, newest first. If before is the ID of an event,
+// it returns the events that follow it in this order. If the user has no such event, because
+// it was removed, it returns none. Events that are older than the retention are not returned.
+// To include events that were just recorded, call Flush first. Errors:
+// mongoconn.ErrUnavailable.
 func (r *Recorder) ByUser(ctx context.Context, userID, before string, limit int) ([]Event, error) {
-	if limit < 1 { // 0 is no limit to MongoDB
+	if limit < 1 { // MongoDB treats 0 as no limit
 		return nil, nil
 	}
-	ctx, cancel := mongoconn.Bounded(ctx)
+
+	ctx, cancel := r.db.WithTimeout(ctx)
 	defer cancel()
+
 	filter := bson.D{{Key: "userId", Value: userID}}
 	if r.options.Retention > 0 {
 		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: r.oldest()}}})
 	}
+
 	if before != "" {
-		last, err := r.one(ctx, userID, before)
+		var last document
+		id, _ := primitive.ObjectIDFromHex(before) // no event has the zero ID
+		err := r.events.FindOne(ctx, bson.D{{Key: "_id", Value: id}, {Key: "userId", Value: userID}}).Decode(&last)
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			return nil, nil
 		}
 		if err != nil {
 			return nil, mongoconn.Unavailable(err)
 		}
+
 		filter = append(filter, bson.E{Key: "$or", Value: bson.A{
 			bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: last.At}}}},
 			bson.D{{Key: "at", Value: last.At}, {Key: "_id", Value: bson.D{{Key: "$lt", Value: last.ID}}}},
 		}})
 	}
+
 	found, err := r.events.Find(ctx, filter, options.Find().SetSort(newestFirst).SetLimit(int64(limit)))
 	if err != nil {
 		return nil, mongoconn.Unavailable(err)
 	}
-	defer func() { _ = found.Close(ctx) }()
-	var events []Event
-	for found.Next(ctx) {
-		var d document
-		if err := found.Decode(&d); err != nil {
-			return nil, fmt.Errorf("a document of %s: %w", collection, err)
-		}
-		events = append(events, d.event())
+
+	var documents []document
+	if err := found.All(ctx, &documents); err != nil {
+		return nil, mongoconn.Unavailable(err)
 	}
-	return events, mongoconn.Unavailable(found.Err())
+
+	events := make([]Event, len(documents))
+	for i, d := range documents {
+		events[i] = d.event()
+	}
+
+	return events, nil
 }
 
-// one returns one event of a user; mongo.ErrNoDocuments is none.
-func (r *Recorder) one(ctx context.Context, userID, id string) (document, error) {
-	var d document
-	oid, err := primitive.ObjectIDFromHex(id)
-	if err != nil {
-		return d, mongo.ErrNoDocuments
+const (
+	// maintenanceInterval is the time between two runs of the maintenance.
+	maintenanceInterval = time.Hour
+	// maintenanceRetry is the delay after a failed run.
+	maintenanceRetry = time.Minute
+	// maintenanceTimeout limits one run. It is long because no user is waiting, and there may be
+	// much to remove if no server was running for a while.
+	maintenanceTimeout = time.Minute
+)
+
+// EnsureIndexes creates the indexes for ByUser and Prune. With many events this can take a
+// while; it is limited only by ctx. Maintain calls it every hour, because a collection that
+// was dropped or restored may have lost its indexes. Errors: mongoconn.ErrUnavailable.
+func (r *Recorder) EnsureIndexes(ctx context.Context) error {
+	// Create one index at a time: FerretDB v1 closes the connection if several indexes in one
+	// command already exist.
+	for _, keys := range []bson.D{
+		append(bson.D{{Key: "userId", Value: 1}}, newestFirst...),
+		{{Key: "at", Value: 1}},
+	} {
+		if _, err := r.events.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: keys}); err != nil {
+			return mongoconn.Unavailable(fmt.Errorf("create index on %s: %w", collection, err))
+		}
 	}
-	err = r.events.FindOne(ctx, bson.D{{Key: "_id", Value: oid}, {Key: "userId", Value: userID}}).Decode(&d)
-	return d, err
+
+	return nil
+}
+
+// Prune removes events that are older than the retention period and returns how many it
+// removed. It is
+// limited only by ctx. Errors: mongoconn.ErrUnavailable; some events may have been removed.
+func (r *Recorder) Prune(ctx context.Context) (int64, error) {
+	if r.options.Retention <= 0 {
+		return 0, nil
+	}
+
+	result, err := r.events.DeleteMany(ctx, bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: r.oldest()}}}})
+	if err != nil {
+		return 0, mongoconn.Unavailable(err)
+	}
+
+	return result.DeletedCount, nil
+}
+
+// oldest returns the time of the oldest event to keep.
+func (r *Recorder) oldest() time.Time { return r.options.Now().Add(-r.options.Retention) }
+
+// Maintain creates the indexes and removes old events, immediately and then every hour, until
+// ctx ends. Any number of processes may run it at the same time.
+func (r *Recorder) Maintain(ctx context.Context) {
+	failed := false
+
+	for {
+		wait := maintenanceInterval
+		err := r.maintainOnce(ctx)
+		if err != nil {
+			wait = maintenanceRetry
+			if !failed && ctx.Err() == nil {
+				r.options.Log.Warn("cannot remove old security events", "error", err)
+			}
+		}
+		failed = err != nil
+
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *Recorder) maintainOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, maintenanceTimeout)
+	defer cancel()
+
+	// Prune even without the indexes, which only make it faster.
+	indexErr := r.EnsureIndexes(ctx)
+	_, err := r.Prune(ctx)
+
+	return errors.Join(indexErr, err)
 }

@@ -16,178 +16,198 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
+	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/mongoconn"
+	"latchkey/internal/testkit"
 )
 
-// flushSoon flushes until MongoDB is found to be back.
+// flushSoon calls Flush until it succeeds, after MongoDB is available again.
 func flushSoon(t *testing.T, r *Recorder) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		err := r.Flush(context.Background())
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+	testkit.Eventually(t, "a flush that succeeds", func() bool { return r.Flush(context.Background()) == nil })
 }
 
-// Events of an outage, whichever kind it is, are in the collection once each when it is
-// over, and nobody waits for it but who asks to.
+// Events recorded during an outage are stored once each when it is over. Record does not block
+// meanwhile, and Flush fails within its timeout.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]func(*storetest.Proxy){"refuses": (*storetest.Proxy).Refuse, "hangs": (*storetest.Proxy).Silence} {
+
+	for name, fault := range map[string]func(*storetest.Proxy){"refuses": (*storetest.Proxy).Refuse, "hangs": (*storetest.Proxy).Blackhole} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+
 			uri, proxy := storetest.ProxiedMongo(t)
-			var log lockedBuffer
-			r := newRecorder(t, uri, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+			var log testkit.Buffer
+			r := newRecorderOn(t, productionMongo(t, uri), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 			recordAll(r, 0, 30)
 			flush(t, r)
 			fault(proxy)
 			start := time.Now()
 			recordAll(r, 30, 630)
 			if took := time.Since(start); took > time.Second {
-				t.Errorf("600 events took %v", took)
+				t.Errorf("got %v for 600 events, want at most 1s", took)
 			}
+
 			for range 3 {
 				start = time.Now()
 				if err := r.Flush(context.Background()); !errors.Is(err, mongoconn.ErrUnavailable) {
-					t.Errorf("flush: %v", err)
+					t.Errorf("Flush: got error %v, want ErrUnavailable", err)
 				}
+
 				if took := time.Since(start); took > 4*time.Second {
-					t.Errorf("a flush took %v", took)
+					t.Errorf("Flush: got an error after %v, want it within 4s", took)
 				}
 			}
+
 			start = time.Now()
-			soon, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
-			if err := r.Flush(soon); !errors.Is(err, mongoconn.ErrUnavailable) || time.Since(start) > time.Second {
-				t.Errorf("a flush of 20 ms: %v after %v", err, time.Since(start))
+			if err := r.Flush(ctx); !errors.Is(err, mongoconn.ErrUnavailable) || time.Since(start) > time.Second {
+				t.Errorf("Flush with 20 ms: got error %v after %v, want ErrUnavailable", err, time.Since(start))
 			}
 			if _, err := r.ByUser(context.Background(), "u", "", 10); !errors.Is(err, mongoconn.ErrUnavailable) {
-				t.Errorf("by user: %v", err)
+				t.Errorf("ByUser: got error %v, want ErrUnavailable", err)
 			}
+
 			recordAll(r, 630, 700)
 			proxy.Refuse()
 			proxy.Restore(t)
 			flushSoon(t, r)
 			assertOnce(t, uri, 700)
-			if n := strings.Count(log.String(), "wait to be written"); n != 1 {
-				t.Errorf("%d warnings of one outage", n)
+			if n := strings.Count(log.String(), "cannot store security events"); n != 1 {
+				t.Errorf("got %d warnings, want 1 per outage", n)
 			}
 			if n := strings.Count(log.String(), "security event\""); n != 700 {
-				t.Errorf("%d lines for 700 events", n)
+				t.Errorf("got %d lines in the log, want 700", n)
 			}
 		})
 	}
 }
 
-// Connections that die after an insert was done and before its answer is there: events
-// are written again, and are there once.
-func TestLostAnswers(t *testing.T) {
+// If the connection breaks after an insert and before its reply, the events are written again,
+// and each is stored once.
+func TestLostReplies(t *testing.T) {
 	t.Parallel()
+
 	uri, proxy := storetest.ProxiedMongo(t)
 	r := newRecorder(t, uri, Options{})
 	recordAll(r, 0, 10)
 	flush(t, r)
-	var inserts sync.Map // connections on which one is under way
+	var inserts sync.Map // connections with an insert in progress
 	var lost atomic.Int64
 	proxy.Set(storetest.Faults{
 		Command: func(client net.Conn, chunk []byte) bool {
 			if bytes.Contains(chunk, []byte("insert\x00")) {
 				inserts.Store(client, true)
 			}
+
 			return false
 		},
 		Reply: func(client net.Conn, _ []byte) bool {
 			if _, ok := inserts.LoadAndDelete(client); !ok || lost.Add(1) > 3 {
 				return false
 			}
+
 			_ = client.Close()
+
 			return true
 		},
 	})
+
 	recordAll(r, 10, 400)
 	flushSoon(t, r)
 	if lost.Load() < 3 {
-		t.Errorf("%d answers were lost", lost.Load())
+		t.Errorf("got %d lost replies, want at least 3", lost.Load())
 	}
+
 	assertOnce(t, uri, 400)
 }
 
-// Of a buffer that is full the newest events are in the log only, which is said once
-// and by how many.
+// If the buffer is full, further events are only logged, and their number is logged once.
 func TestOverflow(t *testing.T) {
 	t.Parallel()
+
 	uri, proxy := storetest.ProxiedMongo(t)
-	var log lockedBuffer
-	r := newRecorder(t, uri, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var log testkit.Buffer
+	r := newRecorderOn(t, productionMongo(t, uri), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	r.mu.Lock()
-	r.room = 300
+	r.size = 300
 	r.mu.Unlock()
 	proxy.Refuse()
+
 	for i := 0; i < 450; i += 50 {
 		recordAll(r, i, i+50)
 	}
+
 	proxy.Restore(t)
 	flushSoon(t, r)
 	assertOnce(t, uri, 300)
-	if n := strings.Count(log.String(), "too many waited to be written\" count=150"); n != 1 {
-		t.Errorf("%d lines of how many were dropped: %s", n, log.String())
+	if n := strings.Count(log.String(), "buffer full\" count=150"); n != 1 {
+		t.Errorf("got %d warnings about dropped events, want 1: %s", n, log.String())
 	}
 	if n := strings.Count(log.String(), "event=login"); n != 450 {
-		t.Errorf("%d lines for 450 events", n)
+		t.Errorf("got %d lines in the log, want 450", n)
 	}
-	recordAll(r, 300, 310) // there is room again
+
+	recordAll(r, 300, 310) // they fit into the buffer again
 	flush(t, r)
 	assertOnce(t, uri, 310)
 }
 
-// An event that MongoDB never takes does not hold up the others. FerretDB v1 refuses
-// nothing but duplicates, so the answer about the last one is given another code.
-func TestRefusedEvent(t *testing.T) {
+// An event that MongoDB always rejects does not block the others. FerretDB v1 only rejects
+// duplicates, so the test replaces the error code in the reply.
+func TestRejectedEvent(t *testing.T) {
 	t.Parallel()
+
 	uri, proxy := storetest.ProxiedMongo(t)
-	var log lockedBuffer
-	r := newRecorder(t, uri, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var log testkit.Buffer
+	r := newRecorderOn(t, productionMongo(t, uri), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	_, err := storetest.Database(t, uri).Collection("activity").Indexes().CreateOne(context.Background(),
 		mongo.IndexModel{Keys: bson.D{{Key: "sessionId", Value: 1}}, Options: options.Index().SetUnique(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	duplicate, invalid := []byte("\x10code\x00\xf8\x2a\x00\x00"), []byte("\x10code\x00\x79\x00\x00\x00")
-	var refused atomic.Int64
+	testkit.NoError(t, err)
+
+	duplicate := []byte("\x10code\x00\xf8\x2a\x00\x00")
+	invalid := []byte("\x10code\x00\x79\x00\x00\x00")
+	var rejected atomic.Int64
 	proxy.Set(storetest.Faults{Reply: func(_ net.Conn, chunk []byte) bool {
 		if i := bytes.LastIndex(chunk, duplicate); i >= 0 {
 			copy(chunk[i:], invalid)
-			refused.Add(1)
+			rejected.Add(1)
 		}
+
 		return false
 	}})
+
+	start := time.Now()
 	for _, e := range []Event{{RequestID: "0", SessionID: "a"}, {RequestID: "1", SessionID: "b"}, {RequestID: "x", SessionID: "a"}} {
 		r.Record(context.Background(), e)
 	}
-	flushSoon(t, r)
-	if n := strings.Count(log.String(), "MongoDB refuses them\" count=1"); n != 1 || refused.Load() != maxRefusals {
-		t.Errorf("%d lines after %d refusals: %s", n, refused.Load(), log.String())
+
+	flushSoon(t, r) // does not wait for the writer, but observes minPause
+	if took := time.Since(start); took < (maxRejections-1)*minPause {
+		t.Errorf("got %d attempts in %v, want a pause of %v between them", maxRejections, took, minPause)
 	}
+	if n := strings.Count(log.String(), "rejected by MongoDB\" count=1"); n != 1 || rejected.Load() != maxRejections {
+		t.Errorf("got %d errors in the log after %d rejections, want 1 after %d: %s", n, rejected.Load(), maxRejections, log.String())
+	}
+
 	r.Record(context.Background(), Event{RequestID: "2", SessionID: "c"})
 	flush(t, r)
 	assertOnce(t, uri, 3)
 }
 
-// With MongoDB away, Close tries until its context ends, says what is lost, and then
-// everything has ended.
-func TestCloseAway(t *testing.T) {
+// While MongoDB is down, Close retries until its context ends and returns the number of lost
+// events.
+func TestCloseWhileDown(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]func(*storetest.Proxy){"refuses": (*storetest.Proxy).Refuse, "hangs": (*storetest.Proxy).Silence} {
+
+	for name, fault := range map[string]func(*storetest.Proxy){"refuses": (*storetest.Proxy).Refuse, "hangs": (*storetest.Proxy).Blackhole} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+
 			uri, proxy := storetest.ProxiedMongo(t)
-			r := newRecorder(t, uri, Options{})
+			r := newRecorderOn(t, productionMongo(t, uri), Options{})
 			flush(t, r)
 			fault(proxy)
 			recordAll(r, 0, 7)
@@ -195,68 +215,47 @@ func TestCloseAway(t *testing.T) {
 			defer cancel()
 			start := time.Now()
 			if err := r.Close(ctx); !errors.Is(err, mongoconn.ErrUnavailable) || !strings.Contains(err.Error(), "7 security events") {
-				t.Errorf("close: %v", err)
+				t.Errorf("Close: got error %v, want 7 lost events", err)
 			}
+
 			if took := time.Since(start); took < 200*time.Millisecond || took > time.Second {
-				t.Errorf("it took %v", took)
+				t.Errorf("Close: got an error after %v, want it after about 300ms", took)
 			}
 		})
 	}
 }
 
-// MongoDB comes back while Close tries: nothing is lost.
+// If MongoDB becomes available while Close retries, no event is lost.
 func TestCloseDuringOutage(t *testing.T) {
 	t.Parallel()
+
 	uri, proxy := storetest.ProxiedMongo(t)
-	r := newRecorder(t, uri, Options{})
+	r := newRecorderOn(t, productionMongo(t, uri), Options{})
 	flush(t, r)
 	proxy.Refuse()
 	recordAll(r, 0, 500)
 	if err := r.Flush(context.Background()); !errors.Is(err, mongoconn.ErrUnavailable) {
 		t.Fatal(err)
 	}
+
 	closed := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		closed <- r.Close(ctx)
 	}()
+
 	proxy.Restore(t)
 	if err := <-closed; err != nil {
-		t.Errorf("close: %v", err)
+		t.Errorf("Close: got error %v, want none", err)
 	}
+
 	assertOnce(t, uri, 500)
 }
 
-// Who waits in Flush cuts a pause short, but not so far that tries follow each other
-// without end.
-func TestRest(t *testing.T) {
-	t.Parallel()
-	life, stop := context.WithCancel(context.Background())
-	r := &Recorder{life: life, hurry: make(chan struct{}, 1)}
-	signal(r.hurry)
-	start := time.Now()
-	r.rest(time.Hour)
-	if took := time.Since(start); took < minPause {
-		t.Errorf("it took %v", took)
-	}
-	stop()
-	r.rest(time.Hour)
-}
+// productionMongo returns a database with the timeout of production.
+func productionMongo(t *testing.T, uri string) *mongoconn.Database {
+	t.Helper()
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	return conntest.Mongo(t, mongoconn.Options{URI: uri, Timeout: mongoconn.DefaultTimeout})
 }

@@ -9,22 +9,23 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson/primitive"
 	"go.mongodb.org/mongo-driver/mongo"
+	"golang.org/x/sync/singleflight"
 
 	"latchkey/internal/mongoconn"
 )
 
 const (
 	collection = "activity"
-	// maxWaiting is how many events wait for MongoDB in this process, at most: some ten
-	// megabytes, and minutes of an outage under load.
-	maxWaiting = 10_000
+	// maxBuffered is the maximum number of events that wait to be stored: about 10 MB, or some
+	// minutes of an outage of MongoDB under load.
+	maxBuffered = 10_000
 )
 
 // Options are the settings of a Recorder.
 type Options struct {
-	// Retention is how long an event is kept in the collection; 0 is for ever.
+	// Retention is how long events are kept in the collection. Zero means forever.
 	Retention time.Duration
-	// Now is the clock; nil is time.Now.
+	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 	Log *slog.Logger
 }
@@ -32,169 +33,201 @@ type Options struct {
 // Recorder records events. It is safe for concurrent use.
 type Recorder struct {
 	options Options
+	db      *mongoconn.Database
 	events  *mongo.Collection
 
-	life   context.Context // of the goroutine
-	stop   context.CancelFunc
-	ended  sync.WaitGroup
-	filled chan struct{} // something waits
-	hurry  chan struct{} // someone waits for it to be written
+	ctx      context.Context // ends when the Recorder is closed
+	cancel   context.CancelFunc
+	writer   sync.WaitGroup
+	wake     chan struct{}      // signals that the buffer is not empty
+	attempts singleflight.Group // writes a batch
 
-	mu      sync.Mutex
-	waiting []document // the first of them may be under way
-	room    int        // how many may wait
-	// most and mostOfNobody are for the collection in a minute, see many.
-	most, mostOfNobody int
-	dropped            int // how many found no room since the last were written
-	closed             bool
-	// sources counts the events of the minute, see many.
-	sources map[string]int
-	minute  int64
-	// added and settled count the events that came in and that went out. Events keep
-	// their order, so that one is written once settled is where added was after it.
-	added, settled int64
-	failures       int64 // tries that failed
-	failure        error // the last of them
-	tried          chan struct{}
+	// Only used in attempt, which never runs concurrently.
+	failing    bool
+	rejections int
+
+	mu     sync.Mutex
+	buffer []document // attempt may be writing the first ones
+	size   int        // the maximum length of buffer
+	closed bool
+	// dropped is the number of events that did not fit into the buffer since the last batch.
+	dropped int
+
+	// minute, counts and the limits are used in throttled.
+	minute         int64
+	counts         map[string]int
+	userLimit      int
+	anonymousLimit int
+
+	// added and done are the numbers of events that have entered and left the buffer. Events
+	// leave in order, so an event is stored once done reaches the value that added had after it.
+	added int64
+	done  int64
 }
 
-// New returns a Recorder on a database, and starts what writes beside the requests. It
-// connects when it has something to do. End it with Close. What prunes is Upkeep.
-func New(db *mongo.Database, o Options) *Recorder {
+// New returns a Recorder for a database and starts the goroutine that writes events. It
+// connects when the first event is recorded. Call Close to stop it, and Maintain to remove old
+// events.
+func New(db *mongoconn.Database, o Options) *Recorder {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+
 	r := &Recorder{
-		options: o, events: db.Collection(collection), room: maxWaiting, most: maxOfOne, mostOfNobody: maxOfNobody,
-		filled: make(chan struct{}, 1), hurry: make(chan struct{}, 1), tried: make(chan struct{}),
+		options:        o,
+		db:             db,
+		events:         db.Collection(collection),
+		wake:           make(chan struct{}, 1),
+		size:           maxBuffered,
+		userLimit:      maxPerUser,
+		anonymousLimit: maxAnonymous,
 	}
-	r.life, r.stop = context.WithCancel(context.Background())
-	r.ended.Go(r.write)
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.writer.Go(r.write)
+
 	return r
 }
 
-// Record writes an event into the log and has it written into the collection soon. It
-// waits for nothing and cannot fail. Of a buffer that is full, or a Recorder that was
-// closed, the event is in the log only.
+// Record logs an event and queues it for the collection. It does not block and cannot fail: if
+// the buffer is full, the event is throttled or the Recorder is closed, the event is only
+// logged.
 func (r *Recorder) Record(ctx context.Context, e Event) {
 	e = e.cleaned()
 	if e.At.IsZero() {
 		e.At = r.options.Now()
 	}
 	e.At = e.At.UTC().Truncate(time.Millisecond)
+
 	id := primitive.NewObjectIDFromTimestamp(e.At)
 	e.ID = id.Hex()
+
 	r.options.Log.LogAttrs(ctx, e.Name.level(), "security event", e.attrs()...)
-	if r.many(e) {
+	if r.throttled(e) {
 		return
 	}
-	r.enqueue(newDocument(id, e))
-	signal(r.filled)
-}
 
-const (
-	// maxOfOne is how many events of one name and of one user the collection takes in a
-	// minute: nobody may fill it by doing something in a loop that no limit stops, as
-	// rotating a session.
-	maxOfOne = 60
-	// maxOfNobody is the same for all that is of no user: anyone can send it, from any
-	// number of addresses.
-	maxOfNobody = 300
-	// maxUsers is how many are told apart. Those beyond, in one minute, are let pass: they
-	// cannot be made so fast.
-	maxUsers = 10_000
-)
-
-// many tells whether an event is for the log alone because there were too many like it.
-func (r *Recorder) many(e Event) bool {
-	source, most := string(e.Name)+" "+e.UserID, r.most
-	if e.UserID == "" {
-		most = r.mostOfNobody
-	}
-	minute := r.options.Now().Unix() / 60
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if minute != r.minute {
-		r.minute, r.sources = minute, map[string]int{}
-	}
-	if _, counted := r.sources[source]; !counted && e.UserID != "" && len(r.sources) >= maxUsers {
-		return false
-	}
-	r.sources[source]++
-	n := r.sources[source]
-	if n == most+1 {
-		r.options.Log.Warn("security events are in the log only: too many of one kind in a minute", "event", e.Name, "userId", e.UserID)
-	}
-	return n > most
-}
 
-func (r *Recorder) enqueue(d document) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed || len(r.waiting) >= r.room {
+	if r.closed || len(r.buffer) >= r.size {
 		r.dropped++
 		return
 	}
-	r.waiting = append(r.waiting, d)
+	r.buffer = append(r.buffer, document{ID: id, Event: e})
 	r.added++
-}
 
-// signal wakes who listens, now or when it next does.
-func signal(c chan<- struct{}) {
 	select {
-	case c <- struct{}{}:
+	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// Flush returns when the events that this process recorded before the call are in the
-// collection, so that a client finds what it has just done. It gives up with ctx, and
-// when a try to write fails. Events for which there was no room are not waited for.
-// Errors: mongoconn.ErrUnavailable; the events are still written later.
-func (r *Recorder) Flush(ctx context.Context) error {
-	r.mu.Lock()
-	target, failures := r.added, r.failures
-	r.mu.Unlock()
-	signal(r.hurry)
-	for {
-		r.mu.Lock()
-		settled, failed, failure, tried := r.settled >= target, r.failures > failures, r.failure, r.tried
-		r.mu.Unlock()
-		switch {
-		case settled:
-			return nil
-		case failed:
-			return failure
-		}
-		select {
-		case <-tried:
-		case <-ctx.Done():
-			return mongoconn.Unavailable(ctx.Err())
-		case <-r.life.Done():
-			return fmt.Errorf("%w: the recorder of events has ended", mongoconn.ErrUnavailable)
-		}
+const (
+	// maxPerUser is the number of events with the same name that are stored per user and minute.
+	// It protects the collection from users who repeat an action that is not rate-limited, such
+	// as rotating a session.
+	maxPerUser = 60
+	// maxAnonymous is the same limit for all events without a user together: anyone can cause
+	// those, from any number of IPs.
+	maxAnonymous = 300
+	// maxCounts is the maximum number of counters per minute. Further users are not limited;
+	// nobody can create so many accounts in a minute.
+	maxCounts = 10_000
+)
+
+// throttled reports whether an event is only logged because there were too many like it in the
+// current minute.
+func (r *Recorder) throttled(e Event) bool {
+	key := string(e.Name) + " " + e.UserID
+	limit := r.userLimit
+	if e.UserID == "" {
+		limit = r.anonymousLimit
 	}
+	minute := r.options.Now().Unix() / 60
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	if minute != r.minute {
+		r.minute = minute
+		r.counts = map[string]int{}
+	}
+
+	_, isCounted := r.counts[key]
+	if !isCounted && e.UserID != "" && len(r.counts) >= maxCounts {
+		return false
+	}
+
+	r.counts[key]++
+	n := r.counts[key]
+	if n == limit+1 {
+		r.options.Log.Warn("security events not stored: too many in a minute", "event", e.Name, "userId", e.UserID)
+	}
+
+	return n > limit
 }
 
-// Close writes what still waits, trying until ctx ends, and returns when the goroutine
-// has ended. ctx must have an end. What is recorded afterwards is in the log only.
-// Errors: mongoconn.ErrUnavailable, which says how many events are.
+// Flush waits until the events that this process recorded before the call are stored, so that
+// clients can read what they have just done. It returns early when ctx ends or an attempt to
+// write fails. It does not wait for events that did not fit into the buffer. Errors:
+// mongoconn.ErrUnavailable; the events are still stored later.
+func (r *Recorder) Flush(ctx context.Context) error {
+	r.mu.Lock()
+	target := r.added
+	r.mu.Unlock()
+
+	for !r.isDone(target) {
+		select {
+		case result := <-r.attempts.DoChan("", r.attempt):
+			if result.Err != nil {
+				return result.Err
+			}
+		case <-ctx.Done():
+			return mongoconn.Unavailable(ctx.Err())
+		case <-r.ctx.Done():
+			return fmt.Errorf("%w: recorder is closed", mongoconn.ErrUnavailable)
+		}
+	}
+
+	return nil
+}
+
+func (r *Recorder) isDone(target int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	return r.done >= target
+}
+
+// Close writes the buffered events, retrying until ctx ends, and stops the goroutine. ctx must
+// have a deadline. Later events are only logged. Errors: mongoconn.ErrUnavailable with the
+// number of events that were not stored.
 func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+
+	// 1. Write the buffered events.
 	err := r.Flush(ctx)
-	for err != nil && ctx.Err() == nil && r.life.Err() == nil {
+	for err != nil && ctx.Err() == nil && r.ctx.Err() == nil {
 		err = r.Flush(ctx)
 	}
-	r.stop()
-	r.ended.Wait()
+
+	// 2. Stop the goroutine, and wait for an attempt that may still be running.
+	r.cancel()
+	r.writer.Wait()
+	_, _, _ = r.attempts.Do("", r.attempt)
+
+	// 3. Count what is lost.
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lost := len(r.waiting) + r.dropped
-	r.waiting, r.dropped = nil, 0
+
+	lost := len(r.buffer) + r.dropped
+	r.buffer = nil
+	r.dropped = 0
 	if lost == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d security events are in the log only", mongoconn.ErrUnavailable, lost)
+
+	return fmt.Errorf("%w: %d security events not stored", mongoconn.ErrUnavailable, lost)
 }

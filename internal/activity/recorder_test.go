@@ -22,80 +22,93 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/bson"
 
+	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/mongoconn"
+	"latchkey/internal/testkit"
 )
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// newRecorder returns a Recorder on a database. It is closed after the test; a test
-// that ends with MongoDB away gives it up.
+// newRecorder returns a Recorder for a database. It is closed at the end of the test, with a
+// timeout in case MongoDB is down by then.
 func newRecorder(t *testing.T, uri string, o Options) *Recorder {
 	t.Helper()
-	db, err := mongoconn.Open(uri, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+
+	return newRecorderOn(t, conntest.Mongo(t, mongoconn.Options{URI: uri}), o)
+}
+
+func newRecorderOn(t *testing.T, db *mongoconn.Database, o Options) *Recorder {
+	t.Helper()
+
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	t.Cleanup(func() { _ = db.Client().Disconnect(context.Background()) })
+
 	r := New(db, o)
-	r.most, r.mostOfNobody = math.MaxInt, math.MaxInt // but where a test is about it
+
+	// Tests of the limits set their own.
+	r.userLimit = math.MaxInt
+	r.anonymousLimit = math.MaxInt
+
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = r.Close(ctx)
 	})
+
 	return r
 }
 
 func flush(t *testing.T, r *Recorder) {
 	t.Helper()
-	if err := r.Flush(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+
+	testkit.NoError(t, r.Flush(context.Background()))
 }
 
-// stored counts, past the Recorder, how often each request is in the collection.
+// stored returns how many documents the collection contains for each request ID.
 func stored(t *testing.T, uri string) map[string]int {
 	t.Helper()
+
 	ctx := context.Background()
 	found, err := storetest.Database(t, uri).Collection("activity").Find(ctx, bson.D{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	var all []document
-	if err := found.All(ctx, &all); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, found.All(ctx, &all))
+
 	times := map[string]int{}
 	for _, d := range all {
 		times[d.RequestID]++
 	}
+
 	return times
 }
 
-// assertOnce fails unless the requests 0 to n-1 are stored once each, and nothing else.
+// assertOnce fails the test unless the collection contains exactly one event for each of the
+// requests 0 to n-1.
 func assertOnce(t *testing.T, uri string, n int) {
 	t.Helper()
+
 	got := stored(t, uri)
 	if len(got) != n {
-		t.Errorf("%d events are stored, want %d", len(got), n)
+		t.Errorf("got %d stored requests, want %d", len(got), n)
 	}
+
 	for i := range n {
 		if times := got[strconv.Itoa(i)]; times != 1 {
-			t.Errorf("event %d is stored %d times", i, times)
+			t.Errorf("request %d: got %d stored events, want 1", i, times)
 		}
 	}
 }
 
-// recordAll records the events of the requests from to to-1, at once.
+// recordAll concurrently records events for the requests from to to-1.
 func recordAll(r *Recorder, from, to int) {
 	var wg sync.WaitGroup
 	for i := from; i < to; i++ {
 		wg.Go(func() { r.Record(context.Background(), Event{Name: Login, UserID: "u", RequestID: strconv.Itoa(i)}) })
 	}
+
 	wg.Wait()
 }
 
@@ -104,45 +117,51 @@ var full = Event{
 	UserAgent: "Mozilla/5.0", Device: "Firefox on Linux", NewDevice: true, By: "operator", Count: 3,
 }
 
-// What was recorded before Flush is found after it, with every member.
+// Events recorded before Flush are found after it, with all fields.
 func TestRecordAndRead(t *testing.T) {
 	t.Parallel()
+
 	at := time.Date(2026, 5, 1, 12, 0, 0, 123_456_789, time.FixedZone("", 7200))
 	r := newRecorder(t, storetest.Mongo(t), Options{Retention: time.Hour, Now: func() time.Time { return at }})
 	r.Record(context.Background(), full)
 	flush(t, r)
 	got, err := r.ByUser(context.Background(), "u", "", 10)
 	if err != nil || len(got) != 1 || len(got[0].ID) != 24 {
-		t.Fatalf("got %+v, %v", got, err)
+		t.Fatalf("got %+v, error %v, want one event with an ID of 24 digits", got, err)
 	}
+
 	for id, want := range map[string]bool{got[0].ID: true, "": false, "x": false, got[0].ID + "0": false, strings.Repeat("g", 24): false} {
 		if IsID(id) != want {
-			t.Errorf("IsID(%q) is %v", id, !want)
+			t.Errorf("IsID(%q): got %t, want %t", id, !want, want)
 		}
 	}
+
 	want := full
-	want.ID, want.At = got[0].ID, time.Date(2026, 5, 1, 10, 0, 0, 123_000_000, time.UTC)
+	want.ID = got[0].ID
+	want.At = time.Date(2026, 5, 1, 10, 0, 0, 123_000_000, time.UTC)
 	if diff := cmp.Diff([]Event{want}, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("(-want +got)\n%s", diff)
 	}
-	for range 20 { // each time
+
+	for range 20 { // Flush must not miss any event
 		r.Record(context.Background(), Event{Name: Login, UserID: "v"})
 		flush(t, r)
 	}
+
 	if got, err := r.ByUser(context.Background(), "v", "", 1000); err != nil || len(got) != 20 {
-		t.Errorf("%d events, %v", len(got), err)
+		t.Errorf("got %d events, error %v, want 20", len(got), err)
 	}
 }
 
 func TestLogLine(t *testing.T) {
 	t.Parallel()
+
 	var out bytes.Buffer
 	r := newRecorder(t, storetest.Mongo(t), Options{Log: slog.New(slog.NewJSONHandler(&out, nil))})
 	r.Record(context.Background(), full)
 	r.Record(context.Background(), Event{Name: LoginFailed})
-	if err := r.Close(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, r.Close(context.Background()))
+
 	var lines []map[string]any
 	for decoder := json.NewDecoder(&out); ; {
 		var line map[string]any
@@ -151,13 +170,16 @@ func TestLogLine(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
+
 		if id, ok := line["eventId"].(string); !ok || len(id) != 24 {
-			t.Errorf("the ID is %v", line["eventId"])
+			t.Errorf("got event ID %v, want 24 digits", line["eventId"])
 		}
+
 		delete(line, "time")
 		delete(line, "eventId")
 		lines = append(lines, line)
 	}
+
 	want := []map[string]any{
 		{
 			"level": "INFO", "msg": "security event", "event": "sessions_revoked", "userId": "u", "sessionId": "handle", "requestId": "r",
@@ -166,13 +188,14 @@ func TestLogLine(t *testing.T) {
 		},
 		{"level": "WARN", "msg": "security event", "event": "login_failed"},
 	}
+
 	if diff := cmp.Diff(want, lines); diff != "" {
-		t.Error(diff)
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
-// hostile user agents forge a log line, drive a terminal, turn the text around, are
-// long, are no text.
+// hostile contains texts that forge a log line, control a terminal, reverse the direction of
+// text, are very long, or are not valid UTF-8.
 var hostile = []string{
 	"x\r\n{\"level\":\"INFO\",\"msg\":\"security event\",\"event\":\"login\"}",
 	"x\nlevel=INFO msg=\"security event\" event=login",
@@ -182,108 +205,117 @@ var hostile = []string{
 
 func TestHostileText(t *testing.T) {
 	t.Parallel()
+
 	for name, handler := range map[string]func(io.Writer) slog.Handler{
 		"json": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
 		"text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+
 			var out bytes.Buffer
 			r := newRecorder(t, storetest.Mongo(t), Options{Log: slog.New(handler(&out))})
+
 			for _, s := range hostile {
 				r.Record(context.Background(), Event{Name: LimitHit, UserID: "u", RequestID: s, Route: s, IP: s, UserAgent: s, Device: s, SessionID: s, By: s})
 			}
+
 			flush(t, r)
 			events, err := r.ByUser(context.Background(), "u", "", 100)
 			if err != nil || len(events) != len(hostile) {
-				t.Fatalf("%d events, %v", len(events), err)
+				t.Fatalf("got %d events, error %v, want %d", len(events), err, len(hostile))
 			}
+
 			for _, e := range events {
 				for _, s := range []string{e.RequestID, e.Route, e.IP, e.UserAgent, e.Device, e.SessionID, e.By} {
 					if len(s) > maxText || !utf8.ValidString(s) || strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
-						t.Errorf("kept %q", s)
+						t.Errorf("got text %q, want short printable UTF-8", s)
 					}
 				}
 			}
-			if err := r.Close(context.Background()); err != nil {
-				t.Fatal(err)
-			}
+
+			testkit.NoError(t, r.Close(context.Background()))
+
 			if lines := strings.Count(out.String(), "\n"); lines != len(hostile) {
-				t.Errorf("%d lines for %d events", lines, len(hostile))
+				t.Errorf("got %d lines in the log, want %d", lines, len(hostile))
 			}
+
 			for _, c := range strings.ReplaceAll(out.String(), "\n", "") {
 				if !unicode.IsPrint(c) {
-					t.Errorf("the log has %U", c)
+					t.Errorf("got unprintable character %U in the log", c)
 				}
 			}
 		})
 	}
 }
 
-// Every constant is in Names, once, and alarms exactly where something was refused.
+// Names contains every constant once. Exactly the failures have level Warn.
 func TestNames(t *testing.T) {
 	t.Parallel()
+
 	warned := []Name{}
 	seen := map[Name]bool{}
+
 	for _, n := range Names {
 		if seen[n] {
-			t.Errorf("%s is there twice", n)
+			t.Errorf("got %s twice", n)
 		}
+
 		seen[n] = true
 		if n.level() == slog.LevelWarn {
 			warned = append(warned, n)
 		}
 	}
+
 	source, err := os.ReadFile("event.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	constants := regexp.MustCompile(`(?m)^\t\w+ Name = "(\w+)"$`).FindAllSubmatch(source, -1)
+	testkit.NoError(t, err)
+
+	constants := regexp.MustCompile(`(?m)^\t\w+ +Name = "(\w+)"`).FindAllSubmatch(source, -1)
 	if len(constants) != len(Names) {
-		t.Errorf("%d constants and %d names", len(constants), len(Names))
+		t.Errorf("got %d names, want %d as there are constants", len(Names), len(constants))
 	}
+
 	for _, c := range constants {
 		if !seen[Name(c[1])] {
-			t.Errorf("%s is not in Names", c[1])
+			t.Errorf("got no %s in Names", c[1])
 		}
 	}
+
 	want := []Name{LoginFailed, PasswordChangeFailed, PasswordResetFailed, EmailVerifyFailed, StepUpFailed, LimitHit, CrossOriginDenied}
 	if diff := cmp.Diff(want, warned); diff != "" {
-		t.Error(diff)
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
-// Close writes what waits and ends the goroutine; after it events are in the log
-// only. No other test runs beside this one.
+// Close writes the buffered events and stops the goroutine. Later events are only logged. The
+// test is not parallel because it counts goroutines.
 func TestClose(t *testing.T) {
 	uri := storetest.Mongo(t)
 	r := newRecorder(t, uri, Options{})
-	for deadline := time.Now().Add(20 * time.Second); running() != 1; {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines have started, want 1", running())
-		}
-	}
+	testkit.Eventually(t, "one goroutine", func() bool { return writerGoroutines() == 1 })
 	recordAll(r, 0, 500)
-	if err := r.Close(context.Background()); err != nil {
-		t.Fatal(err)
+	testkit.NoError(t, r.Close(context.Background()))
+
+	if n := writerGoroutines(); n != 0 {
+		t.Errorf("got %d goroutines, want 0", n)
 	}
-	if n := running(); n != 0 {
-		t.Errorf("%d goroutines go on", n)
-	}
+
 	assertOnce(t, uri, 500)
 	recordAll(r, 500, 501)
 	if err := r.Flush(context.Background()); err != nil {
-		t.Errorf("flush: %v", err)
+		t.Errorf("Flush: got error %v, want none", err)
 	}
 	if err := r.Close(context.Background()); !errors.Is(err, mongoconn.ErrUnavailable) || !strings.Contains(err.Error(), "1 security events") {
-		t.Errorf("a second time: %v", err)
+		t.Errorf("second Close: got error %v, want one lost event", err)
 	}
+
 	assertOnce(t, uri, 500)
 }
 
-// running counts the goroutines of Recorders.
-func running() int {
+// writerGoroutines returns the number of running writers of Recorders.
+func writerGoroutines() int {
 	stacks := make([]byte, 1<<22)
 	stacks = stacks[:runtime.Stack(stacks, true)]
+
 	return bytes.Count(stacks, []byte("activity.(*Recorder).write("))
 }

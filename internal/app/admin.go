@@ -15,37 +15,45 @@ import (
 	"latchkey/internal/user"
 )
 
-// Admin is what an operator does to the live stores, beside running servers: the
-// commands of cmd/latchkey. Each change takes effect at the next request.
+// Admin implements the operator's commands of cmd/latchkey. They work on the live stores, and
+// running servers notice each change at the next request.
 type Admin struct{ parts }
 
-// OpenAdmin connects to the stores that the settings name. Warnings go to logTo.
+// OpenAdmin prepares the connections to the stores. Warnings go to logTo.
 func OpenAdmin(c config.Config, logTo io.Writer) (*Admin, error) {
-	// What the commands do is printed by them; the log is for what goes wrong.
+	// The commands print what they do, so the log is for warnings only.
 	c.LogLevel = max(c.LogLevel, slog.LevelWarn)
 	p, err := newParts(c, nil, nil, newLogger(c, logTo))
 	if err != nil {
 		return nil, err
 	}
+
 	return &Admin{p}, nil
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (a *Admin) Close() { a.close() }
 
-// User finds an account by its id or its email address.
+// User finds an account by its ID or email.
 func (a *Admin) User(ctx context.Context, ref string) (user.User, error) {
-	if !strings.Contains(ref, "@") {
-		return named(ref)(a.users.ByID(ctx, ref))
+	find := func() (user.User, error) { return a.users.ByID(ctx, ref) }
+	if strings.Contains(ref, "@") {
+		email, err := user.ParseEmail(ref)
+		if err != nil {
+			return user.User{}, fmt.Errorf("%q is not a valid email", ref)
+		}
+		find = func() (user.User, error) { return a.users.ByEmail(ctx, email) }
 	}
-	email, err := user.ParseEmail(ref)
+
+	u, err := find()
 	if err != nil {
-		return user.User{}, fmt.Errorf("%q is %w", ref, err)
+		err = fmt.Errorf("%s: %w", ref, err)
 	}
-	return named(ref)(a.users.ByEmail(ctx, email))
+
+	return u, err
 }
 
-// Methods are the ways to log in to an account: "password", and the names of providers.
+// Methods returns the sign-in methods of an account: "password" and the names of providers.
 func (a *Admin) Methods(ctx context.Context, u user.User) ([]string, error) {
 	var methods []string
 	if u.PasswordHash != "" {
@@ -55,102 +63,102 @@ func (a *Admin) Methods(ctx context.Context, u user.User) ([]string, error) {
 	for _, i := range identities {
 		methods = append(methods, i.Provider)
 	}
+
 	return methods, err
 }
 
-// named adds to an error what was looked for.
-func named(ref string) func(user.User, error) (user.User, error) {
-	return func(u user.User, err error) (user.User, error) {
-		if err != nil {
-			err = fmt.Errorf("%s: %w", ref, err)
-		}
-		return u, err
-	}
-}
-
-// Users returns up to limit accounts, the latest first.
+// Users returns up to limit accounts, newest first.
 func (a *Admin) Users(ctx context.Context, limit int64) ([]user.User, error) {
 	return a.users.List(ctx, limit)
 }
 
-// CreateUser makes an account.
-func (a *Admin) CreateUser(ctx context.Context, name, address, password string) (user.User, error) {
-	name, err := user.ParseName(name)
+// CreateUser creates an account.
+func (a *Admin) CreateUser(ctx context.Context, name, email, password string) (user.User, error) {
+	parsedName, err := user.ParseName(name)
 	if err != nil {
-		return user.User{}, fmt.Errorf("the name is %w", err)
+		return user.User{}, fmt.Errorf("name must have 1 to %d characters and no control characters", user.MaxNameLength)
 	}
-	email, err := user.ParseEmail(address)
+	parsedEmail, err := user.ParseEmail(email)
 	if err != nil {
-		return user.User{}, fmt.Errorf("%q is %w", address, err)
+		return user.User{}, fmt.Errorf("%q is not a valid email", email)
 	}
-	u, err := a.passwords.Register(ctx, name, email, password)
+
+	u, err := a.auth.CreateUser(ctx, auth.Registration{
+		Name:     parsedName,
+		Email:    parsedEmail,
+		Password: password,
+	})
 	if err == nil {
-		a.record(ctx, activity.Registered, u.ID)
+		a.record(ctx, activity.Event{Name: activity.Registered, UserID: u.ID})
 	}
-	return u, weak(err)
+
+	return u, explainWeak(err)
 }
 
-// weak says what is wrong where a password is refused.
-func weak(err error) error {
+// explainWeak completes the message of a rejected password.
+func explainWeak(err error) error {
 	var weak *auth.WeakPasswordError
 	if errors.As(err, &weak) {
-		return fmt.Errorf("the password %w", err)
+		return fmt.Errorf("password %w", err)
 	}
+
 	return err
 }
 
-// record notes what an operator has done, where the owner of the account sees it.
-func (a *Admin) record(ctx context.Context, name activity.Name, userID string) {
-	a.activity.Record(ctx, activity.Event{Name: name, UserID: userID, By: "operator"})
+// record adds a security event to the account's activity, which its owner can see.
+func (a *Admin) record(ctx context.Context, e activity.Event) {
+	e.By = "operator"
+	a.activity.Record(ctx, e)
 }
 
-// SetPassword gives an account another password and ends its sessions, of which it
-// returns the number.
+// SetPassword changes the password of an account and ends its sessions. It returns the
+// number of sessions ended.
 func (a *Admin) SetPassword(ctx context.Context, ref, password string) (user.User, int, error) {
-	u, n, err := a.change(ctx, ref, activity.PasswordChanged, session.PasswordChanged, func(u user.User) (user.User, error) {
-		return a.passwords.SetPassword(ctx, u.ID, password)
+	u, n, err := a.change(ctx, ref, activity.PasswordChanged, func(caller auth.Caller) (auth.Changed, error) {
+		return a.auth.SetPassword(ctx, caller, password)
 	})
-	return u, n, weak(err)
+
+	return u, n, explainWeak(err)
 }
 
-// Unlink removes the account elsewhere of a provider from an account and ends its
-// sessions, of which it returns the number.
+// Unlink removes a linked external account and ends the sessions of the account. It returns the
+// number of sessions ended.
 func (a *Admin) Unlink(ctx context.Context, ref, provider string) (user.User, int, error) {
 	u, err := a.User(ctx, ref)
 	if err != nil {
 		return user.User{}, 0, err
 	}
-	ended := 0
-	_, err = a.passwords.Unlink(ctx, u.ID, provider, auth.Origin{}, func(ctx context.Context, id string) error {
-		n, err := a.sessions.RevokeAll(ctx, id, "", session.Revoked)
-		ended += n
-		return err
-	})
+
+	changed, err := a.auth.Unlink(ctx, auth.Operator(u.ID), provider)
 	if err != nil {
-		return u, ended, fmt.Errorf("%s, %s: %w", ref, provider, err)
+		return u, changed.Ended, fmt.Errorf("%s, %s: %w", ref, provider, err)
 	}
-	a.activity.Record(ctx, activity.Event{Name: activity.IdentityUnlinked, UserID: u.ID, Provider: provider, By: "operator"})
-	return u, ended, nil
+
+	a.record(ctx, activity.Event{Name: activity.IdentityUnlinked, UserID: u.ID, Provider: provider})
+
+	return u, changed.Ended, nil
 }
 
-// Disable keeps an account from logging in and ends its sessions, of which it
-// returns the number.
+// Disable prevents an account from logging in and ends its sessions. It returns the number
+// of sessions ended.
 func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error) {
-	return a.change(ctx, ref, activity.AccountDisabled, session.AccountDisabled, func(u user.User) (user.User, error) {
-		return a.users.SetActive(ctx, u.ID, false)
+	return a.change(ctx, ref, activity.AccountDisabled, func(caller auth.Caller) (auth.Changed, error) {
+		return a.auth.Disable(ctx, caller, session.AccountDisabled)
 	})
 }
 
-// Delete removes an account and ends its sessions, of which it returns the number.
+// Delete removes an account and ends its sessions. It returns the number of sessions ended.
 //
-// The account goes last: until then it is there, disabled, to run this again.
+// It removes the account last. Until then the account is disabled, so that the command can be
+// run again if it fails.
 func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) {
-	u, n, err := a.change(ctx, ref, activity.AccountDeleted, session.AccountDeleted, func(u user.User) (user.User, error) {
-		return a.users.SetActive(ctx, u.ID, false)
+	u, n, err := a.change(ctx, ref, activity.AccountDeleted, func(caller auth.Caller) (auth.Changed, error) {
+		return a.auth.Disable(ctx, caller, session.AccountDeleted)
 	})
 	if err == nil {
 		err = a.users.Delete(ctx, u.ID)
 	}
+
 	return u, n, err
 }
 
@@ -160,66 +168,72 @@ func (a *Admin) Enable(ctx context.Context, ref string) (user.User, error) {
 	if err != nil {
 		return user.User{}, err
 	}
+
 	u, err = a.users.SetActive(ctx, u.ID, true)
 	if err == nil {
-		a.record(ctx, activity.AccountEnabled, u.ID)
+		a.record(ctx, activity.Event{Name: activity.AccountEnabled, UserID: u.ID})
 	}
+
 	return u, err
 }
 
-// change makes a change to an account, then ends its sessions. In this order a
-// login that is under way finds either the change or the end.
-func (a *Admin) change(ctx context.Context, ref string, event activity.Name, why session.Reason, make func(user.User) (user.User, error)) (user.User, int, error) {
+// change applies a change to an account and records a security event.
+func (a *Admin) change(ctx context.Context, ref string, event activity.Name, apply func(auth.Caller) (auth.Changed, error)) (user.User, int, error) {
 	u, err := a.User(ctx, ref)
 	if err != nil {
 		return user.User{}, 0, err
 	}
-	if u, err = make(u); err != nil {
+
+	changed, err := apply(auth.Operator(u.ID))
+	if changed.User.ID == "" {
 		return user.User{}, 0, err
 	}
-	a.record(ctx, event, u.ID)
-	n, err := a.sessions.RevokeAll(ctx, u.ID, "", why)
-	a.passwords.CancelEmailChange(ctx, u.ID)
+
+	a.record(ctx, activity.Event{Name: event, UserID: u.ID})
 	if err != nil {
-		err = fmt.Errorf("the account is changed, but not all of its sessions have ended; run it again: %w", err)
+		err = fmt.Errorf("the account was changed, but some of its sessions are still live; run the command again: %w", err)
 	}
-	return u, n, err
+
+	return changed.User, changed.Ended, err
 }
 
-// Sessions returns the live sessions of an account, the one last used first.
+// Sessions returns the live sessions of an account, most recently used first.
 func (a *Admin) Sessions(ctx context.Context, ref string) ([]*session.Session, error) {
 	u, err := a.User(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
+
 	return a.sessions.List(ctx, u.ID)
 }
 
-// Session returns a live session by its handle.
-func (a *Admin) Session(ctx context.Context, handle string) (*session.Session, error) {
-	s, err := a.sessions.Show(ctx, handle)
+// Session returns a live session by its ID.
+func (a *Admin) Session(ctx context.Context, id string) (*session.Session, error) {
+	s, err := a.sessions.ByID(ctx, id)
 	if errors.Is(err, session.ErrNotFound) {
-		err = fmt.Errorf("%s: %w", handle, err)
+		err = fmt.Errorf("%s: %w", id, err)
 	}
+
 	return s, err
 }
 
-// RevokeSession ends a live session by its handle.
-func (a *Admin) RevokeSession(ctx context.Context, handle string) error {
-	s, err := a.Session(ctx, handle)
+// RevokeSession ends a live session by its ID.
+func (a *Admin) RevokeSession(ctx context.Context, id string) error {
+	s, err := a.Session(ctx, id)
 	if err != nil {
 		return err
 	}
-	if err := a.sessions.Revoke(ctx, s.UserID, handle, session.Revoked); err != nil {
+	if err := a.auth.RevokeSession(ctx, s.UserID, id); err != nil {
 		return err
 	}
-	a.passwords.CancelEmailChange(ctx, s.UserID)
-	a.activity.Record(ctx, activity.Event{Name: activity.SessionRevoked, UserID: s.UserID, SessionID: handle, By: "operator"})
+
+	a.record(ctx, activity.Event{Name: activity.SessionRevoked, UserID: s.UserID, SessionID: id})
+
 	return nil
 }
 
-// RevokeUser ends the sessions of an account and returns how many it were. An id
-// may be that of an account that is gone.
+// RevokeUser ends the sessions of an account and returns the number of sessions ended. It also
+// accepts the ID of a deleted account.
 func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 	id := ref
 	u, err := a.User(ctx, ref)
@@ -229,24 +243,31 @@ func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 	case !user.IsID(ref) || !errors.Is(err, user.ErrNotFound):
 		return 0, err
 	}
-	n, err := a.sessions.RevokeAll(ctx, id, "", session.Revoked)
+
+	n, err := a.auth.RevokeSessions(ctx, id, "")
 	if err == nil {
-		a.passwords.CancelEmailChange(ctx, id)
-		a.activity.Record(ctx, activity.Event{Name: activity.SessionsRevoked, UserID: id, Count: n, By: "operator"})
+		a.record(ctx, activity.Event{Name: activity.SessionsRevoked, UserID: id, Count: n})
 	}
+
 	return n, err
 }
 
-// RevokeEverything ends the sessions of all users, telling progress how many it
-// are so far, and returns how many it were.
+// RevokeEverything ends the sessions of all users and returns the number of sessions ended.
+// progress is called periodically with the number ended so far.
 func (a *Admin) RevokeEverything(ctx context.Context, progress func(ended int)) (int, error) {
 	n, err := a.sessions.RevokeEverything(ctx, progress)
-	if err == nil {
-		a.activity.Record(ctx, activity.Event{Name: activity.SessionsRevoked, Count: n, By: "operator"})
-		err = a.users.DropTickets(ctx, user.ChangeTicket) // see auth.Service.CancelEmailChange
+	if err != nil {
+		return n, err
 	}
-	return n, err
+
+	a.record(ctx, activity.Event{Name: activity.SessionsRevoked, Count: n})
+
+	// An attacker with one of the sessions may have requested an email change.
+
+	return n, a.users.RevokeAllTokens(ctx, user.EmailChangeToken)
 }
 
-// Stats counts the live sessions.
-func (a *Admin) Stats(ctx context.Context) (session.Stats, error) { return a.sessions.Stats(ctx) }
+// Count returns the number of live sessions and of users with at least one.
+func (a *Admin) Count(ctx context.Context) (sessions, users int, err error) {
+	return a.sessions.Count(ctx)
+}

@@ -9,11 +9,10 @@ import (
 	"net/http"
 	"time"
 
-	"go.mongodb.org/mongo-driver/mongo"
-
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/config"
+	"latchkey/internal/hashpool"
 	"latchkey/internal/httpapi"
 	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
@@ -25,162 +24,245 @@ import (
 	"latchkey/internal/user"
 )
 
-// App is the whole server, listening.
+// App is the server. Its port is open as soon as New has returned.
 type App struct {
 	parts
-	listener net.Listener
-	server   *http.Server
-	api      *httpapi.Server
-	ops      *ops // nil where there is none
-	drain    time.Duration
-	inspect  bool   // what Redis keeps matters
-	heap     []byte // see heapFloor
+	listener     net.Listener
+	server       *http.Server
+	api          *httpapi.Server
+	ops          *opsServer // nil without OPS_ADDR
+	drainTime    time.Duration
+	inspectRedis bool   // warn if Redis does not persist sessions
+	heapBallast  []byte // see heapBallastSize
 }
 
-// parts are what the server and an operator's commands both work with.
+// parts is shared by the server and the operator's commands.
 type parts struct {
 	redis     *redisconn.Client
-	mongo     *mongo.Database
+	mongo     *mongoconn.Database
 	users     *user.Store
 	sessions  *session.Manager
 	limiter   *ratelimit.Limiter
 	activity  *activity.Recorder
-	letters   *mail.Queue
-	passwords *auth.Service
+	mailQueue *mail.Queue
+	hasher    *hashpool.Pool
+	auth      *auth.Service
 	providers *oauth.Service
-	smtp      *mail.SMTP         // nil where mail goes elsewhere, or nowhere
-	tracing   *telemetry.Tracing // nil where nobody asked for it
+	smtp      *mail.SMTP         // nil if another sender was given, or if SMTP_URL is not set
+	tracing   *telemetry.Tracing // nil if traces are off
 	log       *slog.Logger
 }
 
-// New puts the server together and opens its port, so that an address in use is
-// an error here. The stores may come later: they are asked when they are needed.
-// Mail goes to sender; where that is nil, to what SMTP_URL names. The log goes to logTo.
+// New builds the server and opens its port, so that a port in use is an error here. It does not
+// wait for the stores, which may start later. Emails go to sender or, if that is nil, to the
+// server in SMTP_URL. The log goes to logTo.
 func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writer) (*App, error) {
 	log := newLogger(c, logTo)
 	for _, warning := range c.Warnings {
 		log.Warn(warning)
 	}
-	// Without a listener there is nobody who could read them.
+
+	// Without the ops listener nobody could read the metrics.
 	var metrics *telemetry.Metrics
 	if c.OpsAddr != "" {
 		metrics = telemetry.NewMetrics()
 	}
+
 	p, err := newParts(c, sender, metrics, log)
 	if err != nil {
 		return nil, err
 	}
-	if p.tracing, err = telemetry.NewTracing(ctx, openTelemetry(c), log); err != nil {
-		p.close()
-		return nil, err
+
+	a := &App{
+		parts:        p,
+		drainTime:    c.DrainTime,
+		inspectRedis: c.AppEnv != config.Development,
+		heapBallast:  newHeapBallast(),
 	}
-	api, err := httpapi.New(p.users, p.passwords, p.sessions, httpapi.Options{
-		Cookie: httpapi.Cookie{
-			Name: c.Cookie.Name, Domain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
-		},
-		Origins: c.FrontendURL, TrustedProxies: c.TrustedProxies,
-		Limits: limits(c.Limits), Limiter: p.limiter, Secrets: secrets(c.Session.Secrets),
-		Activity: p.activity, Providers: p.providers, StepUpMaxAge: time.Duration(c.Accounts.StepUpMaxAge),
-		Metrics: metrics, Tracing: p.tracing, Log: log,
-	})
-	if err != nil {
-		p.close()
-		return nil, fmt.Errorf("FRONTEND_URL: %w", err)
+	if err := a.open(ctx, c, metrics); err != nil {
+		if a.listener != nil {
+			_ = a.listener.Close()
+		}
+		a.close()
+
+		return nil, err
 	}
 
-	a := &App{parts: p, inspect: c.AppEnv != config.Development, api: api, drain: time.Duration(c.DrainTime), heap: newHeapFloor()}
-	if a.server, err = newServer(c, api, log); err != nil {
-		a.close()
-		return nil, err
-	}
-	if a.listener, err = listen(ctx, c.Addr()); err != nil {
-		a.close()
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if c.OpsAddr != "" {
-		if a.ops, err = a.newOps(ctx, c.OpsAddr, metrics); err != nil {
-			_ = a.listener.Close()
-			a.close()
-			return nil, fmt.Errorf("OPS_ADDR: %w", err)
-		}
-	}
 	return a, nil
 }
 
-// newParts makes what does not depend on HTTP. Nothing connects until it is used.
+// open adds what only the server needs to the parts, and opens the listeners.
+func (a *App) open(ctx context.Context, c config.Config, metrics *telemetry.Metrics) error {
+	var err error
+
+	a.tracing, err = telemetry.NewTracing(ctx, otelVariables(c), a.log)
+	if err != nil {
+		return err
+	}
+
+	a.api, err = a.newAPI(c, metrics)
+	if err != nil {
+		return fmt.Errorf("FRONTEND_URL: %w", err)
+	}
+
+	a.server, err = newAPIServer(c, a.api, a.log)
+	if err != nil {
+		return err
+	}
+
+	a.listener, err = listen(ctx, c.Addr())
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+
+	if c.OpsAddr != "" {
+		a.ops, err = a.newOpsServer(ctx, c.OpsAddr, metrics)
+		if err != nil {
+			return fmt.Errorf("OPS_ADDR: %w", err)
+		}
+	}
+
+	return nil
+}
+
+func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Server, error) {
+	return httpapi.New(a.users, a.auth, a.sessions, httpapi.Options{
+		Cookie: httpapi.Cookie{
+			Name:     c.Cookie.Name,
+			Domain:   c.Cookie.Domain,
+			Secure:   c.Cookie.Secure,
+			SameSite: c.Cookie.SameSite,
+		},
+		Origins:        c.FrontendURL,
+		TrustedProxies: c.TrustedProxies,
+		Limits:         limits(c.Limits),
+		Limiter:        a.limiter,
+		Secrets:        secrets(c.Session.Secrets),
+		Activity:       a.activity,
+		Providers:      a.providers,
+		StepUpMaxAge:   c.Accounts.StepUpMaxAge,
+		RedisBudget:    c.Redis.RequestBudget(),
+		Metrics:        metrics,
+		Tracing:        a.tracing,
+		Log:            a.log,
+	})
+}
+
+// newParts builds everything that does not depend on HTTP. The stores are connected when they are
+// first used.
 func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, log *slog.Logger) (parts, error) {
 	var smtp *mail.SMTP
 	if sender == nil && c.Mail.URL != "" {
 		var err error
-		if smtp, err = mail.NewSMTP(string(c.Mail.URL), c.Mail.From); err != nil {
+		smtp, err = mail.NewSMTP(string(c.Mail.URL), c.Mail.From)
+		if err != nil {
 			return parts{}, fmt.Errorf("SMTP_URL, MAIL_FROM: %w", err)
 		}
+
 		sender = smtp
 	}
-	db, err := mongoconn.Open(string(c.MongoURI), metrics)
+
+	db, err := mongoconn.Open(mongoconn.Options{
+		URI:     string(c.MongoURI),
+		Timeout: c.MongoTimeout,
+		Metrics: metrics,
+	})
 	if err != nil {
 		return parts{}, err
 	}
-	users := user.New(db, time.Now)
-	redis := redisconn.New(redisconn.Options{
-		Addr: c.Redis.Addr(), Username: c.Redis.Username, Password: string(c.Redis.Password),
-		DB: c.Redis.DB, TLS: c.Redis.TLS,
-		Sentinels: c.Redis.Sentinels, Master: c.Redis.Master,
-		SentinelUsername: c.Redis.SentinelUsername, SentinelPassword: string(c.Redis.SentinelPassword),
-		Cluster: c.Redis.Cluster, Metrics: metrics, Log: log,
+
+	p := parts{mongo: db, smtp: smtp, log: log}
+	p.users = user.New(db, time.Now)
+	p.activity = activity.New(db, activity.Options{Retention: c.Accounts.ActivityRetention, Log: log})
+
+	p.redis = redisconn.New(redisOptions(c.Redis, metrics, log))
+	p.limiter = ratelimit.New(p.redis)
+	p.mailQueue = mail.NewQueue(p.redis, mail.QueueOptions{Metrics: metrics, Log: log})
+	p.providers = oauth.New(p.redis, oauthProviders(c.Providers), oauth.Options{Log: log})
+	p.sessions = session.New(p.redis, session.Options{
+		Secrets:       secrets(c.Session.Secrets),
+		Idle:          c.Session.MaxAge,
+		Absolute:      c.Session.AbsoluteMaxAge,
+		TouchInterval: c.Session.TouchInterval,
+		MaxPerUser:    c.Session.MaxPerUser,
+		Now:           time.Now,
+		Metrics:       metrics,
+		Log:           log,
 	})
-	sessions := session.New(redis, session.Options{
-		Secrets: secrets(c.Session.Secrets), Idle: time.Duration(c.Session.MaxAge),
-		Absolute: time.Duration(c.Session.AbsoluteMaxAge), TouchInterval: time.Duration(c.Session.TouchInterval),
-		MaxPerUser: c.Session.MaxPerUser,
-		Now:        time.Now, Metrics: metrics, Log: log,
+
+	p.hasher = hashpool.New(c.BcryptCost, metrics)
+	p.auth = auth.New(p.users, p.sessions, p.hasher, auth.Options{
+		Rules:        auth.NewRules(bool(c.Accounts.RefuseCommon), c.Accounts.BreachURL, log),
+		Sender:       sender,
+		Queue:        p.mailQueue,
+		MailInterval: c.Mail.Interval,
+		BaseURL:      c.Accounts.PublicURL,
+		ResetMaxAge:  c.Accounts.ResetMaxAge,
+		VerifyMaxAge: c.Accounts.VerifyMaxAge,
+		Providers:    authProviders(c.Providers),
+		Log:          log,
 	})
-	limiter := ratelimit.New(redis)
-	letters := mail.NewQueue(redis, mail.QueueOptions{Metrics: metrics, Log: log})
-	passwords := auth.New(users, auth.Options{
-		Cost:   c.BcryptCost,
-		Rules:  auth.NewRules(c.Accounts.RefuseCommon, c.Accounts.BreachURL, log),
-		Sender: sender, Queue: letters,
-		MailInterval: time.Duration(c.Mail.Interval), Link: c.Accounts.PublicURL,
-		ResetMaxAge: time.Duration(c.Accounts.ResetMaxAge), VerifyMaxAge: time.Duration(c.Accounts.VerifyMaxAge),
-		Providers: providersOf(c.Providers), Metrics: metrics, Log: log,
-	})
-	events := activity.New(db, activity.Options{Retention: time.Duration(c.Accounts.ActivityRetention), Log: log})
-	elsewhere := oauth.New(redis, providers(c.Providers), oauth.Options{Log: log})
-	return parts{redis, db, users, sessions, limiter, events, letters, passwords, elsewhere, smtp, nil, log}, nil
+
+	return p, nil
 }
 
+func redisOptions(c config.Redis, metrics *telemetry.Metrics, log *slog.Logger) redisconn.Options {
+	return redisconn.Options{
+		Addr:             c.Addr(),
+		Username:         c.Username,
+		Password:         string(c.Password),
+		DB:               c.DB,
+		TLS:              c.TLS,
+		Sentinels:        c.Sentinels,
+		Master:           c.Master,
+		SentinelUsername: c.SentinelUsername,
+		SentinelPassword: string(c.SentinelPassword),
+		Cluster:          c.Cluster,
+		Timeout:          c.Timeout,
+		Metrics:          metrics,
+		Log:              log,
+	}
+}
+
+// close writes what is buffered and closes the connections.
 func (p parts) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+
 	if err := p.activity.Close(ctx); err != nil {
-		p.log.Warn("security events are in the log only", "error", err)
+		p.log.Warn("cannot store buffered security events; they are only in the log", "error", err)
 	}
-	p.passwords.Close()
+	p.hasher.Close()
 	p.redis.Close()
-	if err := p.tracing.Shutdown(context.Background()); err != nil { // has a limit of its own
-		p.log.Warn("trouble with the traces", "error", err)
+
+	// Shutdown has its own timeout.
+	if err := p.tracing.Shutdown(context.Background()); err != nil {
+		p.log.Warn("cannot send buffered traces", "error", err)
 	}
 	_ = p.mongo.Client().Disconnect(ctx)
 }
 
-// newLogger returns the log that the settings ask for.
+// newLogger returns a logger with the configured level and format.
 func newLogger(c config.Config, w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.LogLevel}
+	options := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == "text" {
-		return slog.New(telemetry.Handler(slog.NewTextHandler(w, o)))
+		return slog.New(telemetry.LogHandler(slog.NewTextHandler(w, options)))
 	}
-	return slog.New(telemetry.Handler(slog.NewJSONHandler(w, o)))
+
+	return slog.New(telemetry.LogHandler(slog.NewJSONHandler(w, options)))
 }
 
+// limits translates the rate limits for package httpapi. Zero means off in both packages.
 func limits(c config.Limits) httpapi.Limits {
-	if c.Off {
-		return httpapi.Limits{}
-	}
-	rule := func(r config.Rate) ratelimit.Rule { return ratelimit.Rule{Events: r.Events, Window: r.Window} }
 	return httpapi.Limits{
-		Register: rule(c.Register), Login: rule(c.Login), Mail: rule(c.Mail), Token: rule(c.Token),
-		Password: rule(c.Password), Account: rule(c.Account), Device: rule(c.Device), OAuth: rule(c.OAuth),
+		Register: ratelimit.Rule(c.Register),
+		Login:    ratelimit.Rule(c.Login),
+		Mail:     ratelimit.Rule(c.Mail),
+		Token:    ratelimit.Rule(c.Token),
+		Password: ratelimit.Rule(c.Password),
+		Account:  ratelimit.Rule(c.Account),
+		Device:   ratelimit.Rule(c.Device),
+		OAuth:    ratelimit.Rule(c.OAuth),
 	}
 }
 
@@ -189,5 +271,6 @@ func secrets(from []config.Secret) [][]byte {
 	for i, s := range from {
 		to[i] = []byte(s)
 	}
+
 	return to
 }

@@ -1,5 +1,6 @@
-// Package app puts the parts together: it starts them, serves, and stops. It is
-// the only package that reads a config.Config, and cmd alone imports it.
+// Package app wires everything together: it starts the server, serves, drains and stops. It also
+// holds the operator's commands (admin.go) and the checks of latchkey doctor (doctor.go).
 //
-// Start reading at New in app.go: every part and who needs whom, on one screen.
+// Only package app reads a config.Config, and only cmd imports it. Start reading at New in
+// app.go: every part and what it depends on, on one screen.
 package app

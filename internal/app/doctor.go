@@ -9,67 +9,115 @@ import (
 
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
+	"latchkey/internal/redisconn"
 )
 
-// Diagnose says how a page at the address spa and the API at the address api will get on
-// with each other, whether the stores keep what they are given, and whether people can
-// sign in with the providers. With neither address it says nothing of the first.
+// Diagnose reports whether the stores, the SMTP server and the sign-in providers work, and
+// whether a page at the URL spa can use the API at the URL api. If both are empty, it skips the
+// browser.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
 	p, err := newParts(c, nil, nil, newLogger(c, io.Discard))
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
+
 	var found []doctor.Finding
 	if spa != "" || api != "" {
-		found = doctor.Browser(doctor.Setup{
-			Production: c.AppEnv == config.Production, Port: c.HTTPPort,
-			TLS: c.TLSCertFile != "", TrustedProxies: c.TrustedProxies, Origins: c.FrontendURL,
-			CookieName: c.Cookie.Name, CookieDomain: c.Cookie.Domain, Secure: c.Cookie.Secure, SameSite: c.Cookie.SameSite,
-			MaxAge: int(time.Duration(c.Session.AbsoluteMaxAge) / time.Second),
-		}, spa, api)
+		found = DiagnoseBrowser(c, spa, api)
 	}
 	found = append(found, p.checkRedis(ctx)...)
-	there, index := p.users.Ping(ctx), error(nil)
-	if there == nil {
-		index = p.users.EnsureIndexes(ctx)
-	}
-	found = append(found, doctor.Mongo(there, index)...)
-	var taken error
-	if p.smtp != nil {
-		taken = p.smtp.Check(ctx)
-	}
-	found = append(found, doctor.Mail(p.smtp != nil, taken)...)
-	return append(found, p.checkProviders(ctx, c, api)...), nil
+	found = append(found, p.checkMongo(ctx)...)
+	found = append(found, p.checkMail(ctx)...)
+	found = append(found, p.checkProviders(ctx, c, api)...)
+
+	return found, nil
 }
 
-// checkProviders judges how those to sign in with are set up and what they answer, all
-// of them at once: one that does not takes its time.
+// DiagnoseBrowser reports whether a page at the URL spa can use the API at the URL api. It
+// reads the settings only, and sends no requests.
+func DiagnoseBrowser(c config.Config, spa, api string) []doctor.Finding {
+	return doctor.Browser(browserSetup(c), spa, api)
+}
+
+func browserSetup(c config.Config) doctor.Setup {
+	return doctor.Setup{
+		Production:     c.AppEnv == config.Production,
+		Port:           c.HTTPPort,
+		TLS:            c.TLSCertFile != "",
+		TrustedProxies: c.TrustedProxies,
+		Origins:        c.FrontendURL,
+		CookieName:     c.Cookie.Name,
+		CookieDomain:   c.Cookie.Domain,
+		Secure:         c.Cookie.Secure,
+		SameSite:       c.Cookie.SameSite,
+		MaxAge:         int(c.Session.AbsoluteMaxAge / time.Second),
+	}
+}
+
+func (p parts) checkMongo(ctx context.Context) []doctor.Finding {
+	if err := p.users.Ping(ctx); err != nil {
+		return doctor.Mongo(err, nil)
+	}
+
+	return doctor.Mongo(nil, p.users.EnsureIndexes(ctx))
+}
+
+func (p parts) checkMail(ctx context.Context) []doctor.Finding {
+	if p.smtp == nil {
+		return doctor.Mail(false, nil)
+	}
+
+	return doctor.Mail(true, p.smtp.Check(ctx))
+}
+
+// checkProviders checks all providers in parallel, because each one that is down takes its whole
+// timeout.
 func (p parts) checkProviders(ctx context.Context, c config.Config, api string) []doctor.Finding {
-	each := make([][]doctor.Finding, len(c.Providers))
-	var asking sync.WaitGroup
-	for i, at := range c.Providers {
-		asking.Go(func() {
-			skew, err := p.providers.Check(ctx, at.Name)
-			each[i] = doctor.Provider{
-				Kind: at.Kind, Name: at.Name, Prefix: at.Prefix, Issuer: at.Issuer, Callback: at.CallbackURL,
-				Production: c.AppEnv == config.Production, API: api, Skew: skew, Err: err,
+	found := make([][]doctor.Finding, len(c.Providers))
+
+	var checks sync.WaitGroup
+	for i, provider := range c.Providers {
+		checks.Go(func() {
+			skew, err := p.providers.Check(ctx, provider.Name)
+			found[i] = doctor.Provider{
+				Kind:       provider.Kind,
+				Name:       provider.Name,
+				Prefix:     provider.Prefix,
+				Issuer:     provider.Issuer,
+				Callback:   provider.CallbackURL,
+				Production: c.AppEnv == config.Production,
+				API:        api,
+				Skew:       skew,
+				Err:        err,
 			}.Check()
 		})
 	}
-	asking.Wait()
-	return slices.Concat(each...)
+	checks.Wait()
+
+	return slices.Concat(found...)
 }
 
-// checkRedis judges what each server keeps.
+// checkRedis checks the persistence and the eviction policy of each Redis server.
 func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
-	servers, err := p.redis.Durability(ctx)
+	var found []doctor.Finding
+	err := p.redis.EachServer(ctx, func(addr string, do redisconn.Sender) error {
+		if _, err := do("PING"); err != nil {
+			return err
+		}
+
+		// A user with minimal privileges may not run these.
+		info, _ := redisconn.String(do("INFO"))
+		save, _ := redisconn.Strings(do("CONFIG", "GET", "save"))
+
+		snapshots := !slices.Contains(save, "")
+		found = append(found, doctor.NewRedis(addr, info, snapshots).Check()...)
+
+		return nil
+	})
 	if err != nil {
 		return doctor.Redis{Err: err}.Check()
 	}
-	var found []doctor.Finding
-	for _, d := range servers {
-		found = append(found, doctor.Redis{Addr: d.Addr, Untold: d.Untold, AppendOnly: d.AppendOnly, Snapshots: d.Snapshots, Policy: d.Policy, MaxMemory: d.MaxMemory}.Check()...)
-	}
+
 	return found
 }

@@ -5,19 +5,19 @@ import (
 	"runtime/debug"
 )
 
-// heapFloor is memory that is never written, so that it takes addresses and no pages. Go
-// collects garbage when the heap has doubled, and that of a server whose state is in its
-// stores is so small that this would be a hundred times a second under load, and a sixth
-// of all work. With this beside it there is a collection for each 20 MB or so. Unlike
-// with a higher GOGC it stays at that where more is in use.
-const heapFloor = 16 << 20
+// heapBallastSize makes garbage collections rarer. The garbage collector runs when the heap has
+// doubled. The live heap of this server is so small that, under load, this would happen a
+// hundred times a second and take a sixth of the CPU time. The ballast moves it to one collection
+// per 20 MB or so. It is never written, so it uses no physical memory. A higher GOGC would
+// also apply when the live heap is large.
+const heapBallastSize = 16 << 20
 
-// newHeapFloor returns the floor, to keep as long as the server runs, or nil where the
-// operator has settled how garbage is collected, or where there is little memory: it
-// counts towards GOMEMLIMIT.
-func newHeapFloor() []byte {
-	if os.Getenv("GOGC") != "" || debug.SetMemoryLimit(-1) < 8*heapFloor {
+// newHeapBallast returns memory to keep while the server runs. It returns nil if the operator
+// tuned the garbage collector, or if memory is scarce: the ballast counts towards GOMEMLIMIT.
+func newHeapBallast() []byte {
+	if os.Getenv("GOGC") != "" || debug.SetMemoryLimit(-1) < 8*heapBallastSize {
 		return nil
 	}
-	return make([]byte, heapFloor)
+
+	return make([]byte, heapBallastSize)
 }

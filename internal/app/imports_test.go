@@ -9,46 +9,57 @@ import (
 	"testing"
 )
 
-// mayImport is the map of the house: what each package may import of ours.
-// Arrows point down only.
+// mayImport lists which of our packages each package may import. Imports point down only.
 var mayImport = map[string][]string{
 	"cmd/latchkey":                {"internal/app", "internal/config", "internal/doctor", "internal/session", "internal/user"},
-	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/mail"},
-	"cmd/bench":                   {"internal/config", "internal/devstore", "internal/mongoconn", "internal/redisconn", "internal/session", "internal/user"},
-	"internal/app":                {"internal/activity", "internal/auth", "internal/config", "internal/doctor", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/user"},
-	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/user"},
-	"internal/auth":               {"internal/mail", "internal/ratelimit", "internal/telemetry", "internal/user"},
+	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/doctor", "internal/mail"},
+	"cmd/gensettings":             {"internal/config"},
+	"cmd/bench":                   {"internal/config", "internal/devstore", "internal/devstore/storetest", "internal/redisconn", "internal/session"},
+	"internal/app":                {"internal/activity", "internal/auth", "internal/config", "internal/doctor", "internal/hashpool", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/user"},
+	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/device", "internal/loopback", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/token", "internal/user"},
+	"internal/httpapi/postman":    {},
+	"internal/auth":               {"internal/hashpool", "internal/mail", "internal/ratelimit", "internal/session", "internal/token", "internal/user"},
 	"internal/activity":           {"internal/mongoconn"},
-	"internal/mail":               {"internal/redisconn", "internal/telemetry"},
-	"internal/oauth":              {"internal/redisconn", "internal/user"},
-	"internal/oauth/oauthtest":    {},
-	"internal/ratelimit":          {"internal/redisconn"},
-	"internal/session":            {"internal/redisconn", "internal/telemetry"},
+	"internal/device":             {"internal/ratelimit", "internal/token"},
+	"internal/mail":               {"internal/loopback", "internal/redisconn", "internal/telemetry", "internal/token"},
+	"internal/mail/mailtest":      {"internal/devstore/storetest", "internal/testkit"},
+	"internal/hashpool":           {"internal/telemetry"},
+	"internal/oauth":              {"internal/redisconn", "internal/token", "internal/user"},
+	"internal/oauth/oauthtest":    {"internal/testkit"},
+	"internal/ratelimit":          {"internal/redisconn", "internal/token"},
+	"internal/session":            {"internal/redisconn", "internal/telemetry", "internal/token"},
 	"internal/user":               {"internal/mongoconn"},
 	"internal/mongoconn":          {"internal/telemetry"},
 	"internal/redisconn":          {"internal/telemetry"},
 	"internal/telemetry":          {},
-	"internal/config":             {},
-	"internal/doctor":             {},
+	"internal/config":             {"internal/loopback"},
+	"internal/doctor":             {"internal/loopback"},
+	"internal/loopback":           {},
+	"internal/token":              {},
 	"internal/devstore":           {},
-	"internal/devstore/storetest": {"internal/devstore"},
+	"internal/devstore/storetest": {"internal/devstore", "internal/testkit", "internal/testkit/suite"},
+	"internal/apitest":            {"internal/activity", "internal/auth", "internal/devstore/conntest", "internal/devstore/storetest", "internal/hashpool", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/testkit", "internal/user"},
+	"internal/apitest/model":      {"internal/apitest", "internal/auth", "internal/devstore/storetest", "internal/session", "internal/testkit"},
+	"internal/testkit":            {},
+	"internal/testkit/suite":      {},
+	"internal/devstore/conntest":  {"internal/devstore/storetest", "internal/mongoconn", "internal/redisconn"},
 }
 
-// ownedBy names the packages of others that one of ours keeps to itself.
+// ownedBy lists third-party packages that only some of our packages may import.
 var ownedBy = map[string][]string{
 	"github.com/alexedwards/scs/v2":                  {"internal/session"},
-	"github.com/gomodule/redigo/redis":               {"cmd/bench", "internal/mail", "internal/redisconn", "internal/session", "internal/devstore/storetest"},
+	"github.com/gomodule/redigo/redis":               {"cmd/bench", "internal/redisconn", "internal/session", "internal/devstore/storetest", "internal/apitest", "internal/apitest/model"},
 	"github.com/jub0bs/cors":                         {"internal/httpapi"},
 	"github.com/wneessen/go-mail":                    {"internal/mail"},
-	"github.com/mna/redisc":                          {"internal/redisconn", "internal/devstore/storetest"},
-	"go.mongodb.org/mongo-driver/mongo":              {"internal/activity", "internal/app", "internal/mongoconn", "internal/user", "internal/devstore/storetest"},
-	"golang.org/x/crypto/bcrypt":                     {"cmd/bench", "internal/auth"},
+	"go.mongodb.org/mongo-driver/mongo":              {"internal/activity", "internal/app", "internal/mongoconn", "internal/user", "internal/devstore/storetest", "internal/apitest"},
+	"golang.org/x/crypto/bcrypt":                     {"cmd/bench", "internal/hashpool"},
 	"go.mongodb.org/mongo-driver/event":              {"internal/telemetry"},
 	"net/http/pprof":                                 {"internal/telemetry"},
 	"github.com/prometheus/client_golang/prometheus": {"internal/telemetry"},
 	"go.opentelemetry.io/otel/trace":                 {"internal/telemetry"},
 	"go.opentelemetry.io/otel/sdk/trace":             {"internal/telemetry"},
 	"github.com/go-chi/chi/v5":                       {"internal/httpapi"},
+	"github.com/spf13/cobra":                         {"cmd/dev", "cmd/latchkey"},
 	"github.com/caarlos0/env/v10":                    {"internal/config"},
 	"github.com/FerretDB/FerretDB/ferretdb":          {"internal/devstore"},
 	"github.com/alicebob/miniredis/v2":               {"internal/devstore"},
@@ -89,14 +100,14 @@ func TestImports(t *testing.T) {
 	for name, p := range packages {
 		allowed, known := mayImport[name]
 		if !known {
-			t.Errorf("%s is not on the map", name)
+			t.Errorf("%s is missing in mayImport", name)
 		}
 		for _, imported := range p.Imports {
 			if own, ok := strings.CutPrefix(imported, "latchkey/"); ok && !slices.Contains(allowed, own) {
-				t.Errorf("%s imports %s", name, own)
+				t.Errorf("%s imports %s, which mayImport does not allow", name, own)
 			}
 			if owners, owned := ownedBy[imported]; owned && !slices.Contains(owners, name) {
-				t.Errorf("%s imports %s, which is for %v", name, imported, owners)
+				t.Errorf("%s imports %s, which only %v may import", name, imported, owners)
 			}
 		}
 		if strings.HasPrefix(name, "internal/") && !slices.Contains(p.GoFiles, "doc.go") {
@@ -105,16 +116,16 @@ func TestImports(t *testing.T) {
 	}
 	for name := range mayImport {
 		if _, ok := packages[name]; !ok {
-			t.Errorf("%s is on the map and no package", path.Clean(name))
+			t.Errorf("%s is in mayImport, but does not exist", path.Clean(name))
 		}
 	}
 }
 
-// The production program has no test double in it.
+// TestProductionLinksNoDevStore keeps test doubles out of the production program.
 func TestProductionLinksNoDevStore(t *testing.T) {
 	t.Parallel()
 	for _, dep := range listPackages(t)["cmd/latchkey"].Deps {
-		for _, forbidden := range []string{"latchkey/internal/devstore", "latchkey/internal/oauth/oauthtest", "github.com/FerretDB/", "github.com/alicebob/", "modernc.org/sqlite", "testing"} {
+		for _, forbidden := range []string{"latchkey/internal/apitest", "latchkey/internal/devstore", "latchkey/internal/testkit", "latchkey/internal/oauth/oauthtest", "github.com/FerretDB/", "github.com/alicebob/", "modernc.org/sqlite", "testing"} {
 			if strings.HasPrefix(dep, forbidden) {
 				t.Errorf("cmd/latchkey links %s", dep)
 			}

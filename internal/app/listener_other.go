@@ -4,6 +4,6 @@ package app
 
 import "net"
 
-// ignoreNew is for Linux. Elsewhere a client that connects in the moment in which the port
-// is closed may be reset.
-func ignoreNew(net.Listener) error { return nil }
+// ignoreNewConnections is implemented on Linux only. On other systems a client that connects
+// while the port is being closed may get a connection reset.
+func ignoreNewConnections(net.Listener) error { return nil }

@@ -3,53 +3,57 @@ package app
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"latchkey/internal/config"
 	"latchkey/internal/telemetry"
 )
 
-// ops is the private listener, see telemetry.Ops.
-type ops struct {
+// opsWriteTimeout allows CPU profiles of two minutes.
+const opsWriteTimeout = 150 * time.Second
+
+// opsServer serves metrics, readiness and profiles on the private listener.
+type opsServer struct {
 	listener net.Listener
 	server   *http.Server
 }
 
-// newOps opens the private listener at addr, and has metrics ask the parts.
-func (a *App) newOps(ctx context.Context, addr string, metrics *telemetry.Metrics) (*ops, error) {
-	metrics.ObserveHashQueue(a.passwords.Waiting)
-	metrics.ObserveMailQueue(a.letters.Len)
+// newOpsServer opens the private listener, and registers the gauges that observe the parts.
+func (a *App) newOpsServer(ctx context.Context, addr string, metrics *telemetry.Metrics) (*opsServer, error) {
+	metrics.ObserveHashQueue(a.hasher.Waiting)
+	metrics.ObserveMailQueue(a.mailQueue.Len)
 	metrics.ObserveRedisConnections(a.redis.Connections)
 	metrics.ObserveStore("redis", a.redis.Ping)
 	metrics.ObserveStore("mongodb", a.users.Ping)
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &ops{l, &http.Server{
-		Handler: telemetry.Ops(metrics, a.api.Ready, a.log), ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
-		ReadHeaderTimeout: telemetry.OpsReadHeaderTimeout, ReadTimeout: telemetry.OpsReadTimeout,
-		WriteTimeout: telemetry.OpsWriteTimeout, IdleTimeout: telemetry.OpsIdleTimeout, MaxHeaderBytes: telemetry.OpsMaxHeaderBytes,
-	}}, nil
+
+	server := NewServer(telemetry.Ops(metrics, a.api.Ready, a.log), a.log)
+	server.WriteTimeout = opsWriteTimeout
+
+	return &opsServer{listener: listener, server: server}, nil
 }
 
-// serveOps answers on the private listener until closeOps, also while the server drains:
-// that is when someone looks.
-func (a *App) serveOps() {
-	if err := a.ops.server.Serve(a.ops.listener); !errors.Is(err, http.ErrServerClosed) {
-		a.log.Error("there are no metrics any more", "error", err)
+// serve serves until the server is closed. It goes on while the API drains, because readiness
+// and metrics matter most then.
+func (o *opsServer) serve(a *App) {
+	err := o.server.Serve(o.listener)
+	if !errors.Is(err, http.ErrServerClosed) {
+		a.log.Error("ops listener failed", "error", err)
 	}
 }
 
-func (a *App) closeOps() { _ = a.ops.server.Close() }
-
-// openTelemetry are the variables of OpenTelemetry.
-func openTelemetry(c config.Config) map[string]string {
+// otelVariables returns the OTEL_* variables.
+func otelVariables(c config.Config) map[string]string {
 	vars := make(map[string]string, len(c.Telemetry))
 	for name, value := range c.Telemetry {
 		vars[name] = string(value)
 	}
+
 	return vars
 }

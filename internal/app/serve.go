@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,169 +14,217 @@ import (
 	"latchkey/internal/doctor"
 )
 
-// Limits on what one client can hold of the server. net/http has none by
-// default: a request of which half was sent stays open for ever.
 const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 9 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 32 << 10
-	// acceptTime is for connections that are being made when the port is about to close.
+	// acceptTime lets connections finish their handshake before the port closes.
 	acceptTime = 200 * time.Millisecond
-	// stopTimeout bounds the requests that are under way when the server stops.
+	// stopTimeout is how long active requests may take when the server stops.
 	stopTimeout = 8 * time.Second
 )
 
-// newServer makes what answers by HTTP, and by TLS where there is a certificate.
-func newServer(c config.Config, api http.Handler, log *slog.Logger) (*http.Server, error) {
-	var secure *tls.Config
-	if c.TLSCertFile != "" {
-		own, err := newCertificate(c.TLSCertFile, c.TLSKeyFile, log)
-		if err != nil {
-			return nil, fmt.Errorf("TLS_CERT_FILE, TLS_KEY_FILE: %w", err)
-		}
-		secure = own.config()
-	}
+// NewServer returns an HTTP server that bounds what a single client can occupy. By default
+// net/http waits forever for the rest of a request.
+func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		TLSConfig: secure,
-		Handler:   api, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
-		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		// OPTIONS * would be answered past the API.
+		Handler:           handler,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       9 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		// net/http would answer OPTIONS * itself, without the security headers of the handler.
 		DisableGeneralOptionsHandler: true,
-	}, nil
+	}
+}
+
+// newAPIServer returns the server of the API, with TLS if there is a certificate.
+func newAPIServer(c config.Config, api http.Handler, log *slog.Logger) (*http.Server, error) {
+	server := NewServer(api, log)
+	if c.TLSCertFile == "" {
+		return server, nil
+	}
+
+	certificate, err := newCertificate(c.TLSCertFile, c.TLSKeyFile, log)
+	if err != nil {
+		return nil, fmt.Errorf("TLS_CERT_FILE, TLS_KEY_FILE: %w", err)
+	}
+	server.TLSConfig = certificate.config()
+
+	return server, nil
 }
 
 // listen opens the port of the API.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var c net.ListenConfig
-	c.SetMultipathTCP(false) // which knows no filter, see ignoreNew
+	c.SetMultipathTCP(false) // MPTCP sockets do not support the filter of ignoreNewConnections
+
 	return c.Listen(ctx, "tcp", addr)
 }
 
-// Addr is the address that the server listens at.
+// Addr returns the listen address of the API.
 func (a *App) Addr() net.Addr { return a.listener.Addr() }
 
-// Serve answers until ctx ends, then drains, and lets the requests under way finish.
+// Serve answers requests until ctx ends. Then it drains and lets active requests finish.
 func (a *App) Serve(ctx context.Context) error {
 	defer a.close()
-	serve := a.server.Serve
-	if a.server.TLSConfig != nil {
-		serve = func(l net.Listener) error { return a.server.ServeTLS(l, "", "") }
-	}
-	var beside sync.WaitGroup
-	defer beside.Wait()
+
+	var background sync.WaitGroup
+	defer background.Wait()
+
 	if a.ops != nil {
-		a.log.Info("metrics and profiles", "address", a.ops.listener.Addr().String())
-		defer a.closeOps()
-		beside.Go(a.serveOps)
+		a.log.Info("ops listener started", "addr", a.ops.listener.Addr().String())
+		defer func() { _ = a.ops.server.Close() }()
+		background.Go(func() { a.ops.serve(a) })
 	}
-	a.log.Info("listening", "address", a.Addr().String(), "tls", a.server.TLSConfig != nil)
-	serving, stop := context.WithCancel(ctx)
-	defer stop() // also where the listener fails
-	go a.greetStores(serving)
-	go a.greetProviders(serving)
-	beside.Go(func() { a.passwords.RunMail(serving) })
-	beside.Go(func() { a.activity.Upkeep(serving) })
+
+	a.log.Info("listening", "addr", a.Addr().String(), "tls", a.server.TLSConfig != nil)
+
+	running, stop := context.WithCancel(ctx)
+	defer stop() // also if the listener fails
+	go a.waitForStores(running)
+	go a.checkProvidersAtStart(running)
+	background.Go(func() { a.auth.RunMail(running) })
+	background.Go(func() { a.activity.Maintain(running) })
+
 	failed := make(chan error, 1)
-	go func() { failed <- serve(a.listener) }()
+	go func() { failed <- a.accept() }()
+
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 	}
-	if err := a.drained(failed); err != nil {
+
+	if err := a.drain(failed); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+
+	return a.shutdown(failed)
+}
+
+// accept serves connections until the listener is closed.
+func (a *App) accept() error {
+	if a.server.TLSConfig != nil {
+		return a.server.ServeTLS(a.listener, "", "")
+	}
+
+	return a.server.Serve(a.listener)
+}
+
+// drain keeps answering for the drain time, so that load balancers and clients can move to other
+// servers. It returns early with an error if the listener fails.
+func (a *App) drain(failed <-chan error) error {
+	if a.drainTime == 0 {
+		return nil
+	}
+
+	a.api.Drain()
+	a.log.Info("draining", "for", a.drainTime.String())
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(a.drainTime):
+	}
+
+	if err := ignoreNewConnections(a.listener); err != nil {
+		a.log.Warn("cannot ignore new connections; some may be reset", "error", err)
+	}
+	time.Sleep(acceptTime)
+
+	return nil
+}
+
+// shutdown stops accepting connections and waits for active requests.
+func (a *App) shutdown(failed <-chan error) error {
+	a.log.Info("stopping")
+
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	if err := a.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
-		// Anyone can send slowly; that is no reason to end with an error.
-		a.log.Warn("clients that still sent or read are cut off")
+
+	err := a.server.Shutdown(ctx)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		// Not an error: any client can be slow on purpose.
+		a.log.Warn("shutdown timeout: closing active connections")
 		_ = a.server.Close()
-	} else if err != nil {
+	case err != nil:
 		return fmt.Errorf("stop: %w", err)
 	}
+
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
+
 	return nil
 }
 
-// drained returns when balancers and clients have had the time to go elsewhere, or with
-// what the listener failed of meanwhile.
-func (a *App) drained(failed <-chan error) error {
-	if a.drain > 0 {
-		a.api.Drain()
-		a.log.Info("draining", "for", a.drain.String())
-		select {
-		case err := <-failed:
-			return err
-		case <-time.After(a.drain):
+// waitForStores connects to the stores before the first request has to, and logs what is wrong
+// with them.
+func (a *App) waitForStores(ctx context.Context) {
+	var stores sync.WaitGroup
+	defer stores.Wait()
+
+	stores.Go(func() {
+		if a.waitForStore(ctx, "redis", a.redis.Ping) && a.inspectRedis {
+			a.logRedisFindings(ctx)
 		}
-		if err := ignoreNew(a.listener); err != nil {
-			a.log.Warn("who connects just now may be reset", "error", err)
+	})
+	stores.Go(func() {
+		if a.waitForStore(ctx, "mongodb", a.users.Ping) {
+			a.createIndexes(ctx)
 		}
-		time.Sleep(acceptTime)
+	})
+}
+
+func (a *App) logRedisFindings(ctx context.Context) {
+	for _, found := range a.checkRedis(ctx) {
+		if found.Level != doctor.OK {
+			a.log.Warn("redis configuration: "+found.Message, "server", found.Subject, "fix", found.Fix)
+		}
 	}
-	a.log.Info("stopping")
-	return nil
 }
 
-// greetStores makes the first contact before a request has to, and tells the
-// operator what is amiss.
-func (a *App) greetStores(ctx context.Context) {
-	var both sync.WaitGroup
-	defer both.Wait()
-	both.Go(func() {
-		if a.answers(ctx, "Redis", a.redis.Ping) && a.inspect {
-			for _, found := range a.checkRedis(ctx) {
-				if found.Level != doctor.Fine {
-					a.log.Warn(found.About+" "+found.Says, "fix", found.Fix)
-				}
-			}
-		}
-	})
-	both.Go(func() {
-		if !a.answers(ctx, "MongoDB", a.users.Ping) {
-			return
-		}
-		if err := a.users.EnsureIndexes(ctx); err != nil && ctx.Err() == nil {
-			a.log.Error("nobody can register until this is mended", "error", err)
-		}
-	})
+func (a *App) createIndexes(ctx context.Context) {
+	err := a.users.EnsureIndexes(ctx)
+	if err != nil && ctx.Err() == nil {
+		a.log.Error("cannot create the unique email index; registration is disabled", "error", err)
+	}
 }
 
 const (
-	// greetTimeout is how long a store that is started beside the server may take.
-	greetTimeout = time.Minute
-	// greetPause is between two tries.
-	greetPause = 250 * time.Millisecond
+	// storeStartTimeout is how long a store may take to start beside the server.
+	storeStartTimeout = time.Minute
+	// storePingInterval is the pause between two attempts.
+	storePingInterval = 250 * time.Millisecond
 )
 
-// answers waits until a store answers, for some time: it may be started together with
-// the server. Requests are answered meanwhile, as whenever a store is away.
-func (a *App) answers(ctx context.Context, store string, ping func(context.Context) error) bool {
-	for began, warned := time.Now(), false; ; warned = true {
+// waitForStore pings a store until it answers, and reports whether it did. The server answers
+// requests in the meantime, as it does whenever a store is down.
+func (a *App) waitForStore(ctx context.Context, store string, ping func(context.Context) error) bool {
+	started := time.Now()
+	warned := false
+	for {
 		err := ping(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return false
 		case err == nil:
 			if warned {
-				a.log.Info(store+" answers", "after", time.Since(began).Round(time.Millisecond).String())
+				a.log.Info("store available", "store", store, "after", time.Since(started).Round(time.Millisecond).String())
 			}
+
 			return true
-		case time.Since(began) > greetTimeout:
-			a.log.Error(store+" has not answered since the start, and is not asked any more until a request needs it", "error", err)
+		case time.Since(started) > storeStartTimeout:
+			a.log.Error("store still unavailable; waiting for a request before trying again", "store", store, "error", err)
 			return false
 		case !warned:
-			a.log.Warn(store+" does not answer yet", "error", err)
+			a.log.Warn("store unavailable; retrying", "store", store, "error", err)
+			warned = true
 		}
+
 		select {
 		case <-ctx.Done():
-		case <-time.After(greetPause):
+		case <-time.After(storePingInterval):
 		}
 	}
 }

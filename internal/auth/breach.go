@@ -3,7 +3,7 @@ package auth
 import (
 	"bufio"
 	"context"
-	"crypto/sha1" //nolint:gosec // the protocol's
+	"crypto/sha1" //nolint:gosec // required by the API
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,27 +16,22 @@ import (
 )
 
 const (
-	// breachLimit is for the whole question: someone waits at a form.
-	breachLimit = 1500 * time.Millisecond
-	// maxRange bounds an answer, which has about 40 KiB.
+	// breachTimeout limits the whole request, because a user is waiting for it.
+	breachTimeout = 1500 * time.Millisecond
+	// maxRange is the maximum size of a response in bytes. A typical one has 40 KiB.
 	maxRange = 1 << 20
-	// prefixLength is how much of a hash is told: hundreds of listed passwords share it.
+	// prefixLength is the number of hash digits that are sent. Hundreds of breached passwords
+	// share each prefix.
 	prefixLength = 5
 )
 
-var (
-	errRangeTooLong = fmt.Errorf("the answer has more than %d bytes", maxRange)
-	errRangeGarbage = errors.New("the answer is not that of a range")
-	errRangeURL     = errors.New("the address is not a URL")
-)
-
-// breach asks a list of breached passwords by the range protocol of Have I Been Pwned,
-// so that the list learns neither the password nor whether it has it.
+// breach is a client of the range API of Have I Been Pwned. The service only receives a
+// prefix of the password's hash, so it learns neither the password nor whether it is listed.
 type breach struct {
-	url    string
-	client *http.Client
-	limit  time.Duration
-	log    *slog.Logger
+	url     string
+	client  *http.Client
+	timeout time.Duration
+	log     *slog.Logger
 }
 
 func newBreach(url string, log *slog.Logger) *breach {
@@ -44,75 +39,90 @@ func newBreach(url string, log *slog.Logger) *breach {
 		url: strings.TrimRight(url, "/"),
 		client: &http.Client{
 			Transport: http.DefaultTransport.(*http.Transport).Clone(),
-			// A redirect would tell the prefix to whom the operator did not choose.
+			// Do not follow redirects: the prefix is meant only for the configured service.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		limit: breachLimit,
-		log:   log,
+		timeout: breachTimeout,
+		log:     log,
 	}
 }
 
-// listed tells whether a password is in the list (OWASP ASVS 5.0 6.2.12). What
-// cannot be asked is taken for not listed, and logged: otherwise nobody could sign up
-// while someone else's service is down.
+// listed reports whether a password is known to be breached (OWASP ASVS 5.0 6.2.12). If the
+// request fails, it logs a warning and returns false, so that users can sign up while the
+// service is down.
 func (b *breach) listed(ctx context.Context, password string) bool {
-	sum := sha1.Sum([]byte(password)) //nolint:gosec // the protocol's; nothing is stored
+	sum := sha1.Sum([]byte(password)) //nolint:gosec // required by the API; nothing is stored
 	hash := strings.ToUpper(hex.EncodeToString(sum[:]))
-	prefix, suffix := hash[:prefixLength], hash[prefixLength:]
-	found, err := b.ask(ctx, prefix, suffix)
+	prefix := hash[:prefixLength]
+	suffix := hash[prefixLength:]
+
+	found, err := b.query(ctx, prefix, suffix)
 	if err != nil && ctx.Err() == nil {
-		b.log.WarnContext(ctx, "the list of breached passwords could not be asked", "error", redact(err, prefix))
+		b.log.WarnContext(ctx, "cannot check whether a password is breached", "error", redact(err, prefix))
 	}
+
 	return found
 }
 
-func (b *breach) ask(ctx context.Context, prefix, suffix string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.limit)
+// query requests all suffixes that share the prefix, and reports whether suffix is among them.
+func (b *breach) query(ctx context.Context, prefix, suffix string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
+
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+"/"+prefix, nil)
 	if err != nil {
-		return false, errRangeURL // err would show it, maybe with its credentials
+		return false, errors.New("invalid URL") // err contains the URL, possibly with credentials
 	}
 	req.Header.Set("User-Agent", productName)
-	// Answers of one length do not tell an onlooker which range it was.
+	// Padded responses all have about the same size, so the size does not reveal the prefix.
 	req.Header.Set("Add-Padding", "true")
+
 	res, err := b.client.Do(req)
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = res.Body.Close() }()
+
 	if res.StatusCode != http.StatusOK {
 		return false, fmt.Errorf("status %d", res.StatusCode)
 	}
+
 	return inRange(res.Body, suffix)
 }
 
-// inRange looks for a suffix in an answer of lines SUFFIX:COUNT. One of count 0 is
-// padding.
+// inRange reports whether a response, which has lines of the form SUFFIX:COUNT, contains a
+// suffix. A line whose count is 0 is padding.
 func inRange(body io.Reader, suffix string) (bool, error) {
 	limited := &io.LimitedReader{R: body, N: maxRange + 1}
-	lines := bufio.NewScanner(limited) // also takes CRLF
+	lines := bufio.NewScanner(limited) // also accepts CRLF
+
 	for lines.Scan() {
 		got, count, _ := strings.Cut(lines.Text(), ":")
-		if len(got) != len(suffix) || count == "" || strings.Trim(count, "0123456789") != "" {
-			return false, errRangeGarbage
+		isNumber := count != "" && strings.Trim(count, "0123456789") == ""
+		if len(got) != len(suffix) || !isNumber {
+			return false, errors.New("malformed response")
 		}
-		if strings.EqualFold(got, suffix) && strings.Trim(count, "0") != "" {
+
+		isPadding := strings.Trim(count, "0") == ""
+		if strings.EqualFold(got, suffix) && !isPadding {
 			return true, nil
 		}
 	}
+
 	if limited.N == 0 {
-		return false, errRangeTooLong
+		return false, fmt.Errorf("response exceeds %d bytes", maxRange)
 	}
+
 	return false, lines.Err()
 }
 
-// redact is the text of an error without the address, which may hold credentials, and
-// without the prefix, which in a log would be a hint at someone's password.
+// redact returns the text of err without the URL, which may contain credentials, and without
+// the hash prefix, which would help to guess the password.
 func redact(err error, prefix string) string {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
+
 	return strings.ReplaceAll(err.Error(), prefix, "*****")
 }

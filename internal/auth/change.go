@@ -5,117 +5,194 @@ import (
 	"errors"
 
 	"latchkey/internal/mail"
+	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
 
-// EndSessions ends the sessions of an account that must not outlive a change of it.
-// It is called before the change, so that nothing is changed while the sessions cannot
-// be ended, and after it, for those that began in between.
-type EndSessions func(ctx context.Context, userID string) error
+// Caller identifies who changes an account.
+type Caller struct {
+	// UserID is the account to change.
+	UserID string
+	// SessionID is the session of the signed-in user, which must also be the session in the
+	// context. It is empty for an operator.
+	SessionID string
+	// Client describes the device that the request came from. The email about the change
+	// mentions it.
+	session.Client
+}
 
-// around makes a change of an account between two ends of its sessions, and tells of
-// it. Where it is unknown whether the change was made, the sessions are ended as if it
-// were. With an error of the second end the change is made, and returned.
-func (s *Service) around(ctx context.Context, userID string, end EndSessions, change func() (user.User, error), tell func(user.User)) (user.User, error) {
-	if err := end(ctx, userID); err != nil {
-		return user.User{}, err
+// Operator returns the Caller for an operator who changes an account.
+func Operator(userID string) Caller { return Caller{UserID: userID} }
+
+// Changed is the result of a change that ended the sessions of an account.
+type Changed struct {
+	// User is the updated account, or the zero User if nothing was changed or the result is
+	// unknown. If it comes with an error of package session, the change was made, but some
+	// sessions may still be active.
+	User user.User
+	// Ended is the number of sessions ended.
+	Ended int
+	// Session is the session of the caller, which continues under a new token. It is nil if
+	// the caller has none, or if it ended because a concurrent request rotated its token.
+	Session *session.Session
+	Token   string
+}
+
+// change describes a change of an account that no session except keep may survive.
+type change struct {
+	why  session.Reason
+	keep string // the ID of the session that continues, or ""
+	// unlink also removes the external accounts.
+	unlink bool
+	// urgent applies the change even if the sessions cannot be ended before it. It is for
+	// changes that the operator can repeat.
+	urgent bool
+	apply  func() (user.User, error)
+	// notify emails the owner about the change. It may be nil.
+	notify func(user.User)
+}
+
+// withSessionsEnded revokes the sessions of an account, applies a change, and revokes
+// again, so that no session survives it. Errors: the errors of c.apply; session.ErrNone and
+// session.ErrReplaced if the caller's session has ended; session.ErrUnavailable.
+func (s *Service) withSessionsEnded(ctx context.Context, caller Caller, c change) (Changed, error) {
+	ended := 0
+	end := func() error {
+		n, err := s.endSessions(ctx, caller.UserID, c)
+		ended += n
+
+		return err
 	}
-	u, err := change()
+
+	// 1. Check that the caller is still signed in: the session may have ended while a
+	// password was being hashed.
+	if err := s.stillSignedIn(ctx, caller); err != nil {
+		return Changed{}, err
+	}
+
+	// 2. End the sessions. If that fails, do not change anything.
+	if err := end(); err != nil && !c.urgent {
+		return Changed{}, err
+	}
+
+	// 3. Apply the change. If the result is unknown, assume that the change was made.
+	u, err := c.apply()
 	if err != nil && !errors.Is(err, user.ErrUnavailable) {
-		return user.User{}, err
+		return Changed{}, err
 	}
-	ended := end(ctx, userID)
-	s.CancelEmailChange(ctx, userID) // which one of them may just have asked for
-	if ended != nil {
-		s.log.ErrorContext(ctx, "an account was changed, and sessions that began at that moment may live on", "userId", userID, "error", ended)
+
+	// 4. End the sessions that began since step 2, and cancel what they may have requested.
+	endErr := end()
+	s.cancelEmailChange(ctx, caller.UserID)
+	if endErr != nil {
+		s.log.ErrorContext(ctx, "account was changed, but new sessions could not be ended",
+			"userId", caller.UserID, "error", endErr)
 	}
 	if err != nil {
-		return user.User{}, err
+		return Changed{}, err
 	}
-	tell(u)
-	return u, ended
+
+	// 5. Notify the owner.
+	if c.notify != nil {
+		c.notify(u)
+	}
+
+	return Changed{User: u, Ended: ended}, endErr
 }
 
-// ChangePassword proves the current password and puts another in its place. All
-// one-time tokens of the account are void then, and its owner is told. With an error of
-// end after the change, the account is returned as well. Errors: ErrWrongPassword,
-// ErrNoPassword, a WeakPasswordError, ErrBusy, user.ErrNotFound, user.ErrUnavailable, those of end.
-func (s *Service) ChangePassword(ctx context.Context, userID, current, next string, from Origin, end EndSessions) (user.User, error) {
-	u, err := s.Prove(ctx, userID, current)
-	if err != nil {
-		return user.User{}, err
+// stillSignedIn returns an error if the caller's session has ended. Operators need no
+// session.
+func (s *Service) stillSignedIn(ctx context.Context, caller Caller) error {
+	if caller.SessionID == "" {
+		return nil
 	}
-	if current == next {
-		return user.User{}, &WeakPasswordError{Unchanged}
-	}
-	hash, err := s.newHash(ctx, u, next)
-	if err != nil {
-		return user.User{}, err
-	}
-	tell := func(u user.User) { s.tell(ctx, mail.PasswordChanged, u, from) }
-	for {
-		changed, err := s.around(ctx, userID, end, func() (user.User, error) {
-			return s.users.ChangePassword(ctx, userID, u.PasswordHash, hash)
-		}, tell)
-		if !errors.Is(err, user.ErrNotFound) {
-			return changed, err
-		}
-		// A login has made a better hash of the same password, or it is another now.
-		before := u.PasswordHash
-		if u, err = s.Prove(ctx, userID, current); err != nil {
-			return user.User{}, err
-		}
-		if u.PasswordHash == before {
-			return user.User{}, user.ErrNotFound
-		}
-	}
+
+	return s.sessions.Recheck(ctx)
 }
 
-// AddPassword gives an account that has none its first one. Its owner is told. With an
-// error of end after the change, the account is returned as well. Errors:
-// ErrHasPassword, a WeakPasswordError, ErrBusy, user.ErrNotFound, user.ErrUnavailable,
-// those of end.
-func (s *Service) AddPassword(ctx context.Context, userID, password string, from Origin, end EndSessions) (user.User, error) {
-	u, err := s.users.ByID(ctx, userID)
-	if err != nil {
-		return user.User{}, err
+// endSessions ends the sessions of an account and returns the number of sessions ended.
+func (s *Service) endSessions(ctx context.Context, userID string, c change) (int, error) {
+	n, err := s.sessions.RevokeAll(ctx, userID, c.keep, c.why)
+	if err != nil || !c.unlink {
+		return n, err
 	}
-	if u.PasswordHash != "" {
-		return user.User{}, ErrHasPassword
+
+	// The sessions ended first, so none of them can link another external account. End
+	// sessions again afterwards, because one may have begun with an external account that
+	// was still linked.
+	if err := s.users.UnlinkAll(ctx, userID); err != nil {
+		return n, err
 	}
-	hash, err := s.newHash(ctx, u, password)
-	if err != nil {
-		return user.User{}, err
-	}
-	return s.around(ctx, userID, end, func() (user.User, error) {
-		return s.users.AddPassword(ctx, u, hash)
-	}, func(u user.User) { s.tell(ctx, mail.PasswordChanged, u, from) })
+
+	more, err := s.sessions.RevokeAll(ctx, userID, c.keep, c.why)
+
+	return n + more, err
 }
 
-// newHash makes the hash of a new password of an account, if the rules allow it. Errors:
-// a WeakPasswordError, ErrBusy.
-func (s *Service) newHash(ctx context.Context, u user.User, password string) (string, error) {
-	if err := s.options.Rules.Check(ctx, password, u.Name, string(u.Email)); err != nil {
-		return "", err
+// renew gives the caller's session a new token after a change. If a concurrent request has
+// rotated the token, the session ends instead: the client with the rotated token may not be
+// the one that made the change.
+func (s *Service) renew(
+	ctx context.Context, changed Changed, why session.Reason,
+	rotate func(context.Context) (*session.Session, string, error),
+) (Changed, error) {
+	next, token, err := rotate(ctx)
+	if errors.Is(err, session.ErrReplaced) {
+		return changed, s.sessions.End(ctx, why)
 	}
-	return s.hasher.hash(ctx, password)
+
+	changed.Session = next
+	changed.Token = token
+
+	return changed, err
 }
 
-// SetPassword gives an account another password, for an operator, and tells its owner.
-// The sessions that it has must be ended. Errors: a WeakPasswordError, ErrBusy, user.ErrNotFound,
-// user.ErrUnavailable.
-func (s *Service) SetPassword(ctx context.Context, id, password string) (user.User, error) {
-	u, err := s.users.ByID(ctx, id)
+// Disable disables an account on behalf of an operator, so that nobody can log in to it, and
+// ends its sessions.
+// Errors: user.ErrNotFound, user.ErrUnavailable, session.ErrUnavailable.
+func (s *Service) Disable(ctx context.Context, caller Caller, why session.Reason) (Changed, error) {
+	return s.withSessionsEnded(ctx, caller, change{
+		why:    why,
+		urgent: true,
+		apply: func() (user.User, error) {
+			return s.users.SetActive(ctx, caller.UserID, false)
+		},
+	})
+}
+
+// Delete deletes the account of a signed-in user, ends its sessions and notifies the owner.
+// Errors: user.ErrNotFound, user.ErrUnavailable, the errors of package session.
+func (s *Service) Delete(ctx context.Context, caller Caller) (Changed, error) {
+	u, err := s.users.ByID(ctx, caller.UserID)
 	if err != nil {
-		return user.User{}, err
+		return Changed{}, err
 	}
-	hash, err := s.newHash(ctx, u, password)
-	if err != nil {
-		return user.User{}, err
-	}
-	if u, err = s.users.SetPassword(ctx, id, hash); err != nil {
-		return user.User{}, err
-	}
-	s.tell(ctx, mail.PasswordChanged, u, Origin{})
-	return u, nil
+
+	return s.withSessionsEnded(ctx, caller, change{
+		why:   session.AccountDeleted,
+		apply: func() (user.User, error) { return u, s.users.Delete(ctx, u.ID) },
+		notify: func(u user.User) {
+			s.notify(ctx, mail.Job{Kind: mail.AccountDeleted}, u, caller.Client)
+		},
+	})
+}
+
+// RevokeSession ends one session of a user. Errors: session.ErrNotFound,
+// session.ErrUnavailable.
+func (s *Service) RevokeSession(ctx context.Context, userID, id string) error {
+	err := s.sessions.Revoke(ctx, userID, id, session.Revoked)
+
+	// Do this even after an error: the session may have ended although the reply was lost.
+	s.cancelEmailChange(ctx, userID)
+
+	return err
+}
+
+// RevokeSessions ends the sessions of a user and returns the number of sessions ended. The
+// session with the ID keep, if any, continues. Errors: session.ErrUnavailable.
+func (s *Service) RevokeSessions(ctx context.Context, userID, keep string) (int, error) {
+	n, err := s.sessions.RevokeAll(ctx, userID, keep, session.Revoked)
+	s.cancelEmailChange(ctx, userID)
+
+	return n, err
 }

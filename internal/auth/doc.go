@@ -1,9 +1,13 @@
-// Package auth proves who someone is with a password, and keeps that proof
-// sound: one file per flow, and the hashing that they share in password.go.
+// Package auth signs users in and changes their credentials: passwords, email addresses and
+// linked external accounts. Each flow has a file of its own.
 //
-// It knows accounts (package user), passwords, and the mail that goes to their
-// owners (package mail). It does not know sessions or HTTP: package httpapi begins a
-// session for whom this package has proved, and says how sessions are ended.
+// It owns the order of the steps in every sign-in (Service.signIn) and in every change that
+// ends the sessions of an account (Service.withSessionsEnded). It starts and ends sessions
+// itself, so callers cannot forget to.
 //
-// Start reading at Service.Login in login.go.
+// It stores nothing. Accounts belong to package user, sessions to package session, password
+// hashing to package hashpool, and the email queue to package mail. It knows nothing about
+// HTTP, rate limits or security events: those belong to package httpapi, its main caller.
+//
+// Start reading at Service.SignIn in login.go, then signin.go and change.go.
 package auth

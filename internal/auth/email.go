@@ -7,95 +7,142 @@ import (
 	"time"
 
 	"latchkey/internal/mail"
+	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
 
-// AskVerification has a link mailed to the address of an account by which its owner
-// shows to read mail there. One that is verified gets none. Errors:
-// redisconn.ErrUnavailable.
-func (s *Service) AskVerification(ctx context.Context, u user.User, from Origin) error {
-	return s.pushLink(ctx, about(mail.Job{Kind: mail.VerifyEmail}, u, from))
+// maxMailDelay is the maximum time between the request to change an email address and the
+// delivery of the link that confirms it.
+const maxMailDelay = 72 * time.Hour
+
+// RequestVerification emails a link to verify the email address of an account. It
+// sends nothing if that is already verified. Errors: redisconn.ErrUnavailable.
+func (s *Service) RequestVerification(ctx context.Context, u user.User, client session.Client) error {
+	return s.pushLink(ctx, addressed(mail.Job{Kind: mail.VerifyEmail}, u, client))
 }
 
-// AskEmailChange has a link mailed to another address, which becomes the account's
-// when the link is used, and tells the one of now. Whether another account has it is
-// not said to the caller.
+// RequestEmailChange emails a confirmation link to the new email address of u and a warning
+// to the current one. The change takes effect when the link is used. The caller does
+// not learn whether another account has the new email. Errors: user.ErrNotFound,
+// user.ErrUnavailable, redisconn.ErrUnavailable, the errors of package session.
 //
-// What is asked for stands in the account from now on, so that a change of the password
-// takes it back, also while the mail waits. still says whether the caller may still
-// ask, once it stands there: who was signed out in between could otherwise take an
-// account away that its owner has just got back. Errors: user.ErrNotFound,
-// user.ErrUnavailable, redisconn.ErrUnavailable, those of still.
-func (s *Service) AskEmailChange(ctx context.Context, u user.User, email user.Email, from Origin, still func() error) error {
-	ask, err := s.users.Asked(ctx, u.ID, email)
+// The request is stored in the account before the email is sent, so that a change of the
+// password cancels it at any time.
+func (s *Service) RequestEmailChange(ctx context.Context, caller Caller, u user.User, email user.Email) error {
+	requestID, err := s.users.PendingEmailChange(ctx, u.ID, email)
 	if errors.Is(err, user.ErrNotFound) {
-		// Not again where it was asked for already: the link that is on its way would be void,
-		// and another one not be sent so soon.
-		ask = rand.Text()
-		err = s.users.PutTicket(ctx, u.ID, u.Email, user.ChangeTicket, user.Ticket{Ask: ask, Email: email, Expires: s.options.Now().Add(maxMailDelay)})
+		// Keep a pending request for the same email: a new request would void the link that
+		// was already sent, and the next link is not sent before MailInterval has passed.
+		requestID = rand.Text()
+		err = s.users.PutToken(ctx, u.ID, u.Email, user.EmailChangeToken, user.OneTimeToken{
+			RequestID: requestID,
+			Email:     email,
+			Expires:   s.options.Now().Add(maxMailDelay),
+		})
 	}
 	if err != nil {
 		return err
 	}
-	if err := still(); err != nil {
-		return errors.Join(err, s.users.DropTicket(ctx, u.ID, user.ChangeTicket, ask))
+
+	// From now on, whatever ends the sessions also cancels the stored request. If the session
+	// ended before that, drop the request here: otherwise an attacker who has just been locked
+	// out could still take over the account.
+	if err := s.stillSignedIn(ctx, caller); err != nil {
+		return errors.Join(err, s.users.RevokeToken(ctx, u.ID, user.EmailChangeToken, requestID))
 	}
-	// The warning comes first, and without it there is no link.
-	warning := about(mail.Job{Kind: mail.EmailChangeAsked, NewEmail: string(email)}, u, from)
-	if taken, err := s.pushNotice(ctx, warning); err != nil || !taken {
+
+	// Send no link unless the warning was queued.
+	warning := addressed(mail.Job{Kind: mail.EmailChangeRequested, NewEmail: string(email)}, u, caller.Client)
+	if queued, err := s.pushNotice(ctx, warning); err != nil || !queued {
 		return err
 	}
-	link := about(mail.Job{Kind: mail.ConfirmEmail, Ask: ask, OldEmail: string(u.Email), NewEmail: string(email)}, u, from)
-	link.Email = string(email)
+
+	link := addressed(mail.Job{
+		Kind:      mail.ConfirmEmail,
+		RequestID: requestID,
+		OldEmail:  string(u.Email),
+		NewEmail:  string(email),
+	}, u, caller.Client)
+	link.To = string(email)
+
 	return s.pushLink(ctx, link)
 }
 
-// CancelEmailChange makes a change of address void that was asked for and has not been
-// confirmed. Call it when sessions were ended because someone else may have had them: it
-// may be what they wanted the account for. That they end must not depend on MongoDB, so
-// a failure is logged.
-func (s *Service) CancelEmailChange(ctx context.Context, userID string) {
-	if err := s.users.DropTicket(ctx, userID, user.ChangeTicket, ""); err != nil {
-		s.log.ErrorContext(ctx, "a change of address that was asked for stays possible", "userId", userID, "error", err)
+// cancelEmailChange cancels a pending email change. It must be called whenever sessions are
+// revoked, because an attacker who had one of them may have requested the change. A failure
+// is only logged: revoking sessions must not depend on MongoDB.
+func (s *Service) cancelEmailChange(ctx context.Context, userID string) {
+	if err := s.users.RevokeToken(ctx, userID, user.EmailChangeToken, ""); err != nil {
+		s.log.ErrorContext(ctx, "cannot cancel a pending email change", "userId", userID, "error", err)
 	}
 }
 
-// maxMailDelay is how long the link of a change of address may take to be sent.
-const maxMailDelay = 72 * time.Hour
-
-// ConfirmEmail uses the token of either link. It returns the account, and whether its
-// address is another now; then its other one-time tokens are void, and both addresses
-// are told. end is called for a change only. With an error of end after the change, the
-// account is returned as well. Errors: ErrInvalidToken, user.ErrEmailTaken,
-// user.ErrUnavailable, those of end.
-func (s *Service) ConfirmEmail(ctx context.Context, token string, from Origin, end EndSessions) (u user.User, changed bool, err error) {
+// ConfirmEmail redeems the token of a verification link or of an email change, and reports
+// which of the two it was. A change voids the account's other one-time tokens, ends its
+// sessions and notifies both email addresses. If the caller has a session of this account,
+// it continues under a new token. Errors: ErrInvalidToken, user.ErrEmailTaken,
+// user.ErrUnavailable, the errors of package session.
+func (s *Service) ConfirmEmail(ctx context.Context, token string, caller Caller) (changed Changed, isChange bool, err error) {
 	kind, id, err := readToken(token)
 	if err != nil {
-		return user.User{}, false, err
+		return Changed{}, false, err
 	}
+
 	switch kind {
-	case user.VerifyTicket:
-		u, err = s.users.VerifyEmail(ctx, id, ticketHash(token))
-		return u, false, invalidIfGone(err)
-	case user.ChangeTicket:
-	default:
-		return user.User{}, false, ErrInvalidToken
+	case user.VerifyToken:
+		u, err := s.users.VerifyEmail(ctx, id, tokenHash(token))
+
+		return Changed{User: u}, false, invalidIfGone(err)
+	case user.EmailChangeToken:
+		changed, err := s.changeEmail(ctx, id, token, caller)
+
+		return changed, true, invalidIfGone(err)
 	}
-	before, email, err := s.users.ByTicket(ctx, id, kind, ticketHash(token))
+
+	return Changed{}, false, ErrInvalidToken
+}
+
+func (s *Service) changeEmail(ctx context.Context, id, token string, caller Caller) (Changed, error) {
+	before, email, err := s.users.ByToken(ctx, id, user.EmailChangeToken, tokenHash(token))
 	if err != nil {
-		return user.User{}, false, invalidIfGone(err)
+		return Changed{}, err
 	}
+
+	// Check this first, so that a change that must fail does not end any session.
 	if other, err := s.users.ByEmail(ctx, email); err == nil && other.ID != id {
-		return user.User{}, false, user.ErrEmailTaken // before anybody is signed out for it
+		return Changed{}, user.ErrEmailTaken
 	}
-	u, err = s.around(ctx, id, end, func() (user.User, error) {
-		return s.users.ChangeEmail(ctx, id, ticketHash(token), email)
-	}, func(u user.User) {
-		for _, to := range []user.Email{before.Email, u.Email} {
-			told := u
-			told.Email = to
-			s.tellOf(ctx, mail.Job{Kind: mail.EmailChanged, OldEmail: string(before.Email), NewEmail: string(u.Email)}, told, from)
-		}
+
+	keep := ""
+	if caller.UserID == id {
+		keep = caller.SessionID
+	}
+
+	// The token authorizes the change, so the caller does not have to be signed in.
+	changed, err := s.withSessionsEnded(ctx, Caller{UserID: id, Client: caller.Client}, change{
+		why:  session.EmailChanged,
+		keep: keep,
+		apply: func() (user.User, error) {
+			return s.users.ChangeEmail(ctx, id, tokenHash(token), email)
+		},
+		notify: func(u user.User) {
+			for _, to := range []user.Email{before.Email, u.Email} {
+				recipient := u
+				recipient.Email = to
+
+				s.notify(ctx, mail.Job{
+					Kind:     mail.EmailChanged,
+					OldEmail: string(before.Email),
+					NewEmail: string(u.Email),
+				}, recipient, caller.Client)
+			}
+		},
 	})
-	return u, true, invalidIfGone(err)
+	if err != nil || keep == "" {
+		return changed, err
+	}
+
+	return s.renew(ctx, changed, session.EmailChanged, func(ctx context.Context) (*session.Session, string, error) {
+		return s.sessions.ChangeEmail(ctx, string(changed.User.Email))
+	})
 }

@@ -4,44 +4,86 @@ import (
 	"context"
 	"errors"
 
+	"latchkey/internal/hashpool"
+	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
 
-// Candidate is who the caller of a login claims to be. There need not be such an
-// account.
-type Candidate struct{ account user.User }
+// MethodPassword is the method of a session that began with a password. Other sessions have
+// the name of the provider as their method.
+const MethodPassword = "password"
 
-// UserID is "" where there is no such account.
-func (c Candidate) UserID() string { return c.account.ID }
-
-// Candidate looks up who a login is about. Errors: ErrBusy, so that a login that would
-// not be hashed costs the stores nothing; user.ErrUnavailable.
-func (s *Service) Candidate(ctx context.Context, email user.Email) (Candidate, error) {
-	if s.pool.busy() {
-		return Candidate{}, ErrBusy
-	}
-	u, err := s.users.ByEmail(ctx, email)
-	if errors.Is(err, user.ErrUnreadable) {
-		s.log.ErrorContext(ctx, "an account cannot log in", "error", err)
-	}
-	if errors.Is(err, user.ErrNotFound) || errors.Is(err, user.ErrUnreadable) {
-		return Candidate{}, nil
-	}
-	return Candidate{u}, err
+// Credentials are what a user enters to log in.
+type Credentials struct {
+	Email    user.Email
+	Password string
+	// Persistent keeps the cookie when the browser is closed ("remember me").
+	Persistent bool
 }
 
-// Login proves that the caller knows the password of a candidate. It changes
-// nothing but the hash, where a better one is due: call RecordLogin before the
-// session begins. Errors: ErrBadCredentials, ErrBusy, user.ErrUnavailable.
-func (s *Service) Login(ctx context.Context, candidate Candidate, password string) (user.User, error) {
-	u := candidate.account
+// SignIn signs a user in with a password. Together with ErrBadCredentials it returns the ID
+// of the account with this email, if there is one. Errors: ErrBadCredentials, ErrBusy,
+// user.ErrUnavailable, session.ErrUnavailable.
+func (s *Service) SignIn(ctx context.Context, in Credentials, client Client) (SignedIn, error) {
+	// If the password would not be hashed anyway, do not query the stores.
+	if s.hasher.Busy() {
+		return SignedIn{}, ErrBusy
+	}
+
+	found, err := s.users.ByEmail(ctx, in.Email)
+	account, err := s.orNobody(ctx, found, err)
+	if err != nil {
+		return SignedIn{}, err
+	}
+
+	signedIn, err := s.signIn(ctx, client, attempt{
+		userID: account.ID,
+		start:  session.Start{Method: MethodPassword, Persistent: in.Persistent},
+		prove:  func() (user.User, error) { return s.provePassword(ctx, account, in.Password) },
+		record: func(u user.User) (user.User, error) {
+			// The hash may have been upgraded by now, but the account must still have the
+			// email that the user entered.
+			u.Email = account.Email
+
+			return s.users.RecordLogin(ctx, u)
+		},
+	})
+	if err != nil {
+		return SignedIn{User: user.User{ID: account.ID}}, err
+	}
+
+	return signedIn, nil
+}
+
+// orNobody returns the zero User instead of an error if the account does not exist or
+// cannot be decoded.
+func (s *Service) orNobody(ctx context.Context, u user.User, err error) (user.User, error) {
+	switch {
+	case errors.Is(err, user.ErrUnreadable):
+		s.log.ErrorContext(ctx, "account is unreadable and cannot log in", "error", err)
+
+		return user.User{}, nil
+	case errors.Is(err, user.ErrNotFound):
+		return user.User{}, nil
+	}
+
+	return u, err
+}
+
+// provePassword checks the password of u and returns u. If the hash is outdated, it is
+// replaced by one with the current cost.
+// Errors: ErrBadCredentials, ErrBusy, user.ErrUnavailable.
+func (s *Service) provePassword(ctx context.Context, u user.User, password string) (user.User, error) {
 	if u.ID == "" {
-		// The same work as for an account that exists, or the time would tell.
-		if err := s.hasher.burn(ctx, password, s.hasher.cost); err != nil {
+		// Do the same work as for an account that exists: otherwise the response time reveals
+		// which emails have an account.
+		if err := s.hasher.DummyCompare(ctx, password); err != nil {
 			return user.User{}, err
 		}
+
 		return user.User{}, ErrBadCredentials
 	}
+
 	ok, outdated, err := s.verify(ctx, u, password)
 	if err != nil {
 		return user.User{}, err
@@ -52,49 +94,44 @@ func (s *Service) Login(ctx context.Context, candidate Candidate, password strin
 	if !outdated {
 		return u, nil
 	}
-	better, err := s.hasher.hash(ctx, password)
+
+	better, err := s.hasher.Hash(ctx, password)
 	if errors.Is(err, ErrBusy) {
-		return u, nil // the next login will do
+		return u, nil // the next login will replace the hash
 	}
 	if err != nil {
 		return user.User{}, err
 	}
+
 	err = s.users.ReplaceHash(ctx, u.ID, u.PasswordHash, better)
 	if errors.Is(err, user.ErrNotFound) {
-		// Another login made it better already, or the password is another now: ask
-		// again. It cannot be outdated a third time.
-		if candidate, err = s.Candidate(ctx, u.Email); err != nil {
+		// Another login has replaced the hash, or the password was changed. Check the current
+		// hash; it has the current cost, so this happens only once.
+		found, err := s.users.ByID(ctx, u.ID)
+		current, err := s.orNobody(ctx, found, err)
+		if err != nil {
 			return user.User{}, err
 		}
-		return s.Login(ctx, candidate, password)
+
+		return s.provePassword(ctx, current, password)
 	}
+
 	u.PasswordHash = better
+
 	return u, err
 }
 
-// verify tells whether password is that of u, and whether its hash should be made
-// again. A hash that nobody can verify fits no password. Errors: ErrBusy, or that of
-// ctx.
+// verify reports whether password is the password of u, and whether the stored hash is
+// outdated. An unusable hash matches no password. Errors: ErrBusy and the errors of ctx.
 func (s *Service) verify(ctx context.Context, u user.User, password string) (ok, outdated bool, err error) {
-	ok, outdated, err = s.hasher.verify(ctx, u.PasswordHash, password)
-	if errors.Is(err, errUnusable) && u.PasswordHash == "" {
-		err = nil // who logs in with an account elsewhere only
+	ok, outdated, err = s.hasher.Verify(ctx, u.PasswordHash, password)
+	if errors.Is(err, hashpool.ErrUnusable) && u.PasswordHash == "" {
+		err = nil // an account without a password: the user signs in with a provider
 	}
-	if errors.Is(err, errUnusable) {
-		s.log.WarnContext(ctx, "stored password hash cannot be used", "userId", u.ID, "error", err)
+	if errors.Is(err, hashpool.ErrUnusable) {
+		s.log.WarnContext(ctx, "stored password hash is unusable", "userId", u.ID, "error", err)
 		err = nil
 	}
-	return ok, outdated, err
-}
 
-// RecordLogin notes a login. An account that was disabled or deleted or got another
-// password since Login returned u is ErrBadCredentials. Who does one of these ends
-// the sessions afterwards: either it is noticed here, or the session that begins next
-// finds that its epoch is over. Errors: also user.ErrUnavailable.
-func (s *Service) RecordLogin(ctx context.Context, u user.User) (user.User, error) {
-	recorded, err := s.users.RecordLogin(ctx, u.ID, u.PasswordHash)
-	if errors.Is(err, user.ErrNotFound) {
-		return user.User{}, ErrBadCredentials
-	}
-	return recorded, err
+	return ok, outdated, err
 }

@@ -4,62 +4,266 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
+	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/hashpool"
+	"latchkey/internal/mongoconn"
+	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
+	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// An unknown address costs as much as a wrong password, and a client that goes
-// away does not leave a login half recorded.
+const testPassword = "correct horse battery"
+
+// newTestService returns a Service with stores of its own.
+func newTestService(t *testing.T) *Service {
+	t.Helper()
+
+	return newTestServiceOn(t, storetest.NewRedis(t))
+}
+
+func newTestServiceOn(t *testing.T, at storetest.Redis) *Service {
+	t.Helper()
+
+	log := slog.New(slog.DiscardHandler)
+	users := user.New(conntest.Mongo(t, mongoconn.Options{URI: storetest.Mongo(t)}), time.Now)
+	hasher := hashpool.New(4, nil)
+
+	t.Cleanup(hasher.Close)
+
+	redis := conntest.Redis(t, at, redisconn.Options{})
+	sessions := session.New(redis, session.Options{
+		Secrets: [][]byte{[]byte("the secret of the tests, 32 bytes+")},
+		Idle:    time.Hour, Absolute: 24 * time.Hour, TouchInterval: time.Minute, Log: log,
+	})
+
+	return New(users, sessions, hasher, Options{Log: log})
+}
+
+// register registers a user.
+func register(t *testing.T, s *Service, email user.Email) SignedIn {
+	t.Helper()
+
+	signedIn, err := s.Register(context.Background(), Registration{Name: "Ann", Email: email, Password: testPassword}, Client{})
+	testkit.NoError(t, err)
+
+	return signedIn
+}
+
+// sessionCount returns the number of sessions of a user.
+func sessionCount(t *testing.T, s *Service, userID string) int {
+	t.Helper()
+
+	sessions, err := s.sessions.List(context.Background(), userID)
+	testkit.NoError(t, err)
+
+	return len(sessions)
+}
+
+// A login with an unknown email takes as much work as one with a wrong password, and so does a
+// login to a disabled account. None of them begins a session or ends the previous one.
 func TestLoginWork(t *testing.T) {
 	t.Parallel()
-	users := user.New(storetest.Database(t, storetest.Mongo(t)), time.Now)
-	s := New(users, Options{Cost: 4, Log: slog.New(slog.DiscardHandler)})
-	t.Cleanup(s.Close)
-	compared := 0
-	s.hasher.compare = func(hash, password []byte) error {
-		compared++
-		return bcrypt.CompareHashAndPassword(hash, password)
-	}
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
+
 	ctx := context.Background()
-	if _, err := s.Register(gone, "Ann", "ann@example.com", "password"); !errors.Is(err, context.Canceled) || s.Hashes() != 0 {
-		t.Errorf("work for who has gone away: %v, %d hashes", err, s.Hashes())
+	s := newTestService(t)
+	ann := register(t, s, "ann@example.com")
+	eve := register(t, s, "eve@example.com")
+	if _, err := s.users.SetActive(ctx, eve.User.ID, false); err != nil {
+		t.Fatal(err)
 	}
-	ann, err := s.Register(ctx, "Ann", "ann@example.com", "password")
+
+	client := Client{SessionID: ann.Session.ID}
+	for _, tc := range []struct {
+		email        user.Email
+		password, id string
+	}{
+		{"ann@example.com", "wrong", ann.User.ID},
+		{"nobody@example.com", testPassword, ""},
+		{"eve@example.com", testPassword, eve.User.ID},
+	} {
+		before := s.hasher.Hashes()
+		signedIn, err := s.SignIn(ctx, Credentials{Email: tc.email, Password: tc.password}, client)
+		if !errors.Is(err, ErrBadCredentials) || s.hasher.Hashes() != before+1 {
+			t.Errorf("%s: got error %v after %d comparisons, want ErrBadCredentials after 1", tc.email, err, s.hasher.Hashes()-before)
+		}
+		if signedIn.User.ID != tc.id || signedIn.Token != "" || signedIn.Session != nil {
+			t.Errorf("%s: got %+v, want only the account %q", tc.email, signedIn, tc.id)
+		}
+	}
+
+	if n := sessionCount(t, s, ann.User.ID); n != 1 {
+		t.Errorf("got %d sessions, want the previous one", n)
+	}
+	if n := sessionCount(t, s, eve.User.ID); n != 1 {
+		t.Errorf("got %d sessions of the disabled account, want the previous one", n)
+	}
+
+	signedIn, err := s.SignIn(ctx, Credentials{Email: "ann@example.com", Password: testPassword}, client)
+	if err != nil || signedIn.User.LastLogin.IsZero() || signedIn.Session.UserID != ann.User.ID {
+		t.Errorf("SignIn: got %+v, error %v, want a session of %s", signedIn, err, ann.User.ID)
+	}
+
+	if n := sessionCount(t, s, ann.User.ID); n != 1 {
+		t.Errorf("got %d sessions, want the new one to replace the previous one", n)
+	}
+}
+
+// If the client disconnects before its password is hashed, it is not hashed.
+func TestCancelledBeforeHashing(t *testing.T) {
+	t.Parallel()
+
+	s := newTestService(t)
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+
+	if _, err := s.CreateUser(cancelled, Registration{Name: "Ann", Email: "ann@example.com", Password: testPassword}); !errors.Is(err, context.Canceled) || s.hasher.Hashes() != 0 {
+		t.Errorf("got error %v after %d hashes, want context.Canceled and 0", err, s.hasher.Hashes())
+	}
+}
+
+// If passwords cannot be hashed, a login is refused before the database is queried.
+func TestBusyLoginCostsNoQuery(t *testing.T) {
+	t.Parallel()
+
+	hasher := hashpool.New(4, nil)
+	hasher.Close() // a closed pool refuses every password
+	s := New(nil, nil, hasher, Options{Log: slog.New(slog.DiscardHandler)})
+
+	if _, err := s.SignIn(t.Context(), Credentials{Email: "ann@example.com"}, Client{}); !errors.Is(err, ErrBusy) {
+		t.Errorf("got error %v, want ErrBusy", err)
+	}
+}
+
+// If an account changes during a sign-in, at any step, the sign-in fails without a new session, and
+// the client keeps its previous session.
+func TestAccountChangesDuringSignIn(t *testing.T) {
+	t.Parallel()
+
+	changes := map[string]func(s *Service, id string) error{
+		"disabled": func(s *Service, id string) error {
+			_, err := s.Disable(context.Background(), Operator(id), session.AccountDisabled)
+			return err
+		},
+		"new password": func(s *Service, id string) error {
+			_, err := s.SetPassword(context.Background(), Operator(id), "another password")
+			return err
+		},
+		"sessions revoked": func(s *Service, id string) error {
+			_, err := s.RevokeSessions(context.Background(), id, "")
+			return err
+		},
+		"deleted": func(s *Service, id string) error { return s.users.Delete(context.Background(), id) },
+		"disabled without ending sessions": func(s *Service, id string) error {
+			_, err := s.users.SetActive(context.Background(), id, false)
+			return err
+		},
+	}
+
+	ends := map[string]bool{"disabled": true, "new password": true, "sessions revoked": true}
+
+	for name, change := range changes {
+		for _, step := range []string{"prove", "record", "begin"} {
+			if step == "begin" && !ends[name] {
+				continue // the sign-in was recorded before the change
+			}
+
+			t.Run(name+" before "+step, func(t *testing.T) {
+				t.Parallel()
+
+				ctx := context.Background()
+				s := newTestService(t)
+				u, err := s.CreateUser(ctx, Registration{Name: "Ann", Email: "ann@example.com", Password: testPassword})
+				testkit.NoError(t, err)
+
+				previous := register(t, s, "eve@example.com")
+
+				before := func(current string) {
+					if current != step {
+						return
+					}
+					if err := change(s, u.ID); err != nil {
+						t.Errorf("got error %v, want none", err)
+					}
+				}
+
+				_, err = s.signIn(ctx, Client{SessionID: previous.Session.ID}, attempt{
+					userID: u.ID,
+					start:  session.Start{Method: MethodPassword},
+					prove: func() (user.User, error) {
+						before("prove")
+						proved, err := s.provePassword(ctx, u, testPassword)
+						before("record")
+
+						return proved, err
+					},
+					record: func(u user.User) (user.User, error) {
+						recorded, err := s.users.RecordLogin(ctx, u)
+						before("begin")
+
+						return recorded, err
+					},
+				})
+
+				if !errors.Is(err, ErrBadCredentials) {
+					t.Errorf("got error %v, want ErrBadCredentials", err)
+				}
+				if n := sessionCount(t, s, u.ID); n != 0 {
+					t.Errorf("got %d sessions, want 0", n)
+				}
+				if n := sessionCount(t, s, previous.User.ID); n != 1 {
+					t.Errorf("got %d previous sessions, want 1", n)
+				}
+			})
+		}
+	}
+}
+
+// If the session of a new account cannot begin, the account is removed. That also holds on a Redis
+// Cluster while all sessions are revoked.
+func TestRegistrationIsRolledBack(t *testing.T) {
+	t.Parallel()
+
+	s := newTestService(t)
+	ctx := context.Background()
+	in := Registration{Name: "Ann", Email: "ann@example.com", Password: testPassword}
+
+	// The breach service is queried after the session generation was read.
+	revoking, _, _ := breachServer(t, func(http.ResponseWriter, *http.Request) {
+		if _, err := s.sessions.RevokeEverything(ctx, func(int) {}); err != nil {
+			t.Errorf("got error %v, want none", err)
+		}
+	})
+
+	revoking.breach.timeout = time.Minute
+	s.options.Rules = revoking
+	if _, err := s.Register(ctx, in, Client{}); !errors.Is(err, ErrBadCredentials) {
+		t.Errorf("while all sessions are revoked: got error %v, want ErrBadCredentials", err)
+	}
+	if _, err := s.users.ByEmail(ctx, in.Email); !errors.Is(err, user.ErrNotFound) {
+		t.Errorf("account: got error %v, want ErrNotFound", err)
+	}
+
+	s.options.Rules = Rules{}
+	signedIn, err := s.Register(ctx, in, Client{})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("second try: got error %v, want none", err)
 	}
-	for _, email := range []user.Email{"ann@example.com", "nobody@example.com"} {
-		compared = 0
-		candidate, err := s.Candidate(gone, email)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Login(ctx, candidate, "wrong"); !errors.Is(err, ErrBadCredentials) || compared != 1 {
-			t.Errorf("%s: %v after %d comparisons", email, err, compared)
-		}
+
+	if n := sessionCount(t, s, signedIn.User.ID); n != 1 {
+		t.Errorf("got %d sessions, want 1", n)
 	}
-	if u, err := s.RecordLogin(gone, ann); err != nil || u.LastLogin.IsZero() {
-		t.Errorf("record: %+v, %v", u, err)
+	if _, err := s.Register(ctx, in, Client{}); !errors.Is(err, user.ErrEmailTaken) {
+		t.Errorf("third try: got error %v, want ErrEmailTaken", err)
 	}
-	if _, err := users.SetActive(gone, ann.ID, false); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.RecordLogin(gone, ann); !errors.Is(err, ErrBadCredentials) {
-		t.Errorf("a login of an account that was disabled meanwhile: %v", err)
-	}
-	if err := s.Unregister(gone, ann.ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := users.ByID(gone, ann.ID); !errors.Is(err, user.ErrNotFound) {
-		t.Errorf("after Unregister: %v", err)
+	if _, err := s.users.ByID(ctx, signedIn.User.ID); err != nil {
+		t.Errorf("account after a failed registration: got error %v, want it to exist", err)
 	}
 }

@@ -7,165 +7,200 @@ import (
 
 	"latchkey/internal/mail"
 	"latchkey/internal/ratelimit"
+	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
 
-// Origin is where a request came from, for the mail about what it did.
-type Origin struct {
-	IP     string
-	Device string // for example "Firefox on Linux"
-}
+// newDeviceInterval is the minimum time between two emails about new devices on one account
+// from one IP.
+const newDeviceInterval = 24 * time.Hour
 
-// samePlace is how long an owner is not told again of new devices at one address.
-const samePlace = 24 * time.Hour
+// NotifyNewDevice emails the owner of an account about a login from a new device. A client
+// that does not keep cookies, such as a script, triggers at most one email a day.
+func (s *Service) NotifyNewDevice(ctx context.Context, u user.User, client session.Client) {
+	job := addressed(mail.Job{Kind: mail.NewDevice}, u, client)
+	throttle := "new-device:" + u.ID + ":" + ratelimit.IPKey(client.IP)
 
-// TellNewDevice tells the owner of an account of a login from a device that they have
-// not used before. A client without cookies, a script for example, is told of once a
-// day.
-func (s *Service) TellNewDevice(ctx context.Context, u user.User, from Origin) {
-	job := about(mail.Job{Kind: mail.NewDevice}, u, from)
-	if _, err := s.pushPaced(ctx, job, "new-device:"+u.ID+":"+ratelimit.AddressKey(from.IP), samePlace); err != nil {
-		s.untold(ctx, job, err)
+	if _, err := s.push(ctx, job, throttle, newDeviceInterval); err != nil {
+		s.logNotNotified(ctx, job, err)
 	}
 }
 
-// tell mails the owner of an account about what was done. It has been done: what goes
-// wrong here is logged.
-func (s *Service) tell(ctx context.Context, kind mail.Kind, u user.User, from Origin) {
-	s.tellOf(ctx, mail.Job{Kind: kind}, u, from)
-}
+// notify emails the owner of an account about a change. A failure is only logged, because
+// the change has already been made.
+func (s *Service) notify(ctx context.Context, job mail.Job, u user.User, client session.Client) {
+	job = addressed(job, u, client)
 
-func (s *Service) tellOf(ctx context.Context, job mail.Job, u user.User, from Origin) {
-	job = about(job, u, from)
-	if taken, err := s.pushNotice(ctx, job); err != nil || !taken && s.options.Sender != nil {
-		s.untold(ctx, job, err)
+	queued, err := s.pushNotice(ctx, job)
+	throttled := !queued && s.options.Sender != nil
+	if err != nil || throttled {
+		s.logNotNotified(ctx, job, err)
 	}
 }
 
-// pushNotice is for mails about what was done. There may be several in a moment;
-// but who registers with the address of a stranger can make as many as they like.
-func (s *Service) pushNotice(ctx context.Context, job mail.Job) (bool, error) {
-	return s.pushPaced(ctx, job, "notice:"+string(job.Kind)+":"+job.Email, 0)
+// pushNotice queues an email about something that happened. Several may be sent in a row, but
+// there is a daily limit: anyone can register with a stranger's email and trigger notices.
+func (s *Service) pushNotice(ctx context.Context, job mail.Job) (queued bool, err error) {
+	return s.push(ctx, job, "notice:"+string(job.Kind)+":"+job.To, 0)
 }
 
-func about(job mail.Job, u user.User, from Origin) mail.Job {
-	job.UserID, job.Email, job.Name, job.IP, job.Device = u.ID, string(u.Email), u.Name, from.IP, from.Device
+// addressed returns the job with its recipient and the client that it mentions.
+func addressed(job mail.Job, u user.User, client session.Client) mail.Job {
+	job.UserID = u.ID
+	job.To = string(u.Email)
+	job.Name = u.Name
+	job.IP = client.IP
+	job.Device = client.Device
+
 	return job
 }
 
-func (s *Service) untold(ctx context.Context, job mail.Job, err error) {
-	s.log.ErrorContext(ctx, "the owner of an account is not told by mail", "kind", job.Kind, "userId", job.UserID, "error", err)
+func (s *Service) logNotNotified(ctx context.Context, job mail.Job, err error) {
+	s.log.ErrorContext(ctx, "cannot notify the account owner by email", "kind", job.Kind, "userId", job.UserID, "error", err)
 }
 
-// pushLink is for mails with a link, of which an address gets one in a while. What
-// is too many is not sent, and the caller is not told: the answer must not say whether
-// there is such an account.
+// pushLink queues an email that contains a link. Emails beyond the limit per recipient are
+// dropped silently, so that the response does not reveal whether the account exists.
 func (s *Service) pushLink(ctx context.Context, job mail.Job) error {
-	_, err := s.pushPaced(ctx, job, "link:"+string(job.Kind)+":"+job.Email, s.options.MailInterval)
+	_, err := s.push(ctx, job, "link:"+string(job.Kind)+":"+job.To, s.options.MailInterval)
+
 	return err
 }
 
-func (s *Service) pushPaced(ctx context.Context, job mail.Job, pace string, interval time.Duration) (bool, error) {
+// push queues an email, and reports whether it was accepted. Without a Sender it does nothing.
+func (s *Service) push(ctx context.Context, job mail.Job, throttle string, interval time.Duration) (queued bool, err error) {
 	if s.options.Sender == nil {
 		return false, nil
 	}
+
 	job.At = s.options.Now()
-	return s.options.Queue.PushPaced(ctx, job, pace, interval)
+
+	return s.options.Queue.PushThrottled(ctx, job, throttle, interval)
 }
 
-// RunMail sends what waits in the queue until ctx ends. Several processes may do so.
+// RunMail sends the queued emails until ctx ends. Any number of processes may run it.
 func (s *Service) RunMail(ctx context.Context) {
 	if s.options.Sender != nil {
 		s.options.Queue.Run(ctx, s.deliver)
 	}
 }
 
-// deliver sends one mail. A link is made now and not before: what waits in the queue
-// holds no secret, and the time of the link begins when it can arrive. Who is not
-// there gets none.
+// deliver sends one email. If the recipient has no account, or the email is no longer
+// needed, it does nothing.
 func (s *Service) deliver(ctx context.Context, job mail.Job) error {
-	letter := mail.Letter{
-		Kind: job.Kind, JobID: job.ID, To: job.Email, Name: job.Name,
-		NewEmail: job.NewEmail, OldEmail: job.OldEmail, Provider: job.Provider, Device: job.Device, IP: job.IP, At: job.At,
-	}
-	var err error
-	switch job.Kind {
-	case mail.ResetPassword:
-		var u user.User
-		if u, err = s.users.ByEmail(ctx, user.Email(job.Email)); err == nil {
-			// To the address as it is kept, whatever was typed.
-			letter.To, letter.Name = string(u.Email), u.Name
-			err = s.addLink(&letter, u, user.ResetTicket, s.putting(ctx, u, user.ResetTicket))
-		}
-	case mail.VerifyEmail:
-		var u user.User
-		if u, err = s.users.ByID(ctx, job.UserID); err == nil && (u.EmailVerified || string(u.Email) != job.Email) {
-			return nil
-		}
-		if err == nil {
-			err = s.addLink(&letter, u, user.VerifyTicket, s.putting(ctx, u, user.VerifyTicket))
-		}
-	case mail.ConfirmEmail:
-		err = s.addConfirmation(ctx, &letter, job)
-	}
+	email, err := s.prepare(ctx, job)
 	switch {
 	case errors.Is(err, user.ErrNotFound):
 		return nil
 	case errors.Is(err, user.ErrUnreadable):
-		s.log.ErrorContext(ctx, "an account cannot be mailed", "kind", job.Kind, "error", err)
+		s.log.ErrorContext(ctx, "account is unreadable; email not sent", "kind", job.Kind, "error", err)
+
 		return nil
 	case err != nil:
 		return err
 	}
-	message, err := mail.Compose(letter)
+
+	message, err := mail.Compose(email)
 	if err != nil {
 		return err
 	}
+
 	return s.options.Sender.Send(ctx, message)
 }
 
-// putting gives an account a ticket as long as it has the address of u.
-func (s *Service) putting(ctx context.Context, u user.User, kind user.TicketKind) func(user.Ticket) error {
-	return func(t user.Ticket) error { return s.users.PutTicket(ctx, u.ID, u.Email, kind, t) }
+// prepare returns the email for a job. Links are created here and not when the job is queued,
+// so that the queue contains no secrets and a link does not expire while it waits. Errors:
+// user.ErrNotFound if there is nothing to send, user.ErrUnreadable, user.ErrUnavailable.
+func (s *Service) prepare(ctx context.Context, job mail.Job) (mail.Email, error) {
+	email := mail.Email{Job: job}
+
+	switch job.Kind {
+	case mail.ResetPassword:
+		u, err := s.users.ByEmail(ctx, user.Email(job.To))
+		if err != nil {
+			return email, err
+		}
+
+		// Use the stored spelling of the email, not what someone typed.
+		email.To = string(u.Email)
+		email.Name = u.Name
+
+		err = s.addLink(ctx, &email, u, user.ResetToken)
+
+		return email, err
+	case mail.VerifyEmail:
+		u, err := s.users.ByID(ctx, job.UserID)
+		if err != nil {
+			return email, err
+		}
+		if u.EmailVerified || string(u.Email) != job.To {
+			return email, user.ErrNotFound
+		}
+
+		err = s.addLink(ctx, &email, u, user.VerifyToken)
+
+		return email, err
+	case mail.ConfirmEmail:
+		err := s.addConfirmation(ctx, &email)
+
+		return email, err
+	}
+
+	return email, nil
 }
 
-// addConfirmation adds the link that makes another address the account's, unless
-// someone has that address, or it is not asked for any more.
-func (s *Service) addConfirmation(ctx context.Context, letter *mail.Letter, job mail.Job) error {
-	u, err := s.users.ByID(ctx, job.UserID)
+// addConfirmation adds the link that confirms a change of the email address. It returns
+// user.ErrNotFound if the new email is taken or the request was cancelled.
+func (s *Service) addConfirmation(ctx context.Context, email *mail.Email) error {
+	u, err := s.users.ByID(ctx, email.UserID)
 	if err != nil {
 		return err
 	}
-	if other, err := s.users.ByEmail(ctx, user.Email(job.Email)); err == nil && other.ID != u.ID {
+
+	other, err := s.users.ByEmail(ctx, user.Email(email.To))
+	if err == nil && other.ID != u.ID {
 		return user.ErrNotFound
-	} else if err != nil && !errors.Is(err, user.ErrNotFound) {
+	}
+	if err != nil && !errors.Is(err, user.ErrNotFound) {
 		return err
 	}
-	return s.addLink(letter, u, user.ChangeTicket, func(t user.Ticket) error {
-		return s.users.FillTicket(ctx, u.ID, user.ChangeTicket, job.Ask, t)
-	})
+
+	return s.addLink(ctx, email, u, user.EmailChangeToken)
 }
 
-// addLink gives an account a ticket and a letter the link to use it. The token stands
-// in the fragment, which no server is sent and no Referer holds, and a program that
-// opens the links of a mail to look for malware does not spend it (ASVS 5.0 14.2.1).
-func (s *Service) addLink(letter *mail.Letter, u user.User, kind user.TicketKind, put func(user.Ticket) error) error {
+// addLink stores a new one-time token in an account and adds the link that contains it. The
+// token is in the URL fragment, which browsers send neither to servers nor in the Referer
+// header, and malware scanners that open links cannot use it up (OWASP ASVS 5.0 14.2.1).
+func (s *Service) addLink(ctx context.Context, email *mail.Email, u user.User, kind user.TokenKind) error {
 	token, err := newToken(kind, u.ID)
 	if err != nil {
 		return err
 	}
+
 	path := "/verify-email"
-	letter.ExpiresIn = s.options.VerifyMaxAge
-	if kind == user.ResetTicket {
-		path, letter.ExpiresIn = "/reset-password", s.options.ResetMaxAge
+	email.ExpiresIn = s.options.VerifyMaxAge
+	if kind == user.ResetToken {
+		path = "/reset-password"
+		email.ExpiresIn = s.options.ResetMaxAge
 	}
-	hash := ticketHash(token)
-	if err := put(user.Ticket{Hash: hash, Expires: s.options.Now().Add(letter.ExpiresIn)}); err != nil {
+
+	stored := user.OneTimeToken{
+		Hash:    tokenHash(token),
+		Expires: s.options.Now().Add(email.ExpiresIn),
+	}
+	if kind == user.EmailChangeToken {
+		err = s.users.IssueToken(ctx, u.ID, kind, email.RequestID, stored)
+	} else {
+		err = s.users.PutToken(ctx, u.ID, u.Email, kind, stored)
+	}
+	if err != nil {
 		return err
 	}
-	letter.Link = s.options.Link + path + "#token=" + token
-	// A letter that is tried again has another link, so it is another message: a server
-	// that drops what it has seen would keep the one that is void.
-	letter.JobID += "-" + hash[:8]
+
+	email.Link = s.options.BaseURL + path + "#token=" + token
+	// A retried email contains a new link, so it needs a new Message-ID: a mail server that
+	// drops duplicates would otherwise keep the email whose link is void.
+	email.ID += "-" + stored.Hash[:8]
+
 	return nil
 }

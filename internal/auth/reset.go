@@ -5,46 +5,64 @@ import (
 	"errors"
 
 	"latchkey/internal/mail"
+	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
 
-// Forgot has a link to reset the password mailed to the account of an address, if
-// there is one. It asks for no account: who is answered learns nothing, not by the
-// time either (OWASP ASVS 5.0 6.3.8). Errors: redisconn.ErrUnavailable.
-func (s *Service) Forgot(ctx context.Context, email user.Email, from Origin) error {
-	return s.pushLink(ctx, mail.Job{Kind: mail.ResetPassword, Email: string(email), IP: from.IP, Device: from.Device})
+// RequestPasswordReset emails a link to reset the password, if an account has this email.
+// The account is looked up only when the email is sent, so neither the response nor its
+// timing reveals whether the account exists (OWASP ASVS 5.0 6.3.8). Errors:
+// redisconn.ErrUnavailable.
+func (s *Service) RequestPasswordReset(ctx context.Context, email user.Email, client session.Client) error {
+	return s.pushLink(ctx, mail.Job{
+		Kind:   mail.ResetPassword,
+		To:     string(email),
+		IP:     client.IP,
+		Device: client.Device,
+	})
 }
 
-// ResetPassword uses the token of such a link. The account then has the new password
-// and a verified address, its one-time tokens are void, accounts elsewhere are not linked
-// any more, and its owner is told. Errors:
-// ErrInvalidToken, a WeakPasswordError, after which the token is still good, ErrBusy,
-// user.ErrUnavailable, those of end; with one of end after the change, the account is
-// returned as well.
-func (s *Service) ResetPassword(ctx context.Context, token, password string, from Origin, end EndSessions) (user.User, error) {
+// ResetPassword sets a new password with the token of a reset link. It marks the email
+// address as verified, voids the account's one-time tokens, unlinks its external accounts,
+// ends its sessions and notifies the owner. Errors: ErrInvalidToken, ErrBusy,
+// user.ErrUnavailable, session.ErrUnavailable, and a WeakPasswordError, after which the
+// token is still valid.
+func (s *Service) ResetPassword(ctx context.Context, token, password string, client session.Client) (Changed, error) {
 	kind, id, err := readToken(token)
-	if err != nil || kind != user.ResetTicket {
-		return user.User{}, ErrInvalidToken
+	if err != nil || kind != user.ResetToken {
+		return Changed{}, ErrInvalidToken
 	}
-	u, _, err := s.users.ByTicket(ctx, id, kind, ticketHash(token))
+
+	u, _, err := s.users.ByToken(ctx, id, kind, tokenHash(token))
 	if err != nil {
-		return user.User{}, invalidIfGone(err)
+		return Changed{}, invalidIfGone(err)
 	}
+
 	hash, err := s.newHash(ctx, u, password)
 	if err != nil {
-		return user.User{}, err
+		return Changed{}, err
 	}
-	// Whoever else has a way into the account loses it: this is how its owner gets it back.
-	u, err = s.around(ctx, id, s.endAndUnlink(end), func() (user.User, error) {
-		return s.users.ResetPassword(ctx, id, ticketHash(token), hash)
-	}, func(u user.User) { s.tell(ctx, mail.PasswordChanged, u, from) })
-	return u, invalidIfGone(err)
+
+	changed, err := s.withSessionsEnded(ctx, Caller{UserID: id, Client: client}, change{
+		why:    session.PasswordChanged,
+		unlink: true, // an attacker may have linked one, and a reset is how owners lock them out
+		apply: func() (user.User, error) {
+			return s.users.ResetPassword(ctx, id, tokenHash(token), hash)
+		},
+		notify: func(u user.User) {
+			s.notify(ctx, mail.Job{Kind: mail.PasswordChanged}, u, client)
+		},
+	})
+
+	return changed, invalidIfGone(err)
 }
 
-// invalidIfGone makes a ticket that is not found an ErrInvalidToken.
+// invalidIfGone returns ErrInvalidToken if the account or the token was not found, and
+// other errors unchanged.
 func invalidIfGone(err error) error {
 	if errors.Is(err, user.ErrNotFound) {
 		return ErrInvalidToken
 	}
+
 	return err
 }

@@ -2,81 +2,79 @@ package auth
 
 import (
 	"context"
+	_ "embed" // for commonList
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Weakness is why a password is refused, in a word for programs.
+// Weakness is the reason why a password is refused, as a machine-readable code.
 type Weakness string
 
+// The reasons why a password is refused.
 const (
-	// Invalid is no UTF-8, and so nothing that a person typed.
-	Invalid Weakness = "invalid"
-	// TooShort has fewer than MinPasswordLength characters.
-	TooShort Weakness = "too_short"
-	// TooLong has more than MaxPasswordLength characters.
-	TooLong Weakness = "too_long"
-	// Common is one of those that are tried first.
-	Common Weakness = "common"
-	// Personal is little more than what everyone knows of its owner.
-	Personal Weakness = "personal"
-	// Breached is in the list of breached passwords.
-	Breached Weakness = "breached"
-	// Unchanged is the current password, where another is asked for. Rules do not know
-	// it: who changes a password does.
-	Unchanged Weakness = "unchanged"
+	Invalid   Weakness = "invalid" // not valid UTF-8, so nobody typed it
+	TooShort  Weakness = "too_short"
+	TooLong   Weakness = "too_long"
+	Common    Weakness = "common"
+	Personal  Weakness = "personal"
+	Breached  Weakness = "breached"
+	Unchanged Weakness = "unchanged" // reported by Service.ChangePassword, not by Rules
 )
 
 var weaknesses = map[Weakness]string{
 	Invalid:   "is not valid text",
-	TooShort:  fmt.Sprintf("must be at least %d characters", MinPasswordLength),
-	TooLong:   fmt.Sprintf("must be at most %d characters", MaxPasswordLength),
-	Common:    "is one of the passwords that are tried first",
-	Personal:  "is little more than your name, your address or this product's name",
-	Breached:  "is in a list of passwords from other sites' breaches",
-	Unchanged: "is the current one",
+	TooShort:  fmt.Sprintf("must be at least %d characters long", MinPasswordLength),
+	TooLong:   fmt.Sprintf("must be at most %d characters long", MaxPasswordLength),
+	Common:    "is too common",
+	Personal:  "is too similar to your name, your email address or the name of this service",
+	Breached:  "has appeared in a data breach",
+	Unchanged: "must be different from the current password",
 }
 
-// WeakPasswordError says that a new password would be guessed, or is none.
+// WeakPasswordError is returned for a new password that breaks one of the Rules.
 type WeakPasswordError struct{ Why Weakness }
 
-// Error goes on after "The password", for the person who chose it.
+// Error returns a message for the user that continues a sentence starting with "Password".
 func (e *WeakPasswordError) Error() string { return weaknesses[e.Why] }
 
-// productName is what those who attack this program try first (OWASP ASVS 5.0 6.2.11).
+// productName is among the first guesses of anyone who attacks this product (OWASP ASVS 5.0
+// 6.2.11).
 const productName = "latchkey"
 
-// minPersonal is the length from which a word of a name or an address counts. Shorter
-// ones turn up in passwords that have nothing to do with it.
+// minPersonal is the minimum length in characters at which part of a name or an email counts
+// as personal. Shorter parts occur in unrelated passwords.
 const minPersonal = 4
 
-// Rules judge a password when it is chosen, never when it is used: who has an old one
-// must still get in. None asks for kinds of characters, which makes passwords worse
-// (NIST SP 800-63B 3.1.1.2, OWASP ASVS 5.0 6.2.5). The zero value has those for the
-// length and for personal words.
+// Rules are the rules for new passwords. They never apply at login, so existing passwords
+// keep working when the rules change. There are no composition rules, because those make
+// passwords worse (NIST SP 800-63B 3.1.1.2, OWASP ASVS 5.0 6.2.5). The zero value checks
+// the length and refuses passwords that are too personal.
 type Rules struct {
 	common bool
-	breach *breach // nil: not asked
+	breach *breach // nil if breached passwords are accepted
 }
 
-// NewRules adds to those of the zero value, where common is set, one against the
-// passwords that are tried first. breachURL is that of a list of breached passwords
-// with the range protocol of Have I Been Pwned, such as
-// https://api.pwnedpasswords.com/range; "" asks none. What cannot be asked is logged.
+// NewRules returns Rules that also refuse common passwords, if common is set, and breached
+// passwords, if breachURL is not empty. breachURL is the URL of a service that implements
+// the range API of Have I Been Pwned, such as https://api.pwnedpasswords.com/range. Failed
+// requests to it are logged.
 func NewRules(common bool, breachURL string, log *slog.Logger) Rules {
 	r := Rules{common: common}
 	if breachURL != "" {
 		r.breach = newBreach(breachURL, log)
 	}
+
 	return r
 }
 
-// Check judges a new password of the person whose name and address are personal.
-// Errors: *WeakPasswordError; that of the context, or whoever hangs up while the list
-// of breaches is asked would keep a breached password.
+// Check checks a new password of the user with the given name and email (personal). Errors:
+// *WeakPasswordError. It also returns the error of a cancelled ctx: otherwise, a client
+// could keep a breached password by disconnecting during the request to the breach service.
 func (r Rules) Check(ctx context.Context, password string, personal ...string) error {
 	n := utf8.RuneCountInString(password)
 	switch {
@@ -90,51 +88,56 @@ func (r Rules) Check(ctx context.Context, password string, personal ...string) e
 		return &WeakPasswordError{Common}
 	case isPersonal(password, personal):
 		return &WeakPasswordError{Personal}
-	}
-	if r.breach == nil {
+	case r.breach == nil:
 		return nil
 	}
-	listed := r.breach.listed(ctx, password)
+
+	breached := r.breach.listed(ctx, password)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if listed {
+	if breached {
 		return &WeakPasswordError{Breached}
 	}
+
 	return nil
 }
 
-// isPersonal tells whether too little of a password is left beside what everyone knows
-// of its owner and of this program (OWASP ASVS 5.0 6.2.11).
+// isPersonal reports whether a password has fewer than MinPasswordLength characters besides
+// parts of the user's name, the email and the product name (OWASP ASVS 5.0 6.2.11).
 func isPersonal(password string, personal []string) bool {
 	password = fold(password)
+
+	// 1. Mark the bytes that belong to a personal word. Words may overlap.
 	known := make([]bool, len(password))
 	for _, word := range append(personalWords(personal), productName) {
-		for at := 0; ; at++ {
-			i := strings.Index(password[at:], word)
+		for start := 0; ; start++ {
+			i := strings.Index(password[start:], word)
 			if i < 0 {
 				break
 			}
-			at += i
+
+			start += i
 			for b := range word {
-				known[at+b] = true
+				known[start+b] = true
 			}
 		}
 	}
-	found, left := false, 0
+
+	// 2. Count the characters that are left.
+	left := 0
 	for i := range password {
-		if known[i] {
-			found = true
-		} else {
+		if !known[i] {
 			left++
 		}
 	}
-	return found && left < MinPasswordLength
+
+	return slices.Contains(known, true) && left < MinPasswordLength
 }
 
-// personalWords returns the parts of names and addresses that count: the whole, in one
-// word too, an address's part before the @, and the words of that or of a name. The
-// words of a domain are everyone's.
+// personalWords returns the words that make a password personal: the complete name or email,
+// the local part of the email, and their parts, both separately and joined. The domain of an
+// email does not count by itself, because others share it.
 func personalWords(personal []string) []string {
 	var words []string
 	add := func(word string) {
@@ -142,20 +145,39 @@ func personalWords(personal []string) []string {
 			words = append(words, word)
 		}
 	}
-	for _, whole := range personal {
-		whole = fold(whole)
-		add(whole)
-		name, _, _ := strings.Cut(whole, "@")
+
+	for _, text := range personal {
+		text = fold(text)
+		add(text)
+
+		name, _, _ := strings.Cut(text, "@")
 		add(name)
+
 		parts := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) })
 		add(strings.Join(parts, ""))
 		for _, part := range parts {
 			add(part)
 		}
 	}
+
 	return words
 }
 
-// fold makes equal what differs only by case. By way of the upper case, since some
-// letters have two lower ones: s and ſ, σ and ς.
+// fold maps strings that differ only in case to the same string. It converts to upper case
+// first, because some letters have two lower-case forms: s and ſ, σ and ς.
 func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+
+// commonList is the list of common passwords. Its source and licence are in its header.
+//
+//go:embed common.txt
+var commonList string
+
+// common returns the list with a line break before and after each password. It is folded on
+// first use, since most commands never need it.
+var common = sync.OnceValue(func() string { return "\n" + fold(commonList) })
+
+// isCommon reports whether a password is in the list of common passwords (OWASP ASVS 5.0
+// 6.2.4). It ignores case, because attackers try variations of case next.
+func isCommon(password string) bool {
+	return strings.Contains(common(), "\n"+fold(password)+"\n")
+}

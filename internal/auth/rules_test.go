@@ -9,24 +9,29 @@ import (
 	"unicode/utf8"
 )
 
-// why is the reason of a refusal, "" for none.
+// why returns the reason in a WeakPasswordError, or "" for no error.
 func why(t *testing.T, err error) Weakness {
 	t.Helper()
+
 	if err == nil {
 		return ""
 	}
+
 	var weak *WeakPasswordError
 	if !errors.As(err, &weak) {
-		t.Errorf("no WeakPasswordError: %v", err)
+		t.Errorf("got error %v, want a WeakPasswordError", err)
 		return "?"
 	}
+
 	return weak.Why
 }
 
 func TestRules(t *testing.T) {
 	t.Parallel()
+
 	rules := NewRules(true, "", slog.New(slog.DiscardHandler))
 	ann := []string{"Ann-Sophie van der Bergström", "a.bergstrom42@example.com"}
+
 	for _, tc := range []struct {
 		password string
 		want     Weakness
@@ -62,13 +67,13 @@ func TestRules(t *testing.T) {
 		{"latchkey1", Personal, nil},
 		{"LatchKey2026!", Personal, nil},
 		{"1latchkeylatchkeylatchkey!", Personal, nil},
-		{"latchkey-1234567", "", nil}, // the rest is long enough by itself
+		{"latchkey-1234567", "", nil}, // the rest is long enough
 		{"my latchkey is under the mat", "", nil},
 
 		{"bergström2026", Personal, ann},
 		{"BERGSTRÖM-ann", Personal, ann},
 		{"annsophie1999", Personal, ann},
-		{"annsophie19991", "", ann}, // Ann is too short to count, and left over
+		{"annsophie19991", "", ann}, // "ann" is too short to count
 		{"sophie-sophie-1", Personal, ann},
 		{"Ann-Sophie van der Bergström", Personal, ann},
 		{"annsophievanderbergström1", Personal, ann},
@@ -77,40 +82,43 @@ func TestRules(t *testing.T) {
 		{"bergstrom42bergstrom42", Personal, ann},
 		{"bergströmlatchkey", Personal, ann},
 		{"bergstr-ann-sop-hie", "", ann},
-		{"example.com-and-more", "", ann}, // the domain is everyone's
+		{"example.com-and-more", "", ann}, // the domain does not count
 		{"bergström rides a tall horse", "", ann},
 
-		// What overlaps is counted once, and not joined by what is taken out.
+		// Overlapping words count once. Removing a word does not create another one.
 		{"annaannannaann", Personal, []string{"anna ann", "annanna@example.com"}},
 		{"latlatchkeychkey", "", nil},
 		{"ababab1234567", Personal, []string{"Abab"}},
-		// Words that are too short, or none.
+		// Words that are too short or empty.
 		{"li-yu-li-yu", "", []string{"Li Yu", "ly@example.com"}},
 		{"unlikely1", "", []string{"", "@", " ", "@@", "\xff\xff\xff\xff"}},
 	} {
 		if got := why(t, rules.Check(t.Context(), tc.password, tc.personal...)); got != tc.want {
-			t.Errorf("%.40q of %q: %q, want %q", tc.password, tc.personal, got, tc.want)
+			t.Errorf("Check(%.40q, %q): got %q, want %q", tc.password, tc.personal, got, tc.want)
 		}
 	}
+
 	if got := why(t, NewRules(false, "", slog.New(slog.DiscardHandler)).Check(t.Context(), "password123")); got != "" {
-		t.Errorf("a common one, which is not asked for: %q", got)
+		t.Errorf("common passwords allowed: got %q, want the password to be accepted", got)
 	}
 }
 
-// Every reason has a sentence of its own.
+// Every reason has a text of its own.
 func TestWeakPasswordError(t *testing.T) {
 	t.Parallel()
+
 	seen := map[string]bool{}
 	for _, why := range []Weakness{Invalid, TooShort, TooLong, Common, Personal, Breached, Unchanged} {
 		text := (&WeakPasswordError{why}).Error()
 		if text == "" || seen[text] {
-			t.Errorf("%s: %q", why, text)
+			t.Errorf("%s: got text %q, want a unique one", why, text)
 		}
+
 		seen[text] = true
 	}
 }
 
-// Whatever comes is judged, and what passes is a password.
+// Check never accepts a password of invalid length or encoding.
 func FuzzCheck(f *testing.F) {
 	f.Add("latchkey1", "Ann", "ann@example.com")
 	f.Add("ΣςσſKİıß latchkey", "İı ΣΣΣΣ", "@")
@@ -119,7 +127,7 @@ func FuzzCheck(f *testing.F) {
 		err := rules.Check(context.Background(), password, name, email)
 		n := utf8.RuneCountInString(password)
 		if bad := n < MinPasswordLength || n > MaxPasswordLength || !utf8.ValidString(password); bad && err == nil {
-			t.Errorf("%q passed", password)
+			t.Errorf("Check(%q): got no error, want one", password)
 		}
 		if err != nil {
 			why(t, err)

@@ -2,69 +2,52 @@ package auth
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
+	"slices"
 
+	"latchkey/internal/token"
 	"latchkey/internal/user"
 )
 
-// A one-time token says what it is for and whose it is, so that it is found without
-// an index, and has 256 random bits that nobody else knows:
+// A one-time token is unpadded base64url. It contains the ID of its account, so that it can
+// be looked up without an index:
 //
-//	kind (1 byte)  id of the account (12)  random (32)   as unpadded base64url
+//	kind (1 byte) | account ID (12 bytes) | random (32 bytes)
 //
-// Only its hash is kept (OWASP ASVS 5.0 6.5.2), in the account: see user.Ticket.
+// Only its hash is stored, as part of the account (OWASP ASVS 5.0 6.5.2; see user.OneTimeToken).
 const (
-	tokenIDBytes     = 12
-	tokenRandomBytes = 32
-	tokenBytes       = 1 + tokenIDBytes + tokenRandomBytes
+	tokenIDBytes = 12
+	tokenBytes   = 1 + tokenIDBytes + token.Size
 )
 
-// tokenKinds are the first bytes of tokens.
-var tokenKinds = map[byte]user.TicketKind{1: user.ResetTicket, 2: user.VerifyTicket, 3: user.ChangeTicket}
+// tokenKinds lists the kinds of tokens. The index is the first byte of the token.
+var tokenKinds = []user.TokenKind{1: user.ResetToken, 2: user.VerifyToken, 3: user.EmailChangeToken}
 
-// tokenEncoding refuses what a lenient decoder lets pass: line breaks, and several
-// spellings of one token.
-var tokenEncoding = base64.RawURLEncoding.Strict()
-
-// newToken makes a token for an account.
-func newToken(kind user.TicketKind, userID string) (token string, err error) {
+// newToken returns a new token of the given kind for an account.
+func newToken(kind user.TokenKind, userID string) (string, error) {
 	id, err := hex.DecodeString(userID)
 	if err != nil || len(id) != tokenIDBytes {
 		return "", user.ErrNotFound
 	}
-	raw := make([]byte, 0, tokenBytes)
-	for b, k := range tokenKinds {
-		if k == kind {
-			raw = append(raw, b)
-		}
-	}
-	raw = append(raw, id...)
-	random := make([]byte, tokenRandomBytes)
-	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
-	return tokenEncoding.EncodeToString(append(raw, random...)), nil
+
+	raw := make([]byte, tokenBytes)
+	raw[0] = byte(slices.Index(tokenKinds, kind)) //nolint:gosec // the index is at most 3
+	copy(raw[1:], id)
+	_, _ = rand.Read(raw[1+tokenIDBytes:]) // never fails: crypto/rand crashes the program instead
+
+	return token.Encode(raw), nil
 }
 
-// readToken says what a token is for and whose it would be. Errors: ErrInvalidToken.
-func readToken(token string) (kind user.TicketKind, userID string, err error) {
-	if len(token) != tokenEncoding.EncodedLen(tokenBytes) {
+// readToken returns the kind and the account ID that a token contains. It does not check
+// that the token was issued. Errors: ErrInvalidToken.
+func readToken(oneTime string) (kind user.TokenKind, userID string, err error) {
+	raw, ok := token.Decode(oneTime, tokenBytes)
+	if !ok || raw[0] == 0 || int(raw[0]) >= len(tokenKinds) {
 		return "", "", ErrInvalidToken
 	}
-	raw, err := tokenEncoding.DecodeString(token)
-	if err != nil || len(raw) != tokenBytes {
-		return "", "", ErrInvalidToken
-	}
-	kind, ok := tokenKinds[raw[0]]
-	if !ok {
-		return "", "", ErrInvalidToken
-	}
-	return kind, hex.EncodeToString(raw[1 : 1+tokenIDBytes]), nil
+
+	return tokenKinds[raw[0]], hex.EncodeToString(raw[1 : 1+tokenIDBytes]), nil
 }
 
-// ticketHash is what is kept of a token. It is random enough to need no more than a
-// plain hash.
-func ticketHash(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
+// tokenHash returns the hash that is stored for a token.
+func tokenHash(oneTime string) string { return token.Hash(oneTime) }

@@ -1,12 +1,13 @@
-// Package config owns the settings: one struct, one Load, one validate that
-// reports every fault at once.
+// Package config owns the settings: one struct, and one Load that reports every problem at
+// once.
 //
-// It reads the environment (and a .env file beside it) under the names that the
-// NestJS guides use, so that their .env works as it is. It knows nothing of the
-// parts that the values are for: only package app reads a Config and hands each
-// part the few values it needs.
+// It reads environment variables and a .env file. The names are those of the NestJS guides, so
+// that a .env file written for them works unchanged. The package knows nothing about the code
+// that uses the values: only package app reads a Config, and passes each package the few values
+// that it needs.
 //
-// Start reading at Config in config.go; the rules that a setting must keep are
-// in validate.go, those of the providers of accounts elsewhere in providers.go, and
-// where values come from is in source.go.
+// Start reading at Config in config.go, then Load in load.go. Types that parse a value are in
+// values.go, URLs in url.go, and the validation rules in server.go, stores.go, session.go,
+// accounts.go and providers.go. reference_table.go describes every setting for people; "go
+// generate" turns it into deployments/SETTINGS.md and .env.example.
 package config

@@ -3,54 +3,16 @@ package config
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 
-	"github.com/caarlos0/env/v10"
+	"latchkey/internal/loopback"
 )
-
-// Kinds of providers.
-const (
-	OIDC   = "oidc" // any issuer of OpenID Connect
-	Google = "google"
-	GitHub = "github"
-)
-
-// Provider is one with whom people have an account by which they may sign in here.
-type Provider struct {
-	Kind   string // OIDC, Google or GitHub
-	Name   string // as in /auth/<name>
-	Title  string // for a button
-	Prefix string // of the names of its settings, for what is said about them
-	// Issuer is the issuer identifier, every character of which counts. Of GitHub it is
-	// the address of its pages.
-	Issuer string
-	APIURL string // GitHub only
-
-	ClientID     string
-	ClientSecret Secret
-	Scopes       []string
-	CallbackURL  string
-}
-
-// client is what a provider knows us by.
-type client struct {
-	ID          string `env:"CLIENT_ID"`
-	Secret      Secret `env:"CLIENT_SECRET"`
-	CallbackURL string `env:"CALLBACK_URL"`
-}
 
 type githubSettings struct {
-	Client client
+	Client Client
 	URL    string `env:"URL" envDefault:"https://github.com"`
 	APIURL string `env:"API_URL"`
-}
-
-// namedSettings are those of the providers that need no name.
-type namedSettings struct {
-	Google client         `envPrefix:"GOOGLE_"`
-	GitHub githubSettings `envPrefix:"GITHUB_"`
 }
 
 const (
@@ -59,132 +21,133 @@ const (
 	githubAPI    = "https://api.github.com"
 )
 
-// providerReader makes the providers of a Config from variables.
-type providerReader struct {
-	*Config
-	vars   map[string]string
-	faults []error
+// readProviders fills in Providers.
+func (l *loader) readProviders() {
+	if l.isConfigured("GOOGLE_", "Google", l.Google) {
+		l.addProvider(Provider{
+			Kind:   Google,
+			Name:   "google",
+			Title:  "Google",
+			Prefix: "GOOGLE_",
+			Issuer: googleIssuer,
+			Scopes: []string{"openid", "email", "profile"},
+			Client: l.Google,
+		})
+	}
+	if l.isConfigured("GITHUB_", "GitHub", l.GitHub.Client) {
+		l.addGitHub()
+	}
+	for _, name := range l.oidcNames() {
+		l.addOIDC(name)
+	}
+
+	if len(l.Providers) > 0 && len(l.FrontendURL) == 0 {
+		l.report("FRONTEND_URL", "required if users can sign in with %s: the browser is redirected there", l.Providers[0].Title)
+	}
 }
 
-func (r *providerReader) fault(variable, format string, args ...any) {
-	r.faults = append(r.faults, fmt.Errorf("%s: %w", variable, fmt.Errorf(format, args...)))
-}
-
-// readProviders fills in Providers and returns all that is wrong with them.
-func (c *Config) readProviders(vars map[string]string) []error {
-	r := providerReader{Config: c, vars: vars}
-	var named namedSettings
-	if err := env.ParseWithOptions(&named, env.Options{Environment: vars}); err != nil {
-		return parseFaults(err)
-	}
-	if r.wanted("GOOGLE_", "Google", named.Google) {
-		r.add(Provider{
-			Kind: Google, Name: "google", Title: "Google", Prefix: "GOOGLE_",
-			Issuer: googleIssuer, Scopes: []string{"openid", "email", "profile"},
-		}, named.Google)
-	}
-	if r.wanted("GITHUB_", "GitHub", named.GitHub.Client) {
-		r.addGitHub(named.GitHub)
-	}
-	for _, name := range r.oidcNames() {
-		r.addOIDC(name)
-	}
-	if len(c.Providers) > 0 && len(c.FrontendURL) == 0 {
-		r.fault("FRONTEND_URL", "is missing: say where the browser goes back to after it was at %s", c.Providers[0].Title)
-	}
-	return r.faults
-}
-
-// wanted tells whether a provider that needs no name is set up. An address alone sets up
-// nothing: the guide's .env has that of the callback, and GitHub's own runners set
-// GITHUB_API_URL.
-func (r *providerReader) wanted(prefix, title string, by client) bool {
-	if by.ID != "" || by.Secret != "" || r.vars[prefix+"CLIENT_SECRET_FILE"] != "" {
+// isConfigured reports whether a provider with a fixed name is configured. A URL alone does not count:
+// the guide's .env sets the callback URL, and GitHub Actions sets GITHUB_API_URL.
+func (l *loader) isConfigured(prefix, title string, client Client) bool {
+	if client.ClientID != "" || client.ClientSecret != "" || l.rejected[prefix+"CLIENT_SECRET"] {
 		return true
 	}
-	for _, address := range []string{"CALLBACK_URL", "URL"} {
-		if r.vars[prefix+address] != "" {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s%s is set, but %[1]sCLIENT_ID is not: nobody can sign in with %[3]s", prefix, address, title))
+
+	for _, suffix := range []string{"CALLBACK_URL", "URL"} {
+		name := prefix + suffix
+		if l.vars[name] != "" {
+			l.warn(fmt.Sprintf("%s is set, but %sCLIENT_ID is not: signing in with %s is disabled", name, prefix, title))
 		}
 	}
+
 	return false
 }
 
-func (r *providerReader) addGitHub(given githubSettings) {
-	p := Provider{Kind: GitHub, Name: "github", Title: "GitHub", Prefix: "GITHUB_", Scopes: []string{"user:email"}, APIURL: given.APIURL}
-	p.Issuer = r.base("GITHUB_URL", given.URL, githubURL)
+func (l *loader) addGitHub() {
+	given := l.GitHub
+	p := Provider{
+		Kind:   GitHub,
+		Name:   "github",
+		Title:  "GitHub",
+		Prefix: "GITHUB_",
+		Issuer: l.baseURL("GITHUB_URL", given.URL, githubURL),
+		Scopes: []string{"user:email"},
+		Client: given.Client,
+	}
+
 	switch {
 	case given.APIURL != "":
-		p.APIURL = r.base("GITHUB_API_URL", given.APIURL, githubAPI)
+		p.APIURL = l.baseURL("GITHUB_API_URL", given.APIURL, githubAPI)
 	case p.Issuer == githubURL:
 		p.APIURL = githubAPI
 	default:
 		p.APIURL = p.Issuer + "/api/v3" // GitHub Enterprise
 	}
-	r.add(p, given.Client)
+
+	l.addProvider(p)
 }
 
-// base is an address that others are made of, in one spelling: accounts are known by it.
-func (r *providerReader) base(variable, given, example string) string {
-	u, ok := r.address(variable, given, example)
-	if !ok {
+// baseURL normalizes the base of other URLs. Accounts are identified by it, so it must have only
+// one spelling.
+func (l *loader) baseURL(setting, given, example string) string {
+	u := l.secureURL(setting, given, example)
+	if u == nil {
 		return given
 	}
-	host := strings.TrimSuffix(strings.ToLower(u.Host), map[string]string{"https": ":443", "http": ":80"}[u.Scheme])
-	return u.Scheme + "://" + host + strings.TrimRight(u.EscapedPath(), "/")
+
+	origin, ok := originOf(u)
+	if !ok {
+		l.report(setting, "must look like %s", example)
+	}
+
+	return origin + strings.TrimRight(u.EscapedPath(), "/")
 }
 
-// add completes a provider by what it knows us by, and judges that.
-func (r *providerReader) add(p Provider, by client) {
-	p.ClientID, p.ClientSecret, p.CallbackURL = by.ID, by.Secret, by.CallbackURL
+// addProvider checks the credentials and the callback URL of a provider, and adds it.
+func (l *loader) addProvider(p Provider) {
+	const missing = "required if another %s* setting is set"
+
 	if p.ClientID == "" {
-		r.missing(p, "CLIENT_ID")
+		l.report(p.Prefix+"CLIENT_ID", missing, p.Prefix)
 	}
-	if p.ClientSecret == "" && r.vars[p.Prefix+"CLIENT_SECRET_FILE"] == "" {
-		r.missing(p, "CLIENT_SECRET")
+	if p.ClientSecret == "" {
+		l.report(p.Prefix+"CLIENT_SECRET", missing, p.Prefix)
 	}
+
+	l.checkCallback(&p)
+	l.Providers = append(l.Providers, p)
+}
+
+// checkCallback checks the URL that the provider redirects the browser to.
+func (l *loader) checkCallback(p *Provider) {
+	setting := p.Prefix + "CALLBACK_URL"
 	path := "/auth/" + p.Name + "/callback"
-	if p.CallbackURL == "" && r.AppEnv == Development && r.HTTPPort != 0 {
-		scheme, host := "http", "localhost"
-		if r.TLSCertFile != "" {
-			scheme = "https"
-		}
-		if isLoopback(r.Host) {
-			host = r.Host // the cookie of a sign-in goes back there
-		}
-		p.CallbackURL = scheme + "://" + net.JoinHostPort(host, strconv.Itoa(r.HTTPPort)) + path
+	example := "https://api.example.com" + path
+	if p.CallbackURL == "" && l.AppEnv == Development && l.HTTPPort != 0 {
+		p.CallbackURL = l.ownURL() + path
 	}
-	if example := "https://api.example.com" + path; p.CallbackURL == "" {
-		r.fault(p.Prefix+"CALLBACK_URL", "is missing: say where %s sends the browser back to, as in %s", p.Title, example)
-	} else if u, ok := r.address(p.Prefix+"CALLBACK_URL", p.CallbackURL, example); ok && !strings.HasSuffix(u.EscapedPath(), path) {
-		r.fault(p.Prefix+"CALLBACK_URL", "its path must end in %s", path)
+	if p.CallbackURL == "" {
+		l.report(setting, "required, for example %s", example)
+		return
 	}
-	r.Providers = append(r.Providers, p)
+
+	u := l.secureURL(setting, p.CallbackURL, example)
+	if u != nil && !strings.HasSuffix(u.EscapedPath(), path) {
+		l.report(setting, "must end in %s", path)
+	}
 }
 
-func (r *providerReader) missing(p Provider, setting string) {
-	r.fault(p.Prefix+setting, "is missing, though another %s name is set", p.Prefix)
-}
+// ownURL returns the URL of this server for browsers on the same machine.
+func (l *loader) ownURL() string {
+	scheme := "http"
+	if l.TLSCertFile != "" {
+		scheme = "https"
+	}
 
-// address parses an address of a provider, or one that it is to send a browser to. Codes
-// and secrets travel to both, so that anything but https is for this machine alone. What
-// was given is not repeated: it may hold a password.
-func (r *providerReader) address(variable, given, example string) (*url.URL, bool) {
-	u, err := url.Parse(given)
-	port := 0
-	if err == nil && u.Port() != "" {
-		port, err = strconv.Atoi(u.Port())
+	host := "localhost"
+	if loopback.Host(l.Host) {
+		host = l.Host // browsers send the sign-in cookie to this host only
 	}
-	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil ||
-		strings.ContainsAny(given, "?#") || strings.HasSuffix(u.Host, ":") || port < 0 || port > 65535:
-		r.fault(variable, "must look like %s, without a user, ? or #", example)
-	case strings.ContainsFunc(given, func(r rune) bool { return r <= ' ' || r > '~' }):
-		r.fault(variable, "must be in ASCII and without spaces, the host as in xn--bcher-kva.example")
-	case u.Scheme == "http" && !isLoopback(strings.ToLower(u.Hostname())):
-		r.fault(variable, "must be https; http is for localhost")
-	default:
-		return u, true
-	}
-	return nil, false
+
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(l.HTTPPort))
 }

@@ -2,10 +2,12 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -13,99 +15,124 @@ import (
 	"github.com/hashicorp/go-envparse"
 )
 
-// secrets are the settings, beside oidcSecrets, whose value may come from a file named
-// by NAME_FILE, which is how Docker and Kubernetes hand over secrets without putting
-// them in the environment (OWASP ASVS 5.0 13.3.1).
-var secrets = []string{
-	"SESSION_SECRET",
-	"REDIS_PASSWORD",
-	"REDIS_URI",
-	"REDIS_SENTINEL_PASSWORD",
-	"MONGODB_URI",
-	"SMTP_URL",
-	"GOOGLE_CLIENT_SECRET",
-	"GITHUB_CLIENT_SECRET",
-	"OTEL_EXPORTER_OTLP_HEADERS",
+// defaults holds the defaults that depend on APP_ENV. The others are in the tags of Config.
+var defaults = map[string]map[string]string{
+	Production: {},
+	Development: {
+		"LOG_FORMAT":      "text",
+		"FRONTEND_URL":    "http://localhost:3001", // the frontend in the guides
+		"MONGODB_URI":     "mongodb://localhost:27017/latchkey",
+		"COOKIE_SECURE":   "false",
+		"PASSWORD_COMMON": "accept", // the guides use a common password
+	},
+	Test: {
+		"MONGODB_URI":   "mongodb://localhost:27017/latchkey",
+		"COOKIE_SECURE": "false",
+	},
 }
 
-// Environ merges the process's environment, as os.Environ gives it, over the
-// variables of the file at dotenv. A missing file is no error: the file is a
-// convenience, and what the process was given always wins.
+// Environ reads the file at dotenv, if it exists, and overrides its variables with those of the
+// process, as os.Environ returns them.
 func Environ(environ []string, dotenv string) (map[string]string, error) {
 	file, err := os.ReadFile(dotenv)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	// Like dotenv for Node this parser leaves a $ alone: a password may have one.
+
+	// Like dotenv for Node, this parser does not expand $, which a password may contain.
 	vars, err := envparse.Parse(bytes.NewReader(file))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dotenv, err)
 	}
+
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
 		vars[name] = value
 	}
+
 	return vars, nil
 }
 
-// resolve turns the variables as given into those that are parsed: empty ones
-// count as unset (the guide's .env has REDIS_PASSWORD=), NODE_ENV stands in for
-// APP_ENV, and NAME_FILE is read for every secret.
-func resolve(vars map[string]string) (map[string]string, []error) {
-	var faults []error
-	out := make(map[string]string, len(vars))
-	for name, value := range vars {
-		if value != "" {
-			out[name] = value
+// resolve prepares the given variables for decoding: it drops empty ones (the guide's .env has
+// REDIS_PASSWORD=), reads secrets from files, falls back to NODE_ENV, and fills in the defaults
+// of the environment.
+func (l *loader) resolve(given map[string]string) {
+	l.vars = make(map[string]string, len(given))
+	for name, value := range given {
+		if name != "" && value != "" {
+			l.vars[name] = value
 		}
 	}
-	if out["APP_ENV"] == "" && out["NODE_ENV"] != "" {
-		out["APP_ENV"] = out["NODE_ENV"]
-	}
-	for _, name := range slices.Concat(secrets, oidcSecrets(out)) {
-		path, ok := out[name+"_FILE"]
-		if !ok {
-			continue
-		}
-		if out[name] != "" {
-			faults = append(faults, fmt.Errorf("%s: set it or %s_FILE, not both", name, name))
-			continue
-		}
-		var err error
-		if out[name], err = readSecret(path); err != nil {
-			faults = append(faults, fmt.Errorf("%s_FILE: %w", name, err))
+
+	for _, file := range slices.Sorted(maps.Keys(l.vars)) {
+		if name, ok := strings.CutSuffix(file, "_FILE"); ok && l.isSecret(name) {
+			l.readFile(name, file)
 		}
 	}
-	return out, faults
+
+	l.vars["APP_ENV"] = cmp.Or(l.vars["APP_ENV"], l.vars["NODE_ENV"], Production)
+	if _, known := defaults[l.vars["APP_ENV"]]; !known {
+		l.report("APP_ENV", "must be %s, %s or %s", Production, Development, Test)
+		l.vars["APP_ENV"] = Development // report only what is wrong in every environment
+	}
+
+	for name, value := range defaults[l.vars["APP_ENV"]] {
+		l.vars[name] = cmp.Or(l.vars[name], value)
+	}
 }
 
-// maxSecretFile is the most that a file of a secret may hold, in bytes.
+// isSecret reports whether a variable may be read from the file named by NAME_FILE. Docker and
+// Kubernetes provide secrets that way, outside of the environment (OWASP ASVS 5.0 13.3.1).
+func (l *loader) isSecret(name string) bool {
+	oidc := oidcVariable.FindStringSubmatch(name)
+
+	return oidc != nil && oidc[2] == "CLIENT_SECRET" || name == "OTEL_EXPORTER_OTLP_HEADERS" ||
+		slices.Contains(l.known, setting{name: name, secret: true})
+}
+
+// readFile reads a secret from the file whose path is in the variable named file.
+func (l *loader) readFile(name, file string) {
+	if l.vars[name] != "" {
+		l.report(name, "set either this or %s, not both", file)
+		return
+	}
+
+	secret, err := readSecret(l.vars[file])
+	if err != nil {
+		l.report(file, "%v", err)
+		l.rejected[name] = true
+
+		return
+	}
+
+	l.vars[name] = secret
+}
+
+// maxSecretFile is the maximum size of a secret file in bytes.
 const maxSecretFile = 64 << 10
 
-// readSecret reads a secret without the line's end. Its errors leave out the path:
+// readSecret reads a secret and trims the newline at its end. Its errors omit the path, because
 // someone may have put the secret itself there.
 func readSecret(path string) (string, error) {
+	var b []byte
 	file, err := os.Open(path)
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
-		return "", pathError.Err
+	if err == nil {
+		b, err = io.ReadAll(io.LimitReader(file, maxSecretFile+1)) // a device never ends
+		_ = file.Close()
 	}
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = file.Close() }()
-	b, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
-	if errors.As(err, &pathError) {
-		return "", pathError.Err
-	}
+
 	secret := strings.TrimRight(string(b), "\r\n")
+	var pathError *fs.PathError
 	switch {
+	case errors.As(err, &pathError):
+		return "", pathError.Err
 	case err != nil:
 		return "", err
 	case len(b) > maxSecretFile:
-		return "", errors.New("is larger than 64 KiB")
+		return "", errors.New("the file is larger than 64 KiB")
 	case secret == "":
 		return "", errors.New("the file is empty")
 	}
+
 	return secret, nil
 }

@@ -1,11 +1,12 @@
-// Package devstore runs Redis and MongoDB inside the process: miniredis, and
-// FerretDB on SQLite, which speaks the MongoDB wire protocol. It lets
-// `go run ./cmd/dev` and `make test` work where nothing but Go is installed.
+// Package devstore runs Redis and MongoDB inside the process: miniredis, and FerretDB on
+// SQLite, which speaks the MongoDB wire protocol. With it, `go run ./cmd/dev` and `make test`
+// work on a machine that has only Go.
 //
-// FerretDB sits behind a queue of one, see serialize: without it, changes to one
-// document at the same time would be lost, which MongoDB does not do.
+// FerretDB is behind a proxy that sends it one request at a time: see serialize.go.
 //
-// It is for cmd/dev and for tests only; a test in package app fails if the
-// production program links it. Its neighbour storetest chooses between these
-// stores and real ones for a test.
+// Only cmd/dev and tests may import this package. A test in package app fails if the
+// production program links it. The subpackage storetest gives tests either these stores or
+// real servers.
+//
+// Start reading at StartRedis and StartMongo.
 package devstore

@@ -11,16 +11,19 @@ import (
 	"github.com/FerretDB/FerretDB/ferretdb"
 )
 
-// StartMongo starts a MongoDB server in the process, on a free port of the
-// loopback, which keeps its data in the folder dir and makes it if need be. The
-// uri ends in a slash: a database's name can follow.
+// StartMongo starts an in-process MongoDB server on a free loopback port. It keeps its data
+// in the directory dir, which it creates if necessary. The URI ends in a slash, so that the
+// name of a database can be appended.
 func StartMongo(dir string, log *slog.Logger) (uri string, stop func(), err error) {
-	if dir, err = filepath.Abs(dir); err != nil {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
 		return "", nil, err
 	}
+
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", nil, err
 	}
+
 	server, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
 		Logger:    log,
@@ -30,22 +33,43 @@ func StartMongo(dir string, log *slog.Logger) (uri string, stop func(), err erro
 	if err != nil {
 		return "", nil, fmt.Errorf("start FerretDB: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Run(ctx)
-	}()
-	stopServer := func() { cancel(); <-done }
-	direct, err := url.Parse(server.MongoDBURI())
-	if err == nil {
-		var stopTurns func()
-		direct.Host, stopTurns, err = serialize(direct.Host)
-		stop = func() { stopTurns(); stopServer() }
-	}
+
+	stopServer := runFerretDB(server)
+
+	// FerretDB listens on a port of its own; the caller gets that of the proxy.
+	proxied, err := url.Parse(server.MongoDBURI())
 	if err != nil {
 		stopServer()
 		return "", nil, err
 	}
-	return direct.String(), stop, nil
+
+	addr, stopProxy, err := serialize(proxied.Host)
+	if err != nil {
+		stopServer()
+		return "", nil, err
+	}
+
+	proxied.Host = addr
+	stop = func() {
+		stopProxy()
+		stopServer()
+	}
+
+	return proxied.String(), stop, nil
+}
+
+// runFerretDB runs server until stop is called.
+func runFerretDB(server *ferretdb.FerretDB) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+
+	go func() {
+		defer close(done)
+		_ = server.Run(ctx)
+	}()
+
+	return func() {
+		cancel()
+		<-done
+	}
 }

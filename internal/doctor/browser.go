@@ -1,42 +1,23 @@
 package doctor
 
 import (
-	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"latchkey/internal/loopback"
 )
 
-// Level is how bad a finding is.
-type Level string
-
-const (
-	// Fine is how it is, for information.
-	Fine Level = "ok"
-	// Risk works, and may not for everybody or for ever.
-	Risk Level = "risk"
-	// Fault cannot work.
-	Fault Level = "FAULT"
-)
-
-// Finding is one thing about the set-up. Fix is empty where there is nothing to mend.
-type Finding struct {
-	Level Level  `json:"level"`
-	About string `json:"about"`
-	Says  string `json:"says"`
-	Fix   string `json:"fix,omitempty"`
-}
-
-// Setup are the settings that browsers notice.
+// Setup holds the settings that affect browsers.
 type Setup struct {
 	Production     bool
 	Port           int
-	TLS            bool // the server speaks it itself
+	TLS            bool // the server terminates TLS itself
 	TrustedProxies []string
 	Origins        []string // FRONTEND_URL
 	CookieName     string
@@ -46,56 +27,59 @@ type Setup struct {
 	MaxAge         int // of the cookie, in seconds
 }
 
-// findings collects what is found.
-type findings []Finding
+// Subjects of findings about browsers.
+const (
+	subjectURL       = "URL"
+	subjectSite      = "Site"
+	subjectTransport = "Transport"
+	subjectCookie    = "Cookie"
+	subjectSending   = "Sending"
+	subjectCORS      = "CORS"
+	subjectClient    = "Client IP"
+)
 
-func (f *findings) fine(about, says string, args ...any) {
-	*f = append(*f, Finding{Level: Fine, About: about, Says: fmt.Sprintf(says, args...)})
-}
-
-func (f *findings) risk(about, fix, says string, args ...any) {
-	*f = append(*f, Finding{Risk, about, fmt.Sprintf(says, args...), fix})
-}
-
-func (f *findings) fault(about, fix, says string, args ...any) {
-	*f = append(*f, Finding{Fault, about, fmt.Sprintf(says, args...), fix})
-}
-
-// Browser says how a page at the address spa and the API at the address api will get on
-// with each other, with the settings of s.
+// Browser reports whether a page at the URL spa can use the API at the URL api.
 func Browser(s Setup, spa, api string) []Finding {
 	var f findings
-	page, ok := address(&f, "--spa", spa)
-	server, ok2 := address(&f, "--api", api)
-	if !ok || !ok2 {
+
+	page, pageOK := parseURL(&f, "--spa", spa)
+	server, serverOK := parseURL(&f, "--api", api)
+	if !pageOK || !serverOK {
 		return f
 	}
+
 	if strings.Trim(server.Path, "/") != "" {
-		f.fault("address", "serve the API at the root of a host, for example "+server.Scheme+"://api."+server.Hostname(),
-			"the API's address has the path %s, but its routes and its cookie are at the root", server.Path)
+		f.problem(subjectURL, "serve the API at the root of a host, for example "+server.Scheme+"://api."+server.Hostname(),
+			"the URL of the API has the path %s, but its routes and its cookie are at the root", server.Path)
 	}
-	how := relate(page, server)
-	f.fine("relation", "%s and %s are %s", originOf(page), originOf(server), how)
-	s.transport(&f, page, server)
-	stored := s.stored(&f, server)
-	s.sent(&f, page, server, how, stored)
-	s.allowed(&f, page, how)
-	s.client(&f, server)
+
+	rel := relate(page, server)
+	f.ok(subjectSite, "%s and %s are %s", originOf(page), originOf(server), rel)
+
+	s.checkTransport(&f, page, server)
+	if s.checkStored(&f, server) {
+		s.checkSent(&f, page, server, rel)
+	}
+	s.checkCORS(&f, page, rel)
+	s.checkClientIP(&f, server)
+
 	return f
 }
 
-// address parses an address that was given as name.
-func address(f *findings, name, given string) (*url.URL, bool) {
+// parseURL parses the URL that was given with a flag.
+func parseURL(f *findings, flag, given string) (*url.URL, bool) {
 	u, err := url.Parse(given)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		f.fault("address", "give "+name+" as in https://app.example.com", "%s is %q, which is no address of a web server", name, given)
+		f.problem(subjectURL, "use "+flag+" https://app.example.com", "%s %q is not an http or https URL", flag, given)
 		return nil, false
 	}
+
 	u.Host = strings.ToLower(u.Host)
+
 	return u, true
 }
 
-// relation is how two addresses stand to each other, for a browser.
+// relation is how a browser sees two URLs.
 type relation int
 
 const (
@@ -105,177 +89,250 @@ const (
 )
 
 func (r relation) String() string {
-	return [...]string{"the same origin", "two origins of the same site", "of different sites"}[r]
+	return [...]string{"the same origin", "two origins of the same site", "different sites"}[r]
 }
 
 func relate(a, b *url.URL) relation {
 	switch {
 	case originOf(a) == originOf(b):
 		return sameOrigin
-	case a.Scheme == b.Scheme && site(a.Hostname()) == site(b.Hostname()):
+	case a.Scheme == b.Scheme && siteOf(a.Hostname()) == siteOf(b.Hostname()):
 		return sameSite
 	}
+
 	return crossSite
 }
 
-// originOf is the origin of an address as a browser writes it.
+// originOf returns the origin of a URL as browsers write it.
 func originOf(u *url.URL) string {
 	host := u.Hostname()
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	if port := u.Port(); port != "" && (u.Scheme != "http" || port != "80") && (u.Scheme != "https" || port != "443") {
-		host = net.JoinHostPort(u.Hostname(), port)
+
+	isDefault := u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
+	if u.Port() != "" && !isDefault {
+		host = net.JoinHostPort(u.Hostname(), u.Port())
 	}
+
 	return u.Scheme + "://" + host
 }
 
-// site is the registrable domain of a host: below a public suffix, everybody is a
-// stranger to everybody. An address of numbers and localhost are sites by themselves.
-func site(host string) string {
-	if _, err := netip.ParseAddr(host); err == nil {
+// siteOf returns the registrable domain of a host. IPs, localhost and public suffixes are their
+// own sites.
+func siteOf(host string) string {
+	if net.ParseIP(host) != nil {
 		return host
 	}
+
 	domain, err := publicsuffix.EffectiveTLDPlusOne(host)
 	if err != nil {
 		return host
 	}
+
 	return domain
 }
 
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback()
+// isLocal reports whether a browser treats the host as its own machine. Browsers include every
+// name below localhost.
+func isLocal(host string) bool {
+	return strings.HasSuffix(host, ".localhost") || loopback.Host(host)
 }
 
-// transport looks at what the two are reached by.
-func (s Setup) transport(f *findings, page, server *url.URL) {
+// checkTransport checks http and https.
+func (s Setup) checkTransport(f *findings, page, server *url.URL) {
+	mixed := page.Scheme == "https" && server.Scheme == "http"
+	local := isLocal(server.Hostname())
 	switch {
-	case page.Scheme == "https" && server.Scheme == "http" && !loopback(server.Hostname()):
-		f.fault("transport", "serve the API over https as well", "a page over https may not call http: browsers block it as mixed content")
-	case page.Scheme == "https" && server.Scheme == "http":
-		f.risk("transport", "serve the page over http://localhost while trying things out, or the API over https", "Safari blocks calls from https to http://localhost, and recent Chrome asks the user for permission")
-	case server.Scheme == "http" && !loopback(server.Hostname()):
-		f.risk("transport", "put TLS in front", "over http anyone on the way can read the cookie and be that user")
+	case mixed && !local:
+		f.problem(subjectTransport, "serve the API over https as well",
+			"an https page cannot call an http API: browsers block it as mixed content")
+	case mixed:
+		f.warning(subjectTransport, "use http://localhost for the page during development, or https for the API",
+			"Safari blocks calls from an https page to http://localhost, and recent versions of Chrome ask the user for permission")
+	case server.Scheme == "http" && !local:
+		f.warning(subjectTransport, "use https",
+			"over http anyone on the network can read the cookie and act as the user")
 	}
+
 	if s.TLS && server.Scheme == "http" {
-		f.fault("transport", "call the API over https, or unset TLS_CERT_FILE", "TLS_CERT_FILE is set, so the server answers https only")
+		f.problem(subjectTransport, "call the API over https, or unset TLS_CERT_FILE",
+			"TLS_CERT_FILE is set, so the server accepts https only")
 	}
 	if s.Production && server.Scheme == "https" && !s.TLS && len(s.TrustedProxies) == 0 {
-		f.fault("transport", "set TRUSTED_PROXIES to the proxy, or TLS_CERT_FILE and TLS_KEY_FILE", "nothing speaks TLS: neither the server nor a proxy that it knows of")
+		f.problem(subjectTransport, "set TRUSTED_PROXIES to the IP of the TLS proxy, or set TLS_CERT_FILE and TLS_KEY_FILE",
+			"nothing terminates TLS: neither the server nor a trusted proxy")
 	}
 }
 
-// stored says what cookie is set, and whether browsers keep it.
-func (s Setup) stored(f *findings, server *url.URL) bool {
+// checkStored shows the session cookie and reports whether browsers store it.
+func (s Setup) checkStored(f *findings, server *url.URL) bool {
 	cookie := http.Cookie{
-		Name: s.CookieName, Value: "(43 characters)", Path: "/", Domain: s.CookieDomain, MaxAge: s.MaxAge,
-		HttpOnly: true, Secure: s.Secure, SameSite: s.SameSite,
+		Name:     s.CookieName,
+		Value:    "(43 characters)",
+		Path:     "/",
+		Domain:   s.CookieDomain,
+		MaxAge:   s.MaxAge,
+		HttpOnly: true,
+		Secure:   s.Secure,
+		SameSite: s.SameSite,
 	}
-	f.fine("cookie", "Set-Cookie: %s", strings.ReplaceAll(cookie.String(), `"`, ""))
-	host, kept := server.Hostname(), true
-	lost := func(fix, says string, args ...any) {
-		kept = false
-		f.fault("cookie", fix, says, args...)
+	f.ok(subjectCookie, "Set-Cookie: %s", strings.ReplaceAll(cookie.String(), `"`, ""))
+
+	domainOK := s.checkDomain(f, server.Hostname())
+	prefixOK := s.checkSecure(f, server)
+
+	sameSiteOK := s.SameSite != http.SameSiteNoneMode || s.Secure
+	if !sameSiteOK {
+		f.problem(subjectCookie, "set COOKIE_SECURE=true, or COOKIE_SAME_SITE=lax",
+			"browsers drop the cookie: SameSite=None requires Secure")
 	}
-	switch domain := s.CookieDomain; {
-	case domain == "":
-	case net.ParseIP(host) != nil || loopback(host):
-		lost("unset COOKIE_DOMAIN", "COOKIE_DOMAIN=%s does not fit %s: every browser drops the cookie", domain, host)
+
+	return domainOK && prefixOK && sameSiteOK
+}
+
+// checkDomain reports whether browsers accept the Domain of the cookie from the host.
+func (s Setup) checkDomain(f *findings, host string) bool {
+	domain := s.CookieDomain
+	if domain == "" {
+		return true
+	}
+
+	suffix, _ := publicsuffix.PublicSuffix(domain)
+	switch {
+	case net.ParseIP(host) != nil || isLocal(host):
+		f.problem(subjectCookie, "unset COOKIE_DOMAIN",
+			"browsers drop the cookie: COOKIE_DOMAIN=%s does not match %s", domain, host)
 	case host != domain && !strings.HasSuffix(host, "."+domain):
-		lost("unset COOKIE_DOMAIN, or set it to "+site(host), "the API is at %s, which is not in COOKIE_DOMAIN=%s: every browser drops the cookie", host, domain)
+		f.problem(subjectCookie, "unset COOKIE_DOMAIN, or set it to "+siteOf(host),
+			"browsers drop the cookie: the API is at %s, which is not in COOKIE_DOMAIN=%s", host, domain)
+	case suffix == domain:
+		f.problem(subjectCookie, "unset COOKIE_DOMAIN, or set it to "+siteOf(host),
+			"browsers drop the cookie: COOKIE_DOMAIN=%s is a public suffix", domain)
 	default:
-		if suffix, _ := publicsuffix.PublicSuffix(domain); suffix == domain {
-			lost("unset COOKIE_DOMAIN, or set it to "+site(host), "COOKIE_DOMAIN=%s is a public suffix, which everybody shares: every browser drops the cookie", domain)
-		} else {
-			f.risk("cookie", "unset COOKIE_DOMAIN unless another host must get the cookie", "every host below %s gets the cookie, and can set one of its name", domain)
-		}
+		f.warning(subjectCookie, "unset COOKIE_DOMAIN unless other hosts need the cookie",
+			"every host below %s receives the cookie, and can overwrite it", domain)
+		return true
 	}
-	lower := strings.ToLower(s.CookieName)
-	hostPrefix := strings.HasPrefix(lower, "__host-")
+
+	return false
+}
+
+// checkSecure reports whether browsers accept the Secure attribute and the prefix of the name.
+func (s Setup) checkSecure(f *findings, server *url.URL) bool {
+	host := server.Hostname()
+	name := strings.ToLower(s.CookieName)
+	isHost := strings.HasPrefix(name, "__host-")
+	needsSecure := isHost || strings.HasPrefix(name, "__secure-")
+
 	switch {
-	case (hostPrefix || strings.HasPrefix(lower, "__secure-")) && !s.Secure:
-		lost("set COOKIE_SECURE=true or another SESSION_NAME", "%s needs Secure: every browser drops the cookie", s.CookieName)
-	case hostPrefix && s.CookieDomain != "":
-		lost("unset COOKIE_DOMAIN or set another SESSION_NAME", "%s may have no Domain: every browser drops the cookie", s.CookieName)
-	case s.Secure && server.Scheme == "http" && loopback(host):
-		f.risk("cookie", "set COOKIE_SECURE=false (APP_ENV=development) to try things out in Safari", "the cookie is Secure and the API is at http://%s: recent Chrome and Firefox keep it there, Safari drops it", host)
+	case needsSecure && !s.Secure:
+		f.problem(subjectCookie, "set COOKIE_SECURE=true, or choose another SESSION_NAME",
+			"browsers drop the cookie: the name %s requires Secure", s.CookieName)
+	case isHost && s.CookieDomain != "":
+		f.problem(subjectCookie, "unset COOKIE_DOMAIN, or choose another SESSION_NAME",
+			"browsers drop the cookie: the name %s forbids a Domain", s.CookieName)
+	case s.Secure && server.Scheme == "http" && !isLocal(host):
+		f.problem(subjectCookie, "serve the API over https; for development, set APP_ENV=development",
+			"browsers drop the cookie: it is Secure, but the API is called over http")
 	case s.Secure && server.Scheme == "http":
-		lost("serve the API over https; or COOKIE_SECURE=false, with APP_ENV=development, where nothing is at stake", "the cookie is Secure and the API is reached over http: every browser drops it")
+		f.warning(subjectCookie, "to develop with Safari, set COOKIE_SECURE=false (needs APP_ENV=development)",
+			"the cookie is Secure, but the API is at http://%s: recent versions of Chrome and Firefox store it, Safari drops it", host)
+		return true
 	case !s.Secure && server.Scheme == "https":
-		f.risk("cookie", "set COOKIE_SECURE=true", "the API is reached over https, and the cookie would also be sent in the clear")
-	}
-	if s.SameSite == http.SameSiteNoneMode && !s.Secure {
-		lost("set COOKIE_SECURE=true, or COOKIE_SAME_SITE=lax", "SameSite=None needs Secure: every browser drops the cookie")
-	}
-	return kept
-}
-
-// sent says whether browsers send the cookie with what the page asks.
-func (s Setup) sent(f *findings, page, server *url.URL, how relation, stored bool) {
-	if !stored {
-		return // there is none
-	}
-	none := s.SameSite == http.SameSiteNoneMode
-	switch {
-	case how == sameOrigin:
-		f.fine("sending", "Chrome, Firefox and Safari send the cookie with every request of the page")
-	case how == sameSite:
-		f.fine("sending", "Chrome, Firefox and Safari send the cookie where the page asks for it: fetch(..., {credentials: 'include'})")
-	case !none && page.Hostname() != server.Hostname() && loopback(page.Hostname()) && loopback(server.Hostname()):
-		f.fault("sending", "use localhost for both, or 127.0.0.1 for both", "%s and %s are one machine and two sites: no browser sends the cookie", page.Hostname(), server.Hostname())
-	case !none && page.Hostname() == server.Hostname():
-		f.fault("sending", "use http or https for both", "%s and %s differ in http and https, which makes them two sites for Chrome: it does not send the cookie", originOf(page), originOf(server))
-	case !none:
-		f.fault("sending", fmt.Sprintf("give both one domain, as app.%[1]s and api.%[1]s", site(page.Hostname())),
-			"they are of different sites and the cookie is SameSite=%s: no browser sends it", map[bool]string{true: "Strict", false: "Lax"}[s.SameSite == http.SameSiteStrictMode])
+		f.warning(subjectCookie, "set COOKIE_SECURE=true",
+			"the API is called over https, but browsers would also send the cookie over http")
+		return true
 	default:
-		f.risk("sending", fmt.Sprintf("give both one domain, as app.%[1]s and api.%[1]s", site(page.Hostname())),
-			"they are of different sites: Chrome sends the cookie unless third-party cookies are blocked, Firefox keeps it in a jar of that page alone, Safari does not send it")
+		return true
+	}
+
+	return false
+}
+
+// checkSent reports whether browsers send the stored cookie with requests of the page.
+func (s Setup) checkSent(f *findings, page, server *url.URL, rel relation) {
+	oneDomain := "use one domain for both, such as app." + siteOf(page.Hostname()) + " and api." + siteOf(page.Hostname())
+	bothLocal := isLocal(page.Hostname()) && isLocal(server.Hostname())
+
+	switch {
+	case rel == sameOrigin:
+		f.ok(subjectSending, "Chrome, Firefox and Safari send the cookie with every request of the page")
+	case rel == sameSite:
+		f.ok(subjectSending, "Chrome, Firefox and Safari send the cookie if the page asks for it: fetch(url, {credentials: 'include'})")
+	case s.SameSite == http.SameSiteNoneMode:
+		f.warning(subjectSending, oneDomain,
+			"page and API are different sites: Chrome sends the cookie unless third-party cookies are blocked, "+
+				"Firefox keeps a separate cookie for each page, Safari never sends it")
+	case page.Hostname() == server.Hostname():
+		f.problem(subjectSending, "use http or https for both",
+			"browsers do not send the cookie: http and https make %s and %s different sites", originOf(page), originOf(server))
+	case bothLocal:
+		f.problem(subjectSending, "use localhost for both, or 127.0.0.1 for both",
+			"browsers do not send the cookie: %s and %s are the same machine, but different sites", page.Hostname(), server.Hostname())
+	default:
+		f.problem(subjectSending, oneDomain,
+			"browsers do not send the cookie: page and API are different sites, and the cookie is SameSite=%s", sameSiteName(s.SameSite))
 	}
 }
 
-// allowed says what the server will answer to the page.
-func (s Setup) allowed(f *findings, page *url.URL, how relation) {
+func sameSiteName(s http.SameSite) string {
+	if s == http.SameSiteStrictMode {
+		return "Strict"
+	}
+
+	return "Lax"
+}
+
+// checkCORS reports what the server answers to the page.
+func (s Setup) checkCORS(f *findings, page *url.URL, rel relation) {
 	origin := originOf(page)
 	switch {
-	case how == sameOrigin:
-		f.fine("CORS", "not needed: the page has the API's own origin")
+	case rel == sameOrigin:
+		f.ok(subjectCORS, "not needed: the page has the same origin as the API")
 	case slices.Contains(s.Origins, origin):
-		f.fine("CORS", "Access-Control-Allow-Origin: %s, with credentials; the page may change things", origin)
+		f.ok(subjectCORS, "the server allows %s to read and change data, with credentials", origin)
 	default:
-		f.fault("CORS", "FRONTEND_URL="+strings.Join(append(slices.Clone(s.Origins), origin), ","),
-			"%s is not in FRONTEND_URL%s: the page can read no answer, and what it changes gets 403 cross_origin_denied", origin, s.nearly(page))
+		all := append(slices.Clone(s.Origins), origin)
+		f.problem(subjectCORS, "FRONTEND_URL="+strings.Join(all, ","),
+			"%s is not in FRONTEND_URL%s: the page cannot read responses, and its changes are rejected with 403 cross_origin_denied",
+			origin, s.similarOrigin(page))
 	}
 }
 
-// nearly names what is in the list and looks like the page.
-func (s Setup) nearly(page *url.URL) string {
+// similarOrigin names a listed origin that is easily confused with the page.
+func (s Setup) similarOrigin(page *url.URL) string {
 	for _, listed := range s.Origins {
 		u, err := url.Parse(listed)
 		if err != nil {
 			continue
 		}
+
 		if strings.TrimPrefix(u.Hostname(), "www.") == strings.TrimPrefix(page.Hostname(), "www.") {
-			return " (" + listed + " is another origin)"
+			return " (" + listed + " is a different origin)"
 		}
 	}
+
 	return ""
 }
 
-// client says whom the server will take for the client.
-func (s Setup) client(f *findings, server *url.URL) {
+// checkClientIP reports which IP the server records for its clients.
+func (s Setup) checkClientIP(f *findings, server *url.URL) {
 	port := server.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[server.Scheme]
 	}
-	behind := fmt.Sprint(s.Port) != port || server.Scheme == "https" && !s.TLS
+
+	behindProxy := strconv.Itoa(s.Port) != port || server.Scheme == "https" && !s.TLS
 	switch {
 	case len(s.TrustedProxies) > 0:
-		f.fine("client", "its address is taken from X-Forwarded-For where %s connects, otherwise it is who connects", strings.Join(s.TrustedProxies, " or "))
-	case behind && !loopback(server.Hostname()):
-		f.risk("client", "set TRUSTED_PROXIES to the address of the proxy", "the server listens at port %d and is reached at %s, so there is a proxy; it will be taken for the client of every session", s.Port, originOf(server))
+		f.ok(subjectClient, "taken from X-Forwarded-For if the connection comes from %s, otherwise from the connection",
+			strings.Join(s.TrustedProxies, " or "))
+	case behindProxy && !isLocal(server.Hostname()):
+		f.warning(subjectClient, "set TRUSTED_PROXIES to the IP of the proxy",
+			"the server listens on port %d, but browsers use %s, so there is a proxy: every session will have the IP of the proxy",
+			s.Port, originOf(server))
 	default:
-		f.fine("client", "its address is that of who connects; X-Forwarded-For is not believed")
+		f.ok(subjectClient, "taken from the connection; X-Forwarded-For is ignored")
 	}
 }

@@ -1,11 +1,11 @@
-// Package doctor explains what browsers will do with the settings: whether the
-// session cookie is stored and sent between a page and the API, what CORS and the
-// protection against other origins will answer, and what to change where it cannot
-// work. Most trouble with cookie sessions is of this kind, and a browser says little
-// about it.
+// Package doctor explains why sessions or cookies do not work, and what to change.
 //
-// It knows the rules of browsers (RFC 6265bis, the Fetch standard, and what Chrome,
-// Firefox and Safari do beyond them) and asks nobody. What the stores say of
-// themselves is judged here too (stores.go), and what the providers do that people may
-// sign in with (providers.go); package app asks them. Start reading at Browser.
+// Browsers say little about a cookie that they drop or an answer that they hide. This package
+// knows their rules (RFC 6265bis, the Fetch standard, and what Chrome, Firefox and Safari do
+// beyond them): whether the session cookie is stored and sent between a page and the API, and
+// what CORS and the protection against other origins will answer. It also judges what the
+// stores and the sign-in providers answered. It makes no requests itself; package app does.
+//
+// Start reading at Browser in browser.go. The stores are in stores.go, the providers in
+// providers.go.
 package doctor

@@ -6,102 +6,120 @@ import (
 	"time"
 )
 
-// A token of a provider lives for some minutes, of which a wrong clock takes its share.
+// ID tokens are valid for a few minutes, so the clocks must agree.
 const (
 	riskySkew = 30 * time.Second
 	fatalSkew = 5 * time.Minute
 )
 
-// Provider is one whose accounts people may sign in with, as it is set up and as it
-// answers.
+// Provider is a sign-in provider: its settings, and how it answered.
 type Provider struct {
 	Kind     string // "oidc", "google" or "github"
 	Name     string // as in /auth/<name>
-	Prefix   string // of the names of its settings
+	Prefix   string // of its settings
 	Issuer   string
-	Callback string // where it sends the browser back to
+	Callback string // where the provider redirects the browser to
 
 	Production bool
-	API        string // the API's address for browsers; empty where that is not known
+	API        string // URL of the API for browsers; empty if unknown
 
-	Skew time.Duration // its clock minus ours
-	Err  error         // it does not answer, or not as it must
+	Skew time.Duration // the provider's clock minus ours
+	Err  error         // set if the provider cannot be used
 }
 
-// Check judges it.
+// Check judges the provider.
 func (p Provider) Check() []Finding {
 	var f findings
-	p.redirect(&f)
-	about := p.about()
+
+	p.checkCallback(&f)
 	if p.Err != nil {
-		f.fault(about, p.reach(), "nobody can sign in with it: %s", strings.TrimPrefix(p.Err.Error(), p.Name+": "))
+		f.problem(p.subject(), p.reachFix(), "nobody can sign in: %s", strings.TrimPrefix(p.Err.Error(), p.Name+": "))
 	}
-	how, away := "ahead of", p.Skew.Round(time.Second)
-	if away < 0 {
-		how, away = "behind", -away
-	}
-	const fix = "turn on the synchronisation of time (chrony, systemd-timesyncd) on the machine whose clock is wrong"
-	switch {
-	case away > fatalSkew && p.Kind != "github":
-		f.fault(about, fix, "its clock is %v %s ours: its ID tokens are refused as expired, or as not valid yet", away, how)
-	case away > fatalSkew:
-		f.risk(about, fix, "its clock is %v %s ours: it does not mind, but what is noted here has the wrong time", away, how)
-	case away > riskySkew:
-		f.risk(about, fix, "its clock is %v %s ours: beyond five minutes nobody can sign in with it", away, how)
-	case p.Err == nil:
-		f.fine(about, "answers, and its clock agrees with ours")
-	}
+	p.checkClock(&f)
+
 	return f
 }
 
-func (p Provider) about() string { return "Provider " + p.Name }
+func (p Provider) subject() string { return "Provider " + p.Name }
 
-// redirect looks at where the browser comes back to.
-func (p Provider) redirect(f *findings) {
-	about, path := p.about(), "/auth/"+p.Name+"/callback"
-	set := p.Prefix + "CALLBACK_URL="
-	back, ok := address(new(findings), "", p.Callback)
-	if !ok {
-		f.fault(about, set+"https://api.example.com"+path, "sends the browser back to %q, which is no address of a web server", p.Callback)
-		return
+func (p Provider) checkClock(f *findings) {
+	const fix = "synchronize the clock that is wrong (chrony, systemd-timesyncd)"
+
+	direction := "ahead of"
+	skew := p.Skew.Round(time.Second)
+	if skew < 0 {
+		direction = "behind"
+		skew = -skew
 	}
-	api, known := address(new(findings), "", p.API)
-	right := url.URL{Scheme: "https", Host: back.Host, Path: path}
-	if back.Scheme == "http" && loopback(back.Hostname()) {
-		right.Scheme = "http"
-	}
-	if known {
-		right.Scheme, right.Host = api.Scheme, api.Host
-	}
-	fix := set + right.String() + ", which is also to be registered at the provider"
-	before, ends := strings.CutSuffix(back.EscapedPath(), path)
+
 	switch {
-	case back.Scheme == "http" && !loopback(back.Hostname()):
-		f.fault(about, fix, "sends the browser back to %s in the clear: whoever is on the way can be that user", p.Callback)
-	case !ends:
-		f.fault(about, fix, "sends the browser back to %s, where nothing awaits it: the route is %s", p.Callback, path)
-	case known && api.Scheme == "http" && !loopback(api.Hostname()):
-		f.fault(about, "serve the API over https, and say so: --api https://"+api.Host, "sends the browser back over https, and the API is at %s", originOf(api))
-	case known && originOf(back) != originOf(api):
-		f.fault(about, fix, "sends the browser back to %s, and the API is at %s: the cookie of the sign-in does not come along, and it fails", originOf(back), originOf(api))
-	case before != "":
-		f.risk(about, fix, "sends the browser back to %s: a proxy must take %s off, for the route is %s", p.Callback, before, path)
-	case p.Production && !known && loopback(back.Hostname()):
-		f.risk(about, set+"https://api.example.com"+path+", with the host of the API", "sends the browser back to %s, which is the machine of whoever signs in", originOf(back))
-	default:
-		f.fine(about, "sends the browser back to %s, which must be registered there as the redirect URI", p.Callback)
+	case skew > fatalSkew && p.Kind != "github":
+		f.problem(p.subject(), fix, "its clock is %v %s ours, so its ID tokens are rejected", skew, direction)
+	case skew > fatalSkew:
+		f.warning(p.subject(), fix, "its clock is %v %s ours: signing in works, but our timestamps are wrong", skew, direction)
+	case skew > riskySkew:
+		f.warning(p.subject(), fix, "its clock is %v %s ours: beyond five minutes nobody can sign in", skew, direction)
+	case p.Err == nil:
+		f.ok(p.subject(), "can be reached, and its clock agrees with ours")
 	}
 }
 
-// reach is what to see to where a provider does not answer.
-func (p Provider) reach() string {
-	const proxy = " (by HTTPS_PROXY, if there is no other way)"
+// checkCallback checks the URL that the provider redirects the browser to.
+func (p Provider) checkCallback(f *findings) {
+	subject := p.subject()
+	path := "/auth/" + p.Name + "/callback"
+	setting := p.Prefix + "CALLBACK_URL="
+
+	callback, ok := parseURL(new(findings), "", p.Callback)
+	if !ok {
+		f.problem(subject, setting+"https://api.example.com"+path, "the callback URL %q is not an http or https URL", p.Callback)
+		return
+	}
+	api, apiKnown := parseURL(new(findings), "", p.API)
+
+	want := url.URL{Scheme: "https", Host: callback.Host, Path: path}
+	switch {
+	case apiKnown:
+		want.Scheme = api.Scheme
+		want.Host = api.Host
+	case callback.Scheme == "http" && isLocal(callback.Hostname()):
+		want.Scheme = "http"
+	}
+	fix := setting + want.String() + ", and register the same URL with the provider"
+
+	before, hasPath := strings.CutSuffix(callback.EscapedPath(), path)
+	switch {
+	case callback.Scheme == "http" && !isLocal(callback.Hostname()):
+		f.problem(subject, fix, "the callback URL %s is not encrypted: anyone on the network can take over the sign-in", p.Callback)
+	case !hasPath:
+		f.problem(subject, fix, "the callback URL %s is not a route of this server: it must end in %s", p.Callback, path)
+	case apiKnown && api.Scheme == "http" && !isLocal(api.Hostname()):
+		f.problem(subject, "serve the API over https, then use --api https://"+api.Host,
+			"the callback URL is https, but the API is at %s", originOf(api))
+	case apiKnown && originOf(callback) != originOf(api):
+		f.problem(subject, fix, "the callback URL is at %s, but the API is at %s: the sign-in cookie is not sent, so signing in fails",
+			originOf(callback), originOf(api))
+	case before != "":
+		f.warning(subject, fix, "the callback URL %s needs a proxy that strips %s", p.Callback, before)
+	case p.Production && !apiKnown && isLocal(callback.Hostname()):
+		f.warning(subject, setting+"https://api.example.com"+path+", with the host of your API",
+			"the callback URL is at %s, which is the user's own machine", originOf(callback))
+	default:
+		f.ok(subject, "the callback URL is %s; it must be registered with the provider", p.Callback)
+	}
+}
+
+// reachFix returns what to check if a provider cannot be reached.
+func (p Provider) reachFix() string {
+	const proxy = "; set HTTPS_PROXY if it needs a proxy"
+
 	switch p.Kind {
 	case "google":
-		return "let this machine reach accounts.google.com, oauth2.googleapis.com and www.googleapis.com" + proxy
+		return "allow this machine to reach accounts.google.com, oauth2.googleapis.com and www.googleapis.com" + proxy
 	case "github":
-		return "see GITHUB_URL and GITHUB_API_URL, and that this machine gets to both" + proxy
+		return "check GITHUB_URL and GITHUB_API_URL, and allow this machine to reach both" + proxy
 	}
-	return "see that " + p.Prefix + "ISSUER is the \"issuer\" in " + strings.TrimSuffix(p.Issuer, "/") +
-		"/.well-known/openid-configuration to the letter, and that this machine gets there" + proxy
+
+	return "check that " + p.Prefix + `ISSUER is exactly the "issuer" in ` + strings.TrimSuffix(p.Issuer, "/") +
+		"/.well-known/openid-configuration, and allow this machine to reach it" + proxy
 }

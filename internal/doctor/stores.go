@@ -1,75 +1,123 @@
 package doctor
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
-// Redis is what a Redis says of itself.
+// Redis is what a Redis server reports about persistence and eviction.
 type Redis struct {
-	Addr   string
-	Err    error // it does not answer
-	Untold bool  // it answers, and does not say
-	// AppendOnly and Snapshots are the two ways in which it persists.
-	AppendOnly, Snapshots bool
-	Policy                string // maxmemory-policy
-	MaxMemory             int64  // bytes; 0 is no limit
+	Addr       string
+	Err        error  // set if the server cannot be reached
+	Unknown    bool   // the server refused INFO; the fields below mean nothing
+	AppendOnly bool   // persists every write
+	Snapshots  bool   // persists from time to time
+	Policy     string // maxmemory-policy
+	MaxMemory  int64  // in bytes; 0 means no limit
 }
 
-// Check judges it.
+// NewRedis reads the reply of a server to INFO, or "" if it refused.
+func NewRedis(addr, info string, snapshots bool) Redis {
+	field := func(name string) string {
+		_, rest, _ := strings.Cut(info, "\n"+name+":")
+		value, _, _ := strings.Cut(rest, "\r")
+
+		return value
+	}
+
+	r := Redis{
+		Addr:       addr,
+		Unknown:    field("aof_enabled") == "",
+		AppendOnly: field("aof_enabled") == "1",
+		Snapshots:  snapshots,
+		Policy:     field("maxmemory_policy"),
+	}
+	r.MaxMemory, _ = strconv.ParseInt(field("maxmemory"), 10, 64)
+
+	return r
+}
+
+// Check judges the server.
 func (r Redis) Check() []Finding {
 	var f findings
-	about := strings.TrimSpace("Redis " + r.Addr)
-	if r.Untold {
-		f.risk(about, "let the user ask INFO: +info, as in configs/redis.conf", "does not say what it keeps")
-		return f
-	}
+
+	subject := strings.TrimSpace("Redis " + r.Addr)
 	if r.Err != nil {
-		f.fault(about, "see REDIS_HOST, REDIS_PORT, REDIS_PASSWORD or what stands in their place", "does not answer: %v", r.Err)
+		f.problem(subject, "check REDIS_HOST, REDIS_PORT and REDIS_PASSWORD, or the settings that you use instead",
+			"cannot be reached: %v", r.Err)
 		return f
 	}
+	if r.Unknown {
+		f.warning(subject, "allow the user to run INFO: +info, as in configs/redis.conf",
+			"persistence and eviction are unknown, because INFO is not permitted")
+		return f
+	}
+
+	r.checkPersistence(&f, subject)
+	r.checkEviction(&f, subject)
+
+	return f
+}
+
+func (r Redis) checkPersistence(f *findings, subject string) {
+	const fix = "set appendonly yes, as in configs/redis.conf"
+
 	switch {
 	case r.AppendOnly:
-		f.fine(about, "keeps every session across a restart (append-only file)")
+		f.ok(subject, "sessions survive a restart (append-only file)")
 	case r.Snapshots:
-		f.risk(about, "appendonly yes, as in configs/redis.conf", "keeps snapshots only: a crash loses the sessions and the logouts since the last one")
+		f.warning(subject, fix, "a crash loses logins and undoes logouts since the last snapshot")
 	default:
-		f.fault(about, "appendonly yes, as in configs/redis.conf", "keeps nothing: a restart logs everyone out")
+		f.problem(subject, fix, "nothing is persisted: a restart logs everyone out")
 	}
-	switch evicts := r.Policy != "" && r.Policy != "noeviction"; {
-	case evicts && r.MaxMemory > 0:
-		f.fault(about, "maxmemory-policy noeviction, as in configs/redis.conf", "has a limit of %d MiB and %s: when it is full it logs people out at random", r.MaxMemory>>20, r.Policy)
-	case evicts:
-		f.risk(about, "maxmemory-policy noeviction, as in configs/redis.conf", "has the policy %s: once it is given a limit, it will log people out at random", r.Policy)
-	case r.Policy != "":
-		f.fine(about, "does not throw sessions away when it is full")
-	}
-	return f
 }
 
-// Mongo judges what MongoDB said when it was asked whether it is there, and for the
-// index of the addresses.
-func Mongo(there, index error) []Finding {
+func (r Redis) checkEviction(f *findings, subject string) {
+	const fix = "set maxmemory-policy noeviction, as in configs/redis.conf"
+
+	evicts := r.Policy != "" && r.Policy != "noeviction"
+	switch {
+	case evicts && r.MaxMemory > 0:
+		f.problem(subject, fix, "once %d MiB are full, sessions are evicted at random (%s)", r.MaxMemory>>20, r.Policy)
+	case evicts:
+		f.warning(subject, fix, "with a memory limit, sessions would be evicted at random (%s)", r.Policy)
+	case r.Policy != "":
+		f.ok(subject, "sessions are never evicted")
+	}
+}
+
+// Mongo judges the errors of reaching MongoDB and of creating the unique index on emails.
+func Mongo(pingErr, indexErr error) []Finding {
+	const subject = "MongoDB"
+
 	var f findings
 	switch {
-	case there != nil:
-		f.fault("MongoDB", "see MONGODB_URI", "does not answer: %v", there)
-	case index != nil:
-		f.fault("MongoDB", "see that no two accounts have one address, and that the user may make an index", "the unique index on the addresses cannot be had, so nobody can register: %v", index)
+	case pingErr != nil:
+		f.problem(subject, "check MONGODB_URI", "cannot be reached: %v", pingErr)
+	case indexErr != nil:
+		f.problem(subject, "remove accounts with duplicate emails, and allow the user to create indexes",
+			"nobody can register, because the unique index on emails cannot be created: %v", indexErr)
 	default:
-		f.fine("MongoDB", "has the unique index on the addresses")
+		f.ok(subject, "the unique index on emails exists")
 	}
+
 	return f
 }
 
-// Mail judges what the mail server said when it was greeted; without one configured is
-// false.
+// Mail judges the error of connecting to the SMTP server, if one is configured.
 func Mail(configured bool, err error) []Finding {
+	const subject = "Email"
+
 	var f findings
 	switch {
 	case !configured:
-		f.risk("Mail", "SMTP_URL and MAIL_FROM", "is not sent: nobody can reset a password or verify an address")
+		f.warning(subject, "set SMTP_URL and MAIL_FROM",
+			"no email is sent: nobody can reset a password or verify an email address")
 	case err != nil:
-		f.fault("Mail", "see SMTP_URL; what was to be sent waits in Redis for three days", "cannot be sent: %v", err)
+		f.problem(subject, "check SMTP_URL; unsent emails wait in Redis for three days", "cannot be sent: %v", err)
 	default:
-		f.fine("Mail", "is taken by the mail server")
+		f.ok(subject, "the SMTP server accepts our login")
 	}
+
 	return f
 }

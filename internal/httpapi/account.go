@@ -4,115 +4,149 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"latchkey/internal/activity"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
 
-// account is a user as the API shows one. It is a type of its own, so that a
-// member added to user.User, its hash above all, is not shown by accident.
-type account struct {
-	ID            string     `json:"id"`
-	Name          string     `json:"name"`
-	Email         user.Email `json:"email"`
-	EmailVerified bool       `json:"emailVerified"`
-	Picture       string     `json:"picture,omitempty"`
-	IsActive      bool       `json:"isActive"`
-	LastLogin     time.Time  `json:"lastLogin,omitzero"`
-	CreatedAt     time.Time  `json:"createdAt"`
-	UpdatedAt     time.Time  `json:"updatedAt"`
+type userResult struct {
+	User user.View `json:"user"`
 }
 
-// accountAnswer is the answer about an account. Message is empty where nothing
-// was done.
-type accountAnswer struct {
-	Message string  `json:"message,omitempty"`
-	User    account `json:"user"`
-}
+var (
+	meOperation = operation{
+		id:      "me",
+		tag:     tagSession,
+		summary: "Get the signed-in user",
+		response: response{
+			status: http.StatusOK,
+			result: "The user",
+			body:   userResult{exampleUser},
+		},
+	}
+	profileOperation = operation{
+		id:       "profile",
+		tag:      tagAccount,
+		summary:  "Get the profile",
+		response: meOperation.response,
+	}
+)
 
-func answerFor(message string, u user.User) accountAnswer {
-	return accountAnswer{message, account{
-		ID: u.ID, Name: u.Name, Email: u.Email, EmailVerified: u.EmailVerified, Picture: u.Picture,
-		IsActive: u.Active, LastLogin: u.LastLogin, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt,
-	}}
-}
-
-// me answers GET /auth/me and GET /profile.
+// me handles GET /auth/me and GET /profile.
 func (s *Server) me(w http.ResponseWriter, r *http.Request) error {
 	u, err := s.account(r)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, answerFor("", u))
+
+	return writeJSON(w, http.StatusOK, userResult{u.View()})
 }
 
-// account returns the account of who is signed in.
+// account returns the account of the signed-in user.
 func (s *Server) account(r *http.Request) (user.User, error) {
 	u, err := s.users.ByID(r.Context(), s.current(r).UserID)
 	if err == nil && !u.Active {
 		err = user.ErrNotFound
 	}
 	if err != nil {
-		return user.User{}, s.orphaned(r, err)
+		return user.User{}, s.endIfAccountGone(r, err)
 	}
+
 	return u, nil
 }
 
 type profileRequest struct {
-	Name string `json:"name" validate:"required,person_name"`
+	Name string `json:"name" validate:"required,canonical_name" description:"Surrounding spaces are removed. Control characters are not allowed."`
 }
 
-// updateProfile answers PUT /profile. The name is all that it changes: whatever
-// else a client sends is refused by the decoder.
+type profileUpdatedResult struct {
+	Message string    `json:"message" const:"Profile updated"`
+	User    user.View `json:"user"`
+}
+
+var updateProfileOperation = operation{
+	id:          "updateProfile",
+	tag:         tagAccount,
+	summary:     "Change the name",
+	description: "Other fields cannot be changed here.",
+	request:     profileRequest{Name: exampleUser.Name},
+	response: response{
+		status: http.StatusOK,
+		result: "The updated user",
+		body:   profileUpdatedResult{"Profile updated", exampleUser},
+	},
+}
+
+// updateProfile handles PUT /profile. It can change the name only, because the decoder rejects
+// all other members.
 func (s *Server) updateProfile(w http.ResponseWriter, r *http.Request, in profileRequest) error {
-	name, err := user.ParseName(in.Name)
+	u, err := s.users.Rename(r.Context(), s.current(r).UserID, in.Name)
 	if err != nil {
-		return err
+		return s.endIfAccountGone(r, err)
 	}
-	u, err := s.users.Rename(r.Context(), s.current(r).UserID, name)
-	if err != nil {
-		return s.orphaned(r, err)
-	}
-	s.recordOf(w, r, activity.ProfileUpdated)
-	return writeJSON(w, http.StatusOK, answerFor("Profile updated", u))
+
+	s.recordForSession(w, r, activity.ProfileUpdated)
+
+	return writeJSON(w, http.StatusOK, profileUpdatedResult{"Profile updated", u.View()})
 }
 
-// deleteProfile answers DELETE /profile: the account and its sessions are gone.
+var deleteProfileOperation = operation{
+	id:          "deleteProfile",
+	tag:         tagAccount,
+	summary:     "Delete the account",
+	description: "Deletes the account and ends all of its sessions. This cannot be undone.",
+	response: response{
+		status:  http.StatusNoContent,
+		result:  "The account is deleted and the session cookie cleared",
+		headers: []string{"Set-Cookie", "Clear-Site-Data"},
+	},
+}
+
+// deleteProfile handles DELETE /profile. It deletes the account and ends its sessions.
 func (s *Server) deleteProfile(w http.ResponseWriter, r *http.Request) error {
-	if err := s.fresh(r); err != nil {
+	if err := s.requireRecentAuth(r); err != nil {
 		return err
 	}
-	deleted, err := s.auth.Delete(r.Context(), s.current(r).UserID, originOf(r), s.endingAs(r, session.AccountDeleted, ""))
-	if deleted.ID != "" {
-		s.recordOf(w, r, activity.AccountDeleted)
+
+	changed, err := s.auth.Delete(r.Context(), s.caller(r))
+	if changed.User.ID != "" {
+		s.recordForSession(w, r, activity.AccountDeleted)
 	}
 	if err != nil {
-		return s.orphaned(r, err)
+		return s.endIfAccountGone(r, err)
 	}
+
 	s.forget(w)
 	w.WriteHeader(http.StatusNoContent)
+
 	return nil
 }
 
-// orphaned ends the session of an account that is gone or disabled, and passes
-// every other error on. Where the account is there all the same, it was changed while it
-// was looked at: that is to be tried again.
-func (s *Server) orphaned(r *http.Request, err error) error {
+// endIfAccountGone ends the current session if err is user.ErrNotFound because the account was
+// deleted or disabled, and returns every other error unchanged. If the account exists after all,
+// it changed at the same time, and the client should try again.
+func (s *Server) endIfAccountGone(r *http.Request, err error) error {
 	if !errors.Is(err, user.ErrNotFound) {
 		return err
 	}
-	why := session.AccountDisabled
-	if u, err := s.users.ByID(r.Context(), s.current(r).UserID); errors.Is(err, user.ErrNotFound) {
+
+	var why session.Reason
+	u, err := s.users.ByID(r.Context(), s.current(r).UserID)
+	switch {
+	case errors.Is(err, user.ErrNotFound):
 		why = session.AccountDeleted
-	} else if err != nil {
+	case err != nil:
 		return err
-	} else if u.Active {
-		return fmt.Errorf("%w: the account has changed meanwhile", user.ErrUnavailable)
+	case u.Active:
+		return fmt.Errorf("%w: the account changed at the same time", user.ErrUnavailable)
+	default:
+		why = session.AccountDisabled
 	}
+
 	if err := s.sessions.End(r.Context(), why); err != nil {
 		return err
 	}
+
 	return &session.EndedError{Reason: why}
 }

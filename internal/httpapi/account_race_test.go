@@ -1,4 +1,4 @@
-package httpapi
+package httpapi_test
 
 import (
 	"bytes"
@@ -9,418 +9,468 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/bson"
 
+	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/mail"
 	"latchkey/internal/session"
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 	"latchkey/internal/user"
 )
 
-// crowd is how many do the same thing at once.
-const crowd = 32
+// concurrentClients is the number of clients that send the same request at once.
+const concurrentClients = 32
 
-// pair returns two servers on the same stores, which send their mail to one outbox.
-func pair(t *testing.T, o setup) []*site {
+// twoServers starts two servers that share their stores and their outbox.
+func twoServers(t *testing.T, o apitest.Options) []*apitest.Server {
 	t.Helper()
-	first := newSite(t, o)
-	o.stores = first
-	return []*site{first, newSite(t, o)}
+
+	first := apitest.New(t, o)
+	o.StoresOf = first
+
+	return []*apitest.Server{first, apitest.New(t, o)}
 }
 
-// atOnce has n clients send something at once, to the servers in turn, and returns the
-// answers in their order.
-func atOnce(servers []*site, n int, send func(c *client, i int) answer) []answer {
-	answers := make([]answer, n)
-	start := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range n {
-		c := servers[i%len(servers)].client()
-		wg.Go(func() {
-			<-start
-			answers[i] = send(c, i)
-		})
+// atOnce has n clients send a request at once, to alternating servers, and returns the
+// responses in order.
+func atOnce(servers []*apitest.Server, n int, send func(c *apitest.Client, i int) apitest.Response) []apitest.Response {
+	clients := make([]*apitest.Client, n)
+	for i := range clients {
+		clients[i] = servers[i%len(servers)].NewClient()
 	}
-	close(start)
-	wg.Wait()
-	return answers
+
+	return testkit.Concurrently(n, func(i int) apitest.Response { return send(clients[i], i) })
 }
 
-// tally counts answers by their status and code.
-func tally(answers []answer) map[string]int {
+// tally counts responses by status and code.
+func tally(responses []apitest.Response) map[string]int {
 	counts := map[string]int{}
-	for _, a := range answers {
-		what := fmt.Sprint(a.status)
-		if code, failed := a.body["code"].(string); failed {
-			what += " " + code
+	for _, a := range responses {
+		result := fmt.Sprint(a.Status)
+		if code, failed := a.JSON["code"].(string); failed {
+			result += " " + code
 		}
-		counts[what]++
+		counts[result]++
 	}
+
 	return counts
 }
 
-// eachRound runs a race as often as -rounds says. run asks judged
-// whether its answers can be judged: a store that had no time for one of so many (503) has
-// left open what was done. A real Redis has the time.
-func eachRound(t *testing.T, run func(round int, judged func([]answer) bool)) {
+// eachRound runs a race -rounds times. A round passes its responses to conclusive and stops
+// if that returns false: after a 503 the outcome is unknown. That is rare with a real Redis.
+func eachRound(t *testing.T, run func(round int, conclusive func([]apitest.Response) bool)) {
 	t.Helper()
-	open := 0
+
+	inconclusive := 0
 	for round := range *rounds {
-		run(round, func(answers []answer) bool {
-			if slices.ContainsFunc(answers, func(a answer) bool {
-				return a.status == 503 || strings.HasSuffix(a.header.Get("Location"), "_unavailable")
-			}) {
-				open++
-				return false
+		run(round, func(responses []apitest.Response) bool {
+			unavailable := slices.ContainsFunc(responses, func(a apitest.Response) bool {
+				return a.Status == 503 || strings.HasSuffix(a.Header.Get("Location"), "_unavailable")
+			})
+			if unavailable {
+				inconclusive++
 			}
-			return true
+
+			return !unavailable
 		})
 	}
-	if open > 0 {
-		t.Logf("%d of %d rounds were not judged: the stores were too slow", open, *rounds)
+
+	if inconclusive > 0 {
+		t.Logf("%d of %d rounds were inconclusive because a store was unavailable", inconclusive, *rounds)
 	}
-	if open == *rounds {
-		t.Error("nothing was judged")
+	if inconclusive == *rounds {
+		t.Error("all rounds were inconclusive")
 	}
 }
 
-// oneWon fails unless exactly one answer is a success and all others are the one
-// failure. It returns the place of the winner.
-func oneWon(t *testing.T, answers []answer, success, failure string) int {
+// wantOneWinner fails the test unless one response is the success and all others are the
+// failure. It returns the index of the winner.
+func wantOneWinner(t *testing.T, responses []apitest.Response, success, failure string) int {
 	t.Helper()
-	want := map[string]int{success: 1, failure: len(answers) - 1}
-	if got := tally(answers); !maps.Equal(got, want) {
+
+	want := map[string]int{success: 1, failure: len(responses) - 1}
+	if got := tally(responses); !maps.Equal(got, want) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
-	return slices.IndexFunc(answers, func(a answer) bool { return a.status < 300 })
+
+	return slices.IndexFunc(responses, func(a apitest.Response) bool { return a.Status < 300 })
 }
 
-// drain waits until nothing is in the queue, and takes all that was sent.
-func (s *site) drain() []mail.Message {
-	s.t.Helper()
-	s.settle("")
-	s.outbox.mu.Lock()
-	defer s.outbox.mu.Unlock()
-	sent := s.outbox.sent
-	s.outbox.sent = nil
-	return sent
+// containsAll reports whether a chunk of the Redis protocol contains all texts.
+func containsAll(chunk []byte, texts ...string) bool {
+	for _, text := range texts {
+		if !bytes.Contains(chunk, []byte(text)) {
+			return false
+		}
+	}
+
+	return true
 }
 
-// told counts the mails of a subject to an address.
-func told(sent []mail.Message, to, subject string) (n int) {
+// countMails counts the emails to a recipient with a subject.
+func countMails(sent []mail.Message, to, subject string) (n int) {
 	for _, m := range sent {
 		if m.To == to && m.Subject == subject {
 			n++
 		}
 	}
+
 	return n
 }
 
-// account is the account of an address as it is now.
-func (s *site) account(email string) user.User {
-	s.t.Helper()
-	u, err := s.users.ByEmail(context.Background(), user.Email(email))
-	if err != nil {
-		s.t.Fatalf("%s: %v", email, err)
-	}
-	return u
-}
-
-// remove deletes an account at the end of a round: the in-process MongoDB looks through
-// all there are.
-func (s *site) remove(id string) {
-	s.t.Helper()
-	if err := s.users.Delete(context.Background(), id); err != nil {
-		s.t.Error(err)
-	}
-}
-
-// proves tells whether a password is that of an account.
-func (s *site) proves(id, password string) bool {
-	_, err := s.auth.Prove(context.Background(), id, password)
-	return err == nil
-}
-
-// A one-time token does what it is for once, however many use it at once and wherever,
-// and what it does is what the one said who was told so.
+// When many clients use a one-time token at once, exactly one request succeeds, and only
+// that request has an effect.
 func TestRaceOneTimeTokens(t *testing.T) {
-	for name, run := range map[string]func(t *testing.T, servers []*site, round int, judged func([]answer) bool){
-		"reset": raceReset, "verify": raceVerify, "change": raceChangeEmail,
+	suite.Require(t, suite.Race)
+
+	for name, run := range map[string]func(t *testing.T, servers []*apitest.Server, round int, conclusive func([]apitest.Response) bool){
+		"reset":  raceReset,
+		"verify": raceVerify,
+		"change": raceChangeEmail,
 	} {
 		t.Run(name, func(t *testing.T) {
-			servers := pair(t, setup{mail: &outbox{}})
-			eachRound(t, func(round int, judged func([]answer) bool) { run(t, servers, round, judged) })
+			servers := twoServers(t, apitest.Options{Mail: &apitest.Outbox{}})
+			eachRound(t, func(round int, conclusive func([]apitest.Response) bool) { run(t, servers, round, conclusive) })
 		})
 	}
 }
 
-func raceReset(t *testing.T, servers []*site, round int, judged func([]answer) bool) {
+func raceReset(t *testing.T, servers []*apitest.Server, round int, conclusive func([]apitest.Response) bool) {
 	const email = "ann@example.com"
 	s := servers[0]
 	if round == 0 {
-		s.register(email)
+		s.Register(email)
 	}
-	s.forgetLimits()
-	s.client().do("POST", "/auth/password/forgot", map[string]any{"email": email}).want(202)
-	token := s.outbox.token(t, email, "reset-password")
-	s.drain()
-	ann := s.account(email)
-	holder := s.signInAs(ann.ID)
+
+	s.ResetLimits()
+	s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": email}).Want(202)
+	token := s.Outbox.Token(t, email, "reset-password")
+	s.TakeMails()
+	ann := s.Account(email)
+	holder := s.SignInAs(ann.ID)
 
 	password := func(i int) string { return fmt.Sprintf("password %d of round %d", i, round) }
-	answers := atOnce(servers, crowd, func(c *client, i int) answer {
-		return c.do("POST", "/auth/password/reset", map[string]any{"token": token, "password": password(i)})
+	responses := atOnce(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
+		return c.Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": password(i)})
 	})
-	if !judged(answers) {
+
+	if !conclusive(responses) {
 		return
 	}
-	winner := oneWon(t, answers, "200", "400 invalid_token")
-	for _, i := range []int{winner, (winner + 1) % crowd, (winner + crowd/2) % crowd} {
-		if s.proves(ann.ID, password(i)) != (i == winner) {
-			t.Fatalf("round %d: %d was told that its password is set, and that of %d is: %v", round, winner, i, i != winner)
+
+	winner := wantOneWinner(t, responses, "200", "400 invalid_token")
+	losers := []int{(winner + 1) % concurrentClients, (winner + concurrentClients/2) % concurrentClients}
+	for _, i := range append(losers, winner) {
+		want := i == winner
+		if got := s.HasPassword(ann.ID, password(i)); got != want {
+			t.Fatalf("round %d: request %d succeeded: password of request %d works: got %v, want %v", round, winner, i, got, want)
 		}
 	}
-	holder.do("GET", "/auth/session", nil).want(401)
-	if n := told(s.drain(), email, "Your Latchkey password was changed"); n != 1 {
-		t.Fatalf("round %d: the owner is told %d times", round, n)
+
+	holder.Do("GET", "/auth/session", nil).Want(401)
+	if n := countMails(s.TakeMails(), email, "Your Latchkey password was changed"); n != 1 {
+		t.Fatalf("round %d: emails to the owner: got %d, want 1", round, n)
 	}
 }
 
-func raceVerify(t *testing.T, servers []*site, round int, judged func([]answer) bool) {
-	s, email := servers[0], fmt.Sprintf("ann%d@example.com", round)
-	s.register(email)
-	defer s.remove(s.account(email).ID)
-	token := s.outbox.token(t, email, "verify-email")
-	answers := atOnce(servers, crowd, func(c *client, _ int) answer {
-		return c.do("POST", "/auth/email/verify", map[string]any{"token": token})
-	})
-	if !judged(answers) {
-		return
-	}
-	oneWon(t, answers, "200", "400 invalid_token")
-	if !s.account(email).EmailVerified {
-		t.Fatalf("round %d: not verified", round)
-	}
-}
-
-func raceChangeEmail(t *testing.T, servers []*site, round int, judged func([]answer) bool) {
+func raceVerify(t *testing.T, servers []*apitest.Server, round int, conclusive func([]apitest.Response) bool) {
 	s := servers[0]
-	old, next := fmt.Sprintf("ann%d@example.com", round), fmt.Sprintf("new%d@example.com", round)
-	s.register(old).do("POST", "/auth/logout", nil).want(200)
-	ann := s.account(old)
-	defer s.remove(ann.ID)
-	holder := s.signInAs(ann.ID)
-	holder.do("POST", "/auth/email/change", map[string]any{"email": next}).want(202)
-	token := s.outbox.token(t, next, "verify-email")
-	s.drain()
-	answers := atOnce(servers, crowd, func(c *client, _ int) answer {
-		return c.do("POST", "/auth/email/verify", map[string]any{"token": token})
+	email := fmt.Sprintf("ann%d@example.com", round)
+	s.Register(email)
+	defer s.DeleteAccount(s.Account(email).ID)
+	token := s.Outbox.Token(t, email, "verify-email")
+	responses := atOnce(servers, concurrentClients, func(c *apitest.Client, _ int) apitest.Response {
+		return c.Do("POST", "/auth/email/verify", map[string]any{"token": token})
 	})
-	if !judged(answers) {
+
+	if !conclusive(responses) {
 		return
 	}
-	oneWon(t, answers, "200", "400 invalid_token")
-	if u := s.account(next); u.ID != ann.ID || !u.EmailVerified {
-		t.Fatalf("round %d: the account is %+v", round, u)
+
+	wantOneWinner(t, responses, "200", "400 invalid_token")
+	if !s.Account(email).EmailVerified {
+		t.Fatalf("round %d: email verified: got false, want true", round)
 	}
-	if _, err := s.users.ByEmail(context.Background(), user.Email(old)); err == nil {
-		t.Fatalf("round %d: the old address is still someone's", round)
+}
+
+func raceChangeEmail(t *testing.T, servers []*apitest.Server, round int, conclusive func([]apitest.Response) bool) {
+	s := servers[0]
+	old := fmt.Sprintf("ann%d@example.com", round)
+	next := fmt.Sprintf("new%d@example.com", round)
+	s.Register(old).Do("POST", "/auth/logout", nil).Want(200)
+	ann := s.Account(old)
+	defer s.DeleteAccount(ann.ID)
+	holder := s.SignInAs(ann.ID)
+	holder.Do("POST", "/auth/email/change", map[string]any{"email": next}).Want(202)
+	token := s.Outbox.Token(t, next, "verify-email")
+	s.TakeMails()
+	responses := atOnce(servers, concurrentClients, func(c *apitest.Client, _ int) apitest.Response {
+		return c.Do("POST", "/auth/email/verify", map[string]any{"token": token})
+	})
+
+	if !conclusive(responses) {
+		return
 	}
-	holder.do("GET", "/auth/session", nil).want(401)
-	sent := s.drain()
+
+	wantOneWinner(t, responses, "200", "400 invalid_token")
+	if u := s.Account(next); u.ID != ann.ID || !u.EmailVerified {
+		t.Fatalf("round %d: got account %+v, want ID %s and a verified email", round, u, ann.ID)
+	}
+
+	if _, err := s.Users.ByEmail(context.Background(), user.Email(old)); err == nil {
+		t.Fatalf("round %d: the old email address still has an account", round)
+	}
+
+	holder.Do("GET", "/auth/session", nil).Want(401)
+	sent := s.TakeMails()
 	for _, to := range []string{old, next} {
-		if n := told(sent, to, "Your Latchkey email address was changed"); n != 1 {
-			t.Fatalf("round %d: %s is told %d times", round, to, n)
+		if n := countMails(sent, to, "Your Latchkey email address was changed"); n != 1 {
+			t.Fatalf("round %d: emails to %s: got %d, want 1", round, to, n)
 		}
 	}
 }
 
-// Of registrations of one address at once, however it is written, one makes an account
-// and a session. The unique index decides: a look before the insert would let several
-// through.
+// Of concurrent registrations with different spellings of the same email address, exactly
+// one creates an account and a session. This relies on the unique index: with a lookup
+// before the insert, several could succeed.
 func TestRaceRegister(t *testing.T) {
-	servers := pair(t, setup{})
-	s, users := servers[0], servers[0].database().Collection("users")
-	conn := s.redis.Conn(t)
-	spellings := []string{
-		"Ann%d@Bücher.Example", " ann%d@b\u00dcCHER.example", "aNN%d@bu\u0308cher.example ", "ANN%d@BU\u0308CHER.EXAMPLE",
-		"ann%d@xn--bcher-kva.example", " Ann%d@XN--BCHER-KVA.example",
+	suite.Require(t, suite.Race)
+
+	servers := twoServers(t, apitest.Options{})
+	s := servers[0]
+	users := s.Database().Collection("users")
+	conn := s.Redis.Conn(t)
+
+	unicode := []string{
+		"Ann%d@Bücher.Example",
+		" ann%d@b\u00dcCHER.example",
+		"aNN%d@bu\u0308cher.example ",
+		"ANN%d@BU\u0308CHER.EXAMPLE",
+		"ann%d@xn--bcher-kva.example",
+		" Ann%d@XN--BCHER-KVA.example",
 	}
-	eachRound(t, func(round int, judged func([]answer) bool) {
-		before, err := users.CountDocuments(context.Background(), bson.D{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		signedIn := s.liveSessions(conn)
-		password := func(i int) string { return fmt.Sprintf("password number %d", i) }
-		answers := atOnce(servers, crowd, func(c *client, i int) answer {
-			email := fmt.Sprintf(spellings[i%len(spellings)], round)
-			if round%2 == 1 { // as a form of ASCII alone
-				email = fmt.Sprintf([]string{"Ann%d@Example.com", " ann%d@example.COM", "aNN%d@eXAMPLE.com"}[i%3], round)
-			}
-			a := c.do("POST", "/auth/register", map[string]any{"name": fmt.Sprintf("Ann %d", i), "email": email, "password": password(i)})
-			if (c.token != "") != (a.status == 201) {
-				t.Errorf("round %d: %d and the cookie %q", round, a.status, c.token)
-			}
-			return a
-		})
-		if !judged(answers) {
-			return
-		}
-		winner := oneWon(t, answers, "201", "409 email_taken")
+	ascii := []string{"Ann%d@Example.com", " ann%d@example.COM", "aNN%d@eXAMPLE.com"}
+	password := func(i int) string { return fmt.Sprintf("password number %d", i) }
+
+	eachRound(t, func(round int, conclusive func([]apitest.Response) bool) {
+		accountsBefore, err := users.CountDocuments(context.Background(), bson.D{})
+		testkit.NoError(t, err)
+		sessionsBefore := s.LiveSessions(conn)
+
+		spellings := unicode
 		email := fmt.Sprintf("ann%d@bücher.example", round)
 		if round%2 == 1 {
+			spellings = ascii
 			email = fmt.Sprintf("ann%d@example.com", round)
 		}
-		ann := s.account(email)
-		if ann.ID != answers[winner].text("user", "id") || ann.Name != fmt.Sprintf("Ann %d", winner) || !s.proves(ann.ID, password(winner)) {
-			t.Fatalf("round %d: %+v is not the account of who was told so: %s", round, ann, answers[winner].raw)
+
+		responses := atOnce(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
+			a := c.Do("POST", "/auth/register", map[string]any{
+				"name":     fmt.Sprintf("Ann %d", i),
+				"email":    fmt.Sprintf(spellings[i%len(spellings)], round),
+				"password": password(i),
+			})
+			if (c.Token != "") != (a.Status == 201) {
+				t.Errorf("round %d: got %d with session cookie %q, want a cookie only with 201", round, a.Status, c.Token)
+			}
+
+			return a
+		})
+
+		if !conclusive(responses) {
+			return
 		}
-		n, err := users.CountDocuments(context.Background(), bson.D{})
-		if err != nil || n != before+1 {
-			t.Fatalf("round %d: %d accounts were made, %v", round, n-before, err)
+
+		winner := wantOneWinner(t, responses, "201", "409 email_taken")
+		ann := s.Account(email)
+		isWinners := ann.ID == responses[winner].Text("user", "id") &&
+			ann.Name == fmt.Sprintf("Ann %d", winner) &&
+			s.HasPassword(ann.ID, password(winner))
+		if !isWinners {
+			t.Fatalf("round %d: got account %+v, want that of the response %s", round, ann, responses[winner].Raw)
 		}
-		if begun := s.liveSessions(conn) - signedIn; begun != 1 {
-			t.Fatalf("round %d: %d sessions were begun", round, begun)
+
+		accounts, err := users.CountDocuments(context.Background(), bson.D{})
+		testkit.NoError(t, err)
+		if created := accounts - accountsBefore; created != 1 {
+			t.Fatalf("round %d: new accounts: got %d, want 1", round, created)
+		}
+		if started := s.LiveSessions(conn) - sessionsBefore; started != 1 {
+			t.Fatalf("round %d: new sessions: got %d, want 1", round, started)
 		}
 	})
 }
 
-// standing is an account with two sessions and links to reset the password and to
-// change the address, for one round of TestRaceResetAndChange.
-type standing struct {
+// raceAccount is an account with two sessions, a reset link and a link to change the email
+// address, for one round of TestRaceResetAndChange.
+type raceAccount struct {
 	id, old, next string
-	first, second *client
-	reset, change string // tokens
-	left          int    // sessions of rounds that could not be judged
+	first, second *apitest.Client
+	reset, change string // one-time tokens
+	leftover      int    // live sessions from inconclusive rounds
 }
 
-// named signs in with the password of before, as a browser of that name.
-func named(c *client, name, email string) answer {
-	c.t.Helper()
+// loginAs signs in with the original password, with name as the User-Agent.
+func loginAs(c *apitest.Client, name, email string) apitest.Response {
+	c.T.Helper()
+
 	header := http.Header{"Content-Type": {"application/json"}, "User-Agent": {name}}
-	return c.send("POST", "/auth/login", header, encoded(credentials(email, testPassword)))
+
+	return c.Send("POST", "/auth/login", header, apitest.Encode(apitest.Credentials(email, apitest.Password)))
 }
 
-func newStanding(t *testing.T, s *site, round int) standing {
+func newRaceAccount(t *testing.T, s *apitest.Server, round int) raceAccount {
 	t.Helper()
-	st := standing{old: fmt.Sprintf("ann%d@example.com", round), next: fmt.Sprintf("new%d@example.com", round), first: s.client(), second: s.client(), left: s.liveSessions(s.redis.Conn(t))}
-	s.register(st.old).do("POST", "/auth/logout", nil).want(200)
-	named(st.first, "first", st.old).want(200)
-	named(st.second, "second", st.old).want(200)
-	st.first.do("POST", "/auth/email/change", map[string]any{"email": st.next}).want(202)
-	st.change = s.outbox.token(t, st.next, "verify-email")
-	s.client().do("POST", "/auth/password/forgot", map[string]any{"email": st.old}).want(202)
-	st.reset = s.outbox.token(t, st.old, "reset-password")
-	st.id = s.account(st.old).ID
+
+	st := raceAccount{
+		old:      fmt.Sprintf("ann%d@example.com", round),
+		next:     fmt.Sprintf("new%d@example.com", round),
+		first:    s.NewClient(),
+		second:   s.NewClient(),
+		leftover: s.LiveSessions(s.Redis.Conn(t)),
+	}
+	s.Register(st.old).Do("POST", "/auth/logout", nil).Want(200)
+	loginAs(st.first, "first", st.old).Want(200)
+	loginAs(st.second, "second", st.old).Want(200)
+	st.first.Do("POST", "/auth/email/change", map[string]any{"email": st.next}).Want(202)
+	st.change = s.Outbox.Token(t, st.next, "verify-email")
+	s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": st.old}).Want(202)
+	st.reset = s.Outbox.Token(t, st.old, "reset-password")
+	st.id = s.Account(st.old).ID
+
 	return st
 }
 
-// move is one request of the race: who sends it, and the password that it sets.
-type move struct {
-	by       *client // whose cookie it has; nil sends none
+// concurrentRequest is one request of the race.
+type concurrentRequest struct {
+	by       *apitest.Client // supplies the session cookie; nil sends none
 	path     string
 	body     map[string]any
-	password string
+	password string // the password that the request sets, if any
 }
 
-// moves are what happens to an account at once. In most rounds something is missing: of
-// all together it would be the same that wins each time.
-func (st standing) moves(round int) []move {
+// concurrentRequests returns the requests of a round. Most rounds leave out a kind of
+// request, because the same kind would win every time.
+func (st raceAccount) concurrentRequests(round int) []concurrentRequest {
 	parts := []string{"reset change verify", "change verify", "verify", "reset verify", "reset change"}[round%5]
-	var all []move
+	var all []concurrentRequest
 	if strings.Contains(parts, "reset") {
-		for i, by := range []*client{nil, nil, st.second} {
+		for i, by := range []*apitest.Client{nil, nil, st.second} {
 			password := fmt.Sprintf("password of reset %d", i)
-			all = append(all, move{by, "/auth/password/reset", map[string]any{"token": st.reset, "password": password}, password})
+			all = append(all, concurrentRequest{
+				by:       by,
+				path:     "/auth/password/reset",
+				body:     map[string]any{"token": st.reset, "password": password},
+				password: password,
+			})
 		}
 	}
+
 	if strings.Contains(parts, "change") {
-		for i, by := range []*client{st.first, st.first, st.second} {
+		for i, by := range []*apitest.Client{st.first, st.first, st.second} {
 			password := fmt.Sprintf("password of change %d", i)
-			all = append(all, move{by, "/auth/password/change", map[string]any{"currentPassword": testPassword, "newPassword": password}, password})
+			all = append(all, concurrentRequest{
+				by:       by,
+				path:     "/auth/password/change",
+				body:     map[string]any{"currentPassword": apitest.Password, "newPassword": password},
+				password: password,
+			})
 		}
 	}
+
 	if strings.Contains(parts, "verify") {
-		for _, by := range []*client{st.first, nil} {
-			all = append(all, move{by: by, path: "/auth/email/verify", body: map[string]any{"token": st.change}})
+		for _, by := range []*apitest.Client{st.first, nil} {
+			all = append(all, concurrentRequest{by: by, path: "/auth/email/verify", body: map[string]any{"token": st.change}})
 		}
 	}
-	all = append(all, move{by: st.first, path: "/auth/rotate-session"})
+
+	all = append(all, concurrentRequest{by: st.first, path: "/auth/rotate-session"})
 	for _, email := range []string{st.old, st.old, st.next, st.next} {
-		all = append(all, move{path: "/auth/login", body: map[string]any{"email": email, "password": testPassword}})
+		all = append(all, concurrentRequest{path: "/auth/login", body: map[string]any{"email": email, "password": apitest.Password}})
 	}
+
 	return all
 }
 
-// Resets, changes of the password and of the address, and logins at once leave an
-// account with one password and one address, and with no session that the change which
-// won should have ended.
+// Concurrent resets, password changes, email changes and logins leave an account with one
+// password, one email address, and no session that the winning change should have ended.
 func TestRaceResetAndChange(t *testing.T) {
-	servers := pair(t, setup{mail: &outbox{}})
+	suite.Require(t, suite.Race)
+
+	servers := twoServers(t, apitest.Options{Mail: &apitest.Outbox{}})
 	s := servers[0]
-	won := map[string]int{}
-	eachRound(t, func(round int, judged func([]answer) bool) {
-		st := newStanding(t, s, round)
-		defer s.remove(st.id)
-		moves := st.moves(round)
-		clients := make([]*client, len(moves))
-		// Not in the order of the list: whoever comes first has the advantage.
-		answers := atOnce(servers, len(moves), func(c *client, i int) answer {
-			i = (i + round) % len(moves)
-			if m := moves[i]; m.by != nil {
-				c.token = m.by.token
-			}
+	wins := map[string]int{}
+	eachRound(t, func(round int, conclusive func([]apitest.Response) bool) {
+		st := newRaceAccount(t, s, round)
+		defer s.DeleteAccount(st.id)
+		requests := st.concurrentRequests(round)
+		clients := make([]*apitest.Client, len(requests))
+
+		// The order changes from round to round, because the first request has an advantage.
+		responses := atOnce(servers, len(requests), func(c *apitest.Client, i int) apitest.Response {
+			i = (i + round) % len(requests)
 			clients[i] = c
-			if moves[i].path == "/auth/login" {
-				return named(c, "login", moves[i].body["email"].(string))
+			r := requests[i]
+			if r.by != nil {
+				c.Token = r.by.Token
 			}
-			if moves[i].body == nil {
-				return c.do("POST", moves[i].path, nil)
+
+			if r.path == "/auth/login" {
+				return loginAs(c, "login", r.body["email"].(string))
 			}
-			return c.do("POST", moves[i].path, moves[i].body)
+			if r.body == nil {
+				return c.Do("POST", r.path, nil)
+			}
+
+			return c.Do("POST", r.path, r.body)
 		})
-		if !judged(answers) {
+		if !conclusive(responses) {
 			return
 		}
-		byMove := make([]answer, len(moves))
-		for i, a := range answers {
-			byMove[(i+round)%len(moves)] = a
+
+		byRequest := make([]apitest.Response, len(requests))
+		for i, a := range responses {
+			byRequest[(i+round)%len(requests)] = a
 		}
-		o := st.outcome(t, s, moves, byMove)
-		won[o.how]++
+
+		o := st.outcome(t, s, requests, byRequest)
+		wins[o.winners]++
 		o.check(t, servers, round, clients)
 		if t.Failed() {
-			t.Fatalf("round %d, %s: %v", round, o.how, tally(answers))
+			t.Fatalf("round %d: winners %q, responses %v", round, o.winners, tally(responses))
 		}
-		s.drain()
+
+		s.TakeMails()
 	})
-	t.Logf("%d rounds, who won: %v", *rounds, won)
+
+	t.Logf("%d rounds, winners: %v", *rounds, wins)
 }
 
-// outcome is what is true after a round, and was said.
+// outcome is the state of the account after a round.
 type outcome struct {
-	standing
-	how      string
-	email    string   // of the account now
-	sessions []string // the browsers whose sessions may be alive
+	raceAccount
+	winners  string   // the paths of the requests that changed the account
+	email    string   // the account's current email address
+	sessions []string // the User-Agents whose sessions may be alive
 }
 
-// overtaken tells whether an answer says that a change was made perhaps, and that the
-// session of who asked for it has ended because of it.
-func (a answer) overtaken(reason session.Reason) bool {
-	return a.status == 401 && a.body["reason"] == string(reason)
+// lostRace reports whether a response means that the change may have been made and the
+// session that requested it has ended.
+func lostRace(a apitest.Response, reason session.Reason) bool {
+	return a.Status == 401 && a.JSON["reason"] == string(reason)
 }
 
-// outcome compares the account with the answers. It has one password, which is the one
-// whose setter was told so, and the one address; a reset and a change of the address void
-// each other's link.
-func (st standing) outcome(t *testing.T, s *site, moves []move, answers []answer) outcome {
+// outcome compares the account with the responses. The account must have the password of
+// the request that succeeded and one of the two email addresses. A reset and an email
+// change void each other's link.
+func (st raceAccount) outcome(t *testing.T, s *apitest.Server, requests []concurrentRequest, responses []apitest.Response) outcome {
 	t.Helper()
+
 	allowed := map[string][]string{
 		"/auth/password/reset":  {"200", "400 invalid_token"},
 		"/auth/password/change": {"200", "401 wrong_password", "401 not_authenticated"},
@@ -428,212 +478,256 @@ func (st standing) outcome(t *testing.T, s *site, moves []move, answers []answer
 		"/auth/rotate-session":  {"200", "401 not_authenticated"},
 		"/auth/login":           {"200", "401 invalid_credentials"},
 	}
-	u, err := s.users.ByID(context.Background(), st.id)
-	if err != nil {
-		t.Fatal(err)
+
+	u, err := s.Users.ByID(context.Background(), st.id)
+	testkit.NoError(t, err)
+	o := outcome{raceAccount: st, email: string(u.Email)}
+	emailChanged := o.email == st.next
+	passwords := 0 // that work
+	if s.HasPassword(st.id, apitest.Password) {
+		passwords++
+		o.sessions = []string{"login"} // logins with the old password remain valid
 	}
-	o, moved, said, made := outcome{standing: st, email: string(u.Email)}, string(u.Email) == st.next, false, 0
-	if s.proves(st.id, testPassword) {
-		made++
-		o.sessions = []string{"login"} // what begins with the password of now
-	}
-	confirmed := false // by the first session, which goes on then
-	for i, a := range answers {
-		m := &moves[i]
-		for what := range tally([]answer{a}) {
-			if !slices.Contains(allowed[m.path], what) {
-				t.Errorf("%s: %s", m.path, a.raw)
+
+	emailReported := false // a response allows for the email change
+	firstStays := false    // the first session changed the email address and stays alive
+	for i, a := range responses {
+		r := requests[i]
+		for result := range tally([]apitest.Response{a}) {
+			if !slices.Contains(allowed[r.path], result) {
+				t.Errorf("%s: got %s, want one of %q: %s", r.path, result, allowed[r.path], a.Raw)
 			}
 		}
-		if m.path == "/auth/email/verify" {
-			said = said || a.status == 200 || a.overtaken(session.EmailChanged)
-			confirmed = confirmed || a.status == 200 && m.by != nil
-			if a.status == 200 && !moved {
-				t.Errorf("the address was not changed: %s", a.raw)
+
+		if r.path == "/auth/email/verify" {
+			emailReported = emailReported || a.Status == 200 || lostRace(a, session.EmailChanged)
+			firstStays = firstStays || a.Status == 200 && r.by != nil
+			if a.Status == 200 && !emailChanged {
+				t.Errorf("email: got %s, want %s after %s", o.email, st.next, a.Raw)
 			}
 		}
-		if m.password == "" {
+
+		if r.password == "" {
 			continue
 		}
-		works := s.proves(st.id, m.password)
-		if a.status == 200 && !works || works && a.status != 200 && !a.overtaken(session.PasswordChanged) {
-			t.Errorf("%q works: %v, and %s was answered %d", m.password, works, m.path, a.status)
+		works := s.HasPassword(st.id, r.password)
+		succeeded := a.Status == 200
+		if succeeded && !works || works && !succeeded && !lostRace(a, session.PasswordChanged) {
+			t.Errorf("%s: got %d, but %q works: %v", r.path, a.Status, r.password, works)
 		}
 		if works {
-			made++
-			o.how = m.path
-			if m.path == "/auth/password/change" && a.status == 200 {
-				o.sessions = []string{map[*client]string{st.first: "first", st.second: "second"}[m.by]}
+			passwords++
+			o.winners = r.path
+			if r.path == "/auth/password/change" && succeeded {
+				o.sessions = []string{map[*apitest.Client]string{st.first: "first", st.second: "second"}[r.by]}
 			}
 		}
 	}
-	if made != 1 || moved && !said || moved && o.how == "/auth/password/reset" || !moved && o.how == "" {
-		t.Errorf("%d passwords work, the last of %q; the address is changed: %v", made, o.how, moved)
+
+	if passwords != 1 {
+		t.Errorf("working passwords: got %d, want 1", passwords)
 	}
-	if moved && o.how == "" && confirmed {
+	if emailChanged && !emailReported {
+		t.Error("the email address changed, but no response reports it")
+	}
+	if emailChanged && o.winners == "/auth/password/reset" {
+		t.Error("both the reset and the email change succeeded, want one")
+	}
+	if !emailChanged && o.winners == "" {
+		t.Error("no request changed the account, want one")
+	}
+
+	if emailChanged && o.winners == "" && firstStays {
 		o.sessions = append(o.sessions, "first")
 	}
-	if moved {
-		o.how += " /auth/email/verify"
+	if emailChanged {
+		o.winners += " /auth/email/verify"
 	}
+
 	return o
 }
 
-// check fails for each session that lives and should not.
-func (o outcome) check(t *testing.T, servers []*site, round int, clients []*client) {
+// check fails the test for each session that should have ended.
+func (o outcome) check(t *testing.T, servers []*apitest.Server, round int, clients []*apitest.Client) {
 	t.Helper()
+
 	s := servers[0]
-	live, err := s.sessions.List(context.Background(), o.id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	live, err := s.Sessions.List(context.Background(), o.id)
+	testkit.NoError(t, err)
+
 	for _, l := range live {
-		if !slices.Contains(o.sessions, l.UserAgent()) {
-			t.Errorf("a session of %s lives on, allowed are %q", l.UserAgent(), o.sessions)
+		if !slices.Contains(o.sessions, l.Device) {
+			t.Errorf("live session: got one of %q, want only %q", l.Device, o.sessions)
 		}
+
 		if l.Email != o.email {
-			t.Errorf("a session of %s speaks in the name of %s, the account's address is %s", l.UserAgent(), l.Email, o.email)
+			t.Errorf("email in the session of %q: got %s, want %s", l.Device, l.Email, o.email)
 		}
 	}
-	// No cookie that any answer set works beyond these, and nothing lives outside the list.
-	tokens := map[string]bool{o.first.token: true, o.second.token: true}
+
+	// Only the cookies of the listed sessions work.
+	tokens := map[string]bool{o.first.Token: true, o.second.Token: true}
 	for _, c := range clients {
-		tokens[c.token] = true
+		tokens[c.Token] = true
 	}
-	in := 0
+
+	delete(tokens, "")
+
+	working := 0
 	for token := range tokens {
-		if token != "" && (&client{site: servers[round%2], token: token}).do("GET", "/auth/session", nil).status == 200 {
-			in++
+		if servers[round%2].WithToken(token).Do("GET", "/auth/session", nil).Status == 200 {
+			working++
 		}
 	}
-	if in != len(live) {
-		t.Errorf("%d cookies work, %d sessions are listed", in, len(live))
+	if working != len(live) {
+		t.Errorf("working cookies: got %d, want %d as listed", working, len(live))
 	}
-	if _, err := s.sessions.RevokeAll(context.Background(), o.id, "", "test"); err != nil {
+
+	if _, err := s.Sessions.RevokeAll(context.Background(), o.id, "", session.Revoked); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.liveSessions(s.redis.Conn(t)) - o.left; n != 0 {
-		t.Errorf("%d sessions are in no list", n)
+
+	if got := s.LiveSessions(s.Redis.Conn(t)); got != o.leftover {
+		t.Errorf("live sessions after revoking the listed ones: got %d, want %d", got, o.leftover)
 	}
 }
 
-// Who holds the same cookie as the one that changes the password or the address, and
-// has it rotated in the last moment, is not kept by that: it may be a thief, and a
-// session in the name of the old address is nobody's.
+// A session that is rotated just before the password or email address changes does not
+// survive the change: the cookie may have been stolen.
 func TestRotatedDuringChange(t *testing.T) {
-	t.Parallel()
 	for name, change := range map[string]struct {
 		path string
 		body func(token string) map[string]any
-		done func(s *site, id string) bool
+		done func(s *apitest.Server, id string) bool
 	}{
 		"password": {
 			"/auth/password/change",
 			func(string) map[string]any {
-				return map[string]any{"currentPassword": testPassword, "newPassword": newPassword}
+				return map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
 			},
-			func(s *site, id string) bool { return s.proves(id, newPassword) },
+			func(s *apitest.Server, id string) bool { return s.HasPassword(id, apitest.NewPassword) },
 		},
-		"address": {
+		"email": {
 			"/auth/email/verify",
 			func(token string) map[string]any { return map[string]any{"token": token} },
-			func(s *site, id string) bool {
-				u, err := s.users.ByID(context.Background(), id)
+			func(s *apitest.Server, id string) bool {
+				u, err := s.Users.ByID(context.Background(), id)
+
 				return err == nil && u.Email == "new@example.com"
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			direct, proxied, proxy := storetest.ProxiedRedis(t)
-			box := &outbox{}
-			s := newSite(t, setup{redis: &direct, mail: box})
-			behind := newSite(t, setup{redis: &proxied, mongo: s.mongo, mail: box})
-			ann := s.register("ann@example.com")
-			ann.do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).want(202)
-			token, id := box.token(t, "new@example.com", "verify-email"), s.account("ann@example.com").ID
+			box := &apitest.Outbox{}
+			s := apitest.New(t, apitest.Options{Redis: &direct, Mail: box})
+			behind := apitest.New(t, apitest.Options{Redis: &proxied, MongoURI: s.MongoURI, Mail: box})
+			ann := s.Register("ann@example.com")
+			ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+			token := box.Token(t, "new@example.com", "verify-email")
+			id := s.Account("ann@example.com").ID
 
-			thief := ann.clone()
+			thief := ann.Clone()
 			var rotated atomic.Bool
 			proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
-				// The sessions are ended once more after the change: at that moment.
-				if bytes.Contains(chunk, []byte("barrier:{"+id)) && change.done(s, id) && rotated.CompareAndSwap(false, true) {
-					thief.do("POST", "/auth/rotate-session", nil).want(200)
+				// The change is stored, and the sessions are about to be revoked a second time.
+				if containsAll(chunk, "generation:", id) && change.done(s, id) && rotated.CompareAndSwap(false, true) {
+					thief.Do("POST", "/auth/rotate-session", nil).Want(200)
 				}
+
 				return false
 			}})
-			victim := &client{site: behind, token: ann.token}
-			a := victim.do("POST", change.path, change.body(token))
-			if a.status != 200 && a.status != 401 || !change.done(s, id) || !rotated.Load() {
-				t.Fatalf("changed %v, rotated %v, answered %d", change.done(s, id), rotated.Load(), a.status)
+			victim := behind.WithToken(ann.Token)
+			a := victim.Do("POST", change.path, change.body(token))
+			if a.Status != 200 && a.Status != 401 || !change.done(s, id) || !rotated.Load() {
+				t.Fatalf("got status %d, changed %v, rotated %v; want 200 or 401, true, true", a.Status, change.done(s, id), rotated.Load())
 			}
-			if a := thief.do("GET", "/auth/session", nil); a.status != 401 {
-				t.Errorf("the session lives on, rotated by another: %s", a.raw)
+
+			if a := thief.Do("GET", "/auth/session", nil); a.Status != 401 {
+				t.Errorf("rotated session: got %d, want 401: %s", a.Status, a.Raw)
 			}
-			if n := s.liveSessions(s.redis.Conn(t)); n != 0 {
-				t.Errorf("%d sessions", n)
+			if n := s.LiveSessions(s.Redis.Conn(t)); n != 0 {
+				t.Errorf("live sessions: got %d, want 0", n)
 			}
 		})
 	}
 }
 
-// A login with the old password that is under way while the password becomes another
-// begins no session that outlives it, at whichever moment it is.
+// A login with the old password during a password change leaves no session behind. The test
+// runs alone, because the overlapping request must finish within the time limit of one
+// Redis command.
 func TestLoginDuringChange(t *testing.T) {
-	t.Parallel()
 	const email = "ann@example.com"
-	setNew := map[string]func(ann *client, token string){
-		"reset": func(ann *client, token string) {
-			ann.do("POST", "/auth/password/reset", map[string]any{"token": token, "password": newPassword}).want(200)
+	setNew := map[string]func(ann *apitest.Client, token string){
+		"reset": func(ann *apitest.Client, token string) {
+			ann.Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": apitest.NewPassword}).Want(200)
 		},
-		"change": func(ann *client, _ string) {
-			ann.do("POST", "/auth/password/change", map[string]any{"currentPassword": testPassword, "newPassword": newPassword}).want(200)
+		"change": func(ann *apitest.Client, _ string) {
+			ann.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
 		},
 	}
+
 	for name, set := range setNew {
-		for _, moment := range []string{"looked up before", "whole before the end"} {
+		for _, moment := range []string{"login started before the change", "login finished before the change"} {
 			t.Run(name+" "+moment, func(t *testing.T) {
-				t.Parallel()
 				direct, proxied, proxy := storetest.ProxiedRedis(t)
-				box := &outbox{}
-				s := newSite(t, setup{redis: &direct, mail: box})
-				behind := newSite(t, setup{redis: &proxied, mongo: s.mongo, mail: box})
-				ann := s.register(email)
-				named(s.client(), "other", email).want(200) // which is to be ended
-				s.client().do("POST", "/auth/password/forgot", map[string]any{"email": email}).want(202)
-				token, id := box.token(t, email, "reset-password"), s.account(email).ID
-				var met atomic.Bool
-				once := func(what string, then func()) {
+				box := &apitest.Outbox{}
+				s := apitest.New(t, apitest.Options{Redis: &direct, Mail: box})
+				behind := apitest.New(t, apitest.Options{Redis: &proxied, MongoURI: s.MongoURI, Mail: box})
+				ann := s.Register(email)
+				loginAs(s.NewClient(), "other", email).Want(200) // a session that the change must end
+				s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": email}).Want(202)
+				token := box.Token(t, email, "reset-password")
+				id := s.Account(email).ID
+
+				var overlapped atomic.Bool
+				login := s.NewClient()
+				if moment == "login started before the change" {
+					// The login has read the account and is about to read its generation.
+					login = behind.NewClient()
 					proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
-						if bytes.Contains(chunk, []byte(what)) && bytes.Contains(chunk, []byte("{"+id)) && met.CompareAndSwap(false, true) {
-							then()
+						if containsAll(chunk, "MGET", "generation:", id) && overlapped.CompareAndSwap(false, true) {
+							set(ann.Clone(), token)
 						}
+
 						return false
 					}})
-				}
-				login := s.client()
-				if moment == "looked up before" {
-					// The login has read the account and asks for its epoch.
-					login = behind.client()
-					once("barrier:", func() { set(ann.clone(), token) })
-					login.do("POST", "/auth/login", credentials(email, testPassword)).wantCode(401, "invalid_credentials")
+					login.Do("POST", "/auth/login", apitest.Credentials(email, apitest.Password)).WantCode(401, "invalid_credentials")
 				} else {
-					// The change has ended the sessions that there were, and is about to be made.
-					once("ZREM", func() {
-						login.do("POST", "/auth/login", credentials(email, testPassword)).want(200)
+					// The change has revoked the sessions and is about to be stored.
+					var revoked atomic.Bool
+					proxy.Set(storetest.Faults{
+						Command: func(_ net.Conn, chunk []byte) bool {
+							if containsAll(chunk, "EVAL", "generation:", id) {
+								revoked.Store(true)
+							}
+
+							return false
+						},
+						Reply: func(_ net.Conn, chunk []byte) bool {
+							if revoked.Load() && bytes.HasPrefix(chunk, []byte(":")) && overlapped.CompareAndSwap(false, true) {
+								login.Do("POST", "/auth/login", apitest.Credentials(email, apitest.Password)).Want(200)
+							}
+
+							return false
+						},
 					})
-					changer := &client{site: behind, token: ann.token}
-					set(changer, token)
+
+					set(behind.WithToken(ann.Token), token)
 				}
-				if !met.Load() || !s.proves(id, newPassword) {
-					t.Fatal("the two have not met")
+
+				if !overlapped.Load() || !s.HasPassword(id, apitest.NewPassword) {
+					t.Fatal("the login and the change did not overlap")
 				}
-				if login.token != "" {
-					login.clone().do("GET", "/auth/session", nil).want(401)
+
+				if login.Token != "" {
+					login.Clone().Do("GET", "/auth/session", nil).Want(401)
 				}
-				live, err := s.sessions.List(context.Background(), id)
-				if most := map[string]int{"reset": 0, "change": 1}[name]; err != nil || len(live) > most {
-					t.Errorf("%d sessions, %v", len(live), err)
+
+				live, err := s.Sessions.List(context.Background(), id)
+				testkit.NoError(t, err)
+				if limit := map[string]int{"reset": 0, "change": 1}[name]; len(live) > limit {
+					t.Errorf("live sessions: got %d, want at most %d", len(live), limit)
 				}
 			})
 		}

@@ -8,83 +8,128 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"latchkey/internal/activity"
-	"latchkey/internal/auth"
-	"latchkey/internal/session"
+	"latchkey/internal/device"
 )
 
-// record notes a security event of a request (OWASP ASVS 5.0 16.3.1).
+// record records a security event of a request (OWASP ASVS 5.0 16.3.1).
 func (s *Server) record(w http.ResponseWriter, r *http.Request, e activity.Event) {
 	e.RequestID = w.Header().Get(requestIDHeader)
 	e.Route = r.Method + " " + chi.RouteContext(r.Context()).RoutePattern()
-	e.IP, e.UserAgent = clientIP(r), userAgent(r)
-	e.Device = session.Device(e.UserAgent)
+	e.IP = clientIP(r)
+	e.UserAgent = userAgent(r)
+	e.Device = device.Name(e.UserAgent)
+
 	s.activity.Record(r.Context(), e)
 }
 
-// recordOf is record for what a session has done.
-func (s *Server) recordOf(w http.ResponseWriter, r *http.Request, name activity.Name) {
+// recordForSession records a security event of the current session.
+func (s *Server) recordForSession(w http.ResponseWriter, r *http.Request, name activity.Name) {
 	current := s.current(r)
-	s.record(w, r, activity.Event{Name: name, UserID: current.UserID, SessionID: current.Handle})
+
+	s.record(w, r, activity.Event{
+		Name:      name,
+		UserID:    current.UserID,
+		SessionID: current.ID,
+	})
 }
 
-// originOf is where a request comes from, for the mail about what it does.
-func originOf(r *http.Request) auth.Origin {
-	return auth.Origin{IP: clientIP(r), Device: session.Device(userAgent(r))}
-}
-
-// activityPage is how many events one answer has at most.
+// activityPage is the maximum number of events in a response.
 const activityPage = 50
 
-// flushTimeout is how long a list waits for events that are being written.
+// flushTimeout bounds how long listActivity waits for events that are being written.
 const flushTimeout = 500 * time.Millisecond
 
-// shownEvent is a security event as its user sees it.
-type shownEvent struct {
-	ID        string        `json:"id"`
+// securityEvent is a security event as its user sees it.
+type securityEvent struct {
+	ID        string        `json:"id" pattern:"^[0-9a-f]{24}$"`
 	At        time.Time     `json:"at"`
 	Event     activity.Name `json:"event"`
-	SessionID string        `json:"sessionId,omitempty"`
+	SessionID string        `json:"sessionId,omitempty" description:"The session that caused the event or that it affected."`
 	IP        string        `json:"ip,omitempty"`
 	UserAgent string        `json:"userAgent,omitempty"`
-	Device    string        `json:"device,omitempty"`
-	Provider  string        `json:"provider,omitempty"`
-	NewDevice bool          `json:"newDevice,omitzero"`
-	By        string        `json:"by,omitempty"`
-	Count     int           `json:"count,omitzero"`
+	Device    string        `json:"device,omitempty" description:"The browser and system, such as Firefox 142 on Linux."`
+	Provider  string        `json:"provider,omitempty" description:"The provider of the external account."`
+	NewDevice bool          `json:"newDevice,omitzero" description:"Set for a login from a device that is new to the account."`
+	By        string        `json:"by,omitempty" enum:"operator" description:"Missing if the client of the request caused the event."`
+	Count     int           `json:"count,omitzero" description:"The number of sessions ended."`
 }
 
-// listActivity answers GET /auth/activity: the user's own events, the newest first.
-// With before it goes on after an event.
+type activityParams struct {
+	Before string `query:"before" pattern:"^[0-9a-f]{24}$" description:"The next member of the previous page."`
+}
+
+type activityResult struct {
+	Events []securityEvent `json:"events" maxItems:"50"`
+	Next   string          `json:"next,omitempty" pattern:"^[0-9a-f]{24}$" description:"The value of before for the next page. Missing on the last page."`
+}
+
+var listActivityOperation = operation{
+	id:          "listActivity",
+	tag:         tagAccount,
+	summary:     "List the security events of the account",
+	description: "Returns 50 events at a time, newest first.",
+	params:      activityParams{},
+	response: response{
+		status: http.StatusOK,
+		result: "A page of events",
+		body: activityResult{
+			Events: []securityEvent{{
+				ID:        "65f1a2b3c4d5e6f708192a3b",
+				At:        exampleTime,
+				Event:     activity.Login,
+				SessionID: exampleSessionID,
+				IP:        "203.0.113.7",
+				Device:    "Firefox 142 on Linux",
+			}},
+		},
+	},
+}
+
+// listActivity handles GET /auth/activity with the user's events, newest first. The parameter
+// before continues after an event.
 func (s *Server) listActivity(w http.ResponseWriter, r *http.Request) error {
-	before := r.URL.Query()["before"]
-	if len(before) > 1 || len(before) == 1 && !activity.IsID(before[0]) {
-		return invalidFields(fieldError{"before", "invalid", "must be the id of an event"})
+	query := r.URL.Query()["before"]
+	if len(query) > 1 || len(query) == 1 && !activity.IsID(query[0]) {
+		return invalidFields(fieldError{"before", "invalid", "The parameter before must be the ID of an event."})
 	}
-	after := ""
-	if len(before) == 1 {
-		after = before[0]
+	before := ""
+	if len(query) == 1 {
+		before = query[0]
 	}
-	// What this client has just done is there when it asks, as long as that does not take
-	// long.
+
+	// Include what this client has just done, unless writing it takes long.
 	soon, cancel := context.WithTimeout(r.Context(), flushTimeout)
 	defer cancel()
 	_ = s.activity.Flush(soon)
-	// One more than is shown tells whether there are more.
-	events, err := s.activity.ByUser(r.Context(), s.current(r).UserID, after, activityPage+1)
+
+	// Read one more than a page, to find out whether there is another page.
+	events, err := s.activity.ByUser(r.Context(), s.current(r).UserID, before, activityPage+1)
 	if err != nil {
 		return err
 	}
+
 	next := ""
 	if len(events) > activityPage {
 		events = events[:activityPage]
 		next = events[activityPage-1].ID
 	}
-	shown := make([]shownEvent, len(events))
+
+	shown := make([]securityEvent, len(events))
 	for i, e := range events {
-		shown[i] = shownEvent{e.ID, e.At, e.Name, e.SessionID, e.IP, e.UserAgent, e.Device, e.Provider, e.NewDevice, e.By, e.Count}
+		shown[i] = securityEvent{
+			ID:        e.ID,
+			At:        e.At,
+			Event:     e.Name,
+			SessionID: e.SessionID,
+			IP:        e.IP,
+			UserAgent: e.UserAgent,
+			Device:    e.Device,
+			Provider:  e.Provider,
+			NewDevice: e.NewDevice,
+			By:        e.By,
+			Count:     e.Count,
+		}
 	}
-	return writeJSON(w, http.StatusOK, struct {
-		Events []shownEvent `json:"events"`
-		Next   string       `json:"next,omitempty"`
-	}{shown, next})
+
+	return writeJSON(w, http.StatusOK, activityResult{Events: shown, Next: next})
 }

@@ -1,36 +1,45 @@
 package httpapi
 
 import (
-	"errors"
 	"net/http"
 
+	"latchkey/internal/auth"
+	"latchkey/internal/device"
 	"latchkey/internal/session"
 )
 
-// authenticated puts a handler behind a session. A request without a cookie is
-// answered without asking Redis; a store that is away is not a session that has
-// ended, and the cookie stays as it is.
-//
-// With overtaken, the token that a rotation has just replaced passes, too: a
-// logout that a rotation overtook must end the session all the same, or a user
-// who logs out stays signed in under the new token. It can do nothing else.
-func (s *Server) authenticated(next handler, overtaken bool) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		ctx := session.WithBudget(r.Context(), storeBudget)
-		loaded, err := s.sessions.Load(ctx, s.cookie.token(r))
-		switch {
-		case err == nil:
-			ctx = loaded
-		case overtaken && errors.Is(err, session.ErrReplaced):
-		default:
-			return err
-		}
-		return next(w, r.WithContext(ctx))
+// authenticate returns the request with its session, which current reads. A request without a
+// cookie is refused without a read from Redis. If Redis is down, the error says nothing about
+// the session, and the cookie stays.
+func (s *Server) authenticate(r *http.Request) (*http.Request, error) {
+	loaded, err := s.sessions.Load(r.Context(), s.cookie.token(r))
+	if err != nil {
+		return nil, err
 	}
+
+	return r.WithContext(loaded), nil
 }
 
-// current returns the session of a request behind authenticated.
+// current returns the session of an authenticated request.
 func (s *Server) current(r *http.Request) *session.Session {
 	current, _ := s.sessions.FromContext(r.Context())
+
 	return current
+}
+
+// clientOf returns the client of a request.
+func clientOf(r *http.Request) session.Client {
+	return session.Client{IP: clientIP(r), Device: device.Name(userAgent(r))}
+}
+
+// signInClient returns the client of a sign-in, including the session that it replaces.
+func (s *Server) signInClient(r *http.Request) auth.Client {
+	return auth.Client{Client: clientOf(r), SessionID: session.IDOf(s.cookie.token(r))}
+}
+
+// caller returns the user of an authenticated request.
+func (s *Server) caller(r *http.Request) auth.Caller {
+	current := s.current(r)
+
+	return auth.Caller{UserID: current.UserID, SessionID: current.ID, Client: clientOf(r)}
 }

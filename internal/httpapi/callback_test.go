@@ -1,4 +1,4 @@
-package httpapi
+package httpapi_test
 
 import (
 	"crypto/hmac"
@@ -12,330 +12,404 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/httpapi"
 	"latchkey/internal/oauth"
 	"latchkey/internal/oauth/oauthtest"
 	"latchkey/internal/ratelimit"
+	"latchkey/internal/testkit/suite"
 )
 
-// changed is a callback with other parameters.
-func changed(callback string, change func(url.Values)) string {
+// withParameters returns a callback URL with changed parameters.
+func withParameters(callback string, change func(url.Values)) string {
 	u, err := url.Parse(callback)
 	if err != nil {
 		panic(err)
 	}
+
 	q := u.Query()
 	change(q)
 	u.RawQuery = q.Encode()
+
 	return u.String()
 }
 
-// A callback signs in the browser that began, once, with the provider that it began with,
-// and nobody else (OWASP ASVS 5.0 10.1.2, 10.2.1, 10.2.2).
-func TestCallbackAbuse(t *testing.T) {
+// A callback works only once, and only in the browser and for the provider of the sign-in
+// (OWASP ASVS 5.0 10.1.2, 10.2.1, 10.2.2).
+func TestTamperedCallback(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
-	eve := person{sub: "eve", email: "eve@gmail.com"}
-	// abuses lead a client and the callback of its own sign-in astray.
-	abuses := map[string]struct {
-		do   func(c *client, own string) string
-		want string
+
+	e := newProviderEnv(t)
+	eve := providerUser{sub: "eve", email: "eve@gmail.com"}
+
+	// Each case may modify the client and returns a callback URL that must not sign it in.
+	cases := map[string]struct {
+		tamper    func(c *apitest.Client, callback string) string
+		wantError string
 	}{
-		"no cookie": {func(c *client, own string) string { c.flows = nil; return own }, "sign_in_expired"},
-		"the cookie of another": {func(c *client, own string) string {
-			for name := range c.flows {
-				c.flows[name] = strings.Repeat("A", 43)
+		"no cookie": {func(c *apitest.Client, callback string) string { c.Flows = nil; return callback }, "sign_in_expired"},
+		"wrong sign-in cookie": {func(c *apitest.Client, callback string) string {
+			for name := range c.Flows {
+				c.Flows[name] = strings.Repeat("A", 43)
 			}
-			return own
+
+			return callback
 		}, "sign_in_expired"},
-		"a foreign browser": {func(c *client, _ string) string {
-			attacker := e.client()
-			return e.atProvider("acme", e.leave(attacker, "acme", ""), eve)
+		"callback of another browser": {func(c *apitest.Client, _ string) string {
+			attacker := e.NewClient()
+
+			return e.authenticate("acme", e.startSignIn(attacker, "acme", ""), eve)
 		}, "sign_in_expired"},
-		"a foreign browser's code": {func(c *client, own string) string {
-			attacker := e.client()
-			theirs := e.atProvider("acme", e.leave(attacker, "acme", ""), eve)
-			return changed(own, func(q url.Values) { q.Set("code", parameter(theirs, "code")) })
+		"code of another browser": {func(c *apitest.Client, callback string) string {
+			attacker := e.NewClient()
+			theirs := e.authenticate("acme", e.startSignIn(attacker, "acme", ""), eve)
+
+			return withParameters(callback, func(q url.Values) { q.Set("code", parameter(theirs, "code")) })
 		}, "provider_error"},
-		"the state of another sign-in": {func(c *client, own string) string {
-			other := e.leave(c, "acme", "")
-			return changed(own, func(q url.Values) { q.Set("state", parameter(other, "state")) })
+		"state of another sign-in": {func(c *apitest.Client, callback string) string {
+			other := e.startSignIn(c, "acme", "")
+
+			return withParameters(callback, func(q url.Values) { q.Set("state", parameter(other, "state")) })
 		}, "provider_error"},
-		"no state":       {func(_ *client, own string) string { return changed(own, func(q url.Values) { q.Del("state") }) }, "sign_in_expired"},
-		"an empty state": {func(_ *client, own string) string { return changed(own, func(q url.Values) { q.Set("state", "") }) }, "sign_in_expired"},
-		"a long state": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("state", strings.Repeat("A", 4000)) })
+		"no state": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Del("state") })
 		}, "sign_in_expired"},
-		"a strange state": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("state", "\r\n; =,\"é\x00") })
+		"empty state": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("state", "") })
 		}, "sign_in_expired"},
-		"half a state": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("state", q.Get("state")[:20]) })
+		"oversized state": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("state", strings.Repeat("A", 4000)) })
 		}, "sign_in_expired"},
-		"a state that begins alike": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("state", q.Get("state")[:10]+strings.Repeat("A", 33)) })
+		"state with special characters": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("state", "\r\n; =,\"é\x00") })
 		}, "sign_in_expired"},
-		"two states": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Add("state", q.Get("state")) })
+		"truncated state": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("state", q.Get("state")[:20]) })
 		}, "sign_in_expired"},
-		"two codes": {func(_ *client, own string) string { return changed(own, func(q url.Values) { q.Add("code", "x") }) }, "provider_error"},
-		"no code":   {func(_ *client, own string) string { return changed(own, func(q url.Values) { q.Del("code") }) }, "provider_error"},
-		"another code": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("code", "guessed") })
+		"state with the same prefix": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("state", q.Get("state")[:10]+strings.Repeat("A", 33)) })
+		}, "sign_in_expired"},
+		"two states": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Add("state", q.Get("state")) })
+		}, "sign_in_expired"},
+		"two codes": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Add("code", "x") })
 		}, "provider_error"},
-		"no issuer": {func(_ *client, own string) string { return changed(own, func(q url.Values) { q.Del("iss") }) }, "provider_error"},
-		"another issuer": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("iss", e.issuers["google"].URL) })
+		"no code": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Del("code") })
 		}, "provider_error"},
-		"two issuers": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Add("iss", "https://evil.example") })
+		"wrong code": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("code", "guessed") })
 		}, "provider_error"},
-		"an error beside a code": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("error", "access_denied") })
+		"no issuer": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Del("iss") })
+		}, "provider_error"},
+		"wrong issuer": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("iss", e.issuers["google"].URL) })
+		}, "provider_error"},
+		"two issuers": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Add("iss", "https://evil.example") })
+		}, "provider_error"},
+		"error with a code": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("error", "access_denied") })
 		}, "access_denied"},
-		"an error of an attacker": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("error", "<script>"); q.Set("error_description", "<script>") })
+		"unknown error": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("error", "<script>"); q.Set("error_description", "<script>") })
 		}, "provider_error"},
-		"an error from another issuer": {func(_ *client, own string) string {
-			return changed(own, func(q url.Values) { q.Set("error", "access_denied"); q.Set("iss", "https://evil.example") })
+		"error from another issuer": {func(_ *apitest.Client, callback string) string {
+			return withParameters(callback, func(q url.Values) { q.Set("error", "access_denied"); q.Set("iss", "https://evil.example") })
 		}, "provider_error"},
-		"the callback of another provider": {func(_ *client, own string) string {
-			return strings.Replace(own, "/auth/acme/", "/auth/google/", 1)
+		"callback path of another provider": {func(_ *apitest.Client, callback string) string {
+			return strings.Replace(callback, "/auth/acme/", "/auth/google/", 1)
 		}, "sign_in_expired"},
-		"the callback of a provider without an issuer": {func(_ *client, own string) string {
-			return strings.Replace(own, "/auth/acme/", "/auth/github/", 1)
+		"callback path of a provider without an issuer": {func(_ *apitest.Client, callback string) string {
+			return strings.Replace(callback, "/auth/acme/", "/auth/github/", 1)
 		}, "sign_in_expired"},
-		"a code of another provider": {func(c *client, own string) string {
-			theirs := e.atProvider("google", e.leave(c, "google", ""), eve)
-			return changed(own, func(q url.Values) { q.Set("code", parameter(theirs, "code")) })
+		"code of another provider": {func(c *apitest.Client, callback string) string {
+			theirs := e.authenticate("google", e.startSignIn(c, "google", ""), eve)
+
+			return withParameters(callback, func(q url.Values) { q.Set("code", parameter(theirs, "code")) })
 		}, "provider_error"},
-		"a second time": {func(c *client, own string) string {
-			kept := c.clone()
-			e.comeBack(kept, own, "")
-			kept.do("POST", "/auth/logout", nil).want(200)
-			return own
+		"used twice": {func(c *apitest.Client, callback string) string {
+			copied := c.Clone()
+			e.finishSignIn(copied, callback, "")
+			copied.Do("POST", "/auth/logout", nil).Want(200)
+
+			return callback
 		}, "sign_in_expired"},
-		"too late":         {func(_ *client, own string) string { e.advance(10*time.Minute + time.Second); return own }, "sign_in_expired"},
-		"nothing at all":   {func(*client, string) string { return "/auth/acme/callback?" }, "sign_in_expired"},
-		"nonsense escapes": {func(*client, string) string { return "/auth/acme/callback?state=%zz&code=%zz" }, "sign_in_expired"},
+		"expired": {func(_ *apitest.Client, callback string) string {
+			e.Advance(10*time.Minute + time.Second)
+			return callback
+		}, "sign_in_expired"},
+		"no parameters":   {func(*apitest.Client, string) string { return "/auth/acme/callback?" }, "sign_in_expired"},
+		"invalid escapes": {func(*apitest.Client, string) string { return "/auth/acme/callback?state=%zz&code=%zz" }, "sign_in_expired"},
 	}
-	for name, abuse := range abuses {
-		c := e.client()
-		callback := abuse.do(c, e.atProvider("acme", e.leave(c, "acme", ""), ann))
-		a := c.do("GET", callback, nil).want(302)
-		at, err := url.Parse(a.header.Get("Location"))
-		if err != nil || at.Scheme+"://"+at.Host != testFrontend || at.Query().Get("error") != abuse.want || len(at.Query()) != 1 {
-			t.Errorf("%s: sent to %s, want error %s", name, a.header.Get("Location"), abuse.want)
+
+	for name, tc := range cases {
+		c := e.NewClient()
+		callback := tc.tamper(c, e.authenticate("acme", e.startSignIn(c, "acme", ""), ann))
+		a := c.Do("GET", callback, nil).Want(302)
+
+		location, err := url.Parse(a.Header.Get("Location"))
+		if err != nil || location.Scheme+"://"+location.Host != testFrontend || location.Query().Get("error") != tc.wantError || len(location.Query()) != 1 {
+			t.Errorf("%s: redirect: got %s, want %s with error %s", name, a.Header.Get("Location"), testFrontend, tc.wantError)
 		}
-		c.do("GET", "/auth/me", nil).want(401)
+		c.Do("GET", "/auth/me", nil).Want(401)
 	}
-	// What was signed in, once, is what "a second time" did first.
+
+	// Only the first use in "used twice" has signed in.
 	if accounts, identities := e.count(); accounts != 1 || identities != 1 {
-		t.Errorf("%d accounts, %d identities", accounts, identities)
+		t.Errorf("got %d accounts and %d identities, want 1 of each", accounts, identities)
 	}
-	if live := e.liveSessions(e.redis.Conn(t)); live != 0 {
-		t.Errorf("%d sessions", live)
+
+	if live := e.LiveSessions(e.Redis.Conn(t)); live != 0 {
+		t.Errorf("live sessions: got %d, want 0", live)
 	}
 }
 
-func parameter(address, name string) string {
-	u, err := url.Parse(address)
+// The browser is not redirected to an origin that was removed from the list during the
+// sign-in.
+func TestReturnURLIsRechecked(t *testing.T) {
+	t.Parallel()
+
+	e := newProviderEnv(t)
+	later := apitest.New(t, apitest.Options{StoresOf: e.Server, Origins: []string{testFrontend}, Providers: e.settings})
+	for _, p := range []providerUser{ann, {}} {
+		c := e.NewClient()
+		callback := e.authenticate("acme", e.startSignIn(c, "acme", "?return_to=http://localhost:3001/x"), p)
+		a := (&apitest.Client{Server: later, Flows: c.Flows}).Do("GET", callback, nil).Want(302)
+		wantError := p.sub == ""
+		if got := a.Header.Get("Location"); !strings.HasPrefix(got, testFrontend+"/") || strings.Contains(got, "error") != wantError {
+			t.Errorf("user %q: redirect: got %s, want %s with an error: %v", p.sub, got, testFrontend, wantError)
+		}
+	}
+}
+
+// parameter returns a query parameter of a URL.
+func parameter(rawURL, name string) string {
+	u, err := url.Parse(rawURL)
 	if err != nil {
 		panic(err)
 	}
+
 	return u.Query().Get(name)
 }
 
-// A session that a browser has is no worse for a sign-in that fails.
-func TestFailedSignInChangesNothing(t *testing.T) {
+// A failed sign-in leaves the browser's session alone.
+func TestFailedSignInKeepsSession(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
-	c := e.register("ann@example.com")
-	e.comeBack(c, changed(e.atProvider("acme", e.leave(c, "acme", ""), ann), func(q url.Values) { q.Set("code", "x") }), "provider_error")
-	c.do("GET", "/auth/session", nil).want(200)
-	e.comeBack(c, "/auth/acme/callback?", "sign_in_expired")
-	c.do("GET", "/auth/session", nil).want(200)
+
+	e := newProviderEnv(t)
+	c := e.Register("ann@example.com")
+	e.finishSignIn(c, withParameters(e.authenticate("acme", e.startSignIn(c, "acme", ""), ann), func(q url.Values) { q.Set("code", "x") }), "provider_error")
+	c.Do("GET", "/auth/session", nil).Want(200)
+	e.finishSignIn(c, "/auth/acme/callback?", "sign_in_expired")
+	c.Do("GET", "/auth/session", nil).Want(200)
 }
 
-// Of one callback that comes many times at once, at two servers, one begins a session.
+// A callback that is received many times at once starts one session.
 func TestRaceCallback(t *testing.T) {
-	e := newElsewhere(t)
-	eachRound(t, func(round int, judged func([]answer) bool) {
-		c := e.client()
-		callback := e.atProvider("acme", e.leave(c, "acme", ""), person{sub: "ann", email: "ann@gmail.com"})
-		const at = 16
-		answers := make([]answer, at)
+	suite.Require(t, suite.Race, suite.Ordinary)
+
+	e := newProviderEnv(t)
+	eachRound(t, func(round int, conclusive func([]apitest.Response) bool) {
+		c := e.NewClient()
+		callback := e.authenticate("acme", e.startSignIn(c, "acme", ""), providerUser{sub: "ann", email: "ann@gmail.com"})
+
+		const callbacks = 16
+		responses := make([]apitest.Response, callbacks)
 		var group sync.WaitGroup
-		for i := range at {
-			group.Go(func() { answers[i] = c.clone().do("GET", callback, nil) })
+		for i := range callbacks {
+			group.Go(func() { responses[i] = c.Clone().Do("GET", callback, nil) })
 		}
 		group.Wait()
-		if !judged(answers) {
-			e.removeAnn()
+
+		if !conclusive(responses) {
+			e.deleteAnn()
+
 			return
 		}
-		ends := map[string]int{}
-		for _, a := range answers {
-			ends[a.header.Get("Location")]++
+
+		redirects := map[string]int{}
+		for _, a := range responses {
+			redirects[a.Header.Get("Location")]++
 		}
-		if ends[testFrontend+"/"] != 1 || ends[testFrontend+"/?error=sign_in_expired"] != at-1 {
-			t.Fatalf("round %d: %v", round, ends)
+		if redirects[testFrontend+"/"] != 1 || redirects[testFrontend+"/?error=sign_in_expired"] != callbacks-1 {
+			t.Fatalf("round %d: got %v, want one success and %d times sign_in_expired", round, redirects, callbacks-1)
 		}
-		conn := e.redis.Conn(t)
-		if live := e.liveSessions(conn); live != 1 {
-			t.Fatalf("round %d: %d sessions", round, live)
+
+		if live := e.LiveSessions(e.Redis.Conn(t)); live != 1 {
+			t.Fatalf("round %d: live sessions: got %d, want 1", round, live)
 		}
-		if _, err := e.sessions.RevokeAll(t.Context(), e.account("ann@gmail.com").ID, "", "revoked"); err != nil {
+
+		if _, err := e.Sessions.RevokeAll(t.Context(), e.Account("ann@gmail.com").ID, "", "revoked"); err != nil {
 			t.Fatal(err)
 		}
 	})
 }
 
-// A provider that misbehaves costs its own users their sign-in, for a time that has a
-// limit, and nobody else anything.
-func TestProviderTrouble(t *testing.T) {
+// A request to a broken provider fails within a time limit and affects no other users.
+func TestBrokenProvider(t *testing.T) {
 	t.Parallel()
+
 	hangs := make(chan struct{})
-	within := http.NewServeMux()
-	touched := false
-	within.HandleFunc("/", func(http.ResponseWriter, *http.Request) { touched = true })
-	private := listen(t, within)
+	followed := false // a redirect to the private host
+	private := apitest.Listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed = true }))
+
 	for name, c := range map[string]struct {
-		at    oauthtest.Endpoint
-		fault oauthtest.Fault
-		want  string
+		endpoint  oauthtest.Endpoint
+		fault     oauthtest.Fault
+		wantError string
 	}{
-		"token hangs":               {oauthtest.Token, oauthtest.Fault{Wait: hangs}, "provider_unavailable"},
-		"token stops half way":      {oauthtest.Token, oauthtest.Fault{WaitBody: hangs}, "provider_unavailable"},
-		"token hangs up":            {oauthtest.Token, oauthtest.Fault{Cut: true}, "provider_unavailable"},
-		"token fails":               {oauthtest.Token, oauthtest.Fault{Status: 500}, "provider_unavailable"},
-		"token refuses":             {oauthtest.Token, oauthtest.Fault{Status: 400}, "provider_error"},
-		"token says megabytes":      {oauthtest.Token, oauthtest.Fault{Padding: 8 << 20}, "provider_error"},
-		"token leads elsewhere":     {oauthtest.Token, oauthtest.Fault{Redirect: private + "/token"}, "provider_error"},
-		"token is a page":           {oauthtest.Token, oauthtest.Fault{Body: "<html>"}, "provider_error"},
-		"keys hang":                 {oauthtest.Keys, oauthtest.Fault{Wait: hangs}, "provider_unavailable"},
-		"keys fail":                 {oauthtest.Keys, oauthtest.Fault{Status: 503}, "provider_unavailable"},
-		"keys are megabytes":        {oauthtest.Keys, oauthtest.Fault{Padding: 8 << 20}, "provider_error"},
-		"keys lead elsewhere":       {oauthtest.Keys, oauthtest.Fault{Redirect: private + "/keys"}, "provider_error"},
-		"discovery hangs":           {oauthtest.Discovery, oauthtest.Fault{Wait: hangs}, "provider_unavailable"},
-		"discovery is megabytes":    {oauthtest.Discovery, oauthtest.Fault{Padding: 8 << 20}, "provider_unavailable"},
-		"discovery leads elsewhere": {oauthtest.Discovery, oauthtest.Fault{Redirect: private + "/discovery"}, "provider_unavailable"},
+		"token endpoint hangs":                     {oauthtest.Token, oauthtest.Fault{Wait: hangs}, "provider_unavailable"},
+		"token response stops halfway":             {oauthtest.Token, oauthtest.Fault{WaitBody: hangs}, "provider_unavailable"},
+		"token endpoint closes the connection":     {oauthtest.Token, oauthtest.Fault{Cut: true}, "provider_unavailable"},
+		"token endpoint fails":                     {oauthtest.Token, oauthtest.Fault{Status: 500}, "provider_unavailable"},
+		"token endpoint rejects the code":          {oauthtest.Token, oauthtest.Fault{Status: 400}, "provider_error"},
+		"token response is huge":                   {oauthtest.Token, oauthtest.Fault{Padding: 8 << 20}, "provider_error"},
+		"token endpoint redirects to another host": {oauthtest.Token, oauthtest.Fault{Redirect: private + "/token"}, "provider_error"},
+		"token response is HTML":                   {oauthtest.Token, oauthtest.Fault{Body: "<html>"}, "provider_error"},
+		"keys hang":                                {oauthtest.Keys, oauthtest.Fault{Wait: hangs}, "provider_unavailable"},
+		"keys fail":                                {oauthtest.Keys, oauthtest.Fault{Status: 503}, "provider_unavailable"},
+		"keys are huge":                            {oauthtest.Keys, oauthtest.Fault{Padding: 8 << 20}, "provider_error"},
+		"keys redirect to another host":            {oauthtest.Keys, oauthtest.Fault{Redirect: private + "/keys"}, "provider_error"},
+		"discovery hangs":                          {oauthtest.Discovery, oauthtest.Fault{Wait: hangs}, "provider_unavailable"},
+		"discovery document is huge":               {oauthtest.Discovery, oauthtest.Fault{Padding: 8 << 20}, "provider_unavailable"},
+		"discovery redirects to another host":      {oauthtest.Discovery, oauthtest.Fault{Redirect: private + "/discovery"}, "provider_unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := newElsewhere(t)
-			c1 := e.client()
-			bystander := e.register("bob@example.com")
-			began := time.Now()
-			if c.at == oauthtest.Discovery {
-				e.issuers["acme"].Break(c.at, c.fault)
-				a := c1.do("GET", "/auth/acme", nil).want(302)
-				if got := parameter(a.header.Get("Location"), "error"); got != c.want {
-					t.Errorf("error %q, want %q\n%s", got, c.want, e.log)
+
+			e := newProviderEnv(t)
+			client := e.NewClient()
+			bystander := e.Register("bob@example.com")
+			start := time.Now()
+			if c.endpoint == oauthtest.Discovery {
+				e.issuers["acme"].Break(c.endpoint, c.fault)
+				a := client.Do("GET", "/auth/acme", nil).Want(302)
+				if got := parameter(a.Header.Get("Location"), "error"); got != c.wantError {
+					t.Errorf("error: got %q, want %q\n%s", got, c.wantError, e.Log)
 				}
-				link := bystander.do("POST", "/auth/identities/acme", map[string]any{})
-				if link.body["code"] != c.want {
-					t.Errorf("linking: %s", link.raw)
+
+				link := bystander.Do("POST", "/auth/identities/acme", map[string]any{})
+				if got := link.JSON["code"]; got != c.wantError {
+					t.Errorf("code of linking: got %v, want %s", got, c.wantError)
 				}
 			} else {
-				callback := e.atProvider("acme", e.leave(c1, "acme", ""), ann)
-				e.issuers["acme"].Break(c.at, c.fault)
-				var asked sync.WaitGroup
-				asked.Go(func() { e.comeBack(c1, callback, c.want) })
-				// Meanwhile the others are served.
-				bystander.do("GET", "/auth/me", nil).want(200)
-				e.signInWith(e.client(), "google", person{sub: "carol", email: "carol@gmail.com"}, "")
-				asked.Wait()
+				callback := e.authenticate("acme", e.startSignIn(client, "acme", ""), ann)
+				e.issuers["acme"].Break(c.endpoint, c.fault)
+				var signIn sync.WaitGroup
+				signIn.Go(func() { e.finishSignIn(client, callback, c.wantError) })
+
+				// Other requests are served meanwhile.
+				bystander.Do("GET", "/auth/me", nil).Want(200)
+				e.signInWith(e.NewClient(), "google", providerUser{sub: "carol", email: "carol@gmail.com"}, "")
+				signIn.Wait()
 			}
-			if took := time.Since(began); took > 20*time.Second {
-				t.Errorf("answered after %v", took)
+
+			if elapsed := time.Since(start); elapsed > 20*time.Second {
+				t.Errorf("response time: got %v, want at most 20s", elapsed)
 			}
-			c1.do("GET", "/auth/me", nil).want(401)
-			if touched {
-				t.Error("it went where it was led")
+			client.Do("GET", "/auth/me", nil).Want(401)
+			if followed {
+				t.Error("the server followed a redirect to a private host")
 			}
-			if _, err := e.users.ByIdentity(t.Context(), e.issuers["acme"].URL, "ann"); err == nil {
-				t.Error("it is linked")
+
+			if _, err := e.Users.ByIdentity(t.Context(), e.issuers["acme"].URL, "ann"); err == nil {
+				t.Error("the identity is linked, want it not linked")
 			}
 		})
 	}
 }
 
-// A store that is away sends the browser back with a word, and leaves its session alone.
-func TestSignInStoresAway(t *testing.T) {
+// If a store is down, the browser is redirected with an error and its session stays.
+func TestSignInWithoutStores(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
-	owner := e.register("ann@gmail.com")
-	c := owner.clone()
-	callback := e.atProvider("acme", e.leave(c, "acme", ""), ann)
 
-	broken := newElsewhere(t, setup{redis: nowhereRedis, mongo: e.mongo})
-	stranger := broken.client()
-	a := stranger.do("GET", "/auth/acme", nil).want(302)
-	if got := a.header.Get("Location"); got != testFrontend+"/?error=session_store_unavailable" {
-		t.Errorf("without Redis: %s", got)
+	e := newProviderEnv(t)
+	owner := e.Register("ann@gmail.com")
+	c := owner.Clone()
+	callback := e.authenticate("acme", e.startSignIn(c, "acme", ""), ann)
+
+	broken := newProviderEnv(t, apitest.Options{Redis: apitest.UnreachableRedis, MongoURI: e.MongoURI})
+	a := broken.NewClient().Do("GET", "/auth/acme", nil).Want(302)
+	want := testFrontend + "/?error=session_store_unavailable"
+	if got := a.Header.Get("Location"); got != want {
+		t.Errorf("start without Redis: redirect: got %s, want %s", got, want)
 	}
-	b := &client{site: broken.site, token: c.token, flows: c.flows}
-	if a := b.do("GET", callback, nil).want(302); a.cookie != nil || parameter(a.header.Get("Location"), "error") != "session_store_unavailable" {
-		t.Errorf("without Redis: %v %s", a.cookie, a.header.Get("Location"))
+
+	a = (&apitest.Client{Server: broken.Server, Token: c.Token, Flows: c.Flows}).Do("GET", callback, nil).Want(302)
+	if got := parameter(a.Header.Get("Location"), "error"); got != "session_store_unavailable" {
+		t.Errorf("callback without Redis: error: got %q, want session_store_unavailable", got)
 	}
-	owner.do("GET", "/auth/session", nil).want(200)
+	if a.Cookie != nil {
+		t.Errorf("callback without Redis: session cookie: got %v, want none", a.Cookie)
+	}
+
+	owner.Do("GET", "/auth/session", nil).Want(200)
 	if _, identities := e.count(); identities != 0 {
-		t.Errorf("%d identities", identities)
+		t.Errorf("identities: got %d, want 0", identities)
 	}
 }
 
-// Without MongoDB nobody is signed in, and who is stays so.
-func TestSignInMongoAway(t *testing.T) {
+// Without MongoDB, sign-ins fail and existing sessions continue.
+func TestSignInWithoutMongo(t *testing.T) {
 	t.Parallel()
+
 	uri, stop := storetest.StartMongo(t)
-	e := newElsewhere(t, setup{mongo: uri})
-	c := e.register("ann@gmail.com")
-	callback := e.atProvider("acme", e.leave(c, "acme", ""), ann)
+	e := newProviderEnv(t, apitest.Options{MongoURI: uri})
+	c := e.Register("ann@gmail.com")
+	callback := e.authenticate("acme", e.startSignIn(c, "acme", ""), ann)
 	stop()
-	e.comeBack(c, callback, "user_store_unavailable")
-	c.do("GET", "/auth/session", nil).want(200)
+	e.finishSignIn(c, callback, "user_store_unavailable")
+	c.Do("GET", "/auth/session", nil).Want(200)
 }
 
-// What sends browsers to providers is limited, and says so where the browser came from.
+// Sign-ins with a provider are rate-limited, and the browser is redirected with an error.
 func TestSignInLimits(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t, setup{limits: Limits{OAuth: ratelimit.Rule{Events: 3, Window: time.Minute}}})
-	c := e.client()
-	for i := range 5 {
-		a := c.do("GET", "/auth/acme", nil).want(302)
-		if limited := a.header.Get("Location") == testFrontend+"/?error=too_many_requests"; limited != (i >= 3) {
-			t.Errorf("start %d: %s", i, a.header.Get("Location"))
+
+	e := newProviderEnv(t, apitest.Options{Limits: httpapi.Limits{OAuth: ratelimit.Rule{Events: 3, Window: time.Minute}}})
+	c := e.NewClient()
+	for _, path := range []string{"/auth/acme", "/auth/acme/callback?state=N"} {
+		for i := range 5 {
+			got := c.Do("GET", strings.Replace(path, "N", fmt.Sprint(i), 1), nil).Want(302).Header.Get("Location")
+			limited := got == testFrontend+"/?error=too_many_requests"
+			if want := i >= 3; limited != want {
+				t.Errorf("%s: request %d: limited: got %v, want %v: %s", path, i, limited, want, got)
+			}
 		}
 	}
+
+	// Linking shares the limit of the sign-ins.
+	owner := e.Register("bob@example.com")
+	owner.Do("POST", "/auth/identities/acme", map[string]any{}).WantCode(429, "too_many_requests")
+
+	// A started sign-in can finish even if others at the same IP use up the limit.
+	other := newProviderEnv(t, apitest.Options{Limits: httpapi.Limits{OAuth: ratelimit.Rule{Events: 1, Window: time.Minute}, Register: ratelimit.Rule{Events: 1, Window: time.Minute}}})
+	ours := other.NewClient()
+	callback := other.authenticate("acme", other.startSignIn(ours, "acme", ""), ann)
 	for i := range 5 {
-		a := c.do("GET", fmt.Sprintf("/auth/acme/callback?state=%d", i), nil).want(302)
-		if limited := a.header.Get("Location") == testFrontend+"/?error=too_many_requests"; limited != (i >= 3) {
-			t.Errorf("callback %d: %s", i, a.header.Get("Location"))
-		}
+		other.NewClient().Do("GET", fmt.Sprintf("/auth/acme/callback?state=%d", i), nil).Want(302)
 	}
-	owner := e.register("bob@example.com")
-	owner.do("POST", "/auth/identities/acme", map[string]any{}).wantCode(429, "too_many_requests") // of the same budget
-	// Who has begun gets to the end, whoever else is at the same address.
-	other := newElsewhere(t, setup{limits: Limits{OAuth: ratelimit.Rule{Events: 1, Window: time.Minute}, Register: ratelimit.Rule{Events: 1, Window: time.Minute}}})
-	ours := other.client()
-	callback := other.atProvider("acme", other.leave(ours, "acme", ""), ann)
-	for i := range 5 {
-		other.client().do("GET", fmt.Sprintf("/auth/acme/callback?state=%d", i), nil).want(302)
-	}
-	other.comeBack(ours, callback, "")
-	// What claims to have begun and has not is counted: its secret is its own to choose.
-	forged := other.client()
+
+	other.finishSignIn(ours, callback, "")
+
+	// A forged callback counts against the limit.
+	forged := other.NewClient()
 	mac := hmac.New(sha256.New, make([]byte, 32))
 	mac.Write([]byte("state"))
 	state := base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-	forged.flows = map[string]string{"oauth-" + oauth.FlowID(state): strings.Repeat("A", 43)}
+	forged.Flows = map[string]string{"oauth-" + oauth.FlowID(state): strings.Repeat("A", 43)}
+
 	for range 3 {
-		a := forged.clone().do("GET", "/auth/acme/callback?state="+state, nil).want(302)
-		if parameter(a.header.Get("Location"), "error") != "too_many_requests" {
-			t.Errorf("a forged one: %s", a.header.Get("Location"))
+		a := forged.Clone().Do("GET", "/auth/acme/callback?state="+state, nil).Want(302)
+		if parameter(a.Header.Get("Location"), "error") != "too_many_requests" {
+			t.Errorf("forged callback: redirected to %s", a.Header.Get("Location"))
 		}
 	}
-	// An account is a registration, whatever it is made by.
-	other.client().do("POST", "/auth/register", map[string]any{"name": "Bob", "email": "bob@example.com", "password": testPassword}).wantCode(429, "too_many_requests")
+
+	// Creating an account by a sign-in counts as a registration.
+	other.NewClient().Do("POST", "/auth/register", map[string]any{"name": "Bob", "email": "bob@example.com", "password": apitest.Password}).WantCode(429, "too_many_requests")
 }

@@ -1,4 +1,4 @@
-package httpapi
+package httpapi_test
 
 import (
 	"context"
@@ -10,6 +10,10 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/httpapi"
+	"latchkey/internal/testkit"
 )
 
 const (
@@ -17,14 +21,14 @@ const (
 	devOrigin    = "http://localhost:3001"
 )
 
-// contents is all that the stores hold.
-func (s *site) contents(conn redis.Conn) string {
-	s.t.Helper()
+// contents returns the contents of both stores as text.
+func contents(s *apitest.Server, conn redis.Conn) string {
+	s.T.Helper()
+
 	names, err := redis.Strings(conn.Do("KEYS", "*"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.NoError(s.T, err)
 	slices.Sort(names)
+
 	var all strings.Builder
 	for _, name := range names {
 		value, err := redis.String(conn.Do("GET", name))
@@ -33,269 +37,305 @@ func (s *site) contents(conn redis.Conn) string {
 			members, err = redis.Strings(conn.Do("ZRANGE", name, 0, -1, "WITHSCORES"))
 			value = strings.Join(members, " ")
 		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
+
+		testkit.NoError(s.T, err)
 		fmt.Fprintln(&all, name, value)
 	}
-	cursor, err := s.database().Collection("users").Find(context.Background(), bson.D{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+
+	cursor, err := s.Database().Collection("users").Find(context.Background(), bson.D{})
+	testkit.NoError(s.T, err)
 	var users []bson.M
-	if err := cursor.All(context.Background(), &users); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.NoError(s.T, cursor.All(context.Background(), &users))
 	fmt.Fprintln(&all, users)
+
 	return all.String()
 }
 
-// Whatever a page of another origin sends, and however it dresses it up, changes
-// nothing: not what is signed in, not who. Each cell is a request; what the stores hold
-// is compared after those that must change nothing.
+// Cross-origin requests change nothing, whatever their headers. The test sends every
+// combination of route, body, session, origin and Sec-Fetch-Site, and compares the stores
+// after the requests that must be rejected.
 func TestCrossOriginMatrix(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{origins: []string{listedOrigin, devOrigin}})
-	conn := s.redis.Conn(t)
-	ann := s.register("ann@example.com")
-	other := s.client()
-	other.do("POST", "/auth/login", annsLogin).want(200)
+
+	s := apitest.New(t, apitest.Options{Origins: []string{listedOrigin, devOrigin}})
+	conn := s.Redis.Conn(t)
+	ann := s.Register("ann@example.com")
+	other := s.NewClient()
+	other.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200)
 	routes := []request{
-		{"POST", "/auth/register", map[string]any{"name": "Eve", "email": "eve@example.com", "password": testPassword}},
-		{"POST", "/auth/login", annsLogin},
+		{"POST", "/auth/register", map[string]any{"name": "Eve", "email": "eve@example.com", "password": apitest.Password}},
+		{"POST", "/auth/login", apitest.AnnsLogin},
 		{method: "POST", path: "/auth/logout"},
 		{method: "POST", path: "/auth/rotate-session"},
 		{method: "DELETE", path: "/auth/sessions"},
-		{method: "DELETE", path: "/auth/sessions/" + other.id()},
+		{method: "DELETE", path: "/auth/sessions/" + other.SessionID()},
 		{"PUT", "/profile", map[string]any{"name": "Eve"}},
 		{method: "POST", path: "/nothing"},
 	}
+
 	bodies := []struct{ contentType, body string }{
-		{"application/json", ""}, // that of the route
+		{"application/json", ""}, // an empty body stands for the route's own
 		{"text/plain", ""},
 		{"application/x-www-form-urlencoded", "email=ann%40example.com&password=x"},
 		{"multipart/form-data; boundary=b", "--b--\r\n"},
 		{"", ""},
 	}
-	own := s.url
-	strangers := []string{
+
+	own := s.URL
+	foreign := []string{
 		"null", "https://evil.example", "https://app.example.com.evil.example", "https://evilapp.example.com", "http://app.example.com",
 		"https://app.example.com:444", "https://APP.example.com", "https://app.example.com/", "https://app.example.com.", "http://localhost:3002",
 		"http://localhost", "https://localhost:3001", "file://", "", own + ".evil.example", strings.Replace(own, "127.0.0.1", "127.0.0.2", 1),
 		listedOrigin + "," + devOrigin,
 	}
+
 	sites := []string{"absent", "same-origin", "none", "same-site", "cross-site", "junk"}
-	cells, denied := 0, 0
-	before := s.contents(conn)
-	send := func(r request, contentType, body string, header http.Header, token string) answer {
-		cells++
+	sent, rejected := 0, 0
+	before := contents(s, conn)
+	send := func(r request, contentType, body string, header http.Header, token string) apitest.Response {
+		sent++
 		raw := []byte(body)
 		if body == "" && r.body != nil {
-			raw = encoded(r.body)
+			raw = apitest.Encode(r.body)
 		}
+
 		if contentType != "" {
 			header.Set("Content-Type", contentType)
 		}
-		return (&client{site: s, token: token}).send(r.method, r.path, header, raw)
+
+		return s.WithToken(token).Send(r.method, r.path, header, raw)
 	}
+
 	check := func(origins []string, site string) {
 		for _, r := range routes {
 			for _, b := range bodies {
-				for _, token := range []string{ann.token, ""} {
+				for _, token := range []string{ann.Token, ""} {
 					header := http.Header{}
 					if origins != nil {
 						header["Origin"] = origins
 					}
+
 					if site != "absent" {
 						header.Set("Sec-Fetch-Site", site)
 					}
+
 					a := send(r, b.contentType, b.body, header, token)
-					if want := "cross_origin_denied"; r.path != "/nothing" && (a.status != 403 || a.body["code"] != want) || a.cookie != nil {
-						t.Fatalf("%s from %q, %s, as %s: %d %s, cookie %v", a.request, origins, site, b.contentType, a.status, a.raw, a.cookie)
+					denied := a.Status == 403 && a.JSON["code"] == "cross_origin_denied"
+					if !denied && r.path != "/nothing" || a.Cookie != nil {
+						t.Fatalf("%s from %q, Sec-Fetch-Site %s, %s: got %d %s with cookie %v, want 403 cross_origin_denied", a.Request, origins, site, b.contentType, a.Status, a.Raw, a.Cookie)
 					}
-					if got := a.header.Get("Access-Control-Allow-Origin"); got != "" && !slices.Contains(s.origins, got) {
-						t.Errorf("%q may read: %s", origins, got)
+					if got := a.Header.Get("Access-Control-Allow-Origin"); got != "" && !slices.Contains(s.Origins, got) {
+						t.Errorf("%s from %q: Access-Control-Allow-Origin: got %s, want a listed origin", a.Request, origins, got)
 					}
-					denied++
+					rejected++
 				}
 			}
 		}
-		if after := s.contents(conn); after != before {
-			t.Fatalf("a page of %q (%s) changed\n%s\nto\n%s", origins, site, before, after)
+
+		if after := contents(s, conn); after != before {
+			t.Fatalf("a request from %q (%s) changed the stores from\n%s\nto\n%s", origins, site, before, after)
 		}
 	}
+
 	for _, site := range sites {
-		for _, origin := range strangers {
+		for _, origin := range foreign {
 			check([]string{origin}, site)
 		}
+
 		check([]string{listedOrigin, "https://evil.example"}, site)
 		if site == "same-site" || site == "cross-site" || site == "junk" {
 			check(nil, site)
 			check([]string{own}, site)
 			continue
 		}
-		// Who may: no browser, the own pages, and below, from wherever, those that are listed.
+
+		// Requests without an origin or from the API's own origin are allowed.
 		for _, origins := range [][]string{nil, {own}} {
 			header := http.Header{}
 			if origins != nil {
 				header["Origin"] = origins
 			}
+
 			if site != "absent" {
 				header.Set("Sec-Fetch-Site", site)
 			}
-			send(routes[6], "application/json", "", header, ann.token).want(200)
+
+			send(routes[6], "application/json", "", header, ann.Token).Want(200)
 		}
-		before = s.contents(conn)
+
+		before = contents(s, conn)
 	}
-	for _, origin := range s.origins {
+
+	// Requests from a listed origin are allowed, and their responses can be read.
+	for _, origin := range s.Origins {
 		for _, site := range sites {
-			for _, token := range []string{ann.token, ""} {
+			for token, want := range map[string]int{ann.Token: 200, "": 401} {
 				header := http.Header{"Origin": {origin}}
 				if site != "absent" {
 					header.Set("Sec-Fetch-Site", site)
 				}
+
 				a := send(routes[6], "application/json", "", header, token)
-				if want := map[bool]int{true: 200, false: 401}[token != ""]; a.status != want {
-					t.Errorf("%s, %s: got %d", origin, site, a.status)
+				if a.Status != want {
+					t.Errorf("from %s, Sec-Fetch-Site %s: got %d, want %d", origin, site, a.Status, want)
 				}
-				if a.header.Get("Access-Control-Allow-Origin") != origin || a.header.Get("Access-Control-Allow-Credentials") != "true" || !strings.Contains(a.header.Get("Vary"), "Origin") {
-					t.Errorf("%s cannot read: %v", origin, a.header)
+				readable := a.Header.Get("Access-Control-Allow-Origin") == origin &&
+					a.Header.Get("Access-Control-Allow-Credentials") == "true" &&
+					strings.Contains(a.Header.Get("Vary"), "Origin")
+				if !readable {
+					t.Errorf("from %s: got CORS headers %v, want the response readable", origin, a.Header)
 				}
 			}
 		}
 	}
-	if t.Logf("%d cells, %d of which must change nothing", cells, denied); cells < 3000 {
-		t.Error("too few")
+
+	t.Logf("%d requests, %d of them rejected", sent, rejected)
+	if sent < 3000 {
+		t.Errorf("requests: got %d, want at least 3000", sent)
 	}
 }
 
-// A server behind TLS does not take a page for its own that came in the clear.
-func TestDowngradedOrigin(t *testing.T) {
-	t.Parallel()
-	o, err := newOrigins(nil, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tc := range []struct {
-		origin, host string
-		want         bool
-	}{
-		{"https://api.example.com", "api.example.com", true},
-		{"http://api.example.com", "api.example.com", false},
-		{"https://api.example.com", "api.example.com:8443", false},
-		{"http://localhost:3000", "localhost:3000", true},
-		{"http://[::1]:3000", "[::1]:3000", true},
-		{"ftp://localhost:3000", "localhost:3000", false},
-	} {
-		r, _ := http.NewRequest(http.MethodPost, "/", nil)
-		r.Host = tc.host
-		r.Header.Set("Origin", tc.origin)
-		if got := o.allows(r); got != tc.want {
-			t.Errorf("%s at %s: %v", tc.origin, tc.host, got)
-		}
-	}
-}
-
-// A page that is listed can ask first, which asks no store, and can read why it failed.
+// A listed origin can send preflight requests, which use no store, and can read why a
+// request failed.
 func TestCORS(t *testing.T) {
 	t.Parallel()
-	nowhere := newSite(t, setup{origins: []string{listedOrigin}, redis: nowhereRedis, mongo: "mongodb://127.0.0.1:1/x"})
-	preflight := func(origin, method, headers string) answer {
+
+	storesDown := apitest.New(t, apitest.Options{Origins: []string{listedOrigin}, Redis: apitest.UnreachableRedis, MongoURI: "mongodb://127.0.0.1:1/x"})
+	preflight := func(origin, method, headers string) apitest.Response {
 		h := http.Header{"Origin": {origin}, "Access-Control-Request-Method": {method}}
 		if headers != "" {
 			h.Set("Access-Control-Request-Headers", headers)
 		}
-		return (&client{site: nowhere, token: strings.Repeat("A", 43)}).preflight("/profile", h)
+
+		return storesDown.WithToken(strings.Repeat("A", 43)).Preflight("/profile", h)
 	}
-	a := preflight(listedOrigin, "PUT", "content-type").want(204)
-	if a.header.Get("Access-Control-Allow-Origin") != listedOrigin || a.header.Get("Access-Control-Allow-Credentials") != "true" ||
-		a.header.Get("Access-Control-Allow-Methods") != "PUT" || a.header.Get("Access-Control-Allow-Headers") != "content-type" || a.header.Get("Access-Control-Max-Age") != "600" {
-		t.Errorf("%v", a.header)
-	}
-	for _, refused := range []answer{
-		preflight("https://evil.example", "PUT", "content-type"), preflight("null", "PUT", ""), preflight(listedOrigin, "PATCH", ""), preflight(listedOrigin, "PUT", "x-other"),
+
+	a := preflight(listedOrigin, "PUT", "content-type").Want(204)
+	for name, want := range map[string]string{
+		"Access-Control-Allow-Origin":      listedOrigin,
+		"Access-Control-Allow-Credentials": "true",
+		"Access-Control-Allow-Methods":     "PUT",
+		"Access-Control-Allow-Headers":     "content-type",
+		"Access-Control-Max-Age":           "600",
 	} {
-		if got := refused.header.Get("Access-Control-Allow-Methods") + refused.header.Get("Access-Control-Allow-Headers"); refused.status < 400 && got != "" {
-			t.Errorf("allowed: %d %v", refused.status, refused.header)
+		if got := a.Header.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	well := newSite(t, setup{origins: []string{listedOrigin}})
-	page := func(s *site, token, method, path string, body []byte, status int) {
-		a := (&client{site: s, token: token}).send(method, path, http.Header{"Origin": {listedOrigin}, "Content-Type": {"application/json"}}, body).want(status)
-		if a.header.Get("Access-Control-Allow-Origin") != listedOrigin || !strings.Contains(strings.ToLower(a.header.Get("Access-Control-Expose-Headers")), "retry-after") {
-			t.Errorf("%d cannot be read: %v", status, a.header)
+
+	for _, rejected := range []apitest.Response{
+		preflight("https://evil.example", "PUT", "content-type"),
+		preflight("null", "PUT", ""),
+		preflight(listedOrigin, "PATCH", ""),
+		preflight(listedOrigin, "PUT", "x-other"),
+	} {
+		got := rejected.Header.Get("Access-Control-Allow-Methods") + rejected.Header.Get("Access-Control-Allow-Headers")
+		if rejected.Status < 400 && got != "" {
+			t.Errorf("preflight: got %d %v, want no permissions", rejected.Status, rejected.Header)
 		}
 	}
-	page(well, "", "GET", "/auth/me", nil, 401)
-	page(well, "", "GET", "/nothing", nil, 404)
-	page(well, "", "POST", "/auth/login", []byte(strings.Repeat(" ", 70<<10)+"{}"), 413)
-	page(nowhere, strings.Repeat("A", 43), "GET", "/auth/me", nil, 503)
+
+	healthy := apitest.New(t, apitest.Options{Origins: []string{listedOrigin}})
+	wantReadable := func(s *apitest.Server, token, method, path string, body []byte, status int) {
+		a := s.WithToken(token).Send(method, path, http.Header{"Origin": {listedOrigin}, "Content-Type": {"application/json"}}, body).Want(status)
+		if a.Header.Get("Access-Control-Allow-Origin") != listedOrigin || !strings.Contains(strings.ToLower(a.Header.Get("Access-Control-Expose-Headers")), "retry-after") {
+			t.Errorf("%s: got CORS headers %v, want the response readable", a.Request, a.Header)
+		}
+	}
+
+	wantReadable(healthy, "", "GET", "/auth/me", nil, 401)
+	wantReadable(healthy, "", "GET", "/nothing", nil, 404)
+	wantReadable(healthy, "", "POST", "/auth/login", []byte(strings.Repeat(" ", 70<<10)+"{}"), 413)
+	wantReadable(storesDown, strings.Repeat("A", 43), "GET", "/auth/me", nil, 503)
 }
 
-// Where the client is is said by proxies that are named, and by nobody else.
+// Only trusted proxies determine the IP of the client.
 func TestTrustedProxies(t *testing.T) {
 	t.Parallel()
-	seenAt := func(s *site, header http.Header) string {
-		c := s.client()
+
+	clientIP := func(s *apitest.Server, header http.Header) string {
+		c := s.NewClient()
 		header.Set("Content-Type", "application/json")
-		c.send("POST", "/auth/login", header, encoded(annsLogin)).want(200)
-		return c.listed()[c.id()]["ip"].(string)
+		c.Send("POST", "/auth/login", header, apitest.Encode(apitest.AnnsLogin)).Want(200)
+
+		return c.ListSessions()[c.SessionID()]["ip"].(string)
 	}
+
 	for _, tc := range []struct {
 		name    string
 		proxies []string
 		header  http.Header
 		want    string
 	}{
-		{"no proxy, nobody is believed", nil, http.Header{"X-Forwarded-For": {"203.0.113.1"}, "X-Real-Ip": {"203.0.113.1"}, "Forwarded": {"for=203.0.113.1"}, "True-Client-Ip": {"203.0.113.1"}}, "127.0.0.1"},
-		{"a proxy is believed", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"203.0.113.1"}}, "203.0.113.1"},
-		{"not what its client wrote", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"198.51.100.7, 203.0.113.1"}}, "203.0.113.1"},
-		{"nor in a line of its own", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"198.51.100.7", "203.0.113.1"}}, "203.0.113.1"},
-		{"a chain", []string{"127.0.0.1/32", "10.0.0.0/8"}, http.Header{"X-Forwarded-For": {"198.51.100.7, 203.0.113.1, 10.1.2.3"}}, "203.0.113.1"},
+		{
+			name: "no trusted proxies",
+			header: http.Header{
+				"X-Forwarded-For": {"203.0.113.1"},
+				"X-Real-Ip":       {"203.0.113.1"},
+				"Forwarded":       {"for=203.0.113.1"},
+				"True-Client-Ip":  {"203.0.113.1"},
+			},
+			want: "127.0.0.1",
+		},
+		{"trusted proxy", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"203.0.113.1"}}, "203.0.113.1"},
+		{"trusted proxy, forged by the client", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"198.51.100.7, 203.0.113.1"}}, "203.0.113.1"},
+		{"trusted proxy, forged in a separate header", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"198.51.100.7", "203.0.113.1"}}, "203.0.113.1"},
+		{"chain of trusted proxies", []string{"127.0.0.1/32", "10.0.0.0/8"}, http.Header{"X-Forwarded-For": {"198.51.100.7, 203.0.113.1, 10.1.2.3"}}, "203.0.113.1"},
 		{"IPv6", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"2001:db8::1"}}, "2001:db8::1"},
-		{"nonsense", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"unknown"}}, "127.0.0.1"},
-		{"other headers of a proxy", []string{"127.0.0.1/32"}, http.Header{"X-Real-Ip": {"203.0.113.1"}}, "127.0.0.1"},
-		{"someone else's proxy", []string{"192.0.2.0/24"}, http.Header{"X-Forwarded-For": {"203.0.113.1"}}, "127.0.0.1"},
+		{"not an IP", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"unknown"}}, "127.0.0.1"},
+		{"other headers of a trusted proxy", []string{"127.0.0.1/32"}, http.Header{"X-Real-Ip": {"203.0.113.1"}}, "127.0.0.1"},
+		{"untrusted proxy", []string{"192.0.2.0/24"}, http.Header{"X-Forwarded-For": {"203.0.113.1"}}, "127.0.0.1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, setup{proxies: tc.proxies})
-			s.register("ann@example.com")
-			if got := seenAt(s, tc.header); got != tc.want {
-				t.Errorf("the client is at %s, want %s", got, tc.want)
+
+			s := apitest.New(t, apitest.Options{TrustedProxies: tc.proxies})
+			s.Register("ann@example.com")
+			if got := clientIP(s, tc.header); got != tc.want {
+				t.Errorf("client IP: got %s, want %s", got, tc.want)
 			}
 		})
 	}
 }
 
-// A reverse proxy learns who is signed in, by one read.
+// A reverse proxy can ask who is signed in.
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.register("ann@example.com")
-	a := c.do("GET", "/auth/verify", nil).want(200)
-	if a.header.Get("X-Auth-Email") != "ann@example.com" || a.header.Get("X-Auth-Session-Id") != c.id() || a.header.Get("X-Auth-User-Id") != c.do("GET", "/auth/session", nil).text("userId") {
-		t.Errorf("%v", a.header)
+
+	s := apitest.New(t)
+	c := s.Register("ann@example.com")
+	a := c.Do("GET", "/auth/verify", nil).Want(200)
+	for name, want := range map[string]string{
+		"X-Auth-Email":      "ann@example.com",
+		"X-Auth-Session-Id": c.SessionID(),
+		"X-Auth-User-Id":    c.Do("GET", "/auth/session", nil).Text("userId"),
+	} {
+		if got := a.Header.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
 	}
-	c.clone().do("POST", "/auth/logout", nil).want(200)
-	a = c.send("GET", "/auth/verify", http.Header{"X-Auth-User-Id": {"eve"}}, nil).want(401)
-	for name := range a.header {
+
+	c.Clone().Do("POST", "/auth/logout", nil).Want(200)
+	a = c.Send("GET", "/auth/verify", http.Header{"X-Auth-User-Id": {"eve"}}, nil).Want(401)
+	for name := range a.Header {
 		if strings.HasPrefix(name, "X-Auth") {
-			t.Errorf("a stranger is given %s", name)
+			t.Errorf("response without a session has the header %s", name)
 		}
 	}
 }
 
-// What is built to be expensive or ambiguous is refused before anything is done.
-func TestModest(t *testing.T) {
+// Requests with too many headers or cookies are rejected.
+func TestTooManyHeaders(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.signIn()
-	many := http.Header{}
-	for i := range maxHeaders {
-		many.Set(fmt.Sprintf("X-%d", i), "x")
+
+	s := apitest.New(t)
+	c := s.SignIn()
+	manyHeaders := http.Header{}
+	for i := range httpapi.MaxHeaders {
+		manyHeaders.Set(fmt.Sprintf("X-%d", i), "x")
 	}
-	c.clone().send("GET", "/auth/session", many, nil).wantCode(431, "too_many_headers")
-	c.clone().send("GET", "/auth/session", http.Header{"Cookie": {strings.Repeat("a=b; ", maxCookies)}}, nil).wantCode(431, "too_many_headers")
-	c.do("GET", "/auth/session", nil).want(200)
+
+	c.Clone().Send("GET", "/auth/session", manyHeaders, nil).WantCode(431, "too_many_headers")
+	c.Clone().Send("GET", "/auth/session", http.Header{"Cookie": {strings.Repeat("a=b; ", httpapi.MaxCookies)}}, nil).WantCode(431, "too_many_headers")
+	c.Do("GET", "/auth/session", nil).Want(200)
 }

@@ -1,4 +1,4 @@
-package httpapi
+package httpapi_test
 
 import (
 	"context"
@@ -8,20 +8,24 @@ import (
 	"testing"
 
 	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/httpapi"
 )
 
 var jsonType = http.Header{"Content-Type": {"application/json"}}
 
-// Each of these is refused as the form says, and none makes an account.
+// Each of these bodies is rejected with a field error, and none creates an account.
 func TestRegisterBadInput(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+
+	s := apitest.New(t)
 	const ok = `"name":"Ann","email":"ann@example.com","password":"password123"`
 	long := strings.Repeat("x", 101)
 	for _, tc := range []struct {
 		body, field, code string
 	}{
-		// The body as a whole.
+		// The whole body.
 		{"", "", "invalid_json"},
 		{"null", "", "invalid_json"},
 		{"[]", "", "invalid_json"},
@@ -33,7 +37,7 @@ func TestRegisterBadInput(t *testing.T) {
 		{"{'name':'Ann'}", "", "invalid_json"},
 		{"\xef\xbb\xbf{" + ok + "}", "", "invalid_json"},
 		{strings.Repeat("[", 20000), "", "invalid_json"},
-		// Different passwords must not become one.
+		// Different passwords must not become the same.
 		{`{"name":"Ann","email":"ann@example.com","password":"password` + "\xff" + `"}`, "", "invalid_json"},
 		{`{"name":"Ann","email":"ann@example.com","password":"password\ud800"}`, "", "invalid_json"},
 		// Members.
@@ -56,27 +60,30 @@ func TestRegisterBadInput(t *testing.T) {
 		{`{"name":"Ann","email":"ann","password":"password123"}`, "email", "invalid_email"},
 		{`{"name":"Ann","email":"ann@evil.com＠example.org","password":"password123"}`, "email", "invalid_email"},
 	} {
-		c := s.client()
-		a := c.send("POST", "/auth/register", jsonType, []byte(tc.body)).want(400)
-		first, _ := a.body["errors"].([]any)[0].(map[string]any)
+		c := s.NewClient()
+		a := c.Send("POST", "/auth/register", jsonType, []byte(tc.body)).Want(400)
+		first, _ := a.JSON["errors"].([]any)[0].(map[string]any)
 		if first["field"] != tc.field || first["code"] != tc.code {
 			t.Errorf("%.80q: got %v, want %s %s", tc.body, first, tc.field, tc.code)
 		}
-		if strings.Contains(string(a.raw), "password123") {
-			t.Errorf("%.80q: the answer quotes the password: %s", tc.body, a.raw)
+
+		if strings.Contains(string(a.Raw), "password123") {
+			t.Errorf("%.80q: the response contains the password: %s", tc.body, a.Raw)
 		}
 	}
-	n, err := s.database().Collection("users").CountDocuments(context.Background(), bson.D{})
+
+	n, err := s.Database().Collection("users").CountDocuments(context.Background(), bson.D{})
 	if err != nil || n != 0 {
-		t.Errorf("%d accounts were made, %v", n, err)
+		t.Errorf("accounts: got %d, want 0 (error %v)", n, err)
 	}
 }
 
 func TestContentType(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.register("ann@example.com")
-	body := []byte(fmt.Sprintf(`{"email":"ann@example.com","password":%q}`, testPassword))
+
+	s := apitest.New(t)
+	s.Register("ann@example.com")
+	body := []byte(fmt.Sprintf(`{"email":"ann@example.com","password":%q}`, apitest.Password))
 	for _, tc := range []struct {
 		header http.Header
 		status int
@@ -95,30 +102,33 @@ func TestContentType(t *testing.T) {
 		{http.Header{"Content-Type": {"application/json", "text/plain"}}, 415},
 		{http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}, 415},
 	} {
-		c := s.client()
-		c.send("POST", "/auth/login", tc.header, body).want(tc.status)
-		if (tc.status == 200) != (c.token != "") {
-			t.Errorf("%v: cookie %q", tc.header, c.token)
+		c := s.NewClient()
+		c.Send("POST", "/auth/login", tc.header, body).Want(tc.status)
+		if (tc.status == 200) != (c.Token != "") {
+			t.Errorf("%v: cookie: got %q", tc.header, c.Token)
 		}
 	}
 }
 
 func TestBodyLimit(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+
+	s := apitest.New(t)
 	fill := func(n int) []byte {
 		const head, tail = `{"email":"ann@example.com","password":"x"`, `}`
+
 		return []byte(head + strings.Repeat(" ", n-len(head)-len(tail)) + tail)
 	}
-	s.client().send("POST", "/auth/login", jsonType, fill(maxBody)).wantCode(401, "invalid_credentials")
-	s.client().send("POST", "/auth/login", jsonType, fill(maxBody+1)).wantCode(413, "body_too_large")
+
+	s.NewClient().Send("POST", "/auth/login", jsonType, fill(httpapi.MaxBody)).WantCode(401, "invalid_credentials")
+	s.NewClient().Send("POST", "/auth/login", jsonType, fill(httpapi.MaxBody+1)).WantCode(413, "body_too_large")
 }
 
-// Routes without a body take none or an empty object, and do nothing for a
-// request that has another.
+// Routes without a body accept an empty body or an empty object, and do nothing otherwise.
 func TestNoBody(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+
+	s := apitest.New(t)
 	for _, path := range []string{"/auth/logout", "/auth/rotate-session"} {
 		for _, tc := range []struct {
 			header http.Header
@@ -130,18 +140,19 @@ func TestNoBody(t *testing.T) {
 			{jsonType, `null`, 400},
 			{http.Header{"Content-Type": {"text/plain"}}, `{}`, 415},
 			{http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, `a=b`, 415},
-			{jsonType, strings.Repeat(" ", maxBody+1), 413},
+			{jsonType, strings.Repeat(" ", httpapi.MaxBody+1), 413},
 			{http.Header{"Content-Type": {"text/plain"}}, ``, 200},
 			{jsonType, ` {} `, 200},
 		} {
-			c := s.signIn()
-			before := c.clone()
-			c.send("POST", path, tc.header, []byte(tc.body)).want(tc.status)
+			c := s.SignIn()
+			before := c.Clone()
+			c.Send("POST", path, tc.header, []byte(tc.body)).Want(tc.status)
 			wantBefore := 401
 			if tc.status != 200 {
 				wantBefore = 200
 			}
-			before.do("GET", "/auth/session", nil).want(wantBefore)
+
+			before.Do("GET", "/auth/session", nil).Want(wantBefore)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -11,104 +10,148 @@ import (
 	"latchkey/internal/user"
 )
 
+const (
+	msgVerificationSent = "If your email is not verified yet, you will receive a link to verify it."
+	msgEmailChangeSent  = "We sent a link to the new email. Use it to confirm the change."
+)
+
 type verifyEmailRequest struct {
-	Token string `json:"token" validate:"required"`
+	Token string `json:"token" validate:"required" description:"The part after #token= of the link in the email."`
 }
 
-// verifyEmail answers POST /auth/email/verify, for the link that confirms an address
-// and for the one that makes another address the account's. The latter ends the
-// sessions of the account: they speak in the name of the old address. That of the
-// browser which brings the link, where it has one, goes on with a new token.
+var verifyEmailOperation = operation{
+	id:      "verifyEmail",
+	tag:     tagAccount,
+	summary: "Verify an email with the token of a link",
+	description: "The token works once. If it belongs to a change of email, the account gets the new email and its sessions end. " +
+		"The session of this request continues with a new token.",
+	request: verifyEmailRequest{Token: "Ag..."},
+	response: response{
+		status:  http.StatusOK,
+		result:  "The email is verified",
+		body:    messageResult{"Email verified"},
+		headers: []string{"Set-Cookie"},
+	},
+}
+
+// verifyEmail handles POST /auth/email/verify. Its token comes from a link that either verifies
+// the email of an account or changes it.
 func (s *Server) verifyEmail(w http.ResponseWriter, r *http.Request, in verifyEmailRequest) error {
-	var kept context.Context
-	u, changed, err := s.auth.ConfirmEmail(r.Context(), in.Token, originOf(r), func(ctx context.Context, userID string) error {
-		var keep string
-		loaded, err := s.sessions.Load(ctx, s.cookie.token(r))
-		switch {
-		case err == nil:
-			if current, _ := s.sessions.FromContext(loaded); current.UserID == userID {
-				kept, keep = loaded, s.cookie.token(r)
-			}
-		case !errors.Is(err, session.ErrNone) && !errors.Is(err, session.ErrReplaced):
-			return err
-		}
-		return s.ending(session.EmailChanged, keep)(ctx, userID)
-	})
+	// A browser that is signed in to the account stays signed in.
+	caller := auth.Caller{Client: clientOf(r)}
+	loaded, err := s.sessions.Load(r.Context(), s.cookie.token(r))
+	switch {
+	case err == nil:
+		r = r.WithContext(loaded)
+		caller = s.caller(r)
+	case !session.IsGone(err):
+		return err
+	}
+
+	changed, isChange, err := s.auth.ConfirmEmail(r.Context(), in.Token, caller)
 	if errors.Is(err, auth.ErrInvalidToken) {
 		s.record(w, r, activity.Event{Name: activity.EmailVerifyFailed})
 	}
-	event := activity.Event{Name: activity.EmailChanged, UserID: u.ID}
-	if err != nil {
-		if u.ID != "" {
-			s.record(w, r, event)
-		}
-		return err
-	}
-	if !changed {
-		s.record(w, r, activity.Event{Name: activity.EmailVerified, UserID: u.ID})
-		return writeJSON(w, http.StatusOK, done{"Email verified"})
-	}
-	if kept == nil {
-		s.record(w, r, event)
-		return writeJSON(w, http.StatusOK, done{"Email changed"})
-	}
-	next, token, err := s.sessions.Readdress(kept, string(u.Email))
-	if err == nil {
-		event.SessionID = next.Handle
-	}
-	s.record(w, r, event)
-	if errors.Is(err, session.ErrReplaced) {
-		return s.overtaken(w, r, session.EmailChanged, "Email changed; please login with it")
+	if isChange {
+		return s.emailChanged(w, r, caller, changed, err)
 	}
 	if err != nil {
 		return err
 	}
-	s.cookie.set(w, next, token)
-	if next.Persistent {
-		s.devices.remember(w, r, canonical(string(u.Email)))
-	}
-	return writeJSON(w, http.StatusOK, done{"Email changed"})
+
+	s.record(w, r, activity.Event{Name: activity.EmailVerified, UserID: changed.User.ID})
+	return writeJSON(w, http.StatusOK, messageResult{"Email verified"})
 }
 
-// resendVerification answers POST /auth/email/resend. An address that is verified
-// gets no mail, and the answer is the same.
+// emailChanged responds after a link that changes the email of an account.
+func (s *Server) emailChanged(w http.ResponseWriter, r *http.Request, caller auth.Caller, changed auth.Changed, err error) error {
+	if changed.User.ID != "" {
+		event := activity.Event{Name: activity.EmailChanged, UserID: changed.User.ID}
+		if changed.Session != nil {
+			event.SessionID = changed.Session.ID
+		}
+		s.record(w, r, event)
+	}
+
+	switch {
+	case err != nil:
+		return err
+	case caller.UserID != changed.User.ID:
+		return writeJSON(w, http.StatusOK, messageResult{"Email changed"})
+	case changed.Session == nil:
+		return s.signedOut(w, "Email changed. Please log in again.")
+	}
+
+	s.cookie.set(w, changed.Session, changed.Token)
+	if changed.Session.Persistent {
+		s.devices.remember(w, r, string(changed.User.Email))
+	}
+	return writeJSON(w, http.StatusOK, messageResult{"Email changed"})
+}
+
+var resendVerificationOperation = operation{
+	id:          "resendVerification",
+	tag:         tagAccount,
+	summary:     "Send the verification email again",
+	description: "Sends at most one email per `MAIL_INTERVAL` (a minute by default). If the email is verified already, nothing is sent and the response is the same.",
+	response: response{
+		status: http.StatusAccepted,
+		result: "The email will be sent if it is needed",
+		body:   messageResult{msgVerificationSent},
+	},
+}
+
+// resendVerification handles POST /auth/email/resend. If the email is verified already, it
+// sends nothing and responds in the same way.
 func (s *Server) resendVerification(w http.ResponseWriter, r *http.Request) error {
 	u, err := s.account(r)
 	if err != nil {
 		return err
 	}
-	if err := s.auth.AskVerification(r.Context(), u, originOf(r)); err != nil {
+	if err := s.auth.RequestVerification(r.Context(), u, clientOf(r)); err != nil {
 		return err
 	}
-	s.recordOf(w, r, activity.EmailVerifyAsked)
-	return writeJSON(w, http.StatusAccepted, done{"If the address is not verified yet, a link to verify it is on its way"})
+
+	s.recordForSession(w, r, activity.EmailVerifyRequested)
+	return writeJSON(w, http.StatusAccepted, messageResult{msgVerificationSent})
 }
 
 type changeEmailRequest struct {
-	Email string `json:"email" validate:"required,address"`
+	Email user.Email `json:"email" validate:"required,canonical_email"`
 }
 
-// changeEmail answers POST /auth/email/change. Nothing changes before the new address
-// has confirmed. Whether another account has it is not said.
+var changeEmailOperation = operation{
+	id:      "changeEmail",
+	tag:     tagAccount,
+	summary: "Request a change of email",
+	description: "The email changes when the link sent to the new email is used. The current email is notified. " +
+		"The response does not reveal whether another account has the new email.",
+	request: changeEmailRequest{Email: "john.doe@example.com"},
+	response: response{
+		status: http.StatusAccepted,
+		result: "A confirmation link will be sent to the new email",
+		body:   messageResult{msgEmailChangeSent},
+	},
+}
+
+// changeEmail handles POST /auth/email/change. Nothing changes until the owner of the new email
+// confirms it. The response does not reveal whether another account has that email.
 func (s *Server) changeEmail(w http.ResponseWriter, r *http.Request, in changeEmailRequest) error {
-	if err := s.fresh(r); err != nil {
+	if err := s.requireRecentAuth(r); err != nil {
 		return err
 	}
-	email, err := user.ParseEmail(in.Email)
-	if err != nil {
-		return err
-	}
+
 	u, err := s.account(r)
 	if err != nil {
 		return err
 	}
-	if email == u.Email {
-		return invalidFields(fieldError{"email", "unchanged", "is the address of the account already"})
+	if in.Email == u.Email {
+		return invalidFields(fieldError{"email", "unchanged", "This is already your email."})
 	}
-	err = s.auth.AskEmailChange(r.Context(), u, email, originOf(r), func() error { return s.sessions.Still(r.Context()) })
-	if err != nil {
-		return s.orphaned(r, err)
+	if err := s.auth.RequestEmailChange(r.Context(), s.caller(r), u, in.Email); err != nil {
+		return s.endIfAccountGone(r, err)
 	}
-	s.recordOf(w, r, activity.EmailChangeAsked)
-	return writeJSON(w, http.StatusAccepted, done{"A link to confirm the new address is on its way to it"})
+
+	s.recordForSession(w, r, activity.EmailChangeRequested)
+	return writeJSON(w, http.StatusAccepted, messageResult{msgEmailChangeSent})
 }

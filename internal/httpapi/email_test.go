@@ -1,199 +1,230 @@
-package httpapi
+package httpapi_test
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"net/http"
 	"testing"
 	"time"
 
+	"latchkey/internal/apitest"
+	"latchkey/internal/device"
 	"latchkey/internal/user"
 )
 
-// The owner of an address confirms it with the link that registering sends, once.
+// The link in the email after registration verifies the email address once.
 func TestVerifyEmail(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann := s.register("ann@example.com")
-	token := s.outbox.token(t, "ann@example.com", "verify-email")
-	if a := ann.do("GET", "/auth/me", nil).want(200); a.body["user"].(map[string]any)["emailVerified"] != false {
-		t.Errorf("verified by registering: %s", a.raw)
-	}
-	// Opening the link is no use of it.
-	s.client().do("GET", "/auth/email/verify", nil).want(405)
-	stranger := s.client()
-	if a := stranger.do("POST", "/auth/email/verify", map[string]any{"token": token}).want(200); a.cookie != nil {
-		t.Errorf("a link begins a session: %s", a.cookie)
-	}
-	if a := ann.do("GET", "/auth/me", nil).want(200); a.body["user"].(map[string]any)["emailVerified"] != true {
-		t.Errorf("not verified: %s", a.raw)
-	}
-	stranger.do("POST", "/auth/email/verify", map[string]any{"token": token}).wantCode(400, "invalid_token")
 
-	// One who is verified gets no further link, and the same answer.
-	s.forgetLimits()
-	ann.do("POST", "/auth/email/resend", nil).want(202)
-	if n := s.settle("ann@example.com"); n != 0 {
-		t.Errorf("%d mails to who is verified", n)
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann := s.Register("ann@example.com")
+	token := s.Outbox.Token(t, "ann@example.com", "verify-email")
+	if a := ann.Do("GET", "/auth/me", nil).Want(200); a.JSON["user"].(map[string]any)["emailVerified"] != false {
+		t.Errorf("emailVerified after registration: got %s, want false", a.Raw)
+	}
+
+	// Opening the link with GET does not use the token.
+	s.NewClient().Do("GET", "/auth/email/verify", nil).Want(405)
+	stranger := s.NewClient()
+	if a := stranger.Do("POST", "/auth/email/verify", map[string]any{"token": token}).Want(200); a.Cookie != nil {
+		t.Errorf("session cookie after verification: got %s, want none", a.Cookie)
+	}
+
+	if a := ann.Do("GET", "/auth/me", nil).Want(200); a.JSON["user"].(map[string]any)["emailVerified"] != true {
+		t.Errorf("emailVerified: got %s, want true", a.Raw)
+	}
+
+	stranger.Do("POST", "/auth/email/verify", map[string]any{"token": token}).WantCode(400, "invalid_token")
+
+	// A verified account gets no more links, and the response is the same.
+	s.ResetLimits()
+	ann.Do("POST", "/auth/email/resend", nil).Want(202)
+	if n := s.MailsTo("ann@example.com"); n != 0 {
+		t.Errorf("emails to a verified account: got %d, want 0", n)
 	}
 }
 
-// A new link makes the one before it void.
+// A new link invalidates the previous one.
 func TestResendVerification(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann := s.register("ann@example.com")
-	first := s.outbox.token(t, "ann@example.com", "verify-email")
-	ann.do("POST", "/auth/email/resend", nil).want(202)
-	if n := s.settle("ann@example.com"); n != 0 {
-		t.Errorf("%d mails within the minute", n)
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann := s.Register("ann@example.com")
+	first := s.Outbox.Token(t, "ann@example.com", "verify-email")
+	ann.Do("POST", "/auth/email/resend", nil).Want(202)
+	if n := s.MailsTo("ann@example.com"); n != 0 {
+		t.Errorf("emails within a minute: got %d, want 1", n)
 	}
-	s.forgetLimits()
-	ann.do("POST", "/auth/email/resend", nil).want(202)
-	second := s.outbox.token(t, "ann@example.com", "verify-email")
-	ann.do("POST", "/auth/email/verify", map[string]any{"token": first}).wantCode(400, "invalid_token")
-	ann.do("POST", "/auth/email/verify", map[string]any{"token": second}).want(200)
+
+	s.ResetLimits()
+	ann.Do("POST", "/auth/email/resend", nil).Want(202)
+	second := s.Outbox.Token(t, "ann@example.com", "verify-email")
+	ann.Do("POST", "/auth/email/verify", map[string]any{"token": first}).WantCode(400, "invalid_token")
+	ann.Do("POST", "/auth/email/verify", map[string]any{"token": second}).Want(200)
 }
 
-// Another address is the account's once it has confirmed. Other sessions speak in the
-// name of the old one and end; the browser that confirms goes on.
+// A new email address takes effect when it is verified. Other sessions end, and the browser
+// that verified it stays signed in.
 func TestChangeEmail(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann, other := s.register("ann@example.com"), s.client()
-	if !other.login("ann@example.com", testPassword) {
-		t.Fatal("login")
-	}
-	verify := s.outbox.token(t, "ann@example.com", "verify-email")
-	ann.do("POST", "/auth/email/change", map[string]any{"email": "Ann@Example.com"}).wantCode(400, "validation_failed")
-	ann.do("POST", "/auth/email/change", map[string]any{"email": "New@Example.com"}).want(202)
-	asked := s.outbox.subject(t, "ann@example.com", "Your Latchkey email address is about to change")
-	token := s.outbox.token(t, "new@example.com", "verify-email")
-	if linkIn.MatchString(asked.Text) {
-		t.Errorf("the old address gets the link:\n%s", asked.Text)
-	}
-	// Until then nothing has changed.
-	if a := ann.do("GET", "/auth/me", nil).want(200); a.text("user", "email") != "ann@example.com" {
-		t.Errorf("%s", a.raw)
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann, other := s.Register("ann@example.com"), s.NewClient()
+	if !other.Login("ann@example.com", apitest.Password) {
+		t.Fatal("login failed")
 	}
 
-	before := ann.clone()
-	ann.do("POST", "/auth/email/verify", map[string]any{"token": token}).want(200)
-	a := ann.do("GET", "/auth/session", nil).want(200)
-	if ann.token == before.token || a.text("email") != "new@example.com" {
-		t.Errorf("the session of the browser that confirmed: %s", a.raw)
+	verify := s.Outbox.Token(t, "ann@example.com", "verify-email")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "Ann@Example.com"}).WantCode(400, "validation_failed")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "New@Example.com"}).Want(202)
+	warning := s.Outbox.Subject(t, "ann@example.com", "Your Latchkey email address is about to change")
+	token := s.Outbox.Token(t, "new@example.com", "verify-email")
+	if apitest.LinkPattern.MatchString(warning.Text) {
+		t.Errorf("the warning to the old email contains the link:\n%s", warning.Text)
 	}
-	if a := ann.do("GET", "/auth/activity", nil); a.body["events"].([]any)[0].(map[string]any)["sessionId"] != ann.id() {
-		t.Errorf("%s", a.raw)
+
+	// Until then nothing has changed.
+	if a := ann.Do("GET", "/auth/me", nil).Want(200); a.Text("user", "email") != "ann@example.com" {
+		t.Errorf("account: got %s, want email ann@example.com", a.Raw)
 	}
-	if newDevices(s.cookie, [][]byte{[]byte(testSecret)}).known(&http.Request{Header: http.Header{"Cookie": {"device=" + ann.device}}}, "new@example.com") == "" {
-		t.Error("the device is a stranger's to the new address")
+
+	before := ann.Clone()
+	ann.Do("POST", "/auth/email/verify", map[string]any{"token": token}).Want(200)
+	a := ann.Do("GET", "/auth/session", nil).Want(200)
+	if ann.Token == before.Token || a.Text("email") != "new@example.com" {
+		t.Errorf("session of the browser that verified: got %s, want a new token and new@example.com", a.Raw)
 	}
-	before.do("GET", "/auth/session", nil).want(401)
-	if a := other.do("GET", "/auth/session", nil).want(401); a.text("reason") != "email_changed" {
-		t.Errorf("the other session: %s", a.raw)
+
+	if a := ann.Do("GET", "/auth/activity", nil); a.JSON["events"].([]any)[0].(map[string]any)["sessionId"] != ann.SessionID() {
+		t.Errorf("session of the last event: got %s, want %s", a.Raw, ann.SessionID())
 	}
-	if a := ann.do("GET", "/auth/me", nil).want(200); a.text("user", "email") != "new@example.com" || a.body["user"].(map[string]any)["emailVerified"] != true {
-		t.Errorf("%s", a.raw)
+
+	if device.NewProofs([][]byte{[]byte(apitest.SessionSecret)}).Known(ann.Device, "new@example.com") == "" {
+		t.Error("the device is unknown to the new email, want it known")
 	}
-	if s.client().login("ann@example.com", testPassword) || !s.client().login("new@example.com", testPassword) {
-		t.Error("the old address logs in, or the new one does not")
+
+	before.Do("GET", "/auth/session", nil).Want(401)
+	if a := other.Do("GET", "/auth/session", nil).Want(401); a.Text("reason") != "email_changed" {
+		t.Errorf("other session: got %s, want reason email_changed", a.Raw)
 	}
+
+	if a := ann.Do("GET", "/auth/me", nil).Want(200); a.Text("user", "email") != "new@example.com" || a.JSON["user"].(map[string]any)["emailVerified"] != true {
+		t.Errorf("account: got %s, want email new@example.com", a.Raw)
+	}
+
+	if s.NewClient().Login("ann@example.com", apitest.Password) || !s.NewClient().Login("new@example.com", apitest.Password) {
+		t.Error("login: want the new email to work and the old one to fail")
+	}
+
 	for _, used := range []string{token, verify} {
-		ann.do("POST", "/auth/email/verify", map[string]any{"token": used}).wantCode(400, "invalid_token")
+		ann.Do("POST", "/auth/email/verify", map[string]any{"token": used}).WantCode(400, "invalid_token")
 	}
+
 	for _, to := range []string{"ann@example.com", "new@example.com"} {
-		s.outbox.subject(t, to, "Your Latchkey email address was changed")
+		s.Outbox.Subject(t, to, "Your Latchkey email address was changed")
 	}
 }
 
-// Ending the other sessions voids a change of address that one of them asked for, and
-// every address that gets a link is in a warning to the one of now.
+// Revoking the other sessions cancels an email change that one of them requested. Each
+// warning to the current email names the requested one.
 func TestEmailChangeIsCancelled(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann, thief := s.register("ann@example.com"), s.client()
-	if !thief.login("ann@example.com", testPassword) {
-		t.Fatal("login")
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann, thief := s.Register("ann@example.com"), s.NewClient()
+	if !thief.Login("ann@example.com", apitest.Password) {
+		t.Fatal("login failed")
 	}
+
 	for _, to := range []string{"friend@example.com", "evil@example.com"} {
-		thief.do("POST", "/auth/email/change", map[string]any{"email": to}).want(202)
+		thief.Do("POST", "/auth/email/change", map[string]any{"email": to}).Want(202)
 	}
-	token := s.outbox.token(t, "evil@example.com", "verify-email")
+
+	token := s.Outbox.Token(t, "evil@example.com", "verify-email")
 	for range 2 {
-		s.outbox.subject(t, "ann@example.com", "Your Latchkey email address is about to change")
+		s.Outbox.Subject(t, "ann@example.com", "Your Latchkey email address is about to change")
 	}
-	// To ask again makes the link that is there no worse.
-	thief.do("POST", "/auth/email/change", map[string]any{"email": "evil@example.com"}).want(202)
-	s.settle("")
-	if _, _, err := s.users.ByTicket(context.Background(), ann.do("GET", "/auth/me", nil).text("user", "id"), user.ChangeTicket, hashOf(token)); err != nil {
-		t.Errorf("the link that was sent is void: %v", err)
+
+	// Requesting the change again does not invalidate the first link.
+	thief.Do("POST", "/auth/email/change", map[string]any{"email": "evil@example.com"}).Want(202)
+	s.SentMails()
+	if _, _, err := s.Users.ByToken(context.Background(), ann.Do("GET", "/auth/me", nil).Text("user", "id"), user.EmailChangeToken, hashOf(token)); err != nil {
+		t.Errorf("first link: got error %v, want it to work", err)
 	}
-	ann.do("DELETE", "/auth/sessions/"+thief.id(), nil).want(204)
-	s.client().do("POST", "/auth/email/verify", map[string]any{"token": token}).wantCode(400, "invalid_token")
-	if a := ann.do("GET", "/auth/me", nil).want(200); a.text("user", "email") != "ann@example.com" {
-		t.Errorf("%s", a.raw)
+
+	ann.Do("DELETE", "/auth/sessions/"+thief.SessionID(), nil).Want(204)
+	s.NewClient().Do("POST", "/auth/email/verify", map[string]any{"token": token}).WantCode(400, "invalid_token")
+	if a := ann.Do("GET", "/auth/me", nil).Want(200); a.Text("user", "email") != "ann@example.com" {
+		t.Errorf("account: got %s, want email ann@example.com", a.Raw)
 	}
 }
 
-// hashOf is what is kept of a token.
+// hashOf returns what is stored of a token.
 func hashOf(token string) string {
 	sum := sha256.Sum256([]byte(token))
+
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// A session of someone else in the browser that confirms is left alone, and gets
-// nothing.
-func TestChangeEmailElsewhere(t *testing.T) {
+// If another user is signed in to the browser that verifies, that session is unaffected.
+func TestChangeEmailInOtherSession(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann, eve := s.register("ann@example.com"), s.register("eve@example.com")
-	ann.do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).want(202)
-	token := s.outbox.token(t, "new@example.com", "verify-email")
-	if a := eve.do("POST", "/auth/email/verify", map[string]any{"token": token}).want(200); a.cookie != nil {
-		t.Errorf("Eve gets %s", a.cookie)
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann, eve := s.Register("ann@example.com"), s.Register("eve@example.com")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+	token := s.Outbox.Token(t, "new@example.com", "verify-email")
+	if a := eve.Do("POST", "/auth/email/verify", map[string]any{"token": token}).Want(200); a.Cookie != nil {
+		t.Errorf("Eve's cookie: got %s, want none", a.Cookie)
 	}
-	if a := eve.do("GET", "/auth/session", nil).want(200); a.text("email") != "eve@example.com" {
-		t.Errorf("%s", a.raw)
+
+	if a := eve.Do("GET", "/auth/session", nil).Want(200); a.Text("email") != "eve@example.com" {
+		t.Errorf("email: got %s, want eve@example.com", a.Raw)
 	}
-	ann.do("GET", "/auth/session", nil).want(401)
+
+	ann.Do("GET", "/auth/session", nil).Want(401)
 }
 
-// An address that another account has gets no link, and the caller is not told.
+// No link is sent to the email address of another account, and the response does not reveal
+// that.
 func TestChangeEmailTaken(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann := s.register("ann@example.com")
-	s.register("eve@example.com")
-	s.outbox.token(t, "eve@example.com", "verify-email")
-	taken := ann.do("POST", "/auth/email/change", map[string]any{"email": "eve@example.com"}).want(202)
-	free := ann.do("POST", "/auth/email/change", map[string]any{"email": "free@example.com"}).want(202)
-	token := s.outbox.token(t, "free@example.com", "verify-email")
-	if string(free.raw) != string(taken.raw) {
-		t.Errorf("free %s, taken %s", free.raw, taken.raw)
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann := s.Register("ann@example.com")
+	s.Register("eve@example.com")
+	s.Outbox.Token(t, "eve@example.com", "verify-email")
+	taken := ann.Do("POST", "/auth/email/change", map[string]any{"email": "eve@example.com"}).Want(202)
+	free := ann.Do("POST", "/auth/email/change", map[string]any{"email": "free@example.com"}).Want(202)
+	token := s.Outbox.Token(t, "free@example.com", "verify-email")
+	if string(free.Raw) != string(taken.Raw) {
+		t.Errorf("responses differ: free email %s, taken email %s", free.Raw, taken.Raw)
 	}
-	if n := s.settle("eve@example.com"); n != 0 {
-		t.Errorf("%d mails to Eve", n)
+
+	if n := s.MailsTo("eve@example.com"); n != 0 {
+		t.Errorf("emails to Eve: got %d, want 0", n)
 	}
-	// One that is taken between the link and its use stays who it is.
-	s.register("free@example.com")
-	ann.do("POST", "/auth/email/verify", map[string]any{"token": token}).wantCode(409, "email_taken")
-	if a := ann.do("GET", "/auth/session", nil).want(200); a.text("email") != "ann@example.com" {
-		t.Errorf("%s", a.raw)
+
+	// An email that is taken before the link is used stays with its owner.
+	s.Register("free@example.com")
+	ann.Do("POST", "/auth/email/verify", map[string]any{"token": token}).WantCode(409, "email_taken")
+	if a := ann.Do("GET", "/auth/session", nil).Want(200); a.Text("email") != "ann@example.com" {
+		t.Errorf("email: got %s, want ann@example.com", a.Raw)
 	}
-	if _, err := s.users.ByEmail(context.Background(), "ann@example.com"); err != nil {
+
+	if _, err := s.Users.ByEmail(context.Background(), "ann@example.com"); err != nil {
 		t.Error(err)
 	}
 }
 
-// A link that is not used in time is void, and a session that is old must step up.
+// A link expires, and an old session must step up to request one.
 func TestChangeEmailExpires(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann := s.register("ann@example.com")
-	ann.do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).want(202)
-	token := s.outbox.token(t, "new@example.com", "verify-email")
-	s.advance(24 * time.Hour)
-	s.client().do("POST", "/auth/email/verify", map[string]any{"token": token}).wantCode(400, "invalid_token")
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann := s.Register("ann@example.com")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+	token := s.Outbox.Token(t, "new@example.com", "verify-email")
+	s.Advance(24 * time.Hour)
+	s.NewClient().Do("POST", "/auth/email/verify", map[string]any{"token": token}).WantCode(400, "invalid_token")
 }

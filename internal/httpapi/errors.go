@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,183 +12,282 @@ import (
 
 	"latchkey/internal/auth"
 	"latchkey/internal/oauth"
-	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
 
-// problem is how every failure looks from outside: RFC 9457, with a code for
-// programs and message beside detail, so that a client reads one member on
-// success and on failure.
+// problem is the body of every failure (RFC 9457). Its message repeats the detail, so that a
+// client can read the same member after success and failure.
 type problem struct {
-	Type      string       `json:"type"`
-	Title     string       `json:"title"`
-	Status    int          `json:"status"`
-	Detail    string       `json:"detail"`
-	Code      string       `json:"code"`
-	Message   string       `json:"message"`
-	RequestID string       `json:"requestId"`
-	Errors    []fieldError `json:"errors,omitempty"`
-	// Reason stands in a 401 for a session of which it is known why it ended.
-	Reason session.Reason `json:"reason,omitempty"`
-	// Authenticated stands in a 401 of GET /auth/session, as it does in its 200.
-	Authenticated *bool `json:"authenticated,omitempty"`
-	// Stores stands in a 503 of GET /readyz.
-	Stores map[string]string `json:"stores,omitempty"`
+	Type          string         `json:"type" const:"about:blank"`
+	Title         string         `json:"title"`
+	Status        int            `json:"status" minimum:"400" maximum:"599"`
+	Detail        string         `json:"detail" description:"What went wrong, for people."`
+	Code          string         `json:"code" description:"What went wrong, for programs."`
+	Message       string         `json:"message" description:"The same text as detail."`
+	RequestID     string         `json:"requestId" minLength:"1"`
+	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"What is wrong with the request, in a 400."`
+	Reason        session.Reason `json:"reason,omitempty" description:"Why the session ended, in a 401. Known for at most a day."`
+	Authenticated *bool          `json:"authenticated,omitempty" description:"False in a 401 of GET /auth/session."`
+	Stores        *storeStates   `json:"stores,omitempty" description:"The states of the stores, in a 503 of GET /readyz."`
 }
 
-// fieldError is one thing wrong with a request's body. Field is empty where it
-// is the body as a whole.
+// newProblem returns the body of a response to a failure.
+func newProblem(f *failure, requestID string) problem {
+	return problem{
+		Type:      "about:blank",
+		Title:     http.StatusText(f.status),
+		Status:    f.status,
+		Detail:    f.detail,
+		Code:      f.code,
+		Message:   f.detail,
+		RequestID: requestID,
+		Errors:    f.fields,
+		Stores:    f.stores,
+	}
+}
+
+// fieldError is one thing that is wrong with a request.
 type fieldError struct {
-	Field   string `json:"field"`
-	Code    string `json:"code"`
-	Message string `json:"message"`
+	Field   string `json:"field" description:"The member of the body or the parameter. Empty for the body as a whole."`
+	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,too_short,too_long,invalid,common,personal,breached,unchanged"`
+	Message string `json:"message" description:"A sentence for people."`
 }
 
-// failure is how an error looks from outside.
+// failure is what a client learns about an error.
 type failure struct {
 	status int
 	code   string
-	detail string
+	detail string // for people
+	about  string // for developers, in the OpenAPI document; empty if detail is enough
 	fields []fieldError
-	stores map[string]string
+	stores *storeStates
 }
 
-// Error implements error, for failures that are HTTP's own.
+func newFailure(status int, code, detail string) *failure {
+	return &failure{status: status, code: code, detail: detail}
+}
+
+// explain sets the explanation for developers.
+func (f *failure) explain(about string) *failure {
+	f.about = about
+	return f
+}
+
+// explanation describes the failure to developers.
+func (f *failure) explanation() string { return cmp.Or(f.about, f.detail) }
+
+// Error implements error, for failures that arise in this package.
 func (f *failure) Error() string { return f.code }
 
-var (
-	errNoRoute          = &failure{status: http.StatusNotFound, code: "not_found", detail: "There is nothing at this address"}
-	errNoSession        = &failure{status: http.StatusNotFound, code: "not_found", detail: "You have no such session"}
-	errMethodNotAllowed = &failure{status: http.StatusMethodNotAllowed, code: "method_not_allowed", detail: "This address does not take that method; the Allow header lists those it takes"}
-	errTooLarge         = &failure{status: http.StatusRequestEntityTooLarge, code: "body_too_large", detail: "The body is larger than 64 KiB"}
-	errNotJSON          = &failure{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "Send the body as application/json in UTF-8"}
-	errCrossOrigin      = &failure{status: http.StatusForbidden, code: "cross_origin_denied", detail: "A page of another origin may not do this; FRONTEND_URL lists those that may"}
-	errLengthRequired   = &failure{status: http.StatusLengthRequired, code: "length_required", detail: "Send the body with a Content-Length"}
-	errTooManyHeaders   = &failure{status: http.StatusRequestHeaderFieldsTooLarge, code: "too_many_headers", detail: "The request has too many headers or cookies"}
-	errTooMany          = &failure{status: http.StatusTooManyRequests, code: "too_many_requests", detail: "Too many attempts; try again later, Retry-After says when"}
-	errStepUp           = &failure{status: http.StatusForbidden, code: "step_up_required", detail: "Confirm who you are first: with POST /auth/step-up, or without a password by signing in again"}
-	// errNotAsker is not session.ErrNone, after which the cookie is dropped: that may be of
-	// another session, which lives.
-	errNotAsker      = &failure{status: http.StatusUnauthorized, code: "not_authenticated", detail: "The session that has asked for it is over"}
-	errWrongAccount  = &failure{status: http.StatusConflict, code: "wrong_account", detail: "That is not the account that you are signed in with; take the one that is linked to it"}
-	errNotNavigation = &failure{status: http.StatusBadRequest, code: "not_a_navigation", detail: "A browser has to go to this address itself, by a link; it cannot be fetched"}
-	errInternal      = &failure{status: http.StatusInternalServerError, code: "internal", detail: "Something went wrong on our side"}
-)
+// Failures that arise in this package.
 
-// failures says how the errors of the packages below look from outside. An error
-// without a row is errInternal, and its text stays in the log.
+var errNoRoute = newFailure(http.StatusNotFound, "not_found", "There is nothing at this URL.")
+
+var errNoSession = newFailure(http.StatusNotFound, "not_found", "Session not found.").
+	explain("No live session of the user has this ID.")
+
+var errMethodNotAllowed = newFailure(http.StatusMethodNotAllowed, "method_not_allowed", "This URL does not support that method.").
+	explain("The `Allow` header lists the methods of this URL.")
+
+var errLengthRequired = newFailure(http.StatusLengthRequired, "length_required", "Send the request body with a Content-Length header.")
+
+var errTooLarge = newFailure(http.StatusRequestEntityTooLarge, "body_too_large", "The request body is larger than 64 KiB.")
+
+var errNotJSON = newFailure(http.StatusUnsupportedMediaType, "unsupported_media_type", "Send the request body as application/json in UTF-8.")
+
+var errTooManyHeaders = newFailure(http.StatusRequestHeaderFieldsTooLarge, "too_many_headers", "The request has too many headers or cookies.").
+	explain("More than 100 headers or 200 cookies.")
+
+var errCrossOrigin = newFailure(http.StatusForbidden, "cross_origin_denied", "A page of this origin must not make that request. To allow it, add the origin to FRONTEND_URL.")
+
+var errTooMany = newFailure(http.StatusTooManyRequests, "too_many_requests", "Too many attempts. Try again later.").
+	explain("A rate limit applied: for the client's IP, the account or the device. Nothing was done.")
+
+var errDraining = newFailure(http.StatusServiceUnavailable, "not_ready", "The server is shutting down.")
+
+var errStepUp = newFailure(http.StatusForbidden, "step_up_required", "Confirm your identity first.").
+	explain("Confirm the password with `POST /auth/step-up`. Users without a password log in again with `GET /auth/{provider}?prompt=login`.")
+
+// errSessionEnded is not session.ErrNone, after which the cookie is cleared: the cookie may
+// belong to another session, which is live.
+var errSessionEnded = newFailure(http.StatusUnauthorized, "not_authenticated", "Your session has ended. Log in and try again.")
+
+var errWrongAccount = newFailure(http.StatusConflict, "wrong_account", "You signed in with a different account. Use the one linked to your profile.")
+
+var errNotNavigation = newFailure(http.StatusBadRequest, "not_a_navigation", "Open this URL in the browser. Scripts cannot fetch it.")
+
+var errInternal = newFailure(http.StatusInternalServerError, "internal", "Something went wrong on our side.")
+
+var notAuthenticated = newFailure(http.StatusUnauthorized, "not_authenticated", "Please login to continue").
+	explain("There is no session cookie, or its session has ended. In that case the cookie is cleared, and `reason` is set if it is known.")
+
+// failures maps the errors of other packages. An error without a row becomes errInternal,
+// and its text appears only in the log.
 var failures = []struct {
 	is error
 	*failure
 }{
-	{session.ErrNone, &failure{status: http.StatusUnauthorized, code: "not_authenticated", detail: "Please login to continue"}},
-	{session.ErrReplaced, &failure{status: http.StatusUnauthorized, code: "not_authenticated", detail: "Please login to continue"}},
-	{session.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "session_store_unavailable", detail: "Sessions cannot be read right now; try again shortly"}},
-	{user.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "user_store_unavailable", detail: "Accounts cannot be read right now; try again shortly"}},
-	{user.ErrEmailTaken, &failure{status: http.StatusConflict, code: "email_taken", detail: "Email already registered"}},
-	{redisconn.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "session_store_unavailable", detail: "Redis cannot be reached right now; try again shortly"}},
-	{context.Canceled, &failure{status: http.StatusServiceUnavailable, code: "overloaded", detail: "The client went away"}},
-	{auth.ErrBusy, &failure{status: http.StatusServiceUnavailable, code: "overloaded", detail: "Too many logins at once; try again shortly"}},
-	{auth.ErrWrongPassword, &failure{status: http.StatusUnauthorized, code: "wrong_password", detail: "The password is not right"}},
-	{auth.ErrInvalidToken, &failure{status: http.StatusBadRequest, code: "invalid_token", detail: "The link is not valid any more; ask for another one"}},
-	{auth.ErrNoPassword, &failure{status: http.StatusConflict, code: "no_password", detail: "The account has no password; sign in again to confirm who you are, and set one with POST /auth/password/set"}},
-	{auth.ErrHasPassword, &failure{status: http.StatusConflict, code: "password_exists", detail: "The account has a password; change it with POST /auth/password/change"}},
-	{user.ErrNoIdentity, &failure{status: http.StatusNotFound, code: "not_found", detail: "No account of this provider is linked to yours"}},
-	{user.ErrLastMethod, &failure{status: http.StatusConflict, code: "last_login_method", detail: "You could not log in any more; set a password or link another account first"}},
-	{user.ErrIdentityTaken, &failure{status: http.StatusConflict, code: "identity_taken", detail: "That account belongs to another user here"}},
-	{user.ErrAlreadyLinked, &failure{status: http.StatusConflict, code: "already_linked", detail: "Another account of this provider is linked to yours; remove it first"}},
-	{auth.ErrLinkRequired, &failure{status: http.StatusConflict, code: "link_required", detail: "An account has this address; login to it and link the two from there"}},
-	{auth.ErrNoEmail, &failure{status: http.StatusConflict, code: "email_missing", detail: "The provider gave no email address, or none that an account can have"}},
-	{auth.ErrDisabled, &failure{status: http.StatusForbidden, code: "account_disabled", detail: "The account is disabled"}},
-	{oauth.ErrUnknown, &failure{status: http.StatusNotFound, code: "not_found", detail: "There is no such provider"}},
-	{oauth.ErrNoFlow, &failure{status: http.StatusBadRequest, code: "sign_in_expired", detail: "The sign-in has expired, or was begun elsewhere; begin it again"}},
-	{oauth.ErrDenied, &failure{status: http.StatusForbidden, code: "access_denied", detail: "The sign-in was cancelled at the provider"}},
-	{oauth.ErrRefused, &failure{status: http.StatusBadGateway, code: "provider_error", detail: "The provider's answer cannot be relied on"}},
-	{oauth.ErrUnavailable, &failure{status: http.StatusServiceUnavailable, code: "provider_unavailable", detail: "The provider cannot be reached right now; try again shortly"}},
-	{auth.ErrBadCredentials, &failure{status: http.StatusUnauthorized, code: "invalid_credentials", detail: "Invalid credentials"}},
+	{session.ErrNone, notAuthenticated},
+	{session.ErrReplaced, notAuthenticated},
+	{session.ErrUntrusted, notAuthenticated},
+	{
+		session.ErrUnavailable,
+		newFailure(http.StatusServiceUnavailable, "session_store_unavailable", "Sessions are temporarily unavailable. Try again shortly.").
+			explain("Redis does not respond. The session and its cookie are unchanged."),
+	},
+
+	{
+		user.ErrUnavailable,
+		newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Accounts are temporarily unavailable. Try again shortly.").
+			explain("MongoDB does not respond."),
+	},
+	{user.ErrEmailTaken, newFailure(http.StatusConflict, "email_taken", "Email already registered")},
+	{user.ErrNoIdentity, newFailure(http.StatusNotFound, "not_found", "No account of this provider is linked to yours.")},
+	{user.ErrLastMethod, newFailure(http.StatusConflict, "last_login_method", "This is your only way to log in. Set a password or link another account first.")},
+	{user.ErrIdentityTaken, newFailure(http.StatusConflict, "identity_taken", "That account is linked to another user.")},
+	{user.ErrAlreadyLinked, newFailure(http.StatusConflict, "already_linked", "You have already linked an account of this provider. Unlink it first.")},
+
+	{context.Canceled, newFailure(http.StatusServiceUnavailable, "overloaded", "The request was cancelled.")},
+
+	{
+		auth.ErrBadCredentials,
+		newFailure(http.StatusUnauthorized, "invalid_credentials", "Invalid credentials").
+			explain("The email is unknown, the password is wrong, or the account is disabled. The responses are the same."),
+	},
+	{
+		auth.ErrBusy,
+		newFailure(http.StatusServiceUnavailable, "overloaded", "Too many logins at the moment. Try again shortly.").
+			explain("Too many passwords are waiting to be checked."),
+	},
+	{auth.ErrWrongPassword, newFailure(http.StatusUnauthorized, "wrong_password", "Incorrect password.")},
+	{auth.ErrInvalidToken, newFailure(http.StatusBadRequest, "invalid_token", "This link is no longer valid. Request a new one.")},
+	{
+		auth.ErrNoPassword,
+		newFailure(http.StatusConflict, "no_password", "Your account has no password.").
+			explain("Log in again with a provider to confirm the identity, and set a password with `POST /auth/password/set`."),
+	},
+	{
+		auth.ErrHasPassword,
+		newFailure(http.StatusConflict, "password_exists", "Your account already has a password. Change it instead.").
+			explain("Use `POST /auth/password/change`."),
+	},
+	{auth.ErrLinkRequired, newFailure(http.StatusConflict, "link_required", "An account with this email already exists. Log in to it first, then link this provider from your profile.")},
+	{auth.ErrNoEmail, newFailure(http.StatusConflict, "email_missing", "The provider did not report a usable email address.")},
+	{auth.ErrDisabled, newFailure(http.StatusForbidden, "account_disabled", "This account is disabled.")},
+
+	{oauth.ErrUnknownProvider, newFailure(http.StatusNotFound, "not_found", "This provider is not configured.")},
+	{oauth.ErrNoFlow, newFailure(http.StatusBadRequest, "sign_in_expired", "This login has expired or was started in another browser. Start again.")},
+	{oauth.ErrDenied, newFailure(http.StatusForbidden, "access_denied", "The login was cancelled at the provider.")},
+	{oauth.ErrRefused, newFailure(http.StatusBadGateway, "provider_error", "The provider sent an invalid response.")},
+	{oauth.ErrUnavailable, newFailure(http.StatusServiceUnavailable, "provider_unavailable", "The provider is temporarily unavailable. Try again shortly.")},
 }
 
-// worthALine tells whether a failure of the server is logged. A flood of logins is
-// refused many times a second: it has a line a minute.
-func (s *Server) worthALine(err error) bool {
-	switch minute := s.now().Unix() / 60; {
+// worthLogging reports whether a failure of the server is logged. During a flood of logins,
+// ErrBusy occurs many times a second and is logged once a minute.
+func (s *Server) worthLogging(err error) bool {
+	switch {
 	case errors.Is(err, context.Canceled):
 		return false
 	case errors.Is(err, auth.ErrBusy):
+		minute := s.now().Unix() / 60
 		return s.busyLogged.Swap(minute) != minute
 	}
+
 	return true
 }
 
+// failureOf returns what the client learns about an error.
 func failureOf(err error) *failure {
 	var own *failure
 	if errors.As(err, &own) {
 		return own
 	}
+
 	var weak *auth.WeakPasswordError
 	if errors.As(err, &weak) {
 		return weakPassword("password", weak)
 	}
+
 	for _, row := range failures {
 		if errors.Is(err, row.is) {
 			return row.failure
 		}
 	}
+
 	return errInternal
 }
 
-// weakPassword says why the new password in a field is refused.
+// weakPassword returns the failure for a new password in a field that is refused.
 func weakPassword(field string, weak *auth.WeakPasswordError) *failure {
+	message := labelOf(field) + " " + weak.Error() + "."
+
 	return &failure{
-		status: http.StatusBadRequest, code: "weak_password", detail: "The password " + weak.Error(),
-		fields: []fieldError{{field, string(weak.Why), weak.Error()}},
+		status: http.StatusBadRequest,
+		code:   "weak_password",
+		detail: message,
+		about:  "The new password is refused. The `errors` have the reason.",
+		fields: []fieldError{{field, string(weak.Why), message}},
 	}
 }
 
-// fail answers for an error, and is the one place that logs it.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+// prepareFailure returns what the client learns about err. It removes the cookies that a
+// handler set before it failed, and logs err if the server is to blame. It is the only place
+// that logs the errors of requests.
+func (s *Server) prepareFailure(w http.ResponseWriter, r *http.Request, err error) *failure {
 	f := failureOf(err)
-	p := problem{
-		Type: "about:blank", Title: http.StatusText(f.status), Status: f.status,
-		Detail: f.detail, Code: f.code, Message: f.detail,
-		RequestID: w.Header().Get(requestIDHeader),
-		Errors:    f.fields, Stores: f.stores,
+
+	w.Header().Del("Set-Cookie")
+	if f.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
 	}
-	h := w.Header()
-	h.Del("Set-Cookie") // a failure hands out nothing, whatever came before it
-	route := chi.RouteContext(r.Context()).RoutePattern()
-	switch f.status {
-	case http.StatusUnauthorized:
-		if route == "/auth/session" {
-			p.Authenticated = new(bool)
-		}
+
+	if f.status >= http.StatusInternalServerError && s.worthLogging(err) {
+		s.log.LogAttrs(r.Context(), slog.LevelError, "request failed",
+			slog.String("requestId", w.Header().Get(requestIDHeader)),
+			slog.String("method", r.Method),
+			slog.String("route", chi.RouteContext(r.Context()).RoutePattern()),
+			slog.Int("status", f.status),
+			slog.String("error", err.Error()))
+	}
+
+	return f
+}
+
+// authenticatedMember returns the "authenticated" member of a 401. Only GET /auth/session has
+// one.
+func authenticatedMember(path string) *bool {
+	if path != "/auth/session" {
+		return nil
+	}
+
+	return new(bool)
+}
+
+// fail responds to an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	f := s.prepareFailure(w, r, err)
+	p := newProblem(f, w.Header().Get(requestIDHeader))
+
+	if f.status == http.StatusUnauthorized {
+		p.Authenticated = authenticatedMember(chi.RouteContext(r.Context()).RoutePattern())
+
 		if errors.Is(err, session.ErrNone) {
 			s.clearDeadCookie(w, r)
 		}
+
 		var ended *session.EndedError
 		if errors.As(err, &ended) {
 			p.Reason = ended.Reason
 		}
-	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", "1")
 	}
-	if f.status >= http.StatusInternalServerError && s.worthALine(err) {
-		s.log.LogAttrs(r.Context(), slog.LevelError, "request failed",
-			slog.String("requestId", p.RequestID), slog.String("method", r.Method), slog.String("route", route),
-			slog.Int("status", f.status), slog.String("error", err.Error()))
-	}
-	var back *sentBack
-	if errors.As(err, &back) {
-		s.flows.forget(w, r, back.state)
-		redirect(w, withError(back.to, f.code))
-		return
-	}
+
 	body, err := json.Marshal(p)
 	if err != nil {
-		// Only a bug gets here: every member above is valid UTF-8.
+		// Only a bug gets here, since every member is valid UTF-8.
 		http.Error(w, errInternal.detail, http.StatusInternalServerError)
 		return
 	}
+
 	writeBody(w, f.status, "application/problem+json; charset=utf-8", body)
 }

@@ -1,24 +1,27 @@
-package httpapi
+package httpapi_test
 
 import (
 	"flag"
 	"testing"
 
+	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit/suite"
 )
 
-// failovers is how often a server is taken away, and loadSessions how many sessions
-// there are then. make check-failover has more of both.
+// make check-failover sets higher numbers.
 var (
 	failovers    = flag.Int("failovers", 1, "how often a Redis server is killed")
 	loadSessions = flag.Int("sessions", 1000, "how many sessions there are when one is")
 )
 
-// Redis is killed under load and started again from its append-only file: nobody is
-// told to log in, no session is lost and none that was ended comes back.
+// Redis is killed under load and restarted from its append-only file: nobody is told to log
+// in, no session is lost, and no revoked session comes back.
 func TestRedisKilledUnderLoad(t *testing.T) {
+	suite.Require(t, suite.Failover)
+
 	server := storetest.StartRedis(t)
-	s := newSite(t, setup{redis: &server.Redis})
+	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis})
 	l := startLoad(t, s, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.until(&l.served, 100)
@@ -29,18 +32,21 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 		_, back := l.worst()
 		t.Logf("all served %v after Redis accepted connections", back)
 	}
+
 	l.finish()
 }
 
-// The server that the Sentinels watch is killed under load: the same, once a replica
-// has its place.
+// The same holds if the server that the Sentinels watch is killed and a replica replaces
+// it.
 func TestSentinelFailover(t *testing.T) {
+	suite.Require(t, suite.Failover)
+
 	sentinels := storetest.StartSentinel(t)
-	s := newSite(t, setup{redis: &sentinels.Redis})
+	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
 	l := startLoad(t, s, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.until(&l.served, 1000)
-		failed := sentinels.Current(t)
+		failed := sentinels.CurrentMaster(t)
 		l.since()
 		failed.Kill()
 		l.until(&l.away, 1)
@@ -50,56 +56,64 @@ func TestSentinelFailover(t *testing.T) {
 		t.Logf("unavailable for %v; then served within %v", outage, back)
 		sentinels.Rejoin(t, failed)
 	}
+
 	l.finish()
 }
 
-// A replica is put in the place of a server that is well, as one does to upgrade it: the
-// same, though the old one goes on for a while and takes what it is told.
+// The same holds for a planned failover, although the old server accepts commands for a
+// while.
 func TestPlannedFailover(t *testing.T) {
+	suite.Require(t, suite.Failover)
+
 	sentinels := storetest.StartSentinel(t)
-	s := newSite(t, setup{redis: &sentinels.Redis})
+	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
 	l := startLoad(t, s, *loadSessions)
 	l.until(&l.served, 1000)
-	sentinels.Switch(t)
-	l.untilSaid("Redis is at other servers now")
+	sentinels.Failover(t)
+	l.untilSaid("Redis topology changed")
 	l.finish()
 	if l.refused.Load() == 0 {
-		t.Error("no login was refused meanwhile")
+		t.Error("rejected logins during the failover: got 0, want some")
 	}
 }
 
-// A server is held up for so long that it is taken for dead, and goes on when a replica
-// gets its place: the same.
+// The same holds if a server is paused until it is taken for dead, and resumes when a
+// replica is promoted.
 func TestFailoverOfSlowServer(t *testing.T) {
+	suite.Require(t, suite.Failover)
+
 	sentinels := storetest.StartSentinel(t)
-	s := newSite(t, setup{redis: &sentinels.Redis})
+	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
 	l := startLoad(t, s, *loadSessions)
 	l.until(&l.served, 1000)
-	slow := sentinels.Current(t)
+	slow := sentinels.CurrentMaster(t)
 	slow.Pause()
-	sentinels.Failing(t)
+	sentinels.AwaitFailoverStart(t)
 	slow.Resume()
-	l.untilSaid("Redis is at other servers now")
+	l.untilSaid("Redis topology changed")
 	l.finish()
 }
 
-// One of the three servers of a cluster is killed under load: the same. As Redis has
-// it by default, the others serve nobody until its replica has its place.
+// The same holds if one of the three servers of a cluster is killed. By default, the others
+// refuse commands until its replica is promoted.
 func TestClusterFailover(t *testing.T) {
+	suite.Require(t, suite.Failover)
+
 	cluster := storetest.StartCluster(t)
-	s := newSite(t, setup{redis: &cluster.Redis})
+	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &cluster.Redis})
 	l := startLoad(t, s, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.until(&l.served, 1000)
-		failed := cluster.Holder(t, "idx:{"+testUser+"}")
+		failed := cluster.MasterOf(t, "idx:{"+apitest.UserID+"}")
 		l.since()
 		failed.Kill()
 		l.until(&l.away, 1)
-		cluster.Replaced(t, failed)
+		cluster.AwaitFailover(t, failed)
 		outage, _ := l.worst()
 		t.Logf("unavailable for %v", outage)
 		failed.Restart(t)
-		cluster.Ready(t)
+		cluster.AwaitReady(t)
 	}
+
 	l.finish()
 }

@@ -7,19 +7,19 @@ import (
 	"latchkey/internal/oauth"
 )
 
-// flowCookies are the cookies by which a browser shows that a sign-in with a provider was
-// begun by it: one for each, so that several tabs do not disturb one another.
+// flowCookies prove that a browser started a sign-in with a provider. Every sign-in has its own
+// cookie, so that several tabs do not interfere with each other.
 type flowCookies struct{ cookie Cookie }
 
 const (
-	flowCookieMaxAge = 600 // seconds, as long as a flow lasts
+	flowCookieMaxAge = 600 // seconds, the lifetime of a flow
 	flowIDLength     = 10
-	// maxFlowCookies is how many sign-ins one browser may have begun and not ended.
+	// maxFlowCookies is the maximum number of unfinished sign-ins of one browser.
 	maxFlowCookies = 8
 )
 
-// newFlowCookies returns the cookies of a server. A browser comes back from a provider by
-// a navigation from another site, which SameSite=Strict would leave without them.
+// newFlowCookies returns the flow cookies of a server. They are never SameSite=Strict, because
+// browsers do not send such cookies when they return from another site.
 func newFlowCookies(session Cookie) flowCookies {
 	c := Cookie{Name: "oauth-", Secure: session.Secure, SameSite: session.SameSite}
 	if session.Secure {
@@ -28,39 +28,45 @@ func newFlowCookies(session Cookie) flowCookies {
 	if c.SameSite == http.SameSiteStrictMode {
 		c.SameSite = http.SameSiteLaxMode
 	}
+
 	return flowCookies{c}
 }
 
+// of returns the cookie of a flow.
 func (f flowCookies) of(id string) Cookie {
 	c := f.cookie
 	c.Name += id
+
 	return c
 }
 
-// secret is what the browser brings for the flow of a state.
+// secret returns the secret that the browser sent for the flow of a state, or "".
 func (f flowCookies) secret(r *http.Request, state string) string {
 	return f.of(oauth.FlowID(state)).token(r)
 }
 
-// keep gives the browser the secret of a flow. Of too many the oldest are dropped, which
-// it names first (RFC 6265 section 5.4).
+// keep stores the secret of a flow in the browser. Beyond maxFlowCookies it deletes the oldest
+// cookies, which browsers send first (RFC 6265 section 5.4).
 func (f flowCookies) keep(w http.ResponseWriter, r *http.Request, id, secret string) {
 	var names []string
-	for _, k := range r.Cookies() {
-		if strings.HasPrefix(k.Name, f.cookie.Name) && len(k.Name) == len(f.cookie.Name)+flowIDLength {
-			names = append(names, k.Name)
+	for _, cookie := range r.Cookies() {
+		isFlow := strings.HasPrefix(cookie.Name, f.cookie.Name) && len(cookie.Name) == len(f.cookie.Name)+flowIDLength
+		if isFlow {
+			names = append(names, cookie.Name)
 		}
 	}
+
 	surplus := max(0, len(names)-maxFlowCookies+1)
 	for _, name := range names[:min(surplus, maxFlowCookies)] {
 		old := f.cookie
 		old.Name = name
 		old.clear(w)
 	}
+
 	f.of(id).write(w, secret, flowCookieMaxAge)
 }
 
-// forget drops the cookie of a flow that has ended.
+// forget deletes the cookie of a flow that has ended.
 func (f flowCookies) forget(w http.ResponseWriter, r *http.Request, state string) {
 	if f.secret(r, state) != "" {
 		f.of(oauth.FlowID(state)).clear(w)

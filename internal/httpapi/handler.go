@@ -3,63 +3,114 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"runtime/debug"
+
+	"latchkey/internal/user"
 )
 
-// handler answers a request or returns why it cannot. It must not write before
-// it returns an error: the answer to the error is written for it, once.
+// handler responds to a request or returns an error, in which case it must not have written
+// anything: Server.fail responds to the error.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// endpoint is a handler that has settled what body it takes. Only bare and
-// accepts make one, so that no route reads a body unchecked or ignores one. It asks to
-// be admitted once the body is read and before any work is done.
-type endpoint func(admission) handler
+// endpoint decodes the body of a request and then handles it. Only noBody and jsonBody make
+// one, so that no route uses a body unchecked or ignores one.
+type endpoint struct {
+	decode func(r *http.Request, body []byte) (call, error)
+	// body is the type of the body, for the OpenAPI document. It is nil for noBody.
+	body reflect.Type
+}
 
-// admission counts a request against the limits of its route. account is the address
-// of the account that it is about, where its body says so.
-type admission func(w http.ResponseWriter, r *http.Request, account string) error
+// call is a request whose body is decoded.
+type call struct {
+	email  user.Email // of the account that the body names, or ""
+	handle handler
+}
 
-// bare makes an endpoint that takes no body, or an empty object.
-func bare(h handler) endpoint {
-	return func(admit admission) handler {
-		return func(w http.ResponseWriter, r *http.Request) error {
-			if err := noBody(w, r); err != nil {
-				return err
+// noBody makes an endpoint that takes no body, or an empty object.
+func noBody(h handler) endpoint {
+	decode := func(r *http.Request, body []byte) (call, error) {
+		if len(body) > 0 {
+			if err := unmarshal(r, body, &struct{}{}); err != nil {
+				return call{}, err
 			}
-			if err := admit(w, r, ""); err != nil {
-				return err
-			}
-			return h(w, r)
 		}
+
+		return call{handle: h}, nil
+	}
+
+	return endpoint{decode: decode}
+}
+
+// jsonBody makes an endpoint that takes a T, a JSON object that has been checked. If T has an
+// account method, attempts are limited by the email that it returns.
+func jsonBody[T any](h func(http.ResponseWriter, *http.Request, T) error) endpoint {
+	prepare := func(r *http.Request, body []byte) (call, error) {
+		in, err := decode[T](r, body)
+		if err != nil {
+			return call{}, err
+		}
+
+		c := call{handle: func(w http.ResponseWriter, r *http.Request) error { return h(w, r, in) }}
+		if named, ok := any(in).(interface{ account() user.Email }); ok {
+			c.email = named.account()
+		}
+
+		return c, nil
+	}
+
+	return endpoint{decode: prepare, body: reflect.TypeFor[T]()}
+}
+
+// serve returns the handler of a route. Every request to the API takes these steps.
+func (s *Server) serve(rt route) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		// 1. Refuse changes by pages of other origins.
+		if err := s.requireSameOrigin(w, r); err != nil {
+			return err
+		}
+
+		// 2. Read the whole body before checking the session. Otherwise a client that sends its body
+		// slowly could act with a session that has ended in the meantime.
+		body, err := readBody(w, r)
+		if err != nil {
+			return err
+		}
+
+		// 3. Require a session, unless the route is public.
+		request := attempt{limit: rt.limit}
+		if rt.access != public {
+			if r, err = s.authenticate(r); err != nil {
+				return err
+			}
+			request.userID = s.current(r).UserID
+		}
+
+		// 4. Check and decode the body.
+		c, err := rt.endpoint.decode(r, body)
+		if err != nil {
+			return err
+		}
+		request.email = c.email
+
+		// 5. Apply the rate limits before doing any work.
+		if err := s.checkRateLimit(w, r, request); err != nil {
+			return err
+		}
+
+		// 6. Handle the request.
+		return c.handle(w, r)
 	}
 }
 
-// accepts makes an endpoint that takes a T: one JSON object, checked.
-func accepts[T any](h func(http.ResponseWriter, *http.Request, T) error) endpoint {
-	return func(admit admission) handler {
-		return func(w http.ResponseWriter, r *http.Request) error {
-			in, err := decode[T](w, r)
-			if err != nil {
-				return err
-			}
-			account := ""
-			if about, ok := any(in).(interface{ account() string }); ok {
-				account = about.account()
-			}
-			if err := admit(w, r, account); err != nil {
-				return err
-			}
-			return h(w, r, in)
-		}
-	}
-}
-
-// handle turns a handler into one for net/http. A panic is answered like an
-// error: the process and the connection live on.
+// handle turns a handler into an http.HandlerFunc. A panic gets a response like an error, and
+// neither the process nor the connection ends.
 func (s *Server) handle(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			switch p := recover(); p {
+			p := recover()
+
+			switch p {
 			case nil:
 			case http.ErrAbortHandler:
 				panic(p)
@@ -67,6 +118,7 @@ func (s *Server) handle(h handler) http.HandlerFunc {
 				s.fail(w, r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			}
 		}()
+
 		if err := h(w, r); err != nil {
 			s.fail(w, r, err)
 		}

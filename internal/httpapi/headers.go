@@ -7,28 +7,27 @@ import (
 	"strings"
 )
 
-// requestIDHeader carries the name of a request, for the log and for who asks
-// about an answer.
+// requestIDHeader is the header with the ID of a request, which is also in the log.
 const requestIDHeader = "X-Request-Id"
 
-// identify names each request. A name that a client sends is not taken over: it
-// would let anyone write into the log and pass as another request.
-func identify(next http.Handler) http.Handler {
+// setRequestID gives every request an ID. It ignores IDs from clients, which could forge log
+// entries or imitate other requests.
+func setRequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(requestIDHeader, rand.Text())
 		next.ServeHTTP(w, r)
 	})
 }
 
-// An answer of the API is data. Should a browser be made to show one as a page,
-// it gets no scripts, no frames and no origin (OWASP ASVS 5.0 3.2.1, 3.4.3, 3.4.6).
+// apiPolicy is the Content-Security-Policy of the API, whose responses are data. If someone
+// tricks a browser into showing one as a page, that page has no scripts, no frames and no origin
+// (OWASP ASVS 5.0 3.2.1, 3.4.3, 3.4.6).
 const apiPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 
-// secureHeaders puts on every answer, errors included, what keeps browsers from
-// reading more into it than it says.
-func secureHeaders(https bool) func(http.Handler) http.Handler {
-	// All answers share the values: a header may be set anew or added to, which makes a
-	// slice of its own, but a value is never changed in place.
+// setSecurityHeaders sets security headers on every response, errors included.
+func setSecurityHeaders(https bool) func(http.Handler) http.Handler {
+	// All responses share these slices. This is safe, because Set and Add replace a slice and
+	// nothing changes one in place.
 	every := http.Header{}
 	every.Set("Cache-Control", "no-store")
 	every.Set("Content-Security-Policy", apiPolicy)
@@ -36,10 +35,11 @@ func secureHeaders(https bool) func(http.Handler) http.Handler {
 	every.Set("Referrer-Policy", "no-referrer")
 	every.Set("X-Content-Type-Options", "nosniff")
 	if https {
-		// Two years, as the browsers' preload lists ask (ASVS 3.4.1). Not without a
-		// Secure cookie: it would lock http://localhost out.
+		// Two years, as the preload lists of browsers require (ASVS 3.4.1). Over plain http this
+		// would make http://localhost unreachable.
 		every.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 	}
+
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			maps.Copy(w.Header(), every)
@@ -49,31 +49,33 @@ func secureHeaders(https bool) func(http.Handler) http.Handler {
 }
 
 const (
-	// maxHeaders is how many header lines a request may have; net/http would take as
-	// many as fit into its limit of bytes.
+	// maxHeaders is the maximum number of header lines in a request. net/http only limits bytes.
 	maxHeaders = 100
-	// maxCookies is how many cookies. Browsers keep up to about 180 for a site.
+	// maxCookies is the maximum number of cookies. Browsers keep up to about 180 per site.
 	maxCookies = 200
 )
 
-// modest refuses requests that are built to be expensive or ambiguous.
-func (s *Server) modest(next http.Handler) http.Handler {
+// limitHeaders rejects requests with too many headers or an ambiguous framing.
+func (s *Server) limitHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		lines, cookies := 0, 0
+		lines := 0
+		cookies := 0
+
 		for _, values := range r.Header {
 			lines += len(values)
 		}
 		for _, line := range r.Header["Cookie"] {
 			cookies += strings.Count(line, ";") + 1
 		}
+
 		switch {
 		case lines > maxHeaders || cookies > maxCookies:
 			w.Header().Set("Connection", "close")
 			s.fail(w, r, errTooManyHeaders)
 		case len(r.TransferEncoding) > 0:
-			// net/http hides a Content-Length beside it, by which a proxy may have cut the
-			// connection into other requests than we would (RFC 9112 section 11.2). No client
-			// of a JSON API needs chunks.
+			// Refuse chunks. net/http ignores a Content-Length that is sent as well, but a proxy
+			// might use it and see other requests on the connection than this server (request
+			// smuggling, RFC 9112 section 11.2). Clients of a JSON API do not need chunks.
 			w.Header().Set("Connection", "close")
 			s.fail(w, r, errLengthRequired)
 		default:

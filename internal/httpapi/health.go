@@ -3,77 +3,123 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"maps"
+	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 )
 
-// healthAnswer says how the server is.
-type healthAnswer struct {
-	Status string            `json:"status"`
-	Stores map[string]string `json:"stores,omitempty"`
+type healthResult struct {
+	Status string `json:"status" const:"ok"`
 }
 
-// healthz answers GET /healthz: the process lives. It asks no store, so that an
-// outage of one does not have every server restarted.
+type readyResult struct {
+	Status string      `json:"status" const:"ready"`
+	Stores storeStates `json:"stores"`
+}
+
+// storeStates are the states of the stores.
+type storeStates struct {
+	Redis   storeState `json:"redis"`
+	MongoDB storeState `json:"mongodb"`
+}
+
+type storeState string
+
+const (
+	storeOK          storeState = "ok"
+	storeUnavailable storeState = "unavailable"
+)
+
+var (
+	healthzOperation = operation{
+		id:          "healthz",
+		tag:         tagOperations,
+		summary:     "Check that the process is alive",
+		description: "Does not depend on the stores, so that an outage of one does not restart every server.",
+		response: response{
+			status: http.StatusOK,
+			result: "The process is alive",
+			body:   healthResult{"ok"},
+		},
+	}
+	readyzOperation = operation{
+		id:          "readyz",
+		tag:         tagOperations,
+		summary:     "Check that the server can handle requests",
+		description: "Checks every store. Returns 503 as well while the server shuts down.",
+		response: response{
+			status: http.StatusOK,
+			result: "The server is ready",
+			body:   readyResult{"ready", storeStates{storeOK, storeOK}},
+		},
+	}
+)
+
+// healthz handles GET /healthz. It does not depend on the stores, so that an outage of one
+// does not restart every server.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, healthAnswer{Status: "ok"})
+	return writeJSON(w, http.StatusOK, healthResult{"ok"})
 }
 
-// readyz answers GET /readyz: the stores answer, each by name, and the server is to stay.
+// readyz handles GET /readyz. It fails if a store does not respond or if the server is
+// shutting down.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
-	stores, err := s.ask(r.Context())
+	stores, err := s.checkStores(r.Context())
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, healthAnswer{Status: "ready", Stores: stores})
+	return writeJSON(w, http.StatusOK, readyResult{"ready", stores})
 }
 
-// Ready returns what GET /readyz would refuse with: that the server drains, or which
-// stores do not answer.
+// Ready returns an error if GET /readyz fails. Its text names the states of the stores.
 func (s *Server) Ready(ctx context.Context) error {
-	_, err := s.ask(ctx)
+	_, err := s.checkStores(ctx)
 	var f *failure
 	if !errors.As(err, &f) {
 		return err
 	}
+
 	text := f.detail
-	for _, name := range slices.Sorted(maps.Keys(f.stores)) {
-		text += "; " + name + ": " + f.stores[name]
+	if f.stores != nil {
+		text += fmt.Sprintf("; mongodb: %s; redis: %s", f.stores.MongoDB, f.stores.Redis)
 	}
+
 	return errors.New(text)
 }
 
-// ask asks every store whether it answers.
-func (s *Server) ask(ctx context.Context) (map[string]string, error) {
+// checkStores pings the stores and returns their states.
+func (s *Server) checkStores(ctx context.Context) (storeStates, error) {
 	if s.draining.Load() {
-		return nil, &failure{status: http.StatusServiceUnavailable, code: "not_ready", detail: "The server is about to stop"}
+		return storeStates{}, errDraining
 	}
-	pings := map[string]func(context.Context) error{
-		"redis":   s.sessions.Ping,
-		"mongodb": s.users.Ping,
-	}
+
+	var states storeStates
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	stores, ready := make(map[string]string, len(pings)), true
-	for name, ping := range pings {
+	check := func(state *storeState, ping func(context.Context) error) {
 		wg.Go(func() {
-			err := ping(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			stores[name] = "ok"
-			if err != nil {
-				stores[name], ready = "unavailable", false
+			*state = storeOK
+			if err := ping(ctx); err != nil {
+				*state = storeUnavailable
 			}
 		})
 	}
+	check(&states.Redis, s.sessions.Ping)
+	check(&states.MongoDB, s.users.Ping)
 	wg.Wait()
-	if !ready {
-		return nil, &failure{
-			status: http.StatusServiceUnavailable, code: "not_ready",
-			detail: "A store does not answer", stores: stores,
-		}
+
+	if states.Redis != storeOK || states.MongoDB != storeOK {
+		return storeStates{}, storesDown(states)
 	}
-	return stores, nil
+
+	return states, nil
+}
+
+// storesDown returns the failure of GET /readyz if a store does not respond.
+func storesDown(states storeStates) *failure {
+	return &failure{
+		status: http.StatusServiceUnavailable,
+		code:   errDraining.code,
+		detail: "A store is unavailable.",
+		stores: &states,
+	}
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/http"
@@ -9,137 +10,122 @@ import (
 	"time"
 
 	"latchkey/internal/activity"
+	"latchkey/internal/device"
 	"latchkey/internal/ratelimit"
+	"latchkey/internal/telemetry"
+	"latchkey/internal/user"
 )
 
-// Limits say how often something may be asked for. The zero value is no limits at all.
+// Limits are the rate limits. The zero value limits nothing.
 type Limits struct {
-	// By the address of the client.
+	// These rules apply per client IP.
 	Register, Login, Mail, Token, Password, OAuth ratelimit.Rule
-	// By the account that is tried, whoever tries.
+	// Account applies per account, whoever tries to log in to it.
 	Account ratelimit.Rule
-	// By the device that the owner of the account has used before. As long as something is
-	// left of it the other two do not count: strangers cannot lock the owner out, and behind
-	// the same address only if they have many such devices of their own (OWASP ASVS 5.0
-	// 6.1.1, 6.3.1).
+	// Device applies per known device of an account. Until it is used up, the other rules do not
+	// apply to that device: see device.Limiter.
 	Device ratelimit.Rule
 }
 
-// budget is what a client may do so often; Limits say how often.
-type budget string
+// limit is the name of a rate limit. Routes with the same limit share its budgets.
+type limit string
 
 const (
-	unlimited     budget = ""
-	registrations budget = "register"
-	logins        budget = "login"
-	mails         budget = "mail"     // what sends a mail with a link
-	tokens        budget = "token"    // what uses such a link
-	passwords     budget = "password" // what a session proves a password for
-	signIns       budget = "oauth"    // what sends a browser to a provider
-	callbacks     budget = "callback" // what comes back from one and was never sent there
+	noLimit       limit = ""
+	limitRegister limit = "register"
+	limitLogin    limit = "login"
+	limitMail     limit = "mail"     // send an email with a link
+	limitToken    limit = "token"    // use such a link
+	limitPassword limit = "password" // check or set a password in a session
+	limitOAuth    limit = "oauth"    // redirect to a provider
+	limitCallback limit = "callback" // return from a provider without a sign-in
 )
 
-func (l Limits) of(b budget) ratelimit.Rule {
-	switch b {
-	case registrations:
+// declareBudgets initializes the metrics of all budgets, so that they start at zero.
+func declareBudgets(m *telemetry.Metrics) {
+	for _, l := range []limit{limitRegister, limitLogin, limitMail, limitToken, limitPassword, limitOAuth, limitCallback} {
+		m.Budget(string(l), device.BudgetNames...)
+	}
+
+	m.Budget(string(limitLogin), device.KnownDeviceBudgetNames...)
+}
+
+// rule returns the rule per IP of a limit.
+func (l Limits) rule(of limit) ratelimit.Rule {
+	switch of {
+	case limitRegister:
 		return l.Register
-	case logins:
+	case limitLogin:
 		return l.Login
-	case mails:
+	case limitMail:
 		return l.Mail
-	case tokens:
+	case limitToken:
 		return l.Token
-	case passwords:
+	case limitPassword:
 		return l.Password
-	case signIns, callbacks:
+	case limitOAuth, limitCallback:
 		return l.OAuth
 	}
+
 	return ratelimit.Rule{}
 }
 
-// attempt is one use of a route with a limit.
+// attempt is a request to a route with a rate limit.
 type attempt struct {
-	budget budget
-	// account is whose account is tried: its address in the canonical form, or the id of
-	// a user who is signed in; "" where it is nobody's in particular.
-	account string
-	// userID is who is signed in.
-	userID string
+	limit  limit
+	email  user.Email // of the account that the request names, or ""
+	userID string     // of the session, or ""
 }
 
-// scope is one limit that an attempt counts against.
-type scope struct {
-	name, key string
-	rule      ratelimit.Rule
-}
+// checkRateLimit counts an attempt and sets the headers that report the remaining budgets
+// (draft-ietf-httpapi-ratelimit-headers). Call it before doing any work for the request.
+func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attempt) error {
+	tried := device.Attempt{
+		Action:  string(a.limit),
+		Rule:    s.limits.rule(a.limit),
+		IP:      clientIP(r),
+		Account: cmp.Or(a.userID, string(a.email)),
+	}
+	if a.email != "" {
+		tried.Device = s.devices.known(r, string(a.email))
+	}
 
-// deviceShare is how many devices may use up their budgets at one client address, or on
-// one account. A device is made by logging in without one, so that without it whoever
-// has a password could have any number of them, and tries without end.
-const deviceShare = 10
-
-// admit counts an attempt, before any work is done for it, and says in the headers
-// what is left (draft-ietf-httpapi-ratelimit-headers). Accounts that do not exist count
-// like those that do. Of several limits those behind one that refuses are not counted
-// against.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request, a attempt) error {
-	rule := s.limits.of(a.budget)
-	if rule.Unlimited() {
-		return nil
-	}
-	address := string(a.budget) + ":address:" + ratelimit.AddressKey(clientIP(r))
-	account := string(a.budget) + ":account:" + ratelimit.AccountKey(a.account)
-	if device := s.devices.known(r, a.account); device != "" && a.budget == logins && !s.limits.Device.Unlimited() {
-		shared := s.limits.Device
-		shared.Events *= deviceShare
-		refused, err := s.take(w, r, a.budget,
-			scope{"device", account + ":" + device, s.limits.Device},
-			scope{"account-devices", account + ":devices", shared},
-			scope{"address-devices", address + ":devices", shared})
-		if err != nil || refused == nil {
-			return err
-		}
-	}
-	scopes := []scope{{"address", address, rule}}
-	if a.account != "" {
-		scopes = append(scopes, scope{"account", account, s.limits.Account})
-	}
-	refused, err := s.take(w, r, a.budget, scopes...)
-	if err != nil || refused == nil {
+	decision, err := s.limiter.Take(r.Context(), tried)
+	if err != nil {
 		return err
 	}
-	if refused.FirstRefused {
+
+	for _, name := range decision.Exhausted {
+		s.metrics.LimitHit(string(a.limit), name)
+	}
+	setRateLimit(w.Header(), decision.Budgets)
+
+	refused := decision.Refused
+	if refused == nil {
+		return nil
+	}
+	if refused.FirstRefusal {
 		s.record(w, r, activity.Event{Name: activity.LimitHit, UserID: a.userID})
 	}
 	w.Header().Set("Retry-After", strconv.Itoa(seconds(refused.RetryAfter)))
+
 	return errTooMany
 }
 
-// take counts against the limits of a budget until one is used up, which it returns.
-func (s *Server) take(w http.ResponseWriter, r *http.Request, b budget, scopes ...scope) (refused *ratelimit.Budget, err error) {
+// setRateLimit sets the RateLimit headers.
+func setRateLimit(h http.Header, budgets []device.Budget) {
+	if len(budgets) == 0 {
+		return
+	}
+
 	var left, policies []string
-	for _, of := range scopes {
-		if of.rule.Unlimited() {
-			continue
-		}
-		got, err := s.limiter.Take(r.Context(), of.key, of.rule)
-		if err != nil {
-			return nil, err
-		}
-		left = append(left, fmt.Sprintf("%q;r=%d;t=%d", of.name, got.Remaining, seconds(got.Reset)))
-		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", of.name, of.rule.Events, seconds(of.rule.Window)))
-		if !got.Allowed {
-			s.metrics.LimitHit(string(b), of.name)
-			refused = &got
-			break
-		}
+	for _, b := range budgets {
+		left = append(left, fmt.Sprintf("%q;r=%d;t=%d", b.Name, b.Remaining, seconds(b.Reset)))
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", b.Name, b.Rule.Events, seconds(b.Rule.Window)))
 	}
-	if len(left) > 0 {
-		w.Header().Set("RateLimit", strings.Join(left, ", "))
-		w.Header().Set("RateLimit-Policy", strings.Join(policies, ", "))
-	}
-	return refused, nil
+	h.Set("RateLimit", strings.Join(left, ", "))
+	h.Set("RateLimit-Policy", strings.Join(policies, ", "))
 }
 
-// seconds rounds up: who comes back that much later is not early.
+// seconds returns d in seconds, rounded up so that clients do not retry too early.
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

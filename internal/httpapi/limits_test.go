@@ -1,4 +1,4 @@
-package httpapi
+package httpapi_test
 
 import (
 	"bytes"
@@ -18,668 +18,742 @@ import (
 	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/bson"
 
-	"latchkey/internal/auth"
+	"latchkey/internal/apitest"
+	"latchkey/internal/device"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/httpapi"
 	"latchkey/internal/ratelimit"
+	"latchkey/internal/session"
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 	"latchkey/internal/user"
 )
 
-// evenLimits are limits with one rule for everything. The rules of these tests have an
-// hour, so that nothing comes back while a test runs.
-func evenLimits(events int) Limits {
+// sameLimits returns limits with the same rule for everything. Its window is an hour, so
+// that nothing refills during a test.
+func sameLimits(events int) httpapi.Limits {
 	rule := ratelimit.Rule{Events: events, Window: time.Hour}
-	return Limits{Register: rule, Login: rule, Mail: rule, Token: rule, Password: rule, Account: rule, Device: rule}
+
+	return httpapi.Limits{Register: rule, Login: rule, Mail: rule, Token: rule, Password: rule, Account: rule, Device: rule}
 }
 
-// behindProxy lets a test say by X-Forwarded-For where a client is.
+// behindProxy makes the server trust X-Forwarded-For, so that a test can choose the
+// client's IP.
 var behindProxy = []string{"127.0.0.1/32"}
 
-// at is do for a client at an address.
-func (c *client) at(address, method, path string, body any) answer {
-	c.t.Helper()
-	header := http.Header{"X-Forwarded-For": {address}}
-	var raw []byte
-	if body != nil {
-		raw = encoded(body)
-		header.Set("Content-Type", "application/json")
-	}
-	return c.send(method, path, header, raw)
-}
-
-// quick is at for a POST without what do checks of every answer, which takes longer than
-// some answers, and a processor that others wait for.
-func (c *client) quick(address, path string, body map[string]any) answer {
-	a := answer{t: c.t, request: "POST " + path}
-	req, err := http.NewRequest(http.MethodPost, c.url+path, http.NoBody)
+// postUnchecked sends a POST request without the checks of Do, which would use too much CPU
+// time during a race.
+func postUnchecked(c *apitest.Client, ip, path string, body map[string]any) apitest.Response {
+	a := apitest.Response{T: c.T, Request: "POST " + path}
+	req, err := http.NewRequest(http.MethodPost, c.URL+path, http.NoBody)
 	if err != nil {
-		c.t.Error(err)
+		c.T.Error(err)
+
 		return a
 	}
+
 	if body != nil {
-		raw := encoded(body)
-		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(raw)), int64(len(raw))
+		raw := apitest.Encode(body)
+		req.Body = io.NopCloser(bytes.NewReader(raw))
+		req.ContentLength = int64(len(raw))
 		req.Header.Set("Content-Type", "application/json")
 	}
-	req.Header.Set("X-Forwarded-For", address)
-	if c.token != "" {
-		req.AddCookie(&http.Cookie{Name: c.cookie.Name, Value: c.token})
+
+	req.Header.Set("X-Forwarded-For", ip)
+	if c.Token != "" {
+		req.AddCookie(&http.Cookie{Name: c.Cookie.Name, Value: c.Token})
 	}
-	res, err := c.http.Do(req)
+
+	res, err := c.HTTP.Do(req)
 	if err != nil {
-		c.t.Error(err)
+		c.T.Error(err)
+
 		return a
 	}
+
 	defer func() { _ = res.Body.Close() }()
-	a.status, a.header = res.StatusCode, res.Header
-	if a.raw, err = io.ReadAll(res.Body); err == nil {
-		err = json.Unmarshal(a.raw, &a.body)
+
+	a.Status = res.StatusCode
+	a.Header = res.Header
+	if a.Raw, err = io.ReadAll(res.Body); err == nil {
+		err = json.Unmarshal(a.Raw, &a.JSON)
 	}
+
 	if err != nil {
-		c.t.Errorf("%s: %d %s: %v", a.request, a.status, a.raw, err)
+		c.T.Errorf("%s: got %d with unreadable body %q: %v", a.Request, a.Status, a.Raw, err)
 	}
+
 	return a
 }
 
-func credentials(email, password string) map[string]any {
-	return map[string]any{"email": email, "password": password}
-}
+// wrongPassword returns a login that fails for any account.
+func wrongPassword(email string) map[string]any { return apitest.Credentials(email, "wrong password") }
 
-// wrongFor is a login that does not work, whoever it is about.
-func wrongFor(email string) map[string]any { return credentials(email, "wrong password") }
+// resetSeconds matches the part of a RateLimit header that changes with time.
+var resetSeconds = regexp.MustCompile(`;t=\d+`)
 
-// timeIn is what stands in RateLimit that passes by itself.
-var timeIn = regexp.MustCompile(`;t=\d+`)
+// wantRateLimited fails the test unless the response is a 429 with a Retry-After.
+func wantRateLimited(a apitest.Response) {
+	a.T.Helper()
 
-// refusal fails the test unless an answer is a 429 that says when to come back.
-func (a answer) refusal() {
-	a.t.Helper()
-	a.wantCode(429, "too_many_requests")
-	if n, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || n < 1 || n > 3600 {
-		a.t.Fatalf("Retry-After is %q", a.header.Get("Retry-After"))
+	a.WantCode(429, "too_many_requests")
+
+	retryAfter := a.Header.Get("Retry-After")
+	if n, err := strconv.Atoi(retryAfter); err != nil || n < 1 || n > 3600 {
+		a.T.Fatalf("%s: Retry-After: got %q, want 1 to 3600", a.Request, retryAfter)
 	}
 }
 
-// Of many logins at once, through two servers, as many are tried as the limit
-// allows, and nobody sees by it whether there is such an account.
-//
-// It does not run beside other tests: the stores answer within their limits or not at
-// all.
+// The limits are exact for concurrent logins at two servers, and do not reveal whether an
+// account exists. The test runs alone, because slow stores would make rounds inconclusive.
 func TestRaceLimitsAreExact(t *testing.T) {
+	suite.Require(t, suite.Race, suite.Ordinary)
+
 	const budget = 10
-	tries := many()
-	servers := pair(t, setup{limits: evenLimits(budget), proxies: behindProxy})
+	tries := manyRequests()
+	servers := twoServers(t, apitest.Options{Limits: sameLimits(budget), TrustedProxies: behindProxy})
 	s := servers[0]
-	s.register("ann@example.com")
+	s.Register("ann@example.com")
+	hash := s.Account("ann@example.com").PasswordHash
 	for i := range tries {
 		email := user.Email(fmt.Sprintf("known%d@example.com", i))
-		if _, err := s.users.Create(context.Background(), user.User{Name: "Ann", Email: email, PasswordHash: s.account("ann@example.com").PasswordHash}); err != nil {
-			t.Fatal(err)
-		}
+		_, err := s.Users.Create(context.Background(), user.User{Name: "Ann", Email: email, PasswordHash: hash})
+		testkit.NoError(t, err)
 	}
-	everywhere := func(i int) string { return fmt.Sprintf("203.0.113.%d", i) }
-	oneNetwork := func(i int) string { return fmt.Sprintf("2001:db8:1:2::%x", i) }
+
+	uniqueIP := func(i int) string { return fmt.Sprintf("203.0.113.%d", i) }
+	sameNetwork := func(i int) string { return fmt.Sprintf("2001:db8:1:2::%x", i) }
 	always := func(email string) func(int) string { return func(int) string { return email } }
 	numbered := func(form string) func(int) string { return func(i int) string { return fmt.Sprintf(form, i) } }
 	variants := []struct {
-		name    string
-		address func(int) string
-		email   [2]func(int) string // of accounts, and of nobody
+		name  string
+		ip    func(int) string
+		email [2]func(int) string // of existing accounts, and of unknown ones
 	}{
-		{"one account, many addresses", everywhere, [2]func(int) string{always("ann@example.com"), always("bob@example.com")}},
-		{"one address, many accounts", oneNetwork, [2]func(int) string{numbered("known%d@example.com"), numbered("other%d@example.com")}},
-		{"one address, one account", always("203.0.113.1"), [2]func(int) string{always("ann@example.com"), always("bob@example.com")}},
+		{"one account, many IPs", uniqueIP, [2]func(int) string{always("ann@example.com"), always("bob@example.com")}},
+		{"one IP, many accounts", sameNetwork, [2]func(int) string{numbered("known%d@example.com"), numbered("other%d@example.com")}},
+		{"one IP, one account", always("203.0.113.1"), [2]func(int) string{always("ann@example.com"), always("bob@example.com")}},
 	}
-	eachRound(t, func(round int, judged func([]answer) bool) {
+
+	eachRound(t, func(round int, conclusive func([]apitest.Response) bool) {
 		v := variants[round%len(variants)]
 		var seen [2][]string
 		for i, email := range v.email {
-			s.forgetLimits()
+			s.ResetLimits()
 			before := hashes(servers)
-			answers := atOnce(servers, tries, func(c *client, n int) answer {
-				return c.quick(v.address(n), "/auth/login", wrongFor(email(n)))
+			responses := atOnce(servers, tries, func(c *apitest.Client, n int) apitest.Response {
+				return postUnchecked(c, v.ip(n), "/auth/login", wrongPassword(email(n)))
 			})
-			got, done := tally(answers), int(hashes(servers)-before)
-			if done > budget || got["401 invalid_credentials"] > budget {
-				t.Fatalf("round %d, %s: %d passwords were hashed, answers %v", round, v.name, done, got)
+
+			got := tally(responses)
+			hashed := int(hashes(servers) - before)
+			if hashed > budget || got["401 invalid_credentials"] > budget {
+				t.Fatalf("round %d, %s: got %d password hashes and %v, want at most %d", round, v.name, hashed, got, budget)
 			}
-			if !judged(answers) {
+
+			if !conclusive(responses) {
 				return
 			}
-			if done != budget {
-				t.Fatalf("round %d, %s: %d passwords were hashed, answers %v", round, v.name, done, got)
+
+			if hashed != budget {
+				t.Fatalf("round %d, %s: password hashes: got %d, want %d", round, v.name, hashed, budget)
 			}
-			for _, a := range answers {
-				if a.status == 429 {
-					a.refusal()
-				} else if got := a.wantCode(401, "invalid_credentials").header.Get("Retry-After"); got != "" {
-					t.Errorf("an answer has Retry-After %s", got)
+
+			for _, a := range responses {
+				if a.Status == 429 {
+					wantRateLimited(a)
+				} else if got := a.WantCode(401, "invalid_credentials").Header.Get("Retry-After"); got != "" {
+					t.Errorf("Retry-After: got %s, want none", got)
 				}
-				// Each budget for itself: of two requests one may be first with the address, and
-				// the other with the account.
-				seen[i] = append(seen[i], fmt.Sprint(a.status, " ", a.header.Get("RateLimit-Policy")))
-				for left := range strings.SplitSeq(a.header.Get("RateLimit"), ", ") {
-					seen[i] = append(seen[i], fmt.Sprint(a.status == 429, " ", timeIn.ReplaceAllString(left, "")))
+
+				// The limits count separately: one request may be first for its IP, another
+				// for its account.
+				seen[i] = append(seen[i], fmt.Sprint(a.Status, " ", a.Header.Get("RateLimit-Policy")))
+
+				for limit := range strings.SplitSeq(a.Header.Get("RateLimit"), ", ") {
+					seen[i] = append(seen[i], fmt.Sprint(a.Status == 429, " ", resetSeconds.ReplaceAllString(limit, "")))
 				}
 			}
+
 			if got["401 invalid_credentials"] != budget || got["429 too_many_requests"] != tries-budget {
-				t.Fatalf("round %d, %s: %v", round, v.name, got)
+				t.Fatalf("round %d, %s: got %v, want %d responses with 401 and the others with 429", round, v.name, got, budget)
 			}
+
 			slices.Sort(seen[i])
 		}
+
 		if !slices.Equal(seen[0], seen[1]) {
-			t.Fatalf("%s: an account is answered\n%q\nand nobody\n%q", v.name, seen[0], seen[1])
+			t.Fatalf("%s: responses differ: existing account\n%q\nunknown account\n%q", v.name, seen[0], seen[1])
 		}
 	})
 }
 
-func hashes(servers []*site) (n uint64) {
+// hashes returns the number of passwords that the servers have hashed.
+func hashes(servers []*apitest.Server) (n uint64) {
 	for _, s := range servers {
-		n += s.auth.Hashes()
+		n += s.Hasher.Hashes()
 	}
+
 	return n
 }
 
-// Strangers who use up what an account and an address may try do not lock the owner
-// out, who has a budget of their own on a device that is known.
+// When others have used up the limit of an account, its owner can still log in on a known
+// device, which has its own limit.
 func TestOwnerIsNotLockedOut(t *testing.T) {
 	t.Parallel()
+
 	const budget = 10
-	s := newSite(t)
-	limited := func(secrets ...string) *site {
-		return newSite(t, setup{stores: s, limits: evenLimits(budget), secrets: secrets})
-	}
-	const nextSecret = "the next secret of the tests, 32 b"
-	shut, rotated, moved := limited(testSecret), limited(nextSecret, testSecret), limited(nextSecret)
-	owner, eve := s.register("ann@example.com"), s.register("eve@example.com")
-	foreign := newSite(t, setup{stores: s, secrets: []string{"another secret of the tests, 32 b"}}).client()
-	if !foreign.login("ann@example.com", testPassword) {
-		t.Fatal("login")
-	}
-	owner.do("POST", "/auth/logout", nil).want(200)
-	for range budget {
-		shut.client().do("POST", "/auth/login", wrongFor("ann@example.com")).want(401)
+	s := apitest.New(t)
+	limited := func(secrets ...string) *apitest.Server {
+		return apitest.New(t, apitest.Options{StoresOf: s, Limits: sameLimits(budget), Secrets: secrets})
 	}
 
-	try := func(s *site, device ...string) answer {
+	const nextSecret = "the next secret of the tests, 32 b"
+	oldSecret := limited(apitest.SessionSecret)
+	bothSecrets := limited(nextSecret, apitest.SessionSecret)
+	newSecret := limited(nextSecret)
+
+	owner := s.Register("ann@example.com")
+	eve := s.Register("eve@example.com")
+	foreign := apitest.New(t, apitest.Options{StoresOf: s, Secrets: []string{"another secret of the tests, 32 b"}}).NewClient()
+	if !foreign.Login("ann@example.com", apitest.Password) {
+		t.Fatal("login failed")
+	}
+
+	owner.Do("POST", "/auth/logout", nil).Want(200)
+
+	for range budget {
+		oldSecret.NewClient().Do("POST", "/auth/login", wrongPassword("ann@example.com")).Want(401)
+	}
+
+	login := func(s *apitest.Server, device ...string) apitest.Response {
 		header := http.Header{"Content-Type": {"application/json"}}
 		for _, d := range device {
 			header.Add("Cookie", "device="+d)
 		}
-		return s.client().send("POST", "/auth/login", header, encoded(credentials("ann@example.com", testPassword)))
-	}
-	name, proof, _ := strings.Cut(owner.device, ".")
-	eveName, eveProof, _ := strings.Cut(eve.device, ".")
-	flipped := func(text string) string { return map[bool]string{true: "B", false: "A"}[text[0] == 'A'] + text[1:] }
-	before := shut.auth.Hashes()
-	for what, device := range map[string][]string{
-		"none":                     nil,
-		"of another account":       {eve.device},
-		"with another's proof":     {name + "." + eveProof},
-		"of another name":          {eveName + "." + proof},
-		"of another secret":        {foreign.device},
-		"with another proof":       {name + "." + flipped(proof)},
-		"with a flipped name":      {flipped(name) + "." + proof},
-		"of another spelling":      {name + "=." + proof},
-		"without a name":           {"." + proof},
-		"without a proof":          {name},
-		"with an empty proof":      {name + "."},
-		"with a part of the proof": {name + "." + proof[:len(proof)-1]},
-		"of too many accounts":     {name + strings.Repeat("."+eveProof, maxDeviceAccounts) + "." + proof},
-		"oversized":                {owner.device + strings.Repeat("."+strings.Repeat("A", 22), 1000)},
-		"twice":                    {owner.device, owner.device},
-		"beside another":           {eve.device, owner.device},
-	} {
-		if a := try(shut, device...); a.status != 429 {
-			t.Errorf("a device's cookie %s is let in: %d", what, a.status)
-		}
-	}
-	if n := shut.auth.Hashes() - before; n != 0 {
-		t.Errorf("%d passwords were hashed", n)
+
+		return s.NewClient().Send("POST", "/auth/login", header, apitest.Encode(apitest.Credentials("ann@example.com", apitest.Password)))
 	}
 
-	// The owner gets in, also after the secret has changed, until the old one is gone.
-	if a := try(moved, owner.device); a.status != 429 {
-		t.Errorf("a proof of a secret that is gone lets in: %d", a.status)
+	name, proof, _ := strings.Cut(owner.Device, ".")
+	eveName, eveProof, _ := strings.Cut(eve.Device, ".")
+	altered := func(text string) string {
+		if text[0] == 'A' {
+			return "B" + text[1:]
+		}
+
+		return "A" + text[1:]
 	}
-	renewed := &client{site: rotated, device: owner.device}
-	if !renewed.login("ann@example.com", testPassword) || try(moved, renewed.device).status != 200 {
-		t.Error("a proof is not accepted under the next secret, or not made anew")
-	}
-	for n := 2; n < budget; n++ {
-		a := (&client{site: shut, device: owner.device}).do("POST", "/auth/login", wrongFor("ann@example.com")).want(401)
-		if got := a.header.Get("RateLimit"); !strings.HasPrefix(got, fmt.Sprintf(`"device";r=%d;`, budget-n-1)) {
-			t.Errorf("try %d: RateLimit is %s", n+1, got)
+	before := oldSecret.Hasher.Hashes()
+	for cookie, device := range map[string][]string{
+		"none":                       nil,
+		"of another account":         {eve.Device},
+		"with another account proof": {name + "." + eveProof},
+		"with another device name":   {eveName + "." + proof},
+		"signed with another secret": {foreign.Device},
+		"with an altered proof":      {name + "." + altered(proof)},
+		"with an altered name":       {altered(name) + "." + proof},
+		"with a padded name":         {name + "=." + proof},
+		"without a name":             {"." + proof},
+		"without a proof":            {name},
+		"with an empty proof":        {name + "."},
+		"with a truncated proof":     {name + "." + proof[:len(proof)-1]},
+		"with too many accounts":     {name + strings.Repeat("."+eveProof, device.MaxAccounts) + "." + proof},
+		"oversized":                  {owner.Device + strings.Repeat("."+strings.Repeat("A", 22), 1000)},
+		"sent twice":                 {owner.Device, owner.Device},
+		"next to another":            {eve.Device, owner.Device},
+	} {
+		if a := login(oldSecret, device...); a.Status != 429 {
+			t.Errorf("device cookie %s: got %d, want 429", cookie, a.Status)
 		}
 	}
-	if try(shut, owner.device).refusal(); shut.auth.Hashes()-before != budget-2 {
-		t.Errorf("%d passwords were hashed", shut.auth.Hashes()-before)
+
+	if n := oldSecret.Hasher.Hashes() - before; n != 0 {
+		t.Errorf("password hashes: got %d, want 0", n)
 	}
-	// Nor does that lock out another device, or the other account of this browser.
-	second := s.client()
-	if !second.login("ann@example.com", testPassword) || try(shut, second.device).status != 200 {
-		t.Error("the owner is locked out on another device")
+
+	// The device stays known after the secret has changed, until the old secret is removed.
+	if a := login(newSecret, owner.Device); a.Status != 429 {
+		t.Errorf("proof with a removed secret: got %d, want 429", a.Status)
+	}
+
+	renewed := &apitest.Client{Server: bothSecrets, Device: owner.Device}
+	if !renewed.Login("ann@example.com", apitest.Password) {
+		t.Error("login with a proof signed with the old secret failed")
+	}
+	if a := login(newSecret, renewed.Device); a.Status != 200 {
+		t.Errorf("proof renewed with the new secret: got %d, want 200", a.Status)
+	}
+
+	// Those two logins count against the limit of the device.
+	for n := 2; n < budget; n++ {
+		a := (&apitest.Client{Server: oldSecret, Device: owner.Device}).Do("POST", "/auth/login", wrongPassword("ann@example.com")).Want(401)
+		want := fmt.Sprintf(`"device";r=%d;`, budget-n-1)
+		if got := a.Header.Get("RateLimit"); !strings.HasPrefix(got, want) {
+			t.Errorf("login %d: RateLimit: got %s, want it to begin with %s", n+1, got, want)
+		}
+	}
+
+	wantRateLimited(login(oldSecret, owner.Device))
+	if n := oldSecret.Hasher.Hashes() - before; n != budget-2 {
+		t.Errorf("password hashes: got %d, want %d", n, budget-2)
+	}
+
+	// Using up the limit of a device affects neither other devices nor the other account on
+	// this one.
+	second := s.NewClient()
+	if !second.Login("ann@example.com", apitest.Password) || login(oldSecret, second.Device).Status != 200 {
+		t.Error("login on another device failed, want success")
 	}
 }
 
-// A device knows the accounts that were used on it last, and each has its own budget.
+// A device remembers the accounts used on it most recently, each with its own limit.
 func TestDeviceAccounts(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	shut := newSite(t, setup{stores: s, limits: evenLimits(1)})
-	c := s.client()
+
+	s := apitest.New(t)
+	limited := apitest.New(t, apitest.Options{StoresOf: s, Limits: sameLimits(1)})
+	c := s.NewClient()
 	email := func(i int) string { return fmt.Sprintf("ann%d@example.com", i) }
-	for i := range maxDeviceAccounts + 1 {
-		c.do("POST", "/auth/register", map[string]any{"name": "Ann", "email": email(i), "password": testPassword}).want(201)
+	for i := range device.MaxAccounts + 1 {
+		c.Do("POST", "/auth/register", map[string]any{"name": "Ann", "email": email(i), "password": apitest.Password}).Want(201)
 	}
-	shut.client().do("POST", "/auth/login", wrongFor("nobody@example.com")).want(401) // the address has no more
-	if n := strings.Count(c.device, "."); n != maxDeviceAccounts {
-		t.Errorf("the device knows %d accounts: %s", n, c.device)
+
+	// Use up the limit of the IP.
+	limited.NewClient().Do("POST", "/auth/login", wrongPassword("nobody@example.com")).Want(401)
+
+	if n := strings.Count(c.Device, "."); n != device.MaxAccounts {
+		t.Errorf("accounts in the device cookie: got %d, want %d: %s", n, device.MaxAccounts, c.Device)
 	}
-	for i := range maxDeviceAccounts + 1 {
-		a := (&client{site: shut, device: c.device}).do("POST", "/auth/login", credentials(email(i), testPassword))
-		if want := map[bool]int{true: 429, false: 200}[i == 0]; a.status != want {
-			t.Errorf("account %d: got %d, want %d", i, a.status, want)
+
+	for i := range device.MaxAccounts + 1 {
+		want := 200
+		if i == 0 {
+			want = 429 // the least recent account was dropped
+		}
+		a := (&apitest.Client{Server: limited, Device: c.Device}).Do("POST", "/auth/login", apitest.Credentials(email(i), apitest.Password))
+		if a.Status != want {
+			t.Errorf("account %d: got %d, want %d", i, a.Status, want)
 		}
 	}
 }
 
-// limitedRoute is how a route with a budget is used.
+// limitedRoute describes how to use a rate-limited route.
 type limitedRoute struct {
-	status int // of a use that works
-	// perAccount says that it is counted by the account, too.
+	limit  string
+	status int // of a request within the limit
+	// perAccount is set if requests also count against the account.
 	perAccount bool
-	// prepare makes what the i-th use needs, and returns its body.
-	prepare func(s *site, i int) map[string]any
+	// prepare prepares the i-th request and returns its body.
+	prepare func(s *apitest.Server, i int) map[string]any
 }
 
 func numberedEmail(i int) string { return fmt.Sprintf("ann%d@example.com", i) }
 
-// limitedRoutes has a case for each route of public with a budget, and of costly.
+// limitedRoutes has every rate-limited route except the sign-ins with a provider: see
+// TestSignInLimits.
 var limitedRoutes = map[string]limitedRoute{
-	"POST /auth/register": {201, false, func(_ *site, i int) map[string]any {
-		return map[string]any{"name": "New", "email": fmt.Sprintf("new%d@example.com", i), "password": testPassword}
+	"POST /auth/register": {"register", 201, false, func(_ *apitest.Server, i int) map[string]any {
+		return map[string]any{"name": "New", "email": fmt.Sprintf("new%d@example.com", i), "password": apitest.Password}
 	}},
-	"POST /auth/login": {200, true, func(_ *site, i int) map[string]any {
-		return credentials(numberedEmail(i), testPassword)
+	"POST /auth/login": {"login", 200, true, func(_ *apitest.Server, i int) map[string]any {
+		return apitest.Credentials(numberedEmail(i), apitest.Password)
 	}},
-	"POST /auth/password/forgot": {202, false, func(_ *site, i int) map[string]any {
+	"POST /auth/password/forgot": {"mail", 202, false, func(_ *apitest.Server, i int) map[string]any {
 		return map[string]any{"email": numberedEmail(i)}
 	}},
-	"POST /auth/password/reset": {200, false, func(s *site, i int) map[string]any {
-		if err := s.auth.Forgot(context.Background(), user.Email(numberedEmail(i)), auth.Origin{}); err != nil {
-			s.t.Fatal(err)
-		}
-		return map[string]any{"token": s.outbox.token(s.t, numberedEmail(i), "reset-password"), "password": newPassword}
+	"POST /auth/password/reset": {"token", 200, false, func(s *apitest.Server, i int) map[string]any {
+		testkit.NoError(s.T, s.Auth.RequestPasswordReset(context.Background(), user.Email(numberedEmail(i)), session.Client{}))
+		return map[string]any{"token": s.Outbox.Token(s.T, numberedEmail(i), "reset-password"), "password": apitest.NewPassword}
 	}},
-	"POST /auth/email/verify": {200, false, func(s *site, i int) map[string]any {
-		if err := s.auth.AskVerification(context.Background(), s.account(numberedEmail(i)), auth.Origin{}); err != nil {
-			s.t.Fatal(err)
-		}
-		return map[string]any{"token": s.outbox.token(s.t, numberedEmail(i), "verify-email")}
+	"POST /auth/email/verify": {"token", 200, false, func(s *apitest.Server, i int) map[string]any {
+		testkit.NoError(s.T, s.Auth.RequestVerification(context.Background(), s.Account(numberedEmail(i)), session.Client{}))
+		return map[string]any{"token": s.Outbox.Token(s.T, numberedEmail(i), "verify-email")}
 	}},
-	"POST /auth/password/change": {200, true, func(*site, int) map[string]any {
-		return map[string]any{"currentPassword": testPassword, "newPassword": newPassword}
+	"POST /auth/password/change": {"password", 200, true, func(*apitest.Server, int) map[string]any {
+		return map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
 	}},
-	"POST /auth/password/set": {200, true, func(s *site, i int) map[string]any {
-		_, err := s.database().Collection("users").UpdateOne(context.Background(), bson.D{{Key: "email", Value: numberedEmail(i)}}, bson.D{{Key: "$set", Value: bson.D{{Key: "password", Value: ""}}}})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		return map[string]any{"newPassword": newPassword}
+	"POST /auth/password/set": {"password", 200, true, func(s *apitest.Server, i int) map[string]any {
+		_, err := s.Database().Collection("users").UpdateOne(context.Background(), bson.D{{Key: "email", Value: numberedEmail(i)}}, bson.D{{Key: "$set", Value: bson.D{{Key: "password", Value: ""}}}})
+		testkit.NoError(s.T, err)
+		return map[string]any{"newPassword": apitest.NewPassword}
 	}},
-	"POST /auth/step-up": {200, true, func(*site, int) map[string]any {
-		return map[string]any{"password": testPassword}
+	"POST /auth/step-up": {"password", 200, true, func(*apitest.Server, int) map[string]any {
+		return map[string]any{"password": apitest.Password}
 	}},
-	"POST /auth/email/resend": {202, true, func(*site, int) map[string]any { return nil }},
-	"POST /auth/email/change": {202, true, func(_ *site, i int) map[string]any {
+	"POST /auth/email/resend": {"mail", 202, true, func(*apitest.Server, int) map[string]any { return nil }},
+	"POST /auth/email/change": {"mail", 202, true, func(_ *apitest.Server, i int) map[string]any {
 		return map[string]any{"email": fmt.Sprintf("other%d@example.com", i)}
 	}},
 }
 
-// budgets are the budgets of all routes that have one, from the lists themselves.
-func budgets() map[string]budget {
-	all := map[string]budget{}
-	for _, list := range []map[string]budget{public, costly} {
-		for name, b := range list {
-			// Those of sign-ins with a provider are for TestSignInLimits.
-			if b != unlimited && b != signIns && b != callbacks {
-				all[name] = b
-			}
-		}
-	}
-	return all
+// limitedServer is a server with accounts, a session for each, and requests to a route.
+type limitedServer struct {
+	*apitest.Server
+	t      *testing.T
+	conn   redis.Conn
+	users  []*apitest.Client
+	bodies []map[string]any
+	name   string // "METHOD /path"
+	route  limitedRoute
 }
 
-// limitedSite is a site with accounts, and the sessions of their owners.
-type limitedSite struct {
-	*site
-	t     *testing.T
-	conn  redis.Conn
-	users []*client
-	uses  []map[string]any
-	name  string
-	route limitedRoute
-}
-
-// newLimitedSite prepares so many uses of a route, each of an account of its own.
-func newLimitedSite(t *testing.T, name string, uses int, o setup) *limitedSite {
+// newLimitedServer prepares requests to a route, each of a different account.
+func newLimitedServer(t *testing.T, name string, requests int, o apitest.Options) *limitedServer {
 	t.Helper()
-	route, known := limitedRoutes[name]
-	if !known {
-		t.Fatalf("%s has a limit and no case in limitedRoutes", name)
+
+	route := limitedRoutes[name]
+	o.Mail = &apitest.Outbox{}
+	o.TrustedProxies = behindProxy
+	s := &limitedServer{Server: apitest.New(t, o), t: t, name: name, route: route}
+	s.conn = s.Redis.Conn(t)
+
+	for i := range requests {
+		s.users = append(s.users, s.SignInAs(s.CreateUser(numberedEmail(i)).ID))
+		s.bodies = append(s.bodies, route.prepare(s.Server, i))
 	}
-	o.mail, o.proxies = &outbox{}, behindProxy
-	s := &limitedSite{site: newSite(t, o), t: t, name: name, route: route}
-	s.conn = s.redis.Conn(t)
-	for i := range uses {
-		u, err := s.auth.Register(context.Background(), "Ann", user.Email(numberedEmail(i)), testPassword)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.users = append(s.users, s.signInAs(u.ID))
-		s.uses = append(s.uses, route.prepare(s.site, i))
-	}
-	s.drain()
+
+	s.TakeMails()
+
 	return s
 }
 
-// use sends the i-th use from an address. Only what needs a session has one.
-func (s *limitedSite) use(i int, address string) answer {
+// use sends the i-th request from an IP, with a session if the route needs one.
+func (s *limitedServer) use(i int, ip string) apitest.Response {
 	s.t.Helper()
-	return s.send(s.name, i, address, s.uses[i])
-}
 
-func (s *limitedSite) send(name string, i int, address string, body map[string]any) answer {
-	s.t.Helper()
-	method, path, _ := strings.Cut(name, " ")
-	c := s.client()
-	if _, open := public[name]; !open {
+	method, path, _ := strings.Cut(s.name, " ")
+	c := s.NewClient()
+	if !httpapi.IsPublic(s.name) {
 		c = s.users[i]
 	}
-	if body == nil {
-		return c.at(address, method, path, nil)
+
+	if s.bodies[i] == nil {
+		return c.DoFrom(ip, method, path, nil)
 	}
-	return c.at(address, method, path, body)
+
+	return c.DoFrom(ip, method, path, s.bodies[i])
 }
 
-// work is all that a use of a limited route can do.
-func (s *limitedSite) work() string {
+// work returns everything that a rate-limited request can change.
+func (s *limitedServer) work() string {
 	s.t.Helper()
-	mails := len(s.drainCopy())
-	found, err := s.database().Collection("users").Find(context.Background(), bson.D{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+
+	mails := len(s.SentMails())
+	found, err := s.Database().Collection("users").Find(context.Background(), bson.D{})
+	testkit.NoError(s.t, err)
 	var users []bson.M
-	if err := found.All(context.Background(), &users); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.NoError(s.t, found.All(context.Background(), &users))
+
 	keys, err := redis.Strings(s.conn.Do("KEYS", "sess:*"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.NoError(s.t, err)
 	slices.Sort(keys)
-	var links []string // which mails were asked for: "limit:{link:..."
+
+	// Keys of the form "limit:{link:..." record which emails were requested.
+	var links []string
 	all, err := redis.Strings(s.conn.Do("KEYS", "limit:*"))
+	testkit.NoError(s.t, err)
 	for _, key := range all {
 		if strings.Contains(key, "{link:") {
 			links = append(links, key)
 		}
 	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
+
 	slices.Sort(links)
-	return fmt.Sprintln(s.auth.Hashes(), mails, len(users), users, keys, links)
+
+	return fmt.Sprintln(s.Hasher.Hashes(), mails, len(users), users, keys, links)
 }
 
-// drainCopy waits until nothing is in the queue, and returns what was sent.
-func (s *limitedSite) drainCopy() []string {
-	s.t.Helper()
-	s.settle("")
-	s.outbox.mu.Lock()
-	defer s.outbox.mu.Unlock()
-	var to []string
-	for _, m := range s.outbox.sent {
-		to = append(to, m.To)
-	}
-	return to
-}
+// wantNoLimitHeaders fails the test if the response has rate limit headers.
+func wantNoLimitHeaders(a apitest.Response) {
+	a.T.Helper()
 
-// noLimitHeaders fails unless an answer says nothing of limits.
-func (a answer) noLimitHeaders() {
-	a.t.Helper()
 	for _, name := range []string{"RateLimit", "RateLimit-Policy"} {
-		if values := a.header.Values(name); len(values) != 0 {
-			a.t.Errorf("%s: %d with %s %q", a.request, a.status, name, values)
+		if values := a.Header.Values(name); len(values) != 0 {
+			a.T.Errorf("%s: %s: got %q, want none", a.Request, name, values)
 		}
 	}
 }
 
-// Each route with a budget says what is left of it, refuses what is too much without
-// doing any work, and leaves the other budgets alone.
+// Each rate-limited route reports how many requests remain, rejects further requests
+// without doing any work, and does not count against other limits.
 func TestLimitHeaders(t *testing.T) {
 	t.Parallel()
-	for name, b := range budgets() {
+
+	for name, got := range httpapi.RouteLimits() {
+		if want := limitedRoutes[name].limit; got != want && got != "oauth" {
+			t.Errorf("%s: limit is %q, want %q", name, got, want)
+		}
+	}
+
+	for name, route := range limitedRoutes {
 		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
 			t.Parallel()
-			t.Run("address", func(t *testing.T) { limitedByAddress(t, name, b) })
-			t.Run("account", func(t *testing.T) { limitedByAccount(t, name) })
+
+			t.Run("IP", func(t *testing.T) { testIPLimit(t, name, route.limit) })
+			t.Run("account", func(t *testing.T) { testAccountLimit(t, name) })
 			t.Run("off", func(t *testing.T) {
-				s := newLimitedSite(t, name, 1, setup{})
-				a := s.use(0, "203.0.113.1").want(s.route.status)
-				if a.noLimitHeaders(); a.header.Get("Retry-After") != "" {
-					t.Errorf("Retry-After is %q", a.header.Get("Retry-After"))
+				s := newLimitedServer(t, name, 1, apitest.Options{})
+				a := s.use(0, "203.0.113.1").Want(s.route.status)
+				wantNoLimitHeaders(a)
+				if got := a.Header.Get("Retry-After"); got != "" {
+					t.Errorf("Retry-After: got %q, want none", got)
 				}
 			})
-			t.Run("away", func(t *testing.T) { failsClosed(t, name) })
+
+			t.Run("Redis down", func(t *testing.T) { testFailsClosed(t, name) })
 		})
 	}
 }
 
-// left is what an answer of these tests says of the budgets, in the order of scopes, of
-// which the time is compared with a minute to spare.
-func (a answer) left(scopes ...string) {
-	a.t.Helper()
-	const window, spare = 3600, 60
+// wantBudgets compares the rate limit headers, in the order of scopes. Times may differ by
+// a minute.
+func wantBudgets(a apitest.Response, scopes ...string) {
+	a.T.Helper()
+
+	const window, tolerance = 3600, 60
 	var policies []string
-	given := strings.Split(a.header.Get("RateLimit"), ", ")
-	if len(given) != len(scopes) {
-		a.t.Fatalf("%s: RateLimit is %q, want %q", a.request, given, scopes)
+	limits := strings.Split(a.Header.Get("RateLimit"), ", ")
+	if len(limits) != len(scopes) {
+		a.T.Fatalf("%s: RateLimit: got %q, want %q", a.Request, limits, scopes)
 	}
+
 	for i, want := range scopes {
 		var r, seconds int
 		scope, _, _ := strings.Cut(want, ";")
 		if _, err := fmt.Sscanf(want, scope+";r=%d", &r); err != nil {
-			a.t.Fatal(err)
+			a.T.Fatal(err)
 		}
-		_, t, _ := strings.Cut(given[i], ";t=")
+
+		_, t, _ := strings.Cut(limits[i], ";t=")
 		seconds, err := strconv.Atoi(t)
-		most := (2 - r) * window / 2
-		if timeIn.ReplaceAllString(given[i], "") != want || err != nil || seconds > most || seconds < most-spare {
-			a.t.Errorf("%s: RateLimit is %q, want %s;t=%d", a.request, given[i], want, most)
+		reset := (2 - r) * window / 2
+		if resetSeconds.ReplaceAllString(limits[i], "") != want || err != nil || seconds > reset || seconds < reset-tolerance {
+			a.T.Errorf("%s: RateLimit: got %q, want %s;t=%d", a.Request, limits[i], want, reset)
 		}
+
 		policies = append(policies, fmt.Sprintf("%s;q=2;w=%d", scope, window))
 	}
-	if got := a.header.Get("RateLimit-Policy"); got != strings.Join(policies, ", ") {
-		a.t.Errorf("%s: RateLimit-Policy is %s, want %s", a.request, got, policies)
+
+	if got, want := a.Header.Get("RateLimit-Policy"), strings.Join(policies, ", "); got != want {
+		a.T.Errorf("%s: RateLimit-Policy: got %s, want %s", a.Request, got, want)
 	}
-	after, want := a.header.Get("Retry-After"), ""
-	if a.status == 429 {
-		n, err := strconv.Atoi(after)
-		if err != nil || n > window/2 || n < window/2-spare {
-			a.t.Errorf("%s: Retry-After is %q", a.request, after)
+
+	retryAfter := a.Header.Get("Retry-After")
+	if a.Status != 429 {
+		if retryAfter != "" {
+			a.T.Errorf("%s: Retry-After: got %q, want none", a.Request, retryAfter)
 		}
-	} else if after != want {
-		a.t.Errorf("%s: %d with Retry-After %q", a.request, a.status, after)
+
+		return
+	}
+	n, err := strconv.Atoi(retryAfter)
+	if err != nil || n > window/2 || n < window/2-tolerance {
+		a.T.Errorf("%s: Retry-After: got %q, want about %d", a.Request, retryAfter, window/2)
 	}
 }
 
-// One network of IPv6 is one client, for each of whose uses the account is another.
-func limitedByAddress(t *testing.T, name string, b budget) {
-	s := newLimitedSite(t, name, 4, setup{limits: evenLimits(2)})
+// An IPv6 network counts as one client, here with a different account for each request.
+func testIPLimit(t *testing.T, name, limit string) {
+	s := newLimitedServer(t, name, 4, apitest.Options{Limits: sameLimits(2)})
 	before := s.work()
 	for i := range 2 {
-		a := s.use(i, fmt.Sprintf("2001:db8:1:2:%d::1", i)).want(s.route.status)
-		scopes := []string{fmt.Sprintf(`"address";r=%d`, 1-i)}
+		a := s.use(i, fmt.Sprintf("2001:db8:1:2:%d::1", i)).Want(s.route.status)
+		scopes := []string{fmt.Sprintf(`"ip";r=%d`, 1-i)}
 		if s.route.perAccount {
 			scopes = append(scopes, `"account";r=1`)
 		}
-		a.left(scopes...)
+
+		wantBudgets(a, scopes...)
 		after := s.work()
 		if after == before {
-			t.Errorf("use %d has done nothing, and a refusal could not be told from it", i)
+			t.Errorf("request %d changed nothing, so this test could not tell it from a rejection", i)
 		}
+
 		before = after
 	}
-	s.recorded()
-	a := s.use(2, "2001:db8:1:2:ffff::1").wantCode(429, "too_many_requests")
-	a.left(`"address";r=0`)
+
+	s.TakeEvents()
+	a := s.use(2, "2001:db8:1:2:ffff::1").WantCode(429, "too_many_requests")
+	wantBudgets(a, `"ip";r=0`)
 	if after := s.work(); after != before {
-		t.Errorf("what was refused has done something: it was\n%s\nand is\n%s", before, after)
+		t.Errorf("a rejected request changed the stores from\n%s\nto\n%s", before, after)
 	}
-	for _, e := range s.recorded() {
+
+	for _, e := range s.TakeEvents() {
 		if e["name"] != "limit_hit" {
-			t.Errorf("what was refused is recorded as %v", e)
+			t.Errorf("event of a rejected request: got %v, want limit_hit", e)
 		}
 	}
-	s.use(3, "2001:db8:1:3::1").want(s.route.status)
 
-	// A budget is one for all its routes, and for no other.
-	tried := map[budget]bool{}
-	for other, of := range budgets() {
+	s.use(3, "2001:db8:1:3::1").Want(s.route.status)
+
+	// The limit is used up for all routes that share it, and for no others.
+	tried := map[string]bool{}
+	for other, route := range limitedRoutes {
 		method, path, _ := strings.Cut(other, " ")
-		if of != b && tried[of] {
+		shared := route.limit == limit
+		if !shared && tried[route.limit] {
 			continue
 		}
-		tried[of] = true
-		c := s.signInAs(s.account(numberedEmail(3)).ID)
+		tried[route.limit] = true
+
+		c := s.SignInAs(s.Account(numberedEmail(3)).ID)
 		body := map[string]any(nil)
 		switch other {
 		case "POST /auth/email/resend":
 		case "POST /auth/password/reset", "POST /auth/email/verify":
 			body = map[string]any{"token": "x"}
 			if other == "POST /auth/password/reset" {
-				body["password"] = newPassword
+				body["password"] = apitest.NewPassword
 			}
 		default:
-			body = limitedRoutes[other].prepare(s.site, 7)
+			body = route.prepare(s.Server, 7)
 		}
-		var in any
+
+		var payload any
 		if body != nil {
-			in = body
+			payload = body
 		}
-		if a := c.at("2001:db8:1:2::", method, path, in); (a.status == 429) != (of == b) {
-			t.Errorf("%s is answered %d after the budget %q was used up", other, a.status, b)
+		a := c.DoFrom("2001:db8:1:2::", method, path, payload)
+		if limited := a.Status == 429; limited != shared {
+			t.Errorf("%s after limit %q was used up: got %d, want 429: %v", other, limit, a.Status, shared)
 		}
 	}
 }
 
-// One account is counted from wherever it is tried.
-func limitedByAccount(t *testing.T, name string) {
-	s := newLimitedSite(t, name, 1, setup{limits: evenLimits(2)})
+// An account is limited whatever the client's IP.
+func testAccountLimit(t *testing.T, name string) {
+	s := newLimitedServer(t, name, 1, apitest.Options{Limits: sameLimits(2)})
 	for i := range 2 {
-		if a := s.use(0, fmt.Sprintf("203.0.113.%d", i)); a.status == 429 {
-			t.Errorf("use %d: %s", i, a.raw)
+		if a := s.use(0, fmt.Sprintf("203.0.113.%d", i)); a.Status == 429 {
+			t.Errorf("request %d: got 429, want it allowed: %s", i, a.Raw)
 		} else if s.route.perAccount {
-			a.left(`"address";r=1`, fmt.Sprintf(`"account";r=%d`, 1-i))
+			wantBudgets(a, `"ip";r=1`, fmt.Sprintf(`"account";r=%d`, 1-i))
 		}
-		if s.name == "POST /auth/password/change" && s.users[0].token == "" {
+
+		if s.name == "POST /auth/password/change" && s.users[0].Token == "" {
 			t.Fatal("the session has ended")
 		}
 	}
+
 	before := s.work()
 	a := s.use(0, "203.0.113.9")
 	if !s.route.perAccount {
-		a.left(`"address";r=1`)
+		wantBudgets(a, `"ip";r=1`)
+
 		return
 	}
-	if a.refusal(); s.work() != before {
-		t.Error("what was refused has done something")
+
+	wantRateLimited(a)
+	if after := s.work(); after != before {
+		t.Errorf("a rejected request changed the stores from\n%s\nto\n%s", before, after)
 	}
-	a.left(`"address";r=1`, `"account";r=0`)
+	wantBudgets(a, `"ip";r=1`, `"account";r=0`)
 }
 
-// Without the counters nobody is let in, and no work is done.
-func failsClosed(t *testing.T, name string) {
+// Without Redis no request gets through, and no work is done.
+func testFailsClosed(t *testing.T, name string) {
 	direct, proxied, proxy := storetest.ProxiedRedis(t)
-	s := newLimitedSite(t, name, 1, setup{redis: &proxied, limits: evenLimits(2)})
+	s := newLimitedServer(t, name, 1, apitest.Options{Redis: &proxied, Limits: sameLimits(2)})
 	s.conn = direct.Conn(t)
 	before := s.work()
 	proxy.Set(storetest.Faults{Command: func(client net.Conn, chunk []byte) bool {
 		if !bytes.Contains(chunk, []byte("limit:{")) {
 			return false
 		}
+
 		_ = client.Close()
+
 		return true
 	}})
-	a := s.use(0, "203.0.113.1").wantCode(503, "session_store_unavailable")
-	if a.noLimitHeaders(); a.header.Get("Retry-After") == "" {
-		t.Error("no Retry-After")
+	a := s.use(0, "203.0.113.1").WantCode(503, "session_store_unavailable")
+	wantNoLimitHeaders(a)
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("Retry-After: got none, want one")
 	}
+
 	proxy.Set(storetest.Faults{})
 	if after := s.work(); after != before {
-		t.Errorf("something was done: it was\n%s\nand is\n%s", before, after)
+		t.Errorf("the stores changed from\n%s\nto\n%s", before, after)
 	}
-	s.use(0, "203.0.113.1").want(s.route.status)
+
+	s.use(0, "203.0.113.1").Want(s.route.status)
 }
 
-// A limit that is hit is recorded once for all that are refused until one is let in
-// again, and with the user where it is known who asks.
+// Exceeding a limit is recorded once until a request is allowed again, with the user ID if
+// it is known.
 func TestLimitHit(t *testing.T) {
 	t.Parallel()
-	servers := pair(t, setup{limits: evenLimits(3), proxies: behindProxy})
+
+	servers := twoServers(t, apitest.Options{Limits: sameLimits(3), TrustedProxies: behindProxy})
 	s := servers[0]
-	ann := s.register("ann@example.com")
-	id := s.account("ann@example.com").ID
+	ann := s.Register("ann@example.com")
+	id := s.Account("ann@example.com").ID
 	hits := func() (all []bson.M) {
 		for _, server := range servers {
-			for _, e := range server.recorded() {
+			for _, e := range server.TakeEvents() {
 				if e["name"] == "limit_hit" {
 					all = append(all, e)
 				}
 			}
 		}
+
 		return all
 	}
-	everywhere := func(i int) string { return fmt.Sprintf("203.0.113.%d", i) }
-	for what, burst := range map[string]struct {
+
+	uniqueIP := func(i int) string { return fmt.Sprintf("203.0.113.%d", i) }
+
+	for name, burst := range map[string]struct {
 		route, user string
 		allowed     int
-		send        func(c *client, i int) answer
+		send        func(c *apitest.Client, i int) apitest.Response
 	}{
-		"by an address": {"POST /auth/login", "", 3, func(c *client, i int) answer {
-			return c.at("203.0.113.1", "POST", "/auth/login", wrongFor(fmt.Sprintf("nobody%d@example.com", i)))
+		"by an IP": {"POST /auth/login", "", 3, func(c *apitest.Client, i int) apitest.Response {
+			return c.DoFrom("203.0.113.1", "POST", "/auth/login", wrongPassword(fmt.Sprintf("nobody%d@example.com", i)))
 		}},
-		"of an account": {"POST /auth/login", "", 3, func(c *client, i int) answer {
-			return c.at(everywhere(i), "POST", "/auth/login", wrongFor("ann@example.com"))
+		"of an account": {"POST /auth/login", "", 3, func(c *apitest.Client, i int) apitest.Response {
+			return c.DoFrom(uniqueIP(i), "POST", "/auth/login", wrongPassword("ann@example.com"))
 		}},
-		// Whose device has no more left is anyone, with the account's budget.
-		"on a device": {"POST /auth/login", "", 6, func(c *client, i int) answer {
-			c.device = ann.device
-			return c.at(everywhere(i), "POST", "/auth/login", wrongFor("ann@example.com"))
+		// A device that has used up its own limit counts as unknown.
+		"on a device": {"POST /auth/login", "", 6, func(c *apitest.Client, i int) apitest.Response {
+			c.Device = ann.Device
+
+			return c.DoFrom(uniqueIP(i), "POST", "/auth/login", wrongPassword("ann@example.com"))
 		}},
-		"of a session": {"POST /auth/step-up", id, 3, func(c *client, i int) answer {
-			c.token = ann.token
-			return c.at(everywhere(i), "POST", "/auth/step-up", map[string]any{"password": "wrong password"})
+		"of a session": {"POST /auth/step-up", id, 3, func(c *apitest.Client, i int) apitest.Response {
+			c.Token = ann.Token
+
+			return c.DoFrom(uniqueIP(i), "POST", "/auth/step-up", map[string]any{"password": "wrong password"})
 		}},
 	} {
-		s.forgetLimits()
+		s.ResetLimits()
 		hits()
-		if got := tally(atOnce(servers, 20, burst.send)); got["429 too_many_requests"] != 20-burst.allowed {
-			t.Fatalf("%s: %v", what, got)
+
+		const limited = "429 too_many_requests"
+		if got := tally(atOnce(servers, 20, burst.send)); got[limited] != 20-burst.allowed {
+			t.Fatalf("%s: got %v, want %d requests limited", name, got, 20-burst.allowed)
 		}
-		again := tally(atOnce(servers, 20, burst.send))
-		found := hits()
-		if again["429 too_many_requests"] != 20 || len(found) != 1 {
-			t.Fatalf("%s: recorded %d times, then %v", what, len(found), again)
+		if got := tally(atOnce(servers, 20, burst.send)); got[limited] != 20 {
+			t.Fatalf("%s: got %v, want all requests limited", name, got)
 		}
-		if e := found[0]; e["route"] != burst.route || e["ip"] == nil || fmt.Sprint(e["userId"]) != map[bool]string{true: "<nil>", false: burst.user}[burst.user == ""] {
-			t.Errorf("%s: recorded %v", what, e)
+
+		recorded := hits()
+		if len(recorded) != 1 {
+			t.Fatalf("%s: events: got %d, want 1", name, len(recorded))
 		}
-		s.forgetLimits()
-		if atOnce(servers, 20, burst.send); len(hits()) != 1 {
-			t.Errorf("%s: the next burst is not recorded", what)
+		wantUser := any(burst.user)
+		if burst.user == "" {
+			wantUser = nil
+		}
+		if e := recorded[0]; e["route"] != burst.route || e["ip"] == nil || e["userId"] != wantUser {
+			t.Errorf("%s: event: got %v, want route %s, an IP and user %v", name, e, burst.route, wantUser)
+		}
+
+		s.ResetLimits()
+		atOnce(servers, 20, burst.send)
+		if got := len(hits()); got != 1 {
+			t.Errorf("%s: events of the next burst: got %d, want 1", name, got)
 		}
 	}
 }

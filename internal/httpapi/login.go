@@ -10,166 +10,160 @@ import (
 	"latchkey/internal/user"
 )
 
-// methodPassword is what a session that began with a password says of itself.
-const methodPassword = "password"
-
 type registerRequest struct {
-	Name     string `json:"name" validate:"required,person_name"`
-	Email    string `json:"email" validate:"required,address"`
-	Password string `json:"password" validate:"required,new_password"`
+	Name     string     `json:"name" validate:"required,canonical_name" description:"Surrounding spaces are removed. Control characters are not allowed."`
+	Email    user.Email `json:"email" validate:"required,canonical_email" description:"Case does not matter."`
+	Password string     `json:"password" validate:"required,new_password"`
 }
 
-// register answers POST /auth/register: an account and a session, or neither, as
-// far as the stores can be asked.
+type registerResult struct {
+	Message string    `json:"message" const:"Registration successful"`
+	User    user.View `json:"user"`
+}
+
+var registerOperation = operation{
+	id:          "register",
+	tag:         tagLogin,
+	summary:     "Create an account and log in",
+	description: "The new session replaces the current one, if there is one. A failed registration leaves the current session unchanged.",
+	request: registerRequest{
+		Name:     exampleUser.Name,
+		Email:    exampleUser.Email,
+		Password: examplePassword,
+	},
+	response: response{
+		status:  http.StatusCreated,
+		result:  "The user, and a session cookie",
+		body:    registerResult{"Registration successful", exampleUser},
+		headers: []string{"Set-Cookie"},
+	},
+}
+
+// register handles POST /auth/register. It creates an account and a session, or neither, as
+// long as the stores respond.
 func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerRequest) error {
-	name, err := user.ParseName(in.Name)
+	signedIn, err := s.auth.Register(r.Context(), auth.Registration{
+		Name:     in.Name,
+		Email:    in.Email,
+		Password: in.Password,
+	}, s.signInClient(r))
 	if err != nil {
 		return err
 	}
-	email, err := user.ParseEmail(in.Email)
-	if err != nil {
-		return err
-	}
-	epoch, err := s.sessions.Epoch(r.Context(), "")
-	if err != nil {
-		return err
-	}
-	u, err := s.auth.Register(r.Context(), name, email, in.Password)
-	if err != nil {
-		return err
-	}
-	begun, token, err := s.begin(r, u, session.SignIn{Method: methodPassword, Persistent: true, Epoch: epoch})
-	if err != nil {
-		if undo := s.auth.Unregister(r.Context(), u.ID); undo != nil {
-			s.log.ErrorContext(r.Context(), "an account stays that nobody was told of", "userId", u.ID, "error", undo)
-		}
-		return err
-	}
-	s.arrive(w, r, u, begun, token, activity.Event{Name: activity.Registered, UserID: u.ID, SessionID: begun.Handle})
-	if err := s.auth.AskVerification(r.Context(), u, originOf(r)); err != nil {
-		s.log.ErrorContext(r.Context(), "a new user gets no mail to verify the address", "userId", u.ID, "error", err)
-	}
-	return writeJSON(w, http.StatusCreated, answerFor("Registration successful", u))
+
+	s.completeSignIn(w, r, signedIn, in.Email, activity.Event{Name: activity.Registered})
+	return writeJSON(w, http.StatusCreated, registerResult{"Registration successful", signedIn.User.View()})
 }
 
 type loginRequest struct {
-	Email    string `json:"email" validate:"required,address"`
-	Password string `json:"password" validate:"required,any_password"`
-	// RememberMe keeps the cookie beyond the browser's run; so does leaving it out.
-	RememberMe *bool `json:"rememberMe"`
+	Email    user.Email `json:"email" validate:"required,canonical_email"`
+	Password string     `json:"password" validate:"required,any_password"`
+	// RememberMe is true if it is missing.
+	RememberMe *bool `json:"rememberMe,omitempty" description:"If false, the cookie ends with the browser session. The default is true."`
 }
 
-func (in loginRequest) account() string { return canonical(in.Email) }
+type loginResult struct {
+	Message string    `json:"message" const:"Login successful"`
+	User    user.View `json:"user"`
+}
 
-// login answers POST /auth/login: note the epoch, prove, record, begin. In this
-// order nothing that ends the sessions of the account is missed.
+var loginOperation = operation{
+	id:          "login",
+	tag:         tagLogin,
+	summary:     "Log in with a password",
+	description: "The new session replaces the current one, if there is one. A failed login leaves the current session unchanged.",
+	request: loginRequest{
+		Email:    exampleUser.Email,
+		Password: examplePassword,
+	},
+	response: response{
+		status:  http.StatusOK,
+		result:  "The user, and a session cookie",
+		body:    loginResult{"Login successful", exampleUser},
+		headers: []string{"Set-Cookie"},
+	},
+}
+
+func (in loginRequest) account() user.Email { return in.Email }
+
+// login handles POST /auth/login.
 func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) error {
-	err := s.logIn(w, r, in)
+	signedIn, err := s.auth.SignIn(r.Context(), auth.Credentials{
+		Email:      in.Email,
+		Password:   in.Password,
+		Persistent: in.RememberMe == nil || *in.RememberMe,
+	}, s.signInClient(r))
 	s.countLogin(err)
-	return err
-}
-
-func (s *Server) logIn(w http.ResponseWriter, r *http.Request, in loginRequest) error {
-	email, err := user.ParseEmail(in.Email)
-	if err != nil {
-		return err
-	}
-	candidate, err := s.auth.Candidate(r.Context(), email)
-	if err != nil {
-		return err
-	}
-	epoch, err := s.sessions.Epoch(r.Context(), candidate.UserID())
-	if err != nil {
-		return err
-	}
-	persistent := in.RememberMe == nil || *in.RememberMe
-	u, begun, token, err := s.prove(r, candidate, epoch, in.Password, persistent)
 	if errors.Is(err, auth.ErrBadCredentials) {
-		s.record(w, r, activity.Event{Name: activity.LoginFailed, UserID: candidate.UserID()})
+		s.record(w, r, activity.Event{Name: activity.LoginFailed, UserID: signedIn.User.ID})
 	}
 	if err != nil {
 		return err
 	}
-	s.arrive(w, r, u, begun, token, activity.Event{Name: activity.Login, UserID: u.ID, SessionID: begun.Handle})
-	return writeJSON(w, http.StatusOK, answerFor("Login successful", u))
+
+	s.completeSignIn(w, r, signedIn, in.Email, activity.Event{Name: activity.Login})
+	return writeJSON(w, http.StatusOK, loginResult{"Login successful", signedIn.User.View()})
 }
 
-// arrive gives the browser a session that has begun, and notes it. An owner is told of a
-// device that they were not seen on before.
-func (s *Server) arrive(w http.ResponseWriter, r *http.Request, u user.User, begun *session.Session, token string, e activity.Event) {
-	s.cookie.set(w, begun, token)
-	address := canonical(string(u.Email))
-	unseen := s.devices.known(r, address) == "" && e.Name != activity.Registered
-	if begun.Persistent {
-		s.devices.remember(w, r, address)
+// completeSignIn gives the browser its session, records the event, and notifies the owner of a
+// new device. The email must be canonical, as known devices are stored by canonical email.
+func (s *Server) completeSignIn(w http.ResponseWriter, r *http.Request, signedIn auth.SignedIn, email user.Email, e activity.Event) {
+	s.cookie.set(w, signedIn.Session, signedIn.Token)
+
+	e.UserID = signedIn.User.ID
+	e.SessionID = signedIn.Session.ID
+	e.NewDevice = s.devices.known(r, string(email)) == "" && e.Name != activity.Registered
+	if signedIn.Session.Persistent {
+		s.devices.remember(w, r, string(email))
 	}
-	e.NewDevice = unseen
+
 	s.record(w, r, e)
-	if unseen {
-		s.auth.TellNewDevice(r.Context(), u, originOf(r))
+	if e.NewDevice {
+		s.auth.NotifyNewDevice(r.Context(), signedIn.User, clientOf(r))
 	}
 }
 
-// prove checks a password, records the login and begins the session.
-func (s *Server) prove(r *http.Request, candidate auth.Candidate, epoch session.Epoch, password string, persistent bool) (user.User, *session.Session, string, error) {
-	u, err := s.auth.Login(r.Context(), candidate, password)
-	if err == nil {
-		u, err = s.auth.RecordLogin(r.Context(), u)
-	}
-	if err != nil {
-		return user.User{}, nil, "", err
-	}
-	begun, token, err := s.begin(r, u, session.SignIn{Method: methodPassword, Persistent: persistent, Epoch: epoch})
-	return u, begun, token, err
+type logoutResult struct {
+	Message string `json:"message" const:"Logout successful"`
 }
 
-// begin starts the session of u, in the way that in says, and then ends the one that the client had: what
-// was planted in a browser before a login must not be logged in by it. On an error
-// the session of before lives on and the new one does not; nobody has seen its token.
-func (s *Server) begin(r *http.Request, u user.User, in session.SignIn) (*session.Session, string, error) {
-	in.UserID, in.Email, in.Replaces = u.ID, string(u.Email), s.cookie.token(r)
-	in.IP, in.UserAgent = clientIP(r), userAgent(r)
-	begun, token, err := s.sessions.Begin(r.Context(), in)
-	if errors.Is(err, session.ErrNone) {
-		// All sessions of the account were ended since the password was checked. This is
-		// a login that failed: the session that the client has is none of its business.
-		err = auth.ErrBadCredentials
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	if err := s.sessions.Supersede(r.Context(), s.cookie.token(r)); err != nil {
-		s.sessions.Undo(r.Context(), begun)
-		return nil, "", err
-	}
-	s.metrics.SessionBegun(in.Method)
-	return begun, token, nil
+var logoutOperation = operation{
+	id:          "logout",
+	tag:         tagLogin,
+	summary:     "Log out",
+	description: "Ends the session on the server, even if other requests are in flight.",
+	response: response{
+		status:  http.StatusOK,
+		result:  "The session has ended and its cookie is cleared",
+		body:    logoutResult{"Logout successful"},
+		headers: []string{"Set-Cookie", "Clear-Site-Data"},
+	},
 }
 
-// logout answers POST /auth/logout. It ends the session by its token, because
-// it may have another handle by now.
+// logout handles POST /auth/logout. It ends the session even if a rotation has just replaced its
+// token. Otherwise a user who logs out during a rotation would stay signed in.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 	ended, err := s.sessions.EndToken(r.Context(), s.cookie.token(r), session.LoggedOut)
 	if err != nil {
 		return err
 	}
-	if ended != nil {
-		s.record(w, r, activity.Event{Name: activity.Logout, UserID: ended.UserID, SessionID: ended.Handle})
-	}
+
+	s.record(w, r, activity.Event{Name: activity.Logout, UserID: ended.UserID, SessionID: ended.ID})
 	s.forget(w)
-	return writeJSON(w, http.StatusOK, done{"Logout successful"})
+	return writeJSON(w, http.StatusOK, logoutResult{"Logout successful"})
 }
 
-// forget has the browser drop what it has of the session: the cookie, and what the
-// pages of this origin kept (OWASP ASVS 5.0 14.3.1). Not "cookies", which would take
-// those of other applications on the domain.
+// forget makes the browser delete the session cookie and the storage of this origin (OWASP ASVS
+// 5.0 14.3.1). It does not use "cookies", which would delete the cookies of other applications
+// on the domain, too.
 func (s *Server) forget(w http.ResponseWriter) {
 	s.cookie.clear(w)
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 }
 
-// canonical is the one form of an address that was checked already.
-func canonical(address string) string {
-	email, _ := user.ParseEmail(address)
-	return string(email)
+// canonical returns the canonical email of an account. Emails of old accounts may have been
+// stored in another form.
+func canonical(u user.User) user.Email {
+	email, _ := user.ParseEmail(string(u.Email))
+	return email
 }

@@ -1,10 +1,8 @@
-package httpapi
+package httpapi_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -12,333 +10,333 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 	"golang.org/x/crypto/bcrypt"
 
-	"latchkey/internal/auth"
+	"latchkey/internal/apitest"
+	"latchkey/internal/httpapi"
 	"latchkey/internal/session"
+	"latchkey/internal/testkit"
 )
 
-// The session of the guide, step by step, with what its commands send.
+// The session walkthrough of the guide, with the requests of its commands.
 func TestGuide(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.client()
+
+	s := apitest.New(t)
+	c := s.NewClient()
 	john := map[string]any{"name": "John Doe", "email": "john@example.com", "password": "password123"}
 
-	registered := c.do("POST", "/auth/register", john).want(201)
-	if got := registered.text("message"); got != "Registration successful" {
-		t.Errorf("register says %q", got)
+	registered := c.Do("POST", "/auth/register", john).Want(201)
+	if got := registered.Text("message"); got != "Registration successful" {
+		t.Errorf("register: got message %q", got)
 	}
-	loggedIn := c.do("POST", "/auth/login", map[string]any{"email": "john@example.com", "password": "password123"}).want(200)
-	if got := loggedIn.text("message"); got != "Login successful" {
-		t.Errorf("login says %q", got)
+
+	loggedIn := c.Do("POST", "/auth/login", map[string]any{"email": "john@example.com", "password": "password123"}).Want(200)
+	if got := loggedIn.Text("message"); got != "Login successful" {
+		t.Errorf("login: got message %q", got)
 	}
-	if loggedIn.text("user", "lastLogin") == "" {
-		t.Error("the login is not recorded")
+
+	if loggedIn.Text("user", "lastLogin") == "" {
+		t.Error("lastLogin is missing")
 	}
-	me := c.do("GET", "/auth/me", nil).want(200)
-	if me.text("user", "email") != "john@example.com" || me.text("user", "id") != registered.text("user", "id") {
-		t.Errorf("me is %s", me.raw)
+
+	me := c.Do("GET", "/auth/me", nil).Want(200)
+	if me.Text("user", "email") != "john@example.com" || me.Text("user", "id") != registered.Text("user", "id") {
+		t.Errorf("account: got %s", me.Raw)
 	}
-	old := c.clone()
-	out := c.do("POST", "/auth/logout", nil).want(200)
-	if got := out.text("message"); got != "Logout successful" {
-		t.Errorf("logout says %q", got)
+
+	old := c.Clone()
+	out := c.Do("POST", "/auth/logout", nil).Want(200)
+	if got := out.Text("message"); got != "Logout successful" {
+		t.Errorf("logout: got message %q", got)
 	}
-	if c.token != "" || out.header.Get("Clear-Site-Data") != `"cache", "storage"` {
-		t.Errorf("logout leaves the browser with cookie %q and its data", c.token)
+
+	if c.Token != "" || out.Header.Get("Clear-Site-Data") != `"cache", "storage"` {
+		t.Errorf("after the logout: got cookie %q, want cookie and site data cleared", c.Token)
 	}
-	old.do("GET", "/auth/me", nil).wantCode(401, "not_authenticated")
-	if old.token != "" {
-		t.Error("the cookie of an ended session is not cleared")
+
+	old.Do("GET", "/auth/me", nil).WantCode(401, "not_authenticated")
+	if old.Token != "" {
+		t.Error("the cookie of an ended session was not cleared")
 	}
 }
 
 func TestCookieAttributes(t *testing.T) {
 	t.Parallel()
+
 	for _, tc := range []struct {
 		name   string
-		cookie Cookie
+		cookie httpapi.Cookie
 		want   string
 	}{
-		{"development", Cookie{Name: "sid", SameSite: http.SameSiteLaxMode}, "; Path=/; Max-Age=14400; HttpOnly; SameSite=Lax"},
-		{"production", Cookie{Name: "__Host-sid", Secure: true, SameSite: http.SameSiteStrictMode}, "; Path=/; Max-Age=14400; HttpOnly; Secure; SameSite=Strict"},
-		{"subdomains", Cookie{Name: "sid", Domain: "example.com", Secure: true, SameSite: http.SameSiteNoneMode}, "; Path=/; Domain=example.com; Max-Age=14400; HttpOnly; Secure; SameSite=None"},
+		{"development", httpapi.Cookie{Name: "sid", SameSite: http.SameSiteLaxMode}, "; Path=/; Max-Age=14400; HttpOnly; SameSite=Lax"},
+		{"production", httpapi.Cookie{Name: "__Host-sid", Secure: true, SameSite: http.SameSiteStrictMode}, "; Path=/; Max-Age=14400; HttpOnly; Secure; SameSite=Strict"},
+		{"subdomains", httpapi.Cookie{Name: "sid", Domain: "example.com", Secure: true, SameSite: http.SameSiteNoneMode}, "; Path=/; Domain=example.com; Max-Age=14400; HttpOnly; Secure; SameSite=None"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, setup{cookie: tc.cookie})
-			c := s.client()
-			a := c.do("POST", "/auth/register", map[string]any{"name": "Ann", "email": "ann@example.com", "password": testPassword}).want(201)
-			if got := a.header.Get("Set-Cookie"); got != tc.cookie.Name+"="+c.token+tc.want {
+
+			s := apitest.New(t, apitest.Options{Cookie: tc.cookie})
+			c := s.NewClient()
+			a := c.Do("POST", "/auth/register", map[string]any{"name": "Ann", "email": "ann@example.com", "password": apitest.Password}).Want(201)
+			if got := a.Header.Get("Set-Cookie"); got != tc.cookie.Name+"="+c.Token+tc.want {
 				t.Errorf("Set-Cookie: %s, want ...%s", got, tc.want)
 			}
-			if hsts := a.header.Get("Strict-Transport-Security"); (hsts != "") != tc.cookie.Secure {
-				t.Errorf("Strict-Transport-Security is %q", hsts)
+
+			if hsts := a.Header.Get("Strict-Transport-Security"); (hsts != "") != tc.cookie.Secure {
+				t.Errorf("Strict-Transport-Security: got %q", hsts)
 			}
-			c.do("GET", "/auth/session", nil).want(200)
+
+			c.Do("GET", "/auth/session", nil).Want(200)
 		})
 	}
 }
 
-// The token is in no body and not in Redis; what is there is the handle, and
-// deleting that key, as the guide does, ends the session.
+// The token is in no body and not in Redis, which has its hash. Deleting that key, as the
+// guide does, ends the session.
 func TestTokenStaysInTheCookie(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	conn := s.redis.Conn(t)
-	c := s.register("ann@example.com")
-	session := c.do("GET", "/auth/session", nil).want(200)
-	rotated := c.clone().do("POST", "/auth/rotate-session", nil).want(200)
-	for _, a := range []answer{session, rotated} {
-		if strings.Contains(string(a.raw), c.token) {
-			t.Errorf("%s holds the token", a.request)
+
+	s := apitest.New(t)
+	conn := s.Redis.Conn(t)
+	c := s.Register("ann@example.com")
+	session := c.Do("GET", "/auth/session", nil).Want(200)
+	rotated := c.Clone().Do("POST", "/auth/rotate-session", nil).Want(200)
+	for _, a := range []apitest.Response{session, rotated} {
+		if strings.Contains(string(a.Raw), c.Token) {
+			t.Errorf("%s: the response contains the token", a.Request)
 		}
 	}
-	key := "sess:" + rotated.text("sessionId")
+
+	key := s.RecordKey(rotated.Text("sessionId"))
 	value, err := conn.Do("GET", key)
 	if err != nil || value == nil {
 		t.Fatalf("GET %s: %v %v", key, value, err)
 	}
-	if !strings.HasPrefix(string(value.([]byte)), "1\n"+session.text("userId")+"\nann@example.com\n") {
-		t.Errorf("the value is not text to read: %s", value)
+
+	if !strings.HasPrefix(string(value.([]byte)), "user="+session.Text("userId")+"\nemail=ann@example.com\n") {
+		t.Errorf("record: got %s, want readable text", value)
 	}
-	c = &client{site: s, token: rotated.cookie.Value}
-	c.clone().do("GET", "/auth/session", nil).want(200)
-	for _, part := range []string{rotated.cookie.Value, key} {
+
+	c = s.WithToken(rotated.Cookie.Value)
+	c.Clone().Do("GET", "/auth/session", nil).Want(200)
+
+	for _, part := range []string{rotated.Cookie.Value, key} {
 		if n, err := conn.Do("EXISTS", part); err != nil || (n == int64(1)) != (part == key) {
 			t.Errorf("EXISTS %s: %v %v", part, n, err)
 		}
 	}
+
 	if _, err := conn.Do("DEL", key); err != nil {
 		t.Fatal(err)
 	}
-	c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
+
+	c.Do("GET", "/auth/session", nil).WantCode(401, "not_authenticated")
 }
 
 func TestRegisterTaken(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.register("ann@example.com")
+
+	s := apitest.New(t)
+	s.Register("ann@example.com")
+
 	for _, email := range []string{"ann@example.com", "ANN@Example.COM", " ann@example.com "} {
-		c := s.client()
-		a := c.do("POST", "/auth/register", map[string]any{"name": "Eve", "email": email, "password": "another password"})
-		a.wantCode(409, "email_taken")
-		if a.text("message") != "Email already registered" || c.token != "" {
-			t.Errorf("%s: %s, cookie %q", email, a.raw, c.token)
+		c := s.NewClient()
+		a := c.Do("POST", "/auth/register", map[string]any{"name": "Eve", "email": email, "password": "another password"})
+		a.WantCode(409, "email_taken")
+		if a.Text("message") != "Email already registered" || c.Token != "" {
+			t.Errorf("%s: got %s with cookie %q", email, a.Raw, c.Token)
 		}
 	}
 }
 
-// One answer, to the byte but for its name, whatever is wrong.
+// All failed logins get the same response, byte for byte except for the request ID.
 func TestLoginRefused(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.register("ann@example.com")
-	s.register("off@example.com")
-	_, err := s.database().Collection("users").UpdateOne(context.Background(),
+
+	s := apitest.New(t)
+	s.Register("ann@example.com")
+	s.Register("off@example.com")
+	_, err := s.Database().Collection("users").UpdateOne(context.Background(),
 		bson.D{{Key: "email", Value: "off@example.com"}}, bson.D{{Key: "$set", Value: bson.D{{Key: "isActive", Value: false}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 	var bodies []string
 	for _, in := range []map[string]any{
-		{"email": "nobody@example.com", "password": testPassword},
-		{"email": "ann@example.com", "password": testPassword + "x"},
-		{"email": "ann@example.com", "password": strings.ToUpper(testPassword)},
-		{"email": "ann@example.com", "password": " " + testPassword},
-		{"email": "off@example.com", "password": testPassword},
+		{"email": "nobody@example.com", "password": apitest.Password},
+		{"email": "ann@example.com", "password": apitest.Password + "x"},
+		{"email": "ann@example.com", "password": strings.ToUpper(apitest.Password)},
+		{"email": "ann@example.com", "password": " " + apitest.Password},
+		{"email": "off@example.com", "password": apitest.Password},
 	} {
-		c := s.client()
-		a := c.do("POST", "/auth/login", in).wantCode(401, "invalid_credentials")
-		if c.token != "" {
-			t.Errorf("%v got a cookie", in)
+		c := s.NewClient()
+		a := c.Do("POST", "/auth/login", in).WantCode(401, "invalid_credentials")
+		if c.Token != "" {
+			t.Errorf("%v: got a cookie, want none", in)
 		}
-		bodies = append(bodies, strings.ReplaceAll(string(a.raw), a.text("requestId"), ""))
+
+		bodies = append(bodies, strings.ReplaceAll(string(a.Raw), a.Text("requestId"), ""))
 	}
+
 	for _, body := range bodies[1:] {
 		if body != bodies[0] {
-			t.Errorf("answers differ: %s and %s", bodies[0], body)
+			t.Errorf("responses differ: got %s and %s", bodies[0], body)
 		}
 	}
 }
 
-// A login over a live session ends it, one that fails leaves it alone.
+// A successful login ends the previous session, a failed one does not.
 func TestLoginOverSession(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.register("ann@example.com")
-	before := c.clone()
 
-	c.do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": "wrong password"}).want(401)
-	before.clone().do("GET", "/auth/me", nil).want(200)
-	c.do("POST", "/auth/register", map[string]any{"name": "A", "email": "ann@example.com", "password": testPassword}).want(409)
-	before.clone().do("GET", "/auth/me", nil).want(200)
+	s := apitest.New(t)
+	c := s.Register("ann@example.com")
+	before := c.Clone()
 
-	c.do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": testPassword}).want(200)
-	if c.token == before.token {
-		t.Fatal("the login kept the token")
+	c.Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": "wrong password"}).Want(401)
+	before.Clone().Do("GET", "/auth/me", nil).Want(200)
+	c.Do("POST", "/auth/register", map[string]any{"name": "A", "email": "ann@example.com", "password": apitest.Password}).Want(409)
+	before.Clone().Do("GET", "/auth/me", nil).Want(200)
+
+	c.Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": apitest.Password}).Want(200)
+	if c.Token == before.Token {
+		t.Fatal("the login kept the token, want a new one")
 	}
-	// An answer to the old token that comes late leaves the new cookie alone.
-	if a := before.do("GET", "/auth/me", nil).want(401); a.cookie != nil {
-		t.Errorf("the late answer sets the cookie %s", a.cookie)
+
+	// A late response to the old token does not change the new cookie.
+	if a := before.Do("GET", "/auth/me", nil).Want(401); a.Cookie != nil {
+		t.Errorf("late response: got cookie %s, want none", a.Cookie)
 	}
-	before.do("POST", "/auth/logout", nil)
-	c.do("GET", "/auth/me", nil).want(200)
-	if live := s.liveSessions(s.redis.Conn(t)); live != 1 {
+
+	before.Do("POST", "/auth/logout", nil)
+	c.Do("GET", "/auth/me", nil).Want(200)
+	if live := s.LiveSessions(s.Redis.Conn(t)); live != 1 {
 		t.Errorf("%d sessions, want 1", live)
 	}
 }
 
-// A login that is refused at the last moment, because all other sessions were ended
-// since the password was checked, leaves no session and ends none.
-func TestLoginRefusedAtTheEnd(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	c := s.register("ann@example.com")
-	u, err := s.users.ByEmail(context.Background(), "ann@example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
-	api, err := New(s.users, nil, s.sessions, Options{Cookie: s.cookie, Log: newLogger(s.log)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := httptest.NewRequest(http.MethodPost, "/auth/login", nil)
-	r.AddCookie(&http.Cookie{Name: "sid", Value: c.token})
-	epoch, err := s.sessions.Epoch(context.Background(), u.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.clone().do("DELETE", "/auth/sessions", nil).want(200)
-	if _, _, err := api.begin(r, u, session.SignIn{Method: methodPassword, Epoch: epoch}); !errors.Is(err, auth.ErrBadCredentials) {
-		t.Fatal(err)
-	}
-	if live := s.liveSessions(s.redis.Conn(t)); live != 1 {
-		t.Errorf("%d sessions, want the one of before", live)
-	}
-	c.do("GET", "/auth/session", nil).want(200)
-}
-
-// A document that is no account of the guide's is nobody's, and does not show by
-// its answer that the address is known.
+// A document without a usable password cannot log in, and the response does not reveal that
+// it exists.
 func TestUnreadableAccount(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	_, err := s.database().Collection("users").InsertOne(context.Background(), bson.D{
+
+	s := apitest.New(t)
+	_, err := s.Database().Collection("users").InsertOne(context.Background(), bson.D{
 		{Key: "name", Value: "X"}, {Key: "email", Value: "x@example.com"}, {Key: "password", Value: "h"}, {Key: "isActive", Value: "yes"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.client().do("POST", "/auth/login", map[string]any{"email": "x@example.com", "password": "password"}).wantCode(401, "invalid_credentials")
-	if !strings.Contains(s.log.String(), "an account cannot log in") {
-		t.Error("the log says nothing")
+
+	testkit.NoError(t, err)
+	s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "x@example.com", "password": "password"}).WantCode(401, "invalid_credentials")
+	if !strings.Contains(s.Log.String(), "account is unreadable and cannot log in") {
+		t.Error("the log does not report the unreadable account")
 	}
 }
 
-// A token that someone planted in a browser is not logged in by a login: the
-// session gets a token of its own.
+// A login ignores a token that an attacker planted in the browser: the session gets a new
+// one.
 func TestLoginIgnoresPlantedToken(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.register("ann@example.com")
+
+	s := apitest.New(t)
+	s.Register("ann@example.com")
 	planted := strings.Repeat("A", 43)
-	c := &client{site: s, token: planted}
-	c.do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": testPassword}).want(200)
-	if c.token == planted {
-		t.Fatal("the planted token became a session")
+	c := s.WithToken(planted)
+	c.Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": apitest.Password}).Want(200)
+	if c.Token == planted {
+		t.Fatal("the planted token was accepted")
 	}
-	(&client{site: s, token: planted}).do("GET", "/auth/session", nil).want(401)
+
+	s.WithToken(planted).Do("GET", "/auth/session", nil).Want(401)
 }
 
 func TestRememberMe(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.register("ann@example.com")
+
+	s := apitest.New(t)
+	c := s.Register("ann@example.com")
 	for _, tc := range []struct {
 		remember any
 		maxAge   int
-	}{{nil, int(testAbsolute / time.Second)}, {true, int(testAbsolute / time.Second)}, {false, 0}} {
-		in := map[string]any{"email": "ann@example.com", "password": testPassword, "rememberMe": tc.remember}
-		if got := c.do("POST", "/auth/login", in).want(200).cookie.MaxAge; got != tc.maxAge {
+	}{{nil, int(apitest.AbsoluteTimeout / time.Second)}, {true, int(apitest.AbsoluteTimeout / time.Second)}, {false, 0}} {
+		in := map[string]any{"email": "ann@example.com", "password": apitest.Password, "rememberMe": tc.remember}
+		if got := c.Do("POST", "/auth/login", in).Want(200).Cookie.MaxAge; got != tc.maxAge {
 			t.Errorf("rememberMe %v: Max-Age is %d, want %d", tc.remember, got, tc.maxAge)
 		}
-		// A rotation keeps the kind of cookie, and the end.
-		if got := c.do("POST", "/auth/rotate-session", nil).want(200).cookie.MaxAge; got > tc.maxAge || got < tc.maxAge-60 {
+
+		// A rotation keeps the lifetime of the cookie and of the session.
+		if got := c.Do("POST", "/auth/rotate-session", nil).Want(200).Cookie.MaxAge; got > tc.maxAge || got < tc.maxAge-60 {
 			t.Errorf("rememberMe %v: Max-Age after a rotation is %d, want %d", tc.remember, got, tc.maxAge)
 		}
 	}
 }
 
-// A database that the guide's app filled is used as it is: bcrypt of the
-// password itself, mongoose's version key, no emailVerified.
+// A database filled by the application of the guide works unchanged: bcrypt of the plain
+// password, mongoose's version key, no emailVerified.
 func TestGuideDatabase(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	users := s.database().Collection("users")
+
+	s := apitest.New(t)
+	users := s.Database().Collection("users")
 	plain, err := bcrypt.GenerateFromPassword([]byte("password123"), 4)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 	stored := strings.Replace(string(plain), "$2a$", "$2b$", 1)
 	now := time.Now()
 	_, err = users.InsertOne(context.Background(), bson.D{
 		{Key: "name", Value: "John Doe"}, {Key: "email", Value: "john@example.com"}, {Key: "password", Value: stored},
 		{Key: "isActive", Value: true}, {Key: "createdAt", Value: now}, {Key: "updatedAt", Value: now}, {Key: "__v", Value: 0},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := s.client()
+
+	testkit.NoError(t, err)
+	c := s.NewClient()
 	login := map[string]any{"email": "John@Example.com", "password": "password123"}
-	c.do("POST", "/auth/login", login).want(200)
+	c.Do("POST", "/auth/login", login).Want(200)
 
 	var doc struct {
 		Password string `bson:"password"`
 		V        *int   `bson:"__v"`
 	}
-	if err := users.FindOne(context.Background(), bson.D{{Key: "email", Value: "john@example.com"}}).Decode(&doc); err != nil {
-		t.Fatal(err)
-	}
+
+	testkit.NoError(t, users.FindOne(context.Background(), bson.D{{Key: "email", Value: "john@example.com"}}).Decode(&doc))
 	if !strings.HasPrefix(doc.Password, "hs256$2a$04$") || doc.V == nil {
-		t.Errorf("after the login the document has %q and __v %v", doc.Password, doc.V)
+		t.Errorf("document after the login: got password %q and __v %v", doc.Password, doc.V)
 	}
-	c.do("POST", "/auth/login", login).want(200)
-	c.do("GET", "/auth/me", nil).want(200)
-	s.client().do("POST", "/auth/register", map[string]any{"name": "J", "email": "john@example.com", "password": testPassword}).want(409)
+
+	c.Do("POST", "/auth/login", login).Want(200)
+	c.Do("GET", "/auth/me", nil).Want(200)
+	s.NewClient().Do("POST", "/auth/register", map[string]any{"name": "J", "email": "john@example.com", "password": apitest.Password}).Want(409)
 }
 
-// An account that is disabled or deleted while its session lives shows nothing
-// any more, and the session is gone.
+// Disabling or deleting an account ends its sessions at their next request.
 func TestAccountGone(t *testing.T) {
 	t.Parallel()
-	for why, change := range map[session.Reason]func(s *site) error{
-		session.AccountDeleted: func(s *site) error {
-			_, err := s.database().Collection("users").DeleteMany(context.Background(), bson.D{})
+
+	for why, change := range map[session.Reason]func(s *apitest.Server) error{
+		session.AccountDeleted: func(s *apitest.Server) error {
+			_, err := s.Database().Collection("users").DeleteMany(context.Background(), bson.D{})
+
 			return err
 		},
-		session.AccountDisabled: func(s *site) error {
-			_, err := s.database().Collection("users").UpdateMany(context.Background(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "isActive", Value: false}}}})
+		session.AccountDisabled: func(s *apitest.Server) error {
+			_, err := s.Database().Collection("users").UpdateMany(context.Background(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "isActive", Value: false}}}})
+
 			return err
 		},
 	} {
 		t.Run(string(why), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
-			c := s.register("ann@example.com")
-			if err := change(s); err != nil {
-				t.Fatal(err)
-			}
-			c.clone().do("PUT", "/profile", map[string]any{"name": "Eve"}).wantCode(401, "not_authenticated")
-			c.wantReason(why)
-			c = s.signIn()
-			c.clone().do("GET", "/auth/me", nil).wantCode(401, "not_authenticated")
-			c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
-			n, err := s.database().Collection("users").CountDocuments(context.Background(), bson.D{{Key: "name", Value: "Eve"}})
+
+			s := apitest.New(t)
+			c := s.Register("ann@example.com")
+			testkit.NoError(t, change(s))
+			c.Clone().Do("PUT", "/profile", map[string]any{"name": "Eve"}).WantCode(401, "not_authenticated")
+			c.WantReason(why)
+			c = s.SignIn()
+			c.Clone().Do("GET", "/auth/me", nil).WantCode(401, "not_authenticated")
+			c.Do("GET", "/auth/session", nil).WantCode(401, "not_authenticated")
+			n, err := s.Database().Collection("users").CountDocuments(context.Background(), bson.D{{Key: "name", Value: "Eve"}})
 			if err != nil || n != 0 {
-				t.Errorf("%d accounts were renamed, %v", n, err)
+				t.Errorf("renamed accounts: got %d (error %v), want 1", n, err)
 			}
-			if live := s.liveSessions(s.redis.Conn(t)); live != 0 {
-				t.Errorf("%d sessions live on", live)
+
+			if live := s.LiveSessions(s.Redis.Conn(t)); live != 0 {
+				t.Errorf("sessions: got %d, want 0", live)
 			}
 		})
 	}
@@ -346,17 +344,20 @@ func TestAccountGone(t *testing.T) {
 
 func TestProfile(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.register("ann@example.com")
-	a := c.do("PUT", "/profile", map[string]any{"name": "  Ann B.  "}).want(200)
-	if a.text("message") != "Profile updated" || a.text("user", "name") != "Ann B." {
-		t.Errorf("update says %s", a.raw)
+
+	s := apitest.New(t)
+	c := s.Register("ann@example.com")
+	a := c.Do("PUT", "/profile", map[string]any{"name": "  Ann B.  "}).Want(200)
+	if a.Text("message") != "Profile updated" || a.Text("user", "name") != "Ann B." {
+		t.Errorf("update: got %s", a.Raw)
 	}
-	before := string(c.do("GET", "/profile", nil).want(200).raw)
+
+	before := string(c.Do("GET", "/profile", nil).Want(200).Raw)
 	for _, field := range []string{"role", "email", "emailVerified", "password", "passwordHash", "_id", "id", "isActive", "createdAt", "Name"} {
-		c.do("PUT", "/profile", map[string]any{"name": "Eve", field: "x"}).wantCode(400, "validation_failed")
+		c.Do("PUT", "/profile", map[string]any{"name": "Eve", field: "x"}).WantCode(400, "validation_failed")
 	}
-	if after := string(c.do("GET", "/profile", nil).want(200).raw); after != before {
-		t.Errorf("a refused update changed the account: %s to %s", before, after)
+
+	if after := string(c.Do("GET", "/profile", nil).Want(200).Raw); after != before {
+		t.Errorf("a rejected update changed the account from %s to %s", before, after)
 	}
 }

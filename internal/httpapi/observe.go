@@ -12,48 +12,57 @@ import (
 	"latchkey/internal/telemetry"
 )
 
-// observed has every request counted, traced and written to the log.
-func (s *Server) observed(next http.Handler) http.Handler {
+// observe counts, traces and logs every request.
+func (s *Server) observe(next http.Handler) http.Handler {
 	return telemetry.HTTP{
-		Metrics: s.metrics, Tracing: s.tracing, Log: telemetry.AccessLog(s.log, "/healthz", "/readyz"),
-		Route:     func(r *http.Request) string { return chi.RouteContext(r.Context()).RoutePattern() },
-		RequestID: func(h http.Header) string { return h.Get(requestIDHeader) },
-		ClientIP:  clientIP,
-		Trusted:   s.fromProxy(),
+		Metrics:  s.metrics,
+		Tracing:  s.tracing,
+		Log:      s.log,
+		Quiet:    []string{"/healthz", "/readyz"},
+		Route:    func(r *http.Request) string { return chi.RouteContext(r.Context()).RoutePattern() },
+		ClientIP: clientIP,
+		Trusted:  s.fromProxy(),
 	}.Middleware(next)
 }
 
-// fromProxy tells whether a proxy of ours has sent a request.
+// fromProxy returns a function that reports whether a trusted proxy sent a request.
 func (s *Server) fromProxy() func(*http.Request) bool {
 	var proxies []netip.Prefix
 	for _, p := range s.proxies {
-		proxies = append(proxies, netip.MustParsePrefix(p)) // chi would have panicked before
+		proxies = append(proxies, netip.MustParsePrefix(p)) // findClientIP has checked it
 	}
+
 	return func(r *http.Request) bool {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)
 		if err != nil {
 			return false
 		}
+
 		for _, p := range proxies {
 			if p.Contains(from.Addr().Unmap()) {
 				return true
 			}
 		}
+
 		return false
 	}
 }
 
-// countLogin counts a login by what came of it. One that nobody has judged, because a
-// store or a provider was away, the user turned back or a limit was used up, is not one
-// that failed.
+// countLogin counts a login by its result. Logins that never reached a decision (store or
+// provider down, cancelled, rate-limited) are not counted as failures.
 func (s *Server) countLogin(err error) {
 	switch {
 	case err == nil:
 		s.metrics.Login(telemetry.LoginSuccess)
 	case errors.Is(err, auth.ErrBusy):
 		s.metrics.Login(telemetry.LoginBusy)
-	case errors.Is(err, oauth.ErrDenied), errors.Is(err, errTooMany), failureOf(err).status >= http.StatusInternalServerError:
+	case undecided(err):
 	default:
 		s.metrics.Login(telemetry.LoginFailed)
 	}
+}
+
+// undecided reports whether a login failed before the credentials were checked.
+func undecided(err error) bool {
+	return errors.Is(err, oauth.ErrDenied) || errors.Is(err, errTooMany) || failureOf(err).status >= http.StatusInternalServerError
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -12,44 +11,69 @@ import (
 	"latchkey/internal/user"
 )
 
-// done is the answer of what has no more to say than that it was done.
-type done struct {
+// messageResult is the response if there is nothing else to return.
+type messageResult struct {
 	Message string `json:"message"`
 }
 
-// renewed is the answer of what has given the session a new token.
-type renewed struct {
+// renewedResult is the response if the session has a new token.
+type renewedResult struct {
 	Message         string    `json:"message"`
-	SessionID       string    `json:"sessionId"`
+	SessionID       string    `json:"sessionId" pattern:"^[A-Za-z0-9_-]{45}$"`
 	AuthenticatedAt time.Time `json:"authenticatedAt"`
+}
+
+// passwordChangedResult is the response to a change of the password. Without a session
+// the user has to log in again.
+type passwordChangedResult struct {
+	Message         string    `json:"message"`
+	SessionID       string    `json:"sessionId,omitempty" pattern:"^[A-Za-z0-9_-]{45}$" description:"Missing if the session has ended."`
+	AuthenticatedAt time.Time `json:"authenticatedAt,omitzero"`
 }
 
 type stepUpRequest struct {
 	Password string `json:"password" validate:"required,any_password"`
 }
 
-// stepUp answers POST /auth/step-up: the user proves again who they are, for what
-// fresh asks for.
-func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, in stepUpRequest) error {
-	if _, err := s.auth.Prove(r.Context(), s.current(r).UserID, in.Password); err != nil {
-		if errors.Is(err, auth.ErrWrongPassword) {
-			s.recordOf(w, r, activity.StepUpFailed)
-		}
-		return s.orphaned(r, err)
-	}
-	next, token, err := s.sessions.Reauthenticate(r.Context())
-	if err != nil {
-		return err
-	}
-	s.cookie.set(w, next, token)
-	s.record(w, r, activity.Event{Name: activity.StepUp, UserID: next.UserID, SessionID: next.Handle})
-	return writeJSON(w, http.StatusOK, renewed{"Identity confirmed", next.Handle, next.AuthenticatedAt})
+var stepUpOperation = operation{
+	id:      "stepUp",
+	tag:     tagSession,
+	summary: "Confirm the password",
+	description: "Required by operations that return `step_up_required`. It is valid for `STEP_UP_MAX_AGE`, and a login counts as well. " +
+		"The session continues with a new token.",
+	request: stepUpRequest{Password: examplePassword},
+	response: response{
+		status:  http.StatusOK,
+		result:  "The password is confirmed, and the session has a new cookie",
+		body:    renewedResult{"Identity confirmed", exampleSessionID, exampleTime},
+		headers: []string{"Set-Cookie"},
+	},
 }
 
-// fresh makes sure that the user has proved who they are a short while ago: a session
-// that someone found open must not be enough to take the account away (OWASP ASVS 5.0
-// 7.5.1, 7.5.3).
-func (s *Server) fresh(r *http.Request) error {
+// stepUp handles POST /auth/step-up. The user proves their identity again, as
+// requireRecentAuth demands.
+func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, in stepUpRequest) error {
+	next, token, err := s.auth.StepUp(r.Context(), s.caller(r), in.Password)
+	if errors.Is(err, auth.ErrWrongPassword) {
+		s.recordForSession(w, r, activity.StepUpFailed)
+	}
+	if err != nil {
+		return s.endIfAccountGone(r, err)
+	}
+
+	s.record(w, r, activity.Event{Name: activity.StepUp, UserID: next.UserID, SessionID: next.ID})
+	return s.writeRenewed(w, "Identity confirmed", next, token)
+}
+
+// writeRenewed responds with a session that has a new token.
+func (s *Server) writeRenewed(w http.ResponseWriter, message string, next *session.Session, token string) error {
+	s.cookie.set(w, next, token)
+	return writeJSON(w, http.StatusOK, renewedResult{message, next.ID, next.AuthenticatedAt})
+}
+
+// requireRecentAuth checks that the user proved their identity a short while ago. Access to an
+// unlocked browser must not be enough to take over the account (OWASP ASVS 5.0 7.5.1, 7.5.3).
+func (s *Server) requireRecentAuth(r *http.Request) error {
 	if s.now().Sub(s.current(r).AuthenticatedAt) > s.stepUpMaxAge {
 		return errStepUp
 	}
@@ -61,142 +85,163 @@ type changePasswordRequest struct {
 	NewPassword     string `json:"newPassword" validate:"required,new_password"`
 }
 
-// changePassword answers POST /auth/password/change. The session goes on with a new
-// token, all others end.
+var changePasswordOperation = operation{
+	id:      "changePassword",
+	tag:     tagAccount,
+	summary: "Change the password",
+	description: "The session continues with a new token, and all other sessions of the account end. Links in emails sent before no longer work. " +
+		"The owner is notified by email. If another request rotates this session at the same time, it ends, too: the response has no `sessionId`, and the cookie is cleared.",
+	request: changePasswordRequest{
+		CurrentPassword: examplePassword,
+		NewPassword:     exampleNewPassword,
+	},
+	response: response{
+		status:  http.StatusOK,
+		result:  "The password is changed, and the session has a new cookie",
+		body:    passwordChangedResult{"Password changed", exampleSessionID, exampleTime},
+		headers: []string{"Set-Cookie"},
+	},
+}
+
+// changePassword handles POST /auth/password/change. The session gets a new token and all other
+// sessions of the account end.
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in changePasswordRequest) error {
-	current := s.current(r)
-	changed, err := s.auth.ChangePassword(r.Context(), current.UserID, in.CurrentPassword, in.NewPassword, originOf(r),
-		s.endingAs(r, session.PasswordChanged, s.cookie.token(r)))
-	if changed.ID != "" {
-		s.recordOf(w, r, activity.PasswordChanged)
-	}
+	changed, err := s.auth.ChangePassword(r.Context(), s.caller(r), in.CurrentPassword, in.NewPassword)
 	if errors.Is(err, auth.ErrWrongPassword) {
-		s.recordOf(w, r, activity.PasswordChangeFailed)
+		s.recordForSession(w, r, activity.PasswordChangeFailed)
 	}
-	if err != nil {
-		return s.passwordRefused(r, err)
-	}
-	return s.passwordChanged(w, r, "Password changed")
+
+	return s.passwordChanged(w, r, changed, err, "Password changed")
 }
 
 type setPasswordRequest struct {
 	NewPassword string `json:"newPassword" validate:"required,new_password"`
 }
 
-// setPassword answers POST /auth/password/set, for an account that has none. What the
-// password proves elsewhere, a fresh login proves here. As after a change, all other
-// sessions end.
+var setPasswordOperation = operation{
+	id:      "setPassword",
+	tag:     tagAccount,
+	summary: "Set a first password",
+	description: "For accounts created by signing in with an external provider. Requires a recent login: `GET /auth/{provider}?prompt=login`. " +
+		"The session continues with a new token, and all other sessions end.",
+	request: setPasswordRequest{NewPassword: exampleNewPassword},
+	response: response{
+		status:  http.StatusOK,
+		result:  "Password set; the session has a new cookie",
+		body:    passwordChangedResult{"Password set", exampleSessionID, exampleTime},
+		headers: []string{"Set-Cookie"},
+	},
+}
+
+// setPassword handles POST /auth/password/set, for an account without a password. It requires a
+// recent login instead of the current password.
 func (s *Server) setPassword(w http.ResponseWriter, r *http.Request, in setPasswordRequest) error {
-	if err := s.fresh(r); err != nil {
+	if err := s.requireRecentAuth(r); err != nil {
 		return err
 	}
-	current := s.current(r)
-	changed, err := s.auth.AddPassword(r.Context(), current.UserID, in.NewPassword, originOf(r),
-		s.endingAs(r, session.PasswordChanged, s.cookie.token(r)))
-	if changed.ID != "" {
-		s.recordOf(w, r, activity.PasswordChanged)
-	}
-	if err != nil {
-		return s.passwordRefused(r, err)
-	}
-	return s.passwordChanged(w, r, "Password set")
+
+	changed, err := s.auth.AddPassword(r.Context(), s.caller(r), in.NewPassword)
+	return s.passwordChanged(w, r, changed, err, "Password set")
 }
 
-func (s *Server) passwordRefused(r *http.Request, err error) error {
+// passwordChanged responds to a request that changes the password.
+func (s *Server) passwordChanged(w http.ResponseWriter, r *http.Request, changed auth.Changed, err error, message string) error {
+	if changed.User.ID != "" {
+		s.recordForSession(w, r, activity.PasswordChanged)
+	}
+
 	var weak *auth.WeakPasswordError
-	if errors.As(err, &weak) {
+	switch {
+	case errors.As(err, &weak):
 		return weakPassword("newPassword", weak)
+	case err != nil:
+		return s.endIfAccountGone(r, err)
+	case changed.Session == nil:
+		return s.signedOut(w, message+". Please log in again.")
 	}
-	return s.orphaned(r, err)
+
+	return s.writeRenewed(w, message, changed.Session, changed.Token)
 }
 
-// passwordChanged gives the session that has changed the password a new token.
-func (s *Server) passwordChanged(w http.ResponseWriter, r *http.Request, message string) error {
-	next, token, err := s.sessions.Reauthenticate(r.Context())
-	if errors.Is(err, session.ErrReplaced) {
-		return s.overtaken(w, r, session.PasswordChanged, message+"; please login with it")
-	}
-	if err != nil {
-		return err
-	}
-	s.cookie.set(w, next, token)
-	return writeJSON(w, http.StatusOK, renewed{message, next.Handle, next.AuthenticatedAt})
-}
-
-// overtaken answers for a change after which only the session that made it may live
-// on, where another request has given that session another token meanwhile: it ends,
-// too. Whoever has the other token is not known to be who knew the password.
-func (s *Server) overtaken(w http.ResponseWriter, r *http.Request, why session.Reason, message string) error {
-	if _, err := s.sessions.EndToken(r.Context(), s.cookie.token(r), why); err != nil {
-		return err
-	}
+// signedOut responds to a change that ended the caller's session, too.
+func (s *Server) signedOut(w http.ResponseWriter, message string) error {
 	s.cookie.clear(w)
-	return writeJSON(w, http.StatusOK, done{message})
+	return writeJSON(w, http.StatusOK, messageResult{message})
 }
 
-// endingAs is ending for who is signed in: before the change only if they still are. A
-// request may have waited for a password to be hashed, and its session have ended
-// meanwhile.
-func (s *Server) endingAs(r *http.Request, why session.Reason, keep string) auth.EndSessions {
-	end, before := s.ending(why, keep), true
-	return func(ctx context.Context, userID string) error {
-		if before {
-			if err := s.sessions.Still(r.Context()); err != nil {
-				return err
-			}
-		}
-		before = !before
-		return end(ctx, userID)
-	}
-}
-
-// ending ends the sessions of an account but for that of the token keep.
-func (s *Server) ending(why session.Reason, keep string) auth.EndSessions {
-	return func(ctx context.Context, userID string) error {
-		_, err := s.sessions.RevokeAll(ctx, userID, keep, why)
-		return err
-	}
-}
-
-// forgotRequest is not counted by its account: a stranger could keep the owner from
-// getting a link. There is one in a while anyway.
+// forgotRequest has no account method, so attempts are not limited by account. Otherwise a
+// stranger could keep the owner from getting a link. Emails to one recipient are limited anyway.
 type forgotRequest struct {
-	Email string `json:"email" validate:"required,address"`
+	Email user.Email `json:"email" validate:"required,canonical_email"`
 }
 
-// forgotPassword answers POST /auth/password/forgot. Whether there is such an account
-// is found out later, when the mail is sent.
+const (
+	msgResetSent     = "If an account with this email exists, it will receive a link to reset the password."
+	msgPasswordReset = "Password changed. Please log in with your new password."
+)
+
+var forgotPasswordOperation = operation{
+	id:      "forgotPassword",
+	tag:     tagLogin,
+	summary: "Request a password reset link",
+	description: "The response does not reveal whether the account exists. At most one email is sent per `MAIL_INTERVAL` (a minute by default). " +
+		"A new link invalidates earlier ones.",
+	request: forgotRequest{Email: exampleUser.Email},
+	response: response{
+		status: http.StatusAccepted,
+		result: "The email will be sent if the account exists",
+		body:   messageResult{msgResetSent},
+	},
+}
+
+// forgotPassword handles POST /auth/password/forgot. The account is only looked up later, by the
+// mail queue, so that the response time reveals nothing.
 func (s *Server) forgotPassword(w http.ResponseWriter, r *http.Request, in forgotRequest) error {
-	email, err := user.ParseEmail(in.Email)
-	if err != nil {
+	if err := s.auth.RequestPasswordReset(r.Context(), in.Email, clientOf(r)); err != nil {
 		return err
 	}
-	if err := s.auth.Forgot(r.Context(), email, originOf(r)); err != nil {
-		return err
-	}
-	s.record(w, r, activity.Event{Name: activity.PasswordResetAsked})
-	return writeJSON(w, http.StatusAccepted, done{"If there is an account with this address, a link to reset its password is on its way"})
+
+	s.record(w, r, activity.Event{Name: activity.PasswordResetRequested})
+	return writeJSON(w, http.StatusAccepted, messageResult{msgResetSent})
 }
 
 type resetRequest struct {
-	Token    string `json:"token" validate:"required"`
+	Token    string `json:"token" validate:"required" description:"The part after #token= of the link in the email."`
 	Password string `json:"password" validate:"required,new_password"`
 }
 
-// resetPassword answers POST /auth/password/reset. It begins no session: who reads
-// someone's mail is not signed in by that alone (OWASP ASVS 5.0 6.3.6).
+var resetPasswordOperation = operation{
+	id:          "resetPassword",
+	tag:         tagLogin,
+	summary:     "Set a new password with the token of a link",
+	description: "The token works once, but a rejected password does not use it up. All sessions of the account end, and the user has to log in.",
+	request: resetRequest{
+		Token:    "AQ...",
+		Password: exampleNewPassword,
+	},
+	response: response{
+		status:  http.StatusOK,
+		result:  "The password is changed",
+		body:    messageResult{msgPasswordReset},
+		headers: []string{"Set-Cookie"},
+	},
+}
+
+// resetPassword handles POST /auth/password/reset. It does not begin a session: access to a
+// mailbox alone must not be enough to log in (OWASP ASVS 5.0 6.3.6).
 func (s *Server) resetPassword(w http.ResponseWriter, r *http.Request, in resetRequest) error {
-	u, err := s.auth.ResetPassword(r.Context(), in.Token, in.Password, originOf(r), s.ending(session.PasswordChanged, ""))
+	changed, err := s.auth.ResetPassword(r.Context(), in.Token, in.Password, clientOf(r))
 	if errors.Is(err, auth.ErrInvalidToken) {
 		s.record(w, r, activity.Event{Name: activity.PasswordResetFailed})
 	}
-	if u.ID != "" {
-		s.record(w, r, activity.Event{Name: activity.PasswordReset, UserID: u.ID})
+	if changed.User.ID != "" {
+		s.record(w, r, activity.Event{Name: activity.PasswordReset, UserID: changed.User.ID})
 	}
 	if err != nil {
 		return err
 	}
-	// Who has reset the password gets in, however many strangers try.
-	s.devices.remember(w, r, canonical(string(u.Email)))
-	return writeJSON(w, http.StatusOK, done{"Password reset; please login with the new one"})
+
+	// The owner can now log in on this device even if strangers use up the account's rate limit.
+	s.devices.remember(w, r, string(canonical(changed.User)))
+	return writeJSON(w, http.StatusOK, messageResult{msgPasswordReset})
 }

@@ -1,4 +1,4 @@
-package httpapi
+package httpapi_test
 
 import (
 	"bufio"
@@ -6,234 +6,264 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"latchkey/internal/apitest"
 	"latchkey/internal/auth"
 	"latchkey/internal/session"
+	"latchkey/internal/testkit"
 )
 
-const newPassword = "another horse battery"
-
-// login signs in with a password and tells whether it worked.
-func (c *client) login(email, password string) bool {
-	c.t.Helper()
-	a := c.do("POST", "/auth/login", map[string]any{"email": email, "password": password})
-	if a.status != 200 {
-		a.wantCode(401, "invalid_credentials")
-	}
-	return a.status == 200
-}
-
-// A link sets a new password once, ends every session and begins none.
+// A reset link sets a new password once, ends every session and starts none.
 func TestResetPassword(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann, other := s.register("ann@example.com"), s.client()
-	if !other.login("ann@example.com", testPassword) {
-		t.Fatal("login")
-	}
-	s.outbox.token(t, "ann@example.com", "verify-email")
 
-	stranger := s.client()
-	a := stranger.do("POST", "/auth/password/forgot", map[string]any{"email": " ANN@Example.com"}).want(202)
-	unknown := stranger.do("POST", "/auth/password/forgot", map[string]any{"email": "nobody@example.com"}).want(202)
-	if string(a.raw) != string(unknown.raw) {
-		t.Errorf("known %s, unknown %s", a.raw, unknown.raw)
-	}
-	token := s.outbox.token(t, "ann@example.com", "reset-password")
-	if strings.Contains(string(a.raw), token) {
-		t.Error("the token is in the answer")
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann, other := s.Register("ann@example.com"), s.NewClient()
+	if !other.Login("ann@example.com", apitest.Password) {
+		t.Fatal("login failed")
 	}
 
-	reset := func(token, password string) answer {
-		return stranger.do("POST", "/auth/password/reset", map[string]any{"token": token, "password": password})
+	s.Outbox.Token(t, "ann@example.com", "verify-email")
+
+	stranger := s.NewClient()
+	a := stranger.Do("POST", "/auth/password/forgot", map[string]any{"email": " ANN@Example.com"}).Want(202)
+	unknown := stranger.Do("POST", "/auth/password/forgot", map[string]any{"email": "nobody@example.com"}).Want(202)
+	if string(a.Raw) != string(unknown.Raw) {
+		t.Errorf("responses differ: existing account %s, unknown account %s", a.Raw, unknown.Raw)
 	}
-	// What is refused changes nothing and leaves the token as it is.
-	reset(token, "short").wantCode(400, "validation_failed")
-	if a := reset(token, "ann@example.com").wantCode(400, "weak_password"); a.body["errors"].([]any)[0].(map[string]any)["code"] != "personal" {
-		t.Errorf("%s", a.raw)
+
+	token := s.Outbox.Token(t, "ann@example.com", "reset-password")
+	if strings.Contains(string(a.Raw), token) {
+		t.Error("the response contains the token")
 	}
+
+	reset := func(token, password string) apitest.Response {
+		return stranger.Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": password})
+	}
+
+	// A rejected request does not use up the token.
+	reset(token, "short").WantCode(400, "validation_failed")
+	weak := reset(token, "ann@example.com").WantCode(400, "weak_password")
+	if got := weak.JSON["errors"].([]any)[0].(map[string]any)["code"]; got != "personal" {
+		t.Errorf("code of the first error: got %v, want personal", got)
+	}
+
 	for _, wrong := range []string{"x", token[:len(token)-1], token + "A", strings.ToLower(token), token[:59] + "!", strings.Repeat("A", 60)} {
-		reset(wrong, newPassword).wantCode(400, "invalid_token")
+		reset(wrong, apitest.NewPassword).WantCode(400, "invalid_token")
 	}
-	stranger.do("POST", "/auth/email/verify", map[string]any{"token": token}).wantCode(400, "invalid_token")
-	ann.do("GET", "/auth/session", nil).want(200)
 
-	if a := reset(token, newPassword).want(200); a.cookie != nil {
-		t.Errorf("a reset begins a session: %s", a.cookie)
+	stranger.Do("POST", "/auth/email/verify", map[string]any{"token": token}).WantCode(400, "invalid_token")
+	ann.Do("GET", "/auth/session", nil).Want(200)
+
+	if a := reset(token, apitest.NewPassword).Want(200); a.Cookie != nil {
+		t.Errorf("session cookie of a reset: got %s, want none", a.Cookie)
 	}
-	for _, c := range []*client{ann, other} {
-		if a := c.do("GET", "/auth/session", nil).want(401); a.text("reason") != string(session.PasswordChanged) {
-			t.Errorf("%s", a.raw)
+
+	for _, c := range []*apitest.Client{ann, other} {
+		if got := c.Do("GET", "/auth/session", nil).Want(401).Text("reason"); got != string(session.PasswordChanged) {
+			t.Errorf("reason: got %q, want %q", got, session.PasswordChanged)
 		}
 	}
-	reset(token, "yet another horse").wantCode(400, "invalid_token")
-	if s.client().login("ann@example.com", testPassword) || !s.client().login("ann@example.com", newPassword) {
-		t.Error("the password is not the new one")
+
+	reset(token, "yet another horse").WantCode(400, "invalid_token")
+	wantNewPassword(s)
+	if !s.Account("ann@example.com").EmailVerified {
+		t.Error("email verified by the reset link: got false, want true")
 	}
-	if u, err := s.users.ByEmail(context.Background(), "ann@example.com"); err != nil || !u.EmailVerified {
-		t.Errorf("who has the link reads mail there: %+v, %v", u, err)
-	}
-	s.outbox.subject(t, "ann@example.com", "Your Latchkey password was changed")
-	if n := s.settle("nobody@example.com"); n != 0 {
-		t.Errorf("%d mails to nobody", n)
+
+	s.Outbox.Subject(t, "ann@example.com", "Your Latchkey password was changed")
+	if n := s.MailsTo("nobody@example.com"); n != 0 {
+		t.Errorf("emails to an unknown account: got %d, want 0", n)
 	}
 }
 
-// A link is void after a newer one, after its time, after a change of the password or
-// the address, and for an account that is disabled.
+// wantNewPassword fails the test unless only NewPassword signs in to ann@example.com.
+func wantNewPassword(s *apitest.Server) {
+	s.T.Helper()
+
+	if s.NewClient().Login("ann@example.com", apitest.Password) {
+		s.T.Error("login with the old password succeeded")
+	}
+	if !s.NewClient().Login("ann@example.com", apitest.NewPassword) {
+		s.T.Error("login with the new password failed")
+	}
+}
+
+// A reset link is invalidated by a newer link, expiry, a change of the password or email
+// address, and the end of the account.
 func TestResetLinkIsVoid(t *testing.T) {
 	t.Parallel()
-	for name, void := range map[string]func(s *site, ann *client){
-		"newer one": func(s *site, _ *client) {
-			s.forgetLimits()
-			s.client().do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).want(202)
-			s.outbox.token(s.t, "ann@example.com", "reset-password")
+
+	for name, invalidate := range map[string]func(s *apitest.Server, ann *apitest.Client){
+		"newer link": func(s *apitest.Server, _ *apitest.Client) {
+			s.ResetLimits()
+			s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+			s.Outbox.Token(s.T, "ann@example.com", "reset-password")
 		},
-		"time": func(s *site, _ *client) { s.advance(30 * time.Minute) },
-		"changed password": func(_ *site, ann *client) {
-			ann.do("POST", "/auth/password/change", map[string]any{"currentPassword": testPassword, "newPassword": newPassword}).want(200)
+		"expired": func(s *apitest.Server, _ *apitest.Client) { s.Advance(30 * time.Minute) },
+		"changed password": func(_ *apitest.Server, ann *apitest.Client) {
+			ann.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
 		},
-		"changed address": func(s *site, ann *client) {
-			ann.do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).want(202)
-			ann.do("POST", "/auth/email/verify", map[string]any{"token": s.outbox.token(s.t, "new@example.com", "verify-email")}).want(200)
+		"changed email": func(s *apitest.Server, ann *apitest.Client) {
+			ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+			ann.Do("POST", "/auth/email/verify", map[string]any{"token": s.Outbox.Token(s.T, "new@example.com", "verify-email")}).Want(200)
 		},
-		"disabled": func(s *site, ann *client) {
-			if _, err := s.users.SetActive(context.Background(), ann.do("GET", "/auth/me", nil).text("user", "id"), false); err != nil {
-				s.t.Error(err)
+		"disabled": func(s *apitest.Server, ann *apitest.Client) {
+			if _, err := s.Users.SetActive(context.Background(), ann.Do("GET", "/auth/me", nil).Text("user", "id"), false); err != nil {
+				s.T.Error(err)
 			}
 		},
-		"deleted": func(_ *site, ann *client) { ann.do("DELETE", "/profile", nil).want(204) },
+		"deleted": func(_ *apitest.Server, ann *apitest.Client) { ann.Do("DELETE", "/profile", nil).Want(204) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, setup{mail: &outbox{}})
-			ann := s.register("ann@example.com")
-			s.client().do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).want(202)
-			token := s.outbox.token(t, "ann@example.com", "reset-password")
-			void(s, ann)
-			s.client().do("POST", "/auth/password/reset", map[string]any{"token": token, "password": "the password of a thief"}).wantCode(400, "invalid_token")
-			if s.client().login("ann@example.com", "the password of a thief") {
-				t.Error("the link has set the password")
+
+			s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+			ann := s.Register("ann@example.com")
+			s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+			token := s.Outbox.Token(t, "ann@example.com", "reset-password")
+			invalidate(s, ann)
+
+			const password = "the password of a thief"
+			s.NewClient().Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": password}).WantCode(400, "invalid_token")
+			if s.NewClient().Login("ann@example.com", password) {
+				t.Error("login with the rejected password succeeded")
 			}
 		})
 	}
 }
 
-// One link a minute goes to an address, and the answer does not say so.
-func TestForgotIsPaced(t *testing.T) {
+// An email address receives at most one reset link a minute, and the response does not
+// reveal whether one was sent.
+func TestForgotIsThrottled(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	s.register("ann@example.com")
-	s.outbox.token(t, "ann@example.com", "verify-email")
-	var answers []string
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	s.Register("ann@example.com")
+	s.Outbox.Token(t, "ann@example.com", "verify-email")
+
+	var bodies []string
 	for range 5 {
-		answers = append(answers, string(s.client().do("POST", "/auth/password/forgot", map[string]any{"email": "Ann@example.com"}).want(202).raw))
+		a := s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": "Ann@example.com"}).Want(202)
+		bodies = append(bodies, string(a.Raw))
 	}
-	for _, a := range answers {
-		if a != answers[0] {
-			t.Errorf("%s and %s", answers[0], a)
+	for _, body := range bodies {
+		if body != bodies[0] {
+			t.Errorf("responses differ: got %s and %s", bodies[0], body)
 		}
 	}
-	s.outbox.token(t, "ann@example.com", "reset-password")
-	if n := s.settle("ann@example.com"); n != 0 {
-		t.Errorf("%d mails too many", n)
+
+	s.Outbox.Token(t, "ann@example.com", "reset-password")
+	if n := s.MailsTo("ann@example.com"); n != 0 {
+		t.Errorf("further emails: got %d, want 0", n)
 	}
 }
 
-// A change of the password goes on with a new token and ends all other sessions.
+// A password change rotates the session and ends all others.
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}, rules: auth.NewRules(true, "", newLogger(&syncBuffer{}))})
-	ann, other := s.register("ann@example.com"), s.client()
-	if !other.login("ann@example.com", testPassword) {
-		t.Fatal("login")
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}, Rules: auth.NewRules(true, "", slog.New(slog.DiscardHandler))})
+	ann, other := s.Register("ann@example.com"), s.NewClient()
+	if !other.Login("ann@example.com", apitest.Password) {
+		t.Fatal("login failed")
 	}
-	change := func(c *client, current, next string) answer {
-		return c.do("POST", "/auth/password/change", map[string]any{"currentPassword": current, "newPassword": next})
+
+	change := func(c *apitest.Client, current, next string) apitest.Response {
+		return c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": current, "newPassword": next})
 	}
-	before := ann.do("GET", "/auth/session", nil)
-	if a := change(ann, "wrong password", newPassword).wantCode(401, "wrong_password"); a.cookie != nil {
-		t.Errorf("a wrong password touches the cookie: %s", a.cookie)
+
+	before := ann.Do("GET", "/auth/session", nil)
+	if a := change(ann, "wrong password", apitest.NewPassword).WantCode(401, "wrong_password"); a.Cookie != nil {
+		t.Errorf("session cookie after a wrong password: got %s, want none", a.Cookie)
 	}
-	for next, why := range map[string]string{
-		testPassword: "unchanged", "PassWord123": "common", "ann-latchkey1": "personal",
+
+	for next, code := range map[string]string{
+		apitest.Password: "unchanged",
+		"PassWord123":    "common",
+		"ann-latchkey1":  "personal",
 	} {
-		a := change(ann, testPassword, next).wantCode(400, "weak_password")
-		if first := a.body["errors"].([]any)[0].(map[string]any); first["code"] != why || first["field"] != "newPassword" {
-			t.Errorf("%s: %s, want %s", next, a.raw, why)
+		a := change(ann, apitest.Password, next).WantCode(400, "weak_password")
+		if first := a.JSON["errors"].([]any)[0].(map[string]any); first["code"] != code || first["field"] != "newPassword" {
+			t.Errorf("new password %q: got %s, want code %s", next, a.Raw, code)
 		}
 	}
-	if !s.client().login("ann@example.com", testPassword) {
-		t.Fatal("what was refused has changed the password")
+
+	if !s.NewClient().Login("ann@example.com", apitest.Password) {
+		t.Fatal("a rejected change has changed the password")
 	}
-	old := ann.clone()
-	s.advance(time.Minute)
-	a := change(ann, testPassword, newPassword).want(200)
-	if a.cookie == nil || ann.token == old.token || a.text("sessionId") == before.text("sessionId") {
-		t.Errorf("the token is the old one: %s", a.raw)
+
+	old := ann.Clone()
+	s.Advance(time.Minute)
+	a := change(ann, apitest.Password, apitest.NewPassword).Want(200)
+	if a.Cookie == nil || ann.Token == old.Token || a.Text("sessionId") == before.Text("sessionId") {
+		t.Errorf("session token: got the old one, want a new one: %s", a.Raw)
 	}
-	after := ann.do("GET", "/auth/session", nil).want(200)
-	if after.text("createdAt") != before.text("createdAt") || after.text("expiresAt") != before.text("expiresAt") || after.text("authenticatedAt") == before.text("authenticatedAt") {
-		t.Errorf("the session was\n%s and is\n%s", before.raw, after.raw)
+
+	after := ann.Do("GET", "/auth/session", nil).Want(200)
+	if after.Text("createdAt") != before.Text("createdAt") || after.Text("expiresAt") != before.Text("expiresAt") || after.Text("authenticatedAt") == before.Text("authenticatedAt") {
+		t.Errorf("session: got\n%s, want only a new authentication time in\n%s", after.Raw, before.Raw)
 	}
-	old.do("GET", "/auth/session", nil).want(401)
-	if a := other.do("GET", "/auth/session", nil).want(401); a.text("reason") != "password_changed" {
-		t.Errorf("the other session: %s", a.raw)
+
+	old.Do("GET", "/auth/session", nil).Want(401)
+	if a := other.Do("GET", "/auth/session", nil).Want(401); a.Text("reason") != "password_changed" {
+		t.Errorf("other session: got %s, want reason password_changed", a.Raw)
 	}
-	if s.client().login("ann@example.com", testPassword) || !s.client().login("ann@example.com", newPassword) {
-		t.Error("the password is not the new one")
-	}
-	s.outbox.subject(t, "ann@example.com", "Your Latchkey password was changed")
-	s.client().do("POST", "/auth/register", map[string]any{"name": "Eve", "email": "eve@example.com", "password": "password123"}).wantCode(400, "weak_password")
+
+	wantNewPassword(s)
+	s.Outbox.Subject(t, "ann@example.com", "Your Latchkey password was changed")
+	s.NewClient().Do("POST", "/auth/register", map[string]any{"name": "Eve", "email": "eve@example.com", "password": "password123"}).WantCode(400, "weak_password")
 }
 
-// A session that ends while its request waits changes nothing any more.
-func TestChangeAfterTheEnd(t *testing.T) {
+// A session that ends while its request is in progress changes nothing and ends no other
+// session.
+func TestChangeAfterSessionEnded(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	ann := s.register("ann@example.com")
-	api := &Server{sessions: s.sessions, cookie: s.cookie}
-	loaded, err := s.sessions.Load(context.Background(), ann.token)
-	if err != nil {
-		t.Fatal(err)
+
+	s := apitest.New(t)
+	ann, other := s.Register("ann@example.com"), s.NewClient()
+	if !other.Login("ann@example.com", apitest.Password) {
+		t.Fatal("login failed")
 	}
-	r := (&http.Request{}).WithContext(loaded)
-	u, err := s.users.ByID(loaded, ann.do("GET", "/auth/me", nil).text("user", "id"))
-	if err != nil {
-		t.Fatal(err)
+
+	loaded, err := s.Sessions.Load(context.Background(), ann.Token)
+	testkit.NoError(t, err)
+	u := s.Account("ann@example.com")
+	caller := auth.Caller{UserID: u.ID, SessionID: session.IDOf(ann.Token)}
+	ann.Clone().Do("POST", "/auth/logout", nil).Want(200)
+
+	if err := s.Auth.RequestEmailChange(loaded, caller, u, "evil@example.com"); !errors.Is(err, session.ErrNone) {
+		t.Errorf("request an email change: got %v, want %v", err, session.ErrNone)
 	}
-	if err := api.endingAs(r, session.PasswordChanged, ann.token)(loaded, u.ID); err != nil {
-		t.Errorf("a session that lives: %v", err)
+
+	if dump := s.DumpMongo(); strings.Contains(dump, "evil@example.com") {
+		t.Errorf("the account still contains the request: %s", dump)
 	}
-	end, id := api.endingAs(r, session.PasswordChanged, ""), u.ID
-	ann.clone().do("POST", "/auth/logout", nil).want(200)
-	still := func() error { return s.sessions.Still(loaded) }
-	if err := s.auth.AskEmailChange(loaded, u, "evil@example.com", auth.Origin{}, still); !errors.Is(err, session.ErrNone) {
-		t.Errorf("ask for another address: %v", err)
+
+	if _, err := s.Auth.ChangePassword(loaded, caller, apitest.Password, apitest.NewPassword); !errors.Is(err, session.ErrNone) {
+		t.Errorf("change the password: got %v, want %v", err, session.ErrNone)
 	}
-	if dump := s.dumpMongo(); strings.Contains(dump, "evil@example.com") {
-		t.Errorf("what was asked for stands in the account: %s", dump)
+	if _, err := s.Auth.Delete(loaded, caller); !errors.Is(err, session.ErrNone) {
+		t.Errorf("delete the account: got %v, want %v", err, session.ErrNone)
 	}
-	if _, err := s.auth.ChangePassword(context.Background(), id, testPassword, newPassword, auth.Origin{}, end); !errors.Is(err, session.ErrNone) {
-		t.Errorf("change: %v", err)
-	}
-	if _, err := s.auth.Delete(context.Background(), id, auth.Origin{}, api.endingAs(r, session.AccountDeleted, "")); !errors.Is(err, session.ErrNone) {
-		t.Errorf("delete: %v", err)
-	}
-	if !s.client().login("ann@example.com", testPassword) {
-		t.Error("the password was changed, or the account deleted, all the same")
+
+	other.Do("GET", "/auth/session", nil).Want(200)
+	if !s.NewClient().Login("ann@example.com", apitest.Password) {
+		t.Error("login failed, want the account unchanged")
 	}
 }
 
-// A body that comes slowly is read before it is asked whose session it is: one that has
-// ended meanwhile does nothing any more.
+// A slow body is read before the session is checked, so that a session that ended meanwhile
+// cannot act.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
+
 	for _, tc := range []struct{ method, path, body string }{
 		{"POST", "/auth/email/change", `{"email":"evil@example.com"}`},
 		{"PUT", "/profile", `{"name":"Eve"}`},
@@ -242,126 +272,135 @@ func TestSlowBody(t *testing.T) {
 	} {
 		t.Run(tc.method+tc.path, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
-			ann, thief := s.register("ann@example.com"), s.client()
-			if !thief.login("ann@example.com", testPassword) {
-				t.Fatal("login")
+
+			s := apitest.New(t)
+			ann, thief := s.Register("ann@example.com"), s.NewClient()
+			if !thief.Login("ann@example.com", apitest.Password) {
+				t.Fatal("login failed")
 			}
-			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
-			if err != nil {
-				t.Fatal(err)
-			}
+
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+			testkit.NoError(t, err)
 			defer func() { _ = conn.Close() }()
 			_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-				tc.method, tc.path, s.cookie.Name, thief.token, len(tc.body), tc.body[:1])
-			if err != nil {
-				t.Fatal(err)
-			}
-			// The server has the headers once it answers a later request on another connection:
-			// not for certain, but the test can only be too lenient by that, not wrong.
-			ann.do("GET", "/auth/session", nil).want(200)
-			ann.do("DELETE", "/auth/sessions", nil).want(200)
+				tc.method, tc.path, s.Cookie.Name, thief.Token, len(tc.body), tc.body[:1])
+			testkit.NoError(t, err)
+
+			// After a response on another connection, the server has most likely read the
+			// headers. If not, the test passes without testing anything.
+			ann.Do("GET", "/auth/session", nil).Want(200)
+			ann.Do("DELETE", "/auth/sessions", nil).Want(200)
 			if _, err := io.WriteString(conn, tc.body[1:]); err != nil {
 				t.Fatal(err)
 			}
-			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil {
-				t.Fatal(err)
+
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			testkit.NoError(t, err)
+			defer func() { _ = res.Body.Close() }()
+			if res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("status: got %d, want 401", res.StatusCode)
 			}
-			defer func() { _ = answer.Body.Close() }()
-			if answer.StatusCode != http.StatusUnauthorized {
-				t.Errorf("the answer is %s", answer.Status)
-			}
-			if a := ann.do("GET", "/auth/me", nil).want(200); a.text("user", "name") != "Ann" {
-				t.Errorf("%s", a.raw)
+			if got := ann.Do("GET", "/auth/me", nil).Want(200).Text("user", "name"); got != "Ann" {
+				t.Errorf("name: got %q, want Ann", got)
 			}
 		})
 	}
 }
 
-// With Redis away nothing is changed that would leave old sessions alive.
+// Without Redis, a password change fails, because it could not end the other sessions.
 func TestChangeNeedsRedis(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{redis: nowhereRedis})
-	end := func(context.Context, string) error { return session.ErrUnavailable }
-	ann, err := s.auth.Register(context.Background(), "Ann", "ann@example.com", testPassword)
-	if err != nil {
-		t.Fatal(err)
+
+	s := apitest.New(t, apitest.Options{Redis: apitest.UnreachableRedis})
+	ann := s.CreateUser("ann@example.com")
+	caller := auth.Caller{UserID: ann.ID}
+	if _, err := s.Auth.ChangePassword(context.Background(), caller, apitest.Password, apitest.NewPassword); !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("change: got %v, want %v", err, session.ErrUnavailable)
 	}
-	if _, err := s.auth.ChangePassword(context.Background(), ann.ID, testPassword, newPassword, auth.Origin{}, end); !errors.Is(err, session.ErrUnavailable) {
-		t.Errorf("change: %v", err)
-	}
-	if _, err := s.auth.Prove(context.Background(), ann.ID, testPassword); err != nil {
-		t.Errorf("the password was changed all the same: %v", err)
+
+	if _, err := s.Auth.CheckPassword(context.Background(), ann.ID, apitest.Password); err != nil {
+		t.Errorf("old password: got %v, want it unchanged", err)
 	}
 }
 
-// What needs a fresh proof gets it by a login or by a step-up, for a while.
+// A login or a step-up counts as recent authentication for StepUpMaxAge.
 func TestStepUp(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	ann := s.register("ann@example.com")
-	stepUp := func(password string) answer {
-		return ann.do("POST", "/auth/step-up", map[string]any{"password": password})
-	}
-	s.advance(testFresh + time.Second)
-	ann.do("DELETE", "/profile", nil).wantCode(403, "step_up_required")
-	ann.do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).wantCode(403, "step_up_required")
-	if a := stepUp("wrong password").wantCode(401, "wrong_password"); a.cookie != nil {
-		t.Errorf("a wrong password touches the cookie: %s", a.cookie)
-	}
-	ann.do("DELETE", "/profile", nil).wantCode(403, "step_up_required")
-	ann.do("POST", "/auth/rotate-session", nil).want(200)
-	ann.do("DELETE", "/profile", nil).wantCode(403, "step_up_required")
 
-	old, before := ann.clone(), ann.do("GET", "/auth/session", nil).want(200)
-	a := stepUp(testPassword).want(200)
-	after := ann.do("GET", "/auth/session", nil).want(200)
-	if ann.token == old.token || after.text("authenticatedAt") != a.text("authenticatedAt") || after.text("authenticatedAt") == before.text("authenticatedAt") || after.text("expiresAt") != before.text("expiresAt") {
-		t.Errorf("the session was\n%s and is\n%s", before.raw, after.raw)
+	s := apitest.New(t)
+	ann := s.Register("ann@example.com")
+	stepUp := func(password string) apitest.Response {
+		return ann.Do("POST", "/auth/step-up", map[string]any{"password": password})
 	}
-	old.do("GET", "/auth/session", nil).want(401)
-	s.advance(testFresh - time.Second)
-	ann.do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).want(202)
-	s.advance(2 * time.Second)
-	ann.do("DELETE", "/profile", nil).wantCode(403, "step_up_required")
-	stepUp(testPassword).want(200)
-	ann.do("DELETE", "/profile", nil).want(204)
+
+	s.Advance(apitest.StepUpMaxAge + time.Second)
+	ann.Do("DELETE", "/profile", nil).WantCode(403, "step_up_required")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).WantCode(403, "step_up_required")
+	if a := stepUp("wrong password").WantCode(401, "wrong_password"); a.Cookie != nil {
+		t.Errorf("session cookie after a wrong password: got %s, want none", a.Cookie)
+	}
+
+	ann.Do("DELETE", "/profile", nil).WantCode(403, "step_up_required")
+	ann.Do("POST", "/auth/rotate-session", nil).Want(200)
+	ann.Do("DELETE", "/profile", nil).WantCode(403, "step_up_required")
+
+	old := ann.Clone()
+	before := ann.Do("GET", "/auth/session", nil).Want(200)
+	a := stepUp(apitest.Password).Want(200)
+	after := ann.Do("GET", "/auth/session", nil).Want(200)
+	if ann.Token == old.Token || after.Text("authenticatedAt") != a.Text("authenticatedAt") || after.Text("authenticatedAt") == before.Text("authenticatedAt") || after.Text("expiresAt") != before.Text("expiresAt") {
+		t.Errorf("session: got\n%s, want only a new authentication time in\n%s", after.Raw, before.Raw)
+	}
+
+	old.Do("GET", "/auth/session", nil).Want(401)
+	s.Advance(apitest.StepUpMaxAge - time.Second)
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+	s.Advance(2 * time.Second)
+	ann.Do("DELETE", "/profile", nil).WantCode(403, "step_up_required")
+	stepUp(apitest.Password).Want(200)
+	ann.Do("DELETE", "/profile", nil).Want(204)
 }
 
-// An account that is deleted is gone, with its sessions, and its address is free.
+// A deleted account is gone, with its sessions, and its email address is free.
 func TestDeleteAccount(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{mail: &outbox{}})
-	ann, other := s.register("ann@example.com"), s.client()
-	if !other.login("ann@example.com", testPassword) {
-		t.Fatal("login")
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	ann, other := s.Register("ann@example.com"), s.NewClient()
+	if !other.Login("ann@example.com", apitest.Password) {
+		t.Fatal("login failed")
 	}
-	a := ann.do("DELETE", "/profile", nil).want(204)
-	if ann.token != "" || a.header.Get("Clear-Site-Data") == "" {
-		t.Errorf("the browser keeps %q, %v", ann.token, a.header)
+
+	a := ann.Do("DELETE", "/profile", nil).Want(204)
+	if ann.Token != "" || a.Header.Get("Clear-Site-Data") == "" {
+		t.Errorf("got cookie %q and headers %v, want the cookie and site data cleared", ann.Token, a.Header)
 	}
-	if a := other.do("GET", "/auth/me", nil).want(401); a.text("reason") != string(session.AccountDeleted) {
-		t.Errorf("the other session: %s", a.raw)
+
+	if a := other.Do("GET", "/auth/me", nil).Want(401); a.Text("reason") != string(session.AccountDeleted) {
+		t.Errorf("other session: got %s, want reason account_deleted", a.Raw)
 	}
-	if s.client().login("ann@example.com", testPassword) {
-		t.Error("a deleted account logs in")
+
+	if s.NewClient().Login("ann@example.com", apitest.Password) {
+		t.Error("login to a deleted account succeeded")
 	}
-	if n := s.liveSessions(s.redis.Conn(t)); n != 0 {
-		t.Errorf("%d sessions", n)
+	if n := s.LiveSessions(s.Redis.Conn(t)); n != 0 {
+		t.Errorf("live sessions: got %d, want 0", n)
 	}
-	s.outbox.subject(t, "ann@example.com", "Your Latchkey account was deleted")
-	s.register("ann@example.com")
+
+	s.Outbox.Subject(t, "ann@example.com", "Your Latchkey account was deleted")
+	s.Register("ann@example.com")
 }
 
-// A page that was not listed may do none of this, and is noted.
-func TestAccountRoutesAreGuarded(t *testing.T) {
+// An unlisted origin cannot use the routes that change an account.
+func TestAccountRoutesCheckOrigin(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	ann := s.register("ann@example.com")
+
+	s := apitest.New(t)
+	ann := s.Register("ann@example.com")
 	for _, route := range []string{"POST /auth/password/change", "POST /auth/password/forgot", "POST /auth/password/reset", "POST /auth/email/verify", "POST /auth/email/change", "POST /auth/step-up", "DELETE /profile"} {
 		method, path, _ := strings.Cut(route, " ")
-		ann.send(method, path, http.Header{"Origin": {"https://evil.example"}}, nil).wantCode(403, "cross_origin_denied")
+		ann.Send(method, path, http.Header{"Origin": {"https://evil.example"}}, nil).WantCode(403, "cross_origin_denied")
 	}
-	ann.do("GET", "/auth/me", nil).want(200)
+
+	ann.Do("GET", "/auth/me", nil).Want(200)
 }

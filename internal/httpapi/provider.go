@@ -12,195 +12,250 @@ import (
 	"latchkey/internal/user"
 )
 
-// shownProvider is a provider as a page shows it.
-type shownProvider struct {
-	Name  string `json:"name"`
-	Title string `json:"title"`
+type loginProvider struct {
+	Name  string `json:"name" description:"The name in URLs."`
+	Title string `json:"title" description:"The name for people."`
 }
 
-// listProviders answers GET /auth/providers, for the buttons of a page.
+type providersResult struct {
+	Providers []loginProvider `json:"providers"`
+}
+
+var listProvidersOperation = operation{
+	id:          "listProviders",
+	tag:         tagExternal,
+	summary:     "List the configured providers",
+	description: "For the login buttons of a page. A button is a link to `/auth/{provider}`: the browser has to navigate there, fetching it does not work.",
+	response: response{
+		status: http.StatusOK,
+		result: "The providers",
+		body:   providersResult{[]loginProvider{{"google", "Google"}, {"github", "GitHub"}}},
+	},
+}
+
+// listProviders handles GET /auth/providers.
 func (s *Server) listProviders(w http.ResponseWriter, _ *http.Request) error {
-	shown := []shownProvider{}
+	shown := []loginProvider{}
 	for _, p := range s.providers.Providers() {
-		shown = append(shown, shownProvider{p.Name, p.Title})
+		shown = append(shown, loginProvider{p.Name, p.Title})
 	}
-	return writeJSON(w, http.StatusOK, struct {
-		Providers []shownProvider `json:"providers"`
-	}{shown})
+
+	return writeJSON(w, http.StatusOK, providersResult{shown})
 }
 
-// sentBack is an error that is shown by a page and not by us: the browser is sent there
-// with its code.
-type sentBack struct {
-	to    string
-	state string // of the sign-in that has ended with it
-	error
+type startSignInParams struct {
+	providerParams
+	ReturnTo string `query:"return_to" maxLength:"2048" description:"Where the browser returns: a URL under an origin of FRONTEND_URL, or a path under the first origin (the default)."`
+	Prompt   string `query:"prompt" enum:"login" description:"Authenticates the user again, even if they are signed in at the provider. For step_up_required if the account has no password."`
 }
 
-func (e *sentBack) Unwrap() error { return e.error }
-
-// visited is bare for what a browser goes to, where an answer of ours would be the end of
-// the way: what is too much sends it back to a page.
-func (s *Server) visited(h handler) endpoint {
-	return func(admit admission) handler {
-		return bare(h)(func(w http.ResponseWriter, r *http.Request, account string) error {
-			if err := admit(w, r, account); err != nil {
-				return &sentBack{to: s.origins.home(), error: err}
-			}
-			return nil
-		})
-	}
+var startSignInOperation = operation{
+	id:      "startSignIn",
+	tag:     tagExternal,
+	summary: "Log in with a provider",
+	description: "Navigate the browser here. The user is redirected to the provider (authorization code flow with PKCE) and has 10 minutes to return. " +
+		"If the login cannot start, the browser is redirected to `return_to` with an `error` parameter: see `SignInError`.",
+	params: startSignInParams{},
+	response: response{
+		status:  http.StatusFound,
+		result:  "A redirect to the provider, or to `return_to` with an `error`",
+		headers: []string{"Location", "Set-Cookie", "RateLimit", "RateLimit-Policy", "Retry-After"},
+	},
 }
 
-// returning is visited for a browser that comes back. One that has begun was counted then,
-// and ends once: what is counted is who has not.
-func (s *Server) returning(h func(admission) handler) endpoint {
-	return func(admit admission) handler {
-		return bare(h(admit))(func(http.ResponseWriter, *http.Request, string) error { return nil })
-	}
-}
-
-// startSignIn answers GET /auth/{provider}: on to the provider. With prompt=login that
-// asks for its proof again, also who is signed in there.
+// startSignIn handles GET /auth/{provider} with a redirect to the provider. With prompt=login
+// the provider authenticates the user again, even if they are signed in there.
 func (s *Server) startSignIn(provider string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := s.checkRateLimit(w, r, attempt{limit: limitOAuth}); err != nil {
+			return s.redirectFailure(w, r, s.origins.home(), err)
+		}
+
 		query := r.URL.Query()
+
 		back, ok := s.origins.returnTo(query.Get("return_to"))
 		if !ok || len(query["return_to"]) > 1 {
-			return invalidFields(fieldError{"return_to", "invalid", "must be a path, or an address under an origin of FRONTEND_URL"})
+			return invalidFields(fieldError{"return_to", "invalid", msgInvalidReturnTo})
 		}
+
 		prompt := query.Get("prompt")
 		if prompt != "" && prompt != "login" {
-			return invalidFields(fieldError{"prompt", "invalid", "must be login, or left out"})
+			return invalidFields(fieldError{"prompt", "invalid", "The prompt must be login or left out."})
 		}
+
 		if !navigates(r) {
 			return errNotNavigation
 		}
+
 		flow := oauth.Flow{ReturnTo: back, Reauthenticate: prompt == "login"}
 		loaded, err := s.sessions.Load(r.Context(), s.cookie.token(r))
 		if err == nil {
 			current, _ := s.sessions.FromContext(loaded)
-			flow.UserID, flow.SessionID = current.UserID, current.Handle
-		} else if !errors.Is(err, session.ErrNone) && !errors.Is(err, session.ErrReplaced) {
-			return &sentBack{to: back, error: err}
+			flow.UserID = current.UserID
+			flow.SessionID = current.ID
+		} else if !session.IsGone(err) {
+			return s.redirectFailure(w, r, back, err)
 		}
+
 		to, id, secret, err := s.providers.Start(r.Context(), provider, flow)
 		if err != nil {
-			return &sentBack{to: back, error: err}
+			return s.redirectFailure(w, r, back, err)
 		}
+
 		s.flows.keep(w, r, id, secret)
 		redirect(w, to)
+
 		return nil
 	}
 }
 
-// navigates tells whether a browser goes to an address itself, and neither a page of
-// whatever site has it fetched, nor the browser does so in advance.
+// navigates reports whether the browser navigates to the URL, as opposed to a script that
+// fetches it or a browser that prefetches it.
 func navigates(r *http.Request) bool {
-	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	return r.Method == http.MethodGet && (mode == "" || mode == "navigate") && (dest == "" || dest == "document") && !strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	isNavigation := (mode == "" || mode == "navigate") && (dest == "" || dest == "document")
+	isPrefetch := strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+
+	return r.Method == http.MethodGet && isNavigation && !isPrefetch
 }
 
-// finishSignIn answers GET /auth/{provider}/callback: back to the page, signed in or with
-// another way to sign in, or with why not.
-func (s *Server) finishSignIn(provider string) func(admission) handler {
-	return func(admit admission) handler {
-		return func(w http.ResponseWriter, r *http.Request) error { return s.finish(w, r, provider, admit) }
-	}
+type finishSignInParams struct {
+	providerParams
+	Code  string `query:"code" description:"The authorization code."`
+	State string `query:"state" description:"The state that was sent to the provider."`
+	Iss   string `query:"iss" description:"The issuer (RFC 9207)."`
+	Error string `query:"error" description:"Why there is no code."`
 }
 
-func (s *Server) finish(w http.ResponseWriter, r *http.Request, provider string, admit admission) error {
-	query := r.URL.Query()
-	state := query.Get("state")
-	claims, flow, err := s.providers.Finish(r.Context(), provider, s.flows.secret(r, state), query)
-	if errors.Is(err, oauth.ErrNoFlow) {
-		if err := admit(w, r, ""); err != nil {
-			return &sentBack{to: s.origins.home(), error: err}
+var finishSignInOperation = operation{
+	id:      "finishSignIn",
+	tag:     tagExternal,
+	summary: "Return from a provider",
+	description: "The provider redirects the browser here, and this redirects it to `return_to`: logged in with a new session, or with an external account linked. " +
+		"After a failure, `return_to` has an `error` parameter: see `SignInError`.\n\n" +
+		"Users are identified by issuer and subject, never by email. A first login creates an account. If an account already has the email, the two are linked if both sides have verified it. " +
+		"If only the provider has verified it, the user takes over the account, and its password and sessions are removed. Otherwise its owner has to log in first and link the accounts.",
+	params: finishSignInParams{},
+	response: response{
+		status:  http.StatusFound,
+		result:  "A redirect to `return_to`, after a failure with an `error`",
+		headers: []string{"Location", "Set-Cookie", "RateLimit", "RateLimit-Policy", "Retry-After"},
+	},
+}
+
+// finishSignIn handles GET /auth/{provider}/callback with a redirect to the page. By then the
+// user is logged in or has linked an account, or the URL has the code of a failure.
+func (s *Server) finishSignIn(provider string) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		query := r.URL.Query()
+		state := query.Get("state")
+
+		claims, flow, err := s.providers.Finish(r.Context(), provider, s.flows.secret(r, state), query)
+
+		// Every sign-in was counted when it started and can end only once. Count the other requests.
+		if errors.Is(err, oauth.ErrNoFlow) {
+			if limited := s.checkRateLimit(w, r, attempt{limit: limitCallback}); limited != nil {
+				return s.redirectFailure(w, r, s.origins.home(), limited)
+			}
 		}
-	}
-	// Judged again: what is listed may be another by now, and this stood in Redis.
-	back, ok := s.origins.returnTo(flow.ReturnTo)
-	if !ok {
-		back = s.origins.home()
-	}
-	switch {
-	case err == nil && flow.Link:
-		err = s.link(w, r, flow, claims)
-	case err == nil:
-		err = s.enter(w, r, flow, claims)
-	}
-	if !flow.Link {
-		s.countLogin(err)
-	}
-	if err != nil {
-		if !flow.Link && !errors.Is(err, oauth.ErrDenied) && failureOf(err).status != http.StatusServiceUnavailable {
-			s.record(w, r, activity.Event{Name: activity.LoginFailed, Provider: provider})
-		}
-		return &sentBack{to: back, state: state, error: err}
-	}
-	s.flows.forget(w, r, state)
-	redirect(w, back)
-	return nil
-}
 
-// enter signs in who has signed in elsewhere. The epoch is noted before the account is
-// asked whether they still may, see login.
-func (s *Server) enter(w http.ResponseWriter, r *http.Request, flow oauth.Flow, claims user.Claims) error {
-	if flow.Reauthenticate && flow.UserID != "" {
-		// Who confirms who they are, and takes another account at the provider by mistake,
-		// must not find themselves in another account here.
-		known, err := s.users.ByIdentity(r.Context(), claims.Issuer, claims.Subject)
-		if err == nil && known.ID != flow.UserID || errors.Is(err, user.ErrNotFound) {
-			err = errWrongAccount
+		switch {
+		case err == nil && flow.Link:
+			err = s.link(w, r, flow, claims)
+		case err == nil:
+			err = s.signInWithProvider(w, r, flow, claims)
+		}
+
+		if !flow.Link {
+			s.countLogin(err)
+
+			refused := err != nil && !errors.Is(err, oauth.ErrDenied) && failureOf(err).status != http.StatusServiceUnavailable
+			if refused {
+				s.record(w, r, activity.Event{Name: activity.LoginFailed, Provider: provider})
+			}
+		}
+
+		// Check the URL again. It comes from Redis, and the allowed origins may have changed.
+		back, ok := s.origins.returnTo(flow.ReturnTo)
+		if !ok {
+			back = s.origins.home()
 		}
 		if err != nil {
-			return err
+			back = withError(back, s.prepareFailure(w, r, err).code)
 		}
+
+		s.flows.forget(w, r, state)
+		redirect(w, back)
+
+		return nil
 	}
-	u, how, err := s.auth.Enter(r.Context(), claims, originOf(r), s.ending(session.Revoked, ""), func() error {
-		return s.admit(w, r, attempt{budget: registrations})
-	})
-	if err != nil {
+}
+
+// signInWithProvider signs in a user authenticated by an external provider.
+func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, flow oauth.Flow, claims user.Claims) error {
+	if err := s.requireSameAccount(r, flow, claims); err != nil {
 		return err
 	}
-	switch how {
+
+	client := s.signInClient(r)
+	if client.SessionID == "" {
+		// With SameSite=Strict the browser returns without its session cookie.
+		client.SessionID = flow.SessionID
+	}
+
+	signedIn, err := s.auth.SignInWithProvider(r.Context(), claims, client)
+	if errors.Is(err, auth.ErrNoAccount) {
+		// Apply the limit of registrations before an account is created.
+		if err := s.checkRateLimit(w, r, attempt{limit: limitRegister}); err != nil {
+			return err
+		}
+		signedIn, err = s.auth.RegisterWithProvider(r.Context(), claims, client)
+	}
+
+	event := activity.Event{Name: activity.Login, Provider: claims.Provider}
+	switch signedIn.Outcome {
 	case auth.Linked:
-		s.record(w, r, activity.Event{Name: activity.IdentityLinked, UserID: u.ID, Provider: claims.Provider})
+		s.record(w, r, activity.Event{Name: activity.IdentityLinked, UserID: signedIn.User.ID, Provider: claims.Provider})
 	case auth.Claimed:
-		s.record(w, r, activity.Event{Name: activity.AccountClaimed, UserID: u.ID, Provider: claims.Provider})
-	case auth.Created, auth.Returned:
-	}
-	epoch, err := s.sessions.Epoch(r.Context(), u.ID)
-	if err != nil {
-		return err
-	}
-	if u, err = s.auth.RecordEntry(r.Context(), u.ID, claims); err != nil {
-		return err
-	}
-	begun, token, err := s.begin(r, u, session.SignIn{
-		Method: claims.Provider, AuthenticatedAt: claims.AuthenticatedAt, Persistent: true, Epoch: epoch,
-	})
-	if err != nil {
-		return err
-	}
-	if s.cookie.token(r) == "" && flow.SessionID != "" {
-		// With SameSite=Strict the browser comes back without the session that it had, which
-		// begin would have ended.
-		err := s.sessions.Revoke(r.Context(), flow.UserID, flow.SessionID, session.Revoked)
-		if err != nil && !errors.Is(err, session.ErrNotFound) {
-			s.sessions.Undo(r.Context(), begun)
-			return err
-		}
-	}
-	event := activity.Event{Name: activity.Login, UserID: u.ID, SessionID: begun.Handle, Provider: claims.Provider}
-	if how == auth.Created {
+		s.record(w, r, activity.Event{Name: activity.AccountClaimed, UserID: signedIn.User.ID, Provider: claims.Provider})
+	case auth.Created:
 		event.Name = activity.Registered
+	case auth.Existing:
 	}
-	s.arrive(w, r, u, begun, token, event)
+	if err != nil {
+		return err
+	}
+
+	s.completeSignIn(w, r, signedIn, canonical(signedIn.User), event)
 	return nil
 }
 
-// redirect sends a browser on.
+// requireSameAccount checks that a user who confirms their identity uses an external account
+// that is linked to their current account. Otherwise choosing the wrong account at the provider
+// would log them in to another account here.
+func (s *Server) requireSameAccount(r *http.Request, flow oauth.Flow, claims user.Claims) error {
+	if !flow.Reauthenticate || flow.UserID == "" {
+		return nil
+	}
+
+	known, err := s.users.ByIdentity(r.Context(), claims.Issuer, claims.Subject)
+	if err == nil && known.ID != flow.UserID || errors.Is(err, user.ErrNotFound) {
+		return errWrongAccount
+	}
+
+	return err
+}
+
+// redirectFailure redirects the browser to a page with the code of a failure. The user would be
+// stuck on a problem document.
+func (s *Server) redirectFailure(w http.ResponseWriter, r *http.Request, to string, err error) error {
+	redirect(w, withError(to, s.prepareFailure(w, r, err).code))
+
+	return nil
+}
+
+// redirect sends a browser to a URL.
 func redirect(w http.ResponseWriter, to string) {
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusFound)

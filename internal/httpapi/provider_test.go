@@ -1,4 +1,4 @@
-package httpapi
+package httpapi_test
 
 import (
 	"fmt"
@@ -14,9 +14,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/bson"
 
+	"latchkey/internal/apitest"
+	"latchkey/internal/httpapi"
 	"latchkey/internal/oauth"
 	"latchkey/internal/oauth/oauthtest"
 	"latchkey/internal/session"
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 )
 
 const (
@@ -24,267 +28,312 @@ const (
 	providerSecret = "the-secret-that-providers-know-us-by"
 )
 
-// elsewhere is a site with providers: an issuer as Google, one of another name, and a
-// look-alike of GitHub.
-type elsewhere struct {
-	*site
+// providerEnv is a server with three providers: google, acme (generic OpenID Connect) and
+// github.
+type providerEnv struct {
+	*apitest.Server
 	issuers map[string]*oauthtest.Issuer
 	github  *oauthtest.GitHubServer
+	// settings configure the same providers for other servers on the same stores.
+	settings []oauth.Settings
 }
 
-func newElsewhere(t *testing.T, options ...setup) *elsewhere {
+func newProviderEnv(t *testing.T, options ...apitest.Options) *providerEnv {
 	t.Helper()
-	var o setup
+
+	var o apitest.Options
 	if len(options) > 0 {
 		o = options[0]
 	}
-	e := &elsewhere{issuers: map[string]*oauthtest.Issuer{}}
+
+	e := &providerEnv{issuers: map[string]*oauthtest.Issuer{}}
 	var settings []oauth.Settings
 	for name, kind := range map[string]oauth.Kind{"google": oauth.Google, "acme": oauth.OIDC} {
 		e.issuers[name] = oauthtest.NewIssuer(t, "us", providerSecret)
 		settings = append(settings, oauth.Settings{
-			Kind: kind, Name: name, Title: strings.ToUpper(name[:1]) + name[1:], Issuer: e.issuers[name].URL,
-			ClientID: "us", ClientSecret: providerSecret, Scopes: []string{"openid", "email", "profile"},
-			CallbackURL: "https://api.example.com/auth/" + name + "/callback",
+			Kind:         kind,
+			Name:         name,
+			Title:        strings.ToUpper(name[:1]) + name[1:],
+			Issuer:       e.issuers[name].URL,
+			ClientID:     "us",
+			ClientSecret: providerSecret,
+			Scopes:       []string{"openid", "email", "profile"},
+			CallbackURL:  "https://api.example.com/auth/" + name + "/callback",
 		})
 	}
+
 	e.github = oauthtest.NewGitHub(t, "us", providerSecret)
 	settings = append(settings, oauth.Settings{
-		Kind: oauth.GitHub, Name: "github", Title: "GitHub", Issuer: e.github.URL, APIURL: e.github.APIURL,
-		ClientID: "us", ClientSecret: providerSecret, Scopes: []string{"user:email"},
-		CallbackURL: "https://api.example.com/auth/github/callback",
+		Kind:         oauth.GitHub,
+		Name:         "github",
+		Title:        "GitHub",
+		Issuer:       e.github.URL,
+		APIURL:       e.github.APIURL,
+		ClientID:     "us",
+		ClientSecret: providerSecret,
+		Scopes:       []string{"user:email"},
+		CallbackURL:  "https://api.example.com/auth/github/callback",
 	})
-	o.providers = settings
-	if o.origins == nil {
-		o.origins = []string{testFrontend, "http://localhost:3001"}
+
+	e.settings = settings
+	o.Providers = settings
+	if o.Origins == nil {
+		o.Origins = []string{testFrontend, "http://localhost:3001"}
 	}
-	e.site = newSite(t, o)
-	t.Cleanup(func() { // before the site looks for them
+
+	e.Server = apitest.New(t, o)
+	t.Cleanup(func() { // runs before the server's check for leaked secrets
 		for _, issuer := range e.issuers {
-			e.keepSecret(issuer.Secrets()...)
+			e.addSecrets(issuer.Secrets()...)
 		}
-		e.keepSecret(e.github.Secrets()...)
+
+		e.addSecrets(e.github.Secrets()...)
 	})
-	e.canaries.add("our secret at a provider", providerSecret)
+
+	e.Secrets.Add("our secret at a provider", providerSecret)
+
 	for _, issuer := range e.issuers {
-		issuer.Now = e.now
+		issuer.Now = e.Now
 	}
+
 	return e
 }
 
-// keepSecret notes what a provider has given. Of a signed token the signature is enough.
-func (e *elsewhere) keepSecret(given ...string) {
-	for _, secret := range given {
-		e.canaries.add("what a provider has given", secret[strings.LastIndex(secret, ".")+1:])
+// addSecrets adds the secrets that a provider has issued. The secret part of a signed token
+// is its signature.
+func (e *providerEnv) addSecrets(issued ...string) {
+	for _, secret := range issued {
+		e.Secrets.Add("a secret issued by a provider", secret[strings.LastIndex(secret, ".")+1:])
 	}
 }
 
-// person is who has an account at the issuers.
-type person struct {
-	sub, email string
-	unverified bool
-	more       map[string]any
+// providerUser is a user of a provider.
+type providerUser struct {
+	sub, email  string
+	unverified  bool
+	extraClaims map[string]any
 }
 
-var ann = person{sub: "ann", email: "ann@gmail.com"}
+var ann = providerUser{sub: "ann", email: "ann@gmail.com"}
 
-func (p person) claims() map[string]any {
-	claims := map[string]any{"sub": p.sub, "name": "Ann A.", "email_verified": !p.unverified, "picture": "https://pictures.example/ann.png"}
+func (p providerUser) claims() map[string]any {
+	claims := map[string]any{
+		"sub":            p.sub,
+		"name":           "Ann A.",
+		"email_verified": !p.unverified,
+		"picture":        "https://pictures.example/ann.png",
+	}
 	if p.email != "" {
 		claims["email"] = p.email
 	}
-	for name, value := range p.more {
+
+	for name, value := range p.extraClaims {
 		claims[name] = value
 	}
+
 	return claims
 }
 
-// leave is the first half of a sign-in: the client is sent to the provider.
-func (e *elsewhere) leave(c *client, provider, query string) (address string) {
-	e.t.Helper()
-	a := c.do("GET", "/auth/"+provider+query, nil).want(302)
-	return a.header.Get("Location")
+// startSignIn starts a sign-in and returns the authorization URL at the provider.
+func (e *providerEnv) startSignIn(c *apitest.Client, provider, query string) (authURL string) {
+	e.T.Helper()
+
+	return c.Do("GET", "/auth/"+provider+query, nil).Want(302).Header.Get("Location")
 }
 
-// atProvider is the second: who is there signs in, and is sent back to this path.
-func (e *elsewhere) atProvider(provider, address string, p person) (callback string) {
-	e.t.Helper()
-	var back string
+// authenticate signs in a user at the provider and returns the path of the callback.
+func (e *providerEnv) authenticate(provider, authURL string, p providerUser) (callback string) {
+	e.T.Helper()
+
+	var redirect string
 	if provider == "github" {
-		back = e.github.Authorize(e.t, address, oauthtest.Account{
+		redirect = e.github.Authorize(e.T, authURL, oauthtest.Account{
 			ID: int64(len(p.sub)) + 1000, Login: p.sub, Name: "Ann A.",
-			Emails: []oauthtest.Address{{Email: "other@example.com", Verified: true}, {Email: p.email, Primary: true, Verified: !p.unverified}},
+			Emails: []oauthtest.Email{{Email: "other@example.com", Verified: true}, {Email: p.email, Primary: true, Verified: !p.unverified}},
 		})
 	} else {
-		back = e.issuers[provider].Authorize(e.t, address, p.claims())
+		redirect = e.issuers[provider].Authorize(e.T, authURL, p.claims())
 	}
-	u, err := url.Parse(back)
-	if err != nil || !strings.HasPrefix(back, "https://api.example.com/auth/"+provider+"/callback?") {
-		e.t.Fatalf("sent back to %s", back)
+
+	u, err := url.Parse(redirect)
+	testkit.NoError(e.T, err)
+	if want := "https://api.example.com/auth/" + provider + "/callback?"; !strings.HasPrefix(redirect, want) {
+		e.T.Fatalf("redirect from the provider: got %s, want %s", redirect, want)
 	}
-	e.canaries.add("a code", u.Query().Get("code"))
+
+	e.Secrets.Add("a code", u.Query().Get("code"))
+
 	return u.RequestURI()
 }
 
-// comeBack is the last: with want "" the client is signed in, otherwise it is the code of
-// the error with which a page is reached.
-func (e *elsewhere) comeBack(c *client, callback, want string) {
-	e.t.Helper()
-	a := c.do("GET", callback, nil).want(302)
-	at, err := url.Parse(a.header.Get("Location"))
-	if err != nil || at.Scheme+"://"+at.Host != testFrontend || at.Query().Get("error") != want {
-		e.t.Fatalf("the browser comes back to %s, want error %q\n%s", a.header.Get("Location"), want, e.log)
+// finishSignIn sends the callback. The client must be redirected with the given error, or
+// without one if it is empty.
+func (e *providerEnv) finishSignIn(c *apitest.Client, callback, wantError string) {
+	e.T.Helper()
+
+	a := c.Do("GET", callback, nil).Want(302)
+	location, err := url.Parse(a.Header.Get("Location"))
+	testkit.NoError(e.T, err)
+	if location.Scheme+"://"+location.Host != testFrontend || location.Query().Get("error") != wantError {
+		e.T.Fatalf("redirect: got %s, want %s with error %q\n%s", location, testFrontend, wantError, e.Log)
 	}
-	if want != "" && (a.cookie != nil || !slices.Contains(signInErrors(), any(want))) {
-		e.t.Fatalf("an error with %v, or one that the document does not have", a.cookie)
+
+	if wantError == "" {
+		return
+	}
+	if a.Cookie != nil {
+		e.T.Fatalf("session cookie with error %q: got %v, want none", wantError, a.Cookie)
+	}
+	if !slices.Contains(signInErrors(), any(wantError)) {
+		e.T.Fatalf("error %q is not in the OpenAPI document", wantError)
 	}
 }
 
-// signInErrors are those that the document has.
+// signInErrors returns the sign-in errors in the OpenAPI document.
 var signInErrors = sync.OnceValue(func() []any {
-	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	doc, err := openapi3.NewLoader().LoadFromData(httpapi.OpenAPI())
 	if err != nil {
 		panic(err)
 	}
 	return doc.Components.Schemas["SignInError"].Value.Enum
 })
 
-// signInWith is all of it.
-func (e *elsewhere) signInWith(c *client, provider string, p person, want string) {
-	e.t.Helper()
-	e.comeBack(c, e.atProvider(provider, e.leave(c, provider, ""), p), want)
+// signInWith does all steps of a sign-in.
+func (e *providerEnv) signInWith(c *apitest.Client, provider string, p providerUser, want string) {
+	e.T.Helper()
+
+	e.finishSignIn(c, e.authenticate(provider, e.startSignIn(c, provider, ""), p), want)
 }
 
-// linkWith is all of it for who is signed in and adds an account.
-func (e *elsewhere) linkWith(c *client, provider string, p person, want string) {
-	e.t.Helper()
-	address := c.do("POST", "/auth/identities/"+provider, map[string]any{}).want(200).text("url")
-	e.comeBack(c, e.atProvider(provider, address, p), want)
+// linkWith does all steps of linking a provider to the account that the client is signed in
+// to.
+func (e *providerEnv) linkWith(c *apitest.Client, provider string, p providerUser, want string) {
+	e.T.Helper()
+
+	authURL := c.Do("POST", "/auth/identities/"+provider, map[string]any{}).Want(200).Text("url")
+	e.finishSignIn(c, e.authenticate(provider, authURL, p), want)
 }
 
-// identities are those that the owner of an account sees, by provider.
-func (c *client) identities() (linked []string, hasPassword bool) {
-	c.t.Helper()
-	a := c.do("GET", "/auth/identities", nil).want(200)
-	for _, i := range a.body["identities"].([]any) {
-		linked = append(linked, i.(map[string]any)["provider"].(string))
-	}
-	return linked, a.body["hasPassword"].(bool)
-}
+// count returns the number of accounts and identities.
+func (e *providerEnv) count() (accounts, identities int64) {
+	e.T.Helper()
 
-// count is how many accounts and identities there are.
-func (e *elsewhere) count() (accounts, identities int64) {
-	e.t.Helper()
 	for name, n := range map[string]*int64{"users": &accounts, "identities": &identities} {
 		var err error
-		if *n, err = e.database().Collection(name).CountDocuments(e.t.Context(), bson.D{}); err != nil {
-			e.t.Fatal(err)
+		if *n, err = e.Database().Collection(name).CountDocuments(e.T.Context(), bson.D{}); err != nil {
+			e.T.Fatal(err)
 		}
 	}
+
 	return accounts, identities
 }
 
-// removeAnn deletes the account of a round and its sessions, if it was made.
-func (e *elsewhere) removeAnn() {
-	e.t.Helper()
-	u, err := e.users.ByEmail(e.t.Context(), "ann@gmail.com")
+// deleteAnn deletes Ann's account and sessions, if they exist.
+func (e *providerEnv) deleteAnn() {
+	e.T.Helper()
+
+	u, err := e.Users.ByEmail(e.T.Context(), "ann@gmail.com")
 	if err != nil {
 		return
 	}
-	if _, err := e.sessions.RevokeAll(e.t.Context(), u.ID, "", session.Revoked); err != nil {
-		e.t.Error(err)
-	}
-	e.remove(u.ID)
-}
 
-// confirm makes the address of an account a confirmed one.
-func (s *site) confirm(email string) {
-	s.t.Helper()
-	_, err := s.database().Collection("users").UpdateOne(s.t.Context(), bson.D{{Key: "email", Value: email}}, bson.D{{Key: "$set", Value: bson.D{{Key: "emailVerified", Value: true}}}})
-	if err != nil {
-		s.t.Fatal(err)
+	if _, err := e.Sessions.RevokeAll(e.T.Context(), u.ID, "", session.Revoked); err != nil {
+		e.T.Error(err)
 	}
+
+	e.DeleteAccount(u.ID)
 }
 
 func TestProviders(t *testing.T) {
 	t.Parallel()
-	a := newElsewhere(t).client().do("GET", "/auth/providers", nil).want(200)
-	if n := len(a.body["providers"].([]any)); n != 3 {
-		t.Errorf("%s", a.raw)
+
+	a := newProviderEnv(t).NewClient().Do("GET", "/auth/providers", nil).Want(200)
+	if n := len(a.JSON["providers"].([]any)); n != 3 {
+		t.Errorf("providers: got %d, want 3: %s", n, a.Raw)
 	}
-	s := newSite(t)
-	if a := s.client().do("GET", "/auth/providers", nil).want(200); string(a.raw) != `{"providers":[]}` {
-		t.Errorf("%s", a.raw)
+
+	s := apitest.New(t)
+	got := string(s.NewClient().Do("GET", "/auth/providers", nil).Want(200).Raw)
+	if want := `{"providers":[]}`; got != want {
+		t.Errorf("without providers: got %s, want %s", got, want)
 	}
+
 	for _, path := range []string{"/auth/google", "/auth/google/callback?code=x&state=y"} {
-		s.client().do("GET", path, nil).wantCode(404, "not_found")
-		s.client().do("POST", path, nil).wantCode(404, "not_found")
+		s.NewClient().Do("GET", path, nil).WantCode(404, "not_found")
+		s.NewClient().Do("POST", path, nil).WantCode(404, "not_found")
 	}
 }
 
-// A first sign-in makes an account, the next one finds it, and each begins a session of
-// its own.
+// The first sign-in creates an account, the next one finds it, and each starts a session.
 func TestSignInWithProvider(t *testing.T) {
 	t.Parallel()
+
 	for _, provider := range []string{"google", "acme", "github"} {
 		t.Run(provider, func(t *testing.T) {
 			t.Parallel()
-			e := newElsewhere(t, setup{mail: &outbox{}})
-			c := e.client()
+
+			e := newProviderEnv(t, apitest.Options{Mail: &apitest.Outbox{}})
+			c := e.NewClient()
 			e.signInWith(c, provider, ann, "")
-			me := c.do("GET", "/auth/me", nil).want(200)
-			first := me.text("user", "id")
-			if me.text("user", "email") != "ann@gmail.com" || me.text("user", "name") != "Ann A." || me.body["user"].(map[string]any)["emailVerified"] != true {
-				t.Errorf("%s", me.raw)
+			me := c.Do("GET", "/auth/me", nil).Want(200)
+			first := me.Text("user", "id")
+			if me.Text("user", "email") != "ann@gmail.com" || me.Text("user", "name") != "Ann A." || me.JSON["user"].(map[string]any)["emailVerified"] != true {
+				t.Errorf("account: got %s, want name, email and verified email from the provider", me.Raw)
 			}
-			if me.text("user", "lastLogin") == "" {
-				t.Error("the login is not noted")
+			if me.Text("user", "lastLogin") == "" {
+				t.Error("lastLogin is missing")
 			}
-			if picture := me.text("user", "picture"); provider != "github" && picture != "https://pictures.example/ann.png" {
-				t.Errorf("picture %q", picture)
-			}
-			session := c.do("GET", "/auth/session", nil).want(200)
-			if diff := cmp.Diff([]any{provider}, session.body["methods"]); diff != "" {
-				t.Error(diff)
-			}
-			linked, hasPassword := c.identities()
-			if diff := cmp.Diff([]string{provider}, linked); diff != "" || hasPassword {
-				t.Errorf("%s, password %v", diff, hasPassword)
-			}
-			if len(c.flows) > 0 {
-				t.Errorf("%d cookies of flows are left", len(c.flows))
-			}
-			if e.proves(first, "") || c.clone().login("ann@gmail.com", testPassword) {
-				t.Error("who has no password can log in with one")
+			if picture := me.Text("user", "picture"); provider != "github" && picture != "https://pictures.example/ann.png" {
+				t.Errorf("picture: got %q, want that of the provider", picture)
 			}
 
-			before := c.clone()
+			session := c.Do("GET", "/auth/session", nil).Want(200)
+			if diff := cmp.Diff([]any{provider}, session.JSON["methods"]); diff != "" {
+				t.Errorf("methods (-want +got):\n%s", diff)
+			}
+
+			linked, hasPassword := c.Identities()
+			if !slices.Equal(linked, []string{provider}) || hasPassword {
+				t.Errorf("login methods: got %v, password %v; want only %s", linked, hasPassword, provider)
+			}
+			if len(c.Flows) > 0 {
+				t.Errorf("sign-in cookies after the sign-in: got %v, want none", c.Flows)
+			}
+			if e.HasPassword(first, "") || c.Clone().Login("ann@gmail.com", apitest.Password) {
+				t.Error("login to an account without a password succeeded")
+			}
+
+			before := c.Clone()
 			e.signInWith(c, provider, ann, "")
-			if got := c.do("GET", "/auth/me", nil).want(200).text("user", "id"); got != first {
-				t.Errorf("the second sign-in is to %s, the first was to %s", got, first)
+			if got := c.Do("GET", "/auth/me", nil).Want(200).Text("user", "id"); got != first {
+				t.Errorf("account of the second sign-in: got %s, want %s", got, first)
 			}
-			before.do("GET", "/auth/session", nil).want(401)
+
+			before.Do("GET", "/auth/session", nil).Want(401)
 			accounts, identities := e.count()
-			if live := e.liveSessions(e.redis.Conn(t)); live != 1 || accounts != 1 || identities != 1 {
-				t.Errorf("%d sessions, %d accounts, %d identities", live, accounts, identities)
+			if live := e.LiveSessions(e.Redis.Conn(t)); live != 1 || accounts != 1 || identities != 1 {
+				t.Errorf("got %d sessions, %d accounts, %d identities; want 1 of each", live, accounts, identities)
 			}
-			a := c.do("GET", "/auth/activity", nil).want(200)
+
+			a := c.Do("GET", "/auth/activity", nil).Want(200)
 			var events []string
-			for _, shown := range a.body["events"].([]any) {
-				of := shown.(map[string]any)
-				events = append(events, fmt.Sprint(of["event"], " ", of["provider"]))
+			for _, item := range a.JSON["events"].([]any) {
+				event := item.(map[string]any)
+				events = append(events, fmt.Sprint(event["event"], " ", event["provider"]))
 			}
+
 			if diff := cmp.Diff([]string{"login " + provider, "login_failed <nil>", "registered " + provider}, events); diff != "" {
-				t.Error(diff)
+				t.Errorf("activity (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// The browser is sent on with what the standards ask for, and nothing that is not needed.
+// The authorization request has the parameters that the standards require, and no others.
 func TestAuthorizationRequest(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
+
+	e := newProviderEnv(t)
 	seen := map[string]bool{}
 	for _, c := range []struct {
 		provider, query string
@@ -296,242 +345,277 @@ func TestAuthorizationRequest(t *testing.T) {
 		{"google", "?prompt=login", url.Values{"scope": {"openid email profile"}, "prompt": {"select_account"}}},
 		{"github", "?prompt=login", url.Values{"scope": {"user:email"}, "prompt": {"select_account"}}},
 	} {
-		u, err := url.Parse(e.leave(e.client(), c.provider, c.query))
-		if err != nil {
-			t.Fatal(err)
-		}
+		u, err := url.Parse(e.startSignIn(e.NewClient(), c.provider, c.query))
+		testkit.NoError(t, err)
 		got := u.Query()
-		for _, fresh := range []string{"state", "nonce", "code_challenge"} {
-			if fresh == "nonce" && c.provider == "github" {
+		for _, name := range []string{"state", "nonce", "code_challenge"} {
+			if name == "nonce" && c.provider == "github" {
 				continue
 			}
-			if len(got.Get(fresh)) != 43 || seen[got.Get(fresh)] {
-				t.Errorf("%s%s: %s is %q", c.provider, c.query, fresh, got.Get(fresh))
+
+			value := got.Get(name)
+			if len(value) != 43 || seen[value] {
+				t.Errorf("%s%s: %s: got %q, want 43 new characters", c.provider, c.query, name, value)
 			}
-			seen[got.Get(fresh)] = true
-			got.Del(fresh)
+			seen[value] = true
+			got.Del(name)
 		}
+
 		c.want.Set("response_type", "code")
 		c.want.Set("client_id", "us")
 		c.want.Set("code_challenge_method", "S256")
 		c.want.Set("redirect_uri", "https://api.example.com/auth/"+c.provider+"/callback")
 		if diff := cmp.Diff(c.want, got); diff != "" {
-			t.Errorf("%s%s: %s", c.provider, c.query, diff)
+			t.Errorf("%s%s: parameters (-want +got):\n%s", c.provider, c.query, diff)
 		}
 	}
+
 	for _, query := range []string{"?return_to=https://evil.example", "?return_to=//evil.example", "?return_to=/&return_to=//evil.example", "?prompt=none"} {
-		a := e.client().do("GET", "/auth/acme"+query, nil).wantCode(400, "validation_failed")
-		if a.header.Get("Location") != "" {
-			t.Errorf("%s is sent to %s", query, a.header.Get("Location"))
+		a := e.NewClient().Do("GET", "/auth/acme"+query, nil).WantCode(400, "validation_failed")
+		if got := a.Header.Get("Location"); got != "" {
+			t.Errorf("%s: redirect: got %s, want none", query, got)
 		}
 	}
 }
 
-// The browser goes where it wanted to go, and no further.
+// The browser is redirected to the requested URL if its origin is listed.
 func TestSignInReturnsTo(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
-	for given, want := range map[string]string{
-		"":                                testFrontend + "/",
-		"/settings?tab=2":                 testFrontend + "/settings?tab=2",
-		testFrontend + "/a#b":             testFrontend + "/a#b",
-		"http://localhost:3001/elsewhere": "http://localhost:3001/elsewhere",
-		"http://localhost:3001?a=b#":      "http://localhost:3001/?a=b",
+
+	e := newProviderEnv(t)
+	for returnTo, want := range map[string]string{
+		"":                                 testFrontend + "/",
+		"/settings?tab=2":                  testFrontend + "/settings?tab=2",
+		testFrontend + "/a#b":              testFrontend + "/a#b",
+		"http://localhost:3001/other-page": "http://localhost:3001/other-page",
+		"http://localhost:3001?a=b#":       "http://localhost:3001/?a=b",
 	} {
-		c := e.client()
-		address := e.leave(c, "acme", "?return_to="+url.QueryEscape(given))
-		a := c.do("GET", e.atProvider("acme", address, ann), nil).want(302)
-		if got := a.header.Get("Location"); got != want {
-			t.Errorf("%q leads to %s, want %s", given, got, want)
+		c := e.NewClient()
+		authURL := e.startSignIn(c, "acme", "?return_to="+url.QueryEscape(returnTo))
+		a := c.Do("GET", e.authenticate("acme", authURL, ann), nil).Want(302)
+		if got := a.Header.Get("Location"); got != want {
+			t.Errorf("return_to %q: got %s, want %s", returnTo, got, want)
 		}
-		c.do("GET", "/auth/me", nil).want(200)
+
+		c.Do("GET", "/auth/me", nil).Want(200)
 	}
-	c := e.client()
-	address := e.leave(c, "acme", "?return_to="+url.QueryEscape("http://localhost:3001/x?a=b"))
-	back, _ := url.Parse(e.issuers["acme"].Deny(t, address, "access_denied"))
-	if got, want := c.do("GET", back.RequestURI(), nil).want(302).header.Get("Location"), "http://localhost:3001/x?a=b&error=access_denied"; got != want {
-		t.Errorf("a denial leads to %s, want %s", got, want)
+
+	c := e.NewClient()
+	authURL := e.startSignIn(c, "acme", "?return_to="+url.QueryEscape("http://localhost:3001/x?a=b"))
+	callback, err := url.Parse(e.issuers["acme"].Deny(t, authURL, "access_denied"))
+	testkit.NoError(t, err)
+	got := c.Do("GET", callback.RequestURI(), nil).Want(302).Header.Get("Location")
+	if want := "http://localhost:3001/x?a=b&error=access_denied"; got != want {
+		t.Errorf("redirect after a denial: got %s, want %s", got, want)
 	}
 }
 
-// A session says when its user has proved who they are, which may be long ago at the
-// provider: that is no fresh proof.
+// The session's authentication time is that of the login at the provider, which may be too
+// old for a sensitive change.
 func TestSignInFreshness(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
-	c := e.client()
-	longAgo := ann
-	longAgo.more = map[string]any{"auth_time": e.now().Add(-time.Hour).Unix()}
-	e.signInWith(c, "acme", longAgo, "")
-	if at := c.do("GET", "/auth/session", nil).want(200).time("authenticatedAt"); e.now().Sub(at) < 59*time.Minute {
-		t.Errorf("authenticated at %v", at)
+
+	e := newProviderEnv(t)
+	c := e.NewClient()
+	hourAgo := ann
+	hourAgo.extraClaims = map[string]any{"auth_time": e.Now().Add(-time.Hour).Unix()}
+	e.signInWith(c, "acme", hourAgo, "")
+	authenticated := c.Do("GET", "/auth/session", nil).Want(200).Time("authenticatedAt")
+	if age := e.Now().Sub(authenticated); age < 59*time.Minute {
+		t.Errorf("age of the authentication: got %v, want an hour", age)
 	}
-	c.do("DELETE", "/profile", nil).wantCode(403, "step_up_required")
-	c.do("POST", "/auth/step-up", map[string]any{"password": testPassword}).wantCode(409, "no_password")
-	e.comeBack(c, e.atProvider("acme", e.leave(c, "acme", "?prompt=login"), ann), "")
-	c.do("DELETE", "/profile", nil).want(204)
+
+	c.Do("DELETE", "/profile", nil).WantCode(403, "step_up_required")
+	c.Do("POST", "/auth/step-up", map[string]any{"password": apitest.Password}).WantCode(409, "no_password")
+	e.finishSignIn(c, e.authenticate("acme", e.startSignIn(c, "acme", "?prompt=login"), ann), "")
+	c.Do("DELETE", "/profile", nil).Want(204)
 	if accounts, identities := e.count(); accounts+identities != 0 {
-		t.Errorf("%d accounts and %d identities are left", accounts, identities)
+		t.Errorf("got %d accounts and %d identities, want none", accounts, identities)
 	}
-	e.signInWith(c, "acme", ann, "") // and it can be made anew
+
+	e.signInWith(c, "acme", ann, "") // the identity can be used again
 }
 
-// What a browser keeps for a sign-in comes back after a navigation from another site, and
-// is not more than a few cookies.
+// The cookies of a sign-in are sent with the redirect from the provider, and their number
+// is limited.
 func TestFlowCookies(t *testing.T) {
 	t.Parallel()
-	for want, c := range map[string]Cookie{
+
+	for want, c := range map[string]httpapi.Cookie{
 		"__Host-oauth- Lax":  {Name: "__Host-sid", Secure: true, SameSite: http.SameSiteStrictMode},
 		"oauth- Lax":         {Name: "sid", SameSite: http.SameSiteLaxMode},
 		"__Host-oauth- None": {Name: "__Secure-sid", Domain: "example.com", Secure: true, SameSite: http.SameSiteNoneMode},
 	} {
-		e := newElsewhere(t, setup{cookie: c})
-		a := e.client().do("GET", "/auth/acme", nil).want(302)
-		k, err := http.ParseSetCookie(a.header.Get("Set-Cookie"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		same := map[http.SameSite]string{http.SameSiteLaxMode: "Lax", http.SameSiteNoneMode: "None"}[k.SameSite]
-		if got := k.Name[:strings.LastIndex(k.Name, "oauth-")+len("oauth-")] + " " + same; got != want {
-			t.Errorf("%s, want %s", got, want)
+		e := newProviderEnv(t, apitest.Options{Cookie: c})
+		a := e.NewClient().Do("GET", "/auth/acme", nil).Want(302)
+		k, err := http.ParseSetCookie(a.Header.Get("Set-Cookie"))
+		testkit.NoError(t, err)
+		prefix := k.Name[:strings.LastIndex(k.Name, "oauth-")+len("oauth-")]
+		sameSite := map[http.SameSite]string{http.SameSiteLaxMode: "Lax", http.SameSiteNoneMode: "None"}[k.SameSite]
+		if got := prefix + " " + sameSite; got != want {
+			t.Errorf("cookie: got %s, want %s", got, want)
 		}
 		if !k.HttpOnly || k.Secure != c.Secure || k.Path != "/" || k.Domain != "" || k.MaxAge != 600 {
-			t.Errorf("%s", k)
+			t.Errorf("cookie: got %s, want Path=/, HttpOnly, Max-Age=600 and no Domain", k)
 		}
 	}
-	e := newElsewhere(t)
-	c := e.client()
-	for range 3 * maxFlowCookies {
-		e.leave(c, "acme", "")
+
+	e := newProviderEnv(t)
+	c := e.NewClient()
+	for range 3 * httpapi.MaxFlowCookies {
+		e.startSignIn(c, "acme", "")
 	}
-	if len(c.flows) != maxFlowCookies {
-		t.Errorf("%d cookies", len(c.flows))
+
+	if len(c.Flows) != httpapi.MaxFlowCookies {
+		t.Errorf("sign-in cookies: got %d, want %d", len(c.Flows), httpapi.MaxFlowCookies)
 	}
 }
 
-// Several pages of a browser may sign in at once, and are not in each other's way.
+// Several tabs can sign in at once without interfering.
 func TestSignInTabs(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
-	c := e.client()
-	first, second, third := e.leave(c, "acme", ""), e.leave(c, "google", ""), e.leave(c, "acme", "")
-	e.comeBack(c, e.atProvider("acme", third, ann), "")
-	e.comeBack(c, e.atProvider("google", second, person{sub: "bob", email: "bob@gmail.com"}), "")
-	e.comeBack(c, e.atProvider("acme", first, ann), "")
-	if got := c.do("GET", "/auth/me", nil).want(200).text("user", "email"); got != "ann@gmail.com" {
-		t.Errorf("signed in as %s", got)
+
+	e := newProviderEnv(t)
+	c := e.NewClient()
+	first := e.startSignIn(c, "acme", "")
+	second := e.startSignIn(c, "google", "")
+	third := e.startSignIn(c, "acme", "")
+
+	e.finishSignIn(c, e.authenticate("acme", third, ann), "")
+	e.finishSignIn(c, e.authenticate("google", second, providerUser{sub: "bob", email: "bob@gmail.com"}), "")
+	e.finishSignIn(c, e.authenticate("acme", first, ann), "")
+	if got := c.Do("GET", "/auth/me", nil).Want(200).Text("user", "email"); got != "ann@gmail.com" {
+		t.Errorf("email: got %s, want ann@gmail.com", got)
 	}
-	if live := e.liveSessions(e.redis.Conn(t)); live != 1 {
-		t.Errorf("%d sessions", live)
+
+	if live := e.LiveSessions(e.Redis.Conn(t)); live != 1 {
+		t.Errorf("live sessions: got %d, want 1", live)
 	}
 }
 
-// Who signs in for the first time twice at once has one account.
+// A first sign-in in two browsers at once creates one account.
 func TestRaceFirstSignIn(t *testing.T) {
+	suite.Require(t, suite.Race, suite.Ordinary)
+
 	t.Parallel()
-	e := newElsewhere(t)
-	eachRound(t, func(round int, judged func([]answer) bool) {
-		const at = 8
-		answers := make([]answer, at)
+
+	e := newProviderEnv(t)
+	eachRound(t, func(round int, conclusive func([]apitest.Response) bool) {
+		const signIns = 8
+		responses := make([]apitest.Response, signIns)
 		var group sync.WaitGroup
-		for i := range at {
-			c := e.client()
-			callback := e.atProvider("acme", e.leave(c, "acme", ""), ann)
-			group.Go(func() { answers[i] = c.do("GET", callback, nil) })
+		for i := range signIns {
+			c := e.NewClient()
+			callback := e.authenticate("acme", e.startSignIn(c, "acme", ""), ann)
+			group.Go(func() { responses[i] = c.Do("GET", callback, nil) })
 		}
+
 		group.Wait()
-		defer e.removeAnn()
-		if !judged(answers) {
+		defer e.deleteAnn()
+		if !conclusive(responses) {
 			return
 		}
+
 		if accounts, identities := e.count(); accounts != 1 || identities != 1 {
-			t.Fatalf("round %d: %d accounts, %d identities", round, accounts, identities)
+			t.Fatalf("round %d: got %d accounts and %d identities, want 1 of each", round, accounts, identities)
 		}
-		in := 0
-		for _, a := range answers {
-			if a.cookie != nil && a.cookie.MaxAge > 0 {
-				in++
-			}
-		}
-		if in == 0 {
-			t.Fatalf("round %d: nobody is in: %s", round, answers[0].header.Get("Location"))
+
+		signedIn := slices.ContainsFunc(responses, func(a apitest.Response) bool {
+			return a.Cookie != nil && a.Cookie.MaxAge > 0
+		})
+		if !signedIn {
+			t.Fatalf("round %d: no sign-in succeeded: %s", round, responses[0].Header.Get("Location"))
 		}
 	})
 }
 
-// Who confirms who they are with the wrong account stays where they are.
+// Stepping up with another account of the provider fails and keeps the session.
 func TestConfirmWithAnotherAccount(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
-	c := e.client()
+
+	e := newProviderEnv(t)
+	c := e.NewClient()
 	e.signInWith(c, "acme", ann, "")
-	for _, other := range []person{{sub: "bob", email: "bob@example.com"}, {sub: "bob", email: "ann@gmail.com"}} {
-		e.comeBack(c, e.atProvider("acme", e.leave(c, "acme", "?prompt=login"), other), "wrong_account")
+
+	for _, other := range []providerUser{{sub: "bob", email: "bob@example.com"}, {sub: "bob", email: "ann@gmail.com"}} {
+		e.finishSignIn(c, e.authenticate("acme", e.startSignIn(c, "acme", "?prompt=login"), other), "wrong_account")
 	}
-	if got := c.do("GET", "/auth/me", nil).want(200).text("user", "email"); got != "ann@gmail.com" {
-		t.Errorf("signed in as %s", got)
+
+	if got := c.Do("GET", "/auth/me", nil).Want(200).Text("user", "email"); got != "ann@gmail.com" {
+		t.Errorf("email: got %s, want ann@gmail.com", got)
 	}
+
 	if accounts, identities := e.count(); accounts != 1 || identities != 1 {
-		t.Errorf("%d accounts, %d identities", accounts, identities)
+		t.Errorf("got %d accounts and %d identities, want 1 of each", accounts, identities)
 	}
-	e.signInWith(c, "acme", person{sub: "bob", email: "bob@example.com"}, "") // a plain sign-in may change it
+
+	// A plain sign-in may change the account.
+	e.signInWith(c, "acme", providerUser{sub: "bob", email: "bob@example.com"}, "")
 }
 
-// With SameSite=Strict a browser comes back from a provider without its session: that ends
-// all the same, and the device is no new one.
+// With SameSite=Strict a browser returns from a provider without its session. The sign-in
+// still replaces that session, and the device stays known.
 func TestSignInStrict(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t, setup{cookie: Cookie{Name: "sid", SameSite: http.SameSiteStrictMode}, mail: &outbox{}})
-	c := e.client()
+
+	e := newProviderEnv(t, apitest.Options{Cookie: httpapi.Cookie{Name: "sid", SameSite: http.SameSiteStrictMode}, Mail: &apitest.Outbox{}})
+	c := e.NewClient()
 	e.signInWith(c, "acme", ann, "")
-	before, device := c.clone(), c.device
-	callback := e.atProvider("acme", e.leave(c, "acme", ""), ann)
-	c.token = ""
-	e.comeBack(c, callback, "")
-	before.do("GET", "/auth/session", nil).want(401)
-	c.do("GET", "/auth/session", nil).want(200)
-	if name, _, _ := strings.Cut(device, "."); !strings.HasPrefix(c.device, name) {
-		t.Error("the device is another one")
+	before := c.Clone()
+	device := c.Device
+
+	callback := e.authenticate("acme", e.startSignIn(c, "acme", ""), ann)
+	c.Token = ""
+	e.finishSignIn(c, callback, "")
+	before.Do("GET", "/auth/session", nil).Want(401)
+	c.Do("GET", "/auth/session", nil).Want(200)
+	if name, _, _ := strings.Cut(device, "."); !strings.HasPrefix(c.Device, name) {
+		t.Errorf("device: got %s, want %s", c.Device, name)
 	}
-	if told(e.drain(), "ann@gmail.com", "New sign-in to your Latchkey account") > 0 {
-		t.Error("told of a new device")
+	if got := countMails(e.TakeMails(), "ann@gmail.com", "New sign-in to your Latchkey account"); got > 0 {
+		t.Errorf("emails about a new device: got %d, want 0", got)
 	}
-	a := c.do("POST", "/auth/login", map[string]any{"email": "nobody@example.com", "password": testPassword})
-	a.want(401)
-	remembered := e.register("bob@example.com").do("POST", "/auth/login", map[string]any{"email": "bob@example.com", "password": testPassword}).want(200)
-	for _, header := range remembered.header.Values("Set-Cookie") {
+
+	c.Do("POST", "/auth/login", apitest.Credentials("nobody@example.com", apitest.Password)).Want(401)
+	login := e.Register("bob@example.com").Do("POST", "/auth/login", apitest.Credentials("bob@example.com", apitest.Password)).Want(200)
+	for _, header := range login.Header.Values("Set-Cookie") {
 		k, err := http.ParseSetCookie(header)
-		if err != nil {
-			t.Fatal(err)
+		testkit.NoError(t, err)
+
+		want := http.SameSiteStrictMode
+		if k.Name == "device" {
+			want = http.SameSiteLaxMode
 		}
-		if want := map[bool]http.SameSite{true: http.SameSiteLaxMode, false: http.SameSiteStrictMode}[k.Name == "device"]; k.SameSite != want {
-			t.Errorf("%s", header)
+		if k.SameSite != want {
+			t.Errorf("SameSite of %s: got %v, want %v", k.Name, k.SameSite, want)
 		}
 	}
 }
 
-// A browser goes to a provider because its user wants to: no page can have it fetched, and
-// no other site can push out the sign-ins that are under way.
+// A sign-in must start with a navigation, so that pages cannot fetch it and other sites
+// cannot evict unfinished sign-ins.
 func TestSignInIsNavigation(t *testing.T) {
 	t.Parallel()
-	e := newElsewhere(t)
+
+	e := newProviderEnv(t)
 	for name, c := range map[string]struct {
 		method string
 		header http.Header
 		want   int
 	}{
-		"a link":       {"GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Dest": {"document"}}, 302},
-		"curl":         {"GET", nil, 302},
-		"an image":     {"GET", http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Site": {"cross-site"}}, 400},
-		"a fetch":      {"GET", http.Header{"Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Site": {"same-site"}}, 400},
-		"a frame":      {"GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"iframe"}}, 400},
-		"in advance":   {"GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Purpose": {"prefetch;prerender"}}, 400},
-		"only a head":  {"HEAD", nil, 400},
-		"a head again": {"HEAD", http.Header{"Sec-Fetch-Mode": {"navigate"}}, 400},
+		"a link":               {"GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Dest": {"document"}}, 302},
+		"curl":                 {"GET", nil, 302},
+		"an image":             {"GET", http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Site": {"cross-site"}}, 400},
+		"a fetch":              {"GET", http.Header{"Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Site": {"same-site"}}, 400},
+		"a frame":              {"GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"iframe"}}, 400},
+		"a prefetch":           {"GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Purpose": {"prefetch;prerender"}}, 400},
+		"HEAD":                 {"HEAD", nil, 400},
+		"HEAD as a navigation": {"HEAD", http.Header{"Sec-Fetch-Mode": {"navigate"}}, 400},
 	} {
-		a := e.client().send(c.method, "/auth/acme", c.header, nil).want(c.want)
-		if set := a.header.Get("Set-Cookie") != ""; set != (c.want == 302) {
-			t.Errorf("%s: Set-Cookie %v", name, set)
+		a := e.NewClient().Send(c.method, "/auth/acme", c.header, nil).Want(c.want)
+		wantCookie := c.want == 302
+		if got := a.Header.Get("Set-Cookie") != ""; got != wantCookie {
+			t.Errorf("%s: sets a cookie: got %v, want %v", name, got, wantCookie)
 		}
 	}
 }

@@ -7,22 +7,26 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// writeJSON answers with a value. Nothing is sent before the value is encoded,
-// so an error still gets an answer of its own.
+// writeJSON responds with a value. It encodes the value before it writes anything, so that an
+// error can still get a response.
 func writeJSON[T any](w http.ResponseWriter, status int, value T) error {
-	body, err := json.Marshal(&value) // which would copy what has no address
+	body, err := json.Marshal(&value) // a pointer, because Marshal copies values that are not addressable
 	if err != nil {
 		return err
 	}
+
 	writeBody(w, status, "application/json; charset=utf-8", body)
+
 	return nil
 }
 
+// writeBody responds with a body.
 func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	// An error here is a client that went away.
+
+	// An error means that the client has closed the connection.
 	_, _ = w.Write(body)
 }

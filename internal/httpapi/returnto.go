@@ -5,60 +5,70 @@ import (
 	"strings"
 )
 
-// maxReturnTo is the longest address to go back to, in bytes.
+// maxReturnTo is the maximum length of a return URL, in bytes.
 const maxReturnTo = 2048
 
-// home is where a browser is sent that names no other address.
+const msgInvalidReturnTo = "The return URL must be a path, or a URL under an origin of FRONTEND_URL."
+
+// home returns the URL to which a browser returns by default.
 func (o *origins) home() string {
 	if len(o.listed) == 0 {
-		return "/" // only where there is no provider, and so no way here
+		return "/" // unused, since there are no providers either
 	}
 	return o.listed[0] + "/"
 }
 
-// returnTo is the one place that decides where a browser may be sent at the end of a
-// sign-in (OWASP ASVS 5.0 3.7.2): to an address under one of the listed origins, or to a
-// path under the first. Empty is home.
+// returnTo returns the URL to which a browser returns after a sign-in, if it is allowed: a URL
+// under one of the listed origins, or a path under the first origin. Empty means home. Nothing
+// else decides about redirects (OWASP ASVS 5.0 3.7.2).
 //
-// Browsers read addresses otherwise than net/url does: they drop tabs and line breaks and
-// take a backslash for a slash. So nothing is read here that could be read in two ways:
-// the address must begin with a listed origin, letter by letter, and where that ends must
-// be clear from the next character.
+// Browsers parse URLs differently from net/url: they drop tabs and line breaks and treat a
+// backslash as a slash. So ambiguous URLs are refused: a URL must begin with exactly a listed
+// origin, and the next character must end that origin.
 func (o *origins) returnTo(given string) (to string, ok bool) {
 	if given == "" {
 		return o.home(), true
 	}
-	if len(given) > maxReturnTo || len(o.listed) == 0 || strings.ContainsFunc(given, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }) {
+
+	ambiguous := func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }
+	if len(given) > maxReturnTo || len(o.listed) == 0 || strings.ContainsFunc(given, ambiguous) {
 		return "", false
 	}
+
 	if strings.HasPrefix(given, "/") && !strings.HasPrefix(given, "//") {
 		given = o.listed[0] + given
 	}
 	for _, origin := range o.listed {
 		rest, under := strings.CutPrefix(given, origin)
-		if under && (rest == "" || strings.ContainsRune("/?#", rune(rest[0]))) {
-			u, err := url.Parse(given)
-			if err != nil || u.Query().Has("error") { // which is ours to say
-				return "", false
-			}
-			if u.Path == "" {
-				u.Path = "/"
-			}
-			return u.String(), true
+		if !under || rest != "" && !strings.ContainsRune("/?#", rune(rest[0])) {
+			continue
 		}
+
+		u, err := url.Parse(given)
+		if err != nil || u.Query().Has("error") { // which only withError may add
+			return "", false
+		}
+		if u.Path == "" {
+			u.Path = "/"
+		}
+
+		return u.String(), true
 	}
+
 	return "", false
 }
 
-// withError adds the code of a failure to an address that returnTo has returned.
+// withError adds the code of a failure to a URL from returnTo.
 func withError(to, code string) string {
 	u, err := url.Parse(to)
 	if err != nil {
 		return to
 	}
+
 	if u.RawQuery != "" {
 		u.RawQuery += "&"
 	}
 	u.RawQuery += "error=" + url.QueryEscape(code)
+
 	return u.String()
 }

@@ -1,19 +1,22 @@
 package httpapi
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+
+	"latchkey/internal/testkit"
 )
 
-// Where a browser is sent at the end of a sign-in is under a listed origin, however the
-// address is written, and in the eyes of a browser.
+// A sign-in redirects only to listed origins, however the URL is written and however
+// browsers parse it.
 func TestReturnTo(t *testing.T) {
 	t.Parallel()
+
 	o, err := newOrigins([]string{"https://app.example.com", "http://localhost:3001"}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	for given, want := range map[string]string{
 		"":                                      "https://app.example.com/",
 		"/":                                     "https://app.example.com/",
@@ -73,7 +76,7 @@ func TestReturnTo(t *testing.T) {
 		"https://app.example.com/\x00":                   "",
 		"https://app.example.com/%zz":                    "",
 		"https://app.example.com/é":                      "",
-		"https://аpp.example.com/":                       "", // the first letter is Cyrillic
+		"https://аpp.example.com/":                       "", // with a Cyrillic a
 		"https://app。example.com/":                       "",
 		"/" + strings.Repeat("a", maxReturnTo):           "",
 	} {
@@ -82,19 +85,23 @@ func TestReturnTo(t *testing.T) {
 			t.Errorf("returnTo(%q) = %q, %v, want %q", given, to, ok, want)
 			continue
 		}
+
 		if !ok {
 			continue
 		}
+
 		if again, ok := o.returnTo(to); again != to || !ok {
-			t.Errorf("%q is %q the second time", to, again)
+			t.Errorf("%q: got %q the second time, want it unchanged", to, again)
 		}
+
 		for _, sent := range []string{to, withError(to, "access_denied")} {
 			u, err := url.Parse(sent)
 			if err != nil || u.Scheme+"://"+u.Host != "https://app.example.com" && u.Scheme+"://"+u.Host != "http://localhost:3001" {
-				t.Errorf("returnTo(%q) sends to %q", given, sent)
+				t.Errorf("returnTo(%q): got %q, want a listed origin", given, sent)
 			}
 		}
 	}
+
 	for to, want := range map[string]string{
 		"https://app.example.com/":            "https://app.example.com/?error=access_denied",
 		"https://app.example.com/?a=b&c#/x":   "https://app.example.com/?a=b&c&error=access_denied#/x",
@@ -103,6 +110,33 @@ func TestReturnTo(t *testing.T) {
 	} {
 		if got := withError(to, "access_denied"); got != want {
 			t.Errorf("withError(%q) = %q, want %q", to, got, want)
+		}
+	}
+}
+
+// A server behind TLS does not accept its own origin with http.
+func TestDowngradedOrigin(t *testing.T) {
+	t.Parallel()
+
+	o, err := newOrigins(nil, true)
+	testkit.NoError(t, err)
+
+	for _, tc := range []struct {
+		origin, host string
+		want         bool
+	}{
+		{"https://api.example.com", "api.example.com", true},
+		{"http://api.example.com", "api.example.com", false},
+		{"https://api.example.com", "api.example.com:8443", false},
+		{"http://localhost:3000", "localhost:3000", true},
+		{"http://[::1]:3000", "[::1]:3000", true},
+		{"ftp://localhost:3000", "localhost:3000", false},
+	} {
+		r, _ := http.NewRequest(http.MethodPost, "/", nil)
+		r.Host = tc.host
+		r.Header.Set("Origin", tc.origin)
+		if got := o.allows(r); got != tc.want {
+			t.Errorf("origin %s at host %s: accepted: got %v", tc.origin, tc.host, got)
 		}
 	}
 }

@@ -1,173 +1,270 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"latchkey/internal/auth"
+	"latchkey/internal/oauth"
+	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
+	"latchkey/internal/user"
 )
 
-// public lists the routes that answer without a session, each with what limits it. A
-// route that is not here is behind one: forgetting it here is the safe mistake.
-var public = map[string]budget{
-	"POST /auth/register":           registrations,
-	"POST /auth/login":              logins,
-	"POST /auth/password/forgot":    mails,
-	"POST /auth/password/reset":     tokens,
-	"POST /auth/email/verify":       tokens,
-	"GET /auth/providers":           unlimited,
-	"GET /auth/{provider}":          signIns,
-	"GET /auth/{provider}/callback": callbacks,
-	"GET /healthz":                  unlimited,
-	"GET /readyz":                   unlimited,
-	"GET /docs":                     unlimited,
-	"GET /docs/*":                   unlimited,
-	"GET /openapi.json":             unlimited,
-	"GET /postman.json":             unlimited,
+// route is one row of the table.
+type route struct {
+	pattern  string // "METHOD /path"
+	access   access
+	limit    limit
+	endpoint endpoint
+	// errors are the errors of this route, besides the ones that all routes of its kind have:
+	// see sharedErrors.
+	errors errs
+	// redirected are the errors that a browser gets as the error parameter of a redirect.
+	redirected errs
+	operation  operation
 }
 
-// costly lists the routes behind a session by which who has found one open could try
-// passwords or flood a mailbox.
-var costly = map[string]budget{
-	"POST /auth/password/change": passwords,
-	"POST /auth/step-up":         passwords,
-	"POST /auth/email/resend":    mails,
-	"POST /auth/email/change":    mails,
+// access is who may use a route. The zero value requires a session, so that forgetting it in a
+// row is safe.
+type access int
 
-	"POST /auth/password/set":          passwords,
-	"POST /auth/identities/{provider}": signIns,
+const (
+	withSession access = iota
+	public
+)
+
+// errs are errors that a route can return.
+type errs []error
+
+// sharedErrors returns the errors that all routes of the kind have. The OpenAPI document
+// lists them after the errors of the route.
+func (rt route) sharedErrors() errs {
+	shared := errs{errInvalidJSON, errInvalidField, errLengthRequired, errTooLarge, errNotJSON, errTooManyHeaders}
+
+	method, _, _ := strings.Cut(rt.pattern, " ")
+	if !safe(method) {
+		shared = append(shared, errCrossOrigin)
+	}
+	if rt.access != public {
+		shared = append(shared, session.ErrNone)
+	}
+	if rt.limit != noLimit {
+		shared = append(shared, errTooMany)
+	}
+	if rt.access != public || rt.limit != noLimit { // both are in Redis
+		shared = append(shared, session.ErrUnavailable)
+	}
+
+	return shared
 }
 
-// logoutRoute is the one route that needs no more than to have had a session a
-// moment ago: see authenticated.
-const logoutRoute = "POST /auth/logout"
+// table returns every route of the API.
+func (s *Server) table() []route {
+	table := s.fixedRoutes()
+	for _, p := range s.providers.Providers() {
+		table = append(table, s.providerRoutes(p.Name)...)
+	}
 
-// routes lists every URL of the API.
+	return table
+}
+
+// fixedRoutes lists every URL of the API, except those of the providers.
+func (s *Server) fixedRoutes() []route {
+	return []route{
+		{
+			pattern: "POST /auth/register", access: public, limit: limitRegister, endpoint: jsonBody(s.register), operation: registerOperation,
+			errors: errs{user.ErrEmailTaken, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/login", access: public, limit: limitLogin, endpoint: jsonBody(s.login), operation: loginOperation,
+			errors: errs{auth.ErrBadCredentials, auth.ErrBusy, user.ErrUnavailable},
+		},
+		{
+			// Public, because the handler reads the cookie itself.
+			pattern: "POST /auth/logout", access: public, endpoint: noBody(s.logout), operation: logoutOperation,
+			errors: errs{session.ErrNone, session.ErrUnavailable},
+		},
+
+		{
+			pattern: "GET /auth/me", endpoint: noBody(s.me), operation: meOperation,
+			errors: errs{user.ErrUnavailable},
+		},
+		{pattern: "GET /auth/session", endpoint: noBody(s.session), operation: sessionOperation},
+		{pattern: "GET /auth/verify", endpoint: noBody(s.verify), operation: verifyOperation},
+		{pattern: "POST /auth/rotate-session", endpoint: noBody(s.rotate), operation: rotateOperation},
+		{pattern: "GET /auth/sessions", endpoint: noBody(s.listSessions), operation: listSessionsOperation},
+		{pattern: "DELETE /auth/sessions", endpoint: noBody(s.revokeSessions), operation: revokeSessionsOperation},
+		{
+			pattern: "DELETE /auth/sessions/{id}", endpoint: noBody(s.revokeSession), operation: revokeSessionOperation,
+			errors: errs{errNoSession},
+		},
+		{
+			pattern: "GET /auth/activity", endpoint: noBody(s.listActivity), operation: listActivityOperation,
+			errors: errs{user.ErrUnavailable},
+		},
+
+		{
+			pattern: "POST /auth/step-up", limit: limitPassword, endpoint: jsonBody(s.stepUp), operation: stepUpOperation,
+			errors: errs{auth.ErrWrongPassword, auth.ErrNoPassword, auth.ErrBusy, user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/password/change", limit: limitPassword, endpoint: jsonBody(s.changePassword), operation: changePasswordOperation,
+			errors: errs{auth.ErrWrongPassword, auth.ErrNoPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/password/set", limit: limitPassword, endpoint: jsonBody(s.setPassword), operation: setPasswordOperation,
+			errors: errs{errStepUp, auth.ErrHasPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/password/forgot", access: public, limit: limitMail, endpoint: jsonBody(s.forgotPassword), operation: forgotPasswordOperation,
+		},
+		{
+			pattern: "POST /auth/password/reset", access: public, limit: limitToken, endpoint: jsonBody(s.resetPassword), operation: resetPasswordOperation,
+			errors: errs{auth.ErrInvalidToken, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/email/verify", access: public, limit: limitToken, endpoint: jsonBody(s.verifyEmail), operation: verifyEmailOperation,
+			errors: errs{auth.ErrInvalidToken, user.ErrEmailTaken, user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/email/resend", limit: limitMail, endpoint: noBody(s.resendVerification), operation: resendVerificationOperation,
+			errors: errs{user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/email/change", limit: limitMail, endpoint: jsonBody(s.changeEmail), operation: changeEmailOperation,
+			errors: errs{errStepUp, user.ErrUnavailable},
+		},
+
+		{pattern: "GET /auth/providers", access: public, endpoint: noBody(s.listProviders), operation: listProvidersOperation},
+		{
+			pattern: "GET /auth/identities", endpoint: noBody(s.listIdentities), operation: listIdentitiesOperation,
+			errors: errs{user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/identities/{provider}", limit: limitOAuth, endpoint: jsonBody(s.startLink), operation: linkIdentityOperation,
+			errors: errs{errStepUp, oauth.ErrUnknownProvider, oauth.ErrUnavailable},
+		},
+		{
+			pattern: "DELETE /auth/identities/{provider}", endpoint: noBody(s.unlink), operation: unlinkIdentityOperation,
+			errors: errs{errStepUp, user.ErrNoIdentity, user.ErrLastMethod, user.ErrUnavailable},
+		},
+
+		{
+			pattern: "GET /profile", endpoint: noBody(s.me), operation: profileOperation,
+			errors: errs{user.ErrUnavailable},
+		},
+		{
+			pattern: "PUT /profile", endpoint: jsonBody(s.updateProfile), operation: updateProfileOperation,
+			errors: errs{user.ErrUnavailable},
+		},
+		{
+			pattern: "DELETE /profile", endpoint: noBody(s.deleteProfile), operation: deleteProfileOperation,
+			errors: errs{errStepUp, user.ErrUnavailable},
+		},
+
+		{pattern: "GET /healthz", access: public, endpoint: noBody(s.healthz), operation: healthzOperation},
+		{
+			pattern: "GET /readyz", access: public, endpoint: noBody(s.readyz), operation: readyzOperation,
+			errors: errs{errStoresDown},
+		},
+		{pattern: "GET /docs", access: public, endpoint: noBody(s.docs), operation: docsOperation},
+		{
+			pattern: "GET /docs/*", access: public, endpoint: noBody(s.docsAsset), // part of the page, not documented
+			errors: errs{errNoRoute},
+		},
+		{pattern: "GET /openapi.json", access: public, endpoint: noBody(document(s.openAPI)), operation: openAPIOperation},
+		{pattern: "GET /postman.json", access: public, endpoint: noBody(document(func() ([]byte, error) { return postman, nil })), operation: postmanOperation},
+	}
+}
+
+// providerRoutes lists the URLs of a provider. They count attempts themselves, since they
+// answer a failure with a redirect.
+func (s *Server) providerRoutes(name string) []route {
+	return []route{
+		{
+			pattern: "GET /auth/" + name, access: public, endpoint: noBody(s.startSignIn(name)), operation: startSignInOperation,
+			errors:     errs{errNotNavigation},
+			redirected: errs{errTooMany, oauth.ErrUnavailable, session.ErrUnavailable},
+		},
+		{
+			pattern: "GET /auth/" + name + "/callback", access: public, endpoint: noBody(s.finishSignIn(name)), operation: finishSignInOperation,
+			redirected: errs{
+				oauth.ErrNoFlow, oauth.ErrDenied, oauth.ErrRefused, oauth.ErrUnavailable,
+				auth.ErrNoEmail, auth.ErrLinkRequired, auth.ErrDisabled, auth.ErrBadCredentials, context.Canceled,
+				user.ErrIdentityTaken, user.ErrAlreadyLinked, user.ErrUnavailable, session.ErrUnavailable,
+				errSessionEnded, errWrongAccount, errTooMany, errInternal,
+			},
+		},
+	}
+}
+
+// routes returns the router of the API.
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(s.leaving, identify, secureHeaders(s.cookie.Secure), s.clientIP(), s.observed, s.origins.cors, s.modest, middleware.GetHead)
-	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error { return errNoRoute }))
+	r.Use(
+		s.closeWhenDraining,                 // move clients to another server during a shutdown
+		setRequestID,                        // name the request, for the log and the response
+		setSecurityHeaders(s.cookie.Secure), // on every response, errors included
+		s.findClientIP(),                    // for the log, rate limits and security events
+		s.observe,                           // log, count and trace the request
+		s.origins.cors,                      // let pages of FRONTEND_URL read the response
+		s.limitHeaders,                      // refuse requests with too many or ambiguous headers
+		middleware.GetHead,                  // answer HEAD like GET
+		s.limitRedisTime,                    // bound the total wait for Redis
+	)
+	r.NotFound(s.handle(s.noRoute))
 	r.MethodNotAllowed(s.handle(methodNotAllowed(r)))
 
-	s.route(r, "POST /auth/register", accepts(s.register))
-	s.route(r, "POST /auth/login", accepts(s.login))
-	s.route(r, logoutRoute, bare(s.logout))
-	s.route(r, "GET /auth/me", bare(s.me))
-	s.route(r, "GET /auth/session", bare(s.session))
-	s.route(r, "GET /auth/verify", bare(s.verify))
-	s.route(r, "POST /auth/rotate-session", bare(s.rotate))
-	s.route(r, "GET /auth/sessions", bare(s.listSessions))
-	s.route(r, "DELETE /auth/sessions", bare(s.revokeSessions))
-	s.route(r, "DELETE /auth/sessions/{id}", bare(s.revokeSession))
-	s.route(r, "GET /auth/activity", bare(s.listActivity))
-
-	s.route(r, "POST /auth/step-up", accepts(s.stepUp))
-	s.route(r, "POST /auth/password/change", accepts(s.changePassword))
-	s.route(r, "POST /auth/password/set", accepts(s.setPassword))
-	s.route(r, "POST /auth/password/forgot", accepts(s.forgotPassword))
-	s.route(r, "POST /auth/password/reset", accepts(s.resetPassword))
-	s.route(r, "POST /auth/email/verify", accepts(s.verifyEmail))
-	s.route(r, "POST /auth/email/resend", bare(s.resendVerification))
-	s.route(r, "POST /auth/email/change", accepts(s.changeEmail))
-
-	s.route(r, "GET /auth/providers", bare(s.listProviders))
-	for _, p := range s.providers.Providers() {
-		s.routeAt(r, "/auth/"+p.Name, "GET /auth/{provider}", s.visited(s.startSignIn(p.Name)))
-		s.routeAt(r, "/auth/"+p.Name+"/callback", "GET /auth/{provider}/callback", s.returning(s.finishSignIn(p.Name)))
+	for _, rt := range s.table() {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		s.metrics.Routes(path)
+		r.Method(method, path, s.handle(s.serve(rt)))
 	}
-	s.route(r, "GET /auth/identities", bare(s.listIdentities))
-	s.route(r, "POST /auth/identities/{provider}", accepts(s.startLink))
-	s.route(r, "DELETE /auth/identities/{provider}", bare(s.unlink))
 
-	s.route(r, "GET /profile", bare(s.me))
-	s.route(r, "PUT /profile", accepts(s.updateProfile))
-	s.route(r, "DELETE /profile", bare(s.deleteProfile))
-
-	s.route(r, "GET /healthz", bare(s.healthz))
-	s.route(r, "GET /readyz", bare(s.readyz))
-	s.route(r, "GET /docs", bare(s.docs))
-	s.route(r, "GET /docs/*", bare(s.docsAsset))
-	s.route(r, "GET /openapi.json", bare(document(openAPI)))
-	s.route(r, "GET /postman.json", bare(document(postman)))
 	return r
 }
 
-// storeBudget is how long one request may wait for the session store in all. What is
-// left of the second that the contract promises is for taking back what was half done.
-const storeBudget = 700 * time.Millisecond
-
-// bounded keeps the time that a handler waits for the session store within its budget,
-// however many commands it takes. One behind a session has that from authenticated.
-func bounded(next handler) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		return next(w, r.WithContext(session.WithBudget(r.Context(), storeBudget)))
-	}
+// limitRedisTime keeps the total time that a request waits for Redis within its budget,
+// however many commands it takes.
+func (s *Server) limitRedisTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(redisconn.WithBudget(r.Context(), s.redisBudget)))
+	})
 }
 
-// clientIP notes whose request it is. chi's RealIP would believe anyone.
-func (s *Server) clientIP() func(http.Handler) http.Handler {
+// findClientIP stores the client's IP for clientIP. chi's RealIP would trust any client.
+func (s *Server) findClientIP() func(http.Handler) http.Handler {
 	if len(s.proxies) == 0 {
 		return middleware.ClientIPFromRemoteAddr
 	}
 	return middleware.ClientIPFromXFF(s.proxies...)
 }
 
-// route registers an endpoint under "METHOD /path", behind a session unless the
-// list says otherwise. chi runs the middleware of a router before it knows the
-// route, so this is where the list can be honoured.
-func (s *Server) route(r chi.Router, name string, e endpoint) {
-	_, path, _ := strings.Cut(name, " ")
-	s.routeAt(r, path, name, e)
-}
-
-// routeAt is route for one of the paths that name stands for: a provider that is not
-// configured has none.
-func (s *Server) routeAt(r chi.Router, path, name string, e endpoint) {
-	limit, open := public[name]
-	if !open {
-		limit = costly[name]
-	}
-	h := e(func(w http.ResponseWriter, r *http.Request, account string) error {
-		if open || limit == unlimited {
-			return s.admit(w, r, attempt{budget: limit, account: account})
-		}
-		userID := s.current(r).UserID
-		return s.admit(w, r, attempt{budget: limit, account: userID, userID: userID})
-	})
-	if open {
-		h = bounded(h)
-	} else {
-		h = s.authenticated(h, name == logoutRoute)
-	}
-	h = s.guarded(whole(h))
-	method, _, _ := strings.Cut(name, " ")
-	s.metrics.Routes(path)
-	r.Method(method, path, s.handle(h))
-}
-
-// methodNotAllowed answers for a path that exists under other methods, and names
-// them in Allow (RFC 9110 section 15.5.6). chi knows them and does not tell a
-// handler of ours.
+// methodNotAllowed handles requests to a path that exists with other methods. It lists these in
+// Allow (RFC 9110 section 15.5.6), because chi does not pass them to a custom handler.
 func methodNotAllowed(routes chi.Routes) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var allowed []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
-			look := method
+			registered := method
 			if method == "HEAD" {
-				look = "GET"
+				registered = "GET"
 			}
-			if routes.Match(chi.NewRouteContext(), look, r.URL.Path) {
+			if routes.Match(chi.NewRouteContext(), registered, r.URL.Path) {
 				allowed = append(allowed, method)
 			}
 		}
 		if len(allowed) == 0 {
-			return errNoRoute // chi says so of methods that it has never heard of
+			return errNoRoute // chi also calls this for unknown methods
 		}
+
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
+
 		return errMethodNotAllowed
 	}
 }

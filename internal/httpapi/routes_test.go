@@ -1,230 +1,218 @@
 package httpapi
 
 import (
-	"encoding/json"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-chi/chi/v5"
 
-	"latchkey/internal/activity"
-	"latchkey/internal/auth"
 	"latchkey/internal/oauth"
+	"latchkey/internal/testkit"
 )
 
-// someProviders is one that nobody answers for.
+// someProviders configures a provider at an unreachable URL.
 var someProviders = []oauth.Settings{{
 	Kind: oauth.OIDC, Name: "some", Title: "Some", Issuer: "http://127.0.0.1:1", ClientID: "us",
 	Scopes: []string{"openid"}, CallbackURL: "http://127.0.0.1/auth/some/callback",
 }}
 
-// routesOf lists the routes of the server as "METHOD /path".
-func routesOf(t *testing.T) []string {
-	t.Helper()
-	var routes []string
-	api, err := New(nil, nil, nil, Options{Providers: oauth.New(nil, someProviders, oauth.Options{})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = chi.Walk(api.handler.(chi.Routes), func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
-		routes = append(routes, method+" "+strings.Replace(path, "/auth/some", "/auth/{provider}", 1))
-		return nil
+// apiWithoutStores returns a server for tests of the routing and the middleware.
+var apiWithoutStores = sync.OnceValue(func() *Server {
+	api, err := New(nil, nil, nil, Options{
+		Cookie:    Cookie{Name: "sid"},
+		Providers: oauth.New(nil, someProviders, oauth.Options{}),
+		Log:       slog.New(slog.DiscardHandler),
+		Now:       time.Now,
 	})
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
+	return api
+})
+
+// documented returns a pattern as it is in the OpenAPI document.
+func documented(pattern string) string {
+	return strings.Replace(pattern, "/auth/some", "/auth/{provider}", 1)
+}
+
+// tableByName returns the route table by documented pattern.
+var tableByName = sync.OnceValue(func() map[string]route {
+	table := map[string]route{}
+	for _, rt := range apiWithoutStores().table() {
+		table[documented(rt.pattern)] = rt
+	}
+	return table
+})
+
+// RoutesOf returns the routes of the router as "METHOD /path", as documented.
+func RoutesOf(t testing.TB) []string {
+	t.Helper()
+
+	var routes []string
+	err := chi.Walk(apiWithoutStores().handler.(chi.Routes), func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		routes = append(routes, documented(method+" "+path))
+
+		return nil
+	})
+
+	testkit.NoError(t, err)
+
 	return routes
 }
 
-// Every route outside the public list answers a stranger with 401; every entry of
-// the list is a route.
-func TestPublicList(t *testing.T) {
+// Sessionless lists the routes that work without a session. It is written by hand, so that
+// no route becomes public by a mistake in the table.
+var Sessionless = []string{
+	"POST /auth/register", "POST /auth/login", "POST /auth/password/forgot", "POST /auth/password/reset", "POST /auth/email/verify",
+	"GET /auth/providers", "GET /auth/{provider}", "GET /auth/{provider}/callback",
+	"GET /healthz", "GET /readyz", "GET /docs", "GET /docs/*", "GET /openapi.json", "GET /postman.json",
+}
+
+// The router has exactly the routes of the table.
+func TestTableIsTheRouter(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{providers: someProviders})
-	routes := routesOf(t)
-	for name := range public {
+
+	table, routes := tableByName(), RoutesOf(t)
+	if rows := len(apiWithoutStores().table()); rows != len(table) || rows != len(routes) {
+		t.Errorf("got %d rows with %d distinct names and %d routes, want the same number of each", rows, len(table), len(routes))
+	}
+
+	for name := range table {
 		if !slices.Contains(routes, name) {
-			t.Errorf("%s is public and no route", name)
+			t.Errorf("%s is in the table but not in the router", name)
 		}
 	}
+
 	for _, name := range routes {
-		method, path, _ := strings.Cut(strings.Replace(name, "{provider}", "some", 1), " ")
-		if _, open := public[name]; open {
-			if a := s.client().do(method, strings.TrimSuffix(path, "*"), nil); a.status == 401 {
-				t.Errorf("%s is public and answers 401", name)
-			}
-			continue
+		if _, listed := table[name]; !listed {
+			t.Errorf("%s is in the router but not in the table", name)
 		}
-		for _, token := range []string{"", "garbage", strings.Repeat("A", 43), strings.Repeat("A", 42) + "B"} {
-			c := &client{site: s, token: token}
-			a := c.do(method, path, nil).wantCode(401, "not_authenticated")
-			if a.text("message") != "Please login to continue" {
-				t.Errorf("%s says %q", name, a.text("message"))
-			}
-			if sent := token != ""; sent != (a.cookie != nil) {
-				t.Errorf("%s with cookie %q: Set-Cookie %v", name, token, a.cookie)
-			}
-			if authenticated, given := a.body["authenticated"]; given != (path == "/auth/session") || given && authenticated != false {
-				t.Errorf("%s: %s", name, a.raw)
-			}
+	}
+
+	for _, name := range Sessionless {
+		if table[name].access != public {
+			t.Errorf("%s is not public", name)
 		}
 	}
 }
 
-// The document has every route and no other, and says truly which need a session.
+// A row without an access level requires a session.
+func TestRoutesFailClosed(t *testing.T) {
+	t.Parallel()
+
+	api := apiWithoutStores()
+	withoutAccess := route{endpoint: noBody(func(http.ResponseWriter, *http.Request) error {
+		t.Error("a request without a session reached the handler")
+
+		return nil
+	})}
+
+	w := serveOnce(api, api.serve(withoutAccess))
+	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), `"not_authenticated"`) {
+		t.Errorf("got %d %s, want 401 not_authenticated", w.Code, w.Body)
+	}
+}
+
+// serveOnce sends a GET request to a handler behind the router's middleware.
+func serveOnce(api *Server, h handler) *httptest.ResponseRecorder {
+	r := chi.NewRouter()
+	r.Use(setRequestID, setSecurityHeaders(false))
+	r.Handle("/*", api.handle(h))
+
+	w := httptest.NewRecorder()
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+
+	return w
+}
+
+// The OpenAPI document has exactly the routes of the router, and marks the ones that
+// require a session.
 func TestContractListsRoutes(t *testing.T) {
 	t.Parallel()
-	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	routes := routesOf(t)
+
+	doc := contractDoc(t)
+	routes := RoutesOf(t)
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
 			name := method + " " + path
 			if !slices.Contains(routes, name) {
-				t.Errorf("%s is in the document and no route", name)
+				t.Errorf("%s is in the document but not in the router", name)
 			}
-			open := op.Security != nil && len(*op.Security) == 0
-			if _, listed := public[name]; open != listed {
-				t.Errorf("%s: public is %v, the document says %v", name, listed, open)
+
+			got := op.Security == nil
+			if want := slices.Contains(Sessionless, name); got != want {
+				t.Errorf("%s: public in the document: got %v, want %v", name, got, want)
 			}
 		}
 	}
+
 	for _, name := range routes {
 		method, path, _ := strings.Cut(name, " ")
 		if item := doc.Paths.Find(path); path != "/docs/*" && (item == nil || item.GetOperation(method) == nil) {
-			t.Errorf("%s is a route and not in the document", name)
+			t.Errorf("%s is in the router but not in the document", name)
 		}
 	}
 }
 
-// The codes of a failure are a closed list, and it is the one in the document.
-func TestContractListsCodes(t *testing.T) {
+func contractDoc(t *testing.T) *openapi3.T {
+	t.Helper()
+
+	doc, err := openapi3.NewLoader().LoadFromData(OpenAPI())
+	testkit.NoError(t, err)
+
+	return doc
+}
+
+// A failure sets no cookie, even if the handler set one before it failed.
+func TestFailuresSetNoCookie(t *testing.T) {
 	t.Parallel()
-	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	codes := map[string]bool{"invalid_json": true, "validation_failed": true, "not_ready": true}
-	for _, f := range []*failure{errNoRoute, errMethodNotAllowed, errTooLarge, errNotJSON, errInternal, errCrossOrigin, errLengthRequired, errTooManyHeaders, errTooMany, errStepUp, errWrongAccount, errNotNavigation, weakPassword("", &auth.WeakPasswordError{})} {
-		codes[f.code] = true
-	}
-	for _, row := range failures {
-		codes[row.code] = true
-	}
-	listed := doc.Components.Schemas["Problem"].Value.Properties["code"].Value.Enum
-	for _, code := range listed {
-		if !codes[code.(string)] {
-			t.Errorf("%v is in the document and no code", code)
-		}
-		delete(codes, code.(string))
-	}
-	for code := range codes {
-		t.Errorf("%s is a code and not in the document", code)
-	}
-}
 
-// So are the names of security events.
-func TestContractListsEvents(t *testing.T) {
-	t.Parallel()
-	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var listed []activity.Name
-	for _, name := range doc.Components.Schemas["Event"].Value.Properties["event"].Value.Enum {
-		listed = append(listed, activity.Name(name.(string)))
-	}
-	if !slices.Equal(listed, activity.Names) {
-		t.Errorf("the document has %v, the server %v", listed, activity.Names)
-	}
-}
+	api := apiWithoutStores()
+	setCookie := func(w http.ResponseWriter) { Cookie{Name: "sid"}.write(w, "a token", 60) }
 
-func TestOtherMethods(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, setup{providers: someProviders})
-	allow := map[string][]string{}
-	for _, name := range routesOf(t) {
-		method, path, _ := strings.Cut(strings.Replace(name, "{provider}", "some", 1), " ")
-		if path == "/docs/*" {
-			continue
-		}
-		allow[path] = append(allow[path], method)
-		if method == "GET" {
-			allow[path] = append(allow[path], "HEAD")
-		}
-	}
-	for path, methods := range allow {
-		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "JUNK"} {
-			if slices.Contains(methods, method) {
-				continue
-			}
-			a := s.signIn().do(method, path, nil).want(405)
-			if got := strings.Split(a.header.Get("Allow"), ", "); len(got) != len(methods) || !slices.Contains(got, methods[0]) {
-				t.Errorf("%s %s: Allow is %q, want %v", method, path, a.header.Get("Allow"), methods)
-			}
-		}
-	}
-	s.client().do("JUNK", "/nothing", nil).wantCode(404, "not_found")
-	for _, path := range []string{"/", "/auth", "/auth/me/", "/auth/me/x.css", "/profile;.css", "/.git/config", "/debug/pprof", "/docs/../x", "/docs/swagger-ui.js"} {
-		s.signIn().do("GET", path, nil).wantCode(404, "not_found")
-	}
-}
+	for name, h := range map[string]handler{
+		"problem": func(w http.ResponseWriter, _ *http.Request) error {
+			setCookie(w)
 
-func TestHead(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	get, head := s.client().do("GET", "/healthz", nil).want(200), s.client().do("HEAD", "/healthz", nil).want(200)
-	if len(head.raw) != 0 || head.header.Get("Content-Length") != get.header.Get("Content-Length") {
-		t.Errorf("HEAD answers %d bytes, Content-Length %s", len(head.raw), head.header.Get("Content-Length"))
-	}
-	s.client().do("HEAD", "/auth/me", nil).want(401)
-}
+			return errTooMany
+		},
+		"redirect": func(w http.ResponseWriter, r *http.Request) error {
+			setCookie(w)
 
-func TestDocs(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	page := string(s.client().do("GET", "/docs", nil).want(200).raw)
-	for _, part := range strings.Split(page, `"`) {
-		if strings.Contains(part, "//") {
-			t.Errorf("the page loads %q from elsewhere", part)
-		}
-		if strings.HasPrefix(part, "/") {
-			s.client().do("GET", part, nil).want(200)
-		}
-	}
-	for path, want := range map[string][]byte{"/openapi.json": openAPI, "/postman.json": postman} {
-		if got := s.client().do("GET", path, nil).want(200).raw; string(got) != string(want) || !json.Valid(got) {
-			t.Errorf("%s is not the document", path)
+			return api.redirectFailure(w, r, "https://app.example.com/", errTooMany)
+		},
+		"panic": func(w http.ResponseWriter, _ *http.Request) error {
+			setCookie(w)
+			panic("a bug")
+		},
+	} {
+		w := serveOnce(api, api.serve(route{access: public, endpoint: noBody(h)}))
+		if got := w.Result().Cookies(); len(got) != 0 || w.Code < 300 {
+			t.Errorf("%s: got %d with cookies %v, want a failure without cookies", name, w.Code, got)
 		}
 	}
 }
 
-func TestHealth(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	if a := s.client().do("GET", "/readyz", nil).want(200); a.text("stores", "redis") != "ok" || a.text("stores", "mongodb") != "ok" {
-		t.Errorf("ready says %s", a.raw)
-	}
-	s.client().do("GET", "/healthz", nil).want(200)
-}
-
-// A panic is an answer like every other failure, with the reason in the log only.
+// A panic causes a 500 like any other failure, and only the log contains the reason.
 func TestPanic(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	broken := &Server{log: newLogger(s.log), cookie: s.cookie, now: time.Now}
-	h := identify(secureHeaders(false)(broken.handle(func(http.ResponseWriter, *http.Request) error { panic("a secret reason") })))
-	r := chi.NewRouter()
-	r.Handle("/*", h)
-	s.url = listen(t, r)
-	a := s.client().do("GET", "/auth/me", nil).wantCode(500, "internal")
-	if strings.Contains(string(a.raw), "secret") || !strings.Contains(s.log.String(), "a secret reason") {
-		t.Errorf("answer %s, log %s", a.raw, s.log)
+
+	var log testkit.Buffer
+	broken := &Server{log: slog.New(slog.NewTextHandler(&log, nil)), now: time.Now}
+
+	w := serveOnce(broken, func(http.ResponseWriter, *http.Request) error { panic("a secret reason") })
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), `"internal"`) {
+		t.Errorf("got %d %s, want 500 internal", w.Code, w.Body)
+	}
+
+	if strings.Contains(w.Body.String(), "secret") || !strings.Contains(log.String(), "a secret reason") {
+		t.Errorf("the reason belongs in the log only: got body %s, log %s", w.Body, &log)
 	}
 }

@@ -3,11 +3,13 @@ package httpapi
 import (
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/device"
 	"latchkey/internal/oauth"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
@@ -15,19 +17,18 @@ import (
 	"latchkey/internal/user"
 )
 
-// Server answers the API. Make one with New.
+// Server handles requests to the API. Create one with New.
 type Server struct {
-	users    *user.Store
-	auth     *auth.Service
-	sessions *session.Manager
-	cookie   Cookie
-	origins  *origins
-	devices  devices
-	flows    flowCookies
-	limiter  *ratelimit.Limiter
-	limits   Limits
-	activity *activity.Recorder
-	// providers are those to sign in with.
+	users     *user.Store
+	auth      *auth.Service
+	sessions  *session.Manager
+	cookie    Cookie
+	origins   *origins
+	devices   devices
+	flows     flowCookies
+	limiter   *device.Limiter
+	limits    Limits
+	activity  *activity.Recorder
 	providers *oauth.Service
 	proxies   []string
 	log       *slog.Logger
@@ -35,72 +36,97 @@ type Server struct {
 	metrics   *telemetry.Metrics
 	tracing   *telemetry.Tracing
 	handler   http.Handler
+	openAPI   func() ([]byte, error) // the document, generated at the first call
 
 	draining     atomic.Bool
 	busyLogged   atomic.Int64 // the minute in which ErrBusy was last logged
 	stepUpMaxAge time.Duration
+	redisBudget  time.Duration
 }
 
 // Options are the settings of a Server.
 type Options struct {
 	Cookie Cookie
-	// Origins are those of the pages that may call the API with the cookie, beside this
-	// server's own: scheme, host and port as browsers write them.
+	// Origins are the origins, besides this server's own, whose pages may call the API with the
+	// cookie: scheme, host and port as browsers send them.
 	Origins []string
-	// TrustedProxies are the prefixes (CIDR) of the proxies whose X-Forwarded-For is
-	// believed; with none the client is whoever connects.
+	// TrustedProxies are the prefixes (CIDR) of the proxies whose X-Forwarded-For headers are
+	// used. Without any, the client is the peer of the connection.
 	TrustedProxies []string
-	// Limits say how often something may be asked for, and Limiter counts.
+	// Limits are the rate limits, which Limiter enforces.
 	Limits  Limits
 	Limiter *ratelimit.Limiter
-	// Secrets key the proofs of devices; the first makes new ones, all are accepted.
+	// Secrets sign the proofs of devices. The first signs new proofs, and all verify them.
 	Secrets [][]byte
-	// Activity takes the security events.
+	// Activity records the security events.
 	Activity *activity.Recorder
-	// Providers are those to sign in with; nil is none.
+	// Providers are the OAuth providers. Nil means none.
 	Providers *oauth.Service
-	// StepUpMaxAge is how long a proof of who someone is counts for what needs a new one.
+	// StepUpMaxAge is how recently users must have proved their identity for sensitive changes.
 	StepUpMaxAge time.Duration
-	// Now is the clock; nil is time.Now.
+
+	// RedisBudget is the total time that one request may wait for Redis.
+	RedisBudget time.Duration
+	// Now is the clock. Nil means time.Now.
 	Now     func() time.Time
 	Metrics *telemetry.Metrics
 	Tracing *telemetry.Tracing
 	Log     *slog.Logger
 }
 
-// New returns a Server on its parts. An error is about Options.Origins.
-func New(users *user.Store, passwords *auth.Service, sessions *session.Manager, o Options) (*Server, error) {
+// New returns a Server. It returns an error if Options.Origins are invalid.
+func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o Options) (*Server, error) {
 	s := &Server{
-		users: users, auth: passwords, sessions: sessions, cookie: o.Cookie, devices: newDevices(o.Cookie, o.Secrets), flows: newFlowCookies(o.Cookie),
-		limiter: o.Limiter, limits: o.Limits, activity: o.Activity, providers: o.Providers, proxies: o.TrustedProxies,
-		stepUpMaxAge: o.StepUpMaxAge, now: o.Now, metrics: o.Metrics, tracing: o.Tracing, log: o.Log,
+		users:        users,
+		auth:         accounts,
+		sessions:     sessions,
+		cookie:       o.Cookie,
+		devices:      newDevices(o.Cookie, o.Secrets),
+		flows:        newFlowCookies(o.Cookie),
+		limiter:      device.NewLimiter(o.Limiter, o.Limits.Account, o.Limits.Device),
+		limits:       o.Limits,
+		activity:     o.Activity,
+		providers:    o.Providers,
+		proxies:      o.TrustedProxies,
+		log:          o.Log,
+		now:          o.Now,
+		metrics:      o.Metrics,
+		tracing:      o.Tracing,
+		stepUpMaxAge: o.StepUpMaxAge,
+		redisBudget:  o.RedisBudget,
 	}
 	if s.now == nil {
 		s.now = time.Now
 	}
+
 	if s.providers == nil {
 		s.providers = oauth.New(nil, nil, oauth.Options{})
 	}
+
 	var err error
 	if s.origins, err = newOrigins(o.Origins, o.Cookie.Secure); err != nil {
 		return nil, err
 	}
-	s.metrics.SignInMethods(methodPassword)
+
+	declareBudgets(s.metrics)
+	s.metrics.SignInMethods(auth.MethodPassword)
 	for _, p := range s.providers.Providers() {
 		s.metrics.SignInMethods(p.Name)
 	}
+
+	s.openAPI = sync.OnceValues(s.generateOpenAPI)
 	s.handler = s.routes()
+
 	return s, nil
 }
 
-// Drain has every answer from now on close its connection, and GET /readyz say that the
-// server is not ready, so that clients and balancers go elsewhere before it stops.
-// Connections that are idle stay open: a client may just be sending a request on one, and
-// would not know whether it was done.
+// Drain makes every later response close its connection and GET /readyz fail, so that clients
+// and load balancers move to another server before this one stops. Idle connections stay open:
+// a client may just be sending a request on one, and could not know whether it was processed.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// leaving closes connections behind their answers while the server drains.
-func (s *Server) leaving(next http.Handler) http.Handler {
+// closeWhenDraining adds Connection: close to responses during shutdown.
+func (s *Server) closeWhenDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
 			w.Header().Set("Connection", "close")

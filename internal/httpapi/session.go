@@ -2,64 +2,112 @@ package httpapi
 
 import (
 	"net/http"
-	"time"
 
 	"latchkey/internal/activity"
+	"latchkey/internal/auth"
+	"latchkey/internal/session"
 )
 
-// sessionAnswer describes the session of the caller. Its id is the handle: the
-// token is in no body.
-type sessionAnswer struct {
-	Authenticated   bool      `json:"authenticated"`
-	SessionID       string    `json:"sessionId"`
-	UserID          string    `json:"userId"`
-	Email           string    `json:"email"`
-	CreatedAt       time.Time `json:"createdAt"`
-	LastSeenAt      time.Time `json:"lastSeenAt"`
-	IdleExpiresAt   time.Time `json:"idleExpiresAt"`
-	ExpiresAt       time.Time `json:"expiresAt"`
-	AuthenticatedAt time.Time `json:"authenticatedAt"`
-	Methods         []string  `json:"methods"`
+// sessionInfo describes the current session. It never contains the token.
+type sessionInfo struct {
+	Authenticated bool   `json:"authenticated" const:"true"`
+	SessionID     string `json:"sessionId" pattern:"^[A-Za-z0-9_-]{45}$" description:"The key in Redis is sess: and this ID. It is not a secret and differs from the token in the cookie."`
+	session.Owner
+	session.Times
+	session.Proof
 }
 
-// session answers GET /auth/session, from Redis alone.
+var sessionOperation = operation{
+	id:          "session",
+	tag:         tagSession,
+	summary:     "Get the current session",
+	description: "Reads Redis only, so it works while MongoDB is down.",
+	response: response{
+		status: http.StatusOK,
+		result: "The session",
+		body: sessionInfo{
+			Authenticated: true,
+			SessionID:     exampleSessionID,
+			Owner:         session.Owner{UserID: exampleUser.ID, Email: string(exampleUser.Email)},
+			Times:         exampleTimes,
+			Proof:         session.Proof{AuthenticatedAt: exampleTime, Methods: []string{auth.MethodPassword}},
+		},
+	},
+}
+
+// session handles GET /auth/session. It does not use MongoDB.
 func (s *Server) session(w http.ResponseWriter, r *http.Request) error {
-	c := s.current(r)
-	return writeJSON(w, http.StatusOK, sessionAnswer{
-		Authenticated: true, SessionID: c.Handle, UserID: c.UserID, Email: c.Email,
-		CreatedAt: c.CreatedAt, LastSeenAt: c.LastSeenAt,
-		IdleExpiresAt: c.IdleExpiresAt, ExpiresAt: c.ExpiresAt,
-		AuthenticatedAt: c.AuthenticatedAt, Methods: c.Methods,
+	current := s.current(r)
+	return writeJSON(w, http.StatusOK, sessionInfo{
+		Authenticated: true,
+		SessionID:     current.ID,
+		Owner:         current.Owner,
+		Times:         current.Times,
+		Proof:         current.Proof,
 	})
 }
 
-// verify answers GET /auth/verify, for a reverse proxy that asks before it lets a
-// request through to another application: who it is stands in headers. The proxy must
-// drop headers of these names that come from outside, also with _ or . for -. An
-// account is known by its id: its address may not be verified, and a session does not
-// say whether it is.
+type verifyResult struct {
+	Authenticated bool `json:"authenticated" const:"true"`
+}
+
+var verifyOperation = operation{
+	id:      "verify",
+	tag:     tagSession,
+	summary: "Identify the user for a reverse proxy",
+	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis. " +
+		"The proxy must remove headers of these names from the requests of clients.",
+	response: response{
+		status:  http.StatusOK,
+		result:  "The user is signed in, and the headers identify them",
+		body:    verifyResult{true},
+		headers: []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Session-Id"},
+	},
+}
+
+// verify handles GET /auth/verify, which a reverse proxy calls before it forwards a request to
+// another application. Headers identify the user. The proxy must remove these headers from the
+// requests of clients, including variants with _ or . instead of -. Applications must identify
+// accounts by ID, because an email may not be verified.
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
 	current := s.current(r)
 	h := w.Header()
 	h.Set("X-Auth-User-Id", current.UserID)
 	h.Set("X-Auth-Email", current.Email)
-	h.Set("X-Auth-Session-Id", current.Handle)
-	return writeJSON(w, http.StatusOK, struct {
-		Authenticated bool `json:"authenticated"`
-	}{true})
+	h.Set("X-Auth-Session-Id", current.ID)
+
+	return writeJSON(w, http.StatusOK, verifyResult{true})
 }
 
-// rotate answers POST /auth/rotate-session: the same session under a new token.
+type rotateResult struct {
+	Message      string `json:"message" const:"Session rotated"`
+	SessionID    string `json:"sessionId" pattern:"^[A-Za-z0-9_-]{45}$"`
+	OldSessionID string `json:"oldSessionId" pattern:"^[A-Za-z0-9_-]{45}$"`
+}
+
+var rotateOperation = operation{
+	id:      "rotateSession",
+	tag:     tagSession,
+	summary: "Give the session a new token",
+	description: "The old token stops working at once. If several requests rotate the same token at the same time, exactly one succeeds and the others get 401. " +
+		"The absolute lifetime does not change.",
+	response: response{
+		status:  http.StatusOK,
+		result:  "The session under its new ID, and its cookie",
+		body:    rotateResult{"Session rotated", exampleSessionID, exampleOldSessionID},
+		headers: []string{"Set-Cookie"},
+	},
+}
+
+// rotate handles POST /auth/rotate-session. The session continues with a new token.
 func (s *Server) rotate(w http.ResponseWriter, r *http.Request) error {
 	next, token, err := s.sessions.Rotate(r.Context())
 	if err != nil {
 		return err
 	}
+
 	s.cookie.set(w, next, token)
-	s.record(w, r, activity.Event{Name: activity.SessionRotated, UserID: next.UserID, SessionID: next.Handle})
-	return writeJSON(w, http.StatusOK, struct {
-		Message      string `json:"message"`
-		SessionID    string `json:"sessionId"`
-		OldSessionID string `json:"oldSessionId"`
-	}{"Session rotated", next.Handle, s.current(r).Handle})
+	s.record(w, r, activity.Event{Name: activity.SessionRotated, UserID: next.UserID, SessionID: next.ID})
+
+	return writeJSON(w, http.StatusOK, rotateResult{"Session rotated", next.ID, s.current(r).ID})
 }

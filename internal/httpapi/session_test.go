@@ -1,4 +1,4 @@
-package httpapi
+package httpapi_test
 
 import (
 	"strings"
@@ -8,328 +8,343 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
 )
+
+// testLinger is how long a record outlives its session.
+const testLinger = 24 * time.Hour
 
 func TestSession(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.register("ann@example.com")
-	me := c.do("GET", "/auth/me", nil).want(200)
-	a := c.do("GET", "/auth/session", nil).want(200)
-	if a.body["authenticated"] != true || a.text("userId") != me.text("user", "id") || a.text("email") != "ann@example.com" {
-		t.Errorf("session is %s", a.raw)
+
+	s := apitest.New(t)
+	c := s.Register("ann@example.com")
+	me := c.Do("GET", "/auth/me", nil).Want(200)
+	a := c.Do("GET", "/auth/session", nil).Want(200)
+	if a.JSON["authenticated"] != true || a.Text("userId") != me.Text("user", "id") || a.Text("email") != "ann@example.com" {
+		t.Errorf("session: got %s, want that of ann@example.com", a.Raw)
 	}
-	created, idle, end := a.time("createdAt"), a.time("idleExpiresAt"), a.time("expiresAt")
-	if idle.Sub(created) != testIdle || end.Sub(created) != testAbsolute {
-		t.Errorf("idle lifetime %v, absolute %v", idle.Sub(created), end.Sub(created))
+
+	created := a.Time("createdAt")
+	if got := a.Time("idleExpiresAt").Sub(created); got != apitest.IdleTimeout {
+		t.Errorf("idle timeout: got %v, want %v", got, apitest.IdleTimeout)
 	}
-	ttl, err := redis.Int64(s.redis.Conn(t).Do("PTTL", "sess:"+a.text("sessionId")))
-	if err != nil {
-		t.Fatal(err)
+	if got := a.Time("expiresAt").Sub(created); got != apitest.AbsoluteTimeout {
+		t.Errorf("absolute timeout: got %v, want %v", got, apitest.AbsoluteTimeout)
 	}
-	if left := time.Duration(ttl) * time.Millisecond; left > testIdle || left < testIdle-time.Minute {
-		t.Errorf("the key lives for %v, the session for %v", left, testIdle)
+
+	ttl, err := redis.Int64(s.Redis.Conn(t).Do("PTTL", s.RecordKey(a.Text("sessionId"))))
+	testkit.NoError(t, err)
+	want := apitest.IdleTimeout + testLinger
+	if got := time.Duration(ttl) * time.Millisecond; got > want || got < want-time.Minute {
+		t.Errorf("TTL of the record: got %v, want about %v", got, want)
 	}
 }
 
-func (a answer) time(name string) time.Time {
-	a.t.Helper()
-	v, err := time.Parse(time.RFC3339, a.text(name))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return v
-}
-
-// A session that is used lives on, one that is not ends: here by the server's own
-// look at the time, because the TTL in Redis runs on a clock that stands.
+// Using a session extends it, and an unused one times out. The test advances the server's
+// clock only, so the TTL in Redis has no effect.
 func TestIdleLifetime(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	used, unused := s.signIn(), s.signIn()
+
+	s := apitest.New(t)
+	used, unused := s.SignIn(), s.SignIn()
 	for range 3 {
-		s.advance(testIdle - time.Minute)
-		used.do("GET", "/auth/session", nil).want(200)
+		s.Advance(apitest.IdleTimeout - time.Minute)
+		used.Do("GET", "/auth/session", nil).Want(200)
 	}
-	unused.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
-	s.advance(testIdle)
-	used.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
-	if live := s.liveSessions(s.redis.Conn(t)); live != 0 {
-		t.Errorf("%d keys of ended sessions are left", live)
+
+	unused.Do("GET", "/auth/session", nil).WantCode(401, "not_authenticated")
+	s.Advance(apitest.IdleTimeout)
+	used.Do("GET", "/auth/session", nil).WantCode(401, "not_authenticated")
+	if live := s.LiveSessions(s.Redis.Conn(t)); live != 0 {
+		t.Errorf("live sessions: got %d, want 0", live)
 	}
 }
 
-// Neither use nor rotation carries a session past its absolute lifetime.
+// Neither use nor rotation extends a session beyond its absolute lifetime.
 func TestAbsoluteLifetime(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.signIn()
-	end := c.do("GET", "/auth/session", nil).want(200).time("expiresAt")
+
+	s := apitest.New(t)
+	c := s.SignIn()
+	end := c.Do("GET", "/auth/session", nil).Want(200).Time("expiresAt")
 	const steps = 10
 	for range steps - 1 {
-		s.advance(testAbsolute / steps)
-		a := c.do("POST", "/auth/rotate-session", nil).want(200)
-		if left := int(time.Until(end).Seconds() - time.Duration(s.skew.Load()).Seconds()); a.cookie.MaxAge > left+1 {
-			t.Errorf("the cookie lives for %d s, the session for %d s", a.cookie.MaxAge, left)
+		s.Advance(apitest.AbsoluteTimeout / steps)
+		a := c.Do("POST", "/auth/rotate-session", nil).Want(200)
+		if left := int(end.Sub(s.Now()).Seconds()); a.Cookie.MaxAge > left+1 {
+			t.Errorf("Max-Age of the cookie: got %d, want at most %d", a.Cookie.MaxAge, left+1)
 		}
-		if got := c.do("GET", "/auth/session", nil).want(200); !got.time("expiresAt").Equal(end) || got.time("idleExpiresAt").After(end) {
-			t.Fatalf("the end moved from %v: %s", end, got.raw)
+
+		if got := c.Do("GET", "/auth/session", nil).Want(200); !got.Time("expiresAt").Equal(end) || got.Time("idleExpiresAt").After(end) {
+			t.Fatalf("session: got %s, want it to expire at %v", got.Raw, end)
 		}
 	}
-	conn := s.redis.Conn(t)
-	key, err := redis.Strings(conn.Do("KEYS", "sess:*"))
-	if err != nil || len(key) != 1 {
-		t.Fatal(key, err)
+
+	conn := s.Redis.Conn(t)
+	keys, err := redis.Strings(conn.Do("KEYS", "sess:*"))
+	testkit.NoError(t, err)
+	if len(keys) != 1 {
+		t.Fatalf("session records: got %q, want 1", keys)
 	}
-	if _, err := conn.Do("PERSIST", key[0]); err != nil {
-		t.Fatal(err)
-	}
-	s.advance(testAbsolute / steps)
-	c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
+	_, err = conn.Do("PERSIST", keys[0])
+	testkit.NoError(t, err)
+
+	s.Advance(apitest.AbsoluteTimeout / steps)
+	c.Do("GET", "/auth/session", nil).WantCode(401, "not_authenticated")
 }
 
-// Of many requests that find the touch interval over, one writes, and no answer
-// to a read sets a cookie.
+// Of concurrent requests after the touch interval, exactly one updates the record, and none
+// sets a cookie.
 func TestTouch(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.signIn()
-	first := c.do("GET", "/auth/session", nil).want(200)
-	conn := s.redis.Conn(t)
-	value := func() string {
-		v, err := redis.String(conn.Do("GET", "sess:"+first.text("sessionId")))
-		if err != nil {
-			t.Fatal(err)
-		}
+
+	s := apitest.New(t)
+	c := s.SignIn()
+	first := c.Do("GET", "/auth/session", nil).Want(200)
+	conn := s.Redis.Conn(t)
+	record := func() string {
+		v, err := redis.String(conn.Do("GET", s.RecordKey(first.Text("sessionId"))))
+		testkit.NoError(t, err)
+
 		return v
 	}
-	before := value()
-	s.advance(30 * time.Second)
-	c.do("GET", "/auth/session", nil).want(200)
-	if value() != before {
-		t.Error("a read within the interval wrote")
+
+	before := record()
+	s.Advance(30 * time.Second)
+	c.Do("GET", "/auth/session", nil).Want(200)
+	if got := record(); got != before {
+		t.Errorf("record within the touch interval: got %q, want %q", got, before)
 	}
-	s.advance(31 * time.Second)
+
+	s.Advance(31 * time.Second)
 	var mu sync.Mutex
 	seen := map[string]int{}
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			a := c.clone().do("GET", "/auth/session", nil)
-			if a.status != 200 || a.cookie != nil {
-				t.Errorf("a read got %d and the cookie %v", a.status, a.cookie)
+			a := c.Clone().Do("GET", "/auth/session", nil)
+			if a.Status != 200 || a.Cookie != nil {
+				t.Errorf("got %d with cookie %v, want 200 without a cookie", a.Status, a.Cookie)
 			}
+
 			mu.Lock()
 			defer mu.Unlock()
-			seen[a.text("lastSeenAt")]++
+			seen[a.Text("lastSeenAt")]++
 		})
 	}
+
 	wg.Wait()
-	after := value()
-	if after == before {
-		t.Error("no read wrote after the interval")
+
+	if record() == before {
+		t.Error("record after the touch interval: got it unchanged, want it updated")
 	}
-	// Whoever did not write shows what it read: the old time, or that of the one write.
-	delete(seen, first.text("lastSeenAt"))
+
+	// The other requests show lastSeenAt as it was before or after the update.
+	delete(seen, first.Text("lastSeenAt"))
 	if len(seen) > 1 {
-		t.Errorf("several wrote: %v", seen)
+		t.Errorf("updated lastSeenAt: got %v, want one", seen)
 	}
 }
 
-// A read of a session costs one Redis command.
+// Reading a session takes one Redis command.
 func TestOneCommandPerRead(t *testing.T) {
 	t.Parallel()
+
 	server := storetest.StartRedis(t)
-	s := newSite(t, setup{redis: &server.Redis})
-	c := s.signIn()
-	c.do("GET", "/auth/session", nil).want(200)
+	s := apitest.New(t, apitest.Options{Redis: &server.Redis})
+	c := s.SignIn()
+	c.Do("GET", "/auth/session", nil).Want(200)
 	conn := server.Conn(t)
 	commands := func() int {
 		info, err := redis.String(conn.Do("INFO", "stats"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, err)
+
 		for line := range strings.SplitSeq(info, "\r\n") {
 			if n, ok := strings.CutPrefix(line, "total_commands_processed:"); ok {
 				v, err := redis.Int([]byte(n), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.NoError(t, err)
+
 				return v
 			}
 		}
-		t.Fatal("no count of commands")
+
+		t.Fatal("INFO has no total_commands_processed")
+
 		return 0
 	}
-	before := commands()
+
 	const reads = 200
+	before := commands() + 1 // INFO itself counts as a command
 	for range reads {
-		c.do("GET", "/auth/session", nil).want(200)
+		c.Do("GET", "/auth/session", nil).Want(200)
 	}
-	if used := commands() - before - 1; used != reads { // the INFO itself is one
-		t.Errorf("%d reads took %d commands", reads, used)
+	if used := commands() - before; used != reads {
+		t.Errorf("commands for %d reads: got %d, want %d", reads, used, reads)
 	}
-	before = commands()
+
+	before = commands() + 1
 	for _, token := range []string{"", "short", strings.Repeat("=", 43), strings.Repeat("A", 42) + "B", strings.Repeat("A", 44), "../sess:x", "user:42"} {
-		(&client{site: s, token: token}).do("GET", "/auth/session", nil).want(401)
+		s.WithToken(token).Do("GET", "/auth/session", nil).Want(401)
 	}
-	if used := commands() - before - 1; used != 0 {
-		t.Errorf("requests without a token of ours took %d commands", used)
+
+	if used := commands() - before; used != 0 {
+		t.Errorf("commands for malformed tokens: got %d, want 0", used)
 	}
 }
 
-// Two cookies of the name are nobody's session, in either order.
+// A request with two session cookies is not authenticated, whatever their order.
 func TestDuplicateCookie(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	ann, eve := s.signIn(), s.signIn()
-	for _, pair := range [][2]string{{ann.token, eve.token}, {eve.token, ann.token}, {ann.token, ""}, {ann.token, ann.token}} {
-		header := map[string][]string{"Cookie": {"sid=" + pair[0] + "; sid=" + pair[1]}}
-		a := s.client().send("GET", "/auth/session", header, nil).wantCode(401, "not_authenticated")
-		if a.cookie != nil {
-			// It would drop the user's own, and leave the planted one alone.
-			t.Errorf("cookies %v: the answer sets %s", pair, a.cookie)
+
+	s := apitest.New(t)
+	ann, eve := s.SignIn(), s.SignIn()
+	for _, tokens := range [][2]string{{ann.Token, eve.Token}, {eve.Token, ann.Token}, {ann.Token, ""}, {ann.Token, ann.Token}} {
+		header := map[string][]string{"Cookie": {"sid=" + tokens[0] + "; sid=" + tokens[1]}}
+		a := s.NewClient().Send("GET", "/auth/session", header, nil).WantCode(401, "not_authenticated")
+		if a.Cookie != nil {
+			// Clearing would remove the user's own cookie and keep an attacker's.
+			t.Errorf("cookies %v: Set-Cookie: got %s, want none", tokens, a.Cookie)
 		}
 	}
-	ann.do("GET", "/auth/session", nil).want(200)
-	if !strings.Contains(s.log.String(), "several session cookies in one request") {
-		t.Error("the log says nothing")
+
+	ann.Do("GET", "/auth/session", nil).Want(200)
+	if !strings.Contains(s.Log.String(), "request has several session cookies") {
+		t.Error("the log does not report the duplicate cookie")
 	}
 }
 
-// A value that is no session of ours is nobody's, once, and not an error for ever.
-func TestUndecodableValue(t *testing.T) {
+// A stored value that is not a session record is rejected, and is left in place.
+func TestCorruptRecord(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	conn := s.redis.Conn(t)
+
+	s := apitest.New(t)
+	s.Advance(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute))) // the test fits into this minute
+	conn := s.Redis.Conn(t)
 	for _, value := range []string{
 		"", "x", "{}", "null", "[]", `{"v":1}`, `{"v":2,"userId":"u","expiresAt":"2999-01-01T00:00:00Z","idleExpiresAt":"2999-01-01T00:00:00Z"}`,
 		`{"cookie":{"originalMaxAge":86400000},"userId":"65f0","email":"john@example.com"}`, "\x0e\xff\x81\x03\x01gob",
 		"1", "2", "0\n", "1\n", "1\nu\njohn@example.com\n0 0 0\n",
 	} {
-		c := s.signIn()
-		key := "sess:" + c.do("GET", "/auth/session", nil).want(200).text("sessionId")
-		if _, err := conn.Do("SET", key, value); err != nil {
-			t.Fatal(err)
+		c := s.SignIn()
+		key := s.RecordKey(c.SessionID())
+		_, err := conn.Do("SET", key, value)
+		testkit.NoError(t, err)
+
+		for _, route := range []string{"GET /auth/session", "GET /auth/me", "GET /auth/sessions", "POST /auth/rotate-session", "DELETE /auth/sessions", "DELETE /profile", "POST /auth/logout"} {
+			method, path, _ := strings.Cut(route, " ")
+			if a := c.Do(method, path, nil).WantCode(401, "not_authenticated"); a.Cookie != nil || a.JSON["reason"] != nil {
+				t.Errorf("%q: %s: got cookie %v and %s, want no cookie and no reason", value, route, a.Cookie, a.Raw)
+			}
 		}
-		a := c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
-		if a.cookie == nil || a.cookie.MaxAge >= 0 {
-			t.Errorf("%q: the cookie stays", value)
-		}
-		if n, err := redis.Int(conn.Do("EXISTS", key)); err != nil || n != 0 {
-			t.Errorf("%q: the key stays", value)
+
+		if left, err := redis.String(conn.Do("GET", key)); err != nil || left != value {
+			t.Errorf("record: got %q (error %v), want %q", left, err, value)
 		}
 	}
-	c := s.signIn()
-	key := "sess:" + c.do("GET", "/auth/session", nil).want(200).text("sessionId")
+
+	if n := strings.Count(s.Log.String(), "session record rejected"); n != 1 {
+		t.Errorf("log messages within a minute: got %d, want 1", n)
+	}
+
+	c := s.SignIn()
+	key := s.RecordKey(c.SessionID())
 	for _, command := range [][]any{{"DEL", key}, {"HSET", key, "a", "1"}} {
 		if _, err := conn.Do(command[0].(string), command[1:]...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.do("GET", "/auth/session", nil).wantCode(401, "not_authenticated")
+
+	if a := c.Do("GET", "/auth/session", nil).WantCode(401, "not_authenticated"); a.Cookie != nil {
+		t.Errorf("record of another type: cookie: got %v, want none", a.Cookie)
+	}
 }
 
-// A session that only a later release can read is no stranger's: it is not dropped, nor
-// is its cookie, and a server that can read it goes on with it. Nobody is told that they
-// have logged out, who have not.
-func TestLaterSession(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conn := s.redis.Conn(t)
-	c := s.signIn()
-	key := "sess:" + c.do("GET", "/auth/session", nil).want(200).text("sessionId")
-	value, err := redis.String(conn.Do("GET", key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := func(value string) {
-		if _, err := conn.Do("SET", key, value, "KEEPTTL"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set("2\nof a later release\n")
-	for _, route := range []string{"GET /auth/session", "GET /auth/me", "GET /auth/sessions", "GET /auth/verify", "POST /auth/rotate-session", "POST /auth/logout"} {
-		method, path, _ := strings.Cut(route, " ")
-		if a := c.do(method, path, nil).wantCode(503, "session_store_unavailable"); a.cookie != nil {
-			t.Errorf("%s sets the cookie %v", route, a.cookie)
-		}
-	}
-	set(value)
-	c.do("GET", "/auth/session", nil).want(200)
-}
-
-// A secret is changed without logging anyone out: both are accepted, and a session
-// that is used moves to the new one, after which the old one can go.
+// Changing the secret ends no session: both secrets are accepted, and the next write
+// re-keys the session with the new one.
 func TestSecretChange(t *testing.T) {
 	t.Parallel()
-	const before, after = testSecret, "the next secret of the tests, 32 b"
-	old := newSite(t, setup{secrets: []string{before}})
-	c := old.signIn()
-	handle := c.do("GET", "/auth/session", nil).want(200).text("sessionId")
 
-	both := newSite(t, setup{stores: old, secrets: []string{after, before}})
-	c.site = both
-	moved := c.do("GET", "/auth/session", nil).want(200)
-	if moved.text("sessionId") == handle || moved.cookie != nil {
-		t.Errorf("the session is still %s, or the cookie was set: %v", handle, moved.cookie)
+	const before, after = apitest.SessionSecret, "the next secret of the tests, 32 b"
+	old := apitest.New(t, apitest.Options{Secrets: []string{before}})
+	c := old.SignIn()
+	id := c.SessionID()
+
+	both := apitest.New(t, apitest.Options{StoresOf: old, Secrets: []string{after, before}})
+	c.Server = both
+	if got := c.SessionID(); got != id {
+		t.Errorf("session ID: got %s, want %s", got, id)
 	}
 
-	only := newSite(t, setup{stores: old, secrets: []string{after}})
-	c.site = only
-	if got := c.do("GET", "/auth/session", nil).want(200).text("sessionId"); got != moved.text("sessionId") {
-		t.Errorf("the session is %s, was %s", got, moved.text("sessionId"))
+	both.Advance(2 * time.Minute)
+	c.SessionID()
+
+	only := apitest.New(t, apitest.Options{StoresOf: old, Secrets: []string{after}})
+	c.Server = only
+	if got := c.SessionID(); got != id {
+		t.Errorf("session ID: got %s, want %s", got, id)
 	}
-	if listed := c.listed(); len(listed) != 1 || listed[moved.text("sessionId")] == nil {
-		t.Errorf("the list is %v", listed)
+
+	if listed := c.ListSessions(); len(listed) != 1 || listed[id] == nil {
+		t.Errorf("listed sessions: got %v, want only %s", listed, id)
 	}
-	last := c.clone()
-	c.do("POST", "/auth/logout", nil).want(200)
-	last.do("GET", "/auth/session", nil).want(401)
-	if live := only.liveSessions(only.redis.Conn(t)); live != 0 {
-		t.Errorf("%d sessions live on", live)
+
+	// A server without the new secret leaves the session and the cookie alone.
+	c.Server = old
+	if a := c.Do("GET", "/auth/session", nil).WantCode(401, "not_authenticated"); a.Cookie != nil {
+		t.Errorf("session cookie: got %v, want none", a.Cookie)
+	}
+
+	c.Server = only
+	last := c.Clone()
+	c.Do("POST", "/auth/logout", nil).Want(200)
+	last.Do("GET", "/auth/session", nil).Want(401)
+	if live := only.LiveSessions(only.Redis.Conn(t)); live != 0 {
+		t.Errorf("sessions: got %d, want 0", live)
 	}
 }
 
-// Two thousand kinds of garbage for a cookie: no error of ours, no command for
-// Redis that is malformed, and no key is made.
-func TestGarbageCookies(t *testing.T) {
+// Malformed cookies cause no server error, no malformed Redis command, and no new key.
+func TestMalformedCookies(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	good := s.signIn()
-	conn := s.redis.Conn(t)
+
+	s := apitest.New(t)
+	good := s.SignIn()
+	conn := s.Redis.Conn(t)
 	keys := func() int {
 		n, err := redis.Int(conn.Do("DBSIZE"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, err)
+
 		return n
 	}
+
 	before := keys()
 	garbage := []string{"", " ", "=", "\"\"", "null", "*", "sess:*", "../../x", "%00", "j%3A%7B%7D", "s%3Aabc.def", strings.Repeat("é", 43), strings.Repeat("A", 5000)}
-	for i := range good.token { // the right length, one character wrong
+
+	for i := range good.Token { // one invalid character
 		for _, c := range "!*.:/+= é\\\"{}[]()<>@?^`|~'$&#%" {
-			garbage = append(garbage, good.token[:i]+string(c)+good.token[i+1:])
+			garbage = append(garbage, good.Token[:i]+string(c)+good.Token[i+1:])
 		}
 	}
 	for n := range 100 { // every length
-		garbage = append(garbage, strings.Repeat("A", n), good.token[:min(n, 42)], good.token+strings.Repeat("A", n+1))
+		garbage = append(garbage, strings.Repeat("A", n), good.Token[:min(n, 42)], good.Token+strings.Repeat("A", n+1))
 	}
-	for i := range 400 { // right in form, and nobody's
-		garbage = append(garbage, strings.Repeat(string(rune('B'+i%20)), i%43)+good.token[i%43:])
+	for i := range 400 { // well-formed, but unknown
+		garbage = append(garbage, strings.Repeat(string(rune('B'+i%20)), i%43)+good.Token[i%43:])
 	}
-	t.Logf("%d kinds", len(garbage))
+	t.Logf("%d malformed cookies", len(garbage))
 	for _, value := range garbage {
-		if value == good.token {
+		if value == good.Token {
 			continue
 		}
-		if a := s.client().send("GET", "/auth/session", map[string][]string{"Cookie": {"sid=" + value}}, nil); a.status != 401 {
-			t.Errorf("%q: %d", value, a.status)
+		if a := s.NewClient().Send("GET", "/auth/session", map[string][]string{"Cookie": {"sid=" + value}}, nil); a.Status != 401 {
+			t.Errorf("cookie %q: got %d, want 401", value, a.Status)
 		}
 	}
 	if after := keys(); after != before {
-		t.Errorf("%d keys, were %d", after, before)
+		t.Errorf("Redis keys: got %d, want %d", after, before)
 	}
-	good.do("GET", "/auth/session", nil).want(200)
+	good.Do("GET", "/auth/session", nil).Want(200)
 }

@@ -3,8 +3,9 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -12,95 +13,169 @@ import (
 	"latchkey/internal/session"
 )
 
-// listedSession is one session in the list of the user's own.
+// listedSession is one of the user's sessions.
 type listedSession struct {
-	ID            string    `json:"id"`
-	Current       bool      `json:"current"`
-	CreatedAt     time.Time `json:"createdAt"`
-	LastSeenAt    time.Time `json:"lastSeenAt"`
-	IdleExpiresAt time.Time `json:"idleExpiresAt"`
-	ExpiresAt     time.Time `json:"expiresAt"`
-	IP            string    `json:"ip"`
-	UserAgent     string    `json:"userAgent"`
-	Device        string    `json:"device"`
+	ID      string `json:"id" pattern:"^[A-Za-z0-9_-]{45}$"`
+	Current bool   `json:"current" description:"Whether it is the session of this request."`
+	session.Times
+	session.Client
 }
 
-// listSessions answers GET /auth/sessions.
+type sessionsResult struct {
+	Sessions []listedSession `json:"sessions" description:"Empty if the session of this request ended at the same moment."`
+}
+
+var listSessionsOperation = operation{
+	id:          "listSessions",
+	tag:         tagSession,
+	summary:     "List the user's sessions",
+	description: "Lists live sessions, most recently used first.",
+	response: response{
+		status: http.StatusOK,
+		result: "The live sessions of the user",
+		body: sessionsResult{[]listedSession{{
+			ID:      exampleSessionID,
+			Current: true,
+			Times:   exampleTimes,
+			Client:  session.Client{Device: "Firefox 142 on Linux", IP: "203.0.113.7"},
+		}}},
+	},
+}
+
+// listSessions handles GET /auth/sessions.
 func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) error {
 	current := s.current(r)
 	live, err := s.sessions.List(r.Context(), current.UserID)
 	if err != nil {
 		return err
 	}
+
 	listed := make([]listedSession, len(live))
 	for i, l := range live {
 		listed[i] = listedSession{
-			ID: l.Handle, Current: l.Handle == current.Handle, CreatedAt: l.CreatedAt, LastSeenAt: l.LastSeenAt,
-			IdleExpiresAt: l.IdleExpiresAt, ExpiresAt: l.ExpiresAt, IP: l.IP, UserAgent: l.UserAgent(), Device: session.Device(l.UserAgent()),
+			ID:      l.ID,
+			Current: l.ID == current.ID,
+			Times:   l.Times,
+			Client:  l.Client,
 		}
 	}
-	return writeJSON(w, http.StatusOK, struct {
-		Sessions []listedSession `json:"sessions"`
-	}{listed})
+
+	return writeJSON(w, http.StatusOK, sessionsResult{listed})
 }
 
-// revokeSession answers DELETE /auth/sessions/{id}. The one that asks is logged
-// out; one of another user is as unknown as one that never was.
+type sessionIDParams struct {
+	ID string `path:"id" description:"The ID of a session from GET /auth/sessions."`
+}
+
+var revokeSessionOperation = operation{
+	id:          "revokeSession",
+	tag:         tagSession,
+	summary:     "End one of the user's sessions",
+	description: "Ending the session of this request is a logout.",
+	params:      sessionIDParams{},
+	response: response{
+		status:  http.StatusNoContent,
+		result:  "The session has ended. If it was the session of this request, its cookie is cleared",
+		headers: []string{"Set-Cookie", "Clear-Site-Data"},
+	},
+}
+
+// revokeSession handles DELETE /auth/sessions/{id}. Ending the current session is a logout.
+// Sessions of other users are reported as unknown.
 func (s *Server) revokeSession(w http.ResponseWriter, r *http.Request) error {
-	current, id := s.current(r), chi.URLParam(r, "id")
-	if id == current.Handle {
-		if _, err := s.sessions.EndToken(r.Context(), s.cookie.token(r), session.LoggedOut); err != nil {
-			return err
-		}
-		s.recordOf(w, r, activity.Logout)
-		s.forget(w)
-	} else if err := s.sessions.Revoke(r.Context(), current.UserID, id, session.Revoked); errors.Is(err, session.ErrNotFound) {
-		return errNoSession
-	} else if err != nil {
-		return err
-	} else {
-		s.auth.CancelEmailChange(r.Context(), current.UserID)
-		s.record(w, r, activity.Event{Name: activity.SessionRevoked, UserID: current.UserID, SessionID: id})
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// revokeSessions answers DELETE /auth/sessions?scope=others|all.
-func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) error {
 	current := s.current(r)
-	keep := s.cookie.token(r)
-	switch scope := r.URL.Query()["scope"]; {
-	case len(scope) == 0, len(scope) == 1 && scope[0] == "others":
-	case len(scope) == 1 && scope[0] == "all":
-		keep = ""
-	default:
-		return invalidFields(fieldError{"scope", "invalid", "must be others or all"})
+	id := chi.URLParam(r, "id")
+	if id == current.ID {
+		return s.revokeCurrent(w, r)
 	}
-	n, err := s.sessions.RevokeAll(r.Context(), current.UserID, keep, session.Revoked)
-	if err == nil {
-		s.auth.CancelEmailChange(r.Context(), current.UserID)
-	}
-	if err == nil && keep == "" {
-		// By its token, too: the answer clears the cookie, so it must have ended.
-		_, err = s.sessions.EndToken(r.Context(), s.cookie.token(r), session.Revoked)
+
+	err := s.auth.RevokeSession(r.Context(), current.UserID, id)
+	if errors.Is(err, session.ErrNotFound) {
+		return errNoSession
 	}
 	if err != nil {
 		return err
 	}
-	s.record(w, r, activity.Event{Name: activity.SessionsRevoked, UserID: current.UserID, SessionID: current.Handle, Count: n})
+
+	s.record(w, r, activity.Event{Name: activity.SessionRevoked, UserID: current.UserID, SessionID: id})
+	w.WriteHeader(http.StatusNoContent)
+
+	return nil
+}
+
+// revokeCurrent logs out.
+func (s *Server) revokeCurrent(w http.ResponseWriter, r *http.Request) error {
+	if err := s.sessions.End(r.Context(), session.LoggedOut); err != nil {
+		return err
+	}
+
+	s.recordForSession(w, r, activity.Logout)
+	s.forget(w)
+	w.WriteHeader(http.StatusNoContent)
+
+	return nil
+}
+
+type revokeSessionsParams struct {
+	Scope string `query:"scope" enum:"others,all" description:"Which sessions to end: the user's other sessions (the default), or all, including the session of this request."`
+}
+
+type revokeSessionsResult struct {
+	Revoked int `json:"revoked" minimum:"0" description:"The number of sessions ended."`
+}
+
+var revokeSessionsOperation = operation{
+	id:          "revokeSessions",
+	tag:         tagSession,
+	summary:     "End the user's other sessions, or all of them",
+	description: "A login that is in progress at that moment does not begin a session.",
+	params:      revokeSessionsParams{},
+	response: response{
+		status:  http.StatusOK,
+		result:  "The number of sessions ended. With `scope=all` the cookie is cleared",
+		body:    revokeSessionsResult{2},
+		headers: []string{"Set-Cookie", "Clear-Site-Data"},
+	},
+}
+
+// revokeSessions handles DELETE /auth/sessions?scope=others|all.
+func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) error {
+	current := s.current(r)
+	keep := current.ID
+
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	scope := query["scope"]
+
+	switch {
+	case err == nil && (len(scope) == 0 || slices.Equal(scope, []string{"others"})):
+	case err == nil && slices.Equal(scope, []string{"all"}):
+		keep = ""
+	default:
+		return invalidFields(fieldError{"scope", "invalid", "The scope must be others or all."})
+	}
+
+	n, err := s.auth.RevokeSessions(r.Context(), current.UserID, keep)
+	if err == nil && keep == "" {
+		// The response clears the cookie, so end this session even if it is missing from the
+		// user's index.
+		err = s.sessions.End(r.Context(), session.Revoked)
+	}
+	if err != nil {
+		return err
+	}
+
+	s.record(w, r, activity.Event{Name: activity.SessionsRevoked, UserID: current.UserID, SessionID: current.ID, Count: n})
 	if keep == "" {
 		s.forget(w)
 	}
-	return writeJSON(w, http.StatusOK, struct {
-		Revoked int `json:"revoked"`
-	}{n})
+
+	return writeJSON(w, http.StatusOK, revokeSessionsResult{n})
 }
 
-// maxUserAgent is how much of a User-Agent is kept, in bytes.
+// maxUserAgent is the number of bytes of a User-Agent that are kept.
 const maxUserAgent = 256
 
-// userAgent is what the client says it is, cut and fit to be shown.
+// userAgent returns the User-Agent of a request, truncated and in valid UTF-8.
 func userAgent(r *http.Request) string {
 	ua := r.UserAgent()
 	return strings.ToValidUTF8(ua[:min(len(ua), maxUserAgent)], "")

@@ -1,9 +1,7 @@
-package httpapi
+package httpapi_test
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -11,43 +9,9 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"latchkey/internal/apitest"
 	"latchkey/internal/session"
 )
-
-// login signs in to the account of ann@example.com, with a User-Agent.
-func (s *site) login(userAgent string) *client {
-	s.t.Helper()
-	c := s.client()
-	body := fmt.Sprintf(`{"email":"ann@example.com","password":%q}`, testPassword)
-	c.send("POST", "/auth/login", http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}, []byte(body)).want(200)
-	return c
-}
-
-// listed returns the sessions that a client sees, by id.
-func (c *client) listed() map[string]map[string]any {
-	c.t.Helper()
-	listed := map[string]map[string]any{}
-	for _, v := range c.do("GET", "/auth/sessions", nil).want(200).body["sessions"].([]any) {
-		l := v.(map[string]any)
-		listed[l["id"].(string)] = l
-	}
-	return listed
-}
-
-func (c *client) id() string {
-	c.t.Helper()
-	return c.do("GET", "/auth/session", nil).want(200).text("sessionId")
-}
-
-// wantReason fails unless the old cookie of a client gets 401 with the reason, is
-// cleared, and nobody else can read the reason.
-func (c *client) wantReason(want session.Reason) {
-	c.t.Helper()
-	a := c.clone().do("GET", "/auth/me", nil).wantCode(401, "not_authenticated")
-	if a.text("reason") != string(want) || a.cookie == nil || a.cookie.MaxAge >= 0 {
-		c.t.Errorf("reason %q and the cookie %v, want %q and none", a.text("reason"), a.cookie, want)
-	}
-}
 
 const (
 	firefoxOnLinux = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -56,230 +20,246 @@ const (
 
 func TestListSessions(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	first, other := s.register("ann@example.com"), s.register("eve@example.com")
-	desk, phone := s.login(firefoxOnLinux), s.login(safariOnPhone)
-	listed := desk.listed()
-	if len(listed) != 3 || len(other.listed()) != 1 {
-		t.Fatalf("Ann sees %d sessions, Eve %d", len(listed), len(other.listed()))
+
+	s := apitest.New(t)
+	first, other := s.Register("ann@example.com"), s.Register("eve@example.com")
+	desk, phone := s.LoginFrom(firefoxOnLinux), s.LoginFrom(safariOnPhone)
+	listed := desk.ListSessions()
+	if len(listed) != 3 || len(other.ListSessions()) != 1 {
+		t.Fatalf("listed sessions: got %d for Ann and %d for Eve", len(listed), len(other.ListSessions()))
 	}
-	for c, device := range map[*client]string{desk: "Firefox on Linux", phone: "Safari on iOS", first: "Go-http-client"} {
-		l := listed[c.id()]
+
+	for c, device := range map[*apitest.Client]string{desk: "Firefox 128 on Linux", phone: "Safari 17 on iOS", first: "Go-http-client 1"} {
+		l := listed[c.SessionID()]
 		if l["device"] != device || l["ip"] != "127.0.0.1" || l["current"] != (c == desk) {
-			t.Errorf("%s is listed as %v", device, l)
+			t.Errorf("device %s: listed session: got %v", device, l)
 		}
-		a := c.do("GET", "/auth/session", nil).want(200)
+
+		a := c.Do("GET", "/auth/session", nil).Want(200)
 		for _, name := range []string{"createdAt", "lastSeenAt", "idleExpiresAt", "expiresAt"} {
-			if l[name] != a.text(name) {
-				t.Errorf("%s: the list says %s is %v, the session %s", device, name, l[name], a.text(name))
+			if l[name] != a.Text(name) {
+				t.Errorf("device %s: %s in the list: got %v, want %s", device, name, l[name], a.Text(name))
 			}
 		}
 	}
-	for _, id := range []string{phone.id()} {
-		phone.do("POST", "/auth/rotate-session", nil).want(200)
-		if again := desk.listed(); len(again) != 3 || again[id] != nil || again[phone.id()]["device"] != "Safari on iOS" {
-			t.Errorf("after a rotation: %v", again)
+
+	for _, id := range []string{phone.SessionID()} {
+		phone.Do("POST", "/auth/rotate-session", nil).Want(200)
+		if again := desk.ListSessions(); len(again) != 3 || again[id] != nil || again[phone.SessionID()]["device"] != "Safari 17 on iOS" {
+			t.Errorf("sessions after a rotation: got %v", again)
 		}
 	}
 }
 
-// Each cause is told to the holder of the old cookie, and the session is out of
-// the list.
+// The holder of an old cookie learns why the session ended, and the session is no longer
+// listed.
 func TestReasons(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.register("ann@example.com")
-	user := c.do("GET", "/auth/me", nil).want(200).text("user", "id")
-	conn := s.redis.Conn(t)
-	for want, end := range map[session.Reason]func(victim *client){
-		session.LoggedOut: func(victim *client) { victim.clone().do("POST", "/auth/logout", nil).want(200) },
-		session.Revoked: func(victim *client) {
-			if a := c.do("DELETE", "/auth/sessions/"+victim.id(), nil).want(204); len(a.raw) != 0 || a.cookie != nil {
-				t.Errorf("revoking answers %q and the cookie %v", a.raw, a.cookie)
+
+	s := apitest.New(t)
+	c := s.Register("ann@example.com")
+	user := c.Do("GET", "/auth/me", nil).Want(200).Text("user", "id")
+	conn := s.Redis.Conn(t)
+	for want, end := range map[session.Reason]func(victim *apitest.Client){
+		session.LoggedOut: func(victim *apitest.Client) { victim.Clone().Do("POST", "/auth/logout", nil).Want(200) },
+		session.Revoked: func(victim *apitest.Client) {
+			if a := c.Do("DELETE", "/auth/sessions/"+victim.SessionID(), nil).Want(204); len(a.Raw) != 0 || a.Cookie != nil {
+				t.Errorf("revoking: got %q and cookie %v, want neither", a.Raw, a.Cookie)
 			}
 		},
-		session.PasswordChanged: func(*client) {
-			if n, err := s.sessions.RevokeAll(context.Background(), user, c.token, session.PasswordChanged); n != 1 || err != nil {
-				t.Errorf("revoked %d, %v", n, err)
+		session.PasswordChanged: func(*apitest.Client) {
+			if n, err := s.Sessions.RevokeAll(context.Background(), user, session.IDOf(c.Token), session.PasswordChanged); n != 1 || err != nil {
+				t.Errorf("revoked: got %d (error %v), want 1", n, err)
 			}
 		},
 	} {
-		victim := s.login("x")
-		stranger := &client{site: s, token: strings.Repeat("A", 43)}
+		victim := s.LoginFrom("x")
+		stranger := &apitest.Client{Server: s, Token: strings.Repeat("A", 43)}
 		end(victim)
-		victim.wantReason(want)
-		if a := stranger.do("GET", "/auth/me", nil).want(401); a.body["reason"] != nil {
-			t.Errorf("a stranger is told %v", a.body["reason"])
+		victim.WantReason(want)
+		if a := stranger.Do("GET", "/auth/me", nil).Want(401); a.JSON["reason"] != nil {
+			t.Errorf("reason for an unknown token: got %v, want none", a.JSON["reason"])
 		}
-		if listed := c.listed(); len(listed) != 1 {
+
+		if listed := c.ListSessions(); len(listed) != 1 {
 			t.Errorf("%s: the list has %d", want, len(listed))
 		}
 	}
-	// As the guides end one: by hand.
-	victim := s.login("x")
-	if _, err := conn.Do("DEL", "sess:"+victim.id()); err != nil {
+
+	// Deleted by hand, as in the guide.
+	victim := s.LoginFrom("x")
+	if _, err := conn.Do("DEL", s.RecordKey(victim.SessionID())); err != nil {
 		t.Fatal(err)
 	}
-	victim.wantReason(session.Revoked)
-	if listed := c.listed(); len(listed) != 1 {
-		t.Errorf("deleted by hand: the list has %d", len(listed))
+
+	victim.WantReason("")
+	if listed := c.ListSessions(); len(listed) != 1 {
+		t.Errorf("listed sessions after deleting the key: got %d", len(listed))
 	}
 }
 
-// A session that ends by itself says so, when Redis has dropped the key and when
-// it has not.
+// A session that timed out reports the reason.
 func TestTimeoutReasons(t *testing.T) {
 	t.Parallel()
-	for _, dropped := range []bool{true, false} {
-		s := newSite(t)
-		conn := s.redis.Conn(t)
-		idle := s.signIn()
-		last := s.signIn()
-		id := idle.id()
-		s.advance(testIdle + time.Second)
-		if dropped {
-			if _, err := conn.Do("DEL", "sess:"+id); err != nil {
-				t.Fatal(err)
-			}
-		}
-		idle.wantReason(session.IdleTimeout)
-		last.wantReason(session.IdleTimeout)
 
-		kept := s.signIn()
-		for range int(testAbsolute/testIdle)*2 - 1 {
-			s.advance(testIdle / 2)
-			kept.do("GET", "/auth/session", nil).want(200)
-		}
-		id = kept.id()
-		s.advance(testIdle/2 + time.Second)
-		if dropped {
-			if _, err := conn.Do("DEL", "sess:"+id); err != nil {
-				t.Fatal(err)
-			}
-		}
-		kept.wantReason(session.AbsoluteTimeout)
+	s := apitest.New(t)
+	idle, last := s.SignIn(), s.SignIn()
+	s.Advance(apitest.IdleTimeout + time.Second)
+	idle.WantReason(session.IdleTimeout)
+	idle.WantReason(session.IdleTimeout)
+	last.WantReason(session.IdleTimeout)
+
+	kept := s.SignIn()
+	for range int(apitest.AbsoluteTimeout/apitest.IdleTimeout)*2 - 1 {
+		s.Advance(apitest.IdleTimeout / 2)
+		kept.Do("GET", "/auth/session", nil).Want(200)
 	}
+
+	s.Advance(apitest.IdleTimeout/2 + time.Second)
+	kept.WantReason(session.AbsoluteTimeout)
 }
 
 func TestRevokeOne(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	ann, eve := s.register("ann@example.com"), s.register("eve@example.com")
-	for _, id := range []string{eve.id(), strings.Repeat("A", 43), "x", "%2e%2e", "sess:" + eve.id()} {
-		ann.do("DELETE", "/auth/sessions/"+id, nil).wantCode(404, "not_found")
+
+	s := apitest.New(t)
+	ann, eve := s.Register("ann@example.com"), s.Register("eve@example.com")
+	for _, id := range []string{eve.SessionID(), strings.Repeat("A", 43), "x", "%2e%2e", "sess:" + eve.SessionID()} {
+		ann.Do("DELETE", "/auth/sessions/"+id, nil).WantCode(404, "not_found")
 	}
-	eve.do("GET", "/auth/session", nil).want(200)
-	// The one that asks: a logout.
-	before := ann.clone()
-	if a := ann.do("DELETE", "/auth/sessions/"+ann.id(), nil).want(204); a.header.Get("Clear-Site-Data") == "" || ann.token != "" {
-		t.Error("the browser keeps something of the session")
+
+	eve.Do("GET", "/auth/session", nil).Want(200)
+
+	// The session that requests it is logged out.
+	before := ann.Clone()
+	if a := ann.Do("DELETE", "/auth/sessions/"+ann.SessionID(), nil).Want(204); a.Header.Get("Clear-Site-Data") == "" || ann.Token != "" {
+		t.Error("got the cookie or site data kept, want both cleared")
 	}
-	before.wantReason(session.LoggedOut)
+
+	before.WantReason(session.LoggedOut)
 }
 
 func TestRevokeOthersAndAll(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	ann, eve := s.register("ann@example.com"), s.register("eve@example.com")
+
+	s := apitest.New(t)
+	ann, eve := s.Register("ann@example.com"), s.Register("eve@example.com")
 	revoke := func(scope string, want int) {
-		var ended []*client
+		var ended []*apitest.Client
 		for range 3 {
-			ended = append(ended, s.login("x"))
+			ended = append(ended, s.LoginFrom("x"))
 		}
-		if a := ann.do("DELETE", "/auth/sessions"+scope, nil).want(200); a.body["revoked"] != float64(want) {
-			t.Errorf("%q: %s, want %d", scope, a.raw, want)
+
+		if a := ann.Do("DELETE", "/auth/sessions"+scope, nil).Want(200); a.JSON["revoked"] != float64(want) {
+			t.Errorf("%q: %s, want %d", scope, a.Raw, want)
 		}
+
 		for _, c := range ended {
-			c.wantReason(session.Revoked)
+			c.WantReason(session.Revoked)
 		}
 	}
+
 	revoke("", 3)
 	revoke("?scope=others", 3)
-	ann.do("GET", "/auth/session", nil).want(200)
-	for _, scope := range []string{"?scope=", "?scope=mine", "?scope=all&scope=others"} {
-		ann.do("DELETE", "/auth/sessions"+scope, nil).wantCode(400, "validation_failed")
+	ann.Do("GET", "/auth/session", nil).Want(200)
+
+	for _, scope := range []string{"?scope=", "?scope=mine", "?scope=all&scope=others", "?scope=%zz", "?a;scope=others"} {
+		ann.Do("DELETE", "/auth/sessions"+scope, nil).WantCode(400, "validation_failed")
 	}
-	before := ann.clone()
+
+	before := ann.Clone()
 	revoke("?scope=all", 4)
-	before.wantReason(session.Revoked)
-	if ann.token != "" {
-		t.Error("the cookie stays")
+	before.WantReason(session.Revoked)
+	if ann.Token != "" {
+		t.Error("got the cookie kept, want it cleared")
 	}
-	eve.do("GET", "/auth/session", nil).want(200)
-	s.login("x").do("GET", "/auth/session", nil).want(200)
+
+	eve.Do("GET", "/auth/session", nil).Want(200)
+	s.LoginFrom("x").Do("GET", "/auth/session", nil).Want(200)
 }
 
-// Of many logins at once as many sessions live as may, and the others are told. No other
-// test runs beside it: none of the logins may be too late.
+// Concurrent logins leave exactly the allowed number of sessions, and the others learn the
+// reason. The test runs alone, so that no login is late.
 func TestTooManySessions(t *testing.T) {
 	const most = 5
-	s := newSite(t, setup{maxPerUser: most})
-	clients := make([]*client, many())
+	s := apitest.New(t, apitest.Options{MaxPerUser: most})
+	clients := make([]*apitest.Client, manyRequests())
 	var wg sync.WaitGroup
 	for i := range clients {
-		wg.Go(func() { clients[i] = s.signIn() })
+		wg.Go(func() { clients[i] = s.SignIn() })
 	}
+
 	wg.Wait()
 	live := 0
-	var survivor *client
+	var survivor *apitest.Client
 	for _, c := range clients {
-		if a := c.clone().do("GET", "/auth/session", nil); a.status != 200 {
-			c.wantReason(session.TooManySessions)
+		if a := c.Clone().Do("GET", "/auth/session", nil); a.Status != 200 {
+			c.WantReason(session.TooManySessions)
 			continue
 		}
+
 		live++
 		survivor = c
 	}
-	if live != most || len(survivor.listed()) != most || s.liveSessions(s.redis.Conn(t)) != most {
-		t.Errorf("%d live, %d listed, %d in Redis, want %d", live, len(survivor.listed()), s.liveSessions(s.redis.Conn(t)), most)
+
+	if live != most || len(survivor.ListSessions()) != most || s.LiveSessions(s.Redis.Conn(t)) != most {
+		t.Errorf("%d live, %d listed, %d in Redis, want %d", live, len(survivor.ListSessions()), s.LiveSessions(s.Redis.Conn(t)), most)
 	}
-	// One by one, the least lately used goes.
-	s = newSite(t, setup{maxPerUser: 2, touchInterval: time.Nanosecond})
-	first, second := s.signIn(), s.signIn()
-	s.advance(time.Minute)
-	first.do("GET", "/auth/session", nil).want(200)
-	third := s.signIn()
-	second.wantReason(session.TooManySessions)
-	first.do("GET", "/auth/session", nil).want(200)
-	third.do("GET", "/auth/session", nil).want(200)
-	// Who logs in again where they are signed in pushes nobody out.
-	s = newSite(t, setup{maxPerUser: 2})
-	first = s.register("ann@example.com")
-	second = s.client()
+
+	// Sequential logins end the session that was used least recently.
+	s = apitest.New(t, apitest.Options{MaxPerUser: 2, TouchInterval: time.Nanosecond})
+	first, second := s.SignIn(), s.SignIn()
+	s.Advance(time.Minute)
+	first.Do("GET", "/auth/session", nil).Want(200)
+	third := s.SignIn()
+	second.WantReason(session.TooManySessions)
+	first.Do("GET", "/auth/session", nil).Want(200)
+	third.Do("GET", "/auth/session", nil).Want(200)
+
+	// A login that replaces a session evicts no other.
+	s = apitest.New(t, apitest.Options{MaxPerUser: 2})
+	first = s.Register("ann@example.com")
+	second = s.NewClient()
 	for range 2 {
-		second.do("POST", "/auth/login", annsLogin).want(200)
+		second.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200)
 	}
-	first.do("GET", "/auth/session", nil).want(200)
+
+	first.Do("GET", "/auth/session", nil).Want(200)
 }
 
-// The index may be lost, or full of what never was: nobody is let in or thrown out
-// by it, and it mends itself.
-func TestIndexMendsItself(t *testing.T) {
+// A lost or corrupt index neither signs in nor signs out anyone, and is repaired.
+func TestIndexRepairsItself(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	c := s.signIn()
-	conn := s.redis.Conn(t)
-	const index = "idx:{" + testUser + "}"
+
+	s := apitest.New(t)
+	c := s.SignIn()
+	conn := s.Redis.Conn(t)
+	index := s.IndexKey(c.SessionID(), apitest.UserID)
 	if _, err := conn.Do("DEL", index); err != nil {
 		t.Fatal(err)
 	}
-	c.do("GET", "/auth/session", nil).want(200)
-	s.advance(2 * time.Minute)
-	if listed := c.listed(); len(listed) != 1 || listed[c.id()] == nil {
-		t.Errorf("after a touch the list is %v", listed)
+
+	c.Do("GET", "/auth/session", nil).Want(200)
+	s.Advance(2 * time.Minute)
+	if listed := c.ListSessions(); len(listed) != 1 || listed[c.SessionID()] == nil {
+		t.Errorf("sessions after an extension: got %v", listed)
 	}
-	gone := s.signIn()
-	goneID := gone.id()
-	gone.do("POST", "/auth/logout", nil).want(200)
-	for score, member := range map[int64]string{time.Now().Add(time.Hour).UnixMicro(): goneID, 1: "x"} {
+
+	gone := s.SignIn()
+	goneID := gone.SessionID()
+	gone.Do("POST", "/auth/logout", nil).Want(200)
+
+	for score, member := range map[int64]string{time.Now().Add(time.Hour).UnixMicro(): goneID, 1: goneID[:2] + strings.Repeat("x", len(goneID)-2)} {
 		if _, err := conn.Do("ZADD", index, score, member); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if listed := c.listed(); len(listed) != 1 {
-		t.Errorf("the list has %v", listed)
+
+	if listed := c.ListSessions(); len(listed) != 1 {
+		t.Errorf("listed sessions: got %v", listed)
 	}
+
 	if members, err := redis.Strings(conn.Do("ZRANGE", index, 0, -1)); err != nil || len(members) != 1 {
-		t.Errorf("the index has %v, %v", members, err)
+		t.Errorf("index members: got %v (error %v)", members, err)
 	}
 }

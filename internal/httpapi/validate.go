@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-playground/validator/v10"
 
@@ -12,9 +13,8 @@ import (
 	"latchkey/internal/user"
 )
 
-// rules checks requests by their tags. The rules for an address, a name and a
-// password are those of the packages that own them: validator's own email rule
-// takes addresses that read as two, and its max counts characters only.
+// rules checks requests by their tags. The rules for emails and names are in package user:
+// validator's own email rule accepts ambiguous emails.
 var rules = newRules()
 
 func newRules() *validator.Validate {
@@ -25,50 +25,112 @@ func newRules() *validator.Validate {
 	})
 	v.RegisterAlias("new_password", fmt.Sprintf("min=%d,max=%d", auth.MinPasswordLength, auth.MaxPasswordLength))
 	v.RegisterAlias("any_password", fmt.Sprintf("max=%d", auth.MaxPasswordLength))
-	for tag, parse := range map[string]func(string) error{
-		"address":     func(s string) error { _, err := user.ParseEmail(s); return err },
-		"person_name": func(s string) error { _, err := user.ParseName(s); return err },
-	} {
-		err := v.RegisterValidation(tag, func(f validator.FieldLevel) bool { return parse(f.Field().String()) == nil })
+
+	// These rules also store the canonical form in the field, so that each is parsed once.
+	canonical := map[string]func(string) (string, error){
+		"canonical_email": func(s string) (string, error) {
+			email, err := user.ParseEmail(s)
+			return string(email), err
+		},
+		"canonical_name": user.ParseName,
+	}
+	for tag, parse := range canonical {
+		err := v.RegisterValidation(tag, func(f validator.FieldLevel) bool {
+			parsed, err := parse(f.Field().String())
+			if err != nil {
+				return false
+			}
+			f.Field().SetString(parsed)
+
+			return true
+		})
 		if err != nil {
 			panic(err)
 		}
 	}
+
 	return v
 }
 
-// check applies the tags of a request.
+// check applies the rules in the tags of a request. It takes a pointer.
 func check(in any) error {
 	err := rules.Struct(in)
 	if err == nil {
 		return nil
 	}
+
 	var broken validator.ValidationErrors
 	if !errors.As(err, &broken) {
 		return err
 	}
+
 	fields := make([]fieldError, len(broken))
 	for i, b := range broken {
-		fields[i] = describe(b)
+		fields[i] = describeRule(b)
 	}
+
 	return invalidFields(fields...)
 }
 
-func describe(b validator.FieldError) fieldError {
+// describeRule describes the rule that a field breaks.
+func describeRule(b validator.FieldError) fieldError {
 	f := fieldError{Field: b.Field()}
+	label := labelOf(f.Field)
+
 	switch b.ActualTag() {
 	case "required":
-		f.Code, f.Message = "required", "is missing"
-	case "address":
-		f.Code, f.Message = "invalid_email", "must be an email address"
-	case "person_name":
-		f.Code, f.Message = "invalid_name", fmt.Sprintf("must be 1 to %d characters without control characters", user.MaxNameLength)
+		f.Code = "required"
+		f.Message = label + " is required."
+	case "canonical_email":
+		f.Code = "invalid_email"
+		f.Message = "Enter a valid email address."
+	case "canonical_name":
+		f.Code = "invalid_name"
+		f.Message = describeName(label, fmt.Sprint(b.Value()))
 	case "min":
-		f.Code, f.Message = "too_short", fmt.Sprintf("must be at least %s characters", b.Param())
+		f.Code = "too_short"
+		f.Message = fmt.Sprintf("%s must be at least %s characters long.", label, b.Param())
 	case "max":
-		f.Code, f.Message = "too_long", fmt.Sprintf("must be at most %s characters", b.Param())
+		f.Code = "too_long"
+		f.Message = fmt.Sprintf("%s must be at most %s characters long.", label, b.Param())
 	default:
-		f.Code, f.Message = "invalid", "is not valid"
+		f.Code = "invalid"
+		f.Message = label + " is not valid."
 	}
+
 	return f
+}
+
+// describeName describes what is wrong with a name that user.ParseName refuses.
+func describeName(label, name string) string {
+	name = strings.TrimSpace(name)
+
+	switch {
+	case name == "":
+		return label + " is required."
+	case utf8.RuneCountInString(name) > user.MaxNameLength:
+		return fmt.Sprintf("%s must be at most %d characters long.", label, user.MaxNameLength)
+	}
+
+	return label + " contains characters that are not allowed."
+}
+
+// labels are the names of fields for people.
+var labels = map[string]string{
+	"name":            "Name",
+	"email":           "Email",
+	"password":        "Password",
+	"currentPassword": "Current password",
+	"newPassword":     "New password",
+	"token":           "Token",
+	"returnTo":        "Return URL",
+}
+
+// labelOf returns the name of a field for people.
+func labelOf(field string) string {
+	if label, ok := labels[field]; ok {
+		return label
+	}
+
+	return fmt.Sprintf("The field %q", field)
 }

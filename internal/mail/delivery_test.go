@@ -9,51 +9,55 @@ import (
 	"time"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/mail/mailtest"
+	"latchkey/internal/testkit"
 )
 
-// deliver makes a handle for Run that sends a letter for each job.
+// deliver returns a handler for Run that composes and sends an email for each job.
 func deliver(s Sender) func(context.Context, Job) error {
 	return func(ctx context.Context, job Job) error {
-		m, err := Compose(Letter{Kind: job.Kind, JobID: job.ID, To: job.Email, Name: job.Name, Device: job.Device, IP: job.IP, At: job.At})
+		m, err := Compose(Email{Job: job})
 		if err != nil {
 			return err
 		}
+
 		return s.Send(ctx, m)
 	}
 }
 
-// From the queue to a mail server that has its troubles: each letter arrives once, or
-// is refused once.
+// Each email in the queue is delivered once or dropped once, whatever problems the mail server
+// has in between.
 func TestDelivery(t *testing.T) {
 	t.Parallel()
+
 	for _, tt := range []struct {
 		name    string
-		trouble func(t *testing.T, server *mailServer, proxy *storetest.Proxy) (mended func())
+		problem func(t *testing.T, server *mailtest.Server, proxy *storetest.Proxy) (fix func())
 		arrives bool
-		again   bool // it is tried again meanwhile
+		retried bool // before the problem is fixed
 	}{
-		{name: "no trouble", arrives: true},
-		{name: "server away", arrives: true, again: true, trouble: func(t *testing.T, _ *mailServer, proxy *storetest.Proxy) func() {
+		{name: "no problem", arrives: true},
+		{name: "server down", arrives: true, retried: true, problem: func(t *testing.T, _ *mailtest.Server, proxy *storetest.Proxy) func() {
 			proxy.Refuse()
 			return func() { proxy.Restore(t) }
 		}},
-		{name: "server silent", arrives: true, again: true, trouble: func(_ *testing.T, _ *mailServer, proxy *storetest.Proxy) func() {
-			proxy.Silence()
+		{name: "server hangs", arrives: true, retried: true, problem: func(_ *testing.T, _ *mailtest.Server, proxy *storetest.Proxy) func() {
+			proxy.Blackhole()
 			return func() { proxy.Set(storetest.Faults{}) }
 		}},
-		{name: "later", arrives: true, again: true, trouble: func(_ *testing.T, server *mailServer, _ *storetest.Proxy) func() {
-			server.set("RCPT", 450, "greylisted")
-			return func() { server.set("RCPT", 0, "") }
+		{name: "temporary rejection", arrives: true, retried: true, problem: func(_ *testing.T, server *mailtest.Server, _ *storetest.Proxy) func() {
+			server.FailAt(mailtest.Rcpt, mailtest.Reply(450, "greylisted"))
+			return func() { server.FailAt(mailtest.Rcpt, nil) }
 		}},
-		{name: "never", trouble: func(_ *testing.T, server *mailServer, _ *storetest.Proxy) func() {
-			server.set("RCPT", 550, "no such user")
+		{name: "permanent rejection", problem: func(_ *testing.T, server *mailtest.Server, _ *storetest.Proxy) func() {
+			server.FailAt(mailtest.Rcpt, mailtest.Reply(550, "no such user"))
 			return func() {}
 		}},
-		{name: "login refused", arrives: true, again: true, trouble: func(_ *testing.T, server *mailServer, _ *storetest.Proxy) func() {
-			server.set("AUTH", 535, "wrong password")
-			return func() { server.set("AUTH", 0, "") }
+		{name: "login rejected", arrives: true, retried: true, problem: func(_ *testing.T, server *mailtest.Server, _ *storetest.Proxy) func() {
+			server.FailAt(mailtest.Auth, mailtest.Reply(535, "wrong password"))
+			return func() { server.FailAt(mailtest.Auth, nil) }
 		}},
-		{name: "restart in the middle of DATA", arrives: true, again: true, trouble: func(t *testing.T, _ *mailServer, proxy *storetest.Proxy) func() {
+		{name: "connection broken during DATA", arrives: true, retried: true, problem: func(t *testing.T, _ *mailtest.Server, proxy *storetest.Proxy) func() {
 			var broken atomic.Bool
 			proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
 				if !bytes.Contains(chunk, []byte("MIME-Version")) {
@@ -62,35 +66,42 @@ func TestDelivery(t *testing.T) {
 				if !broken.Swap(true) {
 					proxy.Refuse()
 				}
+
 				return true
 			}})
+
 			return func() { proxy.Restore(t) }
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			server := newMailServer(t, serverOptions{})
-			proxy := storetest.NewProxy(t, server.addr)
+
+			server := mailtest.New(t, mailtest.Options{})
+			proxy := storetest.NewProxy(t, server.Addr)
 			s := newSMTP(t, "smtp://"+credentials+proxy.Addr, nil)
 			s.Timeout = 2 * time.Second
-			mended := func() {}
-			if tt.trouble != nil {
-				mended = tt.trouble(t, server, proxy)
+			fix := func() {}
+			if tt.problem != nil {
+				fix = tt.problem(t, server, proxy)
 			}
+
 			q, log := newQueue(t, storetest.NewRedis(t), QueueOptions{Backoff: 20 * time.Millisecond})
 			push(t, q, "JOB")
 			start(t, q, deliver(s))
-			eventually(t, "a first attempt", func() bool {
-				return !tt.again || len(log.lines(t, "mail was not sent and will be tried again")) > 0
+			testkit.Eventually(t, "a first attempt", func() bool {
+				return !tt.retried || len(log.lines(t, "email not sent; will retry")) > 0
 			})
-			if tt.again && len(server.got()) > 0 {
-				t.Error("it arrived before it was mended")
+
+			if tt.retried && len(server.Messages()) > 0 {
+				t.Errorf("got %d messages before the problem was fixed, want 0", len(server.Messages()))
 			}
-			mended()
-			eventually(t, "the queue is empty", empty(t, q))
-			got, dropped := server.got(), log.lines(t, "mail was dropped")
+
+			fix()
+			testkit.Eventually(t, "the queue to be empty", empty(t, q))
+			got := server.Messages()
+			dropped := log.lines(t, "email dropped")
 			if len(got) == 1 != tt.arrives || len(dropped) == 0 != tt.arrives || len(got) > 1 || len(dropped) > 1 {
-				t.Errorf("%d messages, dropped: %v", len(got), dropped)
+				t.Errorf("got %d messages, dropped: %v, want it to arrive: %t", len(got), dropped, tt.arrives)
 			}
 		})
 	}

@@ -1,17 +1,19 @@
-// Package mail owns the letters that Latchkey writes: what waits to be sent, how
-// a letter reads, and how it gets to a mail server.
+// Package mail owns the emails that Latchkey sends: the queue, the texts and the delivery to
+// an SMTP server.
 //
-// A request only puts a Job into the Queue, which is in Redis and shared by all
-// processes: a mail server that is slow or away must not be felt by a user, and
-// the time of an answer must not tell whether an account exists. Queue.Run takes
-// the jobs one by one. Who runs it turns a Job into a Letter, and makes the link
-// only then: no secret ever waits in Redis. Compose turns a Letter into a
-// Message, and a Sender sends it.
+// A request only pushes a Job to the Queue, which is in Redis and shared by all processes.
+// So users do not notice a slow mail server, and response times do not reveal whether an
+// account exists. Queue.Run calls a handler for each job. The handler turns the Job into an
+// Email, Compose renders the Email as a Message, and a Sender sends it. Links with one-time
+// tokens are created in the handler, so Redis never contains a secret.
 //
-// All texts stand in texts.en.json, for whoever translates them; the layout is in
-// letter.html.tmpl and letter.txt.tmpl. The package knows nothing of accounts,
-// tokens and URLs of ours.
+// The texts are in texts.en.json, ready for translation. The layout is in email.html.tmpl
+// and email.txt.tmpl.
 //
-// Start reading at Job in job.go, then Queue in queue.go and run.go, Compose in
-// letter.go, and SMTP in smtp.go.
+// The package knows nothing about accounts, tokens or the URLs of the product: package auth
+// decides when to send which email, and handles the jobs. Package mailtest has an SMTP server
+// for tests.
+//
+// Start reading at Job in job.go and Compose in compose.go. Then read queue.go and run.go
+// for the queue, and smtp.go and smtp_session.go for the delivery.
 package mail

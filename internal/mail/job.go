@@ -6,70 +6,79 @@ import (
 	"time"
 )
 
-// Kind is what a letter is about.
+// Kind is the kind of an email.
 type Kind string
 
-// The kinds of letters. Their values are in Redis and must stay as they are.
+// The kinds of emails. Their values are stored in Redis and must not change. The first three
+// contain a link with a one-time token.
 const (
-	// VerifyEmail asks a new user to confirm the address, with a link.
-	VerifyEmail Kind = "verify_email"
-	// ResetPassword lets a user who forgot the password set a new one, with a link.
-	ResetPassword Kind = "reset_password"
-	// ConfirmEmail goes to the new address of an email change, with a link.
-	ConfirmEmail Kind = "confirm_email"
-	// EmailChangeAsked tells the old address that a change was asked for.
-	EmailChangeAsked Kind = "email_change_asked"
-	// EmailChanged tells the old and the new address that it was changed, a job each.
-	EmailChanged Kind = "email_changed"
-	// PasswordChanged tells a user that the password was changed.
-	PasswordChanged Kind = "password_changed"
-	// NewDevice tells a user of a login from a device that was not seen before.
-	NewDevice Kind = "new_device"
-	// IdentityLinked tells a user that an account elsewhere signs in to theirs, and
-	// IdentityUnlinked that it does not any more.
-	IdentityLinked   Kind = "identity_linked"
-	IdentityUnlinked Kind = "identity_unlinked"
-	// AccountClaimed tells a user that the account is theirs by an account elsewhere, and
-	// that whoever made it is out.
-	AccountClaimed Kind = "account_claimed"
-	// AccountDeleted tells a user that the account is gone.
-	AccountDeleted Kind = "account_deleted"
+	VerifyEmail          Kind = "verify_email"
+	ResetPassword        Kind = "reset_password"
+	ConfirmEmail         Kind = "confirm_email"      // sent to the new email address
+	EmailChangeRequested Kind = "email_change_asked" // sent to the current email address
+	EmailChanged         Kind = "email_changed"      // sent to both, with a job for each
+	PasswordChanged      Kind = "password_changed"
+	NewDevice            Kind = "new_device" // a login from a device that was not used before
+	IdentityLinked       Kind = "identity_linked"
+	IdentityUnlinked     Kind = "identity_unlinked"
+	AccountClaimed       Kind = "account_claimed" // see auth.Claimed
+	AccountDeleted       Kind = "account_deleted"
 )
 
-// Job is one letter to one address, as it waits in Redis. It has no secret in it:
-// who reads Redis must not be able to reset a password. Links are made when the
-// letter is sent.
+// Job is a queued email to one recipient. It is stored in Redis and contains no secrets:
+// access to Redis must not be enough to reset a password.
 type Job struct {
-	// ID is random and names the job in logs, and the message to who receives it.
+	// ID is a random identifier for the log and the Message-ID header.
 	ID   string `json:"id"`
 	Kind Kind   `json:"kind"`
 
 	UserID string `json:"userId,omitempty"`
-	// Email is where the letter goes; for ResetPassword it is what someone typed, and
-	// may be nobody's.
-	Email string `json:"email"`
-	Name  string `json:"name,omitempty"` // as the user wrote it
+	// To is the email address of the recipient. For ResetPassword it is what someone entered,
+	// possibly without an account.
+	To   string `json:"email"`
+	Name string `json:"name,omitempty"` // as entered by the user
 
-	// Ask names what was asked for in the account, where that may be taken back before the
-	// letter is sent.
-	Ask      string    `json:"ask,omitempty"`
-	NewEmail string    `json:"newEmail,omitempty"` // of an email change
-	OldEmail string    `json:"oldEmail,omitempty"`
-	Provider string    `json:"provider,omitempty"` // of an account elsewhere, in words
-	Device   string    `json:"device,omitempty"`   // that it was done from, in words
-	IP       string    `json:"ip,omitempty"`
-	At       time.Time `json:"at,omitzero"` // when it was done
-	Created  time.Time `json:"created"`     // when it was put into the queue
+	// RequestID identifies a request stored in the account that may be cancelled before the
+	// email is sent.
+	RequestID string    `json:"requestId,omitempty"`
+	NewEmail  string    `json:"newEmail,omitempty"` // for an email change
+	OldEmail  string    `json:"oldEmail,omitempty"`
+	Provider  string    `json:"provider,omitempty"` // the title of an external provider
+	Device    string    `json:"device,omitempty"`   // a description of the device used
+	IP        string    `json:"ip,omitempty"`
+	At        time.Time `json:"at,omitzero"` // when the event happened
+	Created   time.Time `json:"created"`     // when the job was queued
 }
 
-// ErrRejected says that a message will never be taken, so that there is no use in
-// trying again: a mail server has refused the recipient or the message for good.
-var ErrRejected = errors.New("the message was rejected")
+// Email is a Job that is ready to be composed and sent.
+type Email struct {
+	Job
+
+	// Link is an http or https URL. VerifyEmail, ResetPassword and ConfirmEmail need one; in
+	// other emails it may lead to a page where users secure their account.
+	Link      string
+	ExpiresIn time.Duration // the remaining lifetime of the link
+}
+
+// Message is a composed email.
+type Message struct {
+	// ID is the local part of the Message-ID header. It stays the same if the message is sent
+	// again.
+	ID      string
+	To      string // the email address of the recipient
+	Subject string
+	Text    string
+	HTML    string
+}
+
+// ErrRejected is returned for a message that must not be retried, because a mail server has
+// permanently rejected it or its recipient.
+var ErrRejected = errors.New("message rejected")
 
 // Sender sends messages.
 type Sender interface {
-	// Send returns once a message is in the hands of someone who answers for it. Errors
-	// wrap ErrRejected where it must not be tried again. They name neither the
-	// recipient nor what the message says, because they are logged.
+	// Send returns nil once a mail server has accepted responsibility for the message. Errors
+	// wrap ErrRejected if retrying is pointless. They are logged, so they must contain neither
+	// the recipient nor the content of the message.
 	Send(ctx context.Context, m Message) error
 }

@@ -4,85 +4,77 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"latchkey/internal/redisconn"
 	"latchkey/internal/telemetry"
+	"latchkey/internal/token"
 )
 
-// What is in Redis:
+// The keys in Redis:
 //
-//	mail:{queue}               ids of jobs, ordered by when they are due, on the clock
-//	                           of Redis in microseconds
-//	mail:{queue}:jobs          the jobs by id, as JSON
-//	mail:{queue}:attempts      how often each was tried
-//	mail:{queue}:claim:<token> what a claim was given, for a part of the lease
-//	mail:{queue}:done:<id>     that a job is done, for the length of a lease
-//	mail:{queue}:pace:<hash>   that a job of a pace was taken within its interval
-//	mail:{queue}:day:<hash>    how many jobs of a pace there were today
+//	mail:{queue}                 job IDs, sorted by due time (microseconds, Redis clock)
+//	mail:{queue}:jobs            jobs by ID, as JSON
+//	mail:{queue}:attempts        number of attempts by job ID
+//	mail:{queue}:claim:<token>   the job that a claim has returned
+//	mail:{queue}:done:<id>       exists for the length of a lease after a job is done
+//	mail:{queue}:throttle:<hash> exists while no further job with this throttle is accepted
+//	mail:{queue}:day:<hash>      number of jobs with this throttle in the last 24 hours
 //
-// A job that someone works on is one that is due when the lease ends: a process that
-// dies loses nothing. The braces put all keys into one slot of a cluster.
+// While a worker holds the lease of a job, the due time is the end of the lease: if the
+// process dies, the job becomes due again and is not lost. The braces are a hash tag that
+// puts all keys into one slot of a Redis Cluster.
 const (
 	dueKey      = "mail:{queue}"
 	jobsKey     = dueKey + ":jobs"
 	attemptsKey = dueKey + ":attempts"
 )
 
-func claimKey(token string) string { return dueKey + ":claim:" + token }
+// key returns the key of a token, a job ID or the hash of a throttle. Throttles are hashed
+// because key names must not contain email addresses.
+func key(kind, name string) string { return dueKey + ":" + kind + ":" + name }
 
-func doneKey(id string) string { return dueKey + ":done:" + id }
-
-func paceKey(pace string) string { return dueKey + ":pace:" + hashed(pace) }
-
-func dayKey(pace string) string { return dueKey + ":day:" + hashed(pace) }
-
-// hashed keeps addresses out of the names of keys, and bounds them.
-func hashed(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-// QueueOptions are the times and sizes of a Queue. What is zero has its default.
+// QueueOptions are the settings of a Queue. Zero values select the defaults.
 type QueueOptions struct {
-	Interval time.Duration // between two looks for jobs that are due; 1 s
-	Workers  int           // jobs at a time in this process; 2
-	// Lease is how long a job is out of sight for others while one process works on it;
-	// 2 min. Half of it is the time that one attempt may take.
-	Lease   time.Duration
-	Backoff time.Duration // after the first failure, doubled by each further one; 10 s
-	MaxAge  time.Duration // of a job; 72 h
-	Grace   time.Duration // for the jobs in hand when Run is to end; 8 s
+	// Interval is the time between two checks for due jobs. The default is 1 s.
+	Interval time.Duration
+	// Workers is the number of jobs that this process handles concurrently. The default is 2.
+	Workers int
+	// Lease is how long a job is reserved for one worker. A single attempt may take half of
+	// it. The default is 2 min.
+	Lease time.Duration
+	// Backoff is the delay after the first failure. It doubles with each further failure, up
+	// to maxBackoff. The default is 10 s.
+	Backoff time.Duration
+	// MaxAge is the age at which a job is dropped. The default is 72 h.
+	MaxAge time.Duration
+	// Grace is how long Run waits for running jobs after its context ended. The default is 8 s.
+	Grace time.Duration
+
 	Metrics *telemetry.Metrics
 	Log     *slog.Logger
 }
 
-// maxBackoff is the longest pause between two attempts.
+// maxBackoff is the maximum delay between two attempts.
 const maxBackoff = 30 * time.Minute
 
-// Queue is the jobs that wait in Redis, for all processes together. It is safe for
-// concurrent use.
+// Queue is the email queue in Redis that all processes share. It is safe for concurrent use.
 //
-// A job is sent at least once, and twice only where nobody can know better: where a
-// process dies, or is cut off from a Redis that others reach, between the answer of
-// the mail server and the removal of the job. Both messages have the same Message-ID
-// then, by which many mail servers know the second one, unless its link is another.
+// Each job is delivered at least once. It is delivered twice only if a process dies or loses
+// its connection to Redis between the reply of the mail server and the removal of the job.
+// Both messages then have the same Message-ID, so many mail servers drop the second one,
+// unless it contains a new link.
 type Queue struct {
 	redis   *redisconn.Client
 	options QueueOptions
 	now     func() time.Time
 }
 
-// NewQueue returns the Queue in a Redis.
+// NewQueue returns the Queue stored in Redis.
 func NewQueue(client *redisconn.Client, o QueueOptions) *Queue {
 	o.Interval = cmp.Or(o.Interval, time.Second)
 	o.Workers = cmp.Or(o.Workers, 2)
@@ -91,72 +83,85 @@ func NewQueue(client *redisconn.Client, o QueueOptions) *Queue {
 	o.MaxAge = cmp.Or(o.MaxAge, 72*time.Hour)
 	o.Grace = cmp.Or(o.Grace, 8*time.Second)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+
+	for kind := range inEnglish.Emails {
+		o.Metrics.MailKinds(string(kind))
+	}
+
 	return &Queue{redis: client, options: o, now: time.Now}
 }
 
-// pushScript adds a job, unless it is there or was done already: the script may be
-// run again when the job has long been sent. Where ARGV[6] says so, the pace has to
-// allow it, too: one job in ARGV[3] milliseconds, and after so many (ARGV[4]) in a day
-// one in ARGV[5]. It answers whether the job is to be sent.
+// pushScript adds a job unless it is already queued or done: the script may run again after
+// the job was sent. If ARGV[6] is 1, the job is throttled: one job is accepted per ARGV[3]
+// milliseconds, and after ARGV[4] jobs in a day one per ARGV[5] milliseconds. The script
+// returns 1 if the job was accepted, now or before.
 var pushScript = redisconn.NewScript(5, `
 if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 1 end
 if ARGV[6] == '1' then
   if redis.call('EXISTS', KEYS[4]) == 1 then return 0 end
-  local today, pause = redis.call('INCR', KEYS[5]), tonumber(ARGV[3])
+  local today = redis.call('INCR', KEYS[5])
+  local pause = tonumber(ARGV[3])
   if today == 1 then redis.call('PEXPIRE', KEYS[5], 86400000) end
   if today >= tonumber(ARGV[4]) then pause = math.max(pause, tonumber(ARGV[5])) end
   if pause > 0 then redis.call('SET', KEYS[4], '', 'PX', string.format('%.0f', pause)) end
 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[1], string.format('%.0f', micros), ARGV[1])
-return 1`).Lasting()
+return 1`).WaitForReplicas()
 
 const (
-	// maxPerDay is how many jobs of a pace are taken in a day before it slows down: anyone
-	// can give a stranger's address, and nobody needs more of them.
+	// maxPerDay is the number of jobs with the same throttle that are accepted in a day before
+	// slowInterval applies. Anyone can enter a stranger's email address, and nobody needs
+	// more emails than this.
 	maxPerDay = 20
-	// slowPace is the least time between two from then on. It is shorter than a link is
-	// good: who floods an address must not keep its owner from the one that they need.
-	slowPace = 15 * time.Minute
+	// slowInterval is the minimum time between two jobs from then on. It is shorter than the
+	// lifetime of a link: flooding an owner with emails must not lock them out of the links
+	// that they request themselves.
+	slowInterval = 15 * time.Minute
 )
 
-// PushPaced adds a job, due at once, unless there are too many: of a pace one is taken
-// in an interval, 0 for any number, which is longer after maxPerDay; the pace "" takes
-// all. It returns whether this one was taken. It is given an ID and the time of its
-// creation where it has none; with an ID of its own it may be pushed again after an
-// error. Errors: ErrUnavailable of package redisconn.
-func (q *Queue) PushPaced(ctx context.Context, job Job, pace string, interval time.Duration) (bool, error) {
+// PushThrottled queues a job for immediate delivery and reports whether it was accepted. Of
+// the jobs with the same throttle, one is accepted per interval (0 is no minimum interval),
+// and fewer after maxPerDay. The throttle "" accepts all jobs. ID and Created are set if they
+// are empty. A job with an ID of its own may be pushed again after an error. Errors:
+// redisconn.ErrUnavailable.
+func (q *Queue) PushThrottled(ctx context.Context, job Job, throttle string, interval time.Duration) (bool, error) {
 	job.ID = cmp.Or(job.ID, rand.Text())
 	if job.Created.IsZero() {
 		job.Created = q.now()
 	}
+
 	value, err := json.Marshal(job)
 	if err != nil {
-		return false, err // a year beyond 9999
+		return false, err // a time after the year 9999
 	}
-	taken, err := redis.Bool(q.redis.Eval(ctx, pushScript, dueKey, jobsKey, doneKey(job.ID), paceKey(pace), dayKey(pace),
-		job.ID, value, interval.Milliseconds(), maxPerDay, slowPace.Milliseconds(), pace != ""))
-	return taken, answered(err)
+
+	hash := token.Hash(throttle)
+
+	return redisconn.Bool(q.redis.Eval(ctx, pushScript,
+		dueKey, jobsKey, key("done", job.ID), key("throttle", hash), key("day", hash),
+		job.ID, value, interval.Milliseconds(), maxPerDay, slowInterval.Milliseconds(), throttle != ""))
 }
 
-// Len returns how many jobs there are: due, waiting for another attempt, or in hand.
-// Errors: ErrUnavailable of package redisconn.
+// Len returns the number of jobs that are due, waiting for another attempt, or being
+// delivered. Errors: redisconn.ErrUnavailable.
 func (q *Queue) Len(ctx context.Context) (int, error) {
-	n, err := redis.Int(q.redis.Do(ctx, "ZCARD", dueKey))
-	return n, answered(err)
+	n, err := redisconn.Int64(q.redis.Do(ctx, "ZCARD", dueKey))
+
+	return int(n), err
 }
 
-// claimed is a job in the hands of this process.
-type claimed struct {
+// claimedJob is a job that this process has leased.
+type claimedJob struct {
 	id       string
-	lease    string // when it ends, on the clock of Redis; nobody else has the same
-	attempts int    // with the one that is to be made
+	lease    string // the end of the lease by the Redis clock; unique for each claim
+	attempts int    // including the current one
 	value    []byte
 }
 
-// claimScript leases the job that has been due longest. When an answer was lost the
-// same claim gets the same job again, for KEYS[4] says what it was: the next one
-// would leave the first with nobody until the lease ends.
+// claimScript leases the job that has been due longest, and stores the result under KEYS[4].
+// If the reply is lost, the same claim returns the same job again. Otherwise the first job
+// would be stuck until its lease ends.
 var claimScript = redisconn.NewScript(4, `
 local id, lease
 local before = redis.call('GET', KEYS[4])
@@ -174,23 +179,25 @@ if not id then
   redis.call('HINCRBY', KEYS[3], id, 1)
   redis.call('SET', KEYS[4], lease .. ' ' .. id, 'PX', ARGV[2])
 end
-return {id, lease, redis.call('HGET', KEYS[3], id), redis.call('HGET', KEYS[2], id)}`).Lasting()
+return {id, lease, redis.call('HGET', KEYS[3], id), redis.call('HGET', KEYS[2], id)}`).WaitForReplicas()
 
-// claim leases the job that has been due longest; nil is none. The token is the same
-// until there was an answer. Of the lease three quarters are left at least.
-func (q *Queue) claim(ctx context.Context, token string) (*claimed, error) {
-	reply, err := redis.Values(q.redis.Eval(ctx, claimScript, dueKey, jobsKey, attemptsKey, claimKey(token),
-		q.options.Lease.Microseconds(), max(1, (q.options.Lease/4).Milliseconds())))
-	if errors.Is(err, redis.ErrNil) {
+// claim leases the job that has been due longest, or returns nil if no job is due. A caller
+// must use the same token until it has received a reply. At least three quarters of the
+// lease remain when claim returns.
+func (q *Queue) claim(ctx context.Context, token string) (*claimedJob, error) {
+	reply, err := q.redis.Eval(ctx, claimScript,
+		dueKey, jobsKey, attemptsKey, key("claim", token),
+		q.options.Lease.Microseconds(), max(1, (q.options.Lease/4).Milliseconds()))
+
+	c := &claimedJob{}
+	err = redisconn.Scan(reply, err, &c.id, &c.lease, &c.attempts, &c.value)
+	if errors.Is(err, redisconn.ErrNil) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, answered(err)
+		return nil, err
 	}
-	c := &claimed{}
-	if _, err := redis.Scan(reply, &c.id, &c.lease, &c.attempts, &c.value); err != nil {
-		return nil, answered(err)
-	}
+
 	return c, nil
 }
 
@@ -199,42 +206,34 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('SET', KEYS[4], '', 'PX', ARGV[2])
-return 1`).Lasting()
+return 1`).WaitForReplicas()
 
-// remove takes a job out of the queue, whoever has it now.
+// remove removes a job from the queue, even if another worker has leased it by now.
 func (q *Queue) remove(ctx context.Context, id string) error {
-	_, err := q.redis.Eval(ctx, removeScript, dueKey, jobsKey, attemptsKey, doneKey(id), id, q.options.Lease.Milliseconds())
+	_, err := q.redis.Eval(ctx, removeScript,
+		dueKey, jobsKey, attemptsKey, key("done", id),
+		id, q.options.Lease.Milliseconds())
+
 	return err
 }
 
-// postponeScript makes a job due later, as long as it is leased to who says so.
+// postponeScript changes the due time of a job, unless another worker has leased it.
 var postponeScript = redisconn.NewScript(1, `
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not due or string.format('%.0f', tonumber(due)) ~= ARGV[2] then return 0 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', micros + tonumber(ARGV[3])), ARGV[1])
 return 1`)
 
-// postpone ends a lease, and has the job tried again after a pause.
-func (q *Queue) postpone(ctx context.Context, c *claimed, pause time.Duration) error {
-	_, err := q.redis.Eval(ctx, postponeScript, dueKey, c.id, c.lease, strconv.FormatInt(pause.Microseconds(), 10))
+// postpone ends the lease of a job and makes the job due again after a delay.
+func (q *Queue) postpone(ctx context.Context, c *claimedJob, delay time.Duration) error {
+	_, err := q.redis.Eval(ctx, postponeScript, dueKey, c.id, c.lease, strconv.FormatInt(delay.Microseconds(), 10))
+
 	return err
 }
 
-// pause is how long to wait after so many attempts.
-func (q *Queue) pause(attempts int) time.Duration {
-	pause := min(q.options.Backoff, maxBackoff)
-	for range attempts - 1 {
-		if pause = min(2*pause, maxBackoff); pause == maxBackoff {
-			break
-		}
-	}
-	return pause
-}
+// backoff returns the delay before the next attempt after the given number of attempts.
+func (q *Queue) backoff(attempts int) time.Duration {
+	const maxDoublings = 20 // avoids overflow; maxBackoff is reached much earlier
 
-// answered makes of an answer of Redis that is not what it must be an ErrUnavailable.
-func answered(err error) error {
-	if err != nil && !errors.Is(err, redisconn.ErrUnavailable) {
-		err = fmt.Errorf("%w: strange answer: %w", redisconn.ErrUnavailable, err)
-	}
-	return err
+	return min(q.options.Backoff<<min(attempts-1, maxDoublings), maxBackoff)
 }

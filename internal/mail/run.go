@@ -14,194 +14,188 @@ import (
 	"latchkey/internal/telemetry"
 )
 
-// settleIntervals is how many intervals nothing is claimed after Redis was away. The
-// processes that have sent something meanwhile need the time to say so, when the
-// outage was longer than their leases.
+// settleIntervals is the number of intervals without claims after an outage of Redis. If the
+// outage was longer than the leases, other processes need this time to remove the jobs that
+// they delivered meanwhile.
 const settleIntervals = 3
 
-// run is one call of Run.
+// run is the state of one call of Run.
 type run struct {
 	*Queue
 	handle func(context.Context, Job) error
 
-	mu sync.Mutex
-	// sent are jobs that are done, and that Redis does not know of yet.
-	sent  map[string]bool
-	away  bool      // Redis is
-	until time.Time // when all have settled
+	// sent contains the IDs of jobs that are delivered but not yet removed from Redis.
+	sent sync.Map
+
+	mu          sync.Mutex
+	redisDown   bool
+	pausedUntil time.Time // the end of the settle time after an outage
 }
 
-// Run calls handle for each job that is due, for Workers at a time and the one that
-// has been due longest first, until ctx ends and the jobs in hand are done; what
-// takes longer than Grace then is cut short. It may run in any number of processes.
+// Run calls handle for due jobs, the longest due first and up to Workers at a time, until
+// ctx ends. It then waits up to Grace for running jobs, and cancels those that take longer.
+// Any number of processes may call it.
 //
-// What handle returns decides: with nil the job is done; with an error it is tried
-// again, until it is too old or the error wraps ErrRejected. The context of handle
-// ends after half a lease, and handle must end with it. Its errors are logged and
-// must not name addresses or links.
+// If handle returns nil, the job is done. If it returns an error, the job is retried, unless
+// it is too old or the error wraps ErrRejected. The context of handle ends after half a lease
+// and handle must return then. Its errors are logged, so they must not contain email
+// addresses or links.
 func (q *Queue) Run(ctx context.Context, handle func(context.Context, Job) error) {
-	r := &run{Queue: q, handle: handle, sent: map[string]bool{}}
-	work, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(q.options.Grace, cut) })()
+	r := &run{Queue: q, handle: handle}
 
-	slots := make(chan struct{}, q.options.Workers)
+	jobCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(q.options.Grace, cancel) })()
+
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case slots <- struct{}{}:
-		}
-		c := r.next(ctx)
-		if c == nil {
-			return
-		}
+	for range q.options.Workers {
 		workers.Go(func() {
-			defer func() { <-slots }()
-			r.do(work, c)
+			for c := r.next(ctx); c != nil; c = r.next(ctx) {
+				r.process(jobCtx, c)
+			}
 		})
 	}
 }
 
-// next waits for a job; nil is the end of ctx.
-func (r *run) next(ctx context.Context) *claimed {
+// next waits for a due job and leases it. It returns nil when ctx ends.
+func (r *run) next(ctx context.Context) *claimedJob {
 	token := rand.Text()
+
 	for ctx.Err() == nil {
+		r.mu.Lock()
+		redisDown := r.redisDown
+		pause := time.Until(r.pausedUntil)
+		r.mu.Unlock()
+
 		wait := r.options.Interval
-		switch away, unsettled := r.state(); {
-		case away:
-			_, err := r.Len(ctx) // which claims nothing yet
-			r.note(ctx, err)
-		case unsettled > 0:
-			wait = unsettled
+		switch {
+		case redisDown:
+			_, err := r.Len(ctx) // checks the connection without claiming a job
+			r.setRedisState(ctx, err)
+		case pause > 0:
+			wait = pause
 		default:
 			c, err := r.claim(ctx, token)
-			r.note(ctx, err)
+			r.setRedisState(ctx, err)
 			if c != nil {
 				return c
 			}
 		}
+
 		sleep(ctx, wait)
 	}
+
 	return nil
 }
 
-// state tells whether Redis is away, and otherwise how long to let things settle.
-func (r *run) state() (away bool, unsettled time.Duration) {
+// setRedisState records whether Redis is available, given the result of a command, and logs
+// changes.
+func (r *run) setRedisState(ctx context.Context, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.away, time.Until(r.until)
-}
 
-// note takes note of whether Redis answers, and logs when that changes.
-func (r *run) note(ctx context.Context, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
-	case err != nil && !r.away:
-		r.away = true
-		r.options.Log.WarnContext(ctx, "mail waits until Redis is back", "error", err)
-	case err == nil && r.away:
-		r.away, r.until = false, time.Now().Add(settleIntervals*r.options.Interval)
-		r.options.Log.InfoContext(ctx, "mail goes on")
+	case err != nil && !r.redisDown:
+		r.redisDown = true
+		r.options.Log.WarnContext(ctx, "email queue paused: Redis is unavailable", "error", err)
+	case err == nil && r.redisDown:
+		r.redisDown = false
+		r.pausedUntil = time.Now().Add(settleIntervals * r.options.Interval)
+		r.options.Log.InfoContext(ctx, "email queue resumed")
 	}
 }
 
-// do works on a claimed job.
-func (r *run) do(ctx context.Context, c *claimed) {
-	if r.isSent(c.id) {
-		return // its lease ended before Redis could be told; another worker tells it
+// process handles a claimed job and removes, postpones or drops it.
+func (r *run) process(ctx context.Context, c *claimedJob) {
+	if _, sent := r.sent.Load(c.id); sent {
+		// The lease ended before the job could be removed. Another worker of this process is
+		// still trying to remove it.
+		return
 	}
+
 	log := r.options.Log.With("id", c.id, "attempts", c.attempts)
 	var job Job
-	if json.Unmarshal(c.value, &job) != nil {
-		// What is wrong is not said, because it may quote the job.
-		log.ErrorContext(ctx, "mail was dropped", "error", "not a job")
-		r.options.Metrics.Mail("", telemetry.MailDropped)
+	drop := func(reason error) {
+		log.ErrorContext(ctx, "email dropped", "error", reason)
+		r.options.Metrics.Mail(string(job.Kind), telemetry.MailDropped)
 		r.finish(ctx, c)
+	}
+
+	if json.Unmarshal(c.value, &job) != nil {
+		job = Job{}
+		drop(errors.New("malformed job")) // the error of Unmarshal may quote the job
+
 		return
 	}
 	log = log.With("kind", job.Kind)
-	count := func(outcome string) { r.options.Metrics.Mail(string(job.Kind), outcome) }
+
 	age := r.now().Sub(job.Created)
 	if age > r.options.MaxAge {
-		log.ErrorContext(ctx, "mail was dropped", "error", "too old", "age", age)
-		count(telemetry.MailDropped)
-		r.finish(ctx, c)
+		log = log.With("age", age)
+		drop(errors.New("too old"))
+
 		return
 	}
+
 	err := r.try(ctx, log, job)
-	pause := r.pause(c.attempts)
+	delay := r.backoff(c.attempts)
 	switch {
 	case err == nil:
-		count(telemetry.MailSent)
+		r.options.Metrics.Mail(string(job.Kind), telemetry.MailSent)
 		r.finish(ctx, c)
-	case errors.Is(err, ErrRejected), age+pause > r.options.MaxAge:
-		log.ErrorContext(ctx, "mail was dropped", "error", err)
-		count(telemetry.MailDropped)
-		r.finish(ctx, c)
+	case errors.Is(err, ErrRejected), age+delay > r.options.MaxAge:
+		drop(err)
 	default:
-		log.WarnContext(ctx, "mail was not sent and will be tried again", "error", err, "after", pause)
-		count(telemetry.MailRetried)
-		// Where this fails the job is due when the lease ends.
-		r.note(ctx, r.postpone(ctx, c, pause))
+		log.WarnContext(ctx, "email not sent; will retry", "error", err, "after", delay)
+		r.options.Metrics.Mail(string(job.Kind), telemetry.MailRetried)
+		// If this fails, the job becomes due when the lease ends.
+		r.setRedisState(ctx, r.postpone(ctx, c, delay))
 	}
 }
 
-// try calls handle. A job that makes it panic must not take the server down with it,
-// each time that the lease ends.
+// try calls handle. It recovers from panics, since a job that panics would otherwise crash
+// the server each time its lease ends.
 func (r *run) try(ctx context.Context, log *slog.Logger, job Job) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.options.Lease/2)
 	defer cancel()
+
 	defer func() {
 		if p := recover(); p != nil {
-			log.ErrorContext(ctx, "mail: panic", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			log.ErrorContext(ctx, "panic while sending an email", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			err = errors.New("panic")
 		}
 	}()
+
 	return r.handle(ctx, job)
 }
 
-// finish removes a job, however long it takes Redis to come back: also when the lease
-// has ended, because then the job is due again, and must not be sent again.
-func (r *run) finish(ctx context.Context, c *claimed) {
-	r.setSent(c.id, true)
+// finish removes a job. It keeps trying until Redis is available, even after the lease has
+// ended: otherwise the job would become due and the email would be sent again.
+func (r *run) finish(ctx context.Context, c *claimedJob) {
+	r.sent.Store(c.id, true)
+
 	for {
 		err := r.remove(ctx, c.id)
-		r.note(ctx, err)
+		r.setRedisState(ctx, err)
 		if err == nil {
-			r.setSent(c.id, false)
+			r.sent.Delete(c.id)
 			return
 		}
-		// Sooner than anybody claims something, see settleIntervals.
-		if sleep(ctx, r.options.Interval/2); ctx.Err() != nil {
+
+		// Retry more often than workers claim jobs; see settleIntervals.
+		sleep(ctx, r.options.Interval/2)
+		if ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-func (r *run) isSent(id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.sent[id]
-}
-
-func (r *run) setSent(id string, sent bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if sent {
-		r.sent[id] = true
-	} else {
-		delete(r.sent, id)
-	}
-}
-
-// sleep waits, but not longer than ctx.
+// sleep waits for d or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+
 	select {
 	case <-ctx.Done():
 	case <-timer.C:

@@ -14,90 +14,103 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
 )
 
-// Of several processes one has each job, which is as it was pushed, and no process
-// has more in hand than it may.
+// Each job is handled by one of several processes. No process handles more jobs at the same time
+// than it has workers.
 func TestRunOnce(t *testing.T) {
 	t.Parallel()
+
 	r := storetest.NewRedis(t)
 	var mu sync.Mutex
 	got := map[string]int{}
+
 	for range 2 {
 		q, _ := newQueue(t, r, QueueOptions{})
-		var inHand atomic.Int32
+		var running atomic.Int32
 		start(t, q, func(_ context.Context, job Job) error {
-			if n := inHand.Add(1); n > 2 {
-				t.Errorf("%d in hand", n)
+			if n := running.Add(1); n > 2 {
+				t.Errorf("got %d running jobs, want at most 2", n)
 			}
-			defer inHand.Add(-1)
+			defer running.Add(-1)
 			mu.Lock()
 			defer mu.Unlock()
 			got[job.ID]++
 			return nil
 		})
 	}
+
 	q, _ := newQueue(t, r, QueueOptions{})
 	want := map[string]int{}
+
 	for i := range 50 {
 		id := fmt.Sprint("job", i)
 		want[id] = 1
 		push(t, q, id)
 	}
-	eventually(t, "the queue is empty", empty(t, q))
+
+	testkit.Eventually(t, "the queue to be empty", empty(t, q))
 	mu.Lock()
 	defer mu.Unlock()
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("(-want +got)\n%s", diff)
 	}
+
 	conn := r.Conn(t)
 	for _, key := range []string{dueKey, jobsKey, attemptsKey} {
 		if n, err := conn.Do("EXISTS", key); n != int64(0) || err != nil {
-			t.Errorf("%s is left, %v", key, err)
+			t.Errorf("got %s in Redis, error %v, want no key", key, err)
 		}
 	}
 }
 
-// A job comes out as it went in, and those that are due longest come first.
+// Jobs arrive unchanged, and the job that has been due longest comes first.
 func TestRunOrder(t *testing.T) {
 	t.Parallel()
+
 	q, _ := newQueue(t, storetest.NewRedis(t), QueueOptions{Workers: 1})
 	at := time.Date(2026, 11, 22, 5, 26, 0, 0, time.UTC)
 	full := Job{
-		ID: "z", Kind: EmailChanged, UserID: "u", Email: "a@example.com", Name: "Ada", NewEmail: "b@example.com", OldEmail: "c@example.com",
+		ID: "z", Kind: EmailChanged, UserID: "u", To: "a@example.com", Name: "Ada", NewEmail: "b@example.com", OldEmail: "c@example.com",
 		Device: "Firefox", IP: "192.0.2.1", At: at, Created: at.Add(time.Second),
 	}
+
 	q.now = func() time.Time { return at.Add(time.Hour) }
-	if err := q.Push(t.Context(), full); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, q.Push(t.Context(), full))
+
 	ids := []string{"z", "y", "x", "b", "c", "a"}
 	push(t, q, ids[1:]...)
 	if n, err := q.Len(t.Context()); n != len(ids) || err != nil {
-		t.Errorf("%d jobs, %v", n, err)
+		t.Errorf("got %d jobs, error %v, want %d", n, err, len(ids))
 	}
-	came := make(chan Job, len(ids))
+
+	received := make(chan Job, len(ids))
 	start(t, q, func(_ context.Context, job Job) error {
-		came <- job
+		received <- job
 		return nil
 	})
-	if diff := cmp.Diff(full, next(t, came)); diff != "" {
-		t.Error(diff)
+
+	if diff := cmp.Diff(full, testkit.Receive(t, "a job", received)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
+
 	for _, want := range ids[1:] {
-		if job := next(t, came); job.ID != want || !job.Created.Equal(q.now()) {
-			t.Errorf("%s came, created %v, and not %s", job.ID, job.Created, want)
+		if job := testkit.Receive(t, "a job", received); job.ID != want || !job.Created.Equal(q.now()) {
+			t.Errorf("got job %s created %v, want %s created now", job.ID, job.Created, want)
 		}
 	}
-	if err := q.Push(t.Context(), Job{}); err != nil || len(next(t, came).ID) < 26 {
-		t.Errorf("an ID of its own: %v", err)
+
+	if err := q.Push(t.Context(), Job{}); err != nil || len(testkit.Receive(t, "a job", received).ID) < 26 {
+		t.Errorf("job without ID: got error %v, or no new ID", err)
 	}
 }
 
-// What fails is tried again after a pause that grows, and what may not be tried again
-// or is too old is dropped: each with one line in the log.
+// A failed job is retried with growing delays. A job that is rejected or too old is dropped. Each
+// retry and each drop is logged.
 func TestRunFailures(t *testing.T) {
 	t.Parallel()
+
 	for _, tt := range []struct {
 		name     string
 		maxAge   time.Duration
@@ -106,92 +119,136 @@ func TestRunFailures(t *testing.T) {
 		attempts int
 		dropped  string
 	}{
-		{name: "mended", failures: []error{errors.New("first"), errors.New("second")}, attempts: 3},
+		{name: "succeeds in the end", failures: []error{errors.New("first"), errors.New("second")}, attempts: 3},
 		{name: "panic", failures: []error{nil}, attempts: 2},
 		{name: "rejected", failures: []error{errors.New("first"), fmt.Errorf("550: %w", ErrRejected)}, attempts: 2, dropped: "550: " + ErrRejected.Error()},
 		{name: "too old", age: 73 * time.Hour, attempts: 0, dropped: "too old"},
-		{name: "too old next time", age: 72*time.Hour - time.Millisecond, failures: []error{errors.New("last")}, attempts: 1, dropped: "last"},
-		{name: "too old by the options", age: 2 * time.Hour, maxAge: time.Hour, attempts: 0, dropped: "too old"},
-		{name: "not too old", age: 71 * time.Hour, attempts: 1},
+		{name: "too old for a retry", age: 72*time.Hour - time.Millisecond, failures: []error{errors.New("last")}, attempts: 1, dropped: "last"},
+		{name: "older than the option", age: 2 * time.Hour, maxAge: time.Hour, attempts: 0, dropped: "too old"},
+		{name: "almost too old", age: 71 * time.Hour, attempts: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+
 			q, log := newQueue(t, storetest.NewRedis(t), QueueOptions{Backoff: 30 * time.Millisecond, MaxAge: tt.maxAge})
 			now := time.Now()
 			q.now = func() time.Time { return now }
-			if err := q.Push(t.Context(), Job{ID: "job", Kind: NewDevice, Email: "ada@example.com", Created: now.Add(-tt.age)}); err != nil {
-				t.Fatal(err)
-			}
-			var tries []time.Time
+			testkit.NoError(t, q.Push(t.Context(), Job{ID: "job", Kind: NewDevice, To: "ada@example.com", Created: now.Add(-tt.age)}))
+
+			var attempts []time.Time
 			start(t, q, func(context.Context, Job) error {
-				tries = append(tries, time.Now())
-				if len(tries) > len(tt.failures) {
+				attempts = append(attempts, time.Now())
+				if len(attempts) > len(tt.failures) {
 					return nil
 				}
-				err := tt.failures[len(tries)-1]
+
+				err := tt.failures[len(attempts)-1]
 				if err == nil {
 					panic("ada@example.com")
 				}
+
 				return err
 			})
-			eventually(t, "the queue is empty", empty(t, q))
-			if len(tries) != tt.attempts {
-				t.Errorf("%d attempts", len(tries))
+
+			testkit.Eventually(t, "the queue to be empty", empty(t, q))
+			if len(attempts) != tt.attempts {
+				t.Errorf("got %d attempts, want %d", len(attempts), tt.attempts)
 			}
+
 			for i, pause := range []time.Duration{30 * time.Millisecond, 60 * time.Millisecond} {
-				if i+1 < len(tries) && tries[i+1].Sub(tries[i]) < pause {
-					t.Errorf("attempt %d came %v after the one before", i+2, tries[i+1].Sub(tries[i]))
+				if i+1 < len(attempts) && attempts[i+1].Sub(attempts[i]) < pause {
+					t.Errorf("attempt %d: got a delay of %v, want at least %v", i+2, attempts[i+1].Sub(attempts[i]), pause)
 				}
 			}
-			dropped := log.lines(t, "mail was dropped")
+
+			dropped := log.lines(t, "email dropped")
 			if tt.dropped == "" && len(dropped) > 0 || tt.dropped != "" && (len(dropped) != 1 || dropped[0]["error"] != tt.dropped ||
 				dropped[0]["id"] != "job" || dropped[0]["kind"] != "new_device" || dropped[0]["attempts"] != float64(max(1, tt.attempts))) {
-				t.Errorf("dropped: %v", dropped)
+				t.Errorf("got dropped %v, want error %q", dropped, tt.dropped)
 			}
-			if again := log.lines(t, "mail was not sent and will be tried again"); len(again) != max(0, tt.attempts-1) {
-				t.Errorf("tried again: %v", again)
+			if again := log.lines(t, "email not sent; will retry"); len(again) != max(0, tt.attempts-1) {
+				t.Errorf("got retries %v, want %d", again, max(0, tt.attempts-1))
 			}
 		})
 	}
+
 	q := NewQueue(nil, QueueOptions{})
 	for attempts, want := range map[int]time.Duration{1: 10 * time.Second, 2: 20 * time.Second, 8: 1280 * time.Second, 9: 30 * time.Minute, 1e9: 30 * time.Minute} {
-		if got := q.pause(attempts); got != want {
-			t.Errorf("after %d attempts %v, not %v", attempts, got, want)
+		if got := q.backoff(attempts); got != want {
+			t.Errorf("backoff(%d): got %v, want %v", attempts, got, want)
 		}
 	}
 }
 
-// What is in the queue and no job of ours is dropped, and holds nothing up.
-func TestRunUndecodable(t *testing.T) {
+// A malformed job is dropped and does not block others.
+func TestRunMalformedJob(t *testing.T) {
 	t.Parallel()
+
 	r := storetest.NewRedis(t)
 	q, log := newQueue(t, r, QueueOptions{Workers: 1})
 	conn := r.Conn(t)
-	for id, value := range map[string]string{"broken": `{"email":"ada@example.com`, "strange": `{"id":7,"email":"ada@example.com"}`} {
+
+	for id, value := range map[string]string{"broken": `{"email":"ada@example.com`, "invalid": `{"id":7,"email":"ada@example.com"}`} {
 		for _, command := range [][]any{{"HSET", jobsKey, id, value}, {"ZADD", dueKey, 1, id}} {
 			if _, err := conn.Do(command[0].(string), command[1:]...); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
+
 	if _, err := conn.Do("ZADD", dueKey, 0, "without a job"); err != nil {
 		t.Fatal(err)
 	}
+
 	push(t, q, "job")
-	came := make(chan Job, 9)
+	received := make(chan Job, 9)
 	start(t, q, func(_ context.Context, job Job) error {
-		came <- job
+		received <- job
 		return nil
 	})
-	if job := next(t, came); job.ID != "job" {
-		t.Errorf("%+v came", job)
+
+	if job := testkit.Receive(t, "a job", received); job.ID != "job" {
+		t.Errorf("got job %+v, want job", job)
 	}
-	eventually(t, "the queue is empty", empty(t, q))
+
+	testkit.Eventually(t, "the queue to be empty", empty(t, q))
 	ids := map[string]bool{}
-	for _, line := range log.lines(t, "mail was dropped") {
+
+	for _, line := range log.lines(t, "email dropped") {
 		ids[line["id"].(string)] = true
 	}
-	if got := slices.Sorted(maps.Keys(ids)); !slices.Equal(got, []string{"broken", "strange"}) {
-		t.Errorf("dropped: %v", got)
+
+	if got := slices.Sorted(maps.Keys(ids)); !slices.Equal(got, []string{"broken", "invalid"}) {
+		t.Errorf("got dropped %v, want broken and invalid", got)
+	}
+}
+
+// A job is not sent again if its lease ended before it could be removed from Redis.
+func TestRunRemembersSent(t *testing.T) {
+	t.Parallel()
+
+	q, _ := newQueue(t, storetest.NewRedis(t), QueueOptions{})
+	push(t, q, "job")
+	c, err := q.claim(t.Context(), "token")
+	if c == nil || err != nil {
+		t.Fatalf("claim: got %v, error %v, want the job", c, err)
+	}
+
+	calls := 0
+	r := &run{Queue: q, handle: func(context.Context, Job) error {
+		calls++
+		return nil
+	}}
+
+	r.sent.Store(c.id, true)
+	r.process(t.Context(), c)
+	if calls != 0 {
+		t.Errorf("got %d calls for a sent job, want 0", calls)
+	}
+
+	r.sent.Delete(c.id)
+	r.process(t.Context(), c)
+	if n, err := q.Len(t.Context()); calls != 1 || n != 0 || err != nil {
+		t.Errorf("got %d calls, %d jobs, error %v, want one call and no job", calls, n, err)
 	}
 }

@@ -5,14 +5,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	netmail "net/mail"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -20,200 +19,228 @@ import (
 	gomail "github.com/wneessen/go-mail"
 	"github.com/wneessen/go-mail/smtp"
 	"golang.org/x/net/idna"
+
+	"latchkey/internal/loopback"
+	"latchkey/internal/token"
 )
 
-// SMTP hands messages to a mail server, on a connection of its own for each. Its
-// fields may be set before it is used.
+// SMTP sends messages through a mail server. Each message uses its own connection. The
+// exported fields must not change after the first use.
 type SMTP struct {
-	// Timeout bounds one Send or Check as a whole, also where the server hangs.
-	Timeout time.Duration // 30 s
+	// Timeout limits one call of Send or Check, even if the server hangs. The default is 30 s.
+	Timeout time.Duration
 
-	// RootCAs vouch for the certificate of the server; nil are those of the system.
+	// RootCAs are the authorities that may have signed the certificate of the server. The
+	// default is those of the system.
 	RootCAs *x509.CertPool
 
-	host, port         string
-	username, password string
-	from               netmail.Address
-	encryption         encryption
-	dial               func(ctx context.Context, network, addr string) (net.Conn, error)
+	host       string
+	port       string
+	username   string
+	password   string
+	from       netmail.Address
+	encryption encryption
+	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// encryption is how a connection becomes secret.
+// encryption is how a connection is encrypted.
 type encryption int
 
 const (
-	// startTLS is begun in clear, and ended where the server has no STARTTLS: who is in
-	// between could take it out.
+	// startTLS requires the server to offer STARTTLS. Otherwise an attacker on the network
+	// could remove the offer to get an unencrypted connection.
 	startTLS encryption = iota
-	// startTLSIfOffered is for a mail server on this machine.
+	// startTLSIfOffered uses STARTTLS if it is offered. It is only for loopback.
 	startTLSIfOffered
-	// implicitTLS is TLS from the first byte, RFC 8314.
+	// implicitTLS uses TLS from the first byte (RFC 8314).
 	implicitTLS
-	// inClear is for a mail server on this machine.
-	inClear
+	// noTLS never encrypts. It is only for loopback.
+	noTLS
 )
 
-// NewSMTP returns the mail server that a URL names, and has all mail come from an
-// address like "Latchkey <no-reply@example.com>". It does not connect.
+// NewSMTP returns an SMTP for the mail server at rawURL. All emails come from the sender
+// from, for example "Latchkey <no-reply@example.com>". It does not connect.
 //
-//	smtp://user:password@host:587   with STARTTLS; on the loopback where it is offered
-//	smtps://user:password@host:465  with TLS from the start
-//	smtp://localhost:1025?tls=none  in clear, on the loopback only
+//	smtp://user:password@host:587   STARTTLS; optional on loopback
+//	smtps://user:password@host:465  implicit TLS
+//	smtp://localhost:1025?tls=none  no TLS; only on loopback
 //
-// Ports and user may be left out. Errors quote nothing of the URL, which has a
-// password in it.
+// The port and the credentials are optional. Errors do not quote the URL, because it may
+// contain a password.
 func NewSMTP(rawURL, from string) (*SMTP, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, errors.New("the URL of the mail server is not a URL")
+		return nil, errors.New("not a valid URL")
 	}
-	s := &SMTP{Timeout: 30 * time.Second, host: u.Hostname(), port: u.Port(), dial: (&net.Dialer{}).DialContext}
-	s.username = u.User.Username()
+
+	s := &SMTP{
+		Timeout:  30 * time.Second,
+		host:     u.Hostname(),
+		port:     u.Port(),
+		username: u.User.Username(),
+		dial:     (&net.Dialer{}).DialContext,
+	}
 	s.password, _ = u.User.Password()
+
 	switch {
 	case u.Scheme != "smtp" && u.Scheme != "smtps":
-		return nil, errors.New("the URL of the mail server must begin with smtp:// or smtps://")
+		return nil, errors.New("URL must start with smtp:// or smtps://")
 	case s.host == "":
-		return nil, errors.New("the URL of the mail server has no host")
+		return nil, errors.New("URL has no host")
 	case strings.Trim(u.Path, "/") != "" || u.Fragment != "":
-		return nil, errors.New("the URL of the mail server ends with the port; what is special in a password must be percent-encoded")
+		return nil, errors.New("URL must end after the port; percent-encode special characters in the password")
 	case (s.username == "") != (s.password == ""):
-		return nil, errors.New("the URL of the mail server has a user without a password, or a password without a user")
+		return nil, errors.New("URL must have both a username and a password, or neither")
 	}
+
 	if n, err := strconv.Atoi(cmp.Or(s.port, "1")); err != nil || n < 1 || n > 65535 {
-		return nil, errors.New("the URL of the mail server has a port that does not exist")
-	}
-	if s.encryption, err = encryptionOf(u); err != nil {
-		return nil, err
+		return nil, errors.New("URL has an invalid port")
 	}
 	s.port = cmp.Or(s.port, map[string]string{"smtp": "587", "smtps": "465"}[u.Scheme])
 
+	s.encryption, err = encryptionOf(u)
+	if err != nil {
+		return nil, err
+	}
+
 	sender, err := netmail.ParseAddress(from)
 	if err != nil {
-		return nil, errors.New("the sender of mail must be like Latchkey <no-reply@example.com>")
-	}
-	if s.from.Address, err = asciiAddress(sender.Address); err != nil {
-		return nil, errors.New("the sender of mail has no address that is one")
+		return nil, errors.New("sender must look like: Latchkey <no-reply@example.com>")
 	}
 	s.from.Name = printable(sender.Name)
+
+	s.from.Address, err = asciiAddress(sender.Address)
+	if err != nil {
+		return nil, errors.New("sender has an invalid email address")
+	}
+
 	return s, nil
 }
 
-// encryptionOf reads the rest of the URL of a mail server.
+// encryptionOf returns the encryption that the scheme, the host and the query of a URL
+// select.
 func encryptionOf(u *url.URL) (encryption, error) {
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil || len(query) > 1 || len(query) == 1 && (len(query["tls"]) != 1 || query.Get("tls") != "none") {
-		return 0, errors.New("the URL of the mail server may have ?tls=none behind it and nothing else")
-	}
+	isLoopback := loopback.Host(u.Hostname())
+
 	switch {
-	case len(query) > 0 && u.Scheme == "smtps":
-		return 0, errors.New("the URL of the mail server begins with smtps:// and has ?tls=none: which one")
-	case len(query) > 0 && !isLoopback(u.Hostname()):
-		return 0, errors.New("the URL of the mail server has ?tls=none, which is for the loopback only: anybody on the way could read links and passwords")
-	case len(query) > 0:
-		return inClear, nil
+	case u.RawQuery != "" && u.RawQuery != "tls=none":
+		return 0, errors.New("URL must have no query except ?tls=none")
+	case u.RawQuery != "" && u.Scheme == "smtps":
+		return 0, errors.New("URL must not combine smtps:// with ?tls=none")
+	case u.RawQuery != "" && !isLoopback:
+		return 0, errors.New("?tls=none is only allowed for loopback: others on the network could read passwords and links")
+	case u.RawQuery != "":
+		return noTLS, nil
 	case u.Scheme == "smtps":
 		return implicitTLS, nil
-	case isLoopback(u.Hostname()):
+	case isLoopback:
 		return startTLSIfOffered, nil
 	}
-	return startTLS, nil
-}
 
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	return startTLS, nil
 }
 
 // Send implements Sender.
 func (s *SMTP) Send(ctx context.Context, m Message) error {
 	to, err := asciiAddress(m.To)
 	if err != nil {
-		return fmt.Errorf("%w: the recipient has no address that is one", ErrRejected)
+		return fmt.Errorf("%w: invalid email address of the recipient", ErrRejected)
 	}
-	// All of it before anything is sent: half a message must not be delivered.
-	var whole bytes.Buffer
-	if err := s.write(&whole, m, to); err != nil {
+
+	// Encode the complete message before sending anything, so that the server never gets half
+	// of it.
+	var encoded bytes.Buffer
+	if err := s.encode(&encoded, m, to); err != nil {
 		return err
 	}
-	return s.converse(ctx, func(c *smtp.Client) error {
+
+	return s.withSession(ctx, func(c *smtp.Client) error {
 		if err := c.Mail("<" + s.from.Address + ">"); err != nil {
-			return failed(stepFrom, err)
+			return stepError(stepFrom, err)
 		}
 		if err := c.Rcpt("<" + to + ">"); err != nil {
-			return failed(stepTo, err)
+			return stepError(stepTo, err)
 		}
+
 		body, err := c.Data()
 		if err != nil {
-			return failed(stepData, err)
+			return stepError(stepData, err)
 		}
-		if _, err := body.Write(whole.Bytes()); err != nil {
-			return failed(stepMessage, err) // not closed, which would say that this was all
+		if _, err := body.Write(encoded.Bytes()); err != nil {
+			return stepError(stepMessage, err) // without Close, which would end the message
 		}
-		return failed(stepMessage, body.Close())
+
+		return stepError(stepMessage, body.Close())
 	})
 }
 
-// Check asks the mail server for all that Send needs but for a message: a connection,
-// TLS, a login, an answer.
+// Check connects to the mail server, logs in and sends NOOP. It fails if Send would fail for
+// every message.
 func (s *SMTP) Check(ctx context.Context) error {
-	return s.converse(ctx, func(c *smtp.Client) error { return failed(stepNoop, c.Noop()) })
+	return s.withSession(ctx, func(c *smtp.Client) error { return stepError(stepNoop, c.Noop()) })
 }
 
-// write writes a message as RFC 5322 has it.
-func (s *SMTP) write(out *bytes.Buffer, m Message, to string) error {
+// encode writes a message in the format of RFC 5322.
+func (s *SMTP) encode(out *bytes.Buffer, m Message, to string) error {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP), gomail.WithCharset(gomail.CharsetUTF8))
 	msg.FromMailAddress(&s.from)
-	// No name: it would be one that a user chose.
-	msg.ToMailAddress(&netmail.Address{Address: to})
+	msg.ToMailAddress(&netmail.Address{Address: to}) // without a name, which a user would choose
 	msg.Subject(printable(m.Subject))
 	msg.SetDate()
+
 	_, host, _ := strings.Cut(s.from.Address, "@")
 	msg.SetMessageIDWithValue(messageID(m.ID) + "@" + host)
-	// RFC 3834: so that nobody's holiday answers.
+
+	// Suppress out-of-office replies (RFC 3834).
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetGenHeader(gomail.HeaderXAutoResponseSuppress, "All")
+
 	msg.SetBodyString(gomail.TypeTextPlain, m.Text)
 	msg.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
+
 	if _, err := msg.WriteTo(out); err != nil {
-		return errors.New("mail: a message cannot be written") // the error may quote it
+		return errors.New("mail: cannot encode a message") // err may quote it
 	}
+
 	return nil
 }
 
-// messageID makes the left part of a Message-ID, the same for the same id.
+// validID matches the IDs of jobs.
+var validID = regexp.MustCompile(`^[\w-]+$`)
+
+// messageID returns the local part of a Message-ID. Equal IDs give equal results,
+// except that an empty ID gives a random one.
 func messageID(id string) string {
-	id = cmp.Or(id, rand.Text())
-	for _, c := range []byte(id) {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
-			sum := sha256.Sum256([]byte(id))
-			return hex.EncodeToString(sum[:])
-		}
+	if validID.MatchString(id) {
+		return id
 	}
-	return id
+
+	return token.Hash(cmp.Or(id, rand.Text()))
 }
 
-// asciiAddress returns an address as every mail server takes it: with the host as
-// IDNA has it in ASCII. The local part is never anything else.
+// plainAddress matches printable ASCII without the characters that are special in a header.
+var plainAddress = regexp.MustCompile(`^[^<>"(),:;\\\x00-\x20\x7f-\x{10ffff}]+$`)
+
+// asciiAddress returns an email address in a form that every mail server accepts: with
+// its domain in ASCII (IDNA). The local part must already be ASCII.
 func asciiAddress(address string) (string, error) {
-	local, host, _ := strings.Cut(address, "@")
-	ascii, err := idna.Lookup.ToASCII(host)
+	local, domain, _ := strings.Cut(address, "@")
+
+	ascii, err := idna.Lookup.ToASCII(domain)
 	if err == nil {
-		_, err = idna.Lookup.ToUnicode(ascii) // there is no way back from what was no text
+		_, err = idna.Lookup.ToUnicode(ascii) // rejects invalid Punycode
 	}
 	if err != nil {
 		return "", err
 	}
+
+	// Parse the result: if it is not parsed as itself, it contains more than one email
+	// address, such as a name or a second recipient.
 	plain := local + "@" + ascii
-	for _, c := range []byte(plain) {
-		if c <= ' ' || c > '~' {
-			return "", errors.New("not ASCII")
-		}
-	}
-	// What is not read as itself is more than an address, such as a name or a second one.
 	parsed, err := netmail.ParseAddress(plain)
-	if err != nil || parsed.Address != plain || parsed.Name != "" || strings.ContainsAny(plain, `<>"(),:;\`) {
-		return "", errors.New("not an address")
+	if err != nil || parsed.Address != plain || parsed.Name != "" || !plainAddress.MatchString(plain) {
+		return "", errors.New("invalid email address")
 	}
+
 	return plain, nil
 }

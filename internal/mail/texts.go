@@ -1,34 +1,35 @@
 package mail
 
 import (
-	_ "embed" // for the texts
+	_ "embed" // for english
 	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// A translation is a file like this one. What stands in braces is filled in: {to},
-// {old} and {new} are addresses, {provider} the name of one, {for} a duration, {until} a time, {n} a number.
+// english contains the English texts. A translation is a file with the same structure.
+// Placeholders are in braces: {to}, {old} and {new} are email addresses, {provider} is the
+// title of a provider, {for} is a duration, {until} is a time and {n} is a number.
 //
 //go:embed texts.en.json
 var english []byte
 
-// texts are all words of the letters in one language.
+// texts contains all texts of the emails in one language.
 type texts struct {
 	Lang    string `json:"lang"`
 	Product string `json:"product"`
 
 	Greeting            string `json:"greeting"`
 	GreetingWithoutName string `json:"greetingWithoutName"`
-	Time                string `json:"time"` // a layout of package time
+	Time                string `json:"time"` // a layout for time.Format
 	Minute              string `json:"minute"`
 	Minutes             string `json:"minutes"`
 	Hour                string `json:"hour"`
 	Hours               string `json:"hours"`
 	Days                string `json:"days"`
 	Expires             string `json:"expires"`
-	Written             string `json:"written"` // before the link as text
+	Written             string `json:"written"` // introduces the link as plain text
 	Details             struct {
 		At     string `json:"at"`
 		Device string `json:"device"`
@@ -36,46 +37,53 @@ type texts struct {
 	} `json:"details"`
 	Footer string `json:"footer"`
 
-	Letters map[Kind]letterTexts `json:"letters"`
+	Emails map[Kind]emailTexts `json:"emails"`
 }
 
-// letterTexts are the words of one kind of letter.
-type letterTexts struct {
+// emailTexts contains the texts of one kind of email.
+type emailTexts struct {
 	Subject   string   `json:"subject"`
-	Preview   string   `json:"preview"` // what a list of mails shows beside the subject
+	Preview   string   `json:"preview"` // shown next to the subject in the inbox
 	Title     string   `json:"title"`
 	Body      []string `json:"body"`
 	Button    string   `json:"button"`
-	Otherwise string   `json:"otherwise"` // what to do if it was not you
-	Why       string   `json:"why"`       // this mail came
+	Otherwise string   `json:"otherwise"` // what to do if it wasn't the recipient
+	Why       string   `json:"why"`       // why the recipient gets this email
 }
 
-var inEnglish = mustTexts(english)
+var inEnglish = mustParse(english)
 
-// mustTexts reads texts. They are part of the program, and so are their mistakes.
-func mustTexts(file []byte) texts {
+// mustParse parses a file of texts. The files are embedded, so an invalid one is a bug.
+func mustParse(file []byte) texts {
 	var t texts
 	if err := json.Unmarshal(file, &t); err != nil {
 		panic("mail: texts: " + err.Error())
 	}
+
 	return t
 }
 
-// moment says when something is.
-func (t texts) moment(at time.Time) string { return at.UTC().Format(t.Time) }
+// time formats a time in UTC.
+func (t texts) time(at time.Time) string { return at.UTC().Format(t.Time) }
 
-// length says how long something is, in the largest unit that is exact.
-func (t texts) length(d time.Duration) string {
-	many, n := t.Minutes, int64(d/time.Minute)
+// duration formats a duration in the largest unit that divides it.
+func (t texts) duration(d time.Duration) string {
+	const day = 24 * time.Hour
+
+	text := t.Minutes
+	n := int64(d / time.Minute)
 	switch {
-	case d >= 48*time.Hour && d%(24*time.Hour) == 0:
-		many, n = t.Days, int64(d/(24*time.Hour))
+	case d >= 2*day && d%day == 0:
+		text = t.Days
+		n = int64(d / day)
 	case d == time.Hour:
 		return t.Hour
 	case d >= time.Hour && d%time.Hour == 0:
-		many, n = t.Hours, int64(d/time.Hour)
+		text = t.Hours
+		n = int64(d / time.Hour)
 	case n <= 1:
 		return t.Minute
 	}
-	return strings.ReplaceAll(many, "{n}", strconv.FormatInt(n, 10))
+
+	return strings.ReplaceAll(text, "{n}", strconv.FormatInt(n, 10))
 }

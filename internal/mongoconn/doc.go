@@ -1,6 +1,8 @@
-// Package mongoconn owns the connections to MongoDB: where it is, how long a call
-// may take, and what an error means.
+// Package mongoconn owns the connections to MongoDB: the connection string, the time limits
+// of operations, and the error for all failures.
 //
-// It knows no collection: packages user and activity have one each. Start reading
-// at Open.
+// It knows no collections: those belong to packages user and activity. The commands and
+// connections are counted by package telemetry.
+//
+// Start reading at Open.
 package mongoconn

@@ -1,6 +1,7 @@
 package mongoconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,90 +15,114 @@ import (
 	"latchkey/internal/telemetry"
 )
 
-// ErrUnavailable says that MongoDB did not answer, or not in time. Whether a write
-// took effect is unknown.
+// ErrUnavailable is returned when MongoDB failed or did not reply in time. A write may have
+// taken effect.
 var ErrUnavailable = errors.New("MongoDB is unavailable")
 
-const (
-	defaultDatabase = "latchkey"
-	// opTimeout bounds every call, the choice of a server included, so that a
-	// request with two calls answers within 3 seconds when MongoDB is away.
-	opTimeout = 1200 * time.Millisecond
-)
+var errInvalidURI = errors.New("invalid MongoDB URI")
 
-// Open returns the database that uri names (latchkey where it names none), whose
-// commands and connections metrics counts. It
-// connects when it is first used, but a mongodb+srv host is resolved now. An error
-// means that the uri is wrong, and does not hold it. Close it by its Client.
-func Open(uri string, metrics *telemetry.Metrics) (*mongo.Database, error) {
-	parsed, err := connstring.ParseAndValidate(uri)
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return nil, fmt.Errorf("the MongoDB URI: %s cannot be resolved", dns.Name)
-	}
-	if err != nil {
-		// The parser's text may quote the password.
-		return nil, errors.New("the MongoDB URI cannot be used")
-	}
-	database := parsed.Database
-	if database == "" {
-		database = defaultDatabase
-	}
-	client, err := mongo.Connect(context.Background(), options.Client().
-		ApplyURI(uri).
-		SetAppName("latchkey").
-		SetMonitor(metrics.MongoMonitor()).
-		SetPoolMonitor(metrics.PoolMonitor()).
-		SetServerSelectionTimeout(opTimeout).
-		SetConnectTimeout(opTimeout).
-		SetDialer(dialer{net.Dialer{Timeout: opTimeout}}))
-	if err != nil {
-		return nil, errors.New("the MongoDB URI cannot be used")
-	}
-	return client.Database(database), nil
+// DefaultTimeout is the default of Options.Timeout. While MongoDB is down, a request with two
+// operations is answered within 3 seconds.
+const DefaultTimeout = 1200 * time.Millisecond
+
+// defaultName is the name of the database if the connection string contains none.
+const defaultName = "latchkey"
+
+// Options configure a Database.
+type Options struct {
+	// URI is a MongoDB connection string.
+	URI string
+
+	// Timeout bounds an operation, including the selection of a server. The default is
+	// DefaultTimeout.
+	Timeout time.Duration
+
+	Metrics *telemetry.Metrics
 }
 
-// dialer makes connections on which no read takes for ever.
+// Database is a MongoDB database with a time limit for operations.
+type Database struct {
+	*mongo.Database
+
+	timeout time.Duration
+}
+
+// Open returns a database. It connects on first use, but resolves a mongodb+srv host
+// immediately. An error means that the connection string is invalid; the error does not
+// contain it, because it may contain a password.
+func Open(o Options) (*Database, error) {
+	timeout := cmp.Or(o.Timeout, DefaultTimeout)
+
+	parsed, err := connstring.ParseAndValidate(o.URI)
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return nil, fmt.Errorf("MongoDB URI: cannot resolve %s", dns.Name)
+	}
+	if err != nil {
+		return nil, errInvalidURI // err may quote the password
+	}
+
+	client, err := mongo.Connect(context.Background(), options.Client().
+		ApplyURI(o.URI).
+		SetAppName("latchkey").
+		SetMonitor(o.Metrics.MongoMonitor()).
+		SetPoolMonitor(o.Metrics.PoolMonitor()).
+		SetServerSelectionTimeout(timeout).
+		SetConnectTimeout(timeout).
+		SetDialer(dialer{Dialer: net.Dialer{Timeout: timeout}}))
+	if err != nil {
+		return nil, errInvalidURI
+	}
+
+	name := cmp.Or(parsed.Database, defaultName)
+
+	return &Database{Database: client.Database(name), timeout: timeout}, nil
+}
+
+// dialer opens connections on which no read waits forever: see conn.
 type dialer struct{ net.Dialer }
 
 // DialContext implements options.ContextDialer.
-func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := d.Dialer.DialContext(ctx, network, address)
+func (d dialer) DialContext(ctx context.Context, network, hostPort string) (net.Conn, error) {
+	c, err := d.Dialer.DialContext(ctx, network, hostPort)
 	if err != nil {
 		return nil, err
 	}
-	return conn{c}, nil
+	return conn{Conn: c, timeout: d.Timeout}, nil
 }
 
-// conn gives a read without a deadline that of a call. It is one of the greeting of a new
-// connection, for which the driver has none: with a MongoDB that takes connections and
-// says nothing, the few that may be made at a time would be waited for long after it is
-// well again, and no others be made. All calls of ours have a deadline: see Bounded and
-// Unhurried.
-type conn struct{ net.Conn }
+// conn sets a deadline for reads that have none. Those belong to handshakes, because all our
+// operations have a deadline: see WithTimeout and WithLongTimeout. The driver sets none for a
+// handshake, and runs only a few handshakes at a time. A MongoDB that accepts connections but
+// does not reply would block these even after it has recovered.
+type conn struct {
+	net.Conn
+
+	timeout time.Duration
+}
 
 // SetReadDeadline implements net.Conn.
 func (c conn) SetReadDeadline(t time.Time) error {
 	if t.IsZero() {
-		t = time.Now().Add(opTimeout)
+		t = time.Now().Add(c.timeout)
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Bounded gives one call its time limit. It is not given up when ctx is cancelled: a
-// client that goes away must not leave half of something behind, nor cost a
-// connection.
-func Bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+// WithTimeout returns a context for one operation. It is not cancelled with ctx: a client
+// that disconnects must not leave a change half done or cost a connection.
+func (d *Database) WithTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d.timeout)
 }
 
-// Unhurried gives one call that may look at every document there is an hour, or as long
-// as ctx does. Every call has an end: one without is taken for the greeting of a connection.
-func Unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+// WithLongTimeout returns a context for one operation that may read every document. It ends
+// with ctx or after an hour. Without any deadline, conn would mistake the operation for a
+// handshake.
+func WithLongTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Hour)
 }
 
-// Unavailable makes an error of the driver an ErrUnavailable; nil stays nil.
+// Unavailable wraps an error of the driver in ErrUnavailable. It returns nil for nil.
 func Unavailable(err error) error {
 	if err == nil {
 		return nil

@@ -9,18 +9,21 @@ import (
 	"latchkey/internal/oauth/oauthtest"
 )
 
-// Check tells an operator what a sign-in would run into.
+// Check reports the problems that would prevent a sign-in.
 func TestCheck(t *testing.T) {
 	t.Parallel()
+
 	w, i := oneIssuer(t)
 	hub, g := oneGitHub(t)
-	w.clock.at, hub.clock.at = time.Now(), time.Now()
+	w.clock.at = time.Now()
+	hub.clock.at = time.Now()
 	if skew, err := w.Check(context.Background(), "home"); err != nil || skew < -2*time.Second || skew > 2*time.Second {
-		t.Errorf("got %v, %v", skew, err)
+		t.Errorf("got skew %v, error %v, want about 0 and no error", skew, err)
 	}
 	if skew, err := hub.Check(context.Background(), "github"); err != nil || skew < -2*time.Second || skew > 2*time.Second {
-		t.Errorf("got %v, %v", skew, err)
+		t.Errorf("got skew %v, error %v, want about 0 and no error", skew, err)
 	}
+
 	for date, want := range map[string]time.Duration{
 		w.clock.now().Add(-time.Hour).UTC().Format(http.TimeFormat):  -time.Hour,
 		w.clock.now().Add(time.Minute).UTC().Format(http.TimeFormat): time.Minute,
@@ -28,9 +31,10 @@ func TestCheck(t *testing.T) {
 	} {
 		i.Break(oauthtest.Discovery, oauthtest.Fault{Header: http.Header{"Date": {date}}})
 		if skew, err := w.Check(context.Background(), "home"); err != nil || (skew-want).Abs() > 2*time.Second {
-			t.Errorf("%s: got %v, %v", date, skew, err)
+			t.Errorf("Date %s: got skew %v, error %v, want about %v and no error", date, skew, err, want)
 		}
 	}
+
 	i.Break(oauthtest.Discovery, oauthtest.Fault{})
 	for _, tc := range []struct {
 		e    oauthtest.Endpoint
@@ -47,11 +51,12 @@ func TestCheck(t *testing.T) {
 	} {
 		i.Break(tc.e, tc.f)
 		_, err := w.Check(context.Background(), "home")
-		w.discreet(t, err)
-		only(t, err, tc.want)
+		w.checkNoSecrets(t, err)
+		wantError(t, err, tc.want)
 		i.Break(tc.e, oauthtest.Fault{})
 	}
-	if i.Calls(oauthtest.Token)+g.Calls(oauthtest.Token) != 0 || w.flowsIn(t) != 0 {
-		t.Error("a check has begun a flow")
+
+	if i.Calls(oauthtest.Token)+g.Calls(oauthtest.Token) != 0 || w.pendingFlows(t) != 0 {
+		t.Error("got a token request or a stored flow, want none")
 	}
 }

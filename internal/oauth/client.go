@@ -11,173 +11,177 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-json-experiment/json"
-	"golang.org/x/oauth2"
 )
 
 const (
-	// callLimit is for one question and its whole answer.
-	callLimit = 5 * time.Second
-	// maxBody and maxHeaders bound an answer. A long one has a few KiB.
+	// callTimeout limits one request, including the complete response.
+	callTimeout = 5 * time.Second
+	// maxBody and maxHeaders are the maximum sizes of a response in bytes. Typical responses
+	// have a few KiB.
 	maxBody    = 1 << 20
 	maxHeaders = 64 << 10
-	// maxConns bounds the connections to one host: a provider that hangs must not cost
-	// us all our sockets. A question beyond them waits its turn within callLimit.
+	// maxConns is the maximum number of connections to one host, so that a provider that hangs
+	// does not use up all sockets. Further requests wait up to callTimeout.
 	maxConns = 32
-	// idleLife is short: a code is sent once, and must not meet a connection that the
-	// provider, or something on the way, has closed meanwhile.
-	idleLife = 10 * time.Second
+	// idleTimeout is short: an authorization code can be sent only once, so the request must
+	// not fail because the server has just closed an idle connection.
+	idleTimeout = 10 * time.Second
 )
 
-// client asks providers, and judges every answer before anyone reads it. Its errors are
-// callErrors.
+// client sends requests to providers and checks responses before they are used. Its errors
+// are callErrors.
 type client struct {
 	transport *http.Transport
-	callLimit time.Duration
+	timeout   time.Duration
 	maxBody   int64
 }
 
 func newClient() *client {
-	// The default one takes proxies from the environment.
+	// The default transport uses the proxies in the environment.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = maxHeaders
 	transport.MaxConnsPerHost = maxConns
-	transport.IdleConnTimeout = idleLife
-	return &client{transport: transport, callLimit: callLimit, maxBody: maxBody}
+	transport.IdleConnTimeout = idleTimeout
+
+	return &client{transport: transport, timeout: callTimeout, maxBody: maxBody}
 }
 
-// callError is why an answer is none. Its text is ours, except for what the network and
-// TLS say: what a provider has written may hold tokens, and is for nobody's log.
+// callError is the reason why a request failed. Its text never quotes the provider, because
+// a response may contain tokens and errors are logged.
 type callError struct {
 	kind   error // ErrRefused or ErrUnavailable
 	reason string
-	status int // where there was one
+	status int // the HTTP status, or 0
 }
 
 func (e *callError) Error() string { return e.reason }
 
-// asked is why a question has no answer: why the client has none, or that it cannot be
-// read. Errors: ErrRefused, ErrUnavailable.
-func asked(ctx context.Context, whom string, err error) error {
+// callFailed returns the error for a failed request to an endpoint. err may wrap a callError;
+// otherwise the response was malformed. Errors: ErrRefused, ErrUnavailable.
+func callFailed(ctx context.Context, endpoint string, err error) error {
 	var failed *callError
 	switch {
 	case errors.As(err, &failed):
-		return fmt.Errorf("%w: %s: %w", failed.kind, whom, failed)
+		return fmt.Errorf("%w: %s: %w", failed.kind, endpoint, failed)
 	case ctx.Err() != nil:
-		return unavailable(whom + " took too long")
+		return unavailable(endpoint + ": timeout")
 	}
-	return refused(whom + " gave an answer that cannot be read")
+
+	return refused(endpoint + ": malformed response")
 }
 
-// RoundTrip asks once, and reads the whole answer. Redirects are refused and not
-// followed: they would take codes, secrets and tokens to hosts that neither the
-// operator nor the provider's metadata have named (OWASP ASVS 5.0 15.3.2).
+// RoundTrip sends a request and reads the complete response. It rejects redirects, which
+// would send codes, secrets and tokens to hosts that neither the operator nor the metadata
+// of the provider has named (OWASP ASVS 5.0 15.3.2).
 func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(req.Context(), c.callLimit)
+	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
 	defer cancel()
+
 	req = req.Clone(ctx)
-	req.Header.Set("User-Agent", "latchkey") // GitHub wants one
+	req.Header.Set("User-Agent", "latchkey") // required by GitHub
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")
 	}
+
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, broken(err)
+		return nil, connectionError(err)
 	}
-	answered := res.Body
-	defer func() { _ = answered.Close() }()
-	if err := judged(res); err != nil {
+	body := res.Body
+	defer func() { _ = body.Close() }()
+
+	if err := checkStatus(req.Method, res); err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(io.LimitReader(answered, c.maxBody+1))
+
+	content, err := io.ReadAll(io.LimitReader(body, c.maxBody+1))
 	if err != nil {
-		return nil, broken(err)
+		return nil, connectionError(err)
 	}
-	if int64(len(body)) > c.maxBody {
-		return nil, &callError{kind: ErrRefused, reason: fmt.Sprintf("more than %d bytes", c.maxBody)}
+	if int64(len(content)) > c.maxBody {
+		return nil, &callError{kind: ErrRefused, reason: fmt.Sprintf("response exceeds %d bytes", c.maxBody)}
 	}
-	res.Body = io.NopCloser(bytes.NewReader(body))
+
+	res.Body = io.NopCloser(bytes.NewReader(content))
+
 	return res, nil
 }
 
-// judged is what a status means by itself.
-func judged(res *http.Response) error {
+// checkStatus returns an error if the status shows that the request failed. A response to
+// GET must have status 200. A POST may return 4xx: the token endpoint explains in the body
+// why it refuses a request.
+func checkStatus(method string, res *http.Response) error {
 	code := res.StatusCode
+	// See "Rate limits for the REST API" in the documentation of GitHub.
+	isRateLimited := code == http.StatusTooManyRequests || code == http.StatusForbidden &&
+		(res.Header.Get("Retry-After") != "" || res.Header.Get("X-RateLimit-Remaining") == "0")
+	isRedirect := code >= 300 && code < 400
+
+	kind := ErrRefused
 	switch {
-	case code >= 500, code == http.StatusTooManyRequests,
-		// GitHub, "Rate limits for the REST API".
-		code == http.StatusForbidden && (res.Header.Get("Retry-After") != "" || res.Header.Get("X-RateLimit-Remaining") == "0"):
-		return &callError{kind: ErrUnavailable, reason: fmt.Sprintf("status %d", code), status: code}
-	case code >= 300 && code < 400:
-		return &callError{kind: ErrRefused, reason: fmt.Sprintf("status %d: a redirect", code), status: code}
+	case code >= 500, isRateLimited:
+		kind = ErrUnavailable
+	case isRedirect:
+	case method != http.MethodGet || code == http.StatusOK:
+		return nil
 	}
-	return nil
+
+	return &callError{kind: kind, reason: fmt.Sprintf("status %d", code), status: code}
 }
 
-// broken is what went wrong below HTTP, for who reads the log. What else net/http says
-// may quote what the provider has sent.
-func broken(err error) error {
+// connectionError returns the error for a failure below HTTP. It only quotes network and TLS
+// errors, because other errors of net/http may quote the provider.
+func connectionError(err error) error {
 	var network *net.OpError
 	var certificate *tls.CertificateVerificationError
 	var timeout interface{ Timeout() bool }
-	reason := "the connection broke"
+
+	reason := "connection failed"
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
-		reason = "no answer in time"
+		reason = "timeout"
 	case errors.As(err, &network):
 		reason = network.Error()
 	case errors.As(err, &certificate):
 		reason = certificate.Error()
 	}
+
 	return &callError{kind: ErrUnavailable, reason: reason}
 }
 
-// lenient is an http.Client that lets pass an answer of 4xx, in which a token endpoint
-// says why.
-func (c *client) lenient() *http.Client { return &http.Client{Transport: c} }
+// http returns an http.Client that uses c.
+func (c *client) http() *http.Client { return &http.Client{Transport: c} }
 
-// strict is an http.Client that takes any answer but 200 for an error.
-func (c *client) strict() *http.Client { return &http.Client{Transport: strictClient{c}} }
+// in returns a context that makes packages oauth2 and oidc use c.
+func (c *client) in(ctx context.Context) context.Context { return oidc.ClientContext(ctx, c.http()) }
 
-type strictClient struct{ *client }
-
-func (c strictClient) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := c.client.RoundTrip(req)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = &callError{kind: ErrRefused, reason: fmt.Sprintf("status %d", res.StatusCode), status: res.StatusCode}
-	}
+// get requests a URL and decodes the JSON response into into. Member names must match exactly
+// and must not repeat, so that every parser sees the same values. bearer is an access token
+// or "". get returns the headers of the response. Errors: ErrRefused, ErrUnavailable.
+func (c *client) get(ctx context.Context, endpoint, url, bearer string, headers http.Header, into any) (http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return nil, refused(endpoint + ": invalid URL")
 	}
-	return res, nil
-}
 
-// with returns a context in which packages oauth2 and oidc ask by way of an http.Client.
-func with(ctx context.Context, c *http.Client) context.Context {
-	return context.WithValue(ctx, oauth2.HTTPClient, c)
-}
-
-// get reads JSON into into: by its exact names, none of them twice, so that nobody else
-// reads another value. bearer is an access token, or empty. The headers are returned,
-// too. Errors: as for asked.
-func (c *client) get(ctx context.Context, whom, address, bearer string, headers http.Header, into any) (http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, refused(whom + " has an address that is no URL")
-	}
 	for name, values := range headers {
 		req.Header[name] = values
 	}
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	res, err := c.strict().Do(req)
+
+	res, err := c.http().Do(req)
 	if err != nil {
-		return nil, asked(ctx, whom, err)
+		return nil, callFailed(ctx, endpoint, err)
 	}
 	defer func() { _ = res.Body.Close() }()
+
 	if err := json.UnmarshalRead(res.Body, into); err != nil {
-		return nil, refused(whom + " gave an answer that cannot be read")
+		return nil, refused(endpoint + ": malformed response")
 	}
+
 	return res.Header, nil
 }

@@ -7,22 +7,22 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
-	// metadataLife is how long a provider's metadata, and the keys that came after it, are
-	// used before it is asked again.
-	metadataLife = 24 * time.Hour
-	// failureLife is how long a provider that has failed is left alone.
-	failureLife = 5 * time.Second
+	// metadataTTL is how long metadata is used before it is requested again.
+	metadataTTL = 24 * time.Hour
+	// retryInterval is the minimum time between a failed request and the next one.
+	retryInterval = 5 * time.Second
 )
 
-// metadata is what a provider says of itself (OpenID Connect Discovery 1.0 section 3).
+// metadata is the discovery document of a provider (OpenID Connect Discovery 1.0 section 3).
 type metadata struct {
 	Issuer        string   `json:"issuer"`
 	Authorization string   `json:"authorization_endpoint"`
@@ -32,48 +32,63 @@ type metadata struct {
 	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuth     []string `json:"token_endpoint_auth_methods_supported"`
 	Claims        []string `json:"claims_supported"`
-	// NamesItself is RFC 9207 section 3.
-	NamesItself bool `json:"authorization_response_iss_parameter_supported"`
+	// SendsIssuer means that callbacks contain iss (RFC 9207 section 3).
+	SendsIssuer bool `json:"authorization_response_iss_parameter_supported"`
 
 	keySet oidc.KeySet
 }
 
-// asymmetric are the algorithms that an ID token may be signed with. With the others,
-// our secret would do for a key (HS256), or nothing at all (none).
+// asymmetric lists the accepted signature algorithms for ID tokens. HS256 would use our
+// secret as the key, and "none" uses no key at all.
 var asymmetric = []string{
 	oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512,
 	oidc.ES256, oidc.ES384, oidc.ES512, oidc.EdDSA,
 }
 
-// judge refuses metadata that are of another issuer (OWASP ASVS 5.0 10.5.3), or that
-// cannot be used.
-func (m *metadata) judge(issuer string) error {
+// validate rejects metadata of another issuer (OWASP ASVS 5.0 10.5.3) and metadata that we
+// cannot use. It removes unaccepted signature algorithms.
+func (m *metadata) validate(issuer string) error {
 	if m.Issuer != issuer {
-		return unavailable("its metadata name another issuer")
+		return unavailable("metadata: wrong issuer")
 	}
-	plain := strings.HasPrefix(issuer, "http://") // the configuration has judged that
+
 	endpoints := []string{m.Authorization, m.Token, m.Keys}
-	if m.UserInfo != "" { // the one that a provider may lack
+	if m.UserInfo != "" { // optional
 		endpoints = append(endpoints, m.UserInfo)
 	}
+
+	// The configuration allows http issuers only for development.
+	allowHTTP := strings.HasPrefix(issuer, "http://")
 	for _, endpoint := range endpoints {
-		u, err := url.Parse(endpoint)
-		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && (!plain || u.Scheme != "http") {
-			return unavailable("its metadata name an endpoint that is no https URL")
+		if !isEndpoint(endpoint, allowHTTP) {
+			return unavailable("metadata: an endpoint is not an https URL")
 		}
 	}
+
 	m.Algorithms = slices.DeleteFunc(m.Algorithms, func(a string) bool { return !slices.Contains(asymmetric, a) })
 	if len(m.Algorithms) == 0 {
-		m.Algorithms = []string{oidc.RS256} // all must support it
+		m.Algorithms = []string{oidc.RS256} // every provider must support it
 	}
+
 	if m.authStyle() == oauth2.AuthStyleAutoDetect {
-		return unavailable("its token endpoint takes no client secret")
+		return unavailable("metadata: the token endpoint does not accept a client secret")
 	}
+
 	return nil
 }
 
-// authStyle is how the token endpoint takes our secret. It is not tried out: a code is
-// good for one try.
+func isEndpoint(s string, allowHTTP bool) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return false
+	}
+
+	return u.Scheme == "https" || allowHTTP && u.Scheme == "http"
+}
+
+// authStyle returns how to send the client secret to the token endpoint, or
+// AuthStyleAutoDetect if no supported method is offered. We cannot find out by trying,
+// because an authorization code works only once.
 func (m *metadata) authStyle() oauth2.AuthStyle {
 	switch {
 	case len(m.TokenAuth) == 0 || slices.Contains(m.TokenAuth, "client_secret_basic"):
@@ -81,116 +96,113 @@ func (m *metadata) authStyle() oauth2.AuthStyle {
 	case slices.Contains(m.TokenAuth, "client_secret_post"):
 		return oauth2.AuthStyleInParams
 	}
+
 	return oauth2.AuthStyleAutoDetect
 }
 
-// tellsProof tells whether an ID token can say when its user has proved who they are.
-func (m *metadata) tellsProof() bool { return slices.Contains(m.Claims, "auth_time") }
+// supportsAuthTime reports whether ID tokens can contain the time of authentication.
+func (m *metadata) supportsAuthTime() bool { return slices.Contains(m.Claims, "auth_time") }
 
-// discovery keeps the metadata of one issuer.
+// discovery caches the metadata of one issuer.
 type discovery struct {
 	issuer  string
 	client  *client
 	options Options
 
-	mu       sync.Mutex
-	known    *metadata // nil until the first success
-	knownAt  time.Time
-	failure  error // of the last question; nil where that went well
-	failedAt time.Time
-	asking   chan struct{} // closed when the question under way is answered; nil where there is none
+	cached  atomic.Pointer[metadata] // nil until the first success
+	refresh singleflight.Group
+
+	// The remaining fields are only used in update, which never runs concurrently.
+	updatedAt time.Time
+	failedAt  time.Time
+	failure   error // the error of the last request, or nil
 }
 
-// metadata returns what is known, or asks. Of several that want it at once one asks, and
-// goes on where its own request is given up: the others wait for the answer. Where no
-// new one can be had, an older one is used on. Errors: ErrUnavailable.
+// metadata returns the metadata of the issuer and refreshes it if necessary. Concurrent
+// callers share one request, which continues if the caller that started it is cancelled. If
+// a refresh fails, the cached metadata is used. Errors: ErrUnavailable.
 func (d *discovery) metadata(ctx context.Context) (*metadata, error) {
-	for {
-		known, asking, err := d.current(ctx)
-		if asking == nil {
-			return known, err
-		}
-		select {
-		case <-asking:
-		case <-ctx.Done():
-			if known != nil {
-				return known, nil
-			}
-			return nil, unavailable("discovery took too long")
-		}
+	refreshed := d.refresh.DoChan("", func() (any, error) {
+		return nil, d.update(context.WithoutCancel(ctx))
+	})
+
+	var err error
+	select {
+	case result := <-refreshed:
+		err = result.Err
+	case <-ctx.Done():
+		err = unavailable("discovery: timeout")
 	}
+
+	if cached := d.cached.Load(); cached != nil {
+		return cached, nil
+	}
+
+	return nil, err
 }
 
-// current returns what is to be used now; or, where that is to be waited for, what is to
-// be used if the wait is too long.
-func (d *discovery) current(ctx context.Context) (known *metadata, asking <-chan struct{}, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// update requests the metadata if the cached metadata is too old.
+func (d *discovery) update(ctx context.Context) error {
 	now := d.options.Now()
 	switch {
-	case d.known != nil && now.Sub(d.knownAt) < metadataLife:
-		return d.known, nil, nil
-	case d.failure != nil && now.Sub(d.failedAt) < failureLife && d.known != nil:
-		return d.known, nil, nil
-	case d.failure != nil && now.Sub(d.failedAt) < failureLife:
-		return nil, nil, d.failure
+	case d.cached.Load() != nil && now.Sub(d.updatedAt) < metadataTTL:
+		return nil
+	case d.failure != nil && now.Sub(d.failedAt) < retryInterval:
+		return d.failure
 	}
-	if d.asking == nil {
-		d.asking = make(chan struct{})
-		go func() {
-			ctx := context.WithoutCancel(ctx)
-			m, _, err := d.ask(ctx)
-			d.keep(ctx, m, err)
-		}()
+
+	m, _, err := d.request(ctx)
+	d.failure = err
+	if err == nil {
+		d.cached.Store(m)
+		d.updatedAt = d.options.Now()
+
+		return nil
 	}
-	return d.known, d.asking, nil
+
+	d.failedAt = d.options.Now()
+	if d.cached.Load() != nil {
+		d.options.Log.WarnContext(ctx, "cannot refresh provider metadata; using the cached version",
+			"issuer", d.issuer, "since", d.updatedAt, "error", err)
+	}
+
+	return err
 }
 
-// keep notes the answer to a question.
-func (d *discovery) keep(ctx context.Context, m *metadata, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.options.Now()
-	if d.failure = err; err == nil {
-		d.known, d.knownAt = m, now
-	} else {
-		d.failedAt = now
-		if d.known != nil {
-			d.options.Log.WarnContext(ctx, "the metadata of a provider could not be renewed; the old ones are used on",
-				"issuer", d.issuer, "since", d.knownAt, "error", err)
-		}
-	}
-	close(d.asking)
-	d.asking = nil
-}
-
-// ask asks the issuer. Its keys are asked for with the first token, and again where one
-// is by a key that is not known. Without metadata a provider cannot be used, whatever
-// the reason. Errors: ErrUnavailable.
-func (d *discovery) ask(ctx context.Context) (*metadata, time.Duration, error) {
-	m := &metadata{}
+// request requests the metadata of the issuer, and returns how far its clock is ahead of
+// ours. Keys are requested later: with the first ID token and for unknown key IDs. Errors:
+// ErrUnavailable, because a provider without metadata cannot be used.
+func (d *discovery) request(ctx context.Context) (*metadata, time.Duration, error) {
 	start := d.options.Now()
-	headers, err := d.client.get(ctx, "discovery", strings.TrimSuffix(d.issuer, "/")+"/.well-known/openid-configuration", "", nil, m)
+	url := strings.TrimSuffix(d.issuer, "/") + "/.well-known/openid-configuration"
+
+	m := &metadata{}
+	headers, err := d.client.get(ctx, "discovery", url, "", nil, m)
 	if errors.Is(err, ErrRefused) {
 		err = unavailable(err.Error())
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := m.judge(d.issuer); err != nil {
+	if err := m.validate(d.issuer); err != nil {
 		return nil, 0, err
 	}
-	// Not ctx: the key set would keep the request that asked for as long as itself.
-	m.keySet = oidc.NewRemoteKeySet(with(context.Background(), d.client.strict()), m.Keys)
+
+	// The key set outlives this request, so it must not use ctx.
+	m.keySet = oidc.NewRemoteKeySet(d.client.in(context.Background()), m.Keys)
+
 	return m, skew(headers, start, d.options.Now()), nil
 }
 
-// skew is how far the clock of who has answered is ahead of ours, to the second, as far
-// as the answer says.
-func skew(headers http.Header, asked, answered time.Time) time.Duration {
+// skew returns how far the clock of a server is ahead of ours, rounded to seconds, or 0 if
+// the response has no Date header.
+func skew(headers http.Header, requested, responded time.Time) time.Duration {
 	theirs, err := http.ParseTime(headers.Get("Date"))
 	if err != nil {
 		return 0
 	}
-	return theirs.Sub(asked.Add(answered.Sub(asked) / 2)).Round(time.Second)
+
+	ours := requested.Add(responded.Sub(requested) / 2)
+
+	return theirs.Sub(ours).Round(time.Second)
 }

@@ -1,19 +1,18 @@
-// Package oauth owns signing in with someone else's account: at Google, at GitHub,
-// or at any provider that speaks OpenID Connect.
+// Package oauth signs users in with external providers: Google, GitHub and any OpenID Connect
+// provider.
 //
-// It sends a browser to a provider, and makes of the answer that comes back what is
-// true of who signed in there: user.Claims. What that means for accounts here is
-// package auth's, cookies and URLs of ours are package httpapi's.
+// It owns the client side of the authorization code flow: Service.Start returns the URL of
+// the provider to redirect the browser to, and Service.Finish turns the query of the callback
+// into verified user.Claims. What these mean for an account belongs to package auth. Routes
+// and cookies belong to package httpapi.
 //
-// It is a client of the authorization code flow with PKCE, state, nonce and iss (RFC
-// 6749, 7636, 9207, 9700; OpenID Connect Core 1.0; OWASP ASVS 5.0 chapters 9 and 10).
-// What a flow needs to know until the browser is back waits in Redis, once; what makes
-// it usable is only in the browser's cookie. No token of a provider is kept.
+// The flow uses PKCE, state, nonce and iss (RFC 6749, 7636, 9207, 9700; OpenID Connect Core
+// 1.0; OWASP ASVS 5.0 chapters 9 and 10). Redis stores a flow until the browser returns,
+// but the secret to finish it is only in a cookie. Tokens of providers are never stored.
+// Responses of providers are validated before use, and limited in time and size.
 //
-// Everything that a provider answers is judged before it is believed, and bounded in
-// time and size. oauthtest has providers for tests.
+// Package oauthtest has fake providers for tests.
 //
-// Start reading at Service.Start and Service.Finish in flow.go; then callback.go,
-// oidc.go with discovery.go and idtoken.go, and github.go. client.go is how providers
-// are asked.
+// Start reading at Service.Start and Service.Finish in flow.go. Providers are in oidc.go
+// (with discovery.go and idtoken.go) and github.go; client.go is their HTTP client.
 package oauth

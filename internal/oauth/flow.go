@@ -3,191 +3,305 @@ package oauth
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"golang.org/x/oauth2"
 
 	"latchkey/internal/redisconn"
+	"latchkey/internal/token"
 	"latchkey/internal/user"
 )
 
-// flowLife is how long a user may take at a provider.
-const flowLife = 10 * time.Minute
+// flowTTL is the maximum time that a user may spend at a provider.
+const flowTTL = 10 * time.Minute
 
-// Flow is one sign-in, from when the browser leaves for a provider until it comes back.
+// Flow is one sign-in, from the redirect to a provider until the callback.
 type Flow struct {
-	// ReturnTo is where the browser goes at the end. It is the caller's to judge.
+	// ReturnTo is where the browser goes at the end. The caller must validate it.
 	ReturnTo string `json:"returnTo,omitzero"`
-	// UserID and SessionID are who was signed in when it began, and the handle of their
-	// session. They are empty where nobody was.
+	// UserID and SessionID are the user who was signed in at the start, and the ID of their
+	// session. They are empty if nobody was signed in.
 	UserID    string `json:"userId,omitzero"`
 	SessionID string `json:"sessionId,omitzero"`
-	// Link wants the account elsewhere added to theirs.
+	// Link requests that the external account is linked to this user.
 	Link bool `json:"link,omitzero"`
-	// Reauthenticate wants the provider to ask for the proof again, even of a user who is
-	// signed in there.
+	// Reauthenticate requests that the provider authenticates the user again, even if they are
+	// already signed in there.
 	Reauthenticate bool `json:"reauthenticate,omitzero"`
 }
 
-// flowRecord is a Flow in Redis, under oauth:<key>. With it alone nobody can finish the
-// flow: neither the state nor the verifier can be made of anything in it.
+// flowRecord is a Flow as stored in Redis under the key oauth:<name>. The record is not enough
+// to finish the flow: neither the state nor the code verifier can be derived from it.
 type flowRecord struct {
 	Provider  string    `json:"provider"`
 	Flow      Flow      `json:"flow"`
 	StartedAt time.Time `json:"startedAt"`
 }
 
-const (
-	// secretBytes is the entropy of a flow: 256 bits.
-	secretBytes = 32
-	// idLength is how much of a state names its cookie: enough to tell the flows of one
-	// browser apart, which may have several pages open.
-	idLength = 10
-)
+// idLength is the length of a flow ID in characters: enough to distinguish the flows of one
+// browser.
+const idLength = 10
 
-// strict refuses what a lenient decoder lets pass: line breaks, and several spellings of
-// one secret.
-var strict = base64.RawURLEncoding.Strict()
+// flowKeys are derived from the secret of a flow. None can be derived from the others: the
+// provider learns state and nonce, the browser history contains the state, and Redis contains
+// the name.
+type flowKeys struct {
+	state    string
+	nonce    string
+	verifier string
+	name     string // the key in Redis
+}
 
-// flowKeys are all that is made of the secret of a flow. Each is a key of its own, so
-// that none can be made of another: the provider learns the state and the nonce, whoever
-// sees the browser's history the state, Redis the name.
-type flowKeys struct{ state, nonce, verifier, name string }
-
-// keysOf makes the keys of a secret, which may be anything.
-func keysOf(secret string) (k flowKeys, ok bool) {
-	raw, ok := decoded(secret)
+// keysOf derives the keys of a flow from its secret. It returns false if the secret is
+// malformed.
+func keysOf(secret string) (keys flowKeys, ok bool) {
+	raw, ok := token.Decode(secret, token.Size)
 	if !ok {
 		return flowKeys{}, false
 	}
+
 	derive := func(purpose string) string {
 		mac := hmac.New(sha256.New, raw)
 		mac.Write([]byte(purpose))
-		return strict.EncodeToString(mac.Sum(nil))
+
+		return token.Encode(mac.Sum(nil))
 	}
-	return flowKeys{state: derive("state"), nonce: derive("nonce"), verifier: derive("code verifier"), name: "oauth:" + derive("name")}, true
+
+	return flowKeys{
+		state:    derive("state"),
+		nonce:    derive("nonce"),
+		verifier: derive("code verifier"),
+		name:     "oauth:" + derive("name"),
+	}, true
 }
 
-// decoded reads 32 bytes as this package writes them.
-func decoded(s string) (raw []byte, ok bool) {
-	if len(s) != strict.EncodedLen(secretBytes) {
-		return nil, false
-	}
-	raw, err := strict.DecodeString(s)
-	return raw, err == nil && len(raw) == secretBytes
-}
-
-// FlowID is the id of the flow of a callback by its state, by which its cookie is found.
-// It is empty where the state is none of ours.
+// FlowID returns the ID of the flow with the given state, which is part of the name of its
+// cookie. It returns "" if the state is malformed.
 func FlowID(state string) string {
-	if _, ok := decoded(state); !ok {
+	if !token.Valid(state) {
 		return ""
 	}
+
 	return state[:idLength]
 }
 
-// Start begins a flow. The browser is sent to address, and keeps secret, by which it
-// proves at the end that it is the one that began: without that, anyone could sign a
-// victim in as themselves by a link (login CSRF; RFC 6749 section 10.12). id tells the
-// flows of one browser apart. Errors: ErrUnknown, ErrUnavailable, redisconn.ErrUnavailable.
-func (s *Service) Start(ctx context.Context, provider string, f Flow) (address, id, secret string, err error) {
+// Start begins a flow. It returns the URL to redirect the browser to, an ID that distinguishes
+// the flows of one browser, and a secret that the browser keeps in a cookie. The secret proves
+// in Finish that the same browser began the flow. Without it, an attacker could send victims
+// a link that signs them in as the attacker (login CSRF; RFC 6749 section 10.12). Errors:
+// ErrUnknownProvider, ErrUnavailable, redisconn.ErrUnavailable.
+func (s *Service) Start(ctx context.Context, provider string, f Flow) (redirect, id, secret string, err error) {
 	p, ok := s.providers[provider]
 	if !ok {
-		return "", "", "", fmt.Errorf("%q: %w", provider, ErrUnknown)
+		return "", "", "", fmt.Errorf("%q: %w", provider, ErrUnknownProvider)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.startLimit)
+
+	ctx, cancel := context.WithTimeout(ctx, s.startTimeout)
 	defer cancel()
-	at, err := p.server(ctx)
+
+	srv, err := p.server(ctx)
 	if err != nil {
-		return "", "", "", named(provider, err)
+		return "", "", "", withProvider(provider, err)
 	}
-	random := make([]byte, secretBytes)
-	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
-	secret = strict.EncodeToString(random)
+
+	secret = token.New()
 	keys, _ := keysOf(secret)
-	if err := s.keep(ctx, keys, flowRecord{Provider: provider, Flow: f, StartedAt: s.now().UTC()}); err != nil {
+	record, err := json.Marshal(flowRecord{Provider: provider, Flow: f, StartedAt: s.now().UTC()})
+	if err != nil {
+		return "", "", "", fmt.Errorf("flow: %w", err)
+	}
+	if _, err := s.redis.Do(ctx, "SET", keys.name, record, "EX", int(flowTTL/time.Second)); err != nil {
 		return "", "", "", err
 	}
-	parameters := append(p.request(ctx, keys, f), oauth2.S256ChallengeOption(keys.verifier))
-	return at.AuthCodeURL(keys.state, parameters...), FlowID(keys.state), secret, nil
+
+	parameters := append(p.parameters(ctx, keys, f), oauth2.S256ChallengeOption(keys.verifier))
+
+	return srv.AuthCodeURL(keys.state, parameters...), FlowID(keys.state), secret, nil
 }
 
-func (s *Service) keep(ctx context.Context, keys flowKeys, r flowRecord) error {
-	value, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("flow: %w", err)
-	}
-	_, err = s.redis.Do(ctx, "SET", keys.name, value, "EX", int(flowLife/time.Second))
-	return err
-}
-
-// Finish ends a flow with what the provider has sent the browser back with, and says who
-// has signed in there. The flow is returned with an error, too, where it is known.
-// Whatever comes of it, a flow ends once. Errors: ErrUnknown, ErrNoFlow, ErrDenied,
+// Finish ends a flow with the query of the callback, and returns the claims of the user who
+// signed in. A flow can be finished only once, whatever the result. If the flow was found,
+// it is returned even with an error. Errors: ErrUnknownProvider, ErrNoFlow, ErrDenied,
 // ErrRefused, ErrUnavailable, redisconn.ErrUnavailable.
 func (s *Service) Finish(ctx context.Context, provider, secret string, query url.Values) (user.Claims, Flow, error) {
 	p, ok := s.providers[provider]
 	if !ok {
-		return user.Claims{}, Flow{}, fmt.Errorf("%q: %w", provider, ErrUnknown)
+		return user.Claims{}, Flow{}, fmt.Errorf("%q: %w", provider, ErrUnknownProvider)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.finishLimit)
+
+	ctx, cancel := context.WithTimeout(ctx, s.finishTimeout)
 	defer cancel()
-	keys, err := ownKeys(secret, query["state"])
+
+	keys, err := matchingKeys(secret, query["state"])
 	if err != nil {
-		return user.Claims{}, Flow{}, named(provider, err)
+		return user.Claims{}, Flow{}, withProvider(provider, err)
 	}
+
 	r, err := s.take(ctx, keys, provider)
 	if err != nil {
-		return user.Claims{}, r.Flow, named(provider, err)
+		return user.Claims{}, r.Flow, withProvider(provider, err)
 	}
+
 	claims, err := claimsOf(ctx, p, keys, r, query)
 	if err != nil {
-		return user.Claims{}, r.Flow, named(provider, err)
+		return user.Claims{}, r.Flow, withProvider(provider, err)
 	}
 	claims.Provider = provider
+
 	return claims, r.Flow, nil
 }
 
-// ownKeys are the keys of a secret whose state this is.
-func ownKeys(secret string, states []string) (flowKeys, error) {
+// matchingKeys returns the keys of a secret if the state was derived from the same secret.
+func matchingKeys(secret string, states []string) (flowKeys, error) {
 	keys, ok := keysOf(secret)
 	if !ok || len(states) != 1 || !hmac.Equal([]byte(keys.state), []byte(states[0])) {
-		return flowKeys{}, fmt.Errorf("%w: the state is not of this browser", ErrNoFlow)
+		return flowKeys{}, fmt.Errorf("%w: state belongs to another browser", ErrNoFlow)
 	}
+
 	return keys, nil
 }
 
-// take takes a flow out of Redis, so that of several callbacks exactly one goes on. One
-// whose answer was lost on the way is lost: the user starts again.
+// take reads a flow and deletes it from Redis, so that only one of several callbacks can
+// continue. If the reply of Redis is lost, the flow is lost and the user has to start again.
 func (s *Service) take(ctx context.Context, keys flowKeys, provider string) (flowRecord, error) {
-	reply, err := s.redis.Do(ctx, "GETDEL", keys.name)
+	value, err := redisconn.Bytes(s.redis.Do(ctx, "GETDEL", keys.name))
+	if errors.Is(err, redisconn.ErrNil) {
+		return flowRecord{}, fmt.Errorf("%w: already finished or expired", ErrNoFlow)
+	}
 	if err != nil {
 		return flowRecord{}, err
 	}
-	if reply == nil {
-		return flowRecord{}, fmt.Errorf("%w: it has ended or took too long", ErrNoFlow)
-	}
-	value, ok := reply.([]byte)
-	if !ok {
-		return flowRecord{}, fmt.Errorf("%w: strange answer", redisconn.ErrUnavailable)
-	}
+
 	var r flowRecord
 	if json.Unmarshal(value, &r) != nil {
-		return flowRecord{}, fmt.Errorf("%w: it is kept in a form that is not ours", ErrNoFlow)
+		return flowRecord{}, fmt.Errorf("%w: malformed record", ErrNoFlow)
 	}
+
 	switch {
 	case r.Provider != provider:
-		// A provider that was attacked could send the code of another one here, to have
-		// it redeemed as its own (mix-up; RFC 9700 section 4.4).
-		return r, fmt.Errorf("%w: it was begun with another provider", ErrNoFlow)
-	case s.now().Sub(r.StartedAt) > flowLife:
-		return r, fmt.Errorf("%w: it took too long", ErrNoFlow)
+		// A malicious provider could send the code of another provider to our callback, to have
+		// it redeemed as its own (mix-up attack; RFC 9700 section 4.4).
+		return r, fmt.Errorf("%w: started with another provider", ErrNoFlow)
+	case s.now().Sub(r.StartedAt) > flowTTL:
+		return r, fmt.Errorf("%w: expired", ErrNoFlow)
 	}
+
 	return r, nil
+}
+
+// claimsOf turns the query of a callback into claims.
+func claimsOf(ctx context.Context, p provider, keys flowKeys, r flowRecord, query url.Values) (user.Claims, error) {
+	// 1. Reject repeated parameters: parsers disagree about which of them counts.
+	for _, name := range []string{"code", "iss", "error"} {
+		if len(query[name]) > 1 {
+			return user.Claims{}, refused("callback: repeated parameter " + name)
+		}
+	}
+
+	// 2. Check that the callback comes from this provider.
+	srv, err := p.server(ctx)
+	if err != nil {
+		return user.Claims{}, err
+	}
+	if err := srv.checkIssuer(query); err != nil {
+		return user.Claims{}, err
+	}
+
+	// 3. Exchange the code for tokens.
+	if query.Has("error") {
+		return user.Claims{}, callbackError(query.Get("error"))
+	}
+	code := query.Get("code")
+	if code == "" {
+		return user.Claims{}, refused("callback: no code")
+	}
+	response, err := srv.exchange(ctx, code, keys.verifier)
+	if err != nil {
+		return user.Claims{}, err
+	}
+
+	// 4. Verify the tokens and read the claims.
+	return p.claims(ctx, response, keys, r)
+}
+
+// checkIssuer checks that a callback comes from this server, if it contains iss (RFC 9207).
+// A compromised provider could send the code of another provider, to have it redeemed as its
+// own.
+func (srv server) checkIssuer(query url.Values) error {
+	issuers := query["iss"]
+	switch {
+	case len(issuers) == 0 && srv.sendsIssuer:
+		return refused("callback: iss is missing, although the provider supports it")
+	case len(issuers) > 0 && !slices.Contains(srv.issuers, issuers[0]):
+		return refused("callback: wrong issuer")
+	}
+
+	return nil
+}
+
+// exchange exchanges a code for tokens.
+func (srv server) exchange(ctx context.Context, code, verifier string) (*oauth2.Token, error) {
+	const endpoint = "token endpoint"
+
+	response, err := srv.Exchange(srv.client.in(ctx), code, oauth2.VerifierOption(verifier))
+	var failed *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &failed) && isTransient(failed.ErrorCode):
+		return nil, unavailable(endpoint + ": " + failed.ErrorCode)
+	case errors.As(err, &failed):
+		return nil, refused(endpoint + ": " + loggableErrorCode(failed.ErrorCode))
+	case err != nil:
+		return nil, callFailed(ctx, endpoint, err)
+	case response.TokenType != "" && !strings.EqualFold(response.TokenType, "bearer"):
+		return nil, refused(endpoint + ": not a bearer token")
+	}
+
+	return response, nil
+}
+
+// callbackError returns the error for an error code in a callback.
+func callbackError(code string) error {
+	switch {
+	case code == "access_denied":
+		return ErrDenied
+	case isTransient(code):
+		return unavailable("callback: " + code)
+	}
+
+	return refused("callback: " + loggableErrorCode(code))
+}
+
+// isTransient reports whether an error code of RFC 6749 section 4.1.2.1 means that the
+// provider has a temporary problem.
+func isTransient(code string) bool {
+	return code == "temporarily_unavailable" || code == "server_error"
+}
+
+// errorCodes are the error codes that may be logged. Other values are unknown input, which
+// anyone may have put into the URL of a callback.
+var errorCodes = []string{
+	// RFC 6749 sections 4.1.2.1 and 5.2.
+	"access_denied", "invalid_client", "invalid_grant", "invalid_request", "invalid_scope", "unauthorized_client",
+	"unsupported_grant_type", "unsupported_response_type",
+	// OpenID Connect Core section 3.1.2.6.
+	"account_selection_required", "consent_required", "interaction_required", "invalid_request_object",
+	"invalid_request_uri", "login_required", "registration_not_supported", "request_not_supported", "request_uri_not_supported",
+	// GitHub, "Troubleshooting OAuth app access token request errors".
+	"application_suspended", "bad_verification_code", "incorrect_client_credentials", "redirect_uri_mismatch", "unverified_user_email",
+}
+
+// loggableErrorCode returns an error code in a form that may be logged.
+func loggableErrorCode(code string) string {
+	if slices.Contains(errorCodes, code) {
+		return code
+	}
+
+	return "unknown error code"
 }

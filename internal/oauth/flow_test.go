@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/oauth/oauthtest"
 	"latchkey/internal/redisconn"
+	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
 
@@ -24,30 +23,37 @@ var ann = map[string]any{
 	"sub": "u-1", "email": "Ann@Example.com", "email_verified": true, "name": " Ann Example ", "picture": "https://img.example.com/ann",
 }
 
-// A sign-in at each kind of provider, from the button to the claims.
+// A sign-in with each kind of provider returns the claims of the user.
 func TestSignIn(t *testing.T) {
 	t.Parallel()
-	var w *world
-	home, google, hub := newIssuer(t, &w), newIssuer(t, &w), oauthtest.NewGitHub(t, clientID, clientSecret)
-	gitHubSettings := settingsOf(GitHub, "github", hub.URL)
-	gitHubSettings.APIURL, gitHubSettings.Scopes = hub.APIURL, []string{"user:email"}
-	w = newWorld(t, settingsOf(Google, "google", google.URL), gitHubSettings, settingsOf(OIDC, "home", home.URL))
-	w.known = []secretive{home, google, hub}
 
-	if diff := cmp.Diff(w.Providers(), []Provider{{"google", "At google"}, {"github", "At github"}, {"home", "At home"}}); diff != "" {
-		t.Error(diff)
+	var w *fixture
+	home := newIssuer(t, &w)
+	google := newIssuer(t, &w)
+	hub := oauthtest.NewGitHub(t, clientID, clientSecret)
+	gitHubSettings := settingsOf(GitHub, "github", hub.URL)
+	gitHubSettings.APIURL = hub.APIURL
+	gitHubSettings.Scopes = []string{"user:email"}
+	w = newFixture(t, settingsOf(Google, "google", google.URL), gitHubSettings, settingsOf(OIDC, "home", home.URL))
+	w.known = []secretProvider{home, google, hub}
+
+	if diff := cmp.Diff([]Provider{{"google", "At google"}, {"github", "At github"}, {"home", "At home"}}, w.Providers()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if home.Calls(oauthtest.Discovery)+google.Calls(oauthtest.Discovery) != 0 {
-		t.Error("New has asked somebody")
+		t.Error("got a request in New, want none before the first sign-in")
 	}
+
 	hosted := map[string]any{"hd": "example.com"}
 	for name, value := range ann {
 		hosted[name] = value
 	}
+
 	octo := oauthtest.Account{
 		ID: 583231, Login: "octo", Name: "Ann Example", AvatarURL: "https://avatars.example.com/u/583231",
-		Emails: []oauthtest.Address{{Email: "other@example.com", Verified: true}, {Email: "ann@example.com", Primary: true, Verified: true}},
+		Emails: []oauthtest.Email{{Email: "other@example.com", Verified: true}, {Email: "ann@example.com", Primary: true, Verified: true}},
 	}
+
 	for _, tc := range []struct {
 		provider, issuer, subject, picture string
 		authorize                          func(address string) string
@@ -58,143 +64,159 @@ func TestSignIn(t *testing.T) {
 	} {
 		began := Flow{ReturnTo: "/after", UserID: "user", SessionID: "session", Reauthenticate: tc.provider == "home"}
 		f := w.begin(t, tc.provider, began)
-		back := tc.authorize(f.address)
+		back := tc.authorize(f.redirect)
 		if !strings.HasPrefix(back, callbackURL+"?") || FlowID(queryOf(t, back).Get("state")) != f.id {
-			t.Errorf("%s: the browser comes back to %s", tc.provider, back)
+			t.Errorf("%s: got callback %s, want a URL under %s with the state of flow %s", tc.provider, back, callbackURL, f.id)
 		}
+
 		w.clock.move(time.Minute)
 		claims, flow, err := w.end(t, tc.provider, f.secret, back)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, err)
+
 		want := user.Claims{
 			Provider: tc.provider, Issuer: tc.issuer, Subject: tc.subject, Email: "ann@example.com", EmailVerified: true,
 			Name: "Ann Example", Picture: tc.picture, AuthenticatedAt: w.clock.now(),
 		}
-		if tc.provider == "home" { // it was asked for the time of the proof
+
+		if tc.provider == "home" { // the provider was asked for auth_time
 			want.AuthenticatedAt = w.clock.now().Add(-time.Minute)
 		}
 		if diff := cmp.Diff(want, claims); diff != "" {
-			t.Errorf("%s: %s", tc.provider, diff)
+			t.Errorf("%s: (-want +got)\n%s", tc.provider, diff)
 		}
 		if flow != began {
-			t.Errorf("%s: the flow is %+v", tc.provider, flow)
+			t.Errorf("%s: got flow %+v, want %+v", tc.provider, flow, began)
 		}
 	}
-	if n := w.flowsIn(t); n != 0 {
-		t.Errorf("%d flows are left in Redis", n)
+
+	if n := w.pendingFlows(t); n != 0 {
+		t.Errorf("got %d flows in Redis, want 0", n)
 	}
 	if home.Calls(oauthtest.UserInfo) != 0 {
-		t.Error("the userinfo endpoint was asked for what is in the ID token")
+		t.Error("got a userinfo request, want none because the ID token is complete")
 	}
 }
 
-// The browser takes to the provider what the flow needs and nothing else.
+// The authorization request contains the required parameters and nothing else.
 func TestAuthorizationRequest(t *testing.T) {
 	t.Parallel()
-	var w *world
-	i, g := newIssuer(t, &w), oauthtest.NewGitHub(t, clientID, clientSecret)
+
+	var w *fixture
+	i := newIssuer(t, &w)
+	g := oauthtest.NewGitHub(t, clientID, clientSecret)
 	gitHubSettings := settingsOf(GitHub, "github", g.URL+"/")
-	gitHubSettings.APIURL, gitHubSettings.Scopes = g.APIURL, []string{"user:email"}
-	w = newWorld(t, settingsOf(OIDC, "home", i.URL), settingsOf(Google, "google", i.URL), gitHubSettings)
+	gitHubSettings.APIURL = g.APIURL
+	gitHubSettings.Scopes = []string{"user:email"}
+	w = newFixture(t, settingsOf(OIDC, "home", i.URL), settingsOf(Google, "google", i.URL), gitHubSettings)
 	common := url.Values{
 		"response_type": {"code"}, "client_id": {clientID}, "redirect_uri": {callbackURL}, "code_challenge_method": {"S256"},
 	}
+
 	for _, tc := range []struct {
 		provider, scope string
-		again           url.Values
+		reauthenticate  url.Values // additional parameters
 	}{
 		{"home", "openid email profile", url.Values{"prompt": {"login"}, "max_age": {"0"}}},
 		{"google", "openid email profile", url.Values{"prompt": {"select_account"}}},
 		{"github", "user:email", url.Values{"prompt": {"select_account"}}},
 	} {
-		for _, again := range []bool{false, true} {
-			f := w.begin(t, tc.provider, Flow{Reauthenticate: again})
-			q := queryOf(t, f.address)
+		for _, reauthenticate := range []bool{false, true} {
+			f := w.begin(t, tc.provider, Flow{Reauthenticate: reauthenticate})
+			q := queryOf(t, f.redirect)
 			random := []string{q.Get("state"), q.Get("code_challenge"), f.secret}
 			if tc.provider != "github" {
 				random = append(random, q.Get("nonce"))
 			}
+
 			slices.Sort(random)
 			for _, value := range random {
 				if len(value) != 43 {
-					t.Errorf("%s: %q is not 256 bits", tc.provider, value)
+					t.Errorf("%s: got %q, want 43 characters (256 bits)", tc.provider, value)
 				}
 			}
+
 			if len(slices.Compact(random)) != len(random) {
-				t.Errorf("%s: one value is used twice", tc.provider)
+				t.Errorf("%s: got the same random value twice: %q", tc.provider, random)
 			}
+
 			for _, name := range []string{"state", "nonce", "code_challenge"} {
 				q.Del(name)
 			}
+
 			want := url.Values{"scope": {tc.scope}}
 			for name, value := range common {
 				want[name] = value
 			}
-			if again {
-				for name, value := range tc.again {
+
+			if reauthenticate {
+				for name, value := range tc.reauthenticate {
 					want[name] = value
 				}
 			}
 			if diff := cmp.Diff(want, q); diff != "" {
-				t.Errorf("%s: %s", tc.provider, diff)
+				t.Errorf("%s: (-want +got)\n%s", tc.provider, diff)
 			}
 		}
 	}
 }
 
-// Who reads Redis can finish no flow, and a person can read what waits there.
+// A record in Redis is readable JSON, but does not contain what is needed to finish the flow.
 func TestFlowAtRest(t *testing.T) {
 	t.Parallel()
+
 	w, i := oneIssuer(t)
 	f := w.begin(t, "home", Flow{ReturnTo: "/x", UserID: "0123", SessionID: "handle"})
 	keys, _ := keysOf(f.secret)
 	names, err := redis.Strings(w.redis.Do("KEYS", "*"))
 	if err != nil || len(names) != 1 || !strings.HasPrefix(names[0], "oauth:") || len(names[0]) != len("oauth:")+43 {
-		t.Fatalf("in Redis are %v: %v", names, err)
+		t.Fatalf("got keys %v, error %v, want one key oauth:<43 characters>", names, err)
 	}
+
 	value, err := redis.Bytes(w.redis.Do("GET", names[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	secrets := []string{f.secret, keys.state, keys.nonce, keys.verifier}
 	if slices.Sort(secrets); len(slices.Compact(slices.Clone(secrets))) != len(secrets) {
-		t.Error("one secret is another: who learns the state could redeem the code")
+		t.Error("got equal secrets: anyone who learns the state could redeem the code")
 	}
+
 	for _, secret := range append(secrets, f.id) {
 		if strings.Contains(names[0]+string(value), secret) {
-			t.Errorf("Redis knows %s", secret)
+			t.Errorf("got secret %s in Redis", secret)
 		}
 	}
+
 	var got any
-	if err := json.Unmarshal(value, &got); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, json.Unmarshal(value, &got))
+
 	want := map[string]any{
 		"provider": "home", "startedAt": "2026-03-01T12:00:00Z",
 		"flow": map[string]any{"returnTo": "/x", "userId": "0123", "sessionId": "handle"},
 	}
+
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("(-want +got)\n%s", diff)
 	}
+
 	ttl, err := redis.Int(w.redis.Do("TTL", names[0]))
 	if err != nil || ttl > 600 || ttl < 500 {
-		t.Errorf("it lives for %d s: %v", ttl, err)
+		t.Errorf("got TTL %d s, error %v, want about 600 s", ttl, err)
 	}
-	if _, _, err := w.end(t, "home", f.secret, i.Authorize(t, f.address, ann)); err != nil {
+	if _, _, err := w.end(t, "home", f.secret, i.Authorize(t, f.redirect, ann)); err != nil {
 		t.Fatal(err)
 	}
-	if n := w.flowsIn(t); n != 0 {
-		t.Errorf("%d flows are left in Redis", n)
+	if n := w.pendingFlows(t); n != 0 {
+		t.Errorf("got %d flows in Redis, want 0", n)
 	}
 }
 
-// What is in Redis and was not written by us ends the flow and nothing else.
-func TestForeignValue(t *testing.T) {
+// A malformed record in Redis fails the flow, without a request to the provider.
+func TestMalformedRecord(t *testing.T) {
 	t.Parallel()
+
 	for name, value := range map[string]string{
-		"not JSON": "x", "a list": "[]", "empty": "", "of nobody": `{"provider":"","startedAt":"2026-03-01T12:00:00Z"}`,
-		"no time": `{"provider":"home"}`, "twice": `{"provider":"other","provider":"home","startedAt":"2026-03-01T12:00:00Z"}`,
+		"not JSON": "x", "a list": "[]", "empty": "", "empty provider": `{"provider":"","startedAt":"2026-03-01T12:00:00Z"}`,
+		"no start time": `{"provider":"home"}`, "repeated member": `{"provider":"other","provider":"home","startedAt":"2026-03-01T12:00:00Z"}`,
 	} {
 		w, i := oneIssuer(t)
 		f := w.begin(t, "home", Flow{})
@@ -202,82 +224,86 @@ func TestForeignValue(t *testing.T) {
 		if _, err := w.redis.Do("SET", keys.name, value); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := w.end(t, "home", f.secret, i.Authorize(t, f.address, ann))
+
+		_, _, err := w.end(t, "home", f.secret, i.Authorize(t, f.redirect, ann))
 		t.Logf("%s: %v", name, err)
-		only(t, err, ErrNoFlow)
+		wantError(t, err, ErrNoFlow)
 		if i.Calls(oauthtest.Token) != 0 {
-			t.Errorf("%s: the code was redeemed", name)
+			t.Errorf("%s: got a token request, want none", name)
 		}
 	}
 }
 
-// Of many callbacks at once exactly one is the end of the flow.
-func TestRaceForOneFlow(t *testing.T) {
+// Exactly one of several concurrent callbacks finishes the flow.
+func TestConcurrentCallbacks(t *testing.T) {
 	t.Parallel()
+
 	w, i := oneIssuer(t)
 	other := New(w.Service.redis, []Settings{settingsOf(OIDC, "home", i.URL)}, Options{Now: w.clock.now})
+
 	for range 5 {
 		f := w.begin(t, "home", Flow{})
-		query := queryOf(t, i.Authorize(t, f.address, ann))
-		var ended, none atomic.Int64
-		var wg sync.WaitGroup
-		start := make(chan struct{})
+		query := queryOf(t, i.Authorize(t, f.redirect, ann))
 		before := i.Calls(oauthtest.Token)
-		for n := range 16 {
+		errs := testkit.Concurrently(16, func(n int) error {
 			s := []*Service{w.Service, other}[n%2] // two processes
-			wg.Go(func() {
-				<-start
-				_, _, err := s.Finish(context.Background(), "home", f.secret, query)
-				if err == nil {
-					ended.Add(1)
-				} else {
-					only(t, err, ErrNoFlow)
-					none.Add(1)
-				}
-			})
+			_, _, err := s.Finish(context.Background(), "home", f.secret, query)
+
+			return err
+		})
+
+		finished := 0
+		for _, err := range errs {
+			if err == nil {
+				finished++
+			} else {
+				wantError(t, err, ErrNoFlow)
+			}
 		}
-		close(start)
-		wg.Wait()
-		if ended.Load() != 1 || none.Load() != 15 {
-			t.Fatalf("%d ended the flow, %d found none", ended.Load(), none.Load())
+
+		if finished != 1 {
+			t.Fatalf("got %d callbacks that finish the flow, want 1", finished)
 		}
 		if calls := i.Calls(oauthtest.Token) - before; calls != 1 {
-			t.Fatalf("the code was sent %d times", calls)
+			t.Fatalf("got %d token requests, want 1", calls)
 		}
 	}
 }
 
-// Without Redis no flow begins, and none ends: the code stays unused.
-func TestRedisAway(t *testing.T) {
+// While Redis is down, flows neither start nor finish, and the code is not sent.
+func TestRedisDown(t *testing.T) {
 	t.Parallel()
+
 	direct, proxied, proxy := storetest.ProxiedRedis(t)
-	var w *world
+	var w *fixture
 	i := newIssuer(t, &w)
-	w = newWorldOn(t, proxied, direct.Conn(t), settingsOf(OIDC, "home", i.URL))
-	w.known = []secretive{i}
+	w = newFixtureOn(t, proxied, direct.Conn(t), settingsOf(OIDC, "home", i.URL))
+	w.known = []secretProvider{i}
 	f := w.begin(t, "home", Flow{})
-	query := queryOf(t, i.Authorize(t, f.address, ann))
-	proxy.Silence()
+	query := queryOf(t, i.Authorize(t, f.redirect, ann))
+	proxy.Blackhole()
 	start := time.Now()
 	_, _, _, err := w.Start(context.Background(), "home", Flow{})
-	only(t, err, redisconn.ErrUnavailable)
+	wantError(t, err, redisconn.ErrUnavailable)
 	_, _, err = w.endWith(t, "home", f.secret, query)
-	only(t, err, redisconn.ErrUnavailable)
+	wantError(t, err, redisconn.ErrUnavailable)
 	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("got errors after %v, want them within 4s", took)
 	}
 	if i.Calls(oauthtest.Token) != 0 {
-		t.Error("the code was redeemed")
+		t.Error("got a token request, want none")
 	}
+
 	proxy.Refuse()
 	proxy.Restore(t)
 	f = w.begin(t, "home", Flow{})
-	_, _, err = w.end(t, "home", f.secret, i.Authorize(t, f.address, ann))
-	only(t, err, nil)
+	_, _, err = w.end(t, "home", f.secret, i.Authorize(t, f.redirect, ann))
+	wantError(t, err, nil)
 }
 
 func TestFlowID(t *testing.T) {
 	t.Parallel()
+
 	good := strings.Repeat("A", 43)
 	for state, want := range map[string]string{
 		good: "AAAAAAAAAA", "": "", good[1:]: "", good + "A": "", good[:42] + "B": "", good[:42] + "=": "", good[:42] + "\n": "",
@@ -286,6 +312,11 @@ func TestFlowID(t *testing.T) {
 	} {
 		if got := FlowID(state); got != want {
 			t.Errorf("FlowID(%q) = %q, want %q", state, got, want)
+		}
+
+		// A secret has only one valid encoding, too.
+		if _, ok := keysOf(state); ok != (want != "") {
+			t.Errorf("keysOf(%q): got %t, want %t", state, ok, want != "")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -13,113 +14,143 @@ import (
 	"latchkey/internal/user"
 )
 
-// gitHub is GitHub, which has OAuth 2.0 for apps and an API instead of OpenID Connect:
-// there is no ID token, and who signed in is who the access token belongs to. That it is
-// the token of this flow is what PKCE and the state are for.
+// gitHub is GitHub or a GitHub Enterprise Server, which have OAuth 2.0 and an API instead of
+// OpenID Connect. The user is the owner of the access token; PKCE and the state ensure that
+// the token belongs to this flow.
 type gitHub struct {
-	settings  Settings
-	base, api string
-	client    *client
-	now       func() time.Time
+	settings Settings
+	baseURL  string
+	apiURL   string
+	client   *client
+	now      func() time.Time
 }
 
 func newGitHub(settings Settings, c *client, o Options) *gitHub {
 	return &gitHub{
-		settings: settings, base: strings.TrimSuffix(settings.Issuer, "/"), api: strings.TrimSuffix(settings.APIURL, "/"),
-		client: c, now: o.Now,
+		settings: settings,
+		baseURL:  strings.TrimSuffix(settings.Issuer, "/"),
+		apiURL:   strings.TrimSuffix(settings.APIURL, "/"),
+		client:   c,
+		now:      o.Now,
 	}
 }
 
 func (p *gitHub) server(context.Context) (server, error) {
 	return server{
 		Config: oauth2.Config{
-			ClientID: p.settings.ClientID, ClientSecret: p.settings.ClientSecret,
+			ClientID:     p.settings.ClientID,
+			ClientSecret: p.settings.ClientSecret,
 			Endpoint: oauth2.Endpoint{
-				AuthURL: p.base + "/login/oauth/authorize", TokenURL: p.base + "/login/oauth/access_token",
+				AuthURL:   p.baseURL + "/login/oauth/authorize",
+				TokenURL:  p.baseURL + "/login/oauth/access_token",
 				AuthStyle: oauth2.AuthStyleInParams,
 			},
-			RedirectURL: p.settings.CallbackURL, Scopes: p.settings.Scopes,
+			RedirectURL: p.settings.CallbackURL,
+			Scopes:      p.settings.Scopes,
 		},
-		client: p.client, issuers: []string{p.base, p.base + "/login/oauth"},
+		client:  p.client,
+		issuers: []string{p.baseURL, p.baseURL + "/login/oauth"},
 	}, nil
 }
 
-// request: GitHub cannot be made to ask for a password again.
-func (p *gitHub) request(_ context.Context, _ flowKeys, f Flow) []oauth2.AuthCodeOption {
+// parameters implements provider. GitHub cannot be made to ask for the password again.
+func (p *gitHub) parameters(_ context.Context, _ flowKeys, f Flow) []oauth2.AuthCodeOption {
 	if f.Reauthenticate {
 		return []oauth2.AuthCodeOption{oauth2.SetAuthURLParam("prompt", "select_account")}
 	}
+
 	return nil
 }
 
-func (p *gitHub) claims(ctx context.Context, answer *oauth2.Token, _ flowKeys, _ flowRecord) (user.Claims, error) {
-	// "Get the authenticated user". The login may be changed, and then taken by someone
-	// else; the id is for good.
+func (p *gitHub) claims(ctx context.Context, response *oauth2.Token, _ flowKeys, _ flowRecord) (user.Claims, error) {
+	// See "Get the authenticated user". The ID identifies the user: a login name can be
+	// changed, and then taken by someone else.
 	var account struct {
 		ID      int64  `json:"id"`
 		Login   string `json:"login"`
 		Name    string `json:"name"`
 		Picture string `json:"avatar_url"`
 	}
-	if err := p.get(ctx, "/user", answer.AccessToken, &account); err != nil {
+	if err := p.get(ctx, "/user", response.AccessToken, &account); err != nil {
 		return user.Claims{}, err
 	}
 	if account.ID <= 0 {
-		return user.Claims{}, refused("the API gives no id of the user")
+		return user.Claims{}, refused("API: the user has no ID")
 	}
-	known, err := p.email(ctx, answer.AccessToken)
+
+	info, err := p.email(ctx, response.AccessToken)
 	if err != nil {
 		return user.Claims{}, err
 	}
-	known.Name, known.Picture = account.Name, account.Picture
-	if known.Name == "" {
-		known.Name = account.Login
+	info.Name = cmp.Or(account.Name, account.Login)
+	info.Picture = account.Picture
+
+	claims := user.Claims{
+		Issuer:          p.settings.Issuer,
+		Subject:         strconv.FormatInt(account.ID, 10),
+		AuthenticatedAt: p.now(),
 	}
-	claims := user.Claims{Issuer: p.settings.Issuer, Subject: strconv.FormatInt(account.ID, 10), AuthenticatedAt: p.now()}
-	known.describe(&claims)
+	info.copyTo(&claims)
+
 	return claims, nil
 }
 
-// email is the primary address of the user ("List email addresses for the authenticated
-// user"). The one of /user is for show, and may be none of theirs. A user who lets us
-// see none has none.
+// email returns a profile with the primary email ("List email addresses for the authenticated
+// user"), or an empty one if the user did not grant access. The email in /user is only for
+// display and not verified.
 func (p *gitHub) email(ctx context.Context, accessToken string) (profile, error) {
-	var addresses []struct {
+	var emails []struct {
 		Email    string `json:"email"`
 		Primary  bool   `json:"primary"`
 		Verified bool   `json:"verified"`
 	}
-	err := p.get(ctx, "/user/emails?per_page=100", accessToken, &addresses)
+	err := p.get(ctx, "/user/emails?per_page=100", accessToken, &emails)
+
 	var failed *callError
-	if errors.As(err, &failed) && errors.Is(err, ErrRefused) && (failed.status == http.StatusForbidden || failed.status == http.StatusNotFound) {
-		return profile{}, nil
-	}
-	for _, a := range addresses {
-		if a.Primary {
-			return profile{Email: a.Email, Verified: looseBool(a.Verified)}, err
+	if errors.As(err, &failed) && errors.Is(err, ErrRefused) {
+		notGranted := failed.status == http.StatusForbidden || failed.status == http.StatusNotFound
+		if notGranted {
+			return profile{}, nil
 		}
 	}
-	return profile{}, err
+	if err != nil {
+		return profile{}, err
+	}
+
+	for _, e := range emails {
+		if e.Primary {
+			return profile{Email: e.Email, Verified: looseBool(e.Verified)}, nil
+		}
+	}
+
+	return profile{}, nil
 }
 
 func (p *gitHub) get(ctx context.Context, path, accessToken string, into any) error {
-	headers := http.Header{"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {"2022-11-28"}}
-	_, err := p.client.get(ctx, "the API", p.api+path, accessToken, headers, into)
+	headers := http.Header{
+		"Accept":               {"application/vnd.github+json"},
+		"X-Github-Api-Version": {"2022-11-28"},
+	}
+	_, err := p.client.get(ctx, "API", p.apiURL+path, accessToken, headers, into)
+
 	return err
 }
 
-// check asks for the one thing that GitHub's limits do not count. A server of a company
-// may not tell a stranger, and is there all the same.
+// check requests the one resource that does not count against GitHub's rate limit. It uses
+// HEAD because any status is fine: a GitHub Enterprise Server may reject unauthenticated
+// requests and still work for users.
 func (p *gitHub) check(ctx context.Context) (time.Duration, error) {
 	start := p.now()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.api+"/rate_limit", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.apiURL+"/rate_limit", nil)
 	if err != nil {
-		return 0, refused("the API has an address that is no URL")
+		return 0, refused("API: invalid URL")
 	}
-	res, err := p.client.lenient().Do(req)
+
+	res, err := p.client.http().Do(req)
 	if err != nil {
-		return 0, asked(ctx, "the API", err)
+		return 0, callFailed(ctx, "API", err)
 	}
 	_ = res.Body.Close()
+
 	return skew(res.Header, start, p.now()), nil
 }

@@ -14,63 +14,67 @@ import (
 )
 
 var (
-	// ErrUnknown says that no such provider is configured.
-	ErrUnknown = errors.New("no such provider")
-	// ErrNoFlow says that a flow was begun by another browser or with another provider,
-	// that it took too long, or that it has come to its end before.
-	ErrNoFlow = errors.New("no such sign-in is under way")
-	// ErrDenied says that the user, or the provider, does not want it.
-	ErrDenied = errors.New("the sign-in was denied")
-	// ErrRefused says that the provider has answered, and not as it must.
-	ErrRefused = errors.New("the answer of the provider was refused")
-	// ErrUnavailable says that the provider has not answered in time, or that it cannot
-	// be used at the time.
-	ErrUnavailable = errors.New("the provider is unavailable")
+	// ErrUnknownProvider is returned if no provider with this name is configured.
+	ErrUnknownProvider = errors.New("unknown provider")
+	// ErrNoFlow is returned if the flow has expired, was already finished, or was started in
+	// another browser or with another provider.
+	ErrNoFlow = errors.New("no such sign-in in progress")
+	// ErrDenied is returned if the user or the provider declined the sign-in.
+	ErrDenied = errors.New("sign-in was denied")
+	// ErrRefused is returned if a response of the provider is invalid.
+	ErrRefused = errors.New("invalid response of the provider")
+	// ErrUnavailable is returned if the provider does not respond in time or is temporarily
+	// unusable.
+	ErrUnavailable = errors.New("provider unavailable")
 )
 
-// Kind is what a provider speaks.
+// Kind is the protocol of a provider.
 type Kind string
 
 const (
-	// OIDC is any provider of OpenID Connect.
+	// OIDC is a generic OpenID Connect provider.
 	OIDC Kind = "oidc"
-	// Google is OpenID Connect with what is special about Google's accounts.
+	// Google is OpenID Connect with the special rules for Google accounts.
 	Google Kind = "google"
-	// GitHub is OAuth 2.0 with GitHub's API, or that of a GitHub Enterprise Server.
+	// GitHub is OAuth 2.0 with the API of GitHub or of a GitHub Enterprise Server.
 	GitHub Kind = "github"
 )
 
-// Settings are those of one provider.
+// Settings are the settings of one provider.
 type Settings struct {
-	Kind        Kind
-	Name, Title string // the segment of URLs, [a-z0-9-]; the label of buttons
-	// Issuer is the issuer identifier, as it stands in ID tokens. For GitHub it is where
-	// users sign in: https://github.com.
+	Kind  Kind
+	Name  string // the path segment in URLs, [a-z0-9-]
+	Title string // the label of the button
+
+	// Issuer is the issuer identifier in ID tokens. For GitHub it is the URL where users sign
+	// in: https://github.com.
 	Issuer string
-	APIURL string // GitHub only: https://api.github.com
+	// APIURL is only used for GitHub: https://api.github.com.
+	APIURL string
 
-	ClientID, ClientSecret string
-	Scopes                 []string // OIDC and Google: with openid
-	CallbackURL            string
+	ClientID     string
+	ClientSecret string
+	Scopes       []string // must contain openid, except for GitHub
+	CallbackURL  string
 }
 
-// Options are what a Service can do without.
+// Options are the optional settings of a Service.
 type Options struct {
-	Now func() time.Time // time.Now where it is nil
-	Log *slog.Logger     // nowhere where it is nil
+	Now func() time.Time // the default is time.Now
+	Log *slog.Logger     // the default discards all messages
 }
 
-// Provider is where a user can sign in.
+// Provider is a provider that users can choose.
 type Provider struct{ Name, Title string }
 
 const (
-	// startLimit is for all that begins a flow: someone has clicked and waits.
-	startLimit = 3 * time.Second
-	// finishLimit is for all that ends one: up to three questions to the provider.
-	finishLimit = 8 * time.Second
+	// startTimeout limits Start, because a user is waiting for the redirect.
+	startTimeout = 3 * time.Second
+	// finishTimeout limits Finish, which sends up to three requests to the provider.
+	finishTimeout = 8 * time.Second
 )
 
-// Service signs users in with their accounts elsewhere. It is safe for concurrent use.
+// Service signs users in with external providers. It is safe for concurrent use.
 type Service struct {
 	redis     *redisconn.Client
 	listed    []Provider
@@ -78,31 +82,33 @@ type Service struct {
 	client    *client
 	now       func() time.Time
 
-	startLimit, finishLimit time.Duration
+	startTimeout  time.Duration
+	finishTimeout time.Duration
 }
 
-// provider is one of two: openID (oidc.go) and gitHub (github.go).
+// provider is implemented by openID (oidc.go) and gitHub (github.go).
 type provider interface {
-	// server says where the user is sent and codes are redeemed.
+	// server returns the authorization server.
 	server(ctx context.Context) (server, error)
-	// request are the parameters that it wants beyond those of OAuth 2.0.
-	request(ctx context.Context, keys flowKeys, f Flow) []oauth2.AuthCodeOption
-	// claims makes of the answer to a code what is known of the user.
-	claims(ctx context.Context, answer *oauth2.Token, keys flowKeys, r flowRecord) (user.Claims, error)
-	// check asks what is needed before the first sign-in.
+	// parameters returns the parameters of the authorization request that are specific to the
+	// provider.
+	parameters(ctx context.Context, keys flowKeys, f Flow) []oauth2.AuthCodeOption
+	// claims verifies the response of the token endpoint and returns the claims of the user.
+	claims(ctx context.Context, response *oauth2.Token, keys flowKeys, r flowRecord) (user.Claims, error)
+	// check requests what is needed before the first sign-in.
 	check(ctx context.Context) (skew time.Duration, err error)
 }
 
-// server is an authorization server as the flow needs it.
+// server is an authorization server.
 type server struct {
 	oauth2.Config
 	client  *client
-	issuers []string // what it may call itself in a callback
-	// namesItself says that it names itself in every callback (RFC 9207).
-	namesItself bool
+	issuers []string // the accepted values of iss in a callback
+	// sendsIssuer means that every callback must contain iss (RFC 9207).
+	sendsIssuer bool
 }
 
-// New returns a Service that asks providers when they are first needed.
+// New returns a Service. It contacts the providers only when they are first used.
 func New(redis *redisconn.Client, settings []Settings, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -110,10 +116,16 @@ func New(redis *redisconn.Client, settings []Settings, o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+
 	s := &Service{
-		redis: redis, providers: map[string]provider{}, client: newClient(), now: o.Now,
-		startLimit: startLimit, finishLimit: finishLimit,
+		redis:         redis,
+		providers:     map[string]provider{},
+		client:        newClient(),
+		now:           o.Now,
+		startTimeout:  startTimeout,
+		finishTimeout: finishTimeout,
 	}
+
 	for _, p := range settings {
 		s.listed = append(s.listed, Provider{Name: p.Name, Title: p.Title})
 		if p.Kind == GitHub {
@@ -122,37 +134,42 @@ func New(redis *redisconn.Client, settings []Settings, o Options) *Service {
 			s.providers[p.Name] = newOpenID(p, s.client, o)
 		}
 	}
+
 	return s
 }
 
-// Providers are those that are configured, in the order of the settings.
+// Providers returns the configured providers, in the order of the settings.
 func (s *Service) Providers() []Provider { return s.listed }
 
-// Check asks a provider what it needs to be asked before the first sign-in, and says how
-// far its clock is ahead of ours: an ID token lives for minutes. Errors: ErrUnknown,
-// ErrUnavailable, ErrRefused.
+// Check checks that a provider can be used, and returns how far its clock is ahead of ours.
+// A large skew matters because ID tokens are only valid for minutes. Errors:
+// ErrUnknownProvider, ErrUnavailable, ErrRefused.
 func (s *Service) Check(ctx context.Context, provider string) (skew time.Duration, err error) {
 	p, ok := s.providers[provider]
 	if !ok {
-		return 0, fmt.Errorf("%q: %w", provider, ErrUnknown)
+		return 0, fmt.Errorf("%q: %w", provider, ErrUnknownProvider)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.finishLimit)
+
+	ctx, cancel := context.WithTimeout(ctx, s.finishTimeout)
 	defer cancel()
+
 	skew, err = p.check(ctx)
-	return skew, named(provider, err)
+
+	return skew, withProvider(provider, err)
 }
 
-// named puts the name of a provider before an error, for who reads the log.
-func named(provider string, err error) error {
+// withProvider adds the name of a provider to an error, or returns nil.
+func withProvider(provider string, err error) error {
 	if err == nil {
 		return nil
 	}
+
 	return fmt.Errorf("%s: %w", provider, err)
 }
 
-// refused is an ErrRefused for a reason. A reason is ours: what a provider has written
-// may hold tokens, and is for nobody's log.
+// refused returns an ErrRefused with a reason. The reason must not quote the provider,
+// because a response may contain tokens.
 func refused(reason string) error { return fmt.Errorf("%w: %s", ErrRefused, reason) }
 
-// unavailable is an ErrUnavailable for a reason.
+// unavailable returns an ErrUnavailable with a reason.
 func unavailable(reason string) error { return fmt.Errorf("%w: %s", ErrUnavailable, reason) }

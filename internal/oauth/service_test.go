@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,22 +12,24 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/oauth/oauthtest"
 	"latchkey/internal/redisconn"
+	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
 
-func TestMain(m *testing.M) { storetest.MainOfMany(m) }
+func TestMain(m *testing.M) { storetest.MainParallel(m) }
 
 const (
 	clientID = "latchkey at home"
-	// clientSecret has what is spelled differently in a form, a URL and a header.
+	// clientSecret contains characters that are encoded differently in forms, URLs and headers.
 	clientSecret = "s3cr+t/:%ü &="
 	callbackURL  = "https://app.example.com/auth/any/callback"
 )
 
-// clock is one that only moves when it is told to.
+// clock is a clock that only advances when move is called.
 type clock struct {
 	mu sync.Mutex
 	at time.Time
@@ -39,6 +40,7 @@ func newClock() *clock { return &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, ti
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+
 	return c.at
 }
 
@@ -48,44 +50,49 @@ func (c *clock) move(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// secretive is a provider of package oauthtest.
-type secretive interface{ Secrets() []string }
+// secretProvider is implemented by the providers of package oauthtest.
+type secretProvider interface{ Secrets() []string }
 
-// world is a Service with a clock and a Redis of its own.
-type world struct {
+// fixture is a Service with its own clock and Redis.
+type fixture struct {
 	*Service
 	clock *clock
 	redis redis.Conn
-	log   *lockedBuffer
-	known []secretive
+	log   *testkit.Buffer
+	known []secretProvider
 }
 
-func newWorld(t *testing.T, settings ...Settings) *world {
+func newFixture(t *testing.T, settings ...Settings) *fixture {
 	t.Helper()
 	r := storetest.NewRedis(t)
-	return newWorldOn(t, r, r.Conn(t), settings...)
+
+	return newFixtureOn(t, r, r.Conn(t), settings...)
 }
 
-func newWorldOn(t *testing.T, r storetest.Redis, conn redis.Conn, settings ...Settings) *world {
+func newFixtureOn(t *testing.T, r storetest.Redis, conn redis.Conn, settings ...Settings) *fixture {
 	t.Helper()
-	conns := redisconn.New(redisconn.Options{
-		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
-		Log: slog.New(slog.DiscardHandler),
-	})
-	t.Cleanup(conns.Close)
-	w := &world{clock: newClock(), redis: conn, log: &lockedBuffer{}}
+
+	conns := conntest.Redis(t, r, redisconn.Options{Timeout: redisconn.DefaultTimeout})
+	w := &fixture{clock: newClock(), redis: conn, log: &testkit.Buffer{}}
 	w.Service = New(conns, settings, Options{Now: w.clock.now, Log: slog.New(slog.NewTextHandler(w.log, nil))})
-	// The machine may be busy. What is about time limits sets its own.
-	w.startLimit, w.finishLimit, w.client.callLimit = time.Minute, time.Minute, time.Minute
+
+	// The machine may be busy. Tests of timeouts set their own.
+	w.startTimeout = time.Minute
+	w.finishTimeout = time.Minute
+	w.client.timeout = time.Minute
+
 	t.Cleanup(w.client.transport.CloseIdleConnections)
+
 	return w
 }
 
-// newIssuer starts an issuer on the clock of a world that is yet to be made.
-func newIssuer(t *testing.T, w **world) *oauthtest.Issuer {
+// newIssuer starts an issuer that uses the clock of a fixture, which may be created later.
+func newIssuer(t *testing.T, w **fixture) *oauthtest.Issuer {
 	t.Helper()
+
 	i := oauthtest.NewIssuer(t, clientID, clientSecret)
 	i.Now = func() time.Time { return (*w).clock.now() }
+
 	return i
 }
 
@@ -96,123 +103,120 @@ func settingsOf(kind Kind, name, issuer string) Settings {
 	}
 }
 
-// oneIssuer is a world with one provider of OpenID Connect, named "home".
-func oneIssuer(t *testing.T) (*world, *oauthtest.Issuer) {
+// oneIssuer returns a fixture with one OpenID Connect provider, named "home".
+func oneIssuer(t *testing.T) (*fixture, *oauthtest.Issuer) {
 	t.Helper()
-	var w *world
+
+	var w *fixture
 	i := newIssuer(t, &w)
-	w = newWorld(t, settingsOf(OIDC, "home", i.URL))
-	w.known = []secretive{i}
+	w = newFixture(t, settingsOf(OIDC, "home", i.URL))
+	w.known = []secretProvider{i}
+
 	return w, i
 }
 
-// oneGitHub is a world with one provider, named "github".
-func oneGitHub(t *testing.T) (*world, *oauthtest.GitHubServer) {
+// oneGitHub returns a fixture with one GitHub provider, named "github".
+func oneGitHub(t *testing.T) (*fixture, *oauthtest.GitHubServer) {
 	t.Helper()
+
 	g := oauthtest.NewGitHub(t, clientID, clientSecret)
 	s := settingsOf(GitHub, "github", g.URL)
-	s.APIURL, s.Scopes = g.APIURL, []string{"user:email"}
-	w := newWorld(t, s)
-	w.known = []secretive{g}
+	s.APIURL = g.APIURL
+	s.Scopes = []string{"user:email"}
+	w := newFixture(t, s)
+	w.known = []secretProvider{g}
+
 	return w, g
 }
 
-// begun is a flow that a browser has begun.
-type begun struct{ address, id, secret string }
+// startedFlow is the result of Service.Start.
+type startedFlow struct{ redirect, id, secret string }
 
-func (w *world) begin(t *testing.T, provider string, f Flow) begun {
+func (w *fixture) begin(t *testing.T, provider string, f Flow) startedFlow {
 	t.Helper()
-	address, id, secret, err := w.Start(context.Background(), provider, f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return begun{address, id, secret}
+
+	redirect, id, secret, err := w.Start(context.Background(), provider, f)
+	testkit.NoError(t, err)
+
+	return startedFlow{redirect, id, secret}
 }
 
 func queryOf(t *testing.T, address string) url.Values {
 	t.Helper()
+
 	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	return u.Query()
 }
 
-// end finishes a flow and makes sure that no error says what nobody may know.
-func (w *world) end(t *testing.T, provider, secret, callback string) (user.Claims, Flow, error) {
+// end finishes a flow and checks that an error contains no secrets.
+func (w *fixture) end(t *testing.T, provider, secret, callback string) (user.Claims, Flow, error) {
 	t.Helper()
+
 	return w.endWith(t, provider, secret, queryOf(t, callback))
 }
 
-func (w *world) endWith(t *testing.T, provider, secret string, query url.Values) (user.Claims, Flow, error) {
+func (w *fixture) endWith(t *testing.T, provider, secret string, query url.Values) (user.Claims, Flow, error) {
 	t.Helper()
+
 	claims, flow, err := w.Finish(context.Background(), provider, secret, query)
-	w.discreet(t, err, secret, query.Get("code"), query.Get("state"))
+	w.checkNoSecrets(t, err, secret, query.Get("code"), query.Get("state"))
 	if err != nil && claims != (user.Claims{}) {
-		t.Errorf("claims with an error: %+v", claims)
+		t.Errorf("got claims %+v together with an error", claims)
 	}
+
 	return claims, flow, err
 }
 
-func (w *world) discreet(t *testing.T, err error, more ...string) {
+func (w *fixture) checkNoSecrets(t *testing.T, err error, more ...string) {
 	t.Helper()
+
 	if err == nil {
 		return
 	}
+
 	more = append(more, clientSecret, url.QueryEscape(clientSecret))
 	for _, k := range w.known {
 		more = append(more, k.Secrets()...)
 	}
+
 	for _, secret := range more {
 		if secret != "" && strings.Contains(err.Error(), secret) {
-			t.Errorf("the error has a secret in it: %v", err)
+			t.Errorf("got a secret in the error: %v", err)
 		}
 	}
+
 	if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) || len(err.Error()) > 300 {
-		t.Errorf("the error is none for a log: %q", err)
+		t.Errorf("got error %q, want at most 300 characters without control characters", err)
 	}
 }
 
-// sentinels are all errors that Finish may wrap.
-var sentinels = []error{ErrUnknown, ErrNoFlow, ErrDenied, ErrRefused, ErrUnavailable, redisconn.ErrUnavailable}
+// sentinels lists the errors that Finish may wrap.
+var sentinels = []error{ErrUnknownProvider, ErrNoFlow, ErrDenied, ErrRefused, ErrUnavailable, redisconn.ErrUnavailable}
 
-// only fails unless err is want and nothing else that a caller could take it for.
-func only(t *testing.T, err, want error) {
+// wantError fails the test unless err wraps want and no other sentinel.
+func wantError(t *testing.T, err, want error) {
 	t.Helper()
+
 	for _, sentinel := range sentinels {
 		if errors.Is(err, sentinel) != errors.Is(want, sentinel) {
 			t.Errorf("got %v, want %v", err, want)
 			return
 		}
 	}
+
 	if want == nil && err != nil {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want none", err)
 	}
 }
 
-// flowsIn counts the flows that wait in Redis.
-func (w *world) flowsIn(t *testing.T) int {
+// pendingFlows returns the number of flows in Redis.
+func (w *fixture) pendingFlows(t *testing.T) int {
 	t.Helper()
+
 	keys, err := redis.Strings(w.redis.Do("KEYS", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	return len(keys)
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

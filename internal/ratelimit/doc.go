@@ -1,13 +1,14 @@
-// Package ratelimit owns the limits on how often something may be done, shared by
-// all server processes: so many events in so long a time, counted in Redis under a
-// key of the caller's.
+// Package ratelimit owns the rate limits: how many events are allowed under a key in a
+// given time, counted in Redis and shared by all server processes.
 //
-// The method is GCRA (ITU-T I.371), which keeps one number for a key: no window has
-// an edge at which twice the budget would pass, and no two processes can both see the
-// last event free, because one script looks and takes.
+// The algorithm is GCRA (ITU-T I.371), a leaky bucket that stores a single number per key.
+// Unlike fixed windows, it does not let twice the limit pass around the edge of a window.
+// One script both checks and counts an event, so that two processes cannot both take the
+// last one.
 //
-// It is the only package that names a limit's key in Redis. What is limited, by how
-// much and what a client is told is package httpapi's; connections are package
-// redisconn's. Start reading at Limiter.Take, then key.go for what a key may be
-// made of.
+// This is the only package that names the keys of rate limits in Redis. Package httpapi
+// decides what is limited, by how much, and what the client is told; package redisconn owns
+// the connections.
+//
+// Start reading at Limiter.Take, then redisKey.
 package ratelimit

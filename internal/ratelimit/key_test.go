@@ -5,11 +5,12 @@ import (
 	"testing"
 )
 
-func TestAddressKey(t *testing.T) {
+func TestIPKey(t *testing.T) {
 	t.Parallel()
+
 	for in, want := range map[string]string{
 		"192.0.2.1":                  "192.0.2.1",
-		"::ffff:192.0.2.1":           "192.0.2.1", // else every client had two budgets
+		"::ffff:192.0.2.1":           "192.0.2.1", // otherwise every client would have two budgets
 		"::ffff:c000:201":            "192.0.2.1",
 		"::ffff:192.0.2.1%eth0":      "192.0.2.1",
 		"2001:db8:1:2:3:4:5:6":       "2001:db8:1:2::/64",
@@ -26,28 +27,38 @@ func TestAddressKey(t *testing.T) {
 		"\x00\r\n\xff":               "\x00\r\n\xff",
 		long("x", 5000):              long("x", 64),
 	} {
-		if got := AddressKey(in); got != want {
-			t.Errorf("AddressKey(%.80q) = %q, want %q", in, got, want)
+		if got := IPKey(in); got != want {
+			t.Errorf("IPKey(%.80q) = %q, want %q", in, got, want)
 		}
 	}
 }
 
 func TestAccountKey(t *testing.T) {
 	t.Parallel()
+
 	key := AccountKey("ann@example.com")
-	if len(key) != 43 || strings.ContainsAny(key, "@.=+/") || key == AccountKey("bob@example.com") || key != AccountKey("ann@example.com") {
-		t.Errorf("got %q", key)
+	if len(key) != 43 || strings.ContainsAny(key, "@.=+/") {
+		t.Errorf("got key %q, want 43 characters of base64url", key)
+	}
+
+	if again := AccountKey("ann@example.com"); again != key {
+		t.Errorf("got keys %q and %q for the same email, want the same", key, again)
+	}
+
+	if other := AccountKey("bob@example.com"); other == key {
+		t.Errorf("got key %q for two emails, want different keys", key)
 	}
 }
 
-// A key in Redis is short and readable whatever the caller gives, and two keys of a
-// caller's never become one.
+// Keys in Redis are short and printable, whatever the caller passes, and different keys of
+// the caller stay different.
 func TestRedisKey(t *testing.T) {
 	t.Parallel()
+
 	seen := map[string]string{}
-	for in, readable := range map[string]bool{
-		"login:address:192.0.2.1":                true,
-		"login:address:2001:db8:1:2::/64":        true,
+	for in, unchanged := range map[string]bool{
+		"login:ip:192.0.2.1":                     true,
+		"login:ip:2001:db8:1:2::/64":             true,
 		"login:account:" + AccountKey("a@b.com"): true,
 		long("x", maxKey):                        true,
 		long("x", maxKey+1):                      false,
@@ -61,11 +72,16 @@ func TestRedisKey(t *testing.T) {
 		"ü":                                      false,
 	} {
 		got := redisKey(in)
-		if (got == "limit:{"+in+"}") != readable || !plain(got[len("limit:{"):len(got)-1]) || len(got) > maxKey+10 {
-			t.Errorf("redisKey(%.40q) = %q", in, got)
+		if !isSafe(got) {
+			t.Errorf("redisKey(%.40q) = %q, want a short key in printable ASCII", in, got)
 		}
+
+		if (got == "limit:{"+in+"}") != unchanged {
+			t.Errorf("redisKey(%.40q) = %q, want the key itself: %v", in, got, unchanged)
+		}
+
 		if other, ok := seen[got]; ok {
-			t.Errorf("%.40q and %.40q are one key", in, other)
+			t.Errorf("redisKey(%.40q) = redisKey(%.40q) = %q, want different keys", in, other, got)
 		}
 		seen[got] = in
 	}

@@ -2,177 +2,204 @@ package ratelimit
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"log/slog"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
+	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/redisconn"
+	"latchkey/internal/testkit"
 )
 
-// rounds is how often the race for the last event is run; 200 for the full number.
 var rounds = flag.Int("rounds", 20, "rounds of each race")
+
+// clockError is how far the clock of Redis may differ from the monotonic clock of the test.
+const clockError = 5 * time.Millisecond
+
+// tenPerHour makes an event available again every six minutes, so not during a test.
+var tenPerHour = Rule{Events: 10, Window: time.Hour}
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// newLimiter returns a Limiter with connections of its own, as a process has.
+// newLimiter returns a Limiter with its own connections, like a separate process.
 func newLimiter(t *testing.T, r storetest.Redis) *Limiter {
 	t.Helper()
-	conns := redisconn.New(redisconn.Options{
-		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
-		Log: slog.New(slog.DiscardHandler),
-	})
-	t.Cleanup(conns.Close)
-	return New(conns)
+
+	return New(conntest.Redis(t, r, redisconn.Options{}))
 }
 
 func take(t *testing.T, l *Limiter, key string, rule Rule) Budget {
 	t.Helper()
+
 	b, err := l.Take(context.Background(), key, rule)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	return b
 }
 
-// tenPerHour gives an event back every six minutes: none during a test.
-var tenPerHour = Rule{Events: 10, Window: time.Hour}
+// assertTTL fails the test unless the key "k" expires within max.
+func assertTTL(t *testing.T, conn redis.Conn, max time.Duration) {
+	t.Helper()
 
-// Of a hundred events at once, through two processes, exactly the budget is allowed.
+	millis, err := redis.Int64(conn.Do("PTTL", "limit:{k}"))
+	testkit.NoError(t, err)
+
+	if got := time.Duration(millis) * time.Millisecond; got <= 0 || got > max {
+		t.Errorf("got TTL %v, want more than 0 and at most %v", got, max)
+	}
+}
+
+// assertCountdown fails the test unless got is a countdown that was at from since start.
+func assertCountdown(t *testing.T, what string, got, from time.Duration, start time.Time) {
+	t.Helper()
+
+	least := from - time.Since(start) - clockError
+	if got < least || got > from {
+		t.Errorf("got %s %v, want %v to %v", what, got, least, from)
+	}
+}
+
+// Of 100 concurrent events in two processes, exactly the budget is allowed.
 func TestRaceForBudget(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
 	processes := []*Limiter{newLimiter(t, r), newLimiter(t, r)}
-	for round := range *rounds {
-		var allowed, first, failed atomic.Int64
-		var wg sync.WaitGroup
-		start := make(chan struct{})
-		for i := range 100 {
-			wg.Go(func() {
-				<-start
-				b, err := processes[i%2].Take(context.Background(), "race:"+strconv.Itoa(round), tenPerHour)
-				if err != nil {
-					failed.Add(1)
-					t.Errorf("round %d: %v", round, err)
-				}
-				if b.Allowed {
-					allowed.Add(1)
-				}
-				if b.FirstRefused {
-					first.Add(1)
-				}
-			})
-		}
-		close(start)
-		wg.Wait()
-		if allowed.Load() != 10 || first.Load() != 1 || failed.Load() != 0 {
-			t.Fatalf("round %d: %d of 100 were allowed, want 10; %d were refused first, want 1; %d failed", round, allowed.Load(), first.Load(), failed.Load())
-		}
-	}
-}
 
-// between fails unless want-elapsed <= got <= want, where elapsed is since start.
-func between(t *testing.T, what string, got, want time.Duration, start time.Time) {
-	t.Helper()
-	// The clock that Redis reads may be a little off the monotonic one.
-	if least := want - time.Since(start) - 5*time.Millisecond; got < least || got > want {
-		t.Errorf("%s is %v, want %v to %v", what, got, least, want)
+	for round := range *rounds {
+		budgets := testkit.Concurrently(100, func(i int) Budget {
+			b, err := processes[i%2].Take(context.Background(), "race:"+strconv.Itoa(round), tenPerHour)
+			if err != nil {
+				t.Errorf("round %d: %v", round, err)
+			}
+
+			return b
+		})
+
+		allowed, firstRefusals := 0, 0
+		for _, b := range budgets {
+			if b.Allowed {
+				allowed++
+			}
+			if b.FirstRefusal {
+				firstRefusals++
+			}
+		}
+
+		if allowed != 10 || firstRefusals != 1 || t.Failed() {
+			t.Fatalf("round %d: got %d of 100 events allowed and %d first refusals, want 10 and 1", round, allowed, firstRefusals)
+		}
 	}
 }
 
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
-	l, conn := newLimiter(t, r), r.Conn(t)
-	const each = 6 * time.Minute
+	l := newLimiter(t, r)
+	conn := r.Conn(t)
+
+	const interval = 6 * time.Minute
+	const tick = 100 * time.Millisecond // the clock of the in-process Redis moves in steps
 	start := time.Now()
+
 	for n := 1; n <= 13; n++ {
 		b := take(t, l, "k", tenPerHour)
-		if want := max(0, 10-n); b.Allowed != (n <= 10) || b.Remaining != want || b.FirstRefused != (n == 11) {
-			t.Errorf("event %d: %+v, want %d remaining", n, b, want)
+
+		wantAllowed := n <= 10
+		wantRemaining := max(0, 10-n)
+		wantFirst := n == 11
+		if b.Allowed != wantAllowed || b.Remaining != wantRemaining || b.FirstRefusal != wantFirst {
+			t.Errorf("event %d: got %+v, want allowed %v, %d remaining, first refusal %v", n, b, wantAllowed, wantRemaining, wantFirst)
 		}
-		// What is refused changes nothing, so that the 13th is as the 11th.
-		between(t, "the reset", b.Reset, time.Duration(min(n, 10))*each, start)
-		if n <= 10 && b.RetryAfter != 0 {
-			t.Errorf("event %d was allowed and is to be retried: %+v", n, b)
-		} else if n > 10 {
-			between(t, "the retry", b.RetryAfter, each, start)
+
+		// A refused event changes nothing.
+		wantReset := time.Duration(min(n, 10)) * interval
+		assertCountdown(t, "Reset", b.Reset, wantReset, start)
+
+		if wantAllowed && b.RetryAfter != 0 {
+			t.Errorf("event %d: got RetryAfter %v, want 0", n, b.RetryAfter)
 		}
-		ttl, err := redis.Int64(conn.Do("PTTL", "limit:{k}"))
-		if err != nil {
-			t.Fatal(err)
+		if !wantAllowed {
+			assertCountdown(t, "RetryAfter", b.RetryAfter, interval, start)
 		}
-		// The in-process Redis moves its clock in steps of 50 ms.
-		between(t, "the life of the key", time.Duration(ttl)*time.Millisecond, time.Duration(min(n, 10))*each, start.Add(-100*time.Millisecond))
+
+		millis, err := redis.Int64(conn.Do("PTTL", "limit:{k}"))
+		testkit.NoError(t, err)
+		assertCountdown(t, "TTL", time.Duration(millis)*time.Millisecond, wantReset, start.Add(-tick))
 	}
+
 	if b := take(t, l, "other", tenPerHour); b.Remaining != 9 {
-		t.Errorf("another key: %+v", b)
+		t.Errorf("another key: got %d remaining, want 9", b.Remaining)
 	}
 }
 
-// Events come back one by one and no faster, however hard a client tries.
+// Events become available one by one, no faster than the rule says, however often a client
+// tries.
 func TestRefill(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(t, storetest.NewRedis(t))
-	rule := Rule{Events: 4, Window: 800 * time.Millisecond}
-	start, allowed, first, tried := time.Now(), 0, 0, 0
-	var last Budget
-	for deadline := start.Add(20 * time.Second); allowed < 10; tried++ {
-		if last = take(t, l, "k", rule); last.Allowed {
+
+	const interval = 200 * time.Millisecond
+	rule := Rule{Events: 4, Window: 4 * interval}
+	start := time.Now()
+	allowed, firstRefusals, attempts := 0, 0, 0
+
+	testkit.Eventually(t, "10 allowed events", func() bool {
+		b := take(t, l, "k", rule)
+		attempts++
+		if b.Allowed {
 			allowed++
 		}
-		if last.FirstRefused {
-			first++
+		if b.FirstRefusal {
+			firstRefusals++
 		}
-		// The clock that Redis reads may be a little off the monotonic one.
-		if most := 4 + int((time.Since(start)+5*time.Millisecond)/(200*time.Millisecond)); allowed > most {
-			t.Fatalf("%d were allowed after %v, want at most %d", allowed, time.Since(start), most)
+
+		elapsed := time.Since(start) + clockError
+		if most := rule.Events + int(elapsed/interval); allowed > most {
+			t.Fatalf("got %d events allowed after %v, want at most %d", allowed, elapsed, most)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d tries were allowed after %v: the last is %+v", allowed, tried, time.Since(start), last)
-		}
+
+		return allowed == 10
+	})
+
+	// At most one after the burst, and one after each of the following events but the last.
+	if firstRefusals < 1 || firstRefusals > 6 {
+		t.Errorf("got %d first refusals, want 1 to 6", firstRefusals)
 	}
-	// Once after the burst, and once after each that came back, but the last.
-	if first < 1 || first > 6 {
-		t.Errorf("%d events were the first to be refused", first)
-	}
-	t.Logf("10 of %d tries in %v", tried, time.Since(start))
+
+	t.Logf("10 of %d attempts were allowed in %v", attempts, time.Since(start))
 }
 
-// RetryAfter is when the next event is allowed: not before, and soon after.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(t, storetest.NewRedis(t))
 	rule := Rule{Events: 1, Window: 300 * time.Millisecond}
+
 	start := time.Now()
 	take(t, l, "k", rule)
 	b := take(t, l, "k", rule)
 	if b.Allowed || b.RetryAfter != b.Reset {
-		t.Fatalf("the second event: %+v", b)
+		t.Fatalf("second event: got %+v, want it refused with RetryAfter equal to Reset", b)
 	}
-	for deadline := start.Add(20 * time.Second); !take(t, l, "k", rule).Allowed; {
-		if time.Now().After(deadline) {
-			t.Fatal("never allowed again")
-		}
-	}
-	// The in-process Redis forgets a key up to 50 ms early.
-	if took := time.Since(start); took < rule.Window-60*time.Millisecond {
-		t.Errorf("allowed again after %v", took)
+
+	testkit.Eventually(t, "an allowed event", func() bool { return take(t, l, "k", rule).Allowed })
+
+	const earlyExpiry = 60 * time.Millisecond // the in-process Redis may expire a key too early
+	if elapsed := time.Since(start); elapsed < rule.Window-earlyExpiry {
+		t.Errorf("got the next event allowed after %v, want %v", elapsed, rule.Window)
 	}
 }
 
-// Whatever stands under the key, the next event gets an answer.
-func TestForeignValue(t *testing.T) {
+// A value that is not a time is ignored.
+func TestInvalidValue(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
-	l, conn := newLimiter(t, r), r.Conn(t)
+	l := newLimiter(t, r)
+	conn := r.Conn(t)
+
 	for _, command := range [][]any{
 		{"SET", "limit:{k}", ""},
 		{"SET", "limit:{k}", "soon"},
@@ -186,7 +213,7 @@ func TestForeignValue(t *testing.T) {
 		{"SET", "limit:{k}", "r"},
 		{"SET", "limit:{k}", "1r"},
 		{"SET", "limit:{k}", "1rr"},
-		{"SET", "limit:{k}", "1"}, // long ago, and it never expires
+		{"SET", "limit:{k}", "1"}, // a valid time long ago, without a TTL
 		{"RPUSH", "limit:{k}", "x"},
 		{"HSET", "limit:{k}", "x", "y"},
 	} {
@@ -196,56 +223,62 @@ func TestForeignValue(t *testing.T) {
 		if _, err := conn.Do(command[0].(string), command[1:]...); err != nil {
 			t.Fatal(err)
 		}
+
 		if b := take(t, l, "k", tenPerHour); !b.Allowed || b.Remaining != 9 {
-			t.Errorf("%.60v: %+v", command, b)
+			t.Errorf("%.60v: got %+v, want allowed with 9 remaining", command, b)
 		}
-		if ttl, err := redis.Int64(conn.Do("PTTL", "limit:{k}")); ttl <= 0 || ttl > 360_000 || err != nil {
-			t.Errorf("%.60v: the key lives for %d ms, %v", command, ttl, err)
-		}
+		assertTTL(t, conn, 6*time.Minute)
 	}
 }
 
-// A time from a clock that was ahead, or from a rule with a longer window, holds
-// nobody up for longer than the rule.
-func TestTimeAstray(t *testing.T) {
+// A time too far in the future, from a clock that was ahead or a rule with a longer window,
+// delays nobody longer than the rule.
+func TestTimeTooFarInFuture(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
-	l, conn := newLimiter(t, r), r.Conn(t)
-	ahead := time.Now().Add(1000 * time.Hour).UnixMicro()
-	if _, err := conn.Do("SET", "limit:{k}", ahead); err != nil {
+	l := newLimiter(t, r)
+	conn := r.Conn(t)
+
+	future := time.Now().Add(1000 * time.Hour).UnixMicro()
+	if _, err := conn.Do("SET", "limit:{k}", future); err != nil {
 		t.Fatal(err)
 	}
+
 	start := time.Now()
-	b := take(t, l, "k", tenPerHour)
-	if b.Allowed || b.Reset != time.Hour || b.RetryAfter != 6*time.Minute {
-		t.Errorf("got %+v", b)
+	first := take(t, l, "k", tenPerHour)
+	if first.Allowed || first.Reset != time.Hour || first.RetryAfter != 6*time.Minute {
+		t.Errorf("got %+v, want it refused with Reset 1h and RetryAfter 6m", first)
 	}
-	if ttl, err := redis.Int64(conn.Do("PTTL", "limit:{k}")); ttl <= 0 || ttl > time.Hour.Milliseconds() || err != nil {
-		t.Errorf("the key lives for %d ms, %v", ttl, err)
+	assertTTL(t, conn, time.Hour)
+
+	second := take(t, l, "k", tenPerHour)
+	assertCountdown(t, "Reset", second.Reset, time.Hour, start)
+	if second.Reset >= first.Reset {
+		t.Errorf("got Reset %v after %v, want it to decrease", second.Reset, first.Reset)
 	}
-	// It is counted down from there.
-	again := take(t, l, "k", tenPerHour)
-	between(t, "the reset", again.Reset, time.Hour, start)
-	if again.Reset >= b.Reset {
-		t.Errorf("the wait does not pass: %v, then %v", b.Reset, again.Reset)
-	}
-	// A shorter rule in the place of this one applies at once.
-	if b := take(t, l, "k", Rule{Events: 5, Window: time.Minute}); b.Allowed || b.RetryAfter > 12*time.Second {
-		t.Errorf("under a shorter rule: %+v", b)
+
+	shorter := take(t, l, "k", Rule{Events: 5, Window: time.Minute})
+	if shorter.Allowed || shorter.RetryAfter > 12*time.Second {
+		t.Errorf("shorter rule: got %+v, want it refused with RetryAfter of at most 12s", shorter)
 	}
 }
 
-// A window that its events do not divide is rounded against the client.
+// If the events do not divide the window evenly, rounding never allows more than the rule.
 func TestUnevenRule(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(t, storetest.NewRedis(t))
-	for _, rule := range []Rule{{3, time.Hour}, {7, 24 * time.Hour}, {1, maxWindow}, {100_000, maxWindow}} {
-		if whole := rule.interval() * int64(rule.Events); whole < rule.Window.Microseconds() {
-			t.Errorf("%+v: all are back after %d us", rule, whole)
+
+	const year = 365 * 24 * time.Hour
+	for _, rule := range []Rule{{3, time.Hour}, {7, 24 * time.Hour}, {1, year}, {100_000, year}} {
+		window := time.Duration(rule.interval()*int64(rule.Events)) * time.Microsecond
+		if window < rule.Window {
+			t.Errorf("%+v: got all events available after %v, want at least %v", rule, window, rule.Window)
 		}
+
 		for n := range min(rule.Events, 10) {
-			if b := take(t, l, strconv.Itoa(rule.Events), rule); !b.Allowed || b.Remaining != rule.Events-1-n {
-				t.Errorf("%+v, event %d: %+v", rule, n, b)
+			want := rule.Events - 1 - n
+			if b := take(t, l, strconv.Itoa(rule.Events), rule); !b.Allowed || b.Remaining != want {
+				t.Errorf("%+v, event %d: got %+v, want allowed with %d remaining", rule, n, b, want)
 			}
 		}
 	}
@@ -253,14 +286,9 @@ func TestUnevenRule(t *testing.T) {
 
 func TestUnlimited(t *testing.T) {
 	t.Parallel()
-	nowhere := newLimiter(t, storetest.Redis{Addr: "127.0.0.1:1"})
-	if b := take(t, nowhere, "k", Rule{}); !b.Allowed {
-		t.Errorf("the zero rule: %+v", b)
-	}
-	for _, rule := range []Rule{{0, time.Hour}, {10, 0}, {-1, time.Hour}, {10, -time.Hour}, {10, time.Microsecond}, {10, maxWindow + 1}} {
-		b, err := nowhere.Take(context.Background(), "k", rule)
-		if b.Allowed || !errors.Is(err, ErrRule) || rule.Unlimited() {
-			t.Errorf("%+v: %+v, %v", rule, b, err)
-		}
+	unreachable := newLimiter(t, storetest.Redis{Addr: "127.0.0.1:1"})
+
+	if b := take(t, unreachable, "k", Rule{}); !b.Allowed {
+		t.Errorf("zero rule: got %+v, want allowed without using Redis", b)
 	}
 }

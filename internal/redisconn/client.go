@@ -1,6 +1,7 @@
 package redisconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,274 +17,288 @@ import (
 	"latchkey/internal/telemetry"
 )
 
-// ErrUnavailable says that Redis did not do what it was asked: it is away, too
-// slow, full, loading, or it refused. Whether the command took effect is unknown.
+// ErrUnavailable is returned when a command failed: Redis is down, slow, out of memory or
+// still loading, or it rejected the command. The command may have taken effect.
 var ErrUnavailable = errors.New("redis is unavailable")
 
 const (
-	// commandTimeout bounds all that a command does, the wait for a connection
-	// and further tries included, so that a request answers within a second when
-	// Redis hangs, even where it hangs between two commands.
-	commandTimeout = 400 * time.Millisecond
-	// maxConns bounds the connections of one process to one server. A command beyond
-	// it waits its turn within commandTimeout.
+	// DefaultTimeout is the default of Options.Timeout.
+	DefaultTimeout = 400 * time.Millisecond
+
+	// maxConns is the maximum number of connections per server.
 	maxConns = 64
-	// maxTries is how often a command is sent where connections turn out dead, or
-	// where one server of a cluster names another.
+
+	// maxTries is the maximum number of times that a command is sent if connections are dead
+	// or a cluster redirects it.
 	maxTries = 5
-	// tryAgain is the pause before a server of a cluster is asked again for several keys
-	// of a slot that is moving: not all of them are in one place.
-	tryAgain = 10 * time.Millisecond
 )
 
-// Options say where Redis is and who we are to it. One of Addr, Sentinels and
-// Cluster names it.
+// Options configure a Client. Set exactly one of Addr, Sentinels and Cluster.
 type Options struct {
-	Addr string // host:port
+	Addr string // host:port of a single server
 
-	// Sentinels are the addresses of all Redis Sentinels, which know the server that is
-	// Master at the time.
+	// Sentinels are the host:port of all Sentinels.
 	Sentinels        []string
-	Master           string
-	SentinelUsername string // ACL user of the Sentinels; empty is their default user
+	Master           string // its name in the configuration of the Sentinels
+	SentinelUsername string // ACL user; if empty, the default user of the Sentinels
 	SentinelPassword string
 
-	// Cluster are addresses of some servers of a Redis Cluster, which know the others.
+	// Cluster contains the host:port of some servers of a Redis Cluster. The client learns
+	// the others from them.
 	Cluster []string
 
-	Username string // ACL user; empty is Redis's default user
+	Username string // ACL user; if empty, the default user of the servers
 	Password string
-	DB       int  // 0 in a cluster
-	TLS      bool // TLS 1.2 or later, with the certificate verified
+	DB       int  // must be 0 for a cluster
+	TLS      bool // use TLS 1.2 or later and verify the certificate
+
+	// Timeout bounds a command, including the wait for a connection, dialing and retries. The
+	// other time limits are fractions of it. The default is DefaultTimeout.
+	Timeout time.Duration
 
 	Metrics *telemetry.Metrics
 	Log     *slog.Logger
 }
 
-// Client sends commands to Redis: to one server, to the one that Sentinel names, or
-// to those of a cluster. It is safe for concurrent use.
-type Client struct {
-	options Options
-	dial    []redis.DialOption
+// refreshTimeout is the time limit of one query about the topology to one server.
+func (o *Options) refreshTimeout() time.Duration { return o.Timeout * 5 / 8 }
 
-	layout atomic.Pointer[layout] // nil until one was found
-	found  chan struct{}          // closed with the first layout
-	lookup chan struct{}          // asks for another look
-	stop   context.CancelFunc
+// replicaTimeout is the time limit of the wait for the replicas.
+func (o *Options) replicaTimeout() time.Duration { return o.Timeout / 2 }
+
+// minReplicaWait is the least time in which healthy replicas acknowledge a write.
+func (o *Options) minReplicaWait() time.Duration { return o.Timeout / 16 }
+
+// maxPipelineWait is the time limit of the wait for the replies to a pipeline. It leaves most
+// of a command's time for sending the GETs one by one.
+func (o *Options) maxPipelineWait() time.Duration { return o.Timeout / 4 }
+
+// Client sends commands to a single Redis server, to the master that Sentinels name, or to
+// the servers of a cluster. It is safe for concurrent use.
+type Client struct {
+	options  Options
+	topology atomic.Pointer[topology] // nil until the first refresh succeeds
+	found    chan struct{}            // closed when topology is set for the first time
+	refresh  chan struct{}            // receives a value to request a refresh
+	stop     context.CancelFunc       // stops watch
 
 	sentinels []*sentinel
 
-	mu     sync.Mutex
-	nodes  map[string]*node // by address
-	closed bool
+	mu    sync.Mutex
+	nodes map[string]*node // by host:port
 }
 
-// New returns a Client that connects when it is first used. Where the server is not
-// known from the start it looks for it until it is closed.
+// New returns a Client. It connects on first use, except with Sentinels or a cluster: then it
+// starts to look up the servers immediately. Call Close when it is no longer needed.
 func New(o Options) *Client {
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Client{
-		options: o, dial: o.dialOptions(), stop: stop,
-		found: make(chan struct{}), lookup: make(chan struct{}, 1), nodes: map[string]*node{},
+		options: o,
+		found:   make(chan struct{}),
+		refresh: make(chan struct{}, 1),
+		stop:    stop,
+		nodes:   map[string]*node{},
 	}
+
 	for _, addr := range o.Sentinels {
-		c.sentinels = append(c.sentinels, o.sentinel(addr))
+		c.sentinels = append(c.sentinels, newSentinel(addr, o))
 	}
+
 	switch {
 	case len(o.Sentinels) > 0:
-		go c.watch(ctx, c.askSentinels)
+		go c.watch(ctx, c.findMaster)
 	case len(o.Cluster) > 0:
-		go c.watch(ctx, c.askCluster)
+		go c.watch(ctx, c.findSlots)
 	default:
-		c.adopt(&layout{nodes: []*node{c.nodeAt(o.Addr)}})
+		c.apply(&topology{nodes: []*node{c.nodeAt(o.Addr)}})
 	}
+
 	return c
 }
 
-// Close closes all connections, once the commands under way are done. Commands fail
-// with ErrUnavailable afterwards.
+// Timeout returns the time limit of a command.
+func (c *Client) Timeout() time.Duration { return c.options.Timeout }
+
+// IsCluster reports whether the client uses a Redis Cluster. The keys of a script must then
+// share a hash tag.
+func (c *Client) IsCluster() bool { return len(c.options.Cluster) > 0 }
+
+// Close closes all connections as soon as their current commands are done. New commands fail
+// with ErrUnavailable.
 func (c *Client) Close() {
 	c.stop()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	for _, n := range c.nodes {
-		n.retire()
-	}
+	c.apply(noMaster)
+
 	for _, s := range c.sentinels {
 		_ = s.pool.Close()
 	}
 }
 
-// Ping asks Redis whether it answers: all servers that have a part of the keys.
+// Ping checks that all servers that serve keys reply. Errors: ErrUnavailable.
 func (c *Client) Ping(ctx context.Context) error {
-	return c.each(ctx, func(n *node) error {
-		_, err := c.runAt(ctx, n, "PING")
+	return c.EachServer(ctx, func(_ string, do Sender) error {
+		_, err := do("PING")
 		return err
 	})
 }
 
-// Scan calls each with the keys that match a pattern, a piece at a time. One may come
-// twice. It is for operators: it looks at every key there is. Errors: ErrUnavailable,
-// or what each returned.
-func (c *Client) Scan(ctx context.Context, pattern string, each func(keys []string) error) error {
+// Scan calls f with batches of the keys that match a pattern. The same key may appear twice.
+// Only operators' commands may use it, because it visits every key in Redis. Errors:
+// ErrUnavailable, and those of f.
+func (c *Client) Scan(ctx context.Context, pattern string, f func(keys []string) error) error {
 	for range maxTries {
-		before := c.layout.Load()
-		if err := c.scan(ctx, pattern, each); err != nil {
+		before := c.topology.Load()
+
+		err := c.EachServer(ctx, func(_ string, do Sender) error { return scan(do, pattern, f) })
+		if err != nil {
 			return err
 		}
-		// Keys that went from one server to another meanwhile may have been missed.
-		if before != nil && before.same(c.layout.Load()) {
+
+		// If keys were moved to another server meanwhile, some may have been missed.
+		if before != nil && before.sameAs(c.topology.Load()) {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: the keys go from server to server all the time", ErrUnavailable)
+
+	return fmt.Errorf("%w: slots kept moving during the scan", ErrUnavailable)
 }
 
-func (c *Client) scan(ctx context.Context, pattern string, each func(keys []string) error) error {
-	return c.each(ctx, func(n *node) error {
-		for cursor := "0"; ; {
-			reply, err := redis.Values(c.runAt(ctx, n, "SCAN", cursor, "MATCH", pattern, "COUNT", scanPiece))
-			if err != nil {
-				return err
-			}
-			var keys []string
-			if _, err := redis.Scan(reply, &cursor, &keys); err != nil {
-				return fmt.Errorf("%w: %w", ErrUnavailable, err)
-			}
-			if err := each(keys); err != nil || cursor == "0" {
-				return err
-			}
+// scan scans the keys of one server.
+func scan(do Sender, pattern string, f func(keys []string) error) error {
+	cursor := "0"
+	for {
+		var keys []string
+		reply, err := do("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+		if err := Scan(reply, err, &cursor, &keys); err != nil {
+			return err
 		}
-	})
+
+		if err := f(keys); err != nil {
+			return err
+		}
+
+		if cursor == "0" {
+			return nil
+		}
+	}
 }
 
-// scanPiece is how many keys Redis looks at for one answer.
-const scanPiece = 1000
+// Sender sends a command without a key to one server. All its errors wrap ErrUnavailable.
+type Sender func(command string, args ...any) (any, error)
 
-// each calls f with every server that has a part of the keys.
-func (c *Client) each(ctx context.Context, f func(*node) error) error {
-	limit := limited(ctx)
-	l, err := c.known(limit)
-	limit.done()
+// EachServer calls f once for every server that serves keys, with its host:port. It stops at
+// the first error. Errors: ErrUnavailable, and those of f.
+func (c *Client) EachServer(ctx context.Context, f func(addr string, do Sender) error) error {
+	t, err := c.current(time.Now().Add(c.options.Timeout))
 	if err != nil {
 		return err
 	}
-	for _, n := range l.nodes {
-		if err := f(n); err != nil {
+
+	for _, n := range t.nodes {
+		do := func(command string, args ...any) (any, error) {
+			return c.run(ctx, command, "", n, func(conn timedConn) (any, error) { return conn.Do(command, args...) })
+		}
+
+		if err := f(n.addr, do); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 
-// Do sends one command, of which the first argument is the key, and returns
-// redigo's reply. A nil reply is no error. Every error wraps ErrUnavailable.
-//
-// The command is not given up when ctx is cancelled. It is done within the time
-// limit anyway, giving up would cost a connection each time a client goes away,
-// and a client that goes away must not leave half of something behind.
+// Do sends a command whose first argument is key, and returns the reply of redigo. It does
+// not return early when ctx is cancelled. All errors wrap ErrUnavailable; a nil reply is not
+// an error.
 func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any, error) {
-	return c.run(ctx, command, key, func(_ *node, conn timedConn) (any, error) {
+	return c.run(ctx, command, key, nil, func(conn timedConn) (any, error) {
 		return conn.Do(command, append([]any{key}, args...)...)
 	})
 }
 
-// run gives command, whose name is what it is counted under, a connection to the server
-// that has key, and another one where that turns out to be dead or the wrong one. A GET
-// may go along with others at first, see reads.
-func (c *Client) run(ctx context.Context, name, key string, command func(*node, timedConn) (any, error)) (reply any, err error) {
+// run sends a command by calling send with a connection to the node at or, if at is nil, to
+// the node of key. It calls send again if the connection was dead or the cluster redirects
+// the command. name is the name of the command in the metrics.
+func (c *Client) run(ctx context.Context, name, key string, at *node, send func(timedConn) (any, error)) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()
-	// Who has to wait for the layout has less time left than those that come later.
-	together := name == "GET" && c.layout.Load() != nil
-	limit := limited(ctx)
-	defer limit.done()
-	l, err := c.known(limit)
-	if err != nil {
-		return nil, err
-	}
-	n, asking := l.at(key), false
+
+	deadline, release := c.commandDeadline(ctx)
+	defer release()
+
+	n, asking := at, false
 	for try := 1; ; try++ {
-		if together && try == 1 && limit.whole {
-			reply, err = n.read(limit, key)
+		if n == nil {
+			t, err := c.current(deadline)
+			if err != nil {
+				return nil, err
+			}
+			n = t.nodeFor(key)
+		}
+
+		if name == "GET" && !asking {
+			reply, err = n.get(deadline, key)
 		} else {
-			reply, err = n.once(limit, asking, command)
+			reply, err = n.withConn(deadline, asking, send)
 		}
 		if err == nil {
 			return reply, nil
 		}
+
 		moved := redisc.ParseRedir(err)
 		if moved == nil || moved.Type != "ASK" {
-			c.look()
+			c.requestRefresh()
 		}
+
 		switch {
-		case limit.Err() != nil:
-			return nil, fmt.Errorf("%w: %w: %w", ErrUnavailable, limit.Err(), err)
+		case !time.Now().Before(deadline):
+			return nil, fmt.Errorf("%w: %w: %w", ErrUnavailable, context.DeadlineExceeded, err)
 		case redisc.IsTryAgain(err):
-			time.Sleep(tryAgain)
-			try--
-		case try == maxTries:
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		case moved != nil:
-			n, asking = c.nodeAt(completed(moved.Addr, n.addr)), moved.Type == "ASK"
-		case isDeadConn(err):
-			if l, err = c.known(limit); err != nil {
-				return nil, err
-			}
-			n, asking = l.at(key), false
+			time.Sleep(10 * time.Millisecond)
+			try-- // the server has only some of the keys while their slot is moving, maybe for long
+		case moved != nil && try < maxTries:
+			n = c.nodeAt(resolveAddr(moved.Addr, n.addr))
+			asking = moved.Type == "ASK"
+		case isDeadConn(err) && try < maxTries:
+			n, asking = at, false
 		default:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 }
 
-// runAt sends a command that concerns one server and no key.
-func (c *Client) runAt(ctx context.Context, n *node, command string, args ...any) (reply any, err error) {
-	observed := c.options.Metrics.RedisCommand(ctx, command)
-	defer func() { observed.Done(err) }()
-	limit := limited(ctx)
-	defer limit.done()
-	for try := 1; ; try++ {
-		reply, err = n.once(limit, false, func(_ *node, conn timedConn) (any, error) { return conn.Do(command, args...) })
-		if err == nil {
-			return reply, nil
-		}
-		c.look()
-		if try == maxTries || limit.Err() != nil || !isDeadConn(err) {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-	}
-}
-
-// Connections counts those of this process to all servers: the idle ones, and those that
-// a command has or waits for.
+// Connections returns the number of idle connections to all servers, and of those that are in
+// use or being dialed.
 func (c *Client) Connections() (idle, inUse int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.nodes {
-		s := n.pool.Stats()
-		idle, inUse = idle+s.IdleCount, inUse+s.ActiveCount-s.IdleCount
+		stats := n.pool.Stats()
+		idle += stats.IdleCount
+		inUse += stats.ActiveCount - stats.IdleCount
 	}
+
 	return idle, inUse
 }
 
-// isDeadConn tells a connection that was closed under us (end of file, reset,
-// broken pipe) from a Redis that is slow, refuses, or answers with an error.
-// Only the first is worth another try.
+// isDeadConn reports whether err means that a connection was closed during a command (end of
+// file, connection reset, broken pipe). Only then does a retry help: not if Redis is slow,
+// refuses connections, or replies with an error.
 func isDeadConn(err error) bool {
-	var replied redis.Error
-	if errors.As(err, &replied) || errors.Is(err, errNotConfirmed) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if err == nil || isTimeout(err) || errors.Is(err, errNotConfirmed) {
 		return false
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		return false
-	}
-	return !isTimeout(err)
+
+	_, replied := errors.AsType[redis.Error](err)
+	opErr, _ := errors.AsType[*net.OpError](err)
+	unreachable := opErr != nil && opErr.Op == "dial"
+
+	return !replied && !unreachable
 }
 
 func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
+	netErr, ok := errors.AsType[net.Error](err)
+	return ok && netErr.Timeout()
 }

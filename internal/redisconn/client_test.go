@@ -4,34 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
 )
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
+// busyTimeout is the time limit of a command on a busy machine, for tests that are not about
+// time limits.
+const busyTimeout = 10 * time.Second
+
 func newClient(t testing.TB, r storetest.Redis) *Client {
 	t.Helper()
+	return newClientWithTimeout(t, r, busyTimeout)
+}
+
+func newClientWithTimeout(t testing.TB, r storetest.Redis, timeout time.Duration) *Client {
+	t.Helper()
 	c := New(Options{
-		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
-		Log: slog.New(slog.DiscardHandler),
+		Addr:      r.Addr,
+		DB:        r.DB,
+		Sentinels: r.Sentinels,
+		Master:    r.Master,
+		Cluster:   r.Cluster,
+		Timeout:   timeout,
+		Log:       slog.New(slog.DiscardHandler),
 	})
+
 	t.Cleanup(c.Close)
 	return c
 }
 
-// Connections that are killed under the pool, as by a restart or an idle limit of
-// the server, cost no command.
+// No command fails if the server closes the pooled connections, for example because it restarts
+// or they were idle.
 func TestDeadConnections(t *testing.T) {
 	server := storetest.StartRedis(t)
 	c := newClient(t, server.Redis)
@@ -46,21 +64,23 @@ func TestDeadConnections(t *testing.T) {
 				}
 			})
 		}
+
 		wg.Wait()
 		if killed, err := redis.Int(other.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")); err != nil || killed == 0 {
-			t.Fatalf("killed %d connections, %v", killed, err)
+			t.Fatalf("got %d connections killed, %v; want at least 1", killed, err)
 		}
 	}
+
 	if _, err := other.Do("SCRIPT", "FLUSH"); err != nil {
 		t.Fatal(err)
 	}
-	if one, err := redis.Int(c.Eval(ctx, NewScript(0, "return 1"))); one != 1 || err != nil {
-		t.Errorf("a script after a flush: %d, %v", one, err)
+
+	if one, err := redis.Int(c.Eval(ctx, NewScript(1, "return 1"), "key")); one != 1 || err != nil {
+		t.Errorf("script after SCRIPT FLUSH: got %d, %v; want 1", one, err)
 	}
 }
 
-// Whatever is wrong is ErrUnavailable, and a Redis that is there and says no is
-// asked once.
+// All failures are ErrUnavailable. A missing key is not a failure.
 func TestUnavailable(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -69,36 +89,37 @@ func TestUnavailable(t *testing.T) {
 	if _, err := r.Conn(t).Do("RPUSH", "list", "x"); err != nil {
 		t.Fatal(err)
 	}
+
 	closed := newClient(t, storetest.Redis{Addr: "127.0.0.1:1"})
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	for name, err := range map[string]error{
-		"error reply":   second(c.Do(ctx, "GET", "list")),
-		"script error":  second(c.Eval(ctx, NewScript(0, "return redis.call('GET', 'list')"))),
-		"nobody there":  second(closed.Do(ctx, "GET", "x")),
-		"client's gone": second(closed.Do(cancelled, "GET", "x")),
+		"error reply":  second(c.Do(ctx, "GET", "list")),
+		"script error": second(c.Eval(ctx, NewScript(1, "return redis.call('GET', KEYS[1])"), "list")),
+		"no server":    second(closed.Do(ctx, "GET", "x")),
+		"disconnected": second(closed.Do(cancelled, "GET", "x")),
 	} {
 		if !errors.Is(err, ErrUnavailable) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want ErrUnavailable", name, err)
 		}
 	}
+
 	if reply, err := c.Do(ctx, "GET", "nothing"); reply != nil || err != nil {
-		t.Errorf("a missing key: %v, %v", reply, err)
+		t.Errorf("missing key: got %v, %v; want a nil reply", reply, err)
 	}
 }
 
 func second(_ any, err error) error { return err }
 
-// A server that takes connections and never answers holds no command longer than
-// the limit, however many wait for a connection.
+// If a server accepts connections but never replies, commands fail at the time limit, even if
+// many of them wait for a connection.
 func TestSilentServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	t.Cleanup(func() { _ = l.Close() })
 	for name, o := range map[string]Options{
-		"plain": {}, "with a password": {Username: "u", Password: "p", DB: 1}, "TLS": {TLS: true},
+		"plain": {}, "password": {Username: "u", Password: "p", DB: 1}, "TLS": {TLS: true},
 	} {
 		o.Addr = l.Addr().String()
 		c := New(o)
@@ -108,49 +129,56 @@ func TestSilentServer(t *testing.T) {
 		for range 4 * maxConns {
 			wg.Go(func() {
 				if err := c.Ping(context.Background()); !errors.Is(err, ErrUnavailable) {
-					t.Errorf("%s: %v", name, err)
+					t.Errorf("%s: got %v, want ErrUnavailable", name, err)
 				}
 			})
 		}
+
 		wg.Wait()
-		// A command behind another would take its time and its own.
-		if took := time.Since(start); took >= 2*commandTimeout {
-			t.Errorf("%s: the commands took %v, the limit is %v", name, took, commandTimeout)
+		// Commands that wait for each other would take a multiple of the limit.
+		if took := time.Since(start); took >= 2*DefaultTimeout {
+			t.Errorf("%s: got errors after %v, want about %v", name, took, DefaultTimeout)
 		}
 	}
 }
 
-// A script knows when it is too late, on a clock that is not ours.
-func TestScriptInTime(t *testing.T) {
+// A script does not run after its deadline, even if the clock of Redis differs from ours.
+func TestScriptDeadline(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
-	c, conn := newClient(t, r), r.Conn(t)
+	c := newClient(t, r)
+	conn := r.Conn(t)
 	set := NewScript(1, "return redis.call('SET', KEYS[1], ARGV[1])")
 	ctx := context.Background()
 	for _, offset := range []time.Duration{0, time.Hour, -time.Hour} {
-		// What we believe of the clock of Redis is off: it corrects us.
+		// The client assumes a wrong clock of Redis, and corrects that.
 		if offset != 0 {
-			c.layout.Load().at("key").clock.offset.Add(offset.Milliseconds())
+			n := c.topology.Load().nodeFor("key")
+			start := n.clockStart.Load().Add(-offset)
+			n.clockStart.Store(&start)
 		}
+
 		if reply, err := redis.String(c.Eval(ctx, set, "key", "value")); reply != "OK" || err != nil {
-			t.Errorf("clock off by %v: %s, %v", offset, reply, err)
+			t.Errorf("clock off by %v: got %s, %v; want OK", offset, reply, err)
 		}
 	}
+
 	if _, err := conn.Do("DEL", "key"); err != nil {
 		t.Fatal(err)
 	}
+
 	_, err := set.script.Do(conn, "key", "value", time.Now().Add(-time.Second).UnixMilli())
-	if _, late := lateness(err); !late {
-		t.Errorf("a late script: %v", err)
+	if _, late := parseLate(err); !late {
+		t.Errorf("script after its deadline: got %v, want LATE", err)
 	}
+
 	if n, err := redis.Int(conn.Do("EXISTS", "key")); err != nil || n != 0 {
-		t.Error("a late script ran")
+		t.Errorf("after a late script: got %d keys, %v; want 0", n, err)
 	}
 }
 
-// TLS holds both ways: a server that nobody vouches for is not spoken to, and neither
-// is one that does not speak it. Whom this machine trusts is settled once for a
-// process, so each case has its own.
+// With TLS the client rejects an untrusted certificate and a server without TLS. A process reads
+// the trusted certificates only once, so each case runs in its own process.
 func TestTLS(t *testing.T) {
 	const addrVar = "REDISCONN_TEST_ADDR"
 	if addr := os.Getenv(addrVar); addr != "" {
@@ -159,30 +187,30 @@ func TestTLS(t *testing.T) {
 		fmt.Println(c.Ping(context.Background()))
 		return
 	}
-	secure, authority := storetest.StartTLSRedis(t)
+
+	secure, caFile := storetest.StartTLSRedis(t)
 	plain := storetest.StartRedis(t)
 	for _, tc := range []struct{ name, addr, tls, trusted, want string }{
-		{"trusted", secure.Addr, "yes", authority, "<nil>"},
+		{"trusted", secure.Addr, "yes", caFile, "<nil>"},
 		{"not trusted", secure.Addr, "yes", "/dev/null", "certificate"},
-		{"plain to TLS", secure.Addr, "", authority, "redis is unavailable"},
-		{"TLS to plain", plain.Addr, "yes", authority, "redis is unavailable"},
+		{"plain to TLS", secure.Addr, "", caFile, "redis is unavailable"},
+		{"TLS to plain", plain.Addr, "yes", caFile, "redis is unavailable"},
 	} {
 		child := exec.Command(os.Args[0], "-test.run=^TestTLS$")
 		child.Env = append(os.Environ(), addrVar+"="+tc.addr, "REDISCONN_TEST_TLS="+tc.tls, "SSL_CERT_FILE="+tc.trusted, "SSL_CERT_DIR=/dev/null")
 		if out, err := child.CombinedOutput(); err != nil || !strings.Contains(string(out), tc.want) {
-			t.Errorf("%s: %v\n%s", tc.name, err, out)
+			t.Errorf("%s: got %v, output %q; want output with %q", tc.name, err, out, tc.want)
 		}
 	}
 }
 
-// Servers come and go while commands wait for connections to them.
-func TestRetire(t *testing.T) {
+// Nodes are removed while commands wait for connections to them.
+func TestRemoveNodes(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
 	c := newClient(t, r)
-	if err := c.Ping(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, c.Ping(context.Background()))
+
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for range 2 * maxConns {
@@ -192,17 +220,133 @@ func TestRetire(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					_, _ = c.nodeAt("127.0.0.1:1").once(&limit{Context: context.Background()}, false, nil) // which is over
+					_, _ = c.nodeAt("127.0.0.1:1").withConn(time.Now(), false, nil) // the deadline has passed
 				}
 			}
 		})
 	}
+
 	for range 50_000 {
-		c.adopt(c.layout.Load()) // which parts with the other one
+		c.apply(c.topology.Load()) // closes the connections to the other node
 	}
+
 	close(stop)
 	wg.Wait()
 	if err := c.Ping(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A command that gets no connection before its deadline fails without being sent.
+func TestNoConnectionInTime(t *testing.T) {
+	t.Parallel()
+	r := storetest.NewRedis(t)
+	c := newClient(t, r)
+	testkit.NoError(t, c.Ping(context.Background()))
+
+	n := c.topology.Load().nodeFor("key")
+	if _, err := n.withConn(time.Now(), false, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after the deadline: got %v, want DeadlineExceeded", err)
+	}
+
+	for range maxConns {
+		n.slots <- struct{}{}
+	}
+
+	ctx := WithBudget(context.Background(), 20*time.Millisecond)
+	if _, err := c.Do(ctx, "SET", "key", "value"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("all connections in use: got %v, want ErrUnavailable", err)
+	}
+}
+
+// The client does not use a server that replies, but is not Redis.
+func TestNotRedis(t *testing.T) {
+	t.Parallel()
+	server := bareServer(t, func([]string) string { return "+OK\r\n" })
+	c := newClient(t, storetest.Redis{Addr: server})
+	if _, err := c.Do(context.Background(), "SET", "key", "value"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+}
+
+// A command is sent again only if the connection was dead.
+func TestIsDeadConn(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{io.EOF, true},
+		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, true},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, false},
+		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false},
+		{context.DeadlineExceeded, false},
+		{redis.Error("ERR no"), false},
+		{fmt.Errorf("%w: %w", errNotConfirmed, io.EOF), false},
+	} {
+		if got := isDeadConn(tc.err); got != tc.want {
+			t.Errorf("isDeadConn(%v) = %t, want %t", tc.err, got, tc.want)
+		}
+	}
+}
+
+// A closed client has no connections and opens none.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, storetest.NewRedis(t))
+	testkit.NoError(t, c.Ping(context.Background()))
+
+	nodes := c.topology.Load().nodes
+	c.Close()
+	for _, n := range nodes {
+		if stats := n.pool.Stats(); stats.ActiveCount != 0 {
+			t.Errorf("got %d connections to %s, want 0", stats.ActiveCount, n.addr)
+		}
+	}
+
+	if _, err := c.Do(context.Background(), "GET", "key"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+
+	if idle, inUse := c.Connections(); idle != 0 || inUse != 0 {
+		t.Errorf("got %d idle connections and %d in use, want 0 and 0", idle, inUse)
+	}
+}
+
+// If keys move to another server during a scan, the scan starts again.
+func TestScanAgain(t *testing.T) {
+	t.Parallel()
+	server := func(key string) string {
+		return fakeServer(t, func([]string) string {
+			return fmt.Sprintf("*2\r\n$1\r\n0\r\n*1\r\n$%d\r\n%s\r\n", len(key), key)
+		})
+	}
+
+	first, second := server("first"), server("second")
+	for _, tc := range []struct {
+		moves int
+		want  string
+		fails bool
+	}{
+		{0, "first", false},
+		{1, "first second", false},
+		{maxTries, "first second first second first", true},
+	} {
+		c := newClient(t, storetest.Redis{Addr: first})
+		var got []string
+		err := c.Scan(context.Background(), "*", func(keys []string) error {
+			got = append(got, keys...)
+			if len(got) <= tc.moves {
+				to := []string{first, second}[len(got)%2]
+				c.apply(&topology{nodes: []*node{c.nodeAt(to)}})
+			}
+
+			return nil
+		})
+
+		if strings.Join(got, " ") != tc.want || errors.Is(err, ErrUnavailable) != tc.fails {
+			t.Errorf("%d moves: got keys %v, %v; want %s, error %v", tc.moves, got, err, tc.want, tc.fails)
+		}
 	}
 }

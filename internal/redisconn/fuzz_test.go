@@ -13,18 +13,18 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// saying is a connection on which a server has said what it will ever say.
-type saying struct {
+// fixedConn is a connection on which a fixed text can be read.
+type fixedConn struct {
 	net.Conn
-	text io.Reader
+	reader io.Reader
 }
 
-func (s saying) Read(b []byte) (int, error)      { return s.text.Read(b) }
-func (saying) SetReadDeadline(_ time.Time) error { return nil }
-func (saying) Close() error                      { return nil }
+func (s fixedConn) Read(b []byte) (int, error)      { return s.reader.Read(b) }
+func (fixedConn) SetReadDeadline(_ time.Time) error { return nil }
+func (fixedConn) Close() error                      { return nil }
 
-// Whatever answers in the place of Redis, its answer is understood or it is an error: it
-// ends nothing, and of a cluster it makes addresses and slots that there are.
+// Any reply is either parsed or an error, and never panics. A parsed topology contains only valid
+// slots and host:port pairs.
 func FuzzReply(f *testing.F) {
 	for _, reply := range []string{
 		"+PONG\r\n", "$-1\r\n", "$3\r\nabc\r\n", ":7\r\n", "-LATE 1795350766850\r\n", "-LATE x\r\n", "-MOVED 42 127.0.0.1:1\r\n", "*0\r\n", "*-1\r\n",
@@ -33,35 +33,37 @@ func FuzzReply(f *testing.F) {
 	} {
 		f.Add([]byte(reply))
 	}
-	f.Fuzz(func(t *testing.T, said []byte) {
-		conn := redis.NewConn(saying{text: strings.NewReader(string(said))}, time.Second, time.Second)
+
+	f.Fuzz(func(t *testing.T, text []byte) {
+		conn := redis.NewConn(fixedConn{reader: strings.NewReader(string(text))}, time.Second, time.Second)
 		reply, err := conn.Receive()
-		if now, late := lateness(err); late && (!strings.HasPrefix(err.Error(), "LATE ") || strings.Trim(err.Error()[5:], "+-0123456789") != "") {
-			t.Errorf("%q is late by %d", said, now)
+		if now, late := parseLate(err); late && (!strings.HasPrefix(err.Error(), "LATE ") || strings.Trim(err.Error()[5:], "+-0123456789") != "") {
+			t.Errorf("%q: got the time %v of a late script, want none", text, now)
 		}
-		var refused redis.Error
-		if err != nil && errors.As(err, &refused) {
+
+		var replyErr redis.Error
+		if err != nil && errors.As(err, &replyErr) {
 			return
 		}
-		shares, err := redis.Values(reply, err)
-		if err != nil {
-			return
-		}
+
 		c := New(Options{Addr: "127.0.0.1:1", Log: slog.New(slog.DiscardHandler)})
 		defer c.Close()
-		l, err := c.shared(shares, "127.0.0.1:7000")
+		found, err := c.parseSlots(reply, err, "127.0.0.1:7000")
 		if err != nil {
 			return
 		}
-		for slot, n := range l.slots {
+
+		for slot, n := range found.slots {
 			if n == nil {
 				continue
 			}
-			if !slices.Contains(l.nodes, n) {
-				t.Fatalf("the slot %d is at %s, which is no node", slot, n.addr)
+
+			if !slices.Contains(found.nodes, n) {
+				t.Fatalf("slot %d: got server %s, want one of the nodes", slot, n.addr)
 			}
+
 			if _, _, err := net.SplitHostPort(n.addr); err != nil {
-				t.Fatalf("the slot %d is at %q: %v", slot, n.addr, err)
+				t.Fatalf("slot %d: got server %q, want a host:port: %v", slot, n.addr, err)
 			}
 		}
 	})

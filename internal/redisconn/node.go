@@ -1,10 +1,10 @@
 package redisconn
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -12,156 +12,175 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// node is one Redis server and our connections to it.
+// node is a Redis server with its connections.
 type node struct {
-	addr string
-	pool *redis.Pool
+	addr    string // host:port
+	options Options
+	pool    *redis.Pool
+
+	// slots has an element for every connection in use. The pool could limit them itself, but
+	// then it panics if it is closed while a command that waits for a connection times out.
+	slots chan struct{}
+
 	// lastFailure is when a connection was last found dead, in Unix nanoseconds.
 	lastFailure atomic.Int64
-	clock       clock
-	// replaceable says that another server may take its place.
-	replaceable bool
-	// lagging is when a replica was last found not to keep up, in Unix nanoseconds, and
-	// keepingUp how many did.
-	lagging   atomic.Int64
-	keepingUp atomic.Int64
-	// turns has an element for each connection in use. The pool could have commands
-	// wait for one, too, but asks their contexts for a timer first.
-	turns chan struct{}
-	reads reads
+
+	// clockStart is the local time at which the clock of Redis was 0, or nil if that is
+	// unknown. It has a monotonic reading, so it is unaffected if the local clock is set.
+	clockStart atomic.Pointer[time.Time]
+
+	pipeline pipeline
+
+	// lastLag is when replicas last failed to acknowledge a write in time, in Unix
+	// nanoseconds. healthyReplicas is how many others did acknowledge it.
+	lastLag         atomic.Int64
+	healthyReplicas atomic.Int64
 }
 
-// retire closes the connections: those in use once their commands are done. For others
-// there are none from now on.
-func (n *node) retire() { _ = n.pool.Close() }
-
-func newNode(addr string, dial []redis.DialOption) *node {
-	n := &node{addr: addr, clock: clock{start: time.Now()}, turns: make(chan struct{}, maxConns)}
-	n.pool = &redis.Pool{
-		MaxIdle: maxConns,
-		DialContext: func(limit context.Context) (redis.Conn, error) {
-			// Of a context that is not the standard library's own each that net derives
-			// would cost a goroutine.
-			deadline, _ := limit.Deadline()
-			ctx, cancel := context.WithDeadline(context.WithoutCancel(limit), deadline)
-			defer cancel()
-			conn, err := redis.DialContext(ctx, "tcp", addr, dial...)
-			if err != nil {
-				return nil, err
-			}
-			return conn, greet(ctx, conn)
-		},
-		// When one connection dies, those that were idle then are dead with it.
-		// Dropping them here costs nothing; a PING before use would cost a round
-		// trip on every command.
-		TestOnBorrow: func(_ redis.Conn, idleSince time.Time) error {
-			if idleSince.UnixNano() <= n.lastFailure.Load() {
-				return errors.New("idle since before a failure")
-			}
-			return nil
-		},
+func newNode(addr string, o Options) *node {
+	dial := new(net.Dialer).DialContext
+	if o.TLS {
+		// The TLS of redigo ignores the context during the handshake.
+		dial = new(tls.Dialer).DialContext
 	}
-	return n
-}
 
-// greet makes sure that who answers on a new connection is a Redis. redigo takes any
-// answer to SELECT for a yes, and what is not there in the wrong database would be
-// taken for a session that has ended.
-func greet(ctx context.Context, conn redis.Conn) error {
-	deadline, _ := ctx.Deadline()
-	answer, err := redis.String(redis.DoWithTimeout(conn, time.Until(deadline), "PING"))
-	if err == nil && answer != "PONG" {
-		err = fmt.Errorf("this is no Redis: it answers %q to PING", answer)
-	}
-	if err != nil {
-		_ = conn.Close()
-	}
-	return err
-}
-
-// dialOptions are those of every connection to a Redis server.
-func (o Options) dialOptions() []redis.DialOption {
-	dial := []redis.DialOption{
-		redis.DialReadTimeout(commandTimeout),
-		redis.DialWriteTimeout(commandTimeout),
+	options := []redis.DialOption{
+		redis.DialContextFunc(dial),
+		redis.DialReadTimeout(o.Timeout),
+		redis.DialWriteTimeout(o.Timeout),
 		redis.DialUsername(o.Username),
 		redis.DialPassword(o.Password),
 		redis.DialDatabase(o.DB),
 	}
-	return append(dial, o.transport())
+
+	n := &node{addr: addr, options: o, slots: make(chan struct{}, maxConns)}
+	n.pool = &redis.Pool{
+		MaxIdle:     maxConns,
+		DialContext: func(ctx context.Context) (redis.Conn, error) { return connect(ctx, addr, options) },
+
+		// If one connection has died, the idle ones are probably dead, too. A PING before
+		// each use would detect that as well, but cost every command a round trip.
+		TestOnBorrow: func(_ redis.Conn, idleSince time.Time) error {
+			if idleSince.UnixNano() <= n.lastFailure.Load() {
+				return errors.New("idle since before a failure")
+			}
+
+			return nil
+		},
+	}
+
+	return n
 }
 
-// transport is how a connection is made, before anything is said on it.
-func (o Options) transport() redis.DialOption {
-	plain := &net.Dialer{Timeout: commandTimeout}
-	if !o.TLS {
-		return redis.DialContextFunc(plain.DialContext)
-	}
-	// redigo's own TLS takes no notice of the context while it shakes hands.
-	secure := tls.Dialer{NetDialer: plain, Config: &tls.Config{MinVersion: tls.VersionTLS12}}
-	return redis.DialContextFunc(secure.DialContext)
-}
-
-// turn waits until a connection is free. Who gets nil gives it back with done.
-func (n *node) turn(l *limit) error {
-	select {
-	case n.turns <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case n.turns <- struct{}{}:
-	case <-l.Done():
-		return l.Err()
-	}
-	// Where both were ready the choice was random.
-	if err := l.Err(); err != nil {
-		n.done()
-		return err
-	}
-	return nil
-}
-
-func (n *node) done() { <-n.turns }
-
-// once gives command one connection until the end of the limit.
-func (n *node) once(l *limit, asking bool, command func(*node, timedConn) (any, error)) (any, error) {
-	if err := n.turn(l); err != nil {
+// connect opens a connection and checks that the server is Redis. redigo considers any reply
+// to SELECT a success, and in the wrong database all sessions would seem to have ended.
+func connect(ctx context.Context, addr string, options []redis.DialOption) (redis.Conn, error) {
+	conn, err := redis.DialContext(ctx, "tcp", addr, options...)
+	if err != nil {
 		return nil, err
 	}
-	defer n.done()
-	conn, err := n.pool.GetContext(l)
+
+	reply, err := redis.String(redis.DoContext(conn, ctx, "PING"))
+	if err != nil || reply != "PONG" {
+		_ = conn.Close()
+		return nil, cmp.Or(err, errors.New("not a Redis server: no PONG in reply to PING"))
+	}
+
+	return conn, nil
+}
+
+// withConn calls f with a connection whose commands end at the deadline. If all connections
+// are in use, it waits for one.
+func (n *node) withConn(deadline time.Time, asking bool, f func(timedConn) (any, error)) (any, error) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	select {
+	case n.slots <- struct{}{}:
+		defer func() { <-n.slots }()
+	case <-ctx.Done():
+	}
+
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+
+	conn, err := n.pool.GetContext(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
+
 	start := time.Now()
-	reply, err := command(n, timedConn{conn, l.deadline, asking})
-	// A command that had little time left says nothing about the other connections.
-	if broken := conn.Err(); broken != nil && (isDeadConn(broken) || time.Since(start) > commandTimeout/2) {
-		n.lastFailure.Store(time.Now().UnixNano())
-		n.clock.forget()
+	reply, err := f(timedConn{Conn: conn, node: n, deadline: deadline, asking: asking})
+
+	// If a command times out that had little time left, the other connections are probably
+	// alive.
+	if connErr := conn.Err(); connErr != nil {
+		hadTime := time.Since(start) > n.options.Timeout/2
+		if isDeadConn(connErr) || hadTime {
+			n.lastFailure.Store(time.Now().UnixNano())
+			n.clockStart.Store(nil)
+		}
+	}
+
+	return reply, err
+}
+
+// do sends a command, and sends it again if the connection was dead.
+func (n *node) do(deadline time.Time, command string, args ...any) (reply any, err error) {
+	for range maxTries {
+		reply, err = n.withConn(deadline, false, func(conn timedConn) (any, error) { return conn.Do(command, args...) })
+		if !isDeadConn(err) {
+			break
+		}
 	}
 	return reply, err
 }
 
-// timedConn gives its commands together until deadline. redigo's DoContext would
-// do so, too, at the price of a goroutine for each command.
+// timedConn is a connection whose commands all end at a deadline. The DoContext of redigo
+// does the same, but starts a goroutine per command.
 type timedConn struct {
 	redis.Conn
+	node     *node
 	deadline time.Time
-	asking   bool // the server is asked for a slot that is moving to it
+	asking   bool // send ASKING first, because the key's slot is moving to this server
 }
 
+// Do implements redis.Conn.
 func (c timedConn) Do(command string, args ...any) (any, error) {
-	left := time.Until(c.deadline)
-	if left <= 0 {
-		return nil, context.DeadlineExceeded
-	}
 	if c.asking {
 		if err := c.Send("ASKING"); err != nil {
 			return nil, err
 		}
 	}
-	return redis.DoWithTimeout(c.Conn, left, command, args...)
+
+	timeout := max(time.Nanosecond, time.Until(c.deadline)) // 0 would mean no timeout
+
+	return redis.DoWithTimeout(c.Conn, timeout, command, args...)
+}
+
+type budgetKey struct{}
+
+// WithBudget returns a context whose commands may take d in total. The time between commands,
+// for example to hash a password, does not count.
+func WithBudget(ctx context.Context, d time.Duration) context.Context {
+	left := new(atomic.Int64)
+	left.Store(int64(d))
+	return context.WithValue(ctx, budgetKey{}, left)
+}
+
+// commandDeadline returns the deadline of a command that starts now. The caller must call
+// release when the command is done, to charge its time to the budget of ctx.
+func (c *Client) commandDeadline(ctx context.Context) (deadline time.Time, release func()) {
+	start := time.Now()
+
+	left, ok := ctx.Value(budgetKey{}).(*atomic.Int64)
+	if !ok {
+		return start.Add(c.options.Timeout), func() {}
+	}
+
+	timeout := min(c.options.Timeout, time.Duration(left.Load()))
+	release = func() { left.Add(-int64(time.Since(start))) }
+
+	return start.Add(timeout), release
 }

@@ -3,29 +3,34 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 )
 
-// Script is a Lua script that Redis runs in time or not at all.
-//
-// A command that was sent to a Redis that hangs is run when it goes on, long
-// after the request was answered with an error: a rotation would then void a
-// cookie for which the client never got the new one. So every script comes with
-// the moment, on the clock of Redis, from which it must not run any more.
+// lagPause is how long writes wait for the healthy replicas only, after a wait for all of
+// them has timed out.
+const lagPause = time.Second
+
+// errNotConfirmed is returned if a write was made but may be lost in a failover. It must not
+// be retried: on a connection that has written nothing, WAIT succeeds immediately (since
+// Redis 7.2).
+var errNotConfirmed = errors.New("not confirmed by replicas or Sentinels")
+
+// Script is a Lua script that Redis runs before a deadline or not at all: see "Scripts" in the
+// package documentation.
 type Script struct {
-	script *redis.Script
-	// lasting says that what it did must outlive the server, see Lasting.
-	lasting bool
+	script  *redis.Script
+	durable bool
 }
 
-// inTime takes the moment from the end of the arguments. It leaves the time of
-// Redis to the script: micros, since 1970.
-const inTime = `
+// checkDeadline is the beginning of every script. It removes the last argument, the deadline
+// in milliseconds, and sets the variable micros to the time of Redis in microseconds.
+const checkDeadline = `
 local micros = redis.call('TIME')
 micros = micros[1] * 1000000 + micros[2]
 if micros > tonumber(table.remove(ARGV)) * 1000 then
@@ -33,79 +38,153 @@ if micros > tonumber(table.remove(ARGV)) * 1000 then
 end
 `
 
-// NewScript returns a script of so many keys. It must be safe to run twice. It
-// finds the time of Redis in the variable micros, in microseconds since 1970.
+// NewScript returns a script that takes the given number of keys. It must be safe to run
+// twice. The script can use the variable micros, the time of Redis in microseconds since 1970.
 func NewScript(keys int, lua string) *Script {
-	return &Script{script: redis.NewScript(keys, inTime+lua)}
+	return &Script{script: redis.NewScript(keys, checkDeadline+lua)}
 }
 
-// Eval runs a script, by its hash where Redis knows it. Errors are as for
-// Client.Do; where Redis was late they mean that nothing happened.
-func (c *Client) Eval(ctx context.Context, s *Script, keysAndArgs ...any) (any, error) {
-	var key string
-	if len(keysAndArgs) > 0 {
-		key, _ = keysAndArgs[0].(string)
-	}
-	var change replication
-	reply, err := c.run(ctx, "EVALSHA", key, func(n *node, conn timedConn) (any, error) {
-		reply, err := s.script.Do(conn, n.clock.timed(keysAndArgs, conn.deadline)...)
-		if now, late := lateness(err); late {
-			// Not known yet, or the clock of Redis was set; or it really was late, and
-			// there may be time for another try.
-			n.clock.learn(now)
-			reply, err = s.script.Do(conn, n.clock.timed(keysAndArgs, conn.deadline)...)
+// WaitForReplicas makes Eval wait until a failover can no longer undo the script's writes: see
+// "Durable writes" in the package documentation. It returns s.
+func (s *Script) WaitForReplicas() *Script {
+	s.durable = true
+	return s
+}
+
+// Eval runs a script. key is the first of its keys; keysAndArgs are the others, followed by
+// the arguments. Errors: ErrUnavailable; unless the deadline had passed, the script may have
+// taken effect.
+func (c *Client) Eval(ctx context.Context, s *Script, key string, keysAndArgs ...any) (any, error) {
+	keysAndArgs = append([]any{key}, keysAndArgs...)
+	durable := s.durable && (len(c.sentinels) > 0 || c.IsCluster())
+	return c.run(ctx, "EVALSHA", key, nil, func(conn timedConn) (any, error) {
+		reply, err := s.eval(conn, keysAndArgs)
+		if err == nil && durable {
+			err = c.confirm(ctx, conn)
 		}
-		if err == nil && s.lasting && n.replaceable {
-			change, err = n.replicate(conn)
-		}
+
 		return reply, err
 	})
-	if err == nil && change.at != nil {
-		err = c.confirm(ctx, change)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return reply, nil
 }
 
-// timed adds to the arguments of a script the moment from which it must not run.
-func (k *clock) timed(given []any, deadline time.Time) []any {
-	return append(given[:len(given):len(given)], k.halfway(deadline))
+// eval runs a script on a connection. The script must start in the first half of the time;
+// the second half is for the reply. If the deadline had passed on the clock of Redis, eval
+// learns the time of Redis from the reply and tries again: the clock was unknown or was set.
+func (s *Script) eval(conn timedConn, keysAndArgs []any) (reply any, err error) {
+	args := slices.Clip(keysAndArgs)
+
+	const attempts = 2
+	for range attempts {
+		// The deadline is on the clock of Redis. While that is unknown, it is 0, which has
+		// always passed.
+		var deadline time.Duration
+		if start := conn.node.clockStart.Load(); start != nil {
+			deadline = time.Since(*start) + time.Until(conn.deadline)/2
+		}
+
+		reply, err = s.script.Do(conn, append(args, deadline.Milliseconds())...)
+
+		now, late := parseLate(err)
+		if !late {
+			break
+		}
+
+		start := time.Now().Add(-now)
+		conn.node.clockStart.Store(&start)
+	}
+
+	return reply, err
 }
 
-// lateness returns the time of Redis from the answer of a script that was late.
-func lateness(err error) (now int64, late bool) {
-	var reply redis.Error
-	if !errors.As(err, &reply) {
-		return 0, false
-	}
+// parseLate reports whether err means that the deadline of a script had passed, and returns
+// the time of Redis, as the time since 1970.
+func parseLate(err error) (now time.Duration, late bool) {
+	reply, _ := errors.AsType[redis.Error](err)
+
 	text, late := strings.CutPrefix(string(reply), "LATE ")
 	if !late {
 		return 0, false
 	}
-	now, err = strconv.ParseInt(text, 10, 64)
-	return now, err == nil
-}
 
-// clock knows how far the clock of Redis is from ours. Ours is the monotonic one
-// since start, so that setting the time of this machine changes nothing.
-type clock struct {
-	start  time.Time
-	offset atomic.Int64 // milliseconds to add; 0 is unknown
-}
-
-// halfway is a moment on the clock of Redis, in milliseconds: half of the time
-// that is left until deadline. The other half is for the answer. While the clock
-// is unknown it is in the past.
-func (k *clock) halfway(deadline time.Time) int64 {
-	offset := k.offset.Load()
-	if offset == 0 {
-		return 0
+	millis, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, false
 	}
-	return offset + (time.Since(k.start) + time.Until(deadline)/2).Milliseconds()
+
+	return time.Duration(millis) * time.Millisecond, true
 }
 
-func (k *clock) learn(redisNow int64) { k.offset.Store(redisNow - time.Since(k.start).Milliseconds()) }
+// confirm waits until a failover can no longer undo the writes made on a connection.
+func (c *Client) confirm(ctx context.Context, conn timedConn) error {
+	if err := c.awaitReplicas(ctx, conn); err != nil {
+		return fmt.Errorf("%w: %w", errNotConfirmed, err)
+	}
 
-func (k *clock) forget() { k.offset.Store(0) }
+	// This must come last, because a replica could be promoted during awaitReplicas.
+	if err := c.confirmMaster(conn); err != nil {
+		return fmt.Errorf("%w: %w", errNotConfirmed, err)
+	}
+
+	return nil
+}
+
+// awaitReplicas waits until the replicas have acknowledged the writes made on a connection.
+// It queries their number every time, because a replica may have connected a moment ago. If
+// some do not acknowledge within replicaTimeout, it logs that and returns nil.
+func (c *Client) awaitReplicas(ctx context.Context, conn timedConn) error {
+	var role string
+	var replicas []any
+	reply, err := conn.Do("ROLE")
+	if err := Scan(reply, err, &role, nil, &replicas); err != nil {
+		return err // also if the server has become a replica, whose reply is different
+	}
+
+	n := conn.node
+	want := int64(len(replicas))
+	lastLag := time.Unix(0, n.lastLag.Load())
+	if time.Since(lastLag) < lagPause {
+		// Sentinel prefers to promote the replica with the most data, so it is enough to
+		// wait for the healthy ones.
+		want = min(want, n.healthyReplicas.Load())
+	}
+	if want == 0 {
+		return nil
+	}
+
+	wait := min(c.options.replicaTimeout(), time.Until(conn.deadline)/2)
+	if wait < c.options.minReplicaWait() {
+		return errors.New("not enough time to wait for the replicas")
+	}
+
+	acknowledged, err := Int64(conn.Do("WAIT", want, wait.Milliseconds()))
+	if err != nil {
+		return err
+	}
+
+	if acknowledged < want {
+		n.healthyReplicas.Store(acknowledged)
+		n.lastLag.Store(time.Now().UnixNano())
+		c.options.Log.WarnContext(ctx, "Redis replicas lag behind; a failover may lose writes",
+			"server", n.addr, "replicas", len(replicas), "acknowledged", acknowledged)
+	}
+
+	return nil
+}
+
+// confirmMaster returns an error if the Sentinels have replaced the server, or may be about
+// to.
+func (c *Client) confirmMaster(conn timedConn) error {
+	addr := conn.node.addr
+
+	master, failing, err := c.queryMaster(conn.deadline, false)
+	if isTimeout(err) {
+		return err
+	}
+
+	replaced := master != "" && master != addr
+	if replaced || slices.Contains(failing, addr) {
+		return fmt.Errorf("another server is replacing %s", addr)
+	}
+
+	return nil
+}

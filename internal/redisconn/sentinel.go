@@ -4,231 +4,196 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+	"golang.org/x/sync/singleflight"
 )
 
-// silence is how long a Sentinel that has stopped to answer is waited for. It may be the
-// one that holds a failover: until that is done it alone knows.
-const silence = 3 * time.Second
+// sentinelGrace is how long we wait for a Sentinel that has stopped replying. It may be
+// leading a failover, which no other Sentinel knows about until it is complete.
+const sentinelGrace = 3 * time.Second
 
-// sentinel is one Redis Sentinel.
+// sentinel is a connection to one Sentinel.
 type sentinel struct {
-	addr, master string
-	pool         *redis.Pool
-	log          *slog.Logger
+	*node
 
-	mu     sync.Mutex
-	asking bool
-	next   *statement // for who asks from now on
-	since  time.Time  // when it stopped to answer; zero while it does
-	warned bool       // that it does not
+	calls    singleflight.Group
+	querying sync.Mutex // held during a query
+
+	// failedSince is when the Sentinel stopped replying, in Unix nanoseconds. It is 0 while
+	// the Sentinel replies, and neverReplied or failureLogged before its first reply.
+	failedSince atomic.Int64
 }
 
-// statement is what a Sentinel says of the master, once said is closed.
-type statement struct {
-	said     chan struct{}
-	addr     string
-	epoch    int64 // of the election
-	failover bool  // it is putting another server in the place of this one
-	err      error
+// Values of sentinel.failedSince, which are long ago if taken as times.
+const (
+	neverReplied  = 1 // the Sentinel has not replied yet
+	failureLogged = 2 // the same, and a failure has been logged
+)
+
+// masterReply is what a Sentinel knows about the master.
+type masterReply struct {
+	addr     string // host:port
+	epoch    int64  // the number of the failover that made it the master
+	failover bool   // whether this Sentinel is replacing it
 }
 
-func (o Options) sentinel(addr string) *sentinel {
-	dial := Options{Username: o.SentinelUsername, Password: o.SentinelPassword, TLS: o.TLS}.dialOptions()
-	pool := &redis.Pool{
-		MaxIdle: 1,
-		DialContext: func(ctx context.Context) (redis.Conn, error) {
-			return redis.DialContext(ctx, "tcp", addr, dial...)
-		},
-	}
-	// Until it answers it is lost.
-	return &sentinel{addr: addr, master: o.Master, pool: pool, log: o.Log, since: time.Unix(0, 0)}
+func newSentinel(addr string, o Options) *sentinel {
+	o.Username = o.SentinelUsername
+	o.Password = o.SentinelPassword
+	o.DB = 0
+
+	s := &sentinel{node: newNode(addr, o)}
+	s.failedSince.Store(neverReplied)
+	return s
 }
 
-// ask asks what the master is from now on. All who ask while a question is under way
-// share the next one.
-func (s *sentinel) ask() *statement {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.next == nil {
-		s.next = &statement{said: make(chan struct{})}
-		if !s.asking {
-			s.asking = true
-			go s.question()
+// query asks the Sentinel for the master. The query starts after the call, because the reply
+// to an earlier one may be older than a failover. So callers never join a running query, but
+// all of them share the next one: it waits for the mutex. As soon as it has the mutex, later
+// callers start another query.
+func (s *sentinel) query() <-chan singleflight.Result {
+	return s.calls.DoChan("", func() (any, error) {
+		s.querying.Lock()
+		defer s.querying.Unlock()
+		s.calls.Forget("")
+
+		reply, err := s.send()
+		if err == nil {
+			s.failedSince.Store(0)
+			return reply, nil
 		}
-	}
-	return s.next
-}
 
-// question asks as long as somebody wants to know.
-func (s *sentinel) question() {
-	for {
-		s.mu.Lock()
-		a := s.next
-		s.next, s.asking = nil, a != nil
-		s.mu.Unlock()
-		if a == nil {
-			return
+		firstFailure := s.failedSince.CompareAndSwap(neverReplied, failureLogged) ||
+			s.failedSince.CompareAndSwap(0, time.Now().UnixNano())
+		if firstFailure {
+			s.options.Log.Warn("Sentinel is not responding; a failover that it leads may go unnoticed",
+				"sentinel", s.addr, "error", err)
 		}
-		if a.err = s.hear(a); a.err != nil {
-			a.err = fmt.Errorf("sentinel %s: %w", s.addr, a.err)
-		}
-		s.note(a.err)
-		close(a.said)
-	}
+
+		return reply, err
+	})
 }
 
-// note keeps in mind whether it answers.
-func (s *sentinel) note(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil {
-		s.since, s.warned = time.Time{}, false
-		return
-	}
-	if s.since.IsZero() {
-		s.since = time.Now()
-	}
-	if !s.warned {
-		s.log.Warn("a Sentinel does not answer; a failover that it makes may go unnoticed", "error", err)
-		s.warned = true
-	}
-}
+// send sends a query and parses the reply.
+func (s *sentinel) send() (masterReply, error) {
+	deadline := time.Now().Add(s.options.refreshTimeout())
 
-// hear asks once.
-func (s *sentinel) hear(a *statement) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
-	defer cancel()
-	state, err := s.state(ctx)
-	if err != nil && isDeadConn(err) { // it was idle
-		state, err = s.state(ctx)
-	}
+	state, err := redis.StringMap(s.do(deadline, "SENTINEL", "MASTER", s.options.Master))
 	if err != nil {
-		return err
+		return masterReply{}, err
 	}
-	if a.epoch, err = redis.Int64([]byte(state["config-epoch"]), nil); err != nil || state["ip"] == "" {
-		return errors.New("strange answer")
+
+	epoch, err := redis.Int64([]byte(state["config-epoch"]), nil)
+	if err != nil || state["ip"] == "" {
+		return masterReply{}, errors.New("unexpected reply")
 	}
-	a.addr = net.JoinHostPort(state["ip"], state["port"])
-	// One that waits for the votes of the others may not get them, for seconds.
-	a.failover = strings.Contains(state["flags"], "failover_in_progress") && state["failover-state"] != "wait_start"
-	return nil
+
+	// In state wait_start the Sentinel is still waiting for the votes of the others. It may
+	// do so for seconds, and fail.
+	inProgress := strings.Contains(state["flags"], "failover_in_progress")
+	elected := state["failover-state"] != "wait_start"
+
+	return masterReply{
+		addr:     net.JoinHostPort(state["ip"], state["port"]),
+		epoch:    epoch,
+		failover: inProgress && elected,
+	}, nil
 }
 
-func (s *sentinel) state(ctx context.Context) (map[string]string, error) {
-	conn, err := s.pool.GetContext(ctx)
-	if err != nil {
-		return nil, err
+// isLost reports whether not to wait for the Sentinel, because it has never replied, or not
+// for sentinelGrace.
+func (s *sentinel) isLost() bool {
+	since := s.failedSince.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) > sentinelGrace
+}
+
+// queryMaster asks the Sentinels for the master until the deadline. It leaves out those that
+// are lost, unless all is set.
+//
+// The Sentinels may disagree, because one that is cut off still names the previous master, so
+// queryMaster returns the master of the latest failover, or "" if no Sentinel replies. failing
+// contains the servers that a Sentinel is replacing. If a Sentinel does not reply, err is its
+// error, preferably a timeout.
+func (c *Client) queryMaster(deadline time.Time, all bool) (master string, failing []string, err error) {
+	queries := map[*sentinel]<-chan singleflight.Result{}
+
+	for _, s := range c.sentinels {
+		if all || !s.isLost() {
+			queries[s] = s.query()
+		}
 	}
-	defer func() { _ = conn.Close() }()
-	return redis.StringMap(redis.DoContext(conn, ctx, "SENTINEL", "MASTER", s.master))
-}
 
-// lost tells whether it has not answered for so long, or never, that it is not waited
-// for.
-func (s *sentinel) lost() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.since.IsZero() && time.Since(s.since) > silence
-}
-
-// election is what the Sentinels say together.
-type election struct {
-	addr string // of the master, by the latest election that one of them knows of
-	// failing are the servers in whose place one of them is putting another.
-	failing []string
-	// silent is what is wrong with one that has not answered in time, and did lately.
-	silent error
-}
-
-// elected asks all Sentinels, because one of them may be cut off from the others and
-// believe in a server that was replaced. It waits for all or for those that are not lost,
-// until ctx ends. Where none answers the error says what is wrong with one.
-func (c *Client) elected(ctx context.Context, all bool) (e election, err error) {
-	statements := make([]*statement, len(c.sentinels))
-	lost := make([]bool, len(c.sentinels))
-	for i, s := range c.sentinels {
-		statements[i], lost[i] = s.ask(), s.lost()
-	}
 	var epoch int64 = -1
-	for i, a := range statements {
-		if all || !lost[i] {
-			select {
-			case <-a.said:
-			case <-ctx.Done():
+	for s, query := range queries {
+		reply, queryErr := receive(query, deadline)
+		if queryErr != nil {
+			if !isTimeout(err) {
+				err = fmt.Errorf("sentinel %s: %w", s.addr, queryErr)
 			}
-		}
-		select {
-		case <-a.said:
-		default:
-			a = &statement{err: fmt.Errorf("sentinel %s: %w", c.sentinels[i].addr, context.DeadlineExceeded)}
-		}
-		if err = a.err; err != nil {
-			if !lost[i] && isTimeout(err) {
-				e.silent = err
-			}
+
 			continue
 		}
-		if a.failover {
-			e.failing = append(e.failing, a.addr)
+
+		if reply.failover {
+			failing = append(failing, reply.addr)
 		}
-		// Who holds a failover names the old server with the new epoch until it is done.
-		if a.epoch > epoch || a.epoch == epoch && !a.failover {
-			epoch, e.addr = a.epoch, a.addr
+
+		// During a failover its leader names the old master with the new epoch.
+		isNewer := reply.epoch > epoch || reply.epoch == epoch && !reply.failover
+		if isNewer {
+			epoch = reply.epoch
+			master = reply.addr
 		}
 	}
-	if epoch >= 0 {
-		err = nil
-	}
-	return e, err
+
+	return master, failing, err
 }
 
-// replaced returns an error if the Sentinels may have put another server in the place of
-// this one, or be doing so. Where they are all lost they have not.
-func (c *Client) replaced(ctx context.Context, n *node) error {
-	if len(c.sentinels) == 0 {
-		return nil // a cluster
+// receive returns the result of a query, or a timeout after the deadline.
+func receive(query <-chan singleflight.Result, deadline time.Time) (masterReply, error) {
+	select {
+	case result := <-query:
+		reply, _ := result.Val.(masterReply)
+		return reply, result.Err
+	case <-time.After(time.Until(deadline)):
+		return masterReply{}, context.DeadlineExceeded
 	}
-	limit := limited(ctx)
-	defer limit.done()
-	switch e, err := c.elected(limit, false); {
-	case e.silent != nil:
-		return e.silent
-	case err == nil && (e.addr != n.addr || slices.Contains(e.failing, n.addr)):
-		return fmt.Errorf("another server takes the place of %s", n.addr)
-	}
-	return nil
 }
 
-// askSentinels asks the server that the Sentinels name whether it knows. One that does
-// not serve as a master must not be used: it may lag behind, and a session that has ended
-// would be alive there.
-func (c *Client) askSentinels(ctx context.Context) (*layout, error) {
-	limit, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	e, err := c.elected(limit, true)
-	if err != nil {
-		// Nobody to ask. What is in force stays as long as it says that it is the master.
-		before := c.layout.Load()
-		if before == nil || len(before.nodes) == 0 {
-			return nil, err
-		}
-		e.addr = before.nodes[0].addr
+// findMaster returns the topology with the server that the Sentinels name, or noMaster if
+// that server is not a master. Replicas must not be used: they may lag behind, and ended
+// sessions would be live there.
+func (c *Client) findMaster() (*topology, error) {
+	addr, failing, err := c.queryMaster(time.Now().Add(c.options.refreshTimeout()), true)
+
+	current := c.topology.Load()
+	switch {
+	case addr != "":
+		err = nil // one reply is enough
+	case current == nil || current == noMaster:
+		return nil, err
+	default:
+		// If no Sentinel replies, keep the current server while it is a master.
+		addr = current.nodes[0].addr
 	}
-	role, roleErr := redis.Values(askOne(ctx, e.addr, c.dial, "ROLE"))
+
+	master := c.nodeAt(addr)
+	reply, roleErr := master.do(time.Now().Add(c.options.refreshTimeout()), "ROLE")
 	if roleErr != nil {
 		return nil, errors.Join(err, roleErr)
 	}
-	var name string
-	if _, roleErr := redis.Scan(role, &name); roleErr != nil || name != "master" {
-		return nobody, fmt.Errorf("%s is %q and not the master", e.addr, name)
+
+	var role string
+	if roleErr := Scan(reply, nil, &role); roleErr != nil || role != "master" {
+		return noMaster, fmt.Errorf("%s is %q, not a master", addr, role)
 	}
-	return &layout{nodes: []*node{c.nodeAt(e.addr)}, passing: slices.Contains(e.failing, e.addr)}, err
+
+	return &topology{nodes: []*node{master}, inFailover: slices.Contains(failing, addr)}, err
 }

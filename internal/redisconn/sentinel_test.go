@@ -6,24 +6,27 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+	"golang.org/x/sync/singleflight"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
 )
 
-// sentinelSays is a Sentinel that names a server, by an election of some number, and may
-// be about a failover.
-func sentinelSays(t *testing.T, master string, epoch int, failover ...string) string {
+// fakeSentinel starts a Sentinel that names a master with an epoch and, optionally, the state of a
+// failover. It returns its host:port.
+func fakeSentinel(t *testing.T, master string, epoch int, failover ...string) string {
 	t.Helper()
 	return fakeServer(t, func([]string) string { return sentinelState(master, epoch, failover...) })
 }
 
-// sentinelState is the answer to SENTINEL MASTER.
+// sentinelState returns a reply to SENTINEL MASTER.
 func sentinelState(master string, epoch int, failover ...string) string {
 	host, port, _ := net.SplitHostPort(master)
 	state := []string{"ip", host, "port", port, "config-epoch", fmt.Sprint(epoch)}
@@ -32,97 +35,99 @@ func sentinelState(master string, epoch int, failover ...string) string {
 	} else {
 		state = append(state, "flags", "s_down,o_down,master,failover_in_progress", "failover-state", failover[0])
 	}
-	answer := fmt.Sprintf("*%d\r\n", len(state))
+
+	reply := fmt.Sprintf("*%d\r\n", len(state))
 	for _, s := range state {
-		answer += fmt.Sprintf("$%d\r\n%s\r\n", len(s), s)
+		reply += fmt.Sprintf("$%d\r\n%s\r\n", len(s), s)
 	}
-	return answer
+
+	return reply
 }
 
-func newSentinelClient(t *testing.T, sentinels ...string) *Client {
+func newSentinelClient(t *testing.T, timeout time.Duration, sentinels ...string) *Client {
 	t.Helper()
-	c := New(Options{Sentinels: sentinels, Master: "m", Log: slog.New(slog.DiscardHandler)})
+	c := New(Options{Sentinels: sentinels, Master: "m", Timeout: timeout, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(c.Close)
 	return c
 }
 
-// Of Sentinels that name different servers the one counts that knows of the latest
-// election; those that are away or talk nonsense count for nothing, and one that holds
-// it names the old server until it is done.
+// If Sentinels name different masters, the latest failover counts. Sentinels that are down or send
+// invalid replies are ignored. The leader of a failover names the old master until it is complete.
 func TestStaleSentinel(t *testing.T) {
 	t.Parallel()
 	old, current := storetest.StartRedis(t), storetest.StartRedis(t)
-	nonsense := fakeServer(t, func([]string) string { return "+OK\r\n" })
-	c := newSentinelClient(t, "127.0.0.1:1", sentinelSays(t, old.Addr, 3), nonsense,
-		sentinelSays(t, old.Addr, 12, "reconf_slaves"), sentinelSays(t, current.Addr, 12), sentinelSays(t, old.Addr, 9))
+	invalid := fakeServer(t, func([]string) string { return "+OK\r\n" })
+	c := newSentinelClient(t, busyTimeout, "127.0.0.1:1", fakeSentinel(t, old.Addr, 3), invalid,
+		fakeSentinel(t, old.Addr, 12, "reconf_slaves"), fakeSentinel(t, current.Addr, 12), fakeSentinel(t, old.Addr, 9))
 	if _, err := c.Do(context.Background(), "SET", "here", "1"); err != nil {
 		t.Fatal(err)
 	}
+
 	if n, err := redis.Int(current.Conn(t).Do("EXISTS", "here")); n != 1 || err != nil {
-		t.Errorf("the old server was used, %v", err)
+		t.Errorf("got %d keys on the new master, %v; want 1", n, err)
 	}
 }
 
-// A server that was demoted serves nothing, not even reads: it may lag behind. With no
-// Sentinel to ask, the one that is in use goes on while it is the master.
+// A demoted master is not used, not even for reads, because it may lag behind. If all Sentinels are
+// down, the current server is used while it is a master.
 func TestDemotedMaster(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
-	proxy := storetest.NewProxy(t, sentinelSays(t, server.Addr, 1))
-	c := newSentinelClient(t, proxy.Addr)
+	proxy := storetest.NewProxy(t, fakeSentinel(t, server.Addr, 1))
+	c := newSentinelClient(t, busyTimeout, proxy.Addr)
 	ctx := context.Background()
 	if _, err := c.Do(ctx, "SET", "key", "1"); err != nil {
 		t.Fatal(err)
 	}
+
 	proxy.Refuse()
 	for range 3 {
-		c.look()
+		c.requestRefresh()
 		if _, err := c.Do(ctx, "GET", "key"); err != nil {
-			t.Fatalf("without Sentinels: %v", err)
+			t.Fatalf("without Sentinels: got %v, want no error", err)
 		}
 	}
+
 	server.Demote(t)
 	refused := func() bool {
 		_, err := c.Do(ctx, "GET", "key")
-		return errors.Is(err, ErrUnavailable) && c.layout.Load() == nobody
+		return errors.Is(err, ErrUnavailable) && c.topology.Load() == noMaster
 	}
-	for deadline := time.Now().Add(10 * time.Second); !refused(); {
-		if time.Now().After(deadline) {
-			t.Fatal("a replica is read")
-		}
-	}
+
+	testkit.Eventually(t, "the client to refuse reads from a replica", refused)
 	if _, err := server.Conn(t).Do("REPLICAOF", "NO", "ONE"); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// A server in whose place another one is put does not know yet, and may have replicas
-// that keep up: what it is told is lost, and must not be answered with success.
-func TestReplaced(t *testing.T) {
+// A master that is being replaced does not know that yet, and its replicas may still acknowledge
+// writes. Such a write will be lost, so it must fail.
+func TestWriteDuringFailover(t *testing.T) {
 	t.Parallel()
-	const elsewhere = "127.0.0.1:1"
-	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").Lasting()
+	const otherServer = "127.0.0.1:1"
+	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").WaitForReplicas()
 	for _, tc := range []struct {
 		name  string
-		says  func(master string) (one, other string) // the Sentinels, after a first change
+		reply func(master string) (one, other string) // the replies of the Sentinels after the first write
 		fails bool
 	}{
-		{"all is well", func(m string) (string, string) { return sentinelState(m, 1), sentinelState(m, 1) }, false},
-		{"one replaces it", func(m string) (string, string) {
+		{"no failover", func(m string) (string, string) { return sentinelState(m, 1), sentinelState(m, 1) }, false},
+		{"one Sentinel replaces it", func(m string) (string, string) {
 			return sentinelState(m, 1), sentinelState(m, 1, "send_slaveof_noone")
 		}, true},
-		{"one would like to replace it", func(m string) (string, string) {
+		{"one Sentinel waits for votes", func(m string) (string, string) {
 			return sentinelState(m, 1), sentinelState(m, 1, "wait_start")
 		}, false},
-		{"one names another server", func(m string) (string, string) {
-			return sentinelState(m, 1), sentinelState(elsewhere, 2)
+		{"one Sentinel names another master", func(m string) (string, string) {
+			return sentinelState(m, 1), sentinelState(otherServer, 2)
 		}, true},
-		{"it has replaced another", func(m string) (string, string) {
-			return sentinelState(m, 2), sentinelState(elsewhere, 2, "reconf_slaves")
+		{"it has replaced another server", func(m string) (string, string) {
+			return sentinelState(m, 2), sentinelState(otherServer, 2, "reconf_slaves")
 		}, false},
-		{"one is silent", func(m string) (string, string) { return sentinelState(m, 1), "" }, true},
-		{"one is out of order", func(m string) (string, string) { return sentinelState(m, 1), "-ERR no\r\n" }, false},
-		{"all are out of order", func(string) (string, string) { return "-ERR no\r\n", "-ERR no\r\n" }, false},
+		{"one Sentinel does not reply", func(m string) (string, string) { return sentinelState(m, 1), "" }, true},
+		{"one Sentinel does not reply, the other returns an error", func(string) (string, string) { return "", "-ERR no\r\n" }, true},
+		{"one Sentinel returns an error", func(m string) (string, string) { return sentinelState(m, 1), "-ERR no\r\n" }, false},
+		{"all Sentinels return errors", func(string) (string, string) { return "-ERR no\r\n", "-ERR no\r\n" }, false},
 	} {
 		for _, lags := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, lag %v", tc.name, lags), func(t *testing.T) {
@@ -136,105 +141,123 @@ func TestReplaced(t *testing.T) {
 					case words[0] == "WAIT":
 						return ":" + words[1] + "\r\n"
 					}
+
 					return "+OK\r\n"
 				})
-				var then atomic.Bool
-				one, other := tc.says(master)
-				sentinel := func(says string) string {
+
+				var written atomic.Bool
+				one, other := tc.reply(master)
+				sentinel := func(reply string) string {
 					return fakeServer(t, func([]string) string {
-						if then.Load() {
-							return says
+						if written.Load() {
+							return reply
 						}
+
 						return sentinelState(master, 1)
 					})
 				}
-				c := newSentinelClient(t, sentinel(one), sentinel(other))
+
+				timeout := busyTimeout
+				if tc.fails {
+					timeout = DefaultTimeout // all attempts must end within sentinelGrace
+				}
+
+				c := newSentinelClient(t, timeout, sentinel(one), sentinel(other))
 				if _, err := c.Eval(context.Background(), set, "key"); err != nil {
 					t.Fatal(err)
 				}
-				then.Store(true)
-				if _, err := c.Eval(context.Background(), set, "key"); errors.Is(err, ErrUnavailable) != tc.fails {
-					t.Errorf("got %v", err)
+
+				written.Store(true)
+				for range 4 { // the replies come in any order
+					if _, err := c.Eval(context.Background(), set, "key"); errors.Is(err, ErrUnavailable) != tc.fails {
+						t.Errorf("got %v, want ErrUnavailable: %v", err, tc.fails)
+					}
 				}
 			})
 		}
 	}
 }
 
-// A Sentinel that has stopped to answer may know of a failover; after a while it is
-// taken for lost, or a machine that is would keep people from logging in. One that is
-// down knows of none.
+// A Sentinel that stops replying may be leading a failover, so writes fail. After sentinelGrace it
+// counts as lost: otherwise one dead machine would prevent all logins. A Sentinel that refuses
+// connections leads no failover.
 func TestLostSentinel(t *testing.T) {
 	t.Parallel()
 	r := storetest.StartSentinel(t)
 	silent, down := storetest.NewProxy(t, r.Sentinels[0]), storetest.NewProxy(t, r.Sentinels[1])
 	r.Sentinels[0], r.Sentinels[1] = silent.Addr, down.Addr
-	c := newClient(t, r.Redis)
-	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").Lasting()
-	change := func() error { return second(c.Eval(context.Background(), set, "key")) }
-	eventually := func(what string, done func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(10 * silence); !done(); {
-			if time.Now().After(deadline) {
-				t.Fatal("not in time: ", what)
-			}
-		}
+	c := newClientWithTimeout(t, r.Redis, DefaultTimeout)
+	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").WaitForReplicas()
+	write := func() error { return second(c.Eval(context.Background(), set, "key")) }
+	allReply := func() bool {
+		return !slices.ContainsFunc(c.sentinels, (*sentinel).isLost) && write() == nil
 	}
-	all := func() bool {
-		return !slices.ContainsFunc(c.sentinels, (*sentinel).lost) && change() == nil
-	}
-	eventually("all answer", all)
+
+	testkit.Eventually(t, "all Sentinels to reply", allReply)
 	down.Refuse()
-	if err := change(); err != nil {
-		t.Errorf("one is down: %v", err)
+	if err := write(); err != nil {
+		t.Errorf("one Sentinel is down: got %v, want no error", err)
 	}
-	silent.Silence()
-	if err := change(); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("one is silent: %v", err)
+
+	silent.Blackhole()
+	if err := write(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("one Sentinel does not reply: got %v, want ErrUnavailable", err)
 	}
-	eventually("a change without two of them", func() bool { return change() == nil })
+
+	testkit.Eventually(t, "a write without two Sentinels", func() bool { return write() == nil })
 	silent.Set(storetest.Faults{})
 	down.Restore(t)
-	eventually("all answer again", all)
-	silent.Silence()
-	if err := change(); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("one is silent again: %v", err)
+	testkit.Eventually(t, "all Sentinels to reply again", allReply)
+	silent.Blackhole()
+	if err := write(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("one Sentinel does not reply again: got %v, want ErrUnavailable", err)
 	}
 }
 
-// Who asks while a question is under way gets the answer to the next: the one under way
-// may have been answered before a failover began. A connection that was closed meanwhile
-// is no answer.
-func TestSentinelAsked(t *testing.T) {
+// A call during a query gets the reply to the next query, because the running one may have been
+// answered before a failover started. A dead connection does not count as a reply.
+func TestSentinelQuery(t *testing.T) {
 	t.Parallel()
-	heard, answer := make(chan bool), make(chan int)
+	received, epochs := make(chan bool), make(chan int)
 	proxy := storetest.NewProxy(t, fakeServer(t, func([]string) string {
-		heard <- true
-		return sentinelState("127.0.0.1:1", <-answer)
+		received <- true
+		return sentinelState("127.0.0.1:1", <-epochs)
 	}))
-	s := Options{Log: slog.New(slog.DiscardHandler)}.sentinel(proxy.Addr)
+	s := newSentinel(proxy.Addr, Options{Timeout: busyTimeout, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { _ = s.pool.Close() })
-	first := s.ask()
-	<-heard
-	next, same := s.ask(), s.ask()
-	if next == first || next != same {
-		t.Error("the next question is not shared by those who ask during the first")
-	}
-	for epoch, a := range []*statement{first, next} {
-		answer <- epoch
-		if <-a.said; a.err != nil || a.epoch != int64(epoch) {
-			t.Errorf("question %d: election %d, %v", epoch, a.epoch, a.err)
-		}
-		if a == first {
-			<-heard
+	want := func(what string, replies <-chan singleflight.Result, epoch int64) {
+		t.Helper()
+		if reply, err := receive(replies, time.Now().Add(10*time.Second)); err != nil || reply.epoch != epoch {
+			t.Errorf("%s: got epoch %d, %v; want %d", what, reply.epoch, err, epoch)
 		}
 	}
+
+	first := s.query()
+	<-received
+	next := s.query()
+	var others []<-chan singleflight.Result
+	for range 100 {
+		others = append(others, s.query())
+		runtime.Gosched() // a query that does not wait starts now
+	}
+
+	epochs <- 0
+	want("the first query", first, 0)
+	<-received
+	later := s.query()
+	epochs <- 1
+	want("a query during the first", next, 1)
+	for _, other := range others {
+		want("another query during the first", other, 1)
+	}
+
+	<-received
+	epochs <- 2
+	want("a query during the second", later, 2)
 	proxy.Refuse()
 	proxy.Restore(t)
-	last := s.ask()
-	<-heard
-	answer <- 2
-	if <-last.said; last.err != nil || last.epoch != 2 {
-		t.Errorf("on a new connection: election %d, %v", last.epoch, last.err)
-	}
+	last := s.query()
+	<-received
+	epochs <- 3
+	want("a query on a new connection", last, 3)
 }

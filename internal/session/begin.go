@@ -3,217 +3,157 @@ package session
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"latchkey/internal/redisconn"
 )
 
-// SignIn is what a session begins with.
-type SignIn struct {
-	UserID string
-	Email  string
-	// Method is how the user proved who they are, for example "password", and
-	// AuthenticatedAt when; zero is now.
-	Method          string
-	AuthenticatedAt time.Time
-	// Persistent says that the cookie outlives the browser's run.
-	Persistent bool
-	// Epoch is that of the user when the proof began.
-	Epoch Epoch
-	// Replaces is the token of the session that this one takes the place of, for
-	// Supersede: it does not count towards Options.MaxPerUser.
-	Replaces string
-	// IP and UserAgent are shown to the user in the list of sessions.
-	IP        string
-	UserAgent string
+// Generation identifies the period between two revocations of all sessions: those of one
+// user, and those of all users. A login notes it at its start and fails if the generation
+// has changed by its end. So a revocation also covers the sessions that are about to begin.
+// Generations are only compared for equality, so a wrong clock does no harm.
+type Generation struct {
+	user   string
+	global string
 }
 
-// Begin starts a session and returns it with its token, which is for the cookie
-// and nothing else. Sessions of the user that are then too many end. A session
-// that ctx holds is left alone. Errors: ErrUnavailable; an EndedError where all
-// sessions of the user were ended since the login started.
-func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, string, error) {
-	now := m.options.Now().UTC().Truncate(time.Millisecond)
-	s := &Session{
-		UserID: in.UserID, Email: in.Email,
-		CreatedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(m.options.Absolute),
-		Methods: []string{in.Method}, Persistent: in.Persistent, IP: in.IP, agent: shorten(in.UserAgent),
-		epoch: in.Epoch.all,
-	}
-	if !in.AuthenticatedAt.IsZero() && in.AuthenticatedAt.Before(now) {
-		s.AuthenticatedAt = in.AuthenticatedAt.UTC().Truncate(time.Millisecond)
-	}
-	s.seen(now, m.options.Idle)
-	token := newToken()
-	s.Handle = m.store.handle(token)
+// generationTTL outlives every login in progress.
+const generationTTL = time.Hour
 
-	var replaces []string
-	if WellFormed(in.Replaces) {
-		replaces = m.store.handles(in.Replaces)
-	}
-	surplus, ok, err := m.store.enlist(ctx, s.UserID, s.Handle, s.IdleExpiresAt, in.Epoch, m.options.MaxPerUser, replaces)
-	if err != nil {
-		return nil, "", unavailable(err)
-	}
-	if !ok {
-		return nil, "", &EndedError{Revoked}
-	}
-	value, err := s.encode()
-	if err != nil {
+// Generation returns the current generation of a user, for Start. Call it before checking
+// any credentials. If the account does not exist, pass any ID. Errors: ErrUnavailable.
+func (m *Manager) Generation(ctx context.Context, userID string) (Generation, error) {
+	user := m.keys.generation(userID)
+	global := m.keys.globalGeneration(shardOf(userID))
+
+	var current Generation
+	reply, err := m.redis.Do(ctx, "MGET", user, global)
+	err = redisconn.Scan(reply, err, &current.user, &current.global)
+	return current, err
+}
+
+// Start describes the session to begin.
+type Start struct {
+	Owner
+	Client
+
+	// Method is how the user authenticated, for example "password".
+	Method string
+
+	// AuthenticatedAt is when the user authenticated. The default is now.
+	AuthenticatedAt time.Time
+
+	// Persistent is set if the cookie survives a restart of the browser.
+	Persistent bool
+
+	// Generation is the user's generation when the login started.
+	Generation Generation
+
+	// Replaces is the ID of the session that the client had before, or "". It may belong to
+	// any user. It ends once the new one has begun, so that a token planted in a browser
+	// before a login is worthless afterwards (session fixation). It does not count towards
+	// Options.MaxPerUser.
+	Replaces string
+}
+
+// Begin starts a session and returns it with its token, which must go into the cookie and
+// nowhere else. If Begin fails, the session to be replaced stays live. Redis commands: 1, or
+// 3 if it replaces a session. Errors: ErrUnavailable; an EndedError if all sessions of the
+// user were revoked since the login started.
+func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, error) {
+	token := newToken(shardOf(start.UserID))
+	s := m.newSession(IDOf(token), start)
+
+	if err := m.begin(ctx, s, start); err != nil {
 		return nil, "", err
 	}
-	err = m.store.create(ctx, s.Handle, value, s.IdleExpiresAt, "")
-	// Where it was not created it has ended before it began: it was too many for a
-	// login that came in between, or all were ended. Its holder is told at the next
-	// request, as if it had begun a moment earlier.
-	if errors.Is(err, errNotCreated) {
-		err = nil
+
+	if err := m.supersede(ctx, start.Replaces); err != nil {
+		m.undo(ctx, s)
+		return nil, "", err
 	}
-	if err == nil {
-		err = m.sameEpoch(ctx, s)
-	}
-	for _, handle := range surplus {
-		if err == nil {
-			_, err = m.store.end(ctx, handle, TooManySessions, true)
-		}
-	}
-	if err == nil {
-		err = m.store.delist(ctx, s.UserID, surplus...)
-	}
-	if err != nil {
-		m.Undo(ctx, s)
-		return nil, "", unavailable(err)
-	}
+
+	m.options.Metrics.SessionBegun(start.Method)
+
 	return s, token, nil
 }
 
-// sameEpoch fails where the sessions of all users were ended since s, which exists
-// by now, first began. Who ends them raises the barrier before looking for them, so
-// that a session that is made meanwhile is either found there or stopped here.
-func (m *Manager) sameEpoch(ctx context.Context, s *Session) error {
-	all, err := m.store.barrier(ctx, everyone)
-	if err == nil && all != "" && all != s.epoch {
-		err = &EndedError{Revoked}
+func (m *Manager) newSession(id string, start Start) *Session {
+	now := toMillis(m.options.Now())
+
+	authenticated := toMillis(start.AuthenticatedAt)
+	if start.AuthenticatedAt.IsZero() || authenticated.After(now) {
+		authenticated = now
 	}
+
+	s := &Session{
+		ID:         id,
+		Owner:      start.Owner,
+		Client:     start.Client,
+		Times:      Times{CreatedAt: now, ExpiresAt: now.Add(m.options.Absolute)},
+		Proof:      Proof{AuthenticatedAt: authenticated, Methods: []string{start.Method}},
+		Persistent: start.Persistent,
+		generation: start.Generation.global,
+	}
+	s.markSeen(now, m.options.Idle)
+
+	return s
+}
+
+func (m *Manager) begin(ctx context.Context, s *Session, start Start) error {
+	value, err := s.seal(m.macKeys)
+	if err != nil {
+		return err
+	}
+
+	reply, err := m.redis.Eval(ctx, m.scripts.begin,
+		m.keys.record(s.ID), m.keys.index(s.UserID), m.keys.generation(s.UserID), m.keys.globalGeneration(shardOf(s.UserID)),
+		s.ID, value, m.ttl(s.IdleExpiresAt), start.Generation.user, start.Generation.global,
+		m.options.MaxPerUser, start.Replaces)
+
+	var began, surplus int
+	if err := redisconn.Scan(reply, err, &began, &surplus); err != nil {
+		return err
+	}
+
+	if began == 0 {
+		return &EndedError{Reason: Revoked}
+	}
+
+	m.options.Metrics.SessionsEnded(string(TooManySessions), surplus)
+
+	return nil
+}
+
+// supersede ends a session whose client has been given a new one. For the next minute its
+// token gets ErrReplaced instead of ErrNone, so that a late response to a request with the
+// old token does not clear the new session's cookie.
+func (m *Manager) supersede(ctx context.Context, id string) error {
+	s, err := m.follow(ctx, id)
+	if IsGone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+
+	_, err = m.end(ctx, s.ID, replaced)
 	return err
 }
 
-// undoBudget is how long Undo may wait for Redis, whatever the request has left.
-const undoBudget = 200 * time.Millisecond
+// undo ends a session whose token was never sent to the client. It has its own time budget,
+// since the request's may be used up. A failure is only logged: without the token, nobody
+// can use the session.
+func (m *Manager) undo(ctx context.Context, s *Session) {
+	ctx = redisconn.WithBudget(ctx, m.redis.Timeout()/2)
 
-// Undo takes back a session that has just begun and that nobody was told of. Where
-// it cannot, that is logged: the session is of no use to anyone.
-func (m *Manager) Undo(ctx context.Context, s *Session) {
-	ctx = redisconn.WithBudget(ctx, undoBudget)
-	err := m.store.discard(ctx, s.Handle)
-	if err == nil {
-		err = m.store.delist(ctx, s.UserID, s.Handle)
-	}
-	if err != nil {
-		m.options.Log.ErrorContext(ctx, "a session stays that nobody was told of", "sessionId", s.Handle, "error", err)
+	if _, err := m.end(ctx, s.ID, replaced); err != nil {
+		m.options.Log.ErrorContext(ctx, "cannot undo session", "sessionId", s.ID, "error", err)
 	}
 }
 
-// Rotate gives the session in ctx a new token; the old one is void at once. Of
-// several calls at once on one session exactly one succeeds. The absolute
-// lifetime stays as it was. Errors: ErrReplaced for all others, and for one that
-// a logout was faster than; an EndedError where the sessions of all users are being
-// ended; ErrUnavailable.
-func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
-	return m.renew(ctx, func(*Session, time.Time) {})
-}
-
-// Reauthenticate notes that the user has just proved again who they are, and gives the
-// session a new token as Rotate does (OWASP ASVS 5.0 7.2.4). Errors: as for Rotate.
-func (m *Manager) Reauthenticate(ctx context.Context) (*Session, string, error) {
-	return m.renew(ctx, func(next *Session, now time.Time) {
-		next.AuthenticatedAt = now.UTC().Truncate(time.Millisecond)
-	})
-}
-
-// Readdress notes the new email address of the user, and gives the session a new token
-// as Rotate does. Errors: as for Rotate.
-func (m *Manager) Readdress(ctx context.Context, email string) (*Session, string, error) {
-	return m.renew(ctx, func(next *Session, _ time.Time) { next.Email = email })
-}
-
-func (m *Manager) renew(ctx context.Context, change func(next *Session, now time.Time)) (*Session, string, error) {
-	old, ok := m.FromContext(ctx)
-	if !ok {
-		return nil, "", ErrNone
-	}
-	for range renewals {
-		next, token, err := m.renewOnce(ctx, old, change)
-		if !errors.Is(err, errNotCreated) {
-			return next, token, unavailable(err)
-		}
-		// All but this session were ended between the listing of the next one and its
-		// making, or this one as well: then that is found out now.
-	}
-	return nil, "", ErrReplaced
-}
-
-// renewals is one more than a change of the account ends the other sessions.
-const renewals = 3
-
-// renewOnce may also return errNotCreated.
-func (m *Manager) renewOnce(ctx context.Context, old *Session, change func(next *Session, now time.Time)) (*Session, string, error) {
-	token, now := newToken(), m.options.Now()
-	next := *old
-	next.Handle = m.store.handle(token)
-	next.seen(now, m.options.Idle)
-	change(&next, now)
-	value, err := next.encode()
-	if err != nil {
-		return nil, "", err
-	}
-	// The new one is listed and made first, while nobody knows of it. What decides is
-	// the one step that ends the old one, and who ends the old one from then on is led
-	// to the new one.
-	if err := m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt); err != nil {
-		return nil, "", err
-	}
-	was, claimed := old.Handle, false
-	if err = m.store.create(ctx, next.Handle, value, next.IdleExpiresAt, old.Handle); err == nil {
-		err = m.sameEpoch(ctx, &next)
-	}
-	if err == nil {
-		was, claimed, err = m.claim(ctx, was, next.Handle)
-	}
-	if err != nil || !claimed {
-		m.Undo(ctx, &next)
-		var ended *EndedError
-		if errors.As(err, &ended) {
-			if _, failed := m.endAndDelist(ctx, old.Handle, ended.Reason); failed != nil {
-				err = failed
-			}
-		}
-		if err == nil {
-			err = ErrReplaced
-		}
-		return nil, "", err
-	}
-	if err := m.store.delist(ctx, next.UserID, was); err != nil {
-		m.options.Log.WarnContext(ctx, "an ended session stays in the index until it is listed", "sessionId", was, "error", err)
-	}
-	return &next, token, nil
-}
-
-// claim ends the session in ctx, of the name was, in favour of successor, and returns its
-// last name. Another server may have moved it to another secret since it was loaded.
-func (m *Manager) claim(ctx context.Context, was, successor string) (string, bool, error) {
-	own := m.store.handles(m.scs.Token(ctx))
-	for range maxSuccessors {
-		claimed, err := m.store.claim(ctx, was, successor, replacedTTL)
-		if claimed || err != nil {
-			return was, claimed, err
-		}
-		t, err := m.store.trace(ctx, was)
-		if err != nil || t == nil || !slices.Contains(own, t.Successor) {
-			return was, false, err
-		}
-		was = t.Successor
-	}
-	return was, false, nil
+// IsGone reports whether err means that there is no usable session, as opposed to
+// ErrUnavailable, which leaves that open.
+func IsGone(err error) bool {
+	return errors.Is(err, ErrNone) || errors.Is(err, ErrReplaced) || errors.Is(err, ErrUntrusted)
 }

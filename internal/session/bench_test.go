@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkLoad is what each request behind a session costs here. Run it with
-// TEST_REDIS=server: what the Redis of the process does counts, too.
+// BenchmarkLoad measures the cost of loading the session of a request. Run it with
+// TEST_REDIS=server, because the work of the in-process Redis would count, too.
 func BenchmarkLoad(b *testing.B) {
 	m, _ := newManager(b)
 	_, token := begin(b, m)

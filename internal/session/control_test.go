@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,11 +12,12 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
 )
 
-// The control group: the races of this project, run on scs and redisstore as
-// they come. It shows that the races find what they are there to find, and it
-// will say when scs no longer needs what this package does around it.
+// The control group: runs races like those of our own tests on unmodified scs and redisstore.
+// It proves that such races are found, and fails when scs no longer needs the workarounds of
+// this package.
 func TestControlStockSCS(t *testing.T) {
 	server := storetest.StartRedis(t)
 	pool := &redis.Pool{MaxIdle: 32, Dial: func() (redis.Conn, error) { return redis.Dial("tcp", server.Addr) }}
@@ -34,50 +34,49 @@ func TestControlStockSCS(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
+
 	mux.HandleFunc("POST /rotate", func(w http.ResponseWriter, r *http.Request) {
 		if err := stock.RenewToken(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
+
 	api := stock.LoadAndSave(mux)
 
-	// atOnce counts the sessions that are alive after the requests.
-	atOnce := func(targets ...string) int {
+	// race sends concurrent requests with one session and returns the number of sessions
+	// that are live afterwards.
+	race := func(targets ...string) int {
 		if _, err := conn.Do("FLUSHALL"); err != nil {
 			t.Fatal(err)
 		}
+
 		ctx, err := stock.Load(context.Background(), "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, err)
+
 		stock.Put(ctx, "user", "u")
 		token, _, err := stock.Commit(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		start := make(chan struct{})
-		var wg sync.WaitGroup
-		for _, target := range targets {
+		testkit.NoError(t, err)
+
+		testkit.Concurrently(len(targets), func(i int) struct{} {
 			method := http.MethodPost
-			if target == "/read" {
+			if targets[i] == "/read" {
 				method = http.MethodGet
 			}
-			r := httptest.NewRequest(method, target, nil)
+
+			r := httptest.NewRequest(method, targets[i], nil)
 			r.AddCookie(&http.Cookie{Name: stock.Cookie.Name, Value: token})
-			wg.Go(func() {
-				<-start
-				api.ServeHTTP(httptest.NewRecorder(), r)
-			})
-		}
-		close(start)
-		wg.Wait()
+			api.ServeHTTP(httptest.NewRecorder(), r)
+
+			return struct{}{}
+		})
+
 		live, err := redis.Int(conn.Do("DBSIZE"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, err)
+
 		return live
 	}
-	until := func(what string, found func() bool) {
+
+	findRace := func(what string, found func() bool) {
 		const most = 1000
 		for round := range most {
 			if found() {
@@ -85,13 +84,16 @@ func TestControlStockSCS(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("%s: not found in %d rounds; does scs do it itself now?", what, most)
+
+		t.Errorf("%s: got none in %d rounds, want one; has scs fixed this?", what, most)
 	}
+
 	reads := []string{"/logout"}
 	for range 16 {
 		reads = append(reads, "/read")
 	}
-	until("a session that outlives its logout", func() bool { return atOnce(reads...) > 0 })
+
+	findRace("a session that outlives its logout", func() bool { return race(reads...) > 0 })
 	rotate := []string{"/rotate", "/rotate", "/rotate", "/rotate", "/rotate", "/rotate", "/rotate", "/rotate"}
-	until("a session that rotations forked", func() bool { return atOnce(rotate...) > 1 })
+	findRace("two live sessions after concurrent rotations", func() bool { return race(rotate...) > 1 })
 }

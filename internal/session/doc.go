@@ -1,27 +1,19 @@
-// Package session owns who is signed in, from when and until when. It is the
-// only user of scs and the only place that names a session key in Redis.
+// Package session owns login sessions: it begins, loads, rotates, lists and ends them. It is
+// the only package that uses scs, and the only one that names session keys in Redis.
 //
-// scs loads a session and carries it through the request. New sessions are not
-// committed through it: the index of a user has to name one before it is made.
-// What else scs and its redisstore get wrong is done here, too: a save that
-// brings an ended session back, a rotation that forks a session or extends its
-// life, a value that cannot be read answering 500 for ever, a token that is
-// used as a key unchecked, a command without a time limit. Each such place says
-// which. Of redisstore nothing is left but its place in control_test.go.
+// Every change is a single Lua script that updates the session's record, its tombstone and
+// the user's index together, so they never need to be repaired: see scripts.go. All keys of
+// a user share a shard, which is part of the token, so the scripts also work on a Redis
+// Cluster: see token.go.
 //
-// What is in Redis outlives the release that wrote it. A release reads all that
-// earlier ones wrote since the first, writes only what the one before it reads, and
-// takes what it cannot read yet for a fault of the store, never for nobody's: see
-// format.go, and testdata for what is to be read for ever.
+// A record is human-readable text that ends in a MAC keyed with SESSION_SECRET. Write access
+// to Redis is therefore not enough to impersonate a user: see record.go and mac.go.
 //
-// There is no cache: each request asks Redis, so that what has ended is seen to have
-// ended by the next one on every server. One would stand in store.FindCtx, the only
-// read of a request, around store.value, and would have to hear of every end before
-// that is answered.
+// scs is the session middleware: it loads the session of a request's token and carries it in
+// the request's context. store.go explains what scs must not do here, and why.
 //
-// The package knows nothing of HTTP (cookies are package httpapi's) and nothing
-// of accounts (an account is a user id here).
+// The package knows nothing about HTTP (cookies belong to package httpapi) or accounts (a
+// user is just an ID). Package redisconn sends its commands and scripts.
 //
-// Start reading at Manager in manager.go, then store.go for what is in Redis,
-// then session.go and format.go for the value.
+// Start reading at Manager.Load in manager.go, then scripts.go.
 package session

@@ -5,201 +5,275 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/redisconn"
 	"latchkey/internal/telemetry"
 )
 
 var (
-	// ErrNone says that there is no session: no token, an unknown or malformed
-	// one, or one whose session has ended. An EndedError is one with the reason.
+	// ErrNone is returned when there is no live session: the token is missing, malformed or
+	// unknown, or its session has ended. An EndedError is an ErrNone with a reason.
 	ErrNone = errors.New("no session")
-	// ErrReplaced says that the client was given another token within the last
-	// minute, by a rotation or a login. This one is void, but the cookie must stay:
-	// the browser may hold the new one already. And a logout with it must end a
-	// session that was rotated, which EndToken does.
-	ErrReplaced = errors.New("the session has another token now")
-	// ErrUnavailable says that the store did not answer. It is no statement about
-	// any session.
-	ErrUnavailable = errors.New("session store is unavailable")
+
+	// ErrReplaced is returned for a token that a rotation or a login replaced within the
+	// last minute. The token is void, but the cookie must not be cleared: the browser may
+	// already hold the new token.
+	ErrReplaced = errors.New("session token was replaced")
+
+	// ErrUntrusted is returned for a record that was not signed with any of our secrets.
+	// The session must not be used. Its record and cookie must not be deleted, because a
+	// server with a different secret may have written the record.
+	ErrUntrusted = errors.New("session record cannot be trusted")
+
+	// ErrNotFound is returned when the user has no live session with the given ID.
+	ErrNotFound = errors.New("no such session")
+
+	// ErrUnavailable is returned when Redis failed or did not reply in time. The session may
+	// or may not be live.
+	ErrUnavailable = redisconn.ErrUnavailable
 )
 
 // Options are the settings of a Manager. All durations must be positive.
 type Options struct {
-	// Secrets key the handles. The first makes new ones, all are accepted.
+	// Secrets are the keys of the MACs. The first one signs records; all are accepted.
 	Secrets [][]byte
-	// Idle ends a session that is not used for so long.
+
+	// Idle is how long a session lasts without being used.
 	Idle time.Duration
-	// Absolute ends a session however much it is used.
+
+	// Absolute is the maximum lifetime of a session, however often it is used.
 	Absolute time.Duration
-	// TouchInterval is the least time between two extensions of Idle; at most
-	// half of Idle.
+
+	// TouchInterval is the minimum time between two extensions of the idle timeout. It must
+	// not exceed half of Idle.
 	TouchInterval time.Duration
-	// MaxPerUser is how many sessions a user has at most; a login beyond it ends the
-	// one that would expire first, as a rule the one least lately used. 0 is no limit.
+
+	// MaxPerUser is the maximum number of sessions per user; 0 means no limit. A login that
+	// exceeds it ends the session that would expire first, usually the least recently used.
 	MaxPerUser int
-	// Now is the clock; nil is time.Now.
-	Now     func() time.Time
+
+	// Now is the clock. The default is time.Now.
+	Now func() time.Time
+
 	Metrics *telemetry.Metrics
 	Log     *slog.Logger
 }
 
-// Manager begins, loads, rotates and ends sessions. It is safe for concurrent
-// use.
+// Manager begins, loads, rotates and ends sessions. It is safe for concurrent use.
 type Manager struct {
+	redis   *redisconn.Client
 	scs     *scs.SessionManager
-	store   *store
+	keys    keys
+	scripts scripts
+	macKeys macKeys
 	options Options
+
+	untrustedLogged atomic.Int64 // the minute in which ErrUntrusted was last logged
 }
 
-// New returns a Manager on redis.
-func New(redis *redisconn.Client, o Options) *Manager {
+// New returns a Manager that keeps its sessions in the Redis of client.
+func New(client *redisconn.Client, o Options) *Manager {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	st := &store{redis: redis, secrets: o.Secrets, now: o.Now, metrics: o.Metrics}
-	m := &Manager{scs: scs.New(), store: st, options: o}
-	m.scs.Store = st
-	m.scs.Codec = codec{}
+
+	m := &Manager{
+		redis:   client,
+		scs:     scs.New(),
+		keys:    keys{cluster: client.IsCluster()},
+		scripts: newScripts(client.IsCluster()),
+		macKeys: newMACKeys(o.Secrets),
+		options: o,
+	}
+	m.scs.Store = store{m}
+	m.scs.Codec = store{m}
+
+	for _, reason := range allReasons {
+		o.Metrics.EndReasons(string(reason))
+	}
+
 	return m
 }
 
-// WithBudget returns a context with which the store is waited for no longer than d in
-// all, however many calls it takes: see redisconn.WithBudget.
-func WithBudget(ctx context.Context, d time.Duration) context.Context {
-	return redisconn.WithBudget(ctx, d)
-}
+// Ping checks that Redis replies. Errors: ErrUnavailable.
+func (m *Manager) Ping(ctx context.Context) error { return m.redis.Ping(ctx) }
 
-// Ping asks the store whether it answers. The error is ErrUnavailable.
-func (m *Manager) Ping(ctx context.Context) error { return unavailable(m.store.redis.Ping(ctx)) }
-
-// Load finds the session of token and returns a context that holds it, for
-// FromContext. It costs one Redis command for each secret up to that of the
-// session, two more once per TouchInterval, of several requests two or three for each,
-// and where that is not the first
-// secret one more, or once a few with which the session moves to it. Errors: ErrNone,
-// ErrReplaced, ErrUnavailable.
+// Load looks up the session of a token and returns a context that carries it, for
+// FromContext. Redis commands: 1 for a live session; 2 if the idle timeout is extended or
+// the session has ended. Errors: ErrNone, ErrReplaced, ErrUntrusted, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
-	if !WellFormed(token) {
+	if !IsToken(token) {
 		return nil, ErrNone
 	}
+
 	loaded, err := m.scs.Load(ctx, token)
-	switch {
-	case errors.Is(err, errUndecodable):
-		// An old format or a damaged value. It is nobody's session, and answering
-		// with an error until it expires would lock its owner out.
-		m.options.Log.WarnContext(ctx, "dropped a session value that cannot be read", "sessionId", m.store.handle(token))
-		if _, err := m.store.endToken(ctx, token, Revoked); err != nil {
-			return nil, unavailable(err)
-		}
-		return nil, ErrNone
-	case errors.Is(err, ErrReplaced), errors.Is(err, ErrNone):
+	if err != nil {
+		m.logUntrusted(ctx, IDOf(token), err)
 		return nil, err
-	case err != nil:
-		return nil, unavailable(err)
 	}
-	s, ok := m.FromContext(loaded)
-	if !ok {
-		return nil, ErrNone
-	}
-	// The TTL in Redis does this too, unless someone has removed it.
+
+	s, _ := m.FromContext(loaded)
 	now := m.options.Now()
-	if why, expired := s.expired(now); expired {
-		if _, err := m.endAndDelist(ctx, s.Handle, why); err != nil {
-			return nil, unavailable(err)
-		}
-		return nil, &EndedError{why}
-	}
-	if s.movedFrom != "" || !m.store.newest(s.Handle, token) {
-		moved, err := m.move(ctx, s, token)
-		switch err = unavailable(err); {
-		case err == nil:
-			s = moved
-			m.scs.Put(loaded, valueKey, s)
-		case s.movedFrom != "" || !errors.Is(err, ErrUnavailable):
+
+	if reason := s.expired(now); reason != "" {
+		if _, err := m.end(ctx, s.ID, reason); err != nil {
 			return nil, err
-		default:
-			// As with a touch: it was read as live, and the next request tries again.
-			m.options.Log.WarnContext(ctx, "could not move a session to the first secret", "sessionId", s.Handle, "error", err)
 		}
+
+		return nil, &EndedError{Reason: reason}
 	}
+
 	if now.Sub(s.LastSeenAt) >= m.options.TouchInterval {
 		m.touch(loaded, s, now)
 	}
+
 	return loaded, nil
 }
 
-// expired tells whether a session has ended by itself at now, and why.
-func (s *Session) expired(now time.Time) (Reason, bool) {
-	switch {
-	case !now.Before(s.ExpiresAt):
-		return AbsoluteTimeout, true
-	case !now.Before(s.IdleExpiresAt):
-		return IdleTimeout, true
-	}
-	return "", false
-}
-
-// touch extends the idle lifetime. A session that changed or ended since it was
-// read is left alone, and taken out of the index again where it has ended. When the
-// store fails the request goes on: it was read as live a moment ago, and the next one
-// tries again.
-func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
-	next := *s
-	next.seen(now, m.options.Idle)
-	value, err := next.encode()
-	if err == nil {
-		err = m.store.relist(ctx, next.UserID, next.Handle, next.IdleExpiresAt)
-	}
-	if err == nil {
-		var saved bool
-		if saved, err = m.store.touch(ctx, s, value, next.IdleExpiresAt); saved {
-			next.raw = value
-			m.scs.Put(ctx, valueKey, &next)
-		} else if err == nil {
-			err = m.prune(ctx, next.UserID, next.Handle)
-		}
-	}
-	if err != nil {
-		m.options.Log.WarnContext(ctx, "could not extend a session", "sessionId", s.Handle, "error", err)
-	}
-}
-
-// seen notes use at now.
-func (s *Session) seen(now time.Time, idle time.Duration) {
-	s.LastSeenAt = now.UTC().Truncate(time.Millisecond)
-	s.IdleExpiresAt = s.LastSeenAt.Add(idle)
-	if s.IdleExpiresAt.After(s.ExpiresAt) {
-		s.IdleExpiresAt = s.ExpiresAt
-	}
-}
-
-// FromContext returns the session that Load put into ctx. Without a Load it
-// panics: asking who is signed in before finding out is a bug, not a stranger.
+// FromContext returns the session that Load put into ctx, if any. It panics if ctx did not
+// come from Load, because that is a bug.
 func (m *Manager) FromContext(ctx context.Context) (*Session, bool) {
-	s, ok := m.scs.Get(ctx, valueKey).(*Session)
+	s, ok := m.scs.Get(ctx, sessionKey).(*Session)
 	return s, ok
 }
 
-// Still makes sure that the session in ctx has not ended and was not given another token
-// since it was loaded. Errors: ErrNone, ErrReplaced, ErrUnavailable.
-func (m *Manager) Still(ctx context.Context) error {
-	if _, ok := m.FromContext(ctx); !ok {
+// Recheck checks that the session in ctx has been neither ended nor rotated since it was
+// loaded. Errors: ErrNone, ErrReplaced, ErrUntrusted, ErrUnavailable.
+func (m *Manager) Recheck(ctx context.Context) error {
+	s, ok := m.FromContext(ctx)
+	if !ok {
 		return ErrNone
 	}
-	// By its token: another server may have moved it to another secret meanwhile.
-	_, err := m.find(ctx, m.scs.Token(ctx))
-	return unavailable(err)
+
+	_, err := m.byID(ctx, s.ID)
+	return err
 }
 
-// unavailable makes what package redisconn says the error of this package, and
-// leaves others as they are.
-func unavailable(err error) error {
-	if errors.Is(err, redisconn.ErrUnavailable) {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+// touch extends the idle timeout of a session, unless the session has changed since it was
+// read. A failure does not fail the request: the session was live a moment ago, and the next
+// request tries again.
+func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
+	touched := *s
+	touched.markSeen(now, m.options.Idle)
+
+	saved, err := m.saveTouched(ctx, s, &touched)
+	if err != nil {
+		m.options.Log.WarnContext(ctx, "cannot extend session", "sessionId", s.ID, "error", err)
+		return
 	}
-	return err
+
+	if saved {
+		m.scs.Put(ctx, sessionKey, &touched)
+	}
+}
+
+// saveTouched writes the record of touched if that of s is still stored, and reports whether
+// it was.
+func (m *Manager) saveTouched(ctx context.Context, s, touched *Session) (bool, error) {
+	value, err := touched.seal(m.macKeys)
+	if err != nil {
+		return false, err
+	}
+
+	touched.value = value
+
+	return redisconn.Bool(m.redis.Eval(ctx, m.scripts.touch,
+		m.keys.record(s.ID), m.keys.index(s.UserID),
+		s.ID, s.value, value, m.ttl(touched.IdleExpiresAt)))
+}
+
+// fetch returns the record of a session without verifying it. Errors: ErrNone or an
+// EndedError if there is no record; ErrReplaced, ErrUntrusted, ErrUnavailable.
+func (m *Manager) fetch(ctx context.Context, id string) (string, error) {
+	value, err := redisconn.String(m.redis.Do(ctx, "GET", m.keys.record(id)))
+
+	var reply redis.Error
+	switch {
+	case errors.Is(err, redisconn.ErrNil):
+		return "", m.whyEnded(ctx, id)
+	case errors.As(err, &reply) && strings.HasPrefix(string(reply), "WRONGTYPE"):
+		return "", fmt.Errorf("%w: not a string", ErrUntrusted)
+	}
+
+	return value, err
+}
+
+// open verifies and parses a record. Errors: ErrUntrusted.
+func (m *Manager) open(id, value string) (*Session, error) {
+	if !m.macKeys.verify(id, value) {
+		return nil, fmt.Errorf("%w: wrong MAC", ErrUntrusted)
+	}
+
+	s, err := parse(value[:len(value)-macLen])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUntrusted, err)
+	}
+
+	latest := m.options.Now().Add(maxClockSkew)
+	fromFuture := s.CreatedAt.After(latest) || s.LastSeenAt.After(latest) || s.AuthenticatedAt.After(latest)
+	if fromFuture {
+		return nil, fmt.Errorf("%w: timestamp in the future", ErrUntrusted)
+	}
+
+	s.ID = id
+	s.value = value
+
+	return s, nil
+}
+
+// ByID returns a live session of any user. Errors: ErrNotFound, ErrUnavailable.
+func (m *Manager) ByID(ctx context.Context, id string) (*Session, error) {
+	s, err := m.byID(ctx, id)
+	if IsGone(err) {
+		return nil, ErrNotFound
+	}
+	return s, err
+}
+
+// byID is like ByID, but its errors give the reason: ErrNone or an EndedError if the session
+// is not live; ErrReplaced, ErrUntrusted, ErrUnavailable.
+func (m *Manager) byID(ctx context.Context, id string) (*Session, error) {
+	if !IsID(id) {
+		return nil, ErrNone
+	}
+
+	var s *Session
+	value, err := m.fetch(ctx, id)
+	if err == nil {
+		s, err = m.open(id, value)
+	}
+	if err != nil {
+		m.logUntrusted(ctx, id, err)
+		return nil, err
+	}
+
+	if reason := s.expired(m.options.Now()); reason != "" {
+		return nil, &EndedError{Reason: reason}
+	}
+
+	return s, nil
+}
+
+// logUntrusted logs err if it is ErrUntrusted, at most once a minute.
+func (m *Manager) logUntrusted(ctx context.Context, id string, err error) {
+	if !errors.Is(err, ErrUntrusted) {
+		return
+	}
+
+	minute := m.options.Now().Unix() / 60
+	if m.untrustedLogged.Swap(minute) != minute {
+		m.options.Log.ErrorContext(ctx, "session record rejected: signed with another SESSION_SECRET or tampered with",
+			"sessionId", id, "error", err)
+	}
+}
+
+// ttl returns the time until expiry in milliseconds, at least 1: Redis rejects 0.
+func (m *Manager) ttl(expiry time.Time) int64 {
+	return max(1, expiry.Sub(toMillis(m.options.Now())).Milliseconds())
 }

@@ -1,15 +1,19 @@
 package session
 
 import (
-	"strconv"
+	"context"
+	"errors"
+	"slices"
 	"strings"
 	"time"
+
+	"latchkey/internal/redisconn"
 )
 
-// Reason is why a session ended. The text is part of the API.
+// Reason is why a session ended. Its values are part of the API.
 type Reason string
 
-// The reasons that the holder of an ended session is told.
+// The reasons that the API reports to the client of an ended session.
 const (
 	IdleTimeout     Reason = "idle_timeout"
 	AbsoluteTimeout Reason = "absolute_timeout"
@@ -22,99 +26,83 @@ const (
 	TooManySessions Reason = "too_many_sessions"
 )
 
-// replaced is the reason of a session whose client has another token now, after a
-// rotation or a login. It is between us and the cookie: see ErrReplaced.
+// replaced is the reason of a session whose client got a new token, from a rotation or a
+// login. The API never reports it: see ErrReplaced.
 const replaced Reason = "replaced"
 
+// Reasons are the reasons that the API reports.
+var Reasons = []Reason{
+	IdleTimeout,
+	AbsoluteTimeout,
+	LoggedOut,
+	Revoked,
+	PasswordChanged,
+	EmailChanged,
+	AccountDisabled,
+	AccountDeleted,
+	TooManySessions,
+}
+
+// allReasons are the values of the reason label in the metrics.
+var allReasons = append(slices.Clone(Reasons), replaced)
+
 const (
-	// traceTTL is how long the reason of an ended session is kept.
-	traceTTL = 24 * time.Hour
-	// replacedTTL is how long a token that was replaced is known as such. It outlives
-	// every request that was under way then.
+	// tombstoneTTL is how long the reason of an ended session is kept.
+	tombstoneTTL = 24 * time.Hour
+
+	// replacedTTL is how long the tombstone of a replaced token is kept. It must outlive
+	// every request that was in flight when the token was replaced.
 	replacedTTL = time.Minute
-	// maxSuccessors is more than anyone can rotate in that time.
+
+	// maxSuccessors bounds how many rotations are followed from an old token to the current
+	// one. No client rotates more often within replacedTTL.
 	maxSuccessors = 1000
 )
 
-// EndedError is an ErrNone of which the reason is known.
+// EndedError is an ErrNone with a known reason.
 type EndedError struct{ Reason Reason }
 
 // Error implements error.
 func (e *EndedError) Error() string { return "session ended: " + string(e.Reason) }
 
-// Is makes every EndedError an ErrNone.
+// Is makes errors.Is report every EndedError as ErrNone.
 func (e *EndedError) Is(target error) bool { return target == ErrNone }
 
-// trace is what is kept of a session that has ended. While it lives it has one,
-// too, which says what will be true once the key is gone by itself: nothing runs
-// when a key in Redis expires.
-//
-// In Redis it is text: the reason, a space and the successor where there is one. Of a
-// session that lives it is At, negative where the absolute lifetime will have ended it,
-// a space and HeirOf, or At alone: Redis keeps a number in the 16 bytes that every value
-// takes.
-type trace struct {
-	Reason Reason
-	// At is when the session is to end by itself, in Unix milliseconds; 0 in the
-	// trace of one that was ended.
-	At int64
-	// Successor is the handle that a rotation moved the session to.
-	Successor string
-	// HeirOf is the handle in whose place a session that lives was made, until its first
-	// touch.
-	HeirOf string
-}
+// replacedError is an ErrReplaced that names the session's new ID. After a login, which
+// replaces the session by one of its own, successor is empty.
+type replacedError struct{ successor string }
 
-// foretell makes the trace of a session that lives until expiry.
-func foretell(value []byte, expiry time.Time) trace {
-	t := trace{Reason: IdleTimeout, At: expiry.UnixMilli()}
-	if s, err := decode("", value); err == nil && !expiry.Before(s.ExpiresAt) {
-		t.Reason = AbsoluteTimeout
-	}
-	return t
-}
+func (e *replacedError) Error() string        { return ErrReplaced.Error() }
+func (e *replacedError) Is(target error) bool { return target == ErrReplaced }
 
-func (t trace) encode() string {
-	is, handle := string(t.Reason), t.Successor
-	if t.At != 0 {
-		at := t.At
-		if t.Reason == AbsoluteTimeout {
-			at = -at
-		}
-		is, handle = strconv.FormatInt(at, 10), t.HeirOf
-	}
-	if handle != "" {
-		is += " " + handle
-	}
-	return is
-}
-
-// decodeTrace reads a trace. One that cannot be read says nothing. A reason of a later
-// release is passed on.
-func decodeTrace(value []byte) *trace {
-	is, handle, _ := strings.Cut(string(value), " ")
-	at, ok := number(is)
-	switch {
-	case ok && at < 0:
-		return &trace{Reason: AbsoluteTimeout, At: -at, HeirOf: handle}
-	case ok:
-		return &trace{Reason: IdleTimeout, At: at, HeirOf: handle}
-	case strings.Trim(is, "abcdefghijklmnopqrstuvwxyz_") != "":
-		return &trace{}
-	}
-	return &trace{Reason: Reason(is), Successor: handle}
-}
-
-// verdict is the error for a request with the token of a session that is gone.
-func (t *trace) verdict(now time.Time) error {
-	switch {
-	case t.Reason == replaced:
-		return ErrReplaced
-	case t.Reason == "":
+// whyEnded returns the error for the tombstone of a session, or ErrNone if it has no
+// tombstone. Errors: also ErrUnavailable.
+func (m *Manager) whyEnded(ctx context.Context, id string) error {
+	text, err := redisconn.String(m.redis.Do(ctx, "GET", m.keys.tombstone(id)))
+	if errors.Is(err, redisconn.ErrNil) {
 		return ErrNone
-	case t.At != 0 && now.UnixMilli() < t.At-time.Second.Milliseconds():
-		// Gone before its time: someone has deleted the key, as the guides do it.
-		return &EndedError{Revoked}
 	}
-	return &EndedError{t.Reason}
+	if err != nil {
+		return err
+	}
+
+	return readTombstone(text)
+}
+
+// readTombstone parses a tombstone: the reason and, after a rotation, a space and the ID of
+// the successor. It accepts reasons that it does not know, since a newer release may have
+// added them, but ignores text that cannot be a reason.
+func readTombstone(text string) error {
+	reason, successor, _ := strings.Cut(text, " ")
+
+	if Reason(reason) == replaced {
+		return &replacedError{successor: successor}
+	}
+
+	const allowed = "abcdefghijklmnopqrstuvwxyz_"
+	if reason == "" || strings.Trim(reason, allowed) != "" {
+		return ErrNone
+	}
+
+	return &EndedError{Reason: Reason(reason)}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,80 +17,81 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/redisconn"
+	"latchkey/internal/testkit"
 )
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// newManager returns a Manager on an empty database, and a connection to look.
+// newManager returns a Manager on an empty database, and a connection to inspect that.
 func newManager(t testing.TB) (*Manager, redis.Conn) {
 	t.Helper()
 	r := storetest.NewRedis(t)
-	conns := redisconn.New(redisconn.Options{
-		Addr: r.Addr, DB: r.DB, Sentinels: r.Sentinels, Master: r.Master, Cluster: r.Cluster,
-		Log: slog.New(slog.DiscardHandler),
-	})
-	t.Cleanup(conns.Close)
+	conns := conntest.Redis(t, r, redisconn.Options{})
 	m := New(conns, Options{
-		Secrets: [][]byte{[]byte("a secret")}, Idle: time.Hour, Absolute: 4 * time.Hour, TouchInterval: time.Minute,
-		Log: slog.New(slog.DiscardHandler),
+		Secrets:       [][]byte{[]byte("a secret")},
+		Idle:          time.Hour,
+		Absolute:      4 * time.Hour,
+		TouchInterval: time.Minute,
+		Log:           slog.New(slog.DiscardHandler),
 	})
+
 	return m, r.Conn(t)
 }
 
-func epoch(t testing.TB, m *Manager) Epoch {
+func generation(t testing.TB, m *Manager) Generation {
 	t.Helper()
-	e, err := m.Epoch(context.Background(), "u")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
+	g, err := m.Generation(context.Background(), "u")
+	testkit.NoError(t, err)
+
+	return g
 }
 
 func begin(t testing.TB, m *Manager) (*Session, string) {
 	t.Helper()
-	s, token, err := m.Begin(context.Background(), SignIn{UserID: "u", Email: "ann@example.com", Method: "password", Epoch: epoch(t, m)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, token, err := m.Begin(context.Background(), Start{Owner: Owner{UserID: "u", Email: "ann@example.com"}, Method: "password", Generation: generation(t, m)})
+	testkit.NoError(t, err)
+
 	return s, token
 }
 
-// load returns a context that holds the session of a token.
+// load returns a context that carries the session of a token.
 func load(t *testing.T, m *Manager, token string) context.Context {
 	t.Helper()
 	ctx, err := m.Load(context.Background(), token)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	return ctx
 }
 
-func TestWellFormed(t *testing.T) {
+func TestTokenForm(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for range 100_000 {
-		token := newToken()
-		if !WellFormed(token) || seen[token] {
-			t.Fatalf("token %q is malformed or was made before", token)
+		token := newToken("AA")
+		if !IsToken(token) || seen[token] {
+			t.Fatalf("got token %q, want a well-formed one that is new", token)
 		}
+
 		seen[token] = true
 	}
-	good := newToken()
+
+	good := newToken("AA")
 	for _, bad := range []string{
 		"", "x", good[:42], good + "A", good[:42] + "=", good[:42] + "+", good[:42] + "/", good[:42] + "\n", good[:42] + "\x00",
-		strings.Repeat("A", 42) + "B", // the last two bits are no part of the value
+		strings.Repeat("A", 42) + "B", // the last two bits are not part of the value
 		"sess:" + good[:38], strings.Repeat("é", 21) + "x",
 	} {
-		if WellFormed(bad) {
-			t.Errorf("%q passes for a token", bad)
+		if IsToken(bad) {
+			t.Errorf("IsToken(%q) = true, want false", bad)
 		}
 	}
 }
 
-// What is begun is what is loaded, and what Redis holds is neither the token nor
-// anything that leads to it.
+// Load returns the session that Begin stored. Redis contains neither the token nor anything
+// that it could be derived from.
 func TestBeginLoad(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
@@ -96,19 +99,23 @@ func TestBeginLoad(t *testing.T) {
 	ctx := load(t, m, token)
 	loaded, ok := m.FromContext(ctx)
 	if !ok {
-		t.Fatal("nothing in the context")
+		t.Fatal("got no session from the context, want one")
 	}
+
 	if diff := cmp.Diff(begun, loaded, cmpopts.IgnoreUnexported(Session{})); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := redis.String(conn.Do("GET", "sess:"+begun.Handle)); err != nil {
+
+	if _, err := redis.String(conn.Do("GET", m.keys.record(begun.ID))); err != nil {
 		t.Error(err)
 	}
+
 	raw, _ := base64.RawURLEncoding.DecodeString(token)
 	names, err := redis.Strings(conn.Do("KEYS", "*"))
-	if err != nil || len(names) != 3 {
-		t.Fatalf("keys %v, %v", names, err)
+	if err != nil || len(names) != 2 {
+		t.Fatalf("got keys %v, %v; want a record and an index", names, err)
 	}
+
 	for _, name := range names {
 		dump, err := redis.String(conn.Do("GET", name))
 		if strings.HasPrefix(name, "idx:") {
@@ -117,56 +124,37 @@ func TestBeginLoad(t *testing.T) {
 			dump = strings.Join(members, " ")
 		}
 		if err != nil || strings.Contains(name+dump, token) || strings.Contains(name+dump, string(raw)) {
-			t.Errorf("%s: the token is at rest, or %v", name, err)
+			t.Errorf("%s: got %q, %v; want no token", name, dump, err)
 		}
 	}
 }
 
-// A new session never overwrites one, and making it twice because an answer was
-// lost is making it once.
-func TestCommitNeverOverwrites(t *testing.T) {
-	t.Parallel()
-	m, _ := newManager(t)
-	ctx, end := context.Background(), time.Now().Add(time.Hour)
-	token := newToken()
-	for _, value := range []string{"first", "first"} {
-		if err := m.store.Commit(token, []byte(value), end); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := m.store.CommitCtx(ctx, token, []byte("second"), end); !errors.Is(err, errNotCreated) {
-		t.Errorf("a second session of one token: %v", err)
-	}
-	if found, ok, err := m.store.Find(token); err != nil || !ok || string(found[handleLen:]) != "first" {
-		t.Errorf("found %q, %v, %v", found, ok, err)
-	}
-}
-
-// A save changes what is there and makes nothing that is not.
+// A touch must not bring back a session that has ended.
 func TestTouchIsConditional(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	begun, token := begin(t, m)
 	ctx := load(t, m, token)
 	s, _ := m.FromContext(ctx)
-	if err := m.End(ctx, LoggedOut); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, m.End(ctx, LoggedOut))
+
 	m.touch(ctx, s, time.Now().Add(time.Hour))
-	if n, err := redis.Int(conn.Do("EXISTS", "sess:"+begun.Handle)); err != nil || n != 0 {
-		t.Error("a touch brought an ended session back")
+	if n, err := redis.Int(conn.Do("EXISTS", m.keys.record(begun.ID))); err != nil || n != 0 {
+		t.Errorf("after a touch: got %d records, %v; want 0", n, err)
 	}
-	if listed, err := m.store.listed(ctx, "u"); err != nil || len(listed) != 0 {
-		t.Errorf("a touch listed an ended session: %v, %v", listed, err)
+
+	if listed, err := m.List(ctx, "u"); err != nil || len(listed) != 0 {
+		t.Errorf("after a touch: got list %v, %v; want none", listed, err)
 	}
+
 	if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
-		t.Errorf("load after the end: %v", err)
+		t.Errorf("load after the end: got %v, want ErrNone", err)
 	}
 }
 
-// Who ends the other sessions while the own one is given another token keeps it, and the
-// rotation succeeds.
-func TestRotationWhileOthersEnd(t *testing.T) {
+// A user who revokes all other sessions while their own is being rotated stays logged in, and
+// the rotation succeeds.
+func TestRotateDuringRevokeOthers(t *testing.T) {
 	t.Parallel()
 	m, _ := newManager(t)
 	for range 200 {
@@ -174,75 +162,29 @@ func TestRotationWhileOthersEnd(t *testing.T) {
 		ctx := load(t, m, token)
 		var group sync.WaitGroup
 		group.Go(func() {
-			if _, err := m.RevokeAll(context.Background(), "u", token, Revoked); err != nil {
+			if _, err := m.RevokeAll(context.Background(), "u", IDOf(token), Revoked); err != nil {
 				t.Error(err)
 			}
 		})
+
 		_, next, err := m.Rotate(ctx)
 		group.Wait()
 		if err != nil {
-			t.Fatalf("the rotation: %v", err)
+			t.Fatalf("rotate: got %v, want no error", err)
 		}
+
 		load(t, m, next)
-		if listed, err := m.store.listed(ctx, "u"); err != nil || len(listed) != 1 {
-			t.Fatalf("listed: %v, %v", listed, err)
+		if listed, err := m.List(ctx, "u"); err != nil || len(listed) != 1 {
+			t.Fatalf("got list %v, %v; want one session", listed, err)
 		}
+
 		if n, err := m.RevokeAll(ctx, "u", "", Revoked); n != 1 || err != nil {
-			t.Fatalf("ended %d, %v", n, err)
+			t.Fatalf("got %d ended, %v; want 1", n, err)
 		}
 	}
 }
 
-// One that was to take the place of another, and never did, ends with the others.
-func TestHeirLeftBehind(t *testing.T) {
-	t.Parallel()
-	m, _ := newManager(t)
-	s, token := begin(t, m)
-	ctx := load(t, m, token)
-	heir := m.store.handle(newToken())
-	value, err := s.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := m.store.relist(ctx, "u", heir, s.IdleExpiresAt); err != nil {
-		t.Fatal(err)
-	}
-	if err := m.store.create(ctx, heir, value, s.IdleExpiresAt, s.Handle); err != nil {
-		t.Fatal(err)
-	}
-	for i, want := range []int{0, 1} {
-		if n, err := m.RevokeAll(ctx, "u", token, Revoked); n != want || err != nil {
-			t.Errorf("ended %d, %v, want %d", n, err, want)
-		}
-		if listed, err := m.store.listed(ctx, "u"); err != nil || len(listed) != 2-i {
-			t.Errorf("listed: %v, %v", listed, err)
-		}
-		m.options.Now = func() time.Time { return time.Now().Add(heirTime) }
-	}
-	load(t, m, token)
-}
-
-// A claim whose answer was lost can be made again; another one cannot follow.
-func TestClaimTwice(t *testing.T) {
-	t.Parallel()
-	m, conn := newManager(t)
-	begun, _ := begin(t, m)
-	ctx := context.Background()
-	next, other := m.store.handle(newToken()), m.store.handle(newToken())
-	for range 2 {
-		if claimed, err := m.store.claim(ctx, begun.Handle, next, replacedTTL); err != nil || !claimed {
-			t.Fatalf("claimed %v, %v", claimed, err)
-		}
-	}
-	if claimed, err := m.store.claim(ctx, begun.Handle, other, replacedTTL); err != nil || claimed {
-		t.Errorf("claimed an ended session: %v, %v", claimed, err)
-	}
-	if n, err := redis.Int(conn.Do("EXISTS", "sess:"+begun.Handle)); err != nil || n != 0 {
-		t.Errorf("%d keys too many, %v", n, err)
-	}
-}
-
-// A logout follows a session through several rotations.
+// A logout with an old token ends the session after several rotations.
 func TestEndFollowsRotations(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
@@ -254,94 +196,157 @@ func TestEndFollowsRotations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	if _, err := m.Load(context.Background(), first); !errors.Is(err, ErrReplaced) {
-		t.Errorf("load of the first token: %v", err)
+		t.Errorf("load with the first token: got %v, want ErrReplaced", err)
 	}
-	if err := logOut(context.Background(), m, first); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, logOut(context.Background(), m, first))
+
 	if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
-		t.Errorf("load of the last token: %v", err)
+		t.Errorf("load with the last token: got %v, want ErrNone", err)
 	}
+
 	if live, err := redis.Strings(conn.Do("KEYS", "sess:*")); err != nil || len(live) != 0 {
-		t.Errorf("alive: %v, %v", live, err)
+		t.Errorf("got live sessions %v, %v; want none", live, err)
 	}
 }
 
-// A client that has gone away leaves nothing half done.
+// If Redis fails while a logout follows the rotations of a session, nobody knows whether the
+// session is live. The logout must not report that there was nothing to end.
+func TestFailureWhileFollowingRotations(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	m, conn := newManager(t)
+	s, token := begin(t, m)
+	next, _, err := m.Rotate(load(t, m, token))
+	testkit.NoError(t, err)
+
+	_, err = conn.Do("DEL", m.keys.record(next.ID))
+	testkit.NoError(t, err)
+	_, err = conn.Do("HSET", m.keys.tombstone(next.ID), "a", "1") // GET fails
+	testkit.NoError(t, err)
+
+	assertError(t, logOut(ctx, m, token), ErrUnavailable)
+	assertError(t, m.Revoke(ctx, "u", s.ID, Revoked), ErrUnavailable)
+	assertError(t, m.supersede(ctx, s.ID), ErrUnavailable)
+}
+
+// A session that times out during its request, for example while a password is hashed, is
+// neither extended nor reported as live.
+func TestTimeoutDuringRequest(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t)
+	s, token := begin(t, m)
+	loaded := load(t, m, token)
+	before, err := redis.String(conn.Do("GET", m.keys.record(s.ID)))
+	testkit.NoError(t, err)
+
+	m.options.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	_, _, err = m.Rotate(loaded)
+	assertError(t, err, &EndedError{IdleTimeout})
+	assertError(t, m.Recheck(loaded), &EndedError{IdleTimeout})
+
+	if after, err := redis.String(conn.Do("GET", m.keys.record(s.ID))); err != nil || after != before {
+		t.Errorf("got record %q, %v; want %q", after, err, before)
+	}
+}
+
+// Counting sessions ends none, even on a machine with a wrong clock.
+func TestCountEndsNothing(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	m, _ := newManager(t)
+	_, token := begin(t, m)
+
+	m.options.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	if sessions, users, err := m.Count(ctx); sessions != 0 || users != 0 || err != nil {
+		t.Errorf("got %d sessions, %d users, %v; want none", sessions, users, err)
+	}
+
+	m.options.Now = time.Now
+	load(t, m, token)
+}
+
+// A client that has disconnected leaves no change half done.
 func TestCancelledRequest(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, token, err := m.Begin(gone, SignIn{UserID: "u", Method: "password"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, token, err := m.Begin(gone, Start{Owner: Owner{UserID: "u"}, Method: "password"})
+	testkit.NoError(t, err)
+
 	ctx, err := m.Load(gone, token)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	if _, token, err = m.Rotate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := logOut(gone, m, token); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, logOut(gone, m, token))
+
 	if live, err := redis.Strings(conn.Do("KEYS", "sess:*")); err != nil || len(live) != 0 {
-		t.Errorf("alive: %v, %v", live, err)
+		t.Errorf("got live sessions %v, %v; want none", live, err)
 	}
 }
 
-// A session can begin in a context that holds another: both live.
+// A session that begins in the context of another one leaves that one live.
 func TestBeginBesideAnother(t *testing.T) {
 	t.Parallel()
 	m, _ := newManager(t)
 	first, token := begin(t, m)
 	ctx := load(t, m, token)
-	second, _, err := m.Begin(ctx, SignIn{UserID: "v", Method: "password"})
-	if err != nil || second.Handle == first.Handle {
-		t.Fatalf("%+v, %v", second, err)
+	second, _, err := m.Begin(ctx, Start{Owner: Owner{UserID: "v"}, Method: "password"})
+	if err != nil || second.ID == first.ID {
+		t.Fatalf("got %+v, %v; want a new session", second, err)
 	}
-	if still, _ := m.FromContext(ctx); still.Handle != first.Handle || still.UserID != "u" {
-		t.Errorf("the context holds %+v now", still)
+
+	if current, _ := m.FromContext(ctx); current.ID != first.ID || current.UserID != "u" {
+		t.Errorf("got %+v from the context, want the first session", current)
 	}
 }
 
-// A malformed token never reaches Redis, whatever is asked about it.
+// No operation passes a malformed token to Redis.
 func TestMalformedTokens(t *testing.T) {
 	t.Parallel()
 	nowhere := redisconn.New(redisconn.Options{Addr: "127.0.0.1:1"})
 	m := New(nowhere, Options{Secrets: [][]byte{[]byte("x")}, Log: slog.New(slog.DiscardHandler)})
 	for _, token := range []string{"", "x", "sess:y"} {
 		if _, err := m.Load(context.Background(), token); !errors.Is(err, ErrNone) {
-			t.Errorf("load %q: %v", token, err)
+			t.Errorf("load with %q: got %v, want ErrNone", token, err)
 		}
-		if err := logOut(context.Background(), m, token); err != nil {
-			t.Errorf("end %q: %v", token, err)
+		if err := logOut(context.Background(), m, token); !errors.Is(err, ErrNone) {
+			t.Errorf("logout with %q: got %v, want ErrNone", token, err)
 		}
-		if err := m.Supersede(context.Background(), token); err != nil {
-			t.Errorf("supersede %q: %v", token, err)
+
+		if id := IDOf(token); id != "" {
+			t.Errorf("IDOf(%q) = %q, want none", token, id)
 		}
 	}
 }
 
-// Traces that lead in a circle, which only someone with access to Redis can lay,
-// do not keep it busy for ever.
-func TestCircle(t *testing.T) {
+// Tombstones that form a cycle do not keep Redis busy forever. Only someone with write access
+// to Redis can create them.
+func TestTombstoneCycle(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
-	token := newToken()
-	handle := m.store.handle(token)
-	if _, err := conn.Do("SET", "ended:{sess:"+handle+"}", "replaced "+handle); err != nil {
-		t.Fatal(err)
+	token := newToken(shardOf("u"))
+	id := IDOf(token)
+	_, err := conn.Do("SET", m.keys.tombstone(id), "replaced "+id)
+	testkit.NoError(t, err)
+	if err := logOut(context.Background(), m, token); !errors.Is(err, ErrReplaced) {
+		t.Errorf("logout: got %v, want ErrReplaced", err)
 	}
-	if err := logOut(context.Background(), m, token); err != nil {
+
+	if ended, err := m.end(context.Background(), id, LoggedOut); ended || err != nil {
+		t.Errorf("got ended %v, %v; want false", ended, err)
+	}
+
+	if _, err := m.RevokeAll(context.Background(), "u", id, Revoked); err != nil {
 		t.Error(err)
 	}
 }
 
-// Every key has an end: a session's, and a rotation's trace.
+// Every key expires, including the tombstone of a rotation.
 func TestEveryKeyExpires(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
@@ -350,301 +355,364 @@ func TestEveryKeyExpires(t *testing.T) {
 	if _, _, err := m.Rotate(ctx); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := m.RevokeAll(context.Background(), "u", "", Revoked); err != nil {
 		t.Fatal(err)
 	}
+
 	begin(t, m)
 	names, err := redis.Strings(conn.Do("KEYS", "*"))
-	if err != nil || len(names) != 6 { // two traces of the first; session, trace, index and barrier
-		t.Fatal(names, err)
+	if err != nil || len(names) != 5 { // two tombstones of the first; record, index and generation
+		t.Fatalf("got keys %v, %v; want 5", names, err)
 	}
+
 	for _, key := range names {
 		ttl, err := redis.Int64(conn.Do("PTTL", key))
-		if err != nil || ttl <= 0 || time.Duration(ttl)*time.Millisecond > time.Hour+traceTTL {
-			t.Errorf("%s lives for %d ms, %v", key, ttl, err)
+		if err != nil || ttl <= 0 || time.Duration(ttl)*time.Millisecond > time.Hour+tombstoneTTL {
+			t.Errorf("%s: got TTL %d ms, %v; want at most %v", key, ttl, err, time.Hour+tombstoneTTL)
 		}
 	}
 }
 
-// A login that was under way when all sessions were ended begins none; one that
-// started afterwards does.
-func TestBarrier(t *testing.T) {
+// A login that started before all sessions were revoked fails; one that starts afterwards
+// succeeds.
+func TestGeneration(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	ctx := context.Background()
-	early := SignIn{UserID: "u", Method: "password", Epoch: epoch(t, m)}
+	early := Start{Owner: Owner{UserID: "u"}, Method: "password", Generation: generation(t, m)}
 	if n, err := m.RevokeAll(ctx, "u", "", Revoked); n != 0 || err != nil {
-		t.Fatal(n, err)
+		t.Fatalf("got %d ended, %v; want 0", n, err)
 	}
+
 	var ended *EndedError
 	if _, _, err := m.Begin(ctx, early); !errors.As(err, &ended) || ended.Reason != Revoked {
-		t.Errorf("a login from before: %v", err)
+		t.Errorf("earlier login: got %v, want it revoked", err)
 	}
+
 	if live, err := redis.Strings(conn.Do("KEYS", "sess:*")); err != nil || len(live) != 0 {
-		t.Errorf("alive: %v, %v", live, err)
+		t.Errorf("got live sessions %v, %v; want none", live, err)
 	}
+
 	late := early
-	late.Epoch = epoch(t, m)
+	late.Generation = generation(t, m)
 	if _, _, err := m.Begin(ctx, late); err != nil {
-		t.Errorf("a login from after: %v", err)
+		t.Errorf("later login: got %v, want no error", err)
 	}
 }
 
-// The same for the sessions of all users; and a session that is given a new token
-// meanwhile, behind the back of who looks for them, ends with it.
-func TestBarrierOfEveryone(t *testing.T) {
+// On a Redis Cluster, every shard has a key of the global generation.
+func TestGenerationInEveryShard(t *testing.T) {
+	t.Parallel()
+	k := keys{cluster: true}
+	all := map[string]bool{}
+	for _, key := range k.globalGenerations() {
+		all[key] = true
+	}
+
+	if len(all) != 4096 {
+		t.Errorf("got %d keys, want 4096", len(all))
+	}
+
+	for i := range 20_000 {
+		if key := k.globalGeneration(shardOf(strconv.Itoa(i))); !all[key] {
+			t.Fatalf("got no key %s, want one for every shard", key)
+		}
+	}
+}
+
+// The same for the sessions of all users. A session that is rotated after the scan has passed
+// its new ID ends during the rotation.
+func TestGlobalGeneration(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
 	ctx := context.Background()
-	early := SignIn{UserID: "u", Method: "password", Epoch: epoch(t, m)}
+	early := Start{Owner: Owner{UserID: "u"}, Method: "password", Generation: generation(t, m)}
 	_, token := begin(t, m)
 	loaded := load(t, m, token)
-	// As RevokeEverything does first; what it would find next it does not find.
-	if err := m.store.barEveryone(ctx, time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	// This is the first step of RevokeEverything. The scan that follows it finds nothing here.
+	testkit.NoError(t, m.startGeneration(ctx))
+
 	var ended *EndedError
 	if _, _, err := m.Begin(ctx, early); !errors.As(err, &ended) || ended.Reason != Revoked {
-		t.Errorf("a login from before: %v", err)
+		t.Errorf("earlier login: got %v, want it revoked", err)
 	}
+
 	if _, _, err := m.Rotate(loaded); !errors.As(err, &ended) || ended.Reason != Revoked {
-		t.Errorf("a rotation: %v", err)
+		t.Errorf("rotate: got %v, want it revoked", err)
 	}
+
 	if n, err := m.RevokeEverything(ctx, func(int) {}); n != 0 || err != nil {
-		t.Errorf("ended %d, %v", n, err)
+		t.Errorf("got %d ended, %v; want 0", n, err)
 	}
+
 	if live, err := redis.Strings(conn.Do("KEYS", "sess*")); err != nil || len(live) != 0 {
-		t.Errorf("alive: %v, %v", live, err)
+		t.Errorf("got live sessions %v, %v; want none", live, err)
 	}
+
 	late := early
-	late.Epoch = epoch(t, m)
+	late.Generation = generation(t, m)
 	if _, token, err := m.Begin(ctx, late); err != nil {
-		t.Errorf("a login from after: %v", err)
+		t.Errorf("later login: got %v, want no error", err)
 	} else if _, _, err := m.Rotate(load(t, m, token)); err != nil {
-		t.Errorf("its rotation: %v", err)
+		t.Errorf("rotate after the later login: got %v, want no error", err)
 	}
 }
 
-// A session that was ended between its listing and its making is not made, and its
-// holder is told why.
-func TestEndedBeforeItBegan(t *testing.T) {
-	t.Parallel()
-	m, _ := newManager(t)
-	ctx := context.Background()
-	token := newToken()
-	if ended, err := m.store.end(ctx, m.store.handle(token), TooManySessions, true); ended != nil || err != nil {
-		t.Fatal(ended, err)
-	}
-	if err := m.store.create(ctx, m.store.handle(token), []byte("{}"), time.Now().Add(time.Hour), ""); !errors.Is(err, errNotCreated) {
-		t.Errorf("create: %v", err)
-	}
-	var told *EndedError
-	if _, err := m.Load(ctx, token); !errors.As(err, &told) || told.Reason != TooManySessions {
-		t.Errorf("load: %v", err)
-	}
-}
-
-// An hour between the clock of the server and that of Redis changes no lifetime.
+// A difference of an hour between the clocks of the server and Redis changes no timeout.
 func TestClockSkew(t *testing.T) {
 	t.Parallel()
 	for _, skew := range []time.Duration{time.Hour, -time.Hour} {
 		m, conn := newManager(t)
 		m.options.Now = func() time.Time { return time.Now().Add(skew) }
-		m.store.now = m.options.Now
 		begun, token := begin(t, m)
-		for name, want := range map[string]time.Duration{"sess:" + begun.Handle: time.Hour, "ended:{sess:" + begun.Handle + "}": time.Hour + traceTTL, "idx:{u}": time.Hour} {
+		for name, want := range map[string]time.Duration{m.keys.record(begun.ID): time.Hour + tombstoneTTL, m.keys.index("u"): time.Hour + tombstoneTTL} {
 			ttl, err := redis.Int64(conn.Do("PTTL", name))
 			if off := want - time.Duration(ttl)*time.Millisecond; err != nil || off < 0 || off > 30*time.Second {
-				t.Errorf("clock off by %v: %s lives for %d ms, want %v, %v", skew, name, ttl, want, err)
+				t.Errorf("clock off by %v: %s: got TTL %d ms, %v; want %v", skew, name, ttl, err, want)
 			}
 		}
+
 		if _, err := m.Load(context.Background(), token); err != nil {
-			t.Errorf("clock off by %v: %v", skew, err)
+			t.Errorf("clock off by %v: load: got %v, want no error", skew, err)
 		}
+
 		if live, err := m.List(context.Background(), "u"); err != nil || len(live) != 1 {
-			t.Errorf("clock off by %v: %d listed, %v", skew, len(live), err)
+			t.Errorf("clock off by %v: got %d listed, %v; want 1", skew, len(live), err)
 		}
 	}
 }
 
-// Of too many sessions the one goes that would end first, which near its absolute end is
-// not the one least lately used: however often that one is used.
-func TestTooManyNearTheEnd(t *testing.T) {
+// If there are too many sessions, the one that would expire first ends. Near its absolute
+// timeout, that is not necessarily the least recently used one.
+func TestTooManySessionsNearAbsoluteTimeout(t *testing.T) {
 	t.Parallel()
 	for uses := range 3 {
 		m, _ := newManager(t)
 		var passed time.Duration
 		m.options.Now = func() time.Time { return time.Now().Add(passed) }
-		m.store.now = m.options.Now
-		m.options.Idle, m.options.MaxPerUser = 3*time.Hour, 2
+		m.options.MaxPerUser = 2
 		m.options.TouchInterval = time.Nanosecond
+		m.options.Idle = 3*time.Hour - time.Minute // the clock of Redis does not advance
 		_, first := begin(t, m)
+		m.options.Idle = 3 * time.Hour
 		passed = 2 * time.Hour
 		_, second := begin(t, m)
 		for range uses {
 			load(t, m, first)
 		}
+
 		begin(t, m)
 		if _, err := m.Load(context.Background(), first); err == nil {
-			t.Errorf("used %d times: the one that would end first lives", uses)
+			t.Errorf("used %d times: got the session that expires first live, want it ended", uses)
 		}
+
 		load(t, m, second)
 	}
 }
 
-// A move to another secret that stopped half way is no second life: ended under one
-// handle, the session is ended under both, and one that was not ended lives on.
-func TestMoveHalfWay(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	for _, tc := range []struct {
-		name    string
-		claimed bool // it stopped after the old handle was claimed
-		end     func(m *Manager, before, after, token string) error
-		want    Reason // "" is alive
-	}{
-		{name: "made"},
-		{name: "claimed", claimed: true},
-		{name: "made, ended under the old handle", want: PasswordChanged, end: func(m *Manager, before, _, _ string) error {
-			return m.Revoke(ctx, "u", before, PasswordChanged)
-		}},
-		{name: "made, ended under the new handle", want: PasswordChanged, end: func(m *Manager, _, after, _ string) error {
-			return m.Revoke(ctx, "u", after, PasswordChanged)
-		}},
-		{name: "claimed, ended under the old handle", claimed: true, want: PasswordChanged, end: func(m *Manager, before, _, _ string) error {
-			return m.Revoke(ctx, "u", before, PasswordChanged)
-		}},
-		{name: "made, ended by token", want: LoggedOut, end: func(m *Manager, _, _, token string) error {
-			return logOut(ctx, m, token)
-		}},
-		{name: "made, all ended", want: Revoked, end: func(m *Manager, _, _, _ string) error {
-			_, err := m.RevokeAll(ctx, "u", "", Revoked)
-			return err
-		}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			m, conn := newManager(t)
-			s, token := begin(t, m)
-			m.store.secrets = [][]byte{[]byte("another secret"), m.store.secrets[0]}
-			half := *s
-			half.Handle, half.movedFrom = m.store.handle(token), s.Handle
-			value, err := half.encode()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := m.store.relist(ctx, "u", half.Handle, half.IdleExpiresAt); err != nil {
-				t.Fatal(err)
-			}
-			if err := m.store.create(ctx, half.Handle, value, half.IdleExpiresAt, s.Handle); err != nil {
-				t.Fatal(err)
-			}
-			if tc.claimed {
-				if ok, err := m.store.claim(ctx, s.Handle, half.Handle, time.Hour); !ok || err != nil {
-					t.Fatal(ok, err)
-				}
-			}
-			want := 1
-			if tc.end != nil {
-				want = 0
-				if err := tc.end(m, s.Handle, half.Handle, token); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for range 2 {
-				_, err := m.Load(ctx, token)
-				var ended *EndedError
-				if tc.want == "" && err != nil || tc.want != "" && (!errors.As(err, &ended) || ended.Reason != tc.want) {
-					t.Errorf("got %v, want %q", err, tc.want)
-				}
-			}
-			live, err := redis.Strings(conn.Do("KEYS", "sess:*"))
-			if err != nil || len(live) != want || want == 1 && live[0] != "sess:"+half.Handle {
-				t.Errorf("alive: %v, %v", live, err)
-			}
-			if listed, err := m.List(ctx, "u"); err != nil || len(listed) != want {
-				t.Errorf("listed: %v, %v", listed, err)
-			}
-		})
-	}
-}
-
-// Sixteen requests at once move a session once, and none of them fails.
-func TestMoveAtOnce(t *testing.T) {
-	t.Parallel()
-	m, conn := newManager(t)
-	m.options.TouchInterval = time.Nanosecond
-	for range 20 {
-		_, token := begin(t, m)
-		m.store.secrets = [][]byte{[]byte(token), m.store.secrets[0]}
-		var wg sync.WaitGroup
-		for range 16 {
-			wg.Go(func() {
-				if _, err := m.Load(context.Background(), token); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		live, err := redis.Strings(conn.Do("KEYS", "sess:*"))
-		if err != nil || len(live) != 1 || live[0] != "sess:"+m.store.handle(token) {
-			t.Errorf("alive: %v, %v", live, err)
-		}
-		if err := logOut(context.Background(), m, token); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// The user that configs/redis.conf has an example of may do what is needed.
+// The ACL user in the example of configs/redis.conf has all necessary permissions, and no more.
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
 	file, err := os.ReadFile("../../configs/redis.conf")
-	must(t, err)
+	testkit.NoError(t, err)
 	_, rules, found := strings.Cut(string(file), "# user ")
 	if !found {
-		t.Fatal("configs/redis.conf has no example of a user")
+		t.Fatal("got no ACL user in configs/redis.conf, want an example")
 	}
+
 	args := []any{"SETUSER"}
 	for _, rule := range strings.Fields(rules) {
 		args = append(args, rule)
 	}
+
 	_, err = server.Conn(t).Do("ACL", args...)
-	must(t, err)
+	testkit.NoError(t, err)
 	conns := redisconn.New(redisconn.Options{Addr: server.Addr, DB: 1, Username: "latchkey", Password: "a-long-random-password"})
 	t.Cleanup(conns.Close)
 	m := New(conns, Options{
 		Secrets: [][]byte{[]byte("a secret")}, Idle: time.Hour, Absolute: 4 * time.Hour, TouchInterval: time.Nanosecond, MaxPerUser: 2,
 		Log: slog.New(slog.DiscardHandler),
 	})
+
 	ctx := context.Background()
-	must(t, m.Ping(ctx))
+	testkit.NoError(t, m.Ping(ctx))
 	var token string
 	for range 3 {
 		_, token = begin(t, m)
 	}
+
 	_, token, err = m.Rotate(load(t, m, token))
-	must(t, err)
-	m.store.secrets = [][]byte{[]byte("another"), m.store.secrets[0]}
+	testkit.NoError(t, err)
+	m.macKeys = append(newMACKeys([][]byte{[]byte("another")}), m.macKeys...)
 	s, _ := m.FromContext(load(t, m, token))
-	must(t, logOut(ctx, m, newToken()))
+	if err := logOut(ctx, m, newToken("AA")); !errors.Is(err, ErrNone) {
+		t.Errorf("logout with an unknown token: got %v, want ErrNone", err)
+	}
+
 	if live, err := m.List(ctx, "u"); err != nil || len(live) != 2 {
-		t.Errorf("%d listed, %v", len(live), err)
+		t.Errorf("got %d listed, %v; want 2", len(live), err)
 	}
-	if stats, err := m.Stats(ctx); err != nil || stats.Sessions != 2 {
-		t.Errorf("%+v, %v", stats, err)
+
+	if sessions, _, err := m.Count(ctx); err != nil || sessions != 2 {
+		t.Errorf("got %d sessions, %v; want 2", sessions, err)
 	}
-	must(t, m.Revoke(ctx, "u", s.Handle, Revoked))
+
+	testkit.NoError(t, m.Revoke(ctx, "u", s.ID, Revoked))
 	if n, err := m.RevokeAll(ctx, "u", "", Revoked); n != 1 || err != nil {
-		t.Errorf("ended %d, %v", n, err)
+		t.Errorf("got %d ended, %v; want 1", n, err)
 	}
+
 	_, err = m.RevokeEverything(ctx, func(int) {})
-	must(t, err)
+	testkit.NoError(t, err)
 	for _, forbidden := range [][]any{{"KEYS", "*"}, {"GET", "x"}, {"CONFIG", "GET", "*"}} {
 		if _, err := conns.Do(ctx, forbidden[0].(string), forbidden[1].(string), forbidden[2:]...); err == nil {
-			t.Errorf("%v is permitted", forbidden)
+			t.Errorf("%v: got no error, want it forbidden", forbidden)
 		}
+	}
+}
+
+// The index contains exactly the existing records, even if nobody lists the sessions.
+func TestIndexFollowsRecords(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	m, conn := newManager(t)
+	index := m.keys.index("u")
+	assertIndex := func(step string, want ...string) {
+		t.Helper()
+		listed, err := redis.Strings(conn.Do("ZRANGE", index, 0, -1))
+		testkit.NoError(t, err)
+		slices.Sort(listed)
+		slices.Sort(want)
+		if !slices.Equal(listed, want) {
+			t.Errorf("%s: got index %v, want %v", step, listed, want)
+		}
+	}
+
+	first, token := begin(t, m)
+	second, _ := begin(t, m)
+	assertIndex("two logins", first.ID, second.ID)
+
+	rotated, token, err := m.Rotate(load(t, m, token))
+	testkit.NoError(t, err)
+	assertIndex("rotated", rotated.ID, second.ID)
+
+	testkit.NoError(t, m.Revoke(ctx, "u", second.ID, Revoked))
+	assertIndex("revoked", rotated.ID)
+
+	testkit.NoError(t, logOut(ctx, m, token))
+	assertIndex("logged out")
+
+	longGone := time.Now().Add(-tombstoneTTL - time.Hour).UnixMicro()
+	_, err = conn.Do("ZADD", index, longGone, first.ID)
+	testkit.NoError(t, err)
+	third, _ := begin(t, m)
+	assertIndex("login after another record expired", third.ID)
+}
+
+// A session that timed out long ago does not count as ended by a revocation. If only the user's
+// sessions are revoked, its reason stays a timeout.
+func TestRevokeAfterTimeout(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for name, tc := range map[string]struct {
+		end    func(*Manager) (int, error)
+		reason Reason
+	}{
+		"everything": {func(m *Manager) (int, error) { return m.RevokeEverything(ctx, func(int) {}) }, Revoked},
+		"of a user":  {func(m *Manager) (int, error) { return m.RevokeAll(ctx, "u", "", Revoked) }, IdleTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, conn := newManager(t)
+			s, token := begin(t, m)
+
+			// The state of Redis ten minutes after the timeout.
+			left := tombstoneTTL - 10*time.Minute
+			_, err := conn.Do("PEXPIRE", m.keys.record(s.ID), left.Milliseconds())
+			testkit.NoError(t, err)
+			_, err = conn.Do("ZADD", m.keys.index("u"), time.Now().Add(-10*time.Minute).UnixMicro(), s.ID)
+			testkit.NoError(t, err)
+
+			if n, err := tc.end(m); n != 0 || err != nil {
+				t.Errorf("got %d ended, %v; want 0", n, err)
+			}
+
+			m.options.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+			_, err = m.Load(ctx, token)
+			assertError(t, err, &EndedError{tc.reason})
+		})
+	}
+}
+
+// The TTL of a record does not decide whether its session is live. If somebody lowers it, the
+// session can still be ended and rotated.
+func TestLoweredTTL(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for name, end := range map[string]func(m *Manager, s *Session, token string) error{
+		"logout":     func(m *Manager, _ *Session, token string) error { return logOut(ctx, m, token) },
+		"revoke":     func(m *Manager, s *Session, _ string) error { return m.Revoke(ctx, "u", s.ID, Revoked) },
+		"login over": func(m *Manager, s *Session, _ string) error { return m.supersede(ctx, s.ID) },
+		"everything": func(m *Manager, _ *Session, _ string) error {
+			_, err := m.RevokeEverything(ctx, func(int) {})
+			return err
+		},
+		"rotate": func(m *Manager, _ *Session, token string) error {
+			loaded, err := m.Load(ctx, token)
+			if err == nil {
+				_, _, err = m.Rotate(loaded)
+			}
+
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, conn := newManager(t)
+			s, token := begin(t, m)
+			_, err := conn.Do("EXPIRE", m.keys.record(s.ID), 3600)
+			testkit.NoError(t, err)
+
+			testkit.NoError(t, end(m, s, token))
+			if _, err := m.Load(ctx, token); !IsGone(err) {
+				t.Errorf("load with the old token: got %v, want the session gone", err)
+			}
+		})
+	}
+}
+
+// If the script of a login runs twice because its reply was lost, it does not bring back a
+// session that has ended in between.
+func TestBeginRunsTwice(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	m, _ := newManager(t)
+	s, token := begin(t, m)
+	testkit.NoError(t, m.Revoke(ctx, "u", s.ID, Revoked))
+
+	start := Start{Owner: s.Owner, Method: "password", Generation: generation(t, m)}
+	assertError(t, m.begin(ctx, m.newSession(s.ID, start), start), &EndedError{Revoked})
+	_, err := m.Load(ctx, token)
+	assertError(t, err, &EndedError{Revoked})
+}
+
+// A login does not count the session that it replaces, even if that was just rotated.
+func TestLoginOverRotatedSessionAtLimit(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	m, _ := newManager(t)
+	m.options.MaxPerUser = 2
+	other, _ := begin(t, m)
+	own, token := begin(t, m)
+	_, _, err := m.Rotate(load(t, m, token))
+	testkit.NoError(t, err)
+
+	_, _, err = m.Begin(ctx, Start{Owner: own.Owner, Method: "password", Generation: generation(t, m), Replaces: own.ID})
+	testkit.NoError(t, err)
+	if _, err := m.ByID(ctx, other.ID); err != nil {
+		t.Errorf("other session: got %v, want it live", err)
 	}
 }
 

@@ -1,44 +1,48 @@
 package session
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"regexp"
+
+	"latchkey/internal/token"
 )
 
-// tokenBytes is the entropy of a token: 256 bits, twice what OWASP ASVS 5.0
-// 7.2.3 asks.
-const tokenBytes = 32
+// shardLen is the length of a shard: two characters of base64url, 12 bits.
+//
+// A request carries only its token, but a script must reach both the session and the index
+// of its user, which must be on the same server of a Redis Cluster. So tokens and session
+// IDs start with a shard that is derived from the user ID. The other 244 bits of a token are
+// random; OWASP ASVS 5.0 7.2.3 requires 128.
+const shardLen = 2
 
-// strict refuses what the lenient decoder lets pass: line breaks, and several
-// spellings of one token that differ in their unused last bits.
-var strict = base64.RawURLEncoding.Strict()
+// idLen is the length of a session ID: a shard and a SHA-256 hash in base64url.
+const idLen = shardLen + 43
 
-// newToken makes the value of a session cookie.
-func newToken() string {
-	b := make([]byte, tokenBytes)
-	_, _ = rand.Read(b) // never fails: crypto/rand ends the program instead
-	return strict.EncodeToString(b)
+// shardOf returns the shard of a user's sessions.
+func shardOf(userID string) string {
+	sum := sha256.Sum256([]byte(userID))
+	return base64.RawURLEncoding.EncodeToString(sum[:3])[:shardLen]
 }
 
-// WellFormed tells whether token could be one of ours. Anything else never
-// reaches Redis: scs uses the cookie's value as part of a key unchecked, so that
-// a cookie can name any key under the prefix.
-func WellFormed(token string) bool {
-	var b [tokenBytes + 1]byte
-	if len(token) != strict.EncodedLen(tokenBytes) {
-		return false
+// newToken returns a random token for a session cookie.
+func newToken(shard string) string { return shard + token.New()[shardLen:] }
+
+// IsToken reports whether t has the form of a session token. No other input may reach Redis,
+// where it could name any key.
+func IsToken(t string) bool { return token.Valid(t) }
+
+// IDOf returns the session ID for a token, or "" if the token is malformed. The ID
+// identifies the session in Redis and in the API. It is not secret, because the token cannot
+// be derived from it. A plain hash is enough for that: the token has 244 random bits.
+func IDOf(t string) string {
+	if !IsToken(t) {
+		return ""
 	}
-	n, err := strict.Decode(b[:], []byte(token))
-	return err == nil && n == tokenBytes
+	return t[:shardLen] + token.Hash(t)
 }
 
-// handleOf names the session of token in Redis and towards the API. Who reads
-// Redis learns handles, and a handle cannot be turned back into a token; who
-// knows the secret as well still lacks the token.
-func handleOf(secret []byte, token string) string {
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte(token))
-	return strict.EncodeToString(mac.Sum(nil))
-}
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{45}$`)
+
+// IsID reports whether id has the form of a session ID.
+func IsID(id string) bool { return idPattern.MatchString(id) }

@@ -16,15 +16,17 @@ import (
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"latchkey/internal/testkit"
 )
 
-// fakeCollector takes spans as a collector of OpenTelemetry does.
+// fakeCollector is an OpenTelemetry collector that keeps the spans.
 type fakeCollector struct {
 	*httptest.Server
 	t *testing.T
 
 	mu       sync.Mutex
-	raw      bytes.Buffer // all that came, headers included
+	raw      bytes.Buffer // everything received, including headers
 	spans    map[string]*otlp.Span
 	resource map[string]string
 }
@@ -33,6 +35,7 @@ func newCollector(t *testing.T) *fakeCollector {
 	c := &fakeCollector{t: t, spans: map[string]*otlp.Span{}}
 	c.Server = httptest.NewServer(c)
 	t.Cleanup(c.Close)
+
 	return c
 }
 
@@ -41,25 +44,30 @@ func (c *fakeCollector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		var err error
 		if body, err = gzip.NewReader(r.Body); err != nil {
-			c.t.Error(err)
+			c.t.Errorf("got error %v, want none", err)
 			return
 		}
 	}
+
 	raw, err := io.ReadAll(body)
 	if err != nil {
-		c.t.Error(err)
+		c.t.Errorf("got error %v, want none", err)
 	}
+
 	if r.URL.Path != "/v1/traces" {
-		c.t.Errorf("spans for %s", r.URL.Path)
+		c.t.Errorf("got request to %s, want /v1/traces", r.URL.Path)
 	}
+
 	var in collector.ExportTraceServiceRequest
 	if err := proto.Unmarshal(raw, &in); err != nil {
-		c.t.Error(err)
+		c.t.Errorf("got error %v, want none", err)
 	}
+
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_ = r.Header.Write(&c.raw)
 	c.raw.Write(raw)
+
 	for _, of := range in.GetResourceSpans() {
 		c.resource = textOf(of.GetResource().GetAttributes())
 		for _, scope := range of.GetScopeSpans() {
@@ -78,24 +86,25 @@ func textOf(attrs []*common.KeyValue) map[string]string {
 			texts[kv.GetKey()] = statusText(int(n))
 		}
 	}
+
 	return texts
 }
 
-// tracing returns a Tracing that delivers to the collector when it is shut down.
+// tracing returns a Tracing that exports to the collector when it is shut down.
 func (c *fakeCollector) tracing(vars map[string]string) *Tracing {
 	c.t.Helper()
 	all := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL}
 	maps.Copy(all, vars)
 	tracing, err := NewTracing(context.Background(), all, slog.New(slog.DiscardHandler))
 	if err != nil || tracing == nil {
-		c.t.Fatalf("%v, %v", tracing, err)
+		c.t.Fatalf("got %v, error %v, want a Tracing", tracing, err)
 	}
+
 	return tracing
 }
 
 func shutdown(t *testing.T, tracing *Tracing) {
 	t.Helper()
-	if err := tracing.Shutdown(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+
+	testkit.NoError(t, tracing.Shutdown(context.Background()))
 }

@@ -11,12 +11,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 )
 
-// configs is where the files for Prometheus and Grafana are.
+// configs is the directory of the files for Prometheus and Grafana.
 const configs = "../../configs"
 
-// panel is what is looked at of a panel of Grafana.
+// panel contains the fields of a Grafana panel that the tests check.
 type panel struct {
 	Title   string
 	Type    string
@@ -26,48 +29,52 @@ type panel struct {
 
 func dashboard(t *testing.T) (panels []panel, exprs []string) {
 	t.Helper()
+
 	raw, err := os.ReadFile(filepath.Join(configs, "grafana", "dashboard.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	var d struct{ Panels []panel }
-	if err := json.Unmarshal(raw, &d); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, json.Unmarshal(raw, &d))
+
 	for _, p := range d.Panels {
 		for _, target := range p.Targets {
 			exprs = append(exprs, target.Expr)
 		}
 	}
+
 	return d.Panels, exprs
 }
 
 var (
-	// metric is the name of one of ours, and what it is selected by.
+	// metric matches the name of one of our metrics and its label selector.
 	metric = regexp.MustCompile(`\b(latchkey_[a-z_]+)(\{[^}]*\})?`)
-	// matcher is one label of those, and grouping the labels that a sum is by.
-	matcher  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
+	// matcher matches one label of a selector.
+	matcher = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
+	// grouping matches the labels of an aggregation.
 	grouping = regexp.MustCompile(`by \(([^)]*)\)`)
 )
 
-// A dashboard of a metric that was renamed shows nothing, and an alert on it never fires:
-// both look as if all were well.
-func TestDashboardAndAlertsUseWhatThereIs(t *testing.T) {
+// The dashboard and the alerts only use existing metrics and labels. If a metric is renamed, a
+// dashboard is empty and an alert never fires, which looks as if everything was fine.
+func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
 	t.Parallel()
+
 	exported := map[string][]string{}
 	labels := map[string]bool{"instance": true, "job": true, "le": true}
-	for name, f := range families(t, used()) {
+
+	for name, f := range families(t, usedMetrics()) {
 		exported[name] = strings.Split(labelsOf(f), ",")
 		for _, label := range exported[name] {
 			labels[label] = true
 		}
 	}
+
 	rules, err := os.ReadFile(filepath.Join(configs, "alerts.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	_, exprs := dashboard(t)
 	seen := map[string]bool{}
+
 	for _, expr := range append(exprs, string(rules)) {
 		for _, found := range metric.FindAllStringSubmatch(expr, -1) {
 			name := found[1]
@@ -76,92 +83,97 @@ func TestDashboardAndAlertsUseWhatThereIs(t *testing.T) {
 					name = base
 				}
 			}
+
 			has, ok := exported[name]
 			if !ok {
-				t.Errorf("%s is not exported", found[1])
+				t.Errorf("got metric %s, which is not exported", found[1])
 			}
+
 			seen[name] = true
 			for _, by := range matcher.FindAllStringSubmatch(found[2], -1) {
 				if label := by[1]; label != "instance" && !slices.Contains(has, label) {
-					t.Errorf("%s has no label %s", name, label)
+					t.Errorf("got label %s of %s, which does not exist", label, name)
 				}
 			}
 		}
+
 		for _, by := range grouping.FindAllStringSubmatch(expr, -1) {
 			for label := range strings.SplitSeq(by[1], ",") {
 				if label = strings.TrimSpace(label); !labels[label] {
-					t.Errorf("nothing has a label %s: %s", label, by[0])
+					t.Errorf("got label %s in %q, which no metric has", label, by[0])
 				}
 			}
 		}
 	}
+
 	for _, name := range slices.Sorted(maps.Keys(exported)) {
 		if !seen[name] {
-			t.Errorf("nobody looks at %s", name)
+			t.Errorf("got no use of metric %s, want one in the dashboard or an alert", name)
 		}
 	}
 }
 
-func TestDashboardHasItsRows(t *testing.T) {
+func TestDashboardLayout(t *testing.T) {
 	t.Parallel()
+
 	panels, _ := dashboard(t)
 	var rows []string
+
 	for i, p := range panels {
 		if p.Type == "row" {
 			rows = append(rows, p.Title)
 		} else if len(p.Targets) == 0 {
-			t.Errorf("%s shows nothing", p.Title)
+			t.Errorf("got panel %q without a query", p.Title)
 		}
+
 		for _, q := range panels[:i] {
-			a, b := p.GridPos, q.GridPos
+			a := p.GridPos
+			b := q.GridPos
 			if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
-				t.Errorf("%s lies upon %s", p.Title, q.Title)
+				t.Errorf("got overlapping panels %q and %q", p.Title, q.Title)
 			}
 		}
 	}
-	want := []string{"Requests", "Sessions", "Logins and passwords", "Limits", "Stores", "Mail", "Process"}
+
+	want := []string{"Requests", "Sessions", "Logins and passwords", "Rate limits", "Stores", "Email", "Process"}
 	if !slices.Equal(rows, want) {
-		t.Errorf("%q, want %q", rows, want)
+		t.Errorf("got rows %q, want %q", rows, want)
 	}
 }
 
-// promtool is Prometheus's own word: the settings are of its form, each alert fires when
-// it should, and what the dashboard asks is PromQL.
+// promtool accepts the configuration, the alerts and the queries of the dashboard, and each alert
+// fires when it should.
 func TestPromtool(t *testing.T) {
 	t.Parallel()
-	program, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("TEST_REDIS") != "" {
-			t.Fatal("needs promtool (Debian has it in the package prometheus)")
-		}
-		t.Skip("needs promtool on the PATH; make check runs this test")
-	}
+
+	program := suite.Program(t, "promtool") // Debian has it in the package prometheus
 	_, exprs := dashboard(t)
 	type rule struct {
 		Record string `json:"record"`
 		Expr   string `json:"expr"`
 	}
+
 	var rules []rule
 	variables := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
+
 	for i, expr := range exprs {
 		rules = append(rules, rule{fmt.Sprintf("panel:%d", i), variables.Replace(expr)})
 	}
-	asked, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ofDashboard := filepath.Join(t.TempDir(), "dashboard.yml") // JSON is YAML
-	if err := os.WriteFile(ofDashboard, asked, 0o600); err != nil {
-		t.Fatal(err)
-	}
+
+	dashboardRules, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}})
+	testkit.NoError(t, err)
+
+	rulesFile := filepath.Join(t.TempDir(), "dashboard.yml") // JSON is valid YAML
+	testkit.NoError(t, os.WriteFile(rulesFile, dashboardRules, 0o600))
+
 	for _, args := range [][]string{
 		{"check", "config", filepath.Join(configs, "prometheus.yml")},
 		{"check", "rules", filepath.Join(configs, "alerts.yml")},
 		{"test", "rules", filepath.Join("testdata", "alerts_test.yml")},
-		{"check", "rules", ofDashboard},
+		{"check", "rules", rulesFile},
 	} {
 		if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
-			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+			t.Errorf("promtool %s: got error %v, want none\n%s", strings.Join(args, " "), err, out)
 		}
 	}
 }

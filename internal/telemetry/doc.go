@@ -1,14 +1,16 @@
-// Package telemetry owns what operators see of the running server beside its events:
-// the metrics (Metrics), the traces (Tracing), the line of the log for each request
-// (HTTP, AccessLog), the ids of the trace in every other line (Handler), and the
-// private listener where it can be looked at (Ops).
+// Package telemetry owns what operators see of a running server: metrics (Metrics), traces
+// (Tracing), the access log (HTTP), the trace IDs in log lines (LogHandler) and the private
+// ops listener that serves the metrics (Ops).
 //
-// What happened to whose account is package activity's. Here nobody is known: no metric
-// and no span has a user, a session, an address of a person or of a client, a cookie, a
-// key of a store, a query or the value of a path. And no client can make a series or
-// name a span: the values of labels are from sets that are closed before the first
-// request, and the rest is "other".
+// It contains no personal data: no metric and no span has a user, a session, an email, a client
+// IP, a cookie, a store key, a query or the value of a path parameter. Security events, which
+// do concern users, belong to package activity.
 //
-// A nil *Metrics and a nil *Tracing do nothing, so that the other packages work without
-// them. The package imports nothing of ours. Start reading at Metrics, then HTTP.
+// Clients can neither create series nor choose the name of a span: all label values come from
+// sets that are fixed before the first request, and any other value is counted as "other".
+//
+// A nil *Metrics and a nil *Tracing do nothing, so other packages work without them. The
+// package imports no other package of Latchkey.
+//
+// Start reading at Metrics in metrics.go, then HTTP in http.go.
 package telemetry

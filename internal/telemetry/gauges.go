@@ -7,99 +7,99 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrapeTimeout is how long what is asked for a scrape may take. Prometheus waits 10
-// seconds for all of it.
+// scrapeTimeout limits each query of a scrape. Prometheus waits 10 seconds for the complete
+// scrape.
 const scrapeTimeout = 2 * time.Second
 
-// reading is a gauge that is asked when someone looks.
-type reading struct {
-	descs []*prometheus.Desc
-	read  func(emit func(i int, value float64)) // i is the place in descs
-}
-
-// Describe implements prometheus.Collector.
-func (r *reading) Describe(to chan<- *prometheus.Desc) {
-	for _, desc := range r.descs {
-		to <- desc
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (r *reading) Collect(to chan<- prometheus.Metric) {
-	r.read(func(i int, value float64) {
-		to <- prometheus.MustNewConstMetric(r.descs[i], prometheus.GaugeValue, value)
-	})
-}
-
-func describe(name, help string, labels prometheus.Labels) *prometheus.Desc {
-	return prometheus.NewDesc(namespace+"_"+name, help, nil, labels)
-}
-
-// observe has a reading take the place of one of the same name and labels.
-func (m *Metrics) observe(read func(emit func(i int, value float64)), descs ...*prometheus.Desc) {
-	r := &reading{descs, read}
-	m.registry.Unregister(r)
-	m.registry.MustRegister(r)
-}
-
-// ObserveHashQueue has waiting asked how many passwords wait to be hashed.
-func (m *Metrics) ObserveHashQueue(waiting func() int) {
+// observe registers a gauge that calls read at every scrape. It replaces a gauge with the same
+// name and labels.
+func (m *Metrics) observe(name, help string, labels prometheus.Labels, read func() float64) {
 	if m == nil {
 		return
 	}
-	m.observe(func(emit func(int, float64)) { emit(0, float64(waiting())) },
-		describe("password_hash_queue", "Passwords that wait to be hashed.", nil))
+
+	m.replace(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace:   namespace,
+		Name:        name,
+		Help:        help,
+		ConstLabels: labels,
+	}, read))
 }
 
-// ObserveMailQueue has length asked how many letters wait, in the queue that all
-// processes share. Where it fails there is no value, because 0 would be a lie.
+func (m *Metrics) replace(c prometheus.Collector) {
+	m.registry.Unregister(c)
+	m.registry.MustRegister(c)
+}
+
+// ObserveHashQueue exports the number of passwords that wait to be hashed, as returned by
+// waiting.
+func (m *Metrics) ObserveHashQueue(waiting func() int) {
+	m.observe("password_hash_queue", "Passwords waiting to be hashed.", nil, func() float64 { return float64(waiting()) })
+}
+
+// mailQueue is a gauge without a value while the length is unknown. Reporting 0 would be wrong.
+type mailQueue struct {
+	prometheus.Gauge
+	length func(context.Context) (int, error)
+}
+
+// Collect implements prometheus.Collector.
+func (q mailQueue) Collect(to chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+
+	if n, err := q.length(ctx); err == nil {
+		q.Set(float64(n))
+		q.Gauge.Collect(to)
+	}
+}
+
+// ObserveMailQueue exports the number of queued emails, as returned by length. While length
+// returns an error, the metric has no value.
 func (m *Metrics) ObserveMailQueue(length func(context.Context) (int, error)) {
 	if m == nil {
 		return
 	}
-	m.observe(func(emit func(int, float64)) {
-		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-		defer cancel()
-		if n, err := length(ctx); err == nil {
-			emit(0, float64(n))
-		}
-	}, describe("mails_queued", "Letters that wait, in the queue that all processes share.", nil))
+
+	m.replace(mailQueue{
+		Gauge:  newGauge("mails_queued", "Emails in the queue, which all processes share.", nil),
+		length: length,
+	})
 }
 
-// ObserveStore has ping asked whether a store answers: "redis" or "mongodb".
+// ObserveStore exports whether a store ("redis" or "mongodb") is available: ping must return
+// nil if it is.
 func (m *Metrics) ObserveStore(store string, ping func(context.Context) error) {
-	if m == nil {
-		return
-	}
-	m.observe(func(emit func(int, float64)) {
+	m.observe("store_up", "Whether this process can reach the store (1) or not (0).", prometheus.Labels{"store": store}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 		defer cancel()
-		up := 1.
+
 		if ping(ctx) != nil {
-			up = 0
+			return 0
 		}
-		emit(0, up)
-	}, describe("store_up", "Whether a store answers this process: 1 or 0.", prometheus.Labels{"store": stores.of(store)}))
+
+		return 1
+	})
 }
 
-// ObserveRedisConnections has count asked for the connections of this process to Redis,
-// to all its servers together.
+// ObserveRedisConnections exports the number of connections of this process to all Redis
+// servers, as returned by count.
 func (m *Metrics) ObserveRedisConnections(count func() (idle, inUse int)) {
-	if m == nil {
-		return
-	}
-	m.observe(func(emit func(int, float64)) {
-		idle, inUse := count()
-		emit(0, float64(idle))
-		emit(1, float64(inUse))
-	}, connections("redis", "Redis")...)
+	m.observeConnections("redis", "Redis", count)
 }
 
-// connections are the descriptions of the idle ones and of those in use, in this order.
-func connections(name, store string) []*prometheus.Desc {
-	help := "Connections of this process to " + store + "."
-	return []*prometheus.Desc{
-		describe(name+"_connections", help, prometheus.Labels{"state": "idle"}),
-		describe(name+"_connections", help, prometheus.Labels{"state": "in_use"}),
+func (m *Metrics) observeConnections(name, store string, count func() (idle, inUse int)) {
+	observe := func(state string, read func() int) {
+		m.observe(name+"_connections", "Connections of this process to "+store+", by state.", prometheus.Labels{"state": state},
+			func() float64 { return float64(read()) })
 	}
+
+	observe("idle", func() int {
+		idle, _ := count()
+		return idle
+	})
+	observe("in_use", func() int {
+		_, inUse := count()
+		return inUse
+	})
 }

@@ -1,97 +1,74 @@
 package telemetry
 
 import (
-	"context"
+	"cmp"
+	"log/slog"
 	"net/http"
+	"slices"
 	"time"
+
+	"github.com/go-chi/chi/v5/middleware"
 )
 
-// HTTP observes the requests of a router: it counts them, gives each a span, and writes
-// a line about each. What is nil is left out.
+// HTTP observes the requests of a router: it counts, traces and logs them. Metrics and Tracing
+// may be nil.
 type HTTP struct {
 	Metrics *Metrics
 	Tracing *Tracing
-	// Log writes the line about a request, see AccessLog.
-	Log func(context.Context, Answered)
 
-	// Route returns the router's pattern that a request was answered by, "" for none. It
-	// is asked after the answer.
+	// Log gets a line for each request. The line identifies the request but contains none of its
+	// data (OWASP ASVS 5.0 16.2.5): no query, no cookie and no value of a path parameter.
+	Log *slog.Logger
+	// Quiet lists the patterns of routes that are polled by probes. Their successful requests are
+	// logged at level debug.
+	Quiet []string
+
+	// Route returns the pattern that the router has matched, such as "/auth/sessions/{id}", or
+	// "". It is called after the response.
 	Route func(*http.Request) string
-	// RequestID returns the id of a request, by the headers of its answer.
-	RequestID func(http.Header) string
-	// ClientIP returns whose request it is.
+	// ClientIP returns the IP of the client.
 	ClientIP func(*http.Request) string
-	// Trusted tells whether the traceparent of a request is believed, see Tracing.Request.
+	// Trusted reports whether the traceparent header of a request is trusted. See
+	// Tracing.Request.
 	Trusted func(*http.Request) bool
 }
 
-// Middleware observes what next answers. It stands where ClientIP is known already, and
-// before all that may refuse a request.
+// Middleware observes the requests that next handles. It must run after the middleware that
+// determines the client IP, and before any that may reject a request.
 func (h HTTP) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
+		start := time.Now()
 		h.Metrics.InFlight(1)
-		r, span := h.Tracing.Request(r, h.Trusted != nil && h.Trusted(r))
-		a := &answer{ResponseWriter: w}
-		returned := false
-		// Also where it panics: an answer that was broken off is one that must be seen.
+		r, span := h.Tracing.Request(r, h.Trusted(r))
+		response := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		statusIfUnwritten := http.StatusInternalServerError
+
+		// Deferred, so that a request that panics is observed as well.
 		defer func() {
-			took, route := time.Since(began), ask(h.Route, r)
-			status := a.status
-			if status == 0 {
-				status = http.StatusOK // net/http's, where nothing is written
-				if !returned {
-					status = http.StatusInternalServerError
-				}
-			}
+			took := time.Since(start)
+			route := h.Route(r)
+			status := cmp.Or(response.Status(), statusIfUnwritten)
+
 			h.Metrics.InFlight(-1)
 			h.Metrics.Request(r.Method, route, status, took)
-			if h.Log != nil {
-				h.Log(r.Context(), Answered{
-					Method: r.Method, Route: route, Status: status, Took: took, Bytes: a.bytes,
-					ID: ask(h.RequestID, w.Header()), IP: ask(h.ClientIP, r),
-				})
+
+			level := slog.LevelInfo
+			if status < http.StatusBadRequest && slices.Contains(h.Quiet, route) {
+				level = slog.LevelDebug
 			}
+			h.Log.LogAttrs(r.Context(), level, "request",
+				slog.String("method", httpMethods.of(r.Method)),
+				slog.String("route", route),
+				slog.Int("status", status),
+				slog.Float64("durationMs", float64(took.Microseconds())/1000),
+				slog.Int("bytes", response.BytesWritten()),
+				slog.String("requestId", w.Header().Get("X-Request-Id")),
+				slog.String("ip", h.ClientIP(r)))
+
 			span.End(route, status)
 		}()
-		next.ServeHTTP(a, r)
-		returned = true
+
+		next.ServeHTTP(response, r)
+		statusIfUnwritten = http.StatusOK // what net/http sends then
 	})
 }
-
-// ask calls f, unless there is none.
-func ask[T any](f func(T) string, about T) string {
-	if f == nil {
-		return ""
-	}
-	return f(about)
-}
-
-// answer notes what is answered.
-type answer struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (a *answer) WriteHeader(status int) {
-	// Those below 200 come before the answer (RFC 9110 section 15.2).
-	if a.status == 0 && (status >= http.StatusOK || status == http.StatusSwitchingProtocols) {
-		a.status = status
-	}
-	a.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements http.ResponseWriter.
-func (a *answer) Write(b []byte) (int, error) {
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	n, err := a.ResponseWriter.Write(b)
-	a.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap is for http.ResponseController.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

@@ -8,50 +8,63 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// namespace is what the name of every metric of ours begins with.
+// namespace is the prefix of the names of our metrics.
 const namespace = "latchkey"
 
 // Outcomes of a login, for Metrics.Login.
 const (
-	// LoginSuccess is one after which there is a session.
+	// LoginSuccess means that a session began.
 	LoginSuccess = "success"
-	// LoginFailed is a proof that was wrong, or an account that may not log in.
+	// LoginFailed means that the password was wrong or the account is disabled.
 	LoginFailed = "failed"
-	// LoginBusy is one that was refused because too many passwords wait to be hashed.
+	// LoginBusy means that too many passwords were waiting to be hashed.
 	LoginBusy = "busy"
 )
 
-// Outcomes of a try to send a letter, for Metrics.Mail.
+// Outcomes of an attempt to send an email, for Metrics.Mail.
 const (
-	// MailSent is a letter that a mail server has taken.
+	// MailSent means that a mail server has accepted the email.
 	MailSent = "sent"
-	// MailRetried is one that will be tried again.
+	// MailRetried means that the attempt failed and will be repeated.
 	MailRetried = "retried"
-	// MailDropped is one that will not.
+	// MailDropped means that the attempt failed and will not be repeated.
 	MailDropped = "dropped"
 )
 
-// Metrics counts what the server does, in the names and units of Prometheus: seconds,
-// and _total for what only grows. It is safe for concurrent use. A nil *Metrics does
-// nothing.
+// Metrics counts what the server does. Names and units follow the conventions of Prometheus:
+// durations in seconds, and the suffix _total for counters. It is safe for concurrent use. A
+// nil *Metrics does nothing.
 type Metrics struct {
-	registry     *prometheus.Registry
-	routes, ways declared // ways to sign in
+	registry *prometheus.Registry
+
+	// The label values that other packages declare.
+	routes        values
+	signInMethods values
+	endReasons    values
+	budgets       values
+	scopes        values
+	mailKinds     values
 
 	requests       *prometheus.CounterVec
 	requestSeconds *prometheus.HistogramVec
 	inFlight       prometheus.Gauge
 
-	begun, ended, logins, limits, mails *prometheus.CounterVec
+	begun  *prometheus.CounterVec
+	ended  *prometheus.CounterVec
+	logins *prometheus.CounterVec
+	limits *prometheus.CounterVec
+	mails  *prometheus.CounterVec
 
 	hashes   prometheus.Counter
-	hashWait prometheus.Histogram
+	hashWait prometheus.Observer
 
-	redis, mongo          commands
-	mongoOpen, mongoInUse atomic.Int64
+	redis      commands
+	mongo      commands
+	mongoOpen  atomic.Int64
+	mongoInUse atomic.Int64
 }
 
-// Bounds of the histograms, in seconds.
+// The bounds of the histogram buckets, in seconds.
 var (
 	requestBounds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	hashBounds    = []float64{.001, .01, .05, .1, .25, .5, 1, 2.5, 5}
@@ -59,105 +72,137 @@ var (
 	mongoBounds   = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
 )
 
-// NewMetrics returns Metrics with a registry of their own: the default one is open to
-// every package that is linked in.
+// NewMetrics returns Metrics with a new registry. It does not use the default registry, to which
+// any imported package can add metrics.
 func NewMetrics() *Metrics {
 	f := factory{prometheus.NewRegistry()}
 	f.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newBuildInfo())
+
 	m := &Metrics{
 		registry: f.Registry,
-		requests: f.counters("http_requests_total", "HTTP requests that were answered.", "method", "route", "status"),
+		requests: f.counters("http_requests_total", "Handled HTTP requests.", "method", "route", "status"),
 		requestSeconds: f.histograms("http_request_duration_seconds",
-			"Time from the head of an HTTP request to the end of its answer.", requestBounds, "method", "route"),
-		inFlight: f.gauge("http_requests_in_flight", "HTTP requests that are being answered."),
-		begun:    f.counters("sessions_begun_total", "Sessions that began, by how the user proved who they are.", "method"),
+			"Time from the headers of an HTTP request to the end of the response.", requestBounds, "method", "route"),
+		inFlight: newGauge("http_requests_in_flight", "HTTP requests in progress.", nil),
+		begun:    f.counters("sessions_begun_total", "Sessions begun, by sign-in method.", "method"),
 		ended: f.counters("sessions_ended_total",
-			"Sessions that ended, by why. One that time has ended counts with each request that comes with its cookie.", "reason"),
-		logins:   f.counters("logins_total", "Logins by what came of them.", "outcome"),
-		limits:   f.counters("limit_hits_total", "Times that a request found a limit used up.", "budget", "scope"),
-		hashes:   f.counter("password_hashes_total", "Passwords that were hashed or compared."),
-		hashWait: f.histogram("password_hash_wait_seconds", "Time that a password waited for its turn to be hashed.", hashBounds),
-		mails:    f.counters("mails_sent_total", "Tries to send a letter, by what came of them.", "kind", "outcome"),
+			"Sessions ended, by reason. An expired session counts each time that its cookie is used.", "reason"),
+		logins:   f.counters("logins_total", "Logins, by outcome.", "outcome"),
+		limits:   f.counters("limit_hits_total", "Requests that exceeded a rate limit, by budget and scope.", "budget", "scope"),
+		hashes:   f.counters("password_hashes_total", "Passwords hashed or compared.").WithLabelValues(),
+		hashWait: f.histograms("password_hash_wait_seconds", "Time that passwords waited before they were hashed.", hashBounds).WithLabelValues(),
+		mails:    f.counters("mails_sent_total", "Attempts to send an email, by outcome.", "kind", "outcome"),
 		redis:    f.commands("redis", "Redis", redisCommands, redisBounds),
 		mongo:    f.commands("mongo", "MongoDB", mongoCommands, mongoBounds),
 	}
-	m.beginAtZero()
-	return m
-}
 
-// beginAtZero makes the series that alerts count. One that begins at its first event
-// has no rate then: Prometheus sees no rise from what was not there.
-func (m *Metrics) beginAtZero() {
+	f.MustRegister(m.inFlight)
+
+	// Create the series that alerts use with the value 0, here and where values are declared. If
+	// a series only appeared at its first event, Prometheus would not see an increase.
 	for outcome := range loginOutcomes {
 		m.logins.WithLabelValues(outcome)
 	}
-	for reason := range endReasons {
-		m.ended.WithLabelValues(reason)
-	}
-	for budget := range budgets {
-		m.limits.WithLabelValues(budget, "address")
-		m.limits.WithLabelValues(budget, "account")
-	}
-	for _, scope := range []string{"device", "account-devices", "address-devices"} {
-		m.limits.WithLabelValues("login", scope)
-	}
-	for kind := range mailKinds {
-		m.mails.WithLabelValues(kind, MailDropped)
-	}
+
+	return m
 }
 
-// Routes declares the patterns of the router, as "/auth/sessions/{id}". A request of a
-// route that was not declared counts as one of "other".
+// Routes declares the patterns of the router, such as "/auth/sessions/{id}". Undeclared routes
+// are counted as "other". The same applies to all other declared values.
 func (m *Metrics) Routes(patterns ...string) {
 	if m != nil {
 		m.routes.add(patterns...)
 	}
 }
 
-// SignInMethods declares the ways to sign in: "password", and the names of providers.
+// SignInMethods declares the sign-in methods: "password" and the names of providers.
 func (m *Metrics) SignInMethods(names ...string) {
 	if m == nil {
 		return
 	}
-	m.ways.add(names...)
+
+	m.signInMethods.add(names...)
+
 	for _, name := range names {
 		m.begun.WithLabelValues(name)
 	}
 }
 
-// Request counts a request that was answered. route is the router's pattern, or "" where
-// none fits; took is the time from its head to the end of the answer.
+// EndReasons declares the reasons for which sessions end, for SessionsEnded.
+func (m *Metrics) EndReasons(reasons ...string) {
+	if m == nil {
+		return
+	}
+
+	m.endReasons.add(reasons...)
+
+	for _, reason := range reasons {
+		m.ended.WithLabelValues(reason)
+	}
+}
+
+// Budget declares a rate-limit budget and its scopes, for LimitHit.
+func (m *Metrics) Budget(name string, scopes ...string) {
+	if m == nil {
+		return
+	}
+
+	m.budgets.add(name)
+	m.scopes.add(scopes...)
+
+	for _, scope := range scopes {
+		m.limits.WithLabelValues(name, scope)
+	}
+}
+
+// MailKinds declares the kinds of emails, for Mail.
+func (m *Metrics) MailKinds(kinds ...string) {
+	if m == nil {
+		return
+	}
+
+	m.mailKinds.add(kinds...)
+
+	for _, kind := range kinds {
+		m.mails.WithLabelValues(kind, MailDropped)
+	}
+}
+
+// Request counts a handled request. route is the matched pattern, or "" if none matched. took is
+// the time from the headers of the request to the end of the response.
 func (m *Metrics) Request(method, route string, status int, took time.Duration) {
 	if m == nil {
 		return
 	}
-	method, route = httpMethods.of(method), m.routes.of(route)
+
+	method = httpMethods.of(method)
+	route = m.routes.of(route)
 	m.requests.WithLabelValues(method, route, statusText(status)).Inc()
 	m.requestSeconds.WithLabelValues(method, route).Observe(took.Seconds())
 }
 
-// InFlight changes the number of requests that are being answered: by 1 where one
-// begins and by -1 where it ends.
+// InFlight changes the number of requests in progress: by 1 when a request begins, and by -1
+// when it ends.
 func (m *Metrics) InFlight(change int) {
 	if m != nil {
 		m.inFlight.Add(float64(change))
 	}
 }
 
-// SessionBegun counts a session by how it began, see SignInMethods.
+// SessionBegun counts a session by its sign-in method.
 func (m *Metrics) SessionBegun(method string) {
 	if m != nil {
-		m.begun.WithLabelValues(m.ways.of(method)).Inc()
+		m.begun.WithLabelValues(m.signInMethods.of(method)).Inc()
 	}
 }
 
-// SessionsEnded counts n sessions that ended for a reason, a value of session.Reason.
+// SessionsEnded counts n ended sessions by their reason, a value of session.Reason.
 func (m *Metrics) SessionsEnded(reason string, n int) {
 	if m != nil && n > 0 {
-		m.ended.WithLabelValues(endReasons.of(reason)).Add(float64(n))
+		m.ended.WithLabelValues(m.endReasons.of(reason)).Add(float64(n))
 	}
 }
 
@@ -168,28 +213,29 @@ func (m *Metrics) Login(outcome string) {
 	}
 }
 
-// LimitHit counts a limit that a request found used up: which budget it was, and whose,
-// for example "login" and "address". One request may find several.
+// LimitHit counts an exhausted rate limit by its budget and scope, for example "login" and "ip".
+// A request can hit several limits.
 func (m *Metrics) LimitHit(budget, scope string) {
 	if m != nil {
-		m.limits.WithLabelValues(budgets.of(budget), scopes.of(scope)).Inc()
+		m.limits.WithLabelValues(m.budgets.of(budget), m.scopes.of(scope)).Inc()
 	}
 }
 
-// PasswordHashed counts a password that was hashed or compared, after it has waited for
-// its turn.
+// PasswordHashed counts a password that was hashed or compared. waited is how long it waited
+// before that.
 func (m *Metrics) PasswordHashed(waited time.Duration) {
 	if m == nil {
 		return
 	}
+
 	m.hashes.Inc()
 	m.hashWait.Observe(waited.Seconds())
 }
 
-// Mail counts a try to send a letter of a kind, a value of mail.Kind, by its outcome:
+// Mail counts an attempt to send an email by its kind (a value of mail.Kind) and its outcome:
 // MailSent, MailRetried or MailDropped.
 func (m *Metrics) Mail(kind, outcome string) {
 	if m != nil {
-		m.mails.WithLabelValues(mailKinds.of(kind), mailOutcomes.of(outcome)).Inc()
+		m.mails.WithLabelValues(m.mailKinds.of(kind), mailOutcomes.of(outcome)).Inc()
 	}
 }

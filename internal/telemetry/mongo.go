@@ -10,25 +10,29 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// mongoKey names a command under way: a number is one of its connection only.
+// mongoKey identifies a running command. Request IDs are only unique per connection.
 type mongoKey struct {
 	connection string
 	request    int64
 }
 
-// MongoMonitor counts the commands of a client of MongoDB, and gives those a span whose
-// context has one, also with a nil *Metrics. A command for which no server was found was
-// never sent, and is not one: ObserveStore tells of that.
+// MongoMonitor returns a monitor that counts the commands of a MongoDB client. If the context of
+// a command contains a span, the command gets a span as well, even with a nil *Metrics.
+// Commands that are not sent because no server is available are not counted; ObserveStore
+// exports that state.
 func (m *Metrics) MongoMonitor() *event.CommandMonitor {
-	var spans sync.Map // of trace.Span by mongoKey
+	var spans sync.Map // mongoKey -> trace.Span
+
 	ended := func(e *event.CommandFinishedEvent, outcome string, took time.Duration) {
 		if m != nil {
 			m.mongo.count(e.CommandName, outcome, took)
 		}
+
 		if span, ok := spans.LoadAndDelete(mongoKey{e.ConnectionID, e.RequestID}); ok {
 			endSpan(span.(trace.Span), outcome)
 		}
 	}
+
 	return &event.CommandMonitor{
 		Started: func(ctx context.Context, e *event.CommandStartedEvent) {
 			if traced(ctx) {
@@ -38,15 +42,15 @@ func (m *Metrics) MongoMonitor() *event.CommandMonitor {
 		Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) {
 			ended(&e.CommandFinishedEvent, outcomeOK, e.Duration)
 		},
-		// What has failed is not passed on: MongoDB quotes the values of a document.
+		// The error is dropped because MongoDB may quote the values of a document.
 		Failed: func(_ context.Context, e *event.CommandFailedEvent) {
 			ended(&e.CommandFinishedEvent, outcomeError, e.Duration)
 		},
 	}
 }
 
-// mongoSpan begins the span of a command. Of the command itself it has the collection,
-// which is one of ours, and not the filter, which says whose document it is.
+// mongoSpan begins the span of a command. The span contains the name of the collection, but not
+// the filter, which identifies a user.
 func mongoSpan(ctx context.Context, e *event.CommandStartedEvent) trace.Span {
 	command := mongoCommands.of(e.CommandName)
 	name := command
@@ -55,26 +59,32 @@ func mongoSpan(ctx context.Context, e *event.CommandStartedEvent) trace.Span {
 		attribute.String("db.namespace", e.DatabaseName),
 		attribute.String("db.operation.name", command),
 	}
+
 	if collection, ok := e.Command.Lookup(e.CommandName).StringValueOK(); ok && command != other {
 		name += " " + collection
 		attrs = append(attrs, attribute.String("db.collection.name", collection))
 	}
+
 	_, span := Span(ctx, name, trace.SpanKindClient, attrs...)
+
 	return span
 }
 
-// PoolMonitor counts the connections of a client of MongoDB. It is for one client: a
-// second one counts into the same numbers. That of a nil *Metrics is nil, which the
-// driver takes for none.
+// PoolMonitor returns a monitor that counts the connections of a MongoDB client. Use it for one
+// client only, because all clients share the counters. With a nil *Metrics it returns nil,
+// which the driver accepts.
 func (m *Metrics) PoolMonitor() *event.PoolMonitor {
 	if m == nil {
 		return nil
 	}
-	m.observe(func(emit func(int, float64)) {
-		inUse := m.mongoInUse.Load()
-		emit(0, float64(max(0, m.mongoOpen.Load()-inUse)))
-		emit(1, float64(inUse))
-	}, connections("mongo", "MongoDB")...)
+
+	m.observeConnections("mongo", "MongoDB", func() (idle, inUse int) {
+		inUse = int(m.mongoInUse.Load())
+		idle = max(0, int(m.mongoOpen.Load())-inUse)
+
+		return idle, inUse
+	})
+
 	return &event.PoolMonitor{Event: func(e *event.PoolEvent) {
 		switch e.Type {
 		case event.ConnectionCreated:

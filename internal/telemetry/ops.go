@@ -14,70 +14,63 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Limits of the server of the private listener.
-const (
-	OpsReadHeaderTimeout = 5 * time.Second
-	OpsReadTimeout       = 5 * time.Second
-	// OpsWriteTimeout leaves time for a profile of two minutes.
-	OpsWriteTimeout   = 150 * time.Second
-	OpsIdleTimeout    = 2 * time.Minute
-	OpsMaxHeaderBytes = 16 << 10
-)
-
-// maxScrapes is how many ask for the metrics at a time.
+// maxScrapes is the maximum number of concurrent scrapes.
 const maxScrapes = 4
 
-// Ops is what the private listener answers: /metrics for Prometheus, /debug/pprof/ for
-// profiles, /healthz (the process lives) and /readyz (nothing is wrong, as ready says),
-// and 404 for the rest.
+// Ops returns the handler of the private ops listener: /metrics for Prometheus, /debug/pprof/ for
+// profiles, /healthz (the process is running) and /readyz (ready returns nil). Everything else
+// is 404.
 //
-// It must never be public, because it asks nobody who they are: profiles tell what the
-// program is made of and slow it down while they run, the metrics tell how many log in.
-// Let it listen where only those who run the server
-// can connect, and let no proxy lead there (OWASP ASVS 5.0 13.4.2, 13.4.5).
+// The handler has no authentication and must never be public: profiles reveal the internals of
+// the program and slow it down, and the metrics reveal how many users log in. Use a listen
+// address that only operators can reach, and never expose it through a proxy (OWASP ASVS 5.0
+// 13.4.2, 13.4.5).
 func Ops(m *Metrics, ready func(context.Context) error, log *slog.Logger) http.Handler {
-	// Not http.DefaultServeMux, into which every package that is linked in can write.
+	// Do not use http.DefaultServeMux: any imported package can add handlers to it.
 	mux := http.NewServeMux()
 	if m != nil {
 		mux.Handle("GET /metrics", m.handler(log))
 	}
+
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok\n")
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := ready(r.Context()); err != nil {
-			say(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		say(w, http.StatusOK, "ready")
+
+		_, _ = io.WriteString(w, "ready\n")
 	})
+
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+
 		mux.ServeHTTP(w, r)
 	})
 }
 
-func say(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text+"\n")
-}
-
-// handler answers with the metrics. What cannot be collected is left out and logged: the
-// rest is still needed, then more than ever.
+// handler serves the metrics. A metric that cannot be collected is logged and omitted: during an
+// outage, the other metrics are needed most.
 func (m *Metrics) handler(log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		ErrorLog: scrapeLog{&complaints{log: log, about: "trouble with the metrics", now: time.Now}}, ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
+		ErrorLog:            scrapeLog{&errorLog{log: log, message: "metrics collection failed", now: time.Now}},
+		ErrorHandling:       promhttp.ContinueOnError,
+		MaxRequestsInFlight: maxScrapes,
 	})
 }
 
-// scrapeLog takes what goes wrong with an answer.
-type scrapeLog struct{ *complaints }
+// scrapeLog logs the errors of scrapes.
+type scrapeLog struct{ *errorLog }
 
 // Println implements promhttp.Logger.
 func (l scrapeLog) Println(v ...any) {

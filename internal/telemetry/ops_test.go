@@ -15,12 +15,16 @@ import (
 
 func TestOps(t *testing.T) {
 	t.Parallel()
-	m := used()
+
+	m := usedMetrics()
 	visit(HTTP{}, m, func(*http.Request) {})
-	wrong := error(nil)
-	gone, cancel := context.WithCancel(context.Background()) // or a profile would take 30 seconds
+	var notReady error
+
+	// Cancel the requests, because a profile takes 30 seconds otherwise.
+	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
-	h := Ops(m, func(context.Context) error { return wrong }, slog.New(slog.DiscardHandler))
+	h := Ops(m, func(context.Context) error { return notReady }, slog.New(slog.DiscardHandler))
+
 	for _, row := range []struct {
 		method, path string
 		status       int
@@ -48,58 +52,59 @@ func TestOps(t *testing.T) {
 		{"DELETE", "/healthz", http.StatusMethodNotAllowed, ""},
 	} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(row.method, row.path, http.NoBody).WithContext(gone))
+		h.ServeHTTP(w, httptest.NewRequest(row.method, row.path, http.NoBody).WithContext(cancelled))
 		if w.Code != row.status || !strings.Contains(w.Body.String(), row.has) {
-			t.Errorf("%s %s: %d %.300s", row.method, row.path, w.Code, w.Body)
+			t.Errorf("%s %s: got %d %.300s, want %d with %q", row.method, row.path, w.Code, w.Body, row.status, row.has)
 		}
 		if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
-			t.Errorf("%s %s: %v", row.method, row.path, w.Header())
+			t.Errorf("%s %s: got headers %v, want no-store and nosniff", row.method, row.path, w.Header())
 		}
+
 		for _, canary := range canaries {
 			if strings.HasPrefix(row.path, "/metrics") && strings.Contains(w.Body.String(), canary) {
-				t.Errorf("%s is in the metrics", canary)
+				t.Errorf("got %s in the metrics", canary)
 			}
 		}
 	}
-	wrong = errors.New("Redis does not answer")
+
+	notReady = errors.New("Redis does not answer")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "Redis does not answer") {
-		t.Errorf("%d %s", w.Code, w.Body)
+		t.Errorf("got %d %s, want 503 with the reason", w.Code, w.Body)
 	}
 }
 
-// One metric that cannot be collected must not take the others with it, nor say why to
-// who asks.
-func TestOpsWithATroubledMetric(t *testing.T) {
+// If a metric cannot be collected, the others are still served, and the error is only logged.
+func TestOpsWithFailingMetric(t *testing.T) {
 	t.Parallel()
+
 	m := NewMetrics()
-	m.registry.MustRegister(troubled{})
+	m.registry.MustRegister(failingGauge{newGauge("failing", "Always fails.", nil)})
 	var out bytes.Buffer
 	w := httptest.NewRecorder()
 	h := Ops(m, func(context.Context) error { return nil }, slog.New(slog.NewJSONHandler(&out, nil)))
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "latchkey_logins_total") || strings.Contains(w.Body.String(), "canary") {
-		t.Errorf("%d %s", w.Code, w.Body)
+		t.Errorf("got %d %s, want 200 with the other metrics and without the error", w.Code, w.Body)
 	}
 	if !strings.Contains(out.String(), "canary") {
-		t.Errorf("not in the log: %s", out.String())
+		t.Errorf("got log %s, want the error in it", out.String())
 	}
 }
 
-type troubled struct{}
+type failingGauge struct{ prometheus.Gauge }
 
-func (troubled) Describe(to chan<- *prometheus.Desc) { to <- describe("troubled", "Nothing.", nil) }
-
-func (troubled) Collect(to chan<- prometheus.Metric) {
-	to <- prometheus.NewInvalidMetric(describe("troubled", "Nothing.", nil), errors.New("canary"))
+func (g failingGauge) Collect(to chan<- prometheus.Metric) {
+	to <- prometheus.NewInvalidMetric(g.Desc(), errors.New("canary"))
 }
 
 func TestOpsWithoutMetrics(t *testing.T) {
 	t.Parallel()
+
 	w := httptest.NewRecorder()
 	Ops(nil, func(context.Context) error { return nil }, nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	if w.Code != http.StatusNotFound {
-		t.Error(w.Code)
+		t.Errorf("got status %d, want 404", w.Code)
 	}
 }

@@ -16,44 +16,48 @@ const (
 	outcomeError   = "error"
 )
 
-// outcomeOf says which one an error is. The error itself goes nowhere from here: that of
-// a store may quote what it was asked, and so a key or an address.
+// outcomeOf returns the outcome for an error. The error itself is never exported, because errors
+// of stores may quote a key or an email.
 func outcomeOf(err error) string {
 	if err == nil {
 		return outcomeOK
 	}
+
 	var timeout interface{ Timeout() bool }
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		return outcomeTimeout
 	}
+
 	return outcomeError
 }
 
-// RedisCommand is a command under way, see Metrics.RedisCommand. The zero value is none.
+// RedisCommand is a running command; see Metrics.RedisCommand. The zero value does nothing.
 type RedisCommand struct {
 	metrics *Metrics
 	name    string
-	began   time.Time
-	span    trace.Span // nil where there is none
+	start   time.Time
+	span    trace.Span // may be nil
 }
 
-// RedisCommand notes that a command of a name begins, as "GET". It is counted, and has a
-// span where ctx has one, also with a nil *Metrics. Its key and its arguments are not for
-// here. The end is Done.
+// RedisCommand records the start of a command, such as "GET". The caller must call Done at its
+// end. The command is counted, and gets a span if ctx contains one, even with a nil *Metrics.
+// Keys and arguments are not recorded.
 func (m *Metrics) RedisCommand(ctx context.Context, name string) RedisCommand {
-	c := RedisCommand{metrics: m, name: redisCommands.of(name), began: time.Now()}
+	c := RedisCommand{metrics: m, name: redisCommands.of(name), start: time.Now()}
 	if traced(ctx) {
 		_, c.span = Span(ctx, c.name, trace.SpanKindClient,
-			attribute.String("db.system.name", "redis"), attribute.String("db.operation.name", c.name))
+			attribute.String("db.system.name", "redis"),
+			attribute.String("db.operation.name", c.name))
 	}
+
 	return c
 }
 
-// Done ends the command with what came of it.
+// Done records the end of the command and its result.
 func (c RedisCommand) Done(err error) {
 	outcome := outcomeOf(err)
 	if c.metrics != nil {
-		c.metrics.redis.count(c.name, outcome, time.Since(c.began))
+		c.metrics.redis.count(c.name, outcome, time.Since(c.start))
 	}
 	if c.span != nil {
 		endSpan(c.span, outcome)

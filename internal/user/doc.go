@@ -1,14 +1,14 @@
-// Package user owns the accounts: what a User is, what an Email address is, and
-// the collection in MongoDB that keeps them.
+// Package user owns the accounts: what a User and an Email are, the collections in MongoDB
+// that store them, the external accounts linked to them, and the hashes of one-time tokens.
 //
-// The collection and its fields are those of the NestJS guide (users: name,
-// email, password, isActive, lastLogin, createdAt, updatedAt), so a database
-// that the guide's app filled is used as it is.
+// The collection "users" has the fields of the NestJS guide that Latchkey reimplements: name,
+// email, password, isActive, lastLogin, createdAt and updatedAt. A database that the guide's
+// app has filled can be used without a migration.
 //
-// The package stores a password hash and knows nothing about it: package auth
-// makes and checks them, and the one-time tokens of which it keeps the hashes
-// (ticket.go). Queries are kept plain, so that every server of the MongoDB wire
-// protocol answers them alike.
+// The package stores password hashes and token hashes but never creates or checks one: that
+// is up to package auth. It uses only simple queries, so that it works with every server that
+// speaks the MongoDB wire protocol. Package mongoconn owns the connections.
 //
-// Start reading at User in user.go, then Store in store.go.
+// Start reading at User in user.go, then Store in store.go. token.go has the one-time tokens;
+// identity.go and link.go have the external accounts.
 package user

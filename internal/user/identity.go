@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -14,115 +15,124 @@ import (
 )
 
 var (
-	// ErrIdentityTaken says that an account elsewhere belongs to another account here.
+	// ErrIdentityTaken is returned if an external account is linked to another user.
 	ErrIdentityTaken = errors.New("identity belongs to another user")
-	// ErrAlreadyLinked says that another account of the same provider is linked already.
+
+	// ErrAlreadyLinked is returned if the user has already linked a different account of the
+	// same provider.
 	ErrAlreadyLinked = errors.New("another identity of this provider is linked")
-	// ErrNoIdentity says that an account has no identity of a provider.
+
+	// ErrNoIdentity is returned if the user has not linked an account of the provider.
 	ErrNoIdentity = errors.New("no such identity")
-	// ErrLastMethod says that nothing else is left to log in with.
+
+	// ErrLastMethod is returned if the user could no longer log in.
 	ErrLastMethod = errors.New("last way to log in")
 )
 
-// Claims are what a provider says of who has just signed in there.
+// Claims are what a provider asserts about a user who has just signed in there.
 type Claims struct {
 	// Provider is the name of the provider in the settings.
 	Provider string
-	// Issuer and Subject are who it is (OpenID Connect Core section 5.7): neither ever
-	// belongs to anyone else, which is true of no address.
-	Issuer, Subject string
-	// Email is empty where the provider gave none, or none that we accept.
+
+	// Issuer and Subject together identify the external account. Unlike an email, they are
+	// never reassigned (OpenID Connect Core section 5.7).
+	Issuer  string
+	Subject string
+
+	// Email is empty if the provider sent none, or an unsupported one.
 	Email         Email
 	EmailVerified bool
-	Name, Picture string
-	// AuthenticatedAt is when they proved to the provider who they are.
+
+	Name    string
+	Picture string
+
+	// AuthenticatedAt is when the user authenticated with the provider.
 	AuthenticatedAt time.Time
 }
 
-// Identity is an account elsewhere by which the owner of an account logs in.
+// Identity is an external account that is linked to a User, who can log in with it.
 type Identity struct {
-	Provider        string
-	Issuer, Subject string
-	UserID          string
-	Email           Email // as the provider had it when it was linked
-	CreatedAt       time.Time
-	LastLogin       time.Time // zero where there was none
+	Provider  string    `bson:"provider"`
+	Issuer    string    `bson:"issuer"`
+	Subject   string    `bson:"providerId"` // the name in the guide's app
+	UserID    string    `bson:"-"`
+	Email     Email     `bson:"email,omitempty"` // the email at the provider when it was linked
+	CreatedAt time.Time `bson:"createdAt"`
+	LastLogin time.Time `bson:"lastLogin,omitempty"` // zero before the first login
 }
 
-// identityDocument is an Identity in MongoDB, with the names of the guide's user.
+// identityDocument is an Identity as stored in MongoDB.
 type identityDocument struct {
-	ID        primitive.ObjectID `bson:"_id"`
-	UserID    primitive.ObjectID `bson:"userId"`
-	Provider  string             `bson:"provider"`
-	Issuer    string             `bson:"issuer"`
-	Subject   string             `bson:"providerId"`
-	Email     string             `bson:"email,omitempty"`
-	CreatedAt time.Time          `bson:"createdAt"`
-	LastLogin *time.Time         `bson:"lastLogin,omitempty"`
-	// Pending is when it was proposed, see Propose, and Removing when its removal began,
-	// see Unlink.
-	Pending  *time.Time `bson:"pending,omitempty"`
+	ID       primitive.ObjectID `bson:"_id"`
+	UserID   primitive.ObjectID `bson:"userId"`
+	Identity `bson:",inline"`
+
+	// Pending is when ProposeLink created the link, until ConfirmLink removes it.
+	Pending *time.Time `bson:"pending,omitempty"`
+
+	// Removing is when Unlink started to remove the link.
 	Removing *time.Time `bson:"removing,omitempty"`
 }
 
 func (d identityDocument) identity() Identity {
-	i := Identity{
-		Provider: d.Provider, Issuer: d.Issuer, Subject: d.Subject, UserID: d.UserID.Hex(),
-		Email: Email(d.Email), CreatedAt: d.CreatedAt.UTC(),
-	}
-	if d.LastLogin != nil {
-		i.LastLogin = d.LastLogin.UTC()
-	}
+	i := d.Identity
+	i.UserID = d.UserID.Hex()
 	return i
 }
 
 const identities = "identities"
 
-// EnsureIndexes makes the indexes of both collections, see EnsureIndex. Those of
-// identities are the judges of two links at once: an account elsewhere belongs to one
-// account here, which has one of each provider at most. Errors: ErrUnavailable.
+// EnsureIndexes creates the indexes of both collections: see EnsureEmailIndex. Those of the
+// identities ensure, even if links are made concurrently, that an external account is linked
+// to only one user, and that a user has at most one account of each provider. Errors:
+// ErrUnavailable.
 func (s *Store) EnsureIndexes(ctx context.Context) error {
-	return errors.Join(s.EnsureIndex(ctx), s.ensureIdentityIndexes(ctx))
+	return errors.Join(s.EnsureEmailIndex(ctx), s.ensureIdentityIndexes(ctx))
 }
 
 func (s *Store) ensureIdentityIndexes(ctx context.Context) error {
-	for _, names := range [][2]string{{"issuer", "providerId"}, {"userId", "provider"}} {
-		if err := unique(ctx, s.identities, names[:]...); err != nil {
-			return err
-		}
+	return errors.Join(
+		ensureUniqueIndex(ctx, s.identities, "issuer", "providerId"),
+		ensureUniqueIndex(ctx, s.identities, "userId", "provider"))
+}
+
+// isIdentity returns the filter for an external account.
+func isIdentity(issuer, subject string) bson.D {
+	return bson.D{
+		{Key: "issuer", Value: issuer},
+		{Key: "providerId", Value: subject},
 	}
-	return nil
 }
 
-func known(issuer, subject string) bson.D {
-	return bson.D{{Key: "issuer", Value: issuer}, {Key: "providerId", Value: subject}}
-}
+// notPending is the filter for confirmed links.
+var notPending = bson.D{{Key: "pending", Value: nil}}
 
-// notPending is the condition that a link is made, and not only proposed.
-var notPending = bson.E{Key: "pending", Value: nil}
-
-// ByIdentity returns the account that an account elsewhere belongs to. Errors:
-// ErrNotFound, ErrUnavailable.
+// ByIdentity returns the user that an external account is linked to. Errors: ErrNotFound,
+// ErrUnavailable.
 func (s *Store) ByIdentity(ctx context.Context, issuer, subject string) (User, error) {
-	i, err := s.findIdentity(ctx, append(known(issuer, subject), notPending))
+	i, err := s.findIdentity(ctx, slices.Concat(isIdentity(issuer, subject), notPending))
 	if err != nil {
 		return User{}, err
 	}
+
 	u, err := s.ByID(ctx, i.UserID.Hex())
 	if errors.Is(err, ErrNotFound) {
-		// Of an account that was deleted while it was linked: it belongs to nobody now.
-		err = errors.Join(ErrNotFound, s.dropIdentities(ctx, bson.D{{Key: "_id", Value: i.ID}}))
+		// The user was deleted while the link was made.
+		return User{}, errors.Join(ErrNotFound, s.deleteIdentities(ctx, bson.D{{Key: "_id", Value: i.ID}}))
 	}
+
 	return u, err
 }
 
 func (s *Store) findIdentity(ctx context.Context, filter bson.D) (identityDocument, error) {
-	ctx, cancel := mongoconn.Bounded(ctx)
+	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	return oneIdentity(s.identities.FindOne(ctx, filter))
+	return decodeIdentity(s.identities.FindOne(ctx, filter))
 }
 
-func oneIdentity(result *mongo.SingleResult) (identityDocument, error) {
+// decodeIdentity decodes the identity in the result of a query. Errors: ErrNotFound,
+// ErrUnavailable.
+func decodeIdentity(result *mongo.SingleResult) (identityDocument, error) {
 	var d identityDocument
 	err := result.Decode(&d)
 	if errors.Is(err, mongo.ErrNoDocuments) {
@@ -131,28 +141,153 @@ func oneIdentity(result *mongo.SingleResult) (identityDocument, error) {
 	return d, mongoconn.Unavailable(err)
 }
 
-// Identities returns the accounts elsewhere by which an account logs in, the oldest
-// first. Errors: ErrUnavailable.
+// Identities returns the external accounts of a user, oldest first. Errors: ErrUnavailable.
 func (s *Store) Identities(ctx context.Context, userID string) ([]Identity, error) {
 	documents, err := s.identitiesOf(ctx, userID)
 	if err != nil {
 		return nil, err
 	}
+
 	all := make([]Identity, len(documents))
 	for i, d := range documents {
 		all[i] = d.identity()
 	}
+
 	return all, nil
 }
 
 func (s *Store) identitiesOf(ctx context.Context, userID string) ([]identityDocument, error) {
-	oid, _ := objectID(userID) // zero is the id of nobody
-	ctx, cancel := mongoconn.Bounded(ctx)
+	oid, err := objectID(userID)
+	if err != nil {
+		return nil, nil
+	}
+
+	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	cursor, err := s.identities.Find(ctx, bson.D{{Key: "userId", Value: oid}, notPending}, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}))
+	filter := slices.Concat(bson.D{{Key: "userId", Value: oid}}, notPending)
+	oldestFirst := bson.D{{Key: "_id", Value: 1}}
+	cursor, err := s.identities.Find(ctx, filter, options.Find().SetSort(oldestFirst))
 	if err != nil {
 		return nil, mongoconn.Unavailable(err)
 	}
+
 	var documents []identityDocument
-	return documents, mongoconn.Unavailable(cursor.All(ctx, &documents))
+	err = cursor.All(ctx, &documents)
+
+	return documents, mongoconn.Unavailable(err)
+}
+
+// RecordSignIn records that a user has just logged in with an external account, and returns
+// the user. Errors: ErrNotFound if the external account is no longer linked or the user is
+// disabled; ErrUnavailable.
+func (s *Store) RecordSignIn(ctx context.Context, userID string, c Claims) (User, error) {
+	oid, err := objectID(userID)
+	if err != nil {
+		return User{}, err
+	}
+
+	now := s.timestamp()
+	if err := s.recordIdentityLogin(ctx, oid, c, now); err != nil {
+		return User{}, err
+	}
+
+	fields := []bson.E{{Key: "lastLogin", Value: now}}
+	if c.Picture != "" {
+		fields = append(fields, bson.E{Key: "picture", Value: c.Picture})
+	}
+
+	return s.update(ctx, userID, isActive, set(fields...))
+}
+
+func (s *Store) recordIdentityLogin(ctx context.Context, userID primitive.ObjectID, c Claims, now time.Time) error {
+	ctx, cancel := s.db.WithTimeout(ctx)
+	defer cancel()
+	filter := slices.Concat(
+		isIdentity(c.Issuer, c.Subject),
+		bson.D{{Key: "userId", Value: userID}},
+		notPending)
+	result := s.identities.FindOneAndUpdate(ctx, filter, set(bson.E{Key: "lastLogin", Value: now}))
+	_, err := decodeIdentity(result)
+
+	return err
+}
+
+// isUnverified returns the filter for an active account whose email was never verified.
+func isUnverified(email Email) bson.D {
+	return slices.Concat(
+		hasEmail(email),
+		bson.D{{Key: "emailVerified", Value: bson.D{{Key: "$ne", Value: true}}}},
+		isActive)
+}
+
+// hasNoPassword is the filter for accounts with an empty or missing password hash.
+var hasNoPassword = bson.D{{Key: "password", Value: bson.D{{Key: "$in", Value: bson.A{"", nil}}}}}
+
+// RemoveCredentials removes the password and the one-time tokens of an account with an
+// unverified email, so that its creator can no longer log in. It ends no sessions and removes
+// no identities. Errors: ErrNotFound if the email was verified or changed, or the account was
+// disabled; ErrUnavailable.
+func (s *Store) RemoveCredentials(ctx context.Context, id string, email Email) error {
+	change := slices.Concat(
+		s.setAndTouch(bson.E{Key: "password", Value: ""}),
+		unset(tokensField, "unlinked"))
+
+	_, err := s.update(ctx, id, isUnverified(email), change)
+	return err
+}
+
+// ClaimAccount hands an account over to the owner of its email, and marks the email as
+// verified. Call RemoveCredentials first. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) ClaimAccount(ctx context.Context, id string, email Email, name, picture string) (User, error) {
+	change := slices.Concat(
+		s.setAndTouch(
+			bson.E{Key: "emailVerified", Value: true},
+			bson.E{Key: "name", Value: name},
+			bson.E{Key: "picture", Value: picture}),
+		// A session of the creator may have requested more tokens since RemoveCredentials.
+		unset(tokensField))
+
+	return s.update(ctx, id, slices.Concat(isUnverified(email), hasNoPassword), change)
+}
+
+// AddPassword gives an account its first password. It fails if the account has changed in
+// any way since u was read: other changes compare the old hash, but an empty one is the same
+// for all accounts without a password. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) AddPassword(ctx context.Context, u User, hash string) (User, error) {
+	verified := bson.E{Key: "emailVerified", Value: true}
+	if !u.EmailVerified {
+		verified.Value = bson.D{{Key: "$ne", Value: true}}
+	}
+
+	unchanged := slices.Concat(
+		hasNoPassword,
+		bson.D{verified, {Key: "updatedAt", Value: u.UpdatedAt}},
+		isActive)
+
+	return s.setPassword(ctx, u.ID, hash, unchanged)
+}
+
+// DeleteUnfinishedSignUp deletes an account that was left behind when a sign-up with a
+// provider was interrupted before the external account was linked, so that nobody can log in
+// to it. The caller must check that the account has no identities. An account that was ever
+// used, or was created less than pendingTTL ago, is kept. Errors: ErrUnavailable.
+func (s *Store) DeleteUnfinishedSignUp(ctx context.Context, u User) error {
+	oid, err := objectID(u.ID)
+	if err != nil {
+		return nil
+	}
+
+	ctx, cancel := s.db.WithTimeout(ctx)
+	defer cancel()
+	filter := slices.Concat(
+		bson.D{
+			{Key: "_id", Value: oid},
+			{Key: "lastLogin", Value: nil},
+			{Key: "createdAt", Value: s.longAgo()},
+		},
+		isUnverified(u.Email),
+		hasNoPassword)
+	_, err = s.users.DeleteOne(ctx, filter)
+
+	return mongoconn.Unavailable(err)
 }

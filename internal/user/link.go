@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -12,162 +13,220 @@ import (
 	"latchkey/internal/mongoconn"
 )
 
-// stepTime is for how long something that was begun in one step, and is to be ended in
-// another, may be under way. What is older broke off.
-const stepTime = time.Minute
+// pendingTTL is how long a two-step change may stay unfinished. Afterwards it counts as
+// abandoned.
+const pendingTTL = time.Minute
 
-// Proposal is a link that opens nothing yet.
-type Proposal struct{ id primitive.ObjectID }
+// longAgo returns the condition that a time is more than pendingTTL ago.
+func (s *Store) longAgo() bson.D {
+	return bson.D{{Key: "$lt", Value: s.timestamp().Add(-pendingTTL)}}
+}
 
-// Propose begins to link the account elsewhere that claims are of to an account: nothing
-// can be done with the link before it is confirmed, so that whoever proposes it can first
-// make sure that it may be. Where the two are linked already, there is nothing to confirm.
-// Errors: ErrIdentityTaken, ErrAlreadyLinked, ErrUnavailable.
-func (s *Store) Propose(ctx context.Context, userID string, c Claims) (p Proposal, linked bool, err error) {
+// LinkProposal is a link to an external account that is not yet confirmed. Nobody can log in
+// with it.
+type LinkProposal struct{ id primitive.ObjectID }
+
+// ProposeLink prepares a link to an external account. The caller can then check whether the
+// link is still allowed, and either call ConfirmLink or WithdrawLink. If the external account
+// is already linked to the user, linked is true and there is nothing to confirm. Errors:
+// ErrNotFound, ErrIdentityTaken, ErrAlreadyLinked, ErrUnavailable.
+func (s *Store) ProposeLink(ctx context.Context, userID string, c Claims) (p LinkProposal, linked bool, err error) {
 	oid, err := objectID(userID)
 	if err != nil {
-		return Proposal{}, false, err
+		return LinkProposal{}, false, err
 	}
-	indexing, cancel := mongoconn.Bounded(ctx)
+
+	indexCtx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	if err := s.ensureIdentityIndexes(indexing); err != nil {
-		return Proposal{}, false, err
+	if err := s.ensureIdentityIndexes(indexCtx); err != nil {
+		return LinkProposal{}, false, err
 	}
-	for range 2 {
-		now := s.timestamp()
-		d := identityDocument{
-			ID: primitive.NewObjectID(), UserID: oid, Provider: c.Provider, Issuer: c.Issuer, Subject: c.Subject,
-			Email: string(c.Email), CreatedAt: now, Pending: &now,
-		}
-		err = s.insertIdentity(ctx, d)
+
+	const attempts = 2
+	for range attempts {
+		// 1. Insert the proposal. The indexes reject it if another link is in the way.
+		p, err := s.insertProposal(ctx, oid, c)
 		if !mongo.IsDuplicateKeyError(err) {
-			return Proposal{d.ID}, false, mongoconn.Unavailable(err)
+			return p, false, mongoconn.Unavailable(err)
 		}
-		switch owner, err := s.ByIdentity(ctx, c.Issuer, c.Subject); {
-		case err == nil && owner.ID == userID:
-			return Proposal{}, true, nil
-		case err == nil:
-			return Proposal{}, false, ErrIdentityTaken
-		case !errors.Is(err, ErrNotFound):
-			return Proposal{}, false, err
+
+		// 2. Find out whether the external account is already linked.
+		owner, err := s.ByIdentity(ctx, c.Issuer, c.Subject)
+		if err == nil && owner.ID == userID {
+			return LinkProposal{}, true, nil
 		}
-		if err := s.dropObstacles(ctx, oid, c); err != nil {
-			return Proposal{}, false, err
+		if err == nil {
+			return LinkProposal{}, false, ErrIdentityTaken
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return LinkProposal{}, false, err
+		}
+
+		// 3. Remove links that are of no use any more, and try again.
+		if err := s.deleteStaleLinks(ctx, oid, c); err != nil {
+			return LinkProposal{}, false, err
 		}
 	}
-	return Proposal{}, false, ErrAlreadyLinked
+
+	return LinkProposal{}, false, ErrAlreadyLinked
 }
 
-func (s *Store) insertIdentity(ctx context.Context, d identityDocument) error {
-	ctx, cancel := mongoconn.Bounded(ctx)
+// insertProposal stores a new proposal. Its errors are those of the driver.
+func (s *Store) insertProposal(ctx context.Context, userID primitive.ObjectID, c Claims) (LinkProposal, error) {
+	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
+	now := s.timestamp()
+	d := identityDocument{
+		ID:     primitive.NewObjectID(),
+		UserID: userID,
+		Identity: Identity{
+			Provider:  c.Provider,
+			Issuer:    c.Issuer,
+			Subject:   c.Subject,
+			Email:     c.Email,
+			CreatedAt: now,
+		},
+		Pending: &now,
+	}
 	_, err := s.identities.InsertOne(ctx, d)
-	return err
+
+	return LinkProposal{id: d.ID}, err
 }
 
-// dropObstacles removes what is in the way of a link and worth nothing: proposals that
-// broke off, and the account's identity at an issuer that the provider had before.
-func (s *Store) dropObstacles(ctx context.Context, userID primitive.ObjectID, c Claims) error {
-	brokeOff := bson.E{Key: "pending", Value: bson.D{{Key: "$lt", Value: s.timestamp().Add(-stepTime)}}}
-	mine := bson.D{{Key: "userId", Value: userID}, {Key: "provider", Value: c.Provider}}
+// deleteStaleLinks deletes links that would block a new one: abandoned proposals, and the
+// user's identity at an issuer that the provider no longer has.
+func (s *Store) deleteStaleLinks(ctx context.Context, userID primitive.ObjectID, c Claims) error {
+	ofProvider := bson.D{
+		{Key: "userId", Value: userID},
+		{Key: "provider", Value: c.Provider},
+	}
+	abandoned := bson.D{{Key: "pending", Value: s.longAgo()}}
+	otherIssuer := bson.D{{Key: "issuer", Value: bson.D{{Key: "$ne", Value: c.Issuer}}}}
+
 	return errors.Join(
-		s.dropIdentities(ctx, append(known(c.Issuer, c.Subject), brokeOff)),
-		s.dropIdentities(ctx, append(mine[:2:2], brokeOff)),
-		s.dropIdentities(ctx, append(mine[:2:2], bson.E{Key: "issuer", Value: bson.D{{Key: "$ne", Value: c.Issuer}}})))
+		s.deleteIdentities(ctx, slices.Concat(isIdentity(c.Issuer, c.Subject), abandoned)),
+		s.deleteIdentities(ctx, slices.Concat(ofProvider, abandoned)),
+		s.deleteIdentities(ctx, slices.Concat(ofProvider, otherIssuer)))
 }
 
-// Confirm makes a link of a proposal. One that was withdrawn, or removed with all
-// identities of the account, is ErrNotFound. Errors: also ErrUnavailable.
-func (s *Store) Confirm(ctx context.Context, p Proposal) error {
-	ctx, cancel := mongoconn.Bounded(ctx)
+// ConfirmLink turns a proposal into a link. Errors: ErrNotFound if the proposal was withdrawn
+// or deleted; ErrUnavailable.
+func (s *Store) ConfirmLink(ctx context.Context, p LinkProposal) error {
+	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	result := s.identities.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: p.id}},
-		bson.D{{Key: "$unset", Value: bson.D{{Key: "pending", Value: ""}}}})
-	_, err := oneIdentity(result)
+	result := s.identities.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: p.id}}, unset("pending"))
+	_, err := decodeIdentity(result)
 	return err
 }
 
-// Withdraw takes a proposal back. Errors: ErrUnavailable; then it is worth nothing all the
-// same.
-func (s *Store) Withdraw(ctx context.Context, p Proposal) error {
-	return s.dropIdentities(ctx, bson.D{{Key: "_id", Value: p.id}})
+// WithdrawLink deletes a proposal. If that fails, the proposal does no harm and expires.
+// Errors: ErrUnavailable.
+func (s *Store) WithdrawLink(ctx context.Context, p LinkProposal) error {
+	return s.deleteIdentities(ctx, bson.D{{Key: "_id", Value: p.id}})
 }
 
-// Unlink removes the account elsewhere of a provider from an account and returns it. From
-// then on it is linked by its owner from inside only, and not by its address again: see
-// User.Unlinked. issuers are those of the providers by which one can log in at the time, by
-// their names. Errors: ErrNoIdentity; ErrLastMethod where the account could not log in
-// without it; ErrUnavailable.
-//
-// Of two at once each must see the other, or both would find that something is left.
-// So what is to be removed is marked first, and what is marked does not count.
+// Unlink removes the user's external account of a provider and returns it. From then on a
+// matching email does not link it again: see User.Unlinked. issuers maps the names of the
+// configured providers to their issuers. Errors: ErrNotFound, ErrNoIdentity, ErrUnavailable;
+// ErrLastMethod if the user could not log in any more.
 func (s *Store) Unlink(ctx context.Context, userID, provider string, issuers map[string]string) (Identity, error) {
 	oid, err := objectID(userID)
 	if err != nil {
 		return Identity{}, err
 	}
-	this := bson.D{{Key: "userId", Value: oid}, {Key: "provider", Value: provider}, notPending}
+
+	// 1. Mark the link. A marked link does not count as a way to log in, so that two
+	//    concurrent calls cannot each rely on the link that the other one removes.
+	filter := slices.Concat(
+		bson.D{
+			{Key: "userId", Value: oid},
+			{Key: "provider", Value: provider},
+		},
+		notPending)
 	now := s.timestamp()
-	marked, err := s.mark(ctx, this, &now)
+	marked, err := s.markRemoving(ctx, filter, &now)
 	if errors.Is(err, ErrNotFound) {
 		return Identity{}, ErrNoIdentity
 	}
 	if err != nil {
 		return Identity{}, err
 	}
-	switch another, err := s.hasOther(ctx, userID, marked.ID, issuers); {
-	case err != nil:
+
+	// 2. Check that the user can still log in without it.
+	canLogIn, err := s.canLogInWithout(ctx, userID, marked.ID, issuers)
+	if err != nil {
 		return Identity{}, err
-	case !another:
-		// The mark counts for a while only, so it may stay.
-		_, _ = s.mark(ctx, this, nil)
+	}
+	if !canLogIn {
+		// If this fails, the mark expires.
+		_, _ = s.markRemoving(ctx, filter, nil)
 		return Identity{}, ErrLastMethod
 	}
-	if _, err := s.update(ctx, userID, nil, bson.D{{Key: "$addToSet", Value: bson.D{{Key: "unlinked", Value: provider}}}}); err != nil {
+
+	// 3. Remember the provider, and delete the link.
+	remember := bson.D{{Key: "$addToSet", Value: bson.D{{Key: "unlinked", Value: provider}}}}
+	if _, err := s.update(ctx, userID, nil, remember); err != nil {
 		return Identity{}, err
 	}
-	return marked.identity(), s.dropIdentities(ctx, bson.D{{Key: "_id", Value: marked.ID}})
+
+	return marked.identity(), s.deleteIdentities(ctx, bson.D{{Key: "_id", Value: marked.ID}})
 }
 
-// mark notes when a removal began, or that it is off.
-func (s *Store) mark(ctx context.Context, which bson.D, since *time.Time) (identityDocument, error) {
-	ctx, cancel := mongoconn.Bounded(ctx)
+// markRemoving sets the time at which the removal of a link started, or clears it if since is
+// nil.
+func (s *Store) markRemoving(ctx context.Context, filter bson.D, since *time.Time) (identityDocument, error) {
+	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	return oneIdentity(s.identities.FindOneAndUpdate(ctx, which, set(bson.E{Key: "removing", Value: since})))
+	return decodeIdentity(s.identities.FindOneAndUpdate(ctx, filter, set(bson.E{Key: "removing", Value: since})))
 }
 
-// hasOther tells whether an account can log in without one of its identities.
-func (s *Store) hasOther(ctx context.Context, userID string, without primitive.ObjectID, issuers map[string]string) (bool, error) {
+// canLogInWithout reports whether a user could log in without one of their identities.
+func (s *Store) canLogInWithout(ctx context.Context, userID string, identity primitive.ObjectID, issuers map[string]string) (bool, error) {
 	u, err := s.ByID(ctx, userID)
-	if err != nil || u.PasswordHash != "" {
-		return err == nil, err
+	if err != nil {
+		return false, err
 	}
+
+	if u.PasswordHash != "" {
+		return true, nil
+	}
+
 	documents, err := s.identitiesOf(ctx, userID)
+	if err != nil {
+		return false, err
+	}
+
 	for _, d := range documents {
-		stays := d.Removing == nil || s.now().Sub(*d.Removing) > stepTime
-		if d.ID != without && stays && issuers[d.Provider] == d.Issuer {
+		beingRemoved := d.Removing != nil && s.now().Sub(*d.Removing) <= pendingTTL
+		isConfigured := issuers[d.Provider] == d.Issuer
+		if d.ID != identity && !beingRemoved && isConfigured {
 			return true, nil
 		}
 	}
-	return false, err
+
+	return false, nil
 }
 
-// Relinked notes that the owner of an account has linked one of a provider again. Errors:
-// ErrNotFound, ErrUnavailable.
-func (s *Store) Relinked(ctx context.Context, userID, provider string) error {
-	_, err := s.update(ctx, userID, nil, bson.D{{Key: "$pull", Value: bson.D{{Key: "unlinked", Value: provider}}}})
+// ClearUnlinked reverts the effect of Unlink on User.Unlinked, after the user has linked an
+// account of the provider again. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) ClearUnlinked(ctx context.Context, userID, provider string) error {
+	change := bson.D{{Key: "$pull", Value: bson.D{{Key: "unlinked", Value: provider}}}}
+	_, err := s.update(ctx, userID, nil, change)
 	return err
 }
 
-// UnlinkAll removes all identities of an account. Errors: ErrUnavailable.
+// UnlinkAll removes all identities of a user. Errors: ErrUnavailable.
 func (s *Store) UnlinkAll(ctx context.Context, userID string) error {
-	oid, _ := objectID(userID)
-	return s.dropIdentities(ctx, bson.D{{Key: "userId", Value: oid}})
+	oid, err := objectID(userID)
+	if err != nil {
+		return nil //nolint:nilerr // an account that cannot exist has no identities
+	}
+	return s.deleteIdentities(ctx, bson.D{{Key: "userId", Value: oid}})
 }
 
-func (s *Store) dropIdentities(ctx context.Context, which bson.D) error {
-	ctx, cancel := mongoconn.Bounded(ctx)
+func (s *Store) deleteIdentities(ctx context.Context, filter bson.D) error {
+	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	_, err := s.identities.DeleteMany(ctx, which)
+	_, err := s.identities.DeleteMany(ctx, filter)
 	return mongoconn.Unavailable(err)
 }

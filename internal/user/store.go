@@ -1,9 +1,11 @@
 package user
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,111 +18,140 @@ import (
 )
 
 var (
-	// ErrNotFound says that there is no such account, or none that may log in
-	// where only such are asked for.
+	// ErrNotFound is returned if no account matches, or the account is disabled and the
+	// method requires an active one.
 	ErrNotFound = errors.New("no such user")
-	// ErrEmailTaken says that another account has the address.
+
+	// ErrEmailTaken is returned if another account has the email.
 	ErrEmailTaken = errors.New("email already registered")
-	// ErrUnreadable says that a document is there and is no account: a member has
-	// another type than the guide's app gives it.
-	ErrUnreadable = errors.New("not an account")
-	// ErrUnavailable says that MongoDB did not answer, or not in time. Whether a
-	// write took effect is unknown.
+
+	// ErrUnreadable is returned if a stored account has a field with an unexpected type.
+	ErrUnreadable = errors.New("unreadable account")
+
+	// ErrUnavailable is returned if MongoDB failed or did not reply in time. A write may have
+	// taken effect.
 	ErrUnavailable = mongoconn.ErrUnavailable
 )
 
 const collection = "users"
 
-// Store keeps the accounts in MongoDB. It is safe for concurrent use.
+// Store stores the accounts in MongoDB. It is safe for concurrent use.
 type Store struct {
+	db         *mongoconn.Database
 	users      *mongo.Collection
 	identities *mongo.Collection
 	now        func() time.Time
 }
 
-// New returns a Store in a database. It is not asked until it is needed.
-func New(db *mongo.Database, now func() time.Time) *Store {
-	return &Store{users: db.Collection(collection), identities: db.Collection(identities), now: now}
+// New returns a Store that uses db. It does not connect yet.
+func New(db *mongoconn.Database, now func() time.Time) *Store {
+	return &Store{
+		db:         db,
+		users:      db.Collection(collection),
+		identities: db.Collection(identities),
+		now:        now,
+	}
 }
 
-// Ping asks MongoDB whether it answers. Errors: ErrUnavailable.
+// Ping checks that MongoDB replies. Errors: ErrUnavailable.
 func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := mongoconn.Bounded(ctx)
+	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
 	return mongoconn.Unavailable(s.users.Database().Client().Ping(ctx, nil))
 }
 
-// EnsureIndex makes the unique index on the address, which is what keeps two
-// registrations of one address apart; it is the one that the guide's schema
-// makes. It takes as long as ctx gives it: over many accounts that is a while.
-// Two accounts of one address, or an index on it that is not unique, make it
-// impossible, and then no account is made. Errors: ErrUnavailable.
-func (s *Store) EnsureIndex(ctx context.Context) error { return unique(ctx, s.users, "email") }
+// EnsureEmailIndex creates the unique index on the email, which prevents two accounts with
+// the same email. The guide's app creates the same index. With many accounts it may take
+// long, so only ctx limits its time.
+//
+// It fails if two accounts already have the same email, or a non-unique index on the email
+// exists. Create fails, too, until an operator has fixed that. Errors: ErrUnavailable.
+func (s *Store) EnsureEmailIndex(ctx context.Context) error {
+	return ensureUniqueIndex(ctx, s.users, "email")
+}
 
-// unique makes a unique index on members of the documents of a collection.
-func unique(ctx context.Context, c *mongo.Collection, members ...string) error {
+func ensureUniqueIndex(ctx context.Context, c *mongo.Collection, fields ...string) error {
+	ctx, cancel := mongoconn.WithLongTimeout(ctx)
+	defer cancel()
 	keys := bson.D{}
-	for _, name := range members {
+	for _, name := range fields {
 		keys = append(keys, bson.E{Key: name, Value: 1})
 	}
-	ctx, cancel := mongoconn.Unhurried(ctx)
-	defer cancel()
-	_, err := c.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: keys, Options: options.Index().SetUnique(true)})
-	if err != nil {
-		return mongoconn.Unavailable(fmt.Errorf("unique index on %s.%s: %w", c.Name(), strings.Join(members, "+"), err))
+
+	index := mongo.IndexModel{Keys: keys, Options: options.Index().SetUnique(true)}
+	if _, err := c.Indexes().CreateOne(ctx, index); err != nil {
+		return mongoconn.Unavailable(fmt.Errorf("unique index on %s.%s: %w", c.Name(), strings.Join(fields, "+"), err))
 	}
+
 	return nil
 }
 
-// Create makes an account of the name, the address, the picture and the hash of u and
-// returns it. Errors: ErrEmailTaken, ErrUnavailable.
+// NewID returns a new User.ID.
+func NewID() string { return primitive.NewObjectID().Hex() }
+
+// Create stores u as a new active account and returns it. If u has no ID, it gets one.
+// Errors: ErrEmailTaken, ErrUnavailable.
 func (s *Store) Create(ctx context.Context, u User) (User, error) {
-	ctx, cancel := mongoconn.Bounded(ctx)
-	defer cancel()
-	// Each time, although it is there: it costs little beside the hash, and a
-	// collection that was dropped or restored meanwhile may have lost it.
-	if err := s.EnsureIndex(ctx); err != nil {
+	oid, err := objectID(cmp.Or(u.ID, NewID()))
+	if err != nil {
 		return User{}, err
 	}
+
+	ctx, cancel := s.db.WithTimeout(ctx)
+	defer cancel()
+
+	// Ensure the index every time, because the collection may have been dropped or restored
+	// without it. That is cheap compared with hashing the password.
+	if err := s.EnsureEmailIndex(ctx); err != nil {
+		return User{}, err
+	}
+
+	// The index treats two spellings as different emails.
 	if len(u.Email.spellings()) > 1 {
-		// An account of the guide's app, from before the canonical form, is another one to
-		// the index.
-		if err := s.free(ctx, u.Email, ""); err != nil {
+		if err := s.checkEmailFree(ctx, u.Email, ""); err != nil {
 			return User{}, err
 		}
 	}
-	now := s.timestamp()
+
+	u.CreatedAt = s.timestamp()
+	u.UpdatedAt = u.CreatedAt
 	active := true
-	d := document{
-		ID: primitive.NewObjectID(), Name: u.Name, Email: string(u.Email), EmailVerified: u.EmailVerified,
-		Picture: u.Picture, Password: u.PasswordHash, IsActive: &active, CreatedAt: now, UpdatedAt: now,
-	}
-	_, err := s.users.InsertOne(ctx, d)
-	switch {
-	case mongo.IsDuplicateKeyError(err):
+	d := document{ID: oid, User: u, IsActive: &active}
+
+	_, err = s.users.InsertOne(ctx, d)
+	if mongo.IsDuplicateKeyError(err) {
 		return User{}, ErrEmailTaken
-	case err != nil:
-		// It may be there all the same, and the next try would get ErrEmailTaken.
+	}
+	if err != nil {
+		// MongoDB may have stored the account nevertheless, and another attempt would fail
+		// with ErrEmailTaken.
 		_ = s.Delete(ctx, d.ID.Hex())
+
 		return User{}, mongoconn.Unavailable(err)
 	}
+
 	return d.user(), nil
 }
 
-// free makes sure that no account but that of an id has the address, in whatever form.
-// The index is the judge of two at once. Errors: ErrEmailTaken, ErrUnavailable.
-func (s *Store) free(ctx context.Context, email Email, id string) error {
-	switch u, err := s.ByEmail(ctx, email); {
-	case err == nil && u.ID != id:
-		return ErrEmailTaken
-	case err == nil, errors.Is(err, ErrNotFound):
+// checkEmailFree checks that no account other than id has the email in any spelling. Only
+// the index protects against concurrent changes. Errors: ErrEmailTaken, ErrUnavailable.
+func (s *Store) checkEmailFree(ctx context.Context, email Email, id string) error {
+	u, err := s.ByEmail(ctx, email)
+	if errors.Is(err, ErrNotFound) {
 		return nil
-	default:
+	}
+	if err != nil {
 		return err
 	}
+
+	if u.ID != id {
+		return ErrEmailTaken
+	}
+
+	return nil
 }
 
-// ByID returns the account of an id. Errors: ErrNotFound, ErrUnavailable.
+// ByID returns the account with an ID. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) ByID(ctx context.Context, id string) (User, error) {
 	oid, err := objectID(id)
 	if err != nil {
@@ -129,9 +160,9 @@ func (s *Store) ByID(ctx context.Context, id string) (User, error) {
 	return s.find(ctx, bson.D{{Key: "_id", Value: oid}})
 }
 
-// ByEmail returns the account of an address. Errors: ErrNotFound, ErrUnavailable.
+// ByEmail returns the account with an email. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) ByEmail(ctx context.Context, email Email) (User, error) {
-	return s.find(ctx, bson.D{{Key: "email", Value: bson.D{{Key: "$in", Value: email.spellings()}}}})
+	return s.find(ctx, hasEmail(email))
 }
 
 func (s *Store) find(ctx context.Context, filter bson.D) (User, error) {
@@ -142,109 +173,60 @@ func (s *Store) find(ctx context.Context, filter bson.D) (User, error) {
 	return d.user(), nil
 }
 
-func (s *Store) findDocument(ctx context.Context, filter bson.D) (document, error) {
-	ctx, cancel := mongoconn.Bounded(ctx)
-	defer cancel()
-	return one(s.users.FindOne(ctx, filter))
-}
-
-// objectID reads an id. What is none is the id of nobody.
-func objectID(id string) (primitive.ObjectID, error) {
-	oid, err := primitive.ObjectIDFromHex(id)
-	if err != nil {
-		err = ErrNotFound
-	}
-	return oid, err
-}
-
-// isActive is the condition that an account was not disabled.
-var isActive = bson.D{{Key: "isActive", Value: bson.D{{Key: "$ne", Value: false}}}}
-
-// Rename gives an account another name and returns it as it is then. One that is
-// disabled is ErrNotFound. Errors: also ErrUnavailable.
+// Rename changes the name of an active account. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
-	return s.update(ctx, id, isActive, set(
-		bson.E{Key: "name", Value: name},
-		bson.E{Key: "updatedAt", Value: s.timestamp()}))
+	return s.update(ctx, id, isActive, s.setAndTouch(bson.E{Key: "name", Value: name}))
 }
 
-// RecordLogin notes that the account has just logged in with the password of a
-// hash, and returns it as it is then. An account that was disabled or deleted
-// meanwhile, or has another password now, is ErrNotFound. Errors: also
-// ErrUnavailable.
-func (s *Store) RecordLogin(ctx context.Context, id, passwordHash string) (User, error) {
-	unchanged := append(bson.D{{Key: "password", Value: passwordHash}}, isActive...)
-	return s.update(ctx, id, unchanged, set(bson.E{Key: "lastLogin", Value: s.timestamp()}))
+// RecordLogin records that a user has just logged in, and returns the account. u must be the
+// account as it was read for the login. Errors: ErrNotFound if it was disabled or deleted, or
+// its email or password was changed meanwhile; ErrUnavailable.
+func (s *Store) RecordLogin(ctx context.Context, u User) (User, error) {
+	unchanged := slices.Concat(
+		hasEmail(u.Email),
+		bson.D{{Key: "password", Value: u.PasswordHash}},
+		isActive)
+	return s.update(ctx, u.ID, unchanged, set(bson.E{Key: "lastLogin", Value: s.timestamp()}))
 }
 
-// ReplaceHash puts a better hash of the same password in the place of old. Where
-// old is no longer the hash it is ErrNotFound and nothing happens: the password was
-// changed meanwhile, or another login was faster. Errors: also ErrUnavailable.
-func (s *Store) ReplaceHash(ctx context.Context, id, old, better string) error {
+// ReplaceHash replaces a password hash by a stronger hash of the same password. Errors:
+// ErrNotFound if the stored hash is not old, because the password was changed or another
+// login has already replaced it; ErrUnavailable.
+func (s *Store) ReplaceHash(ctx context.Context, id, old, stronger string) error {
 	_, err := s.update(ctx, id,
 		bson.D{{Key: "password", Value: old}},
-		set(bson.E{Key: "password", Value: better}))
+		set(bson.E{Key: "password", Value: stronger}))
 	return err
 }
 
-// Delete removes an account and what links others to it. One that is not there is no
-// error. Errors: ErrUnavailable.
+// ChangePassword replaces a password hash and revokes all one-time tokens. Errors:
+// ErrNotFound if the stored hash is not old or the account is disabled; ErrUnavailable.
+func (s *Store) ChangePassword(ctx context.Context, id, old, hash string) (User, error) {
+	filter := slices.Concat(bson.D{{Key: "password", Value: old}}, isActive)
+	return s.setPassword(ctx, id, hash, filter)
+}
+
+// setPassword replaces the password hash of the account with the given ID if it matches a
+// filter, sets more fields, and revokes all one-time tokens.
+func (s *Store) setPassword(ctx context.Context, id, hash string, filter bson.D, fields ...bson.E) (User, error) {
+	fields = append(fields, bson.E{Key: "password", Value: hash})
+	change := slices.Concat(s.setAndTouch(fields...), unset(tokensField))
+	return s.update(ctx, id, filter, change)
+}
+
+// Delete removes an account, if it exists, and its identities. Errors: ErrUnavailable.
 func (s *Store) Delete(ctx context.Context, id string) error {
-	oid, err := primitive.ObjectIDFromHex(id)
+	oid, err := objectID(id)
 	if err != nil {
 		return nil
 	}
-	ctx, cancel := mongoconn.Bounded(ctx)
+
+	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
 	if _, err := s.users.DeleteOne(ctx, bson.D{{Key: "_id", Value: oid}}); err != nil {
 		return mongoconn.Unavailable(err)
 	}
-	// A link that is made meanwhile is to nobody: see ByIdentity.
+
+	// If an identity is linked after this, ByIdentity removes it later.
 	return s.UnlinkAll(ctx, id)
 }
-
-// update changes the account of id where it also meets the conditions, and returns it
-// as it is then.
-func (s *Store) update(ctx context.Context, id string, conditions, change bson.D) (User, error) {
-	oid, err := objectID(id)
-	if err != nil {
-		return User{}, err
-	}
-	ctx, cancel := mongoconn.Bounded(ctx)
-	defer cancel()
-	result := s.users.FindOneAndUpdate(ctx,
-		append(bson.D{{Key: "_id", Value: oid}}, conditions...), change,
-		options.FindOneAndUpdate().SetReturnDocument(options.After))
-	if mongo.IsDuplicateKeyError(result.Err()) {
-		return User{}, ErrEmailTaken
-	}
-	d, err := one(result)
-	if err != nil {
-		return User{}, err
-	}
-	return d.user(), nil
-}
-
-// set is a change that gives members a value.
-func set(members ...bson.E) bson.D { return bson.D{{Key: "$set", Value: bson.D(members)}} }
-
-func one(result *mongo.SingleResult) (document, error) {
-	if err := result.Err(); errors.Is(err, mongo.ErrNoDocuments) {
-		return document{}, ErrNotFound
-	} else if err != nil {
-		return document{}, mongoconn.Unavailable(err)
-	}
-	return decode(result.Decode)
-}
-
-// decode reads an account from what a query has found.
-func decode(from func(any) error) (document, error) {
-	var d document
-	if err := from(&d); err != nil {
-		return document{}, fmt.Errorf("a document of %s: %w: %w", collection, ErrUnreadable, err)
-	}
-	return d, nil
-}
-
-// timestamp is now as MongoDB keeps it.
-func (s *Store) timestamp() time.Time { return s.now().UTC().Truncate(time.Millisecond) }

@@ -12,11 +12,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/bson"
 
+	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/mongoconn"
+	"latchkey/internal/testkit"
 )
 
-func TestMain(m *testing.M) { storetest.MainOfMany(m) }
+func TestMain(m *testing.M) { storetest.MainParallel(m) }
 
 func TestParseEmail(t *testing.T) {
 	t.Parallel()
@@ -28,21 +30,27 @@ func TestParseEmail(t *testing.T) {
 		"o'neil!#$%&*/=?^_`{|}~@a.io":           "o'neil!#$%&*/=?^_`{|}~@a.io",
 		long + "@example.com":                   Email(long + "@example.com"),
 		"x@MÜLLER.de":                           "x@müller.de",
-		"x@mu\u0308ller.de":                     "x@müller.de", // é and e+◌́ are one address
+		"x@mu\u0308ller.de":                     "x@müller.de", // composed and decomposed characters are the same
 		"x@xn--mller-kva.de":                    "x@müller.de",
 		"x@例え.テスト":                              "x@例え.テスト",
 		"x@ｅｘａｍｐｌｅ.com":                         "x@example.com",
 		"x@127.0.0.1.example":                   "x@127.0.0.1.example",
 		"x@" + strings.Repeat("b", 63) + ".com": Email("x@" + strings.Repeat("b", 63) + ".com"),
-		// Not addresses.
-		"": "", "@": "", "a@": "", "@b.com": "", "a": "", "a@b": "", "a@localhost": "",
+		// Invalid emails.
+		"":                                      "",
+		"@":                                     "",
+		"a@":                                    "",
+		"@b.com":                                "",
+		"a":                                     "",
+		"a@b":                                   "",
+		"a@localhost":                           "",
 		"a@b@c.com":                             "",
 		"a@evil.com＠example.org":                "", // U+FF20 becomes an @ under NFKC
 		"a＠example.com":                         "",
 		"mi\u212ae@example.com":                 "", // the Kelvin sign lower-cases to k
 		"jöhn@example.com":                      "",
 		"jo\u200bhn@example.com":                "",
-		"john@exam\u200bple.com":                "john@example.com", // IDNA drops it: one address all the same
+		"john@exam\u200bple.com":                "john@example.com", // IDNA removes the zero-width space
 		"john@example.com\x00":                  "",
 		"john@example.com\r\nBcc: x":            "",
 		"john@exa mple.com":                     "",
@@ -58,7 +66,7 @@ func TestParseEmail(t *testing.T) {
 		"john@exa_mple.com":                     "",
 		"john@127.0.0.1":                        "",
 		"john@b.0x1":                            "",
-		"a@" + distinctRunes(20_000):            "", // the work of IDNA grows with the square of the length
+		"a@" + distinctRunes(20_000):            "", // IDNA takes quadratic time
 		"john@[127.0.0.1]":                      "",
 		"john@example.com:25":                   "",
 		"<john@example.com>":                    "",
@@ -71,9 +79,10 @@ func TestParseEmail(t *testing.T) {
 		if got != want || (err != nil) != (want == "") {
 			t.Errorf("ParseEmail(%q) = %q, %v; want %q", in, got, err, want)
 		}
+
 		if want != "" {
 			if again, err := ParseEmail(string(got)); err != nil || again != got {
-				t.Errorf("%q is not canonical: %q, %v", got, again, err)
+				t.Errorf("ParseEmail(%q) = %q, %v; want it unchanged", got, again, err)
 			}
 		}
 	}
@@ -84,6 +93,7 @@ func distinctRunes(n int) string {
 	for i := range n {
 		b.WriteRune(rune(0x4e00 + i))
 	}
+
 	return b.String() + ".com"
 }
 
@@ -91,16 +101,19 @@ func FuzzParseEmail(f *testing.F) {
 	for _, s := range []string{"john@example.com", "x@MÜLLER.de", "a@evil.com＠example.org", "\"a b\"@c.de"} {
 		f.Add(s)
 	}
+
 	f.Fuzz(func(t *testing.T, in string) {
 		got, err := ParseEmail(in)
 		if err != nil {
 			return
 		}
+
 		if again, err := ParseEmail(string(got)); err != nil || again != got {
-			t.Errorf("%q is %q, which is %q, %v", in, got, again, err)
+			t.Errorf("%q: got %q, and then %q, %v; want it unchanged", in, got, again, err)
 		}
+
 		if strings.Count(string(got), "@") != 1 || strings.ContainsAny(string(got), " \r\n\x00<>\"") {
-			t.Errorf("%q is %q", in, got)
+			t.Errorf("%q: got %q, want no unsafe characters", in, got)
 		}
 	})
 }
@@ -116,7 +129,7 @@ func TestParseName(t *testing.T) {
 	} {
 		got, err := ParseName(in)
 		if got != want || (err != nil) != (want == "") {
-			t.Errorf("ParseName(%q) = %q, %v", in, got, err)
+			t.Errorf("ParseName(%q) = %q, %v; want %q", in, got, err, want)
 		}
 	}
 }
@@ -125,35 +138,39 @@ func FuzzParseName(f *testing.F) {
 	for _, s := range []string{"Ann", " Ann B. ", "a\r\nb", "\u202eAnn", "\u200b", "نمی\u200cخواهم", "\xff", "\u0085Ann\u00a0"} {
 		f.Add(s)
 	}
+
 	f.Fuzz(func(t *testing.T, in string) {
 		got, err := ParseName(in)
 		if err != nil {
 			if got != "" {
-				t.Errorf("%q is refused, and is %q", in, got)
+				t.Errorf("%q: got %q with an error, want an empty name", in, got)
 			}
+
 			return
 		}
+
 		if again, err := ParseName(got); err != nil || again != got {
-			t.Errorf("%q is %q, which is %q, %v", in, got, again, err)
+			t.Errorf("%q: got %q, and then %q, %v; want it unchanged", in, got, again, err)
 		}
+
 		if utf8.RuneCountInString(got) > MaxNameLength || got != strings.TrimSpace(got) || strings.ContainsFunc(got, unicode.IsControl) || strings.ContainsAny(got, "\u2028\u2029\u202e\u2066\u200b\ufeff") {
-			t.Errorf("%q is %q", in, got)
+			t.Errorf("%q: got %q, want no unsafe characters", in, got)
 		}
 	})
 }
 
 func newStore(t *testing.T) *Store {
 	t.Helper()
-	return New(storetest.Database(t, storetest.Mongo(t)), time.Now)
+	return New(conntest.Mongo(t, mongoconn.Options{URI: storetest.Mongo(t)}), time.Now)
 }
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	ctx, s := context.Background(), newStore(t)
+	ctx := context.Background()
+	s := newStore(t)
 	made, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "hash"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	for name, look := range map[string]func() (User, error){
 		"by id":    func() (User, error) { return s.ByID(ctx, made.ID) },
 		"by email": func() (User, error) { return s.ByEmail(ctx, "ann@example.com") },
@@ -162,156 +179,170 @@ func TestStore(t *testing.T) {
 			t.Errorf("%s: %v %s", name, err, cmp.Diff(made, got))
 		}
 	}
+
 	for _, id := range []string{"", "x", "65f000000000000000000000", made.ID + "0"} {
 		if _, err := s.ByID(ctx, id); !errors.Is(err, ErrNotFound) {
-			t.Errorf("ByID(%q): %v", id, err)
+			t.Errorf("ByID(%q): got %v, want ErrNotFound", id, err)
 		}
 	}
+
 	if _, err := s.Create(ctx, User{Name: "Eve", Email: "ann@example.com", PasswordHash: "other"}); !errors.Is(err, ErrEmailTaken) {
-		t.Errorf("a second account of one address: %v", err)
+		t.Errorf("second account with the same email: got %v, want ErrEmailTaken", err)
 	}
+
 	if got, err := s.Rename(ctx, made.ID, "Ann B."); err != nil || got.Name != "Ann B." || got.PasswordHash != "hash" || got.UpdatedAt.Before(made.UpdatedAt) {
-		t.Errorf("rename: %+v, %v", got, err)
+		t.Errorf("rename: got %+v, %v; want the new name", got, err)
 	}
-	if got, err := s.RecordLogin(ctx, made.ID, "hash"); err != nil || got.LastLogin.IsZero() {
-		t.Errorf("record: %+v, %v", got, err)
+
+	for _, changed := range []User{{ID: made.ID, Email: "another@example.com", PasswordHash: "hash"}, {ID: made.ID, Email: made.Email, PasswordHash: "another"}} {
+		if _, err := s.RecordLogin(ctx, changed); !errors.Is(err, ErrNotFound) {
+			t.Errorf("record a login of %+v: got %v, want ErrNotFound", changed, err)
+		}
 	}
-	if err := s.Delete(ctx, made.ID); err != nil {
-		t.Fatal(err)
+
+	if got, err := s.RecordLogin(ctx, made); err != nil || got.LastLogin.IsZero() {
+		t.Errorf("record a login: got %+v, %v; want a login time", got, err)
 	}
+	testkit.NoError(t, s.Delete(ctx, made.ID))
+
 	if _, err := s.ByID(ctx, made.ID); !errors.Is(err, ErrNotFound) {
-		t.Errorf("after the deletion: %v", err)
+		t.Errorf("after the deletion: got %v, want ErrNotFound", err)
 	}
 }
 
-// A better hash replaces the one it was made from, and no other: a password
-// that was changed meanwhile stays changed.
+// A stronger hash only replaces the hash of the same password, so that it does not undo a
+// concurrent password change.
 func TestReplaceHash(t *testing.T) {
 	t.Parallel()
-	ctx, s := context.Background(), newStore(t)
+	ctx := context.Background()
+	s := newStore(t)
 	made, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "old"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	for _, step := range []struct{ old, better, want string }{{"other", "wrong", "old"}, {"old", "new", "new"}, {"old", "wrong", "new"}} {
 		if err := s.ReplaceHash(ctx, made.ID, step.old, step.better); (err == nil) != (step.better == "new") || err != nil && !errors.Is(err, ErrNotFound) {
 			t.Errorf("%+v: %v", step, err)
 		}
+
 		if got, err := s.ByID(ctx, made.ID); err != nil || got.PasswordHash != step.want {
-			t.Errorf("%+v left %q, %v", step, got.PasswordHash, err)
+			t.Errorf("%+v: got hash %q, %v; want %q", step, got.PasswordHash, err, step.want)
 		}
 	}
 }
 
-// A login that an administrator's disabling overtook is not recorded.
+// If an operator disables the account during a login, the login is not recorded.
 func TestRecordLoginOfDisabled(t *testing.T) {
 	t.Parallel()
-	ctx, s := context.Background(), newStore(t)
+	ctx := context.Background()
+	s := newStore(t)
 	made, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "hash"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	if _, err := s.users.UpdateOne(ctx, bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "isActive", Value: false}}}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.RecordLogin(ctx, made.ID, "hash"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("record: %v", err)
+
+	if _, err := s.RecordLogin(ctx, made); !errors.Is(err, ErrNotFound) {
+		t.Errorf("record a login: got %v, want ErrNotFound", err)
 	}
+
 	if got, err := s.ByID(ctx, made.ID); err != nil || got.Active || !got.LastLogin.IsZero() {
-		t.Errorf("account: %+v, %v", got, err)
+		t.Errorf("got account %+v, %v; want it disabled without a login time", got, err)
 	}
 }
 
-// A document of the guide's app, and one with as little as its schema needs.
+// Documents of the guide's app are valid accounts, also with only the required fields.
 func TestGuideDocuments(t *testing.T) {
 	t.Parallel()
-	ctx, s := context.Background(), newStore(t)
+	ctx := context.Background()
+	s := newStore(t)
 	_, err := s.users.InsertMany(ctx, []any{
 		bson.D{{Key: "name", Value: "A"}, {Key: "email", Value: "a@example.com"}, {Key: "password", Value: "h"}, {Key: "isActive", Value: true}, {Key: "lastLogin", Value: time.Now()}, {Key: "createdAt", Value: time.Now()}, {Key: "updatedAt", Value: time.Now()}, {Key: "__v", Value: int32(0)}},
 		bson.D{{Key: "name", Value: "B"}, {Key: "email", Value: "b@example.com"}, {Key: "password", Value: "h"}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	for _, email := range []Email{"a@example.com", "b@example.com"} {
 		if u, err := s.ByEmail(ctx, email); err != nil || !u.Active || u.PasswordHash != "h" {
-			t.Errorf("%s: %+v, %v", email, u, err)
+			t.Errorf("%s: got %+v, %v; want an active account", email, u, err)
 		}
 	}
-	// The index comes late here, over documents that were there before.
+
+	// The index also covers documents that existed before it.
 	if _, err := s.Create(ctx, User{Name: "C", Email: "b@example.com", PasswordHash: "h"}); !errors.Is(err, ErrEmailTaken) {
-		t.Errorf("a second account of one address: %v", err)
+		t.Errorf("second account with the same email: got %v, want ErrEmailTaken", err)
 	}
 }
 
-// An account that the guide's app stored with its host in ASCII is found by
-// either spelling, and its address is taken.
+// An account whose host the guide's app stored in ASCII is found by both spellings, and nobody
+// else can register the email.
 func TestASCIIHost(t *testing.T) {
 	t.Parallel()
-	ctx, s := context.Background(), newStore(t)
+	ctx := context.Background()
+	s := newStore(t)
 	if _, err := s.users.InsertOne(ctx, bson.D{{Key: "name", Value: "A"}, {Key: "email", Value: "x@xn--mller-kva.de"}, {Key: "password", Value: "h"}}); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, typed := range []string{"x@müller.de", "X@xn--MLLER-kva.de"} {
 		email, err := ParseEmail(typed)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, err)
+
 		if _, err := s.ByEmail(ctx, email); err != nil {
-			t.Errorf("%s: %v", typed, err)
+			t.Errorf("%s: got %v, want the account", typed, err)
 		}
+
 		if _, err := s.Create(ctx, User{Name: "B", Email: email, PasswordHash: "h"}); !errors.Is(err, ErrEmailTaken) {
-			t.Errorf("%s is registered twice: %v", typed, err)
+			t.Errorf("register %s: got %v, want ErrEmailTaken", typed, err)
 		}
 	}
 }
 
-// A MongoDB that takes a call and does not answer holds nobody longer than the
-// limit.
+// If MongoDB does not reply, operations fail at the time limit.
 func TestMongoHangs(t *testing.T) {
 	t.Parallel()
 	uri, proxy := storetest.ProxiedMongo(t)
 	ctx := context.Background()
-	db, err := mongoconn.Open(uri, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Client().Disconnect(ctx) })
-	s := New(db, time.Now)
+	s := New(conntest.Mongo(t, mongoconn.Options{URI: uri, Timeout: mongoconn.DefaultTimeout}), time.Now)
 	if _, err := s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"}); err != nil {
 		t.Fatal(err)
 	}
-	proxy.Silence()
+
+	proxy.Blackhole()
 	start := time.Now()
 	if _, err := s.ByEmail(ctx, "ann@example.com"); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("by email: %v", err)
+		t.Errorf("by email: got %v, want ErrUnavailable", err)
 	}
+
 	if _, err := s.Create(ctx, User{Name: "Eve", Email: "eve@example.com", PasswordHash: "h"}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("create: %v", err)
+		t.Errorf("create: got %v, want ErrUnavailable", err)
 	}
+
 	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("the calls took %v", took)
+		t.Errorf("got errors after %v, want at most 5s", took)
 	}
 }
 
-// Two accounts of one address from before the index: no account is made until
-// an operator has decided, and the log says why.
+// If two accounts already have the same email, the index cannot be created. No account can then
+// be created until an operator has deleted one, but logins still work.
 func TestIndexImpossible(t *testing.T) {
 	t.Parallel()
-	ctx, s := context.Background(), newStore(t)
+	ctx := context.Background()
+	s := newStore(t)
 	twice := bson.D{{Key: "name", Value: "A"}, {Key: "email", Value: "a@example.com"}, {Key: "password", Value: "h"}}
 	for range 2 {
 		if _, err := s.users.InsertOne(ctx, twice); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	if _, err := s.Create(ctx, User{Name: "B", Email: "b@example.com", PasswordHash: "h"}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("create: %v", err)
+		t.Errorf("create: got %v, want ErrUnavailable", err)
 	}
-	if err := s.EnsureIndex(ctx); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "unique index on users.email") {
-		t.Errorf("index: %v", err)
+	if err := s.EnsureEmailIndex(ctx); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "unique index on users.email") {
+		t.Errorf("index: got %v, want ErrUnavailable that names the index", err)
 	}
 	if err := s.Ping(ctx); err != nil {
-		t.Errorf("ping: %v; logins must go on", err)
+		t.Errorf("ping: got %v, want no error", err)
 	}
 }

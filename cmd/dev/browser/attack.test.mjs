@@ -1,16 +1,16 @@
-// Pages of other origins that mean harm.
+// Attacks by pages of other origins.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { API, attacker, open, password, register, sessionId, signedIn } from './page.mjs';
+import { API, open, password, register, sessionId, signedIn, startAttacker } from './page.mjs';
 
 const attacks = {
-  'a form of text/plain': `
+  'a text/plain form': `
     document.body.insertAdjacentHTML('beforeend', '<form id=f method=post enctype=text/plain target=sink action="${API}/auth/logout"></form>');
     f.submit(); document.querySelector('iframe').onload = () => { document.title = 'done'; };`,
   'a form without fields': `
     document.body.insertAdjacentHTML('beforeend', '<form id=f method=post target=sink action="${API}/auth/rotate-session"></form>');
     f.submit(); document.querySelector('iframe').onload = () => { document.title = 'done'; };`,
-  'a form that logs somebody else in': `
+  'a form that logs in as someone else': `
     document.body.insertAdjacentHTML('beforeend', '<form id=f method=post enctype=text/plain target=sink action="${API}/auth/login"><input name=\\'{"email":"eve@example.com","password":"${password}","x":"\\' value=\\'"}\\'></form>');
     f.submit(); document.querySelector('iframe').onload = () => { document.title = 'done'; };`,
   'fetch without CORS': `
@@ -26,22 +26,23 @@ const attacks = {
   'beacons': `
     navigator.sendBeacon('${API}/auth/logout', new Blob(['{}'], { type: 'text/plain' }));
     setTimeout(() => { document.title = 'done'; }, 300);`,
-  'a frame and a script of the API': `
+  'the API in a frame and as a script': `
     const s = document.createElement('script'); s.src = '${API}/auth/me'; s.onerror = s.onload = () => {
       const i = document.querySelector('iframe'); i.onload = () => { try { window.stolen = i.contentDocument?.body?.textContent; } catch {} document.title = 'done'; }; i.src = '${API}/auth/me';
     }; document.body.append(s);`,
 };
 
-for (const host of ['localhost', '127.0.0.1']) { // of the same site, which gets the cookie, and of another
+// localhost is the same site, so its requests carry the cookie; 127.0.0.1 is another site.
+for (const host of ['localhost', '127.0.0.1']) {
   for (const [name, script] of Object.entries(attacks)) {
-    test(`an attack from ${host}: ${name}`, async (t) => {
+    test(`attack from ${host}: ${name}`, async (t) => {
       const page = await open(t);
       const email = await register(page);
       const before = { id: await sessionId(page), cookies: await page.context().cookies(API) };
       const attack = await page.context().newPage();
-      await attack.goto(await attacker(t, host, script.replaceAll('document.body', '(document.body ?? document.documentElement)')));
+      await attack.goto(await startAttacker(t, host, script.replaceAll('document.body', '(document.body ?? document.documentElement)')));
       await attack.waitForFunction(() => document.title === 'done');
-      assert.ok(!(await attack.evaluate(() => window.stolen)), 'the page could read');
+      assert.ok(!(await attack.evaluate(() => window.stolen)), 'the attacker read a response');
       await page.reload();
       await signedIn(page);
       assert.deepEqual({ id: await sessionId(page), cookies: await page.context().cookies(API) }, before);

@@ -1,47 +1,47 @@
-// The demo page in a real browser, from another origin than the API.
+// The demo, which calls the API from another origin.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { API, PAGE, SCREENSHOTS, SHORT_PAGE, logIn, open, password, register, says, sessionCookies, sessionId, signedIn, signedOut } from './page.mjs';
+import { API, PAGE, SCREENSHOTS, SHORT_PAGE, fitsWidth, logIn, open, password, register, rejected, sessionCookies, sessionId, shows, signedIn, signedOut } from './page.mjs';
 
-test('the whole way: register, reload, rename, rotate, log out, log in', async (t) => {
+test('register, reload, rename, rotate, log out and log in', async (t) => {
   const page = await open(t);
   const email = await register(page);
   assert.equal(await page.textContent('#account-email'), email);
   assert.equal(await page.evaluate(() => document.cookie), '', 'a script can read the cookie');
   const [cookie] = await sessionCookies(page);
   assert.deepEqual([cookie.httpOnly, cookie.sameSite, cookie.path, cookie.domain], [true, 'Lax', '/', 'localhost']);
-  assert.ok(cookie.expires > Date.now() / 1000 + 86400, 'the cookie does not last');
+  assert.ok(cookie.expires > Date.now() / 1000 + 86400, 'the cookie expires within a day');
 
   await page.reload();
   await signedIn(page);
 
   await page.fill('#profile [name=name]', 'Ann B.');
   await page.click('#profile button');
-  await says(page, 'Profile updated');
+  await shows(page, 'Profile updated');
   await page.waitForFunction(() => document.querySelector('#account-name').textContent === 'Ann B.');
 
   const before = await sessionId(page);
   await page.click('#rotate');
-  await says(page, 'Session rotated');
-  await page.waitForFunction((id) => document.querySelector('#session dd .mono').textContent !== id, before);
-  await page.context().addCookies([{ ...cookie }]); // the token of before
+  await shows(page, 'Session rotated');
+  await page.waitForFunction((id) => document.querySelector('#session [data-field=sessionId]').textContent !== id, before);
+  await page.context().addCookies([{ ...cookie }]); // the old token
   await page.reload();
   await signedOut(page);
 
-  await logIn(page, email, false);
-  const [short] = await sessionCookies(page);
-  assert.equal(short.expires, -1, 'the cookie outlives the browser');
+  await logIn(page, email, { rememberMe: false });
+  const [browserCookie] = await sessionCookies(page);
+  assert.equal(browserCookie.expires, -1, 'the cookie outlives the browser');
   await page.click('#logout');
   await signedOut(page);
-  await says(page, 'Logout successful');
+  await shows(page, 'Logout successful');
   assert.deepEqual(await sessionCookies(page), []);
-  await page.context().addCookies([short]);
+  await page.context().addCookies([browserCookie]);
   await page.reload();
   await signedOut(page);
-  await says(page, 'You logged out.');
+  await shows(page, 'You logged out.');
 });
 
-test('what the API refuses is shown as it says it', async (t) => {
+test('errors of the API are shown', async (t) => {
   const page = await open(t);
   const email = await register(page);
   await page.click('#logout');
@@ -49,37 +49,42 @@ test('what the API refuses is shown as it says it', async (t) => {
   await page.fill('#login [name=email]', email);
   await page.fill('#login [name=password]', 'another password');
   await page.click('#login button');
-  await says(page, 'Invalid credentials');
+  await rejected(page, 'invalid_credentials');
+  await shows(page, 'Invalid credentials');
   await page.fill('#register [name=name]', 'Ann');
   await page.fill('#register [name=email]', email);
   await page.fill('#register [name=password]', password);
   await page.click('#register button');
-  await says(page, 'Email already registered');
+  await rejected(page, 'email_taken');
 });
 
 test('one browser ends the session of another', async (t) => {
-  const [here, there] = [await open(t), await open(t, PAGE, {
+  const here = await open(t);
+  const phone = await open(t, PAGE, {
     userAgent: 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 Mobile/15E148 Safari/604.1',
-  })];
+  });
   const email = await register(here);
-  await logIn(there, email);
+  await logIn(phone, email);
   await here.click('#refresh');
   await here.waitForFunction(() => document.querySelectorAll('#sessions li').length === 2);
-  assert.match(await here.textContent('#sessions'), /Safari on iOS/);
+  assert.match(await here.textContent('#sessions li:first-child'), /current session/);
+  assert.match(await here.textContent('#sessions li:last-child'), /Safari 17 on iOS/);
+
   await here.click('#sessions button');
   await here.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
-  await there.click('#refresh');
-  await signedOut(there);
-  await says(there, 'ended from another place');
-  await logIn(there, email);
-  await there.click('#end-all');
-  await signedOut(there);
+  await phone.click('#refresh');
+  await signedOut(phone);
+  await shows(phone, 'ended on another device');
+
+  await logIn(phone, email);
+  await phone.click('#end-all');
+  await signedOut(phone);
   await here.click('#rotate');
   await signedOut(here);
-  await says(here, 'ended from another place');
+  await shows(here, 'ended on another device');
 });
 
-test('a tab learns that another one has logged out', async (t) => {
+test('a tab notices a logout in another tab', async (t) => {
   const page = await open(t);
   await register(page);
   const other = await page.context().newPage();
@@ -91,16 +96,16 @@ test('a tab learns that another one has logged out', async (t) => {
   await signedOut(page);
 });
 
-test('a session that is not used ends, and the page says why', async (t) => {
+test('an idle session ends, and the page explains why', async (t) => {
   const page = await open(t, SHORT_PAGE);
   await register(page);
-  await page.waitForTimeout(3500); // any request would be a use: there is nothing else to wait for
+  await page.waitForTimeout(3500); // polling would keep the session alive
   await page.click('#refresh');
   await signedOut(page);
-  await says(page, 'away for too long');
+  await shows(page, 'inactive for too long');
 });
 
-test('by keyboard alone', async (t) => {
+test('log in with the keyboard only', async (t) => {
   const page = await open(t);
   const email = await register(page);
   await page.click('#logout');
@@ -120,12 +125,12 @@ test('by keyboard alone', async (t) => {
   await signedIn(page);
 });
 
-test('nothing is cut off on a phone', async (t) => {
+test('the demo fits narrow and wide screens', async (t) => {
   for (const colorScheme of ['light', 'dark']) {
     for (const width of [320, 1200]) {
       const page = await open(t, PAGE, { colorScheme, viewport: { width, height: 800 } });
       await register(page);
-      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `at ${width} the page scrolls sideways`);
+      assert.ok(await fitsWidth(page), `the page scrolls sideways at ${width} px`);
       if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/demo-${colorScheme}-${width}.png`, fullPage: true });
     }
   }

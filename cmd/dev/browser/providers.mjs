@@ -1,10 +1,10 @@
-// The providers with whose accounts one signs in to the program under test: three
-// issuers of OpenID Connect, of which one is an attacker's, and a GitHub. TestBrowser
-// starts them before the program, whose settings name them, and stops them by closing
-// the standard input. APIS are the origins of the programs that are their clients.
+// The external providers of the browser tests: three OpenID Connect issuers, one of which
+// belongs to an attacker, and a simulation of GitHub. TestBrowser starts this program before
+// the servers, passes the settings that it prints to them, and stops it by closing its
+// standard input. APIS are the origins of the servers.
 //
-// All are at 127.0.0.1 and so of another site than localhost, where the program and its
-// pages are, as providers are: the cookie of a sign-in has to come through that.
+// The providers are on 127.0.0.1 and therefore cross-site to the servers and demos on
+// localhost, like real providers: the cookie of a sign-in has to survive that.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -14,35 +14,35 @@ import { github } from './github.mjs';
 
 const apis = process.env.APIS.split(' ');
 
-// serve has a provider answer at a port of its own. PUT /accounts/ID gives it an account,
-// or changes one.
-async function serve(make) {
+// serve starts a provider on a free port and returns its URL. PUT /accounts/ID creates or
+// replaces an account.
+async function serve(newProvider) {
   const accounts = new Map();
-  let answer;
+  let handle;
   const server = createServer(async (request, response) => {
     const [, id] = request.url.match(/^\/accounts\/(.+)/) ?? [];
-    if (request.method !== 'PUT' || !id) return answer(request, response);
+    if (request.method !== 'PUT' || !id) return handle(request, response);
     accounts.set(decodeURIComponent(id), JSON.parse(await text(request)));
     response.writeHead(204).end();
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${server.address().port}`;
-  answer = make(url, accounts);
+  handle = newProvider(url, accounts);
   return url;
 }
 
-// memory keeps what one issuer has to remember. The one that comes with the package is
-// shared by all issuers of a process, which would take the codes of each other.
+// memory returns the storage of one issuer. The default one is shared by all issuers of a
+// process, so that an issuer would accept the codes of another.
 function memory() {
-  const kept = new Map();
+  const entries = new Map();
   return (model) => ({
-    upsert: async (id, payload) => { kept.set(`${model} ${id}`, payload); },
-    find: async (id) => kept.get(`${model} ${id}`),
-    findByUid: async (uid) => [...kept.values()].find((payload) => payload.kind === model && payload.uid === uid),
-    consume: async (id) => { kept.get(`${model} ${id}`).consumed = Math.floor(Date.now() / 1000); },
-    destroy: async (id) => { kept.delete(`${model} ${id}`); },
-    revokeByGrantId: async (grantId) => { kept.forEach((payload, id) => { if (payload.grantId === grantId) kept.delete(id); }); },
+    upsert: async (id, payload) => { entries.set(`${model} ${id}`, payload); },
+    find: async (id) => entries.get(`${model} ${id}`),
+    findByUid: async (uid) => [...entries.values()].find((payload) => payload.kind === model && payload.uid === uid),
+    consume: async (id) => { entries.get(`${model} ${id}`).consumed = Math.floor(Date.now() / 1000); },
+    destroy: async (id) => { entries.delete(`${model} ${id}`); },
+    revokeByGrantId: async (grantId) => { entries.forEach((payload, id) => { if (payload.grantId === grantId) entries.delete(id); }); },
   });
 }
 
@@ -51,10 +51,10 @@ const keys = {
   ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
 };
 
-// issuer makes an issuer. They differ in what the standard leaves open: how ID tokens are
-// signed, how clients authenticate, and whether the claims are in the ID token, as at
-// Google, or only at the userinfo endpoint (conformIdTokenClaims).
-function issuer(name, { id, secret, alg, auth, conformIdTokenClaims }) {
+// newIssuer returns a function that creates an issuer. Issuers differ in what the standard
+// leaves open: the algorithm of ID tokens, how clients authenticate, and whether the claims
+// are in the ID token, as with Google, or only at the userinfo endpoint (conformIdTokenClaims).
+function newIssuer(name, { id, secret, alg, auth, conformIdTokenClaims }) {
   return (url, accounts) => {
     const provider = new Provider(url, {
       adapter: memory(),
@@ -68,35 +68,34 @@ function issuer(name, { id, secret, alg, auth, conformIdTokenClaims }) {
       pkce: { required: () => true, methods: ['S256'] },
       claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'picture'] },
       findAccount: (_, sub) => accounts.has(sub) && { accountId: sub, claims: () => ({ ...accounts.get(sub), sub }) },
-      // A cookie of a host is one of all its ports.
+      // Cookies are shared by all ports of a host.
       cookies: { keys: [randomUUID()], names: { session: `${name}_session`, interaction: `${name}_interaction`, resume: `${name}_resume` } },
       features: { devInteractions: { enabled: false } },
       interactions: { url: (_, { uid }) => `/interaction/${uid}` },
     });
-    const answer = provider.callback();
-    return (request, response) => (request.url.startsWith('/interaction/') ? interact : answer)(request, response, provider, accounts);
+    const handle = provider.callback();
+    return (request, response) => (request.url.startsWith('/interaction/') ? interact : handle)(request, response, provider, accounts);
   };
 }
 
 const pages = {
   login: '<label>Login <input name="login" autofocus></label> <button>Sign in</button>',
-  consent: '<p>Latchkey would like to know who you are.</p> <button>Allow</button>',
+  consent: '<p>Latchkey wants to read your profile.</p> <button>Allow</button>',
 };
 
-// interact is the page where the user of a provider signs in, and the one where they
-// agree. Both can be left by Cancel.
+// interact serves the login page and the consent page. Both have a Cancel button.
 async function interact(request, response, provider, accounts) {
   const { prompt, session, params, grantId } = await provider.interactionDetails(request, response);
   if (request.method !== 'POST') {
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
     return response.end(`<!doctype html><title>${prompt.name}</title><form method="post">${pages[prompt.name]} <button name="cancel" value="yes">Cancel</button></form>`);
   }
-  const given = new URLSearchParams(await text(request));
+  const form = new URLSearchParams(await text(request));
   const finish = (result) => provider.interactionFinished(request, response, result, { mergeWithLastSubmission: !result.error });
-  if (given.has('cancel')) return finish({ error: 'access_denied' });
+  if (form.has('cancel')) return finish({ error: 'access_denied' });
   if (prompt.name === 'login') {
-    if (!accounts.has(given.get('login'))) return response.writeHead(403).end('no such account');
-    return finish({ login: { accountId: given.get('login') } });
+    if (!accounts.has(form.get('login'))) return response.writeHead(403).end('unknown account');
+    return finish({ login: { accountId: form.get('login') } });
   }
   const grant = grantId ? await provider.Grant.find(grantId) : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
   grant.addOIDCScope(params.scope);
@@ -104,14 +103,14 @@ async function interact(request, response, provider, accounts) {
 }
 
 const settings = {};
-for (const [name, kind] of Object.entries({
+for (const [name, options] of Object.entries({
   google: { alg: 'RS256', auth: 'client_secret_basic', conformIdTokenClaims: false },
   acme: { alg: 'ES256', auth: 'client_secret_post', conformIdTokenClaims: true },
   mallory: { alg: 'RS256', auth: 'client_secret_basic', conformIdTokenClaims: false },
 })) {
   const [id, secret] = [`latchkey-at-${name}`, randomUUID()];
   const prefix = `OIDC_${name.toUpperCase()}`;
-  settings[`${prefix}_ISSUER`] = await serve(issuer(name, { id, secret, ...kind }));
+  settings[`${prefix}_ISSUER`] = await serve(newIssuer(name, { id, secret, ...options }));
   settings[`${prefix}_CLIENT_ID`] = id;
   settings[`${prefix}_CLIENT_SECRET`] = secret;
 }

@@ -1,18 +1,20 @@
-// The account: its name, its address, its password, its end.
+// The account: name, email, password and deletion.
 
 import { call } from '/api.js';
-import { onClick, onSubmit } from '/act.js';
+import { onClick, onSubmit } from '/actions.js';
 import { $ } from '/dom.js';
-import { confirmed } from '/stepup.js';
+import { withStepUp } from '/stepup.js';
 
 let email = '';
 
 export function showAccount(user) {
   email = user.email;
   $('account-name').textContent = user.name;
-  $('account-email').textContent = $('email-now').textContent = user.email;
+  $('account-email').textContent = user.email;
+  $('current-email').textContent = user.email;
   $('profile').elements.name.value = user.name;
   $('change-password').elements.username.value = user.email;
+
   $('email-state').textContent = user.emailVerified ? 'confirmed' : 'not confirmed';
   $('email-state').classList.toggle('open', !user.emailVerified);
   $('resend').hidden = user.emailVerified;
@@ -21,18 +23,25 @@ export function showAccount(user) {
 onSubmit($('profile'), ({ name }) => call('PUT', '/profile', { name: name.value }));
 onClick('resend', () => call('POST', '/auth/email/resend'));
 
-onSubmit($('change-password'), ({ currentPassword, newPassword }) => call('POST', '/auth/password/change', { currentPassword: currentPassword.value, newPassword: newPassword.value }));
+onSubmit($('change-password'), ({ currentPassword, newPassword }) => call('POST', '/auth/password/change', {
+  currentPassword: currentPassword.value,
+  newPassword: newPassword.value,
+}));
 
-onSubmit($('change-email'), async ({ email: other }) => {
-  const result = await confirmed(() => call('POST', '/auth/email/change', { email: other.value }));
-  if (result?.ok) other.value = '';
+onSubmit($('change-email'), async ({ email: input }) => {
+  const result = await withStepUp(() => call('POST', '/auth/email/change', { email: input.value }));
+  if (result?.ok) input.value = '';
   return result;
 });
 
 onSubmit($('delete'), async ({ confirm }) => {
-  if (confirm.value.trim().toLowerCase() !== email.toLowerCase()) return { ok: false, says: `Type ${email} to delete the account.` };
-  const result = await confirmed(() => call('DELETE', '/profile'));
+  if (confirm.value.trim().toLowerCase() !== email.toLowerCase()) {
+    return { ok: false, text: `To delete the account, type ${email}.` };
+  }
+
+  const result = await withStepUp(() => call('DELETE', '/profile'));
   if (!result?.ok) return result;
+
   confirm.value = '';
-  return { ...result, says: 'The account is deleted.' };
+  return { ...result, text: 'Your account was deleted.' };
 });

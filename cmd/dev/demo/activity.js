@@ -1,75 +1,81 @@
-// What was done with the account, in words.
+// The security events of the account.
 
 import { call } from '/api.js';
 import { $, element, time } from '/dom.js';
-import { title } from '/elsewhere.js';
+import { title } from '/providers.js';
 
-const words = {
-  registered: 'Registered',
-  login: 'Logged in',
-  login_failed: 'A login failed',
+const descriptions = {
+  registered: 'Account created',
+  login: 'Signed in',
+  login_failed: 'Failed login',
   logout: 'Logged out',
-  session_rotated: 'The token of a session was renewed',
-  session_revoked: 'A session was ended',
-  sessions_revoked: 'Sessions were ended',
-  password_changed: 'The password was changed',
-  password_change_failed: 'A change of the password failed: the current one was wrong',
-  password_reset_asked: 'A link to reset the password was asked for',
-  password_reset: 'The password was reset',
-  password_reset_failed: 'A link to reset the password did not work',
-  email_verified: 'The email address was confirmed',
-  email_verify_failed: 'A link to confirm an email address did not work',
-  email_verify_asked: 'A link to confirm the email address was asked for',
-  email_change_asked: 'A change of the email address was asked for',
-  email_changed: 'The email address was changed',
-  step_up: 'The password was confirmed',
-  step_up_failed: 'The password was not confirmed: it was wrong',
-  account_deleted: 'The account was deleted',
-  account_disabled: 'The account was disabled',
-  account_enabled: 'The account was enabled',
-  identity_linked: 'An account elsewhere was linked',
-  identity_unlinked: 'An account elsewhere was unlinked',
-  account_claimed: 'The account went to the owner of its email address',
-  limit_hit: 'Too many attempts: a request was refused',
-  cross_origin_denied: 'A request of another site was refused',
-  profile_updated: 'The profile was changed',
+  session_rotated: 'Session token rotated',
+  session_revoked: 'Session ended',
+  sessions_revoked: 'Sessions ended',
+  password_changed: 'Password changed',
+  password_change_failed: 'Password change failed: incorrect current password',
+  password_reset_asked: 'Password reset link requested',
+  password_reset: 'Password reset',
+  password_reset_failed: 'Password reset failed: invalid link',
+  email_verified: 'Email confirmed',
+  email_verify_failed: 'Email confirmation failed: invalid link',
+  email_verify_asked: 'Email confirmation link requested',
+  email_change_asked: 'Email change requested',
+  email_changed: 'Email changed',
+  step_up: 'Password confirmed',
+  step_up_failed: 'Password confirmation failed: incorrect password',
+  account_deleted: 'Account deleted',
+  account_disabled: 'Account disabled',
+  account_enabled: 'Account enabled',
+  identity_linked: 'Provider linked',
+  identity_unlinked: 'Provider unlinked',
+  account_claimed: 'Account taken over by the owner of its email',
+  limit_hit: 'Request blocked: too many attempts',
+  cross_origin_denied: 'Request from another site blocked',
+  profile_updated: 'Profile updated',
 };
 
 let next;
 
-// showActivity shows the first page of the list. One that is as it was is left alone, so
-// that whoever has asked for more keeps it.
-export function showActivity({ events, next: more }) {
+// showActivity shows the first page of the events. If there is no new event it changes
+// nothing, so that pages that were added stay.
+export function showActivity({ events, next: cursor }) {
   if (events.length > 0 && events[0].id === $('activity').firstElementChild?.dataset.id) return;
-  next = more;
-  $('activity').replaceChildren(...events.map(listed));
+
+  next = cursor;
+  $('activity').replaceChildren(...events.map(listItem));
   $('more-activity').hidden = !next;
 }
 
-function listed(event) {
-  const said = words[event.event] ?? event.event.replaceAll('_', ' ');
-  const text = element('p', {}, element('strong', { textContent: said }));
+function listItem(event) {
+  const description = descriptions[event.event] ?? event.event.replaceAll('_', ' ');
+  const text = element('p', {}, element('strong', { textContent: description }));
   if (event.count > 1) text.append(` (${event.count})`);
   if (event.newDevice) text.append(element('span', { className: 'badge', textContent: 'new device' }));
-  const where = [event.provider && title(event.provider), event.device, event.ip, event.by && `by ${event.by}`].filter(Boolean).map((part) => `${part} · `);
-  text.append(element('span', { className: 'muted' }, element('br'), ...where, time(event.at)));
+
+  const details = [event.provider && title(event.provider), event.device, event.ip, event.by && `by ${event.by}`];
+  text.append(element('span', { className: 'muted' }, element('br'),
+    ...details.filter(Boolean).map((detail) => `${detail} · `), time(event.at)));
+
   const item = element('li', {}, text);
   item.dataset.id = event.id;
   item.classList.toggle('bad', /_failed$|^limit_hit$|^cross_origin_denied$/.test(event.event));
   return item;
 }
 
-// moreActivity adds the next page, and brings the focus to where it begins.
-export async function moreActivity() {
+// showMoreActivity adds the next page and moves the focus to its first event.
+export async function showMoreActivity() {
   const result = await call('GET', `/auth/activity?before=${encodeURIComponent(next)}`);
   if (!result.ok) return result;
+
   next = result.answer.next;
-  const items = result.answer.events.map(listed);
+  const items = result.answer.events.map(listItem);
   $('activity').append(...items);
   $('more-activity').hidden = !next;
+
   if (items.length > 0) {
     items[0].tabIndex = -1;
     items[0].focus();
   }
-  return { ...result, says: `${items.length} more.` };
+  return { ...result, text: `Added ${items.length} earlier ${items.length === 1 ? 'event' : 'events'}.` };
 }

@@ -3,224 +3,199 @@ package storetest
 import (
 	"errors"
 	"fmt"
-	"net"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/mna/redisc"
+
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 )
 
-// ClusterRedis is a Redis Cluster of three servers that share the keys, each with a
-// replica or none.
+// clusterMasters is the number of masters in a cluster.
+const clusterMasters = 3
+
+// clusterTimeout is the time after which the cluster considers a server down, in
+// milliseconds.
+const clusterTimeout = "1000"
+
+// ClusterRedis is a Redis Cluster of three masters, each with the same number of replicas.
 type ClusterRedis struct {
 	Redis
 	servers []*RedisServer
 }
 
-const (
-	clusterShare = redisc.HashSlots / 3
-	// clusterTimeout is after how many milliseconds a server is taken for dead.
-	clusterTimeout = "1000"
-)
-
-// StartCluster starts a cluster with replicas for a test that takes a server away.
+// StartCluster starts a cluster with one replica per master, for a test that kills a server.
 func StartCluster(t testing.TB) *ClusterRedis {
 	t.Helper()
-	c, stop, err := startCluster(t.TempDir(), true)
-	t.Cleanup(stop)
-	fatal(t, err)
+	suite.Default(t)
+
+	c, err := startCluster(t.Cleanup, t.TempDir(), 1)
+	check(t, err)
 	return c
 }
 
-func startCluster(dir string, replicas bool) (c *ClusterRedis, stop func(), err error) {
-	c = &ClusterRedis{}
-	made := c // c is nil after an error
-	stop = func() {
-		for _, server := range made.servers {
-			server.Kill()
-		}
-	}
-	count := 3
-	if replicas {
-		count = 6
-	}
-	for i := range count {
-		bus, err := freePort()
+// startCluster starts a cluster with the given number of replicas per master.
+func startCluster(cleanup func(func()), dir string, replicas int) (*ClusterRedis, error) {
+	c := &ClusterRedis{}
+	create := []string{"--cluster-yes", "--cluster-replicas", strconv.Itoa(replicas), "--cluster", "create"}
+
+	for i := range clusterMasters * (1 + replicas) {
+		busPort, err := testkit.FreePort()
 		if err != nil {
-			return nil, stop, err
+			return c, err
 		}
-		server, err := startRedis(filepath.Join(dir, itoa(int64(i))), append(slices.Clone(replicated),
-			"--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", clusterTimeout)...)
+
+		args := append(slices.Clone(replicatedArgs),
+			"--cluster-enabled", "yes",
+			"--cluster-port", busPort,
+			"--cluster-node-timeout", clusterTimeout)
+		server, err := startRedis(cleanup, filepath.Join(dir, strconv.Itoa(i)), args...)
 		if err != nil {
-			return nil, stop, err
+			return c, err
 		}
+
 		c.servers = append(c.servers, server)
-		if i < 3 {
+		create = append(create, server.Addr+"@"+busPort)
+		if i < clusterMasters {
 			c.Cluster = append(c.Cluster, server.Addr)
-			last := (i+1)*clusterShare - 1
-			if i == 2 {
-				last = redisc.HashSlots - 1
-			}
-			_, err = ask(server.Addr, "CLUSTER", "ADDSLOTSRANGE", i*clusterShare, last)
-		}
-		if err == nil && i > 0 {
-			host, port, _ := net.SplitHostPort(server.Addr)
-			_, err = ask(c.servers[0].Addr, "CLUSTER", "MEET", host, port, bus)
-		}
-		if err != nil {
-			return nil, stop, err
 		}
 	}
-	for i := 3; i < count; i++ {
-		id, err := redis.String(ask(c.servers[i-3].Addr, "CLUSTER", "MYID"))
-		if err != nil {
-			return nil, stop, err
-		}
-		err = eventually("the servers have met", func() error {
-			_, err := ask(c.servers[i].Addr, "CLUSTER", "REPLICATE", id)
-			return err
-		})
-		if err != nil {
-			return nil, stop, err
-		}
+
+	if output, err := exec.Command("redis-cli", create...).CombinedOutput(); err != nil {
+		return c, fmt.Errorf("create the cluster: %w\n%s", err, output)
 	}
-	return c, stop, c.ready()
+
+	return c, c.awaitReady()
 }
 
-// ready waits until every server finds that all is well.
-func (c *ClusterRedis) ready() error {
-	return eventually("the cluster is complete", func() error {
+// AwaitReady waits until the cluster is complete and healthy.
+func (c *ClusterRedis) AwaitReady(t testing.TB) {
+	t.Helper()
+	check(t, c.awaitReady())
+}
+
+func (c *ClusterRedis) awaitReady() error {
+	replicas := len(c.servers) - clusterMasters
+	return c.awaitHealthy("the cluster is complete", nil, func(nodes string) bool {
+		return strings.Count(nodes, " connected") == len(c.servers) &&
+			strings.Count(nodes, "slave") == replicas &&
+			!strings.Contains(nodes, "fail")
+	})
+}
+
+// MasterOf returns the master that has a key. Replicas do not serve keys.
+func (c *ClusterRedis) MasterOf(t testing.TB, key string) *RedisServer {
+	t.Helper()
+	for _, server := range c.servers {
+		if _, err := query(server.Addr, "EXISTS", key); err == nil {
+			return server
+		}
+	}
+
+	t.Fatalf("no server has the key %s", key)
+
+	return nil
+}
+
+// AwaitFailover waits until a replica has replaced a killed server.
+func (c *ClusterRedis) AwaitFailover(t testing.TB, failed *RedisServer) {
+	t.Helper()
+	check(t, c.awaitHealthy("a replica has replaced the failed server", failed, func(nodes string) bool {
+		return strings.Contains(nodes, "fail")
+	}))
+}
+
+// awaitHealthy waits until all servers except down consider the cluster healthy, and
+// condition holds for the output of CLUSTER NODES of each.
+func (c *ClusterRedis) awaitHealthy(what string, down *RedisServer, condition func(nodes string) bool) error {
+	return eventually(what, func() error {
 		for _, server := range c.servers {
-			nodes, err := redis.String(ask(server.Addr, "CLUSTER", "NODES"))
-			if err != nil {
+			if server == down {
+				continue
+			}
+
+			if err := checkClusterNode(server.Addr, condition); err != nil {
 				return err
-			}
-			info, err := redis.String(ask(server.Addr, "CLUSTER", "INFO"))
-			if err != nil {
-				return err
-			}
-			if !strings.Contains(info, "cluster_state:ok") || strings.Count(nodes, " connected") != len(c.servers) || strings.Contains(nodes, "fail") ||
-				strings.Count(nodes, "slave") != len(c.servers)-3 {
-				return fmt.Errorf("%s: %s\n%s", server.Addr, strings.SplitN(info, "\r\n", 2)[0], nodes)
-			}
-			replication, err := redis.String(ask(server.Addr, "INFO", "replication"))
-			if err != nil {
-				return err
-			}
-			if strings.Contains(replication, "master_link_status:down") {
-				return fmt.Errorf("%s is not in touch with its master", server.Addr)
 			}
 		}
+
 		return nil
 	})
 }
 
-// Ready waits until the cluster is complete.
-func (c *ClusterRedis) Ready(t testing.TB) {
-	t.Helper()
-	fatal(t, c.ready())
-}
+func checkClusterNode(addr string, condition func(nodes string) bool) error {
+	info, err1 := redis.String(query(addr, "CLUSTER", "INFO"))
+	nodes, err2 := redis.String(query(addr, "CLUSTER", "NODES"))
+	replication, err3 := redis.String(query(addr, "INFO", "replication"))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
 
-// Holder is the server that has a key now.
-func (c *ClusterRedis) Holder(t testing.TB, key string) *RedisServer {
-	t.Helper()
-	for _, server := range c.servers {
-		_, err := ask(server.Addr, "EXISTS", key)
-		if moved := redisc.ParseRedir(err); err == nil || moved == nil {
-			continue
-		} else if i := c.at(moved.Addr); i >= 0 {
-			return c.servers[i]
-		}
+	clusterOK := strings.Contains(info, "cluster_state:ok")
+	replicaDisconnected := strings.Contains(replication, "master_link_status:down")
+	if !clusterOK || replicaDisconnected || !condition(nodes) {
+		state, _, _ := strings.Cut(info, "\r\n")
+		return fmt.Errorf("%s: %s\n%s\n%s", addr, state, nodes, replication)
 	}
-	for _, server := range c.servers[:3] {
-		if _, err := ask(server.Addr, "EXISTS", key); err == nil {
-			return server
-		}
-	}
-	t.Fatalf("nobody has %s", key)
+
 	return nil
 }
 
-// Replaced waits until another server has the share of one that was killed.
-func (c *ClusterRedis) Replaced(t testing.TB, failed *RedisServer) {
-	t.Helper()
-	fatal(t, eventually("a replica has the place of the server that failed", func() error {
-		for _, server := range c.servers {
-			if server == failed {
-				continue
-			}
-			info, err := redis.String(ask(server.Addr, "CLUSTER", "INFO"))
-			if err != nil {
-				return err
-			}
-			nodes, err := redis.String(ask(server.Addr, "CLUSTER", "NODES"))
-			if err != nil {
-				return err
-			}
-			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(nodes, "fail") {
-				return fmt.Errorf("%s has not noticed:\n%s", server.Addr, nodes)
-			}
-		}
-		return nil
-	}))
-}
-
-func (c *ClusterRedis) at(addr string) int {
-	for i, server := range c.servers {
-		if server.Addr == addr {
-			return i
-		}
-	}
-	return -1
-}
-
-// clusterConn sends a command to the server that has its key, and those that have
-// none to all that share the keys.
+// clusterConn is a connection to a cluster. It sends a command that has a key to the server
+// that owns the key, and KEYS, DBSIZE, FLUSHALL and FLUSHDB to all masters. Every command uses a new
+// connection.
 type clusterConn struct {
-	redis.Conn
-	cluster *redisc.Cluster
+	redis.Conn // nil; only Do and Close are implemented
+	cluster    *redisc.Cluster
 }
 
-func newClusterConn(addrs []string) (redis.Conn, error) {
-	c := clusterConn{cluster: &redisc.Cluster{StartupNodes: addrs}}
+// Do implements redis.Conn.
+func (c clusterConn) Do(command string, args ...any) (any, error) {
 	if err := c.cluster.Refresh(); err != nil {
 		return nil, err
 	}
-	conn := c.cluster.Get()
-	var err error
-	c.Conn, err = redisc.RetryConn(conn, 4, 10*time.Millisecond)
-	return c, err
-}
 
-func (c clusterConn) Do(command string, args ...any) (any, error) {
+	var keys []any
+	var count int64
+	each := func(_ string, conn redis.Conn) error {
+		reply, err := conn.Do(command, args...)
+
+		switch reply := reply.(type) {
+		case []any:
+			keys = append(keys, reply...)
+		case int64:
+			count += reply
+		}
+
+		return err
+	}
+
 	switch command {
 	case "KEYS":
-		var all []any
-		err := c.cluster.EachNode(false, func(_ string, conn redis.Conn) error {
-			keys, err := redis.Values(conn.Do(command, args...))
-			all = append(all, keys...)
-			return err
-		})
-		return all, err
+		err := c.cluster.EachNode(false, each)
+		return keys, err
 	case "DBSIZE":
-		var all int64
-		err := c.cluster.EachNode(false, func(_ string, conn redis.Conn) error {
-			n, err := redis.Int64(conn.Do(command))
-			all += n
-			return err
-		})
-		return all, err
+		err := c.cluster.EachNode(false, each)
+		return count, err
 	case "FLUSHALL", "FLUSHDB":
-		return "OK", c.cluster.EachNode(false, func(_ string, conn redis.Conn) error {
-			_, err := conn.Do(command)
-			return err
-		})
+		return "OK", c.cluster.EachNode(false, each)
 	}
-	return c.Conn.Do(command, args...)
+
+	const attempts = 3
+	conn, err := redisc.RetryConn(c.cluster.Get(), attempts, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+
+	return conn.Do(command, args...)
 }
 
-func (c clusterConn) Close() error { return errors.Join(c.Conn.Close(), c.cluster.Close()) }
+// Close implements redis.Conn.
+func (clusterConn) Close() error { return nil }

@@ -12,104 +12,102 @@ import (
 	"testing"
 
 	"latchkey/internal/devstore"
+	"latchkey/internal/testkit/suite"
 )
 
-// cleanups end what the tests of this process share.
+// minParallel is the least number of tests that MainParallel runs in parallel.
+const minParallel = 4
+
 var (
 	cleanupMu sync.Mutex
-	cleanups  []func()
+	cleanups  []func() // run at the end of the process
 )
 
+// Main runs the tests of a package that uses stores. Call it from TestMain.
+func Main(m *testing.M) {
+	if os.Getenv("TEST_REDIS") == "cluster" {
+		flag.Parse()
+		_ = flag.Set("test.parallel", "1") // all tests share the only database of the cluster
+	}
+
+	code := suite.Run(m)
+
+	for _, f := range slices.Backward(cleanups) {
+		f()
+	}
+
+	os.Exit(code)
+}
+
+// MainParallel is like Main, for a package whose tests mostly wait. Unless -parallel is set,
+// it runs at least minParallel tests in parallel, even on a machine with fewer CPUs.
+func MainParallel(m *testing.M) {
+	_ = flag.Set("test.parallel", strconv.Itoa(max(minParallel, runtime.GOMAXPROCS(0))))
+	Main(m)
+}
+
+// atEnd registers a function to run at the end of the process.
 func atEnd(f func()) {
 	cleanupMu.Lock()
 	defer cleanupMu.Unlock()
 	cleanups = append(cleanups, f)
 }
 
-// manyAtOnce is how many tests run beside each other that mostly wait.
-const manyAtOnce = 4
-
-// MainOfMany is Main for a package whose tests mostly wait, for limits of time or for
-// what is away: more of them than there are processors run beside each other, where
-// -parallel says nothing else.
-func MainOfMany(m *testing.M) {
-	flag.Parse()
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given {
-		_ = flag.Set("test.parallel", strconv.Itoa(max(manyAtOnce, runtime.GOMAXPROCS(0))))
-	}
-	Main(m)
-}
-
-// Main runs the tests of a package that uses stores. Call it from TestMain.
-func Main(m *testing.M) {
-	if os.Getenv("TEST_REDIS") == "cluster" {
-		flag.Parse()
-		_ = flag.Set("test.parallel", "1") // they share the one database of the cluster
-	}
-	code := m.Run()
-	for _, f := range slices.Backward(cleanups) {
-		f()
-	}
-	os.Exit(code)
-}
-
-// sharedRedis starts the Redis of this process: one in it, or what TEST_REDIS names.
+// sharedRedis starts the Redis that the tests of this process share.
 var sharedRedis = sync.OnceValues(func() (Redis, error) {
 	dir, err := tempDir()
 	if err != nil {
 		return Redis{}, err
 	}
-	switch kind := os.Getenv("TEST_REDIS"); kind {
+
+	kind := os.Getenv("TEST_REDIS")
+	switch kind {
 	case "":
 		addr, stop, err := devstore.StartRedis()
 		if err == nil {
 			atEnd(stop)
 		}
+
 		return Redis{Addr: addr}, err
 	case "server":
-		s, err := startRedis(dir, "--appendonly", "no")
+		s, err := startRedis(atEnd, dir, "--appendonly", "no")
 		if err != nil {
 			return Redis{}, err
 		}
-		atEnd(s.Kill)
+
 		return s.Redis, nil
 	case "sentinel":
-		s, stop, err := startSentinel(dir)
-		atEnd(stop)
-		if err != nil {
-			return Redis{}, err
-		}
-		return s.Redis, nil
+		s, err := startSentinel(atEnd, dir)
+		return s.Redis, err
 	case "cluster":
-		c, stop, err := startCluster(dir, false)
-		atEnd(stop)
-		if err != nil {
-			return Redis{}, err
-		}
-		return c.Redis, nil
+		c, err := startCluster(atEnd, dir, 0)
+		return c.Redis, err
 	default:
-		return Redis{}, fmt.Errorf("TEST_REDIS is %q; it may be server, sentinel or cluster", kind)
+		return Redis{}, fmt.Errorf("TEST_REDIS is %q, want server, sentinel or cluster", kind)
 	}
 })
 
-// sharedMongo starts the MongoDB of this process, or names the one to use.
+// sharedMongo returns the URI of the MongoDB that the tests of this process share, and
+// starts it if necessary.
 var sharedMongo = sync.OnceValues(func() (string, error) {
 	if uri := os.Getenv("MONGODB_TEST_URI"); uri != "" {
 		return uri, nil
 	}
+
 	dir, err := tempDir()
 	if err != nil {
 		return "", err
 	}
+
 	uri, stop, err := devstore.StartMongo(dir, slog.New(slog.DiscardHandler))
 	if err == nil {
 		atEnd(stop)
 	}
+
 	return uri, err
 })
 
+// tempDir creates a directory and removes it at the end of the process.
 func tempDir() (string, error) {
 	dir, err := os.MkdirTemp("", "latchkey-test-")
 	if err == nil {

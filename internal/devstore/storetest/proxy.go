@@ -1,11 +1,11 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -13,245 +13,259 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Proxy stands between the code under test and a store, and makes trouble. Its Faults
-// may be changed at any time, for connections that are open as well.
+// Proxy forwards connections from the code under test to a store, with faults if a test
+// wants them.
 type Proxy struct {
-	Addr string
+	Addr string // host:port of the proxy
 
-	server   string
+	server   string // host:port of the store
 	mu       sync.Mutex
 	listener net.Listener
-	conns    map[net.Conn]bool
-	gone     map[net.Conn]bool // connections to the server that no client has any more
+	conns    []net.Conn // closed by Refuse
 	faults   Faults
 	held     []heldChunk
 }
 
-// Faults are what a Proxy does in the place of forwarding. What is sent is seen in
-// chunks, which are commands and answers as long as these are short.
+// Faults are functions that a Proxy calls before it forwards data. Without any, it forwards
+// everything. They see data in chunks; a short command or reply is one chunk.
 type Faults struct {
-	// Accept sees a new connection. It returns whether it dealt with it.
+	// Accept handles a new connection. If it returns true, the proxy does not forward it.
 	Accept func(client net.Conn) bool
-	// Command sees what a client sends. It returns whether it dealt with it.
+
+	// Command handles data from a client. If it returns true, the proxy does not forward it.
 	Command func(client net.Conn, chunk []byte) bool
-	// Reply sees what the server answers. It returns whether it dealt with it.
+
+	// Reply handles data from the server. If it returns true, the proxy does not forward it.
 	Reply func(client net.Conn, chunk []byte) bool
-	// Hold says what is kept back until Release, even when the client closes its
-	// connection: as a server does that hangs.
+
+	// Hold returns true for data from a client that the proxy delivers only when Release is
+	// called, even if the client has disconnected. This simulates a server that hangs and
+	// then continues.
 	Hold func(chunk []byte) bool
 }
 
-// heldChunk is what a client sent and the server has not got yet.
+// heldChunk is data that Faults.Hold has kept back.
 type heldChunk struct {
 	server  net.Conn
 	chunk   []byte
-	replied <-chan struct{}
+	replied <-chan struct{} // has a value after a reply on this connection
 }
 
-// NewProxy forwards connections to a server, until it is told otherwise.
+// NewProxy starts a proxy that forwards everything to server until its faults are set.
 func NewProxy(t testing.TB, server string) *Proxy {
 	t.Helper()
-	addr, err := reserve(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Proxy{Addr: addr, server: server, conns: map[net.Conn]bool{}, gone: map[net.Conn]bool{}}
-	if err := p.listen(); err != nil {
-		t.Fatal(err)
-	}
+	p := &Proxy{Addr: reservePort(t), server: server}
+	check(t, p.listen())
 	t.Cleanup(p.Refuse)
 	return p
 }
 
-// reserve binds a port until the end of a test, so that nobody else gets it while it
-// refuses connections.
-func reserve(t testing.TB) (addr string, err error) {
+// reservePort binds a port until the end of the test, so that no other process gets it while
+// the proxy refuses connections. It returns its host:port.
+func reservePort(t testing.TB) string {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		return "", err
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
+	check(t, err)
 	unix.CloseOnExec(fd)
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return "", err
-	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return "", err
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return "", err
-	}
-	bound, ok := name.(*unix.SockaddrInet4)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+
+	check(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	check(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+
+	bound, err := unix.Getsockname(fd)
+	check(t, err)
+
+	ipv4, ok := bound.(*unix.SockaddrInet4)
 	if !ok {
-		return "", fmt.Errorf("bound to %T", name)
+		t.Fatalf("socket is bound to a %T, want an IPv4 port", bound)
 	}
-	return "127.0.0.1:" + itoa(int64(bound.Port)), nil
+
+	return "127.0.0.1:" + strconv.Itoa(ipv4.Port)
 }
 
 // listen opens the reserved port.
 func (p *Proxy) listen() error {
-	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
-		var failed error
+	reusePort := func(_, _ string, conn syscall.RawConn) error {
+		var optErr error
 		err := conn.Control(func(fd uintptr) {
-			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			optErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 		})
-		return errors.Join(err, failed)
-	}}
-	l, err := config.Listen(context.Background(), "tcp", p.Addr)
+
+		return errors.Join(err, optErr)
+	}
+
+	config := net.ListenConfig{Control: reusePort}
+	listener, err := config.Listen(context.Background(), "tcp", p.Addr)
 	if err != nil {
 		return err
 	}
-	p.listener = l
-	go p.serve(l)
+
+	p.listener = listener
+	go p.serve(listener)
+
 	return nil
 }
 
-// Set puts faults in the place of those of before.
+// Set replaces the faults. They also apply to connections that are already open.
 func (p *Proxy) Set(f Faults) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.faults = f
 }
 
-func (p *Proxy) now() Faults {
+func (p *Proxy) currentFaults() Faults {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.faults
 }
 
-// Silence keeps connections open and lets nothing through any more.
-func (p *Proxy) Silence() {
-	swallow := func(net.Conn, []byte) bool { return true }
-	p.Set(Faults{Command: swallow, Reply: swallow})
+// Blackhole drops all data, but keeps connections open and accepts new ones.
+func (p *Proxy) Blackhole() {
+	drop := func(net.Conn, []byte) bool { return true }
+	p.Set(Faults{Command: drop, Reply: drop})
 }
 
-// Refuse closes the port and every connection.
+// Refuse closes all connections and refuses new ones.
 func (p *Proxy) Refuse() {
 	_ = p.listener.Close()
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for conn := range p.conns {
+	for _, conn := range p.conns {
 		_ = conn.Close()
 	}
-	clear(p.conns)
-	clear(p.gone)
+	p.conns = nil
 }
 
-// Restore opens the port again after Refuse, and ends all faults.
+// Restore accepts connections again after Refuse, and removes all faults.
 func (p *Proxy) Restore(t testing.TB) {
 	t.Helper()
 	p.Set(Faults{})
-	if err := p.listen(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, p.listen())
 }
 
-// Release delivers what was held back, returns once the server has answered it,
-// and says how much that was.
+// Release delivers the data that Faults.Hold has kept back, waits for the replies, and
+// returns the number of chunks delivered. It also removes Faults.Hold.
 func (p *Proxy) Release() int {
 	p.mu.Lock()
 	held := p.held
-	p.faults.Hold, p.held = nil, nil
+	p.held = nil
+	p.faults.Hold = nil
 	p.mu.Unlock()
+
+	delivered := 0
 	for _, h := range held {
 		if _, err := h.server.Write(h.chunk); err == nil {
 			<-h.replied
+			delivered++
 		}
 	}
-	for _, h := range held {
-		p.leave(h.server, false)
-	}
-	return len(held)
+
+	return delivered
 }
 
-// leave closes a connection to the server once its client has closed the other one and
-// nothing of it is held back.
-func (p *Proxy) leave(server net.Conn, closed bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if closed {
-		p.gone[server] = true
-	}
-	if p.gone[server] && !slices.ContainsFunc(p.held, func(h heldChunk) bool { return h.server == server }) {
-		_ = server.Close()
-		delete(p.gone, server)
-		delete(p.conns, server)
-	}
-}
-
-func (p *Proxy) serve(l net.Listener) {
+// serve accepts connections until listener is closed.
+func (p *Proxy) serve(listener net.Listener) {
 	for {
-		client, err := l.Accept()
+		client, err := listener.Accept()
 		if err != nil {
 			return
 		}
-		p.mu.Lock()
-		p.conns[client] = true
-		accept := p.faults.Accept
-		p.mu.Unlock()
+
+		p.addConn(client)
+
+		accept := p.currentFaults().Accept
 		if accept != nil && accept(client) {
 			continue
 		}
-		upstream, err := net.Dial("tcp", p.server)
+
+		server, err := net.Dial("tcp", p.server)
 		if err != nil {
 			_ = client.Close()
 			continue
 		}
-		p.mu.Lock()
-		p.conns[upstream] = true
-		p.mu.Unlock()
+
+		p.addConn(server)
+
 		replied := make(chan struct{}, 1)
-		go p.toServer(upstream, client, replied)
-		go p.toClient(client, upstream, replied)
+		go p.forwardCommands(client, server, replied)
+		go p.forwardReplies(client, server, replied)
 	}
 }
 
-func (p *Proxy) toServer(server, client net.Conn, replied <-chan struct{}) {
-	buffer := make([]byte, 32<<10)
+func (p *Proxy) addConn(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = append(p.conns, conn)
+}
+
+// chunkSize is the size of the buffer for one chunk.
+const chunkSize = 32 << 10
+
+// forwardCommands forwards data from the client to the server until either disconnects.
+func (p *Proxy) forwardCommands(client, server net.Conn, replied <-chan struct{}) {
+	buffer := make([]byte, chunkSize)
+	holding := false
+
 	for {
 		n, err := client.Read(buffer)
 		if err != nil {
-			p.mu.Lock()
-			delete(p.conns, client)
-			p.mu.Unlock()
-			p.leave(server, true)
+			if !holding { // otherwise Release still needs the connection
+				_ = server.Close()
+			}
+
 			return
 		}
-		chunk := append([]byte(nil), buffer[:n]...)
-		f := p.now()
-		if f.Command != nil && f.Command(client, chunk) {
+
+		chunk := bytes.Clone(buffer[:n])
+		faults := p.currentFaults()
+
+		if faults.Command != nil && faults.Command(client, chunk) {
 			continue
 		}
-		if f.Hold != nil && f.Hold(chunk) {
-			p.mu.Lock()
-			p.held = append(p.held, heldChunk{server, chunk, replied})
-			p.mu.Unlock()
+
+		if faults.Hold != nil && faults.Hold(chunk) {
+			holding = true
+			p.hold(heldChunk{server: server, chunk: chunk, replied: replied})
 			continue
 		}
-		select { // what is answered from here on is answered to this
+
+		// Forget earlier replies, so that the next one belongs to this chunk.
+		select {
 		case <-replied:
 		default:
 		}
+
 		if _, err := server.Write(chunk); err != nil {
 			return
 		}
 	}
 }
 
-func (p *Proxy) toClient(client, server net.Conn, replied chan<- struct{}) {
-	buffer := make([]byte, 32<<10)
+func (p *Proxy) hold(h heldChunk) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = append(p.held, h)
+}
+
+// forwardReplies forwards data from the server to the client until the server disconnects.
+func (p *Proxy) forwardReplies(client, server net.Conn, replied chan<- struct{}) {
+	buffer := make([]byte, chunkSize)
+
 	for {
 		n, err := server.Read(buffer)
 		if err != nil {
 			_ = client.Close()
 			return
 		}
+
 		select {
 		case replied <- struct{}{}:
 		default:
 		}
-		if f := p.now(); f.Reply == nil || !f.Reply(client, buffer[:n]) {
+
+		reply := p.currentFaults().Reply
+		if reply == nil || !reply(client, buffer[:n]) {
 			_, _ = client.Write(buffer[:n])
 		}
 	}

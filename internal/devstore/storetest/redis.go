@@ -3,90 +3,85 @@ package storetest
 import (
 	"errors"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"testing"
 
 	"github.com/gomodule/redigo/redis"
+	"github.com/mna/redisc"
+
+	"latchkey/internal/testkit/suite"
 )
 
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+// maxDatabases is the number of databases of a Redis server, and so the maximum number of
+// tests per process.
+const maxDatabases = 4096
 
-// Redis is one empty database of a Redis that tests share. How it is reached depends
-// on what TEST_REDIS asks for.
+// databaseNumbers counts the Redis databases that tests of this process have used.
+var databaseNumbers atomic.Int64
+
+// Redis is a Redis database. TEST_REDIS determines whether it is on a single server, on
+// servers behind Sentinels, or on a cluster.
 type Redis struct {
-	Addr string // of the server, or of the one that the Sentinels named at first
+	Addr string // host:port of the server, or of the first master if there are Sentinels
 	DB   int
 
 	Sentinels []string
-	Master    string
+	Master    string // its name in the configuration of the Sentinels
 	Cluster   []string
 
-	Username, Password string // of an ACL user that a test has made
+	Username string // an ACL user that a test has created
+	Password string
 }
 
-// maxDatabases is how many tests of one process can have a database each.
-const maxDatabases = 4096
-
-var redisDBs atomic.Int64
-
-// NewRedis returns an empty database.
+// NewRedis returns an empty database on the Redis that all tests of this process share.
 func NewRedis(t testing.TB) Redis {
 	t.Helper()
+	suite.Default(t)
+
 	r, err := sharedRedis()
-	fatal(t, err)
+	check(t, err)
+
 	if r.Cluster != nil {
-		// A cluster has one database, so there is one test at a time: see Main.
+		// A cluster has a single database, so Main runs one test at a time.
 		_, err := r.Conn(t).Do("FLUSHALL")
-		fatal(t, err)
+		check(t, err)
+
 		return r
 	}
-	if r.DB = int(redisDBs.Add(1)); r.DB >= maxDatabases {
-		t.Fatalf("more than %d tests want a database", maxDatabases)
+
+	r.DB = int(databaseNumbers.Add(1))
+	if r.DB >= maxDatabases {
+		t.Fatalf("more than %d tests need a Redis database", maxDatabases)
 	}
-	t.Cleanup(func() { r.empty(t) })
+
+	t.Cleanup(func() {
+		// Keys that are left behind would slow down the in-process Redis, which visits every
+		// key whenever its clock advances.
+		if _, err := r.Conn(t).Do("FLUSHDB"); err != nil {
+			t.Error(err)
+		}
+	})
+
 	return r
 }
 
-// empty takes out what a test has left: the clock of the in-process Redis looks at every
-// key each time it ticks.
-func (r Redis) empty(t testing.TB) {
-	t.Helper()
-	_, err := r.Conn(t).Do("FLUSHDB")
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-// fatal ends a test where the stores cannot be had. Without a redis-server it is
-// skipped, unless TEST_REDIS asks for one.
-func fatal(t testing.TB, err error) {
-	t.Helper()
-	if errors.Is(err, errNoRedisServer) && os.Getenv("TEST_REDIS") == "" {
-		t.Skip("needs redis-server on the PATH; make check runs this test")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Conn connects to look at what the code under test has done.
+// Conn connects to the database without the code under test, so that a test can inspect or
+// prepare its keys.
 func (r Redis) Conn(t testing.TB) redis.Conn {
 	t.Helper()
-	var conn redis.Conn
-	var err error
 	if r.Cluster != nil {
-		conn, err = newClusterConn(r.Cluster)
-	} else {
-		conn, err = redis.Dial("tcp", r.Addr, redis.DialDatabase(r.DB))
+		return clusterConn{cluster: &redisc.Cluster{StartupNodes: r.Cluster}}
 	}
-	fatal(t, err)
+
+	conn, err := redis.Dial("tcp", r.Addr, redis.DialDatabase(r.DB))
+	check(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
+
 	return conn
 }
 
-// ProxiedRedis returns an empty database of one server, whatever TEST_REDIS asks for:
-// direct, and as it is reached through a proxy.
+// ProxiedRedis returns an empty database on a single server, for direct connections and for
+// connections through a proxy. Unless TEST_REDIS selects a single server, it starts one.
 func ProxiedRedis(t testing.TB) (direct, proxied Redis, proxy *Proxy) {
 	t.Helper()
 	switch os.Getenv("TEST_REDIS") {
@@ -95,6 +90,22 @@ func ProxiedRedis(t testing.TB) (direct, proxied Redis, proxy *Proxy) {
 	default:
 		direct = StartRedis(t).Redis
 	}
+
 	proxy = NewProxy(t, direct.Addr)
-	return direct, Redis{Addr: proxy.Addr, DB: direct.DB}, proxy
+	proxied = Redis{Addr: proxy.Addr, DB: direct.DB}
+
+	return direct, proxied, proxy
+}
+
+// check fails the test if err is not nil. If redis-server is not installed, it skips the test
+// unless TEST_REDIS requires a server.
+func check(t testing.TB, err error) {
+	t.Helper()
+	if errors.Is(err, errNoRedisServer) && os.Getenv("TEST_REDIS") == "" {
+		t.Skip("redis-server is not on the PATH; make check runs this test")
+	}
+
+	if err != nil {
+		t.Fatal(err)
+	}
 }

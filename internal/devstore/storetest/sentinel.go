@@ -7,187 +7,231 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 )
 
-// SentinelName is what the Sentinels of a test call the server that they watch.
+// SentinelName is the name of the master in the configuration of the Sentinels.
 const SentinelName = "sessions"
 
-// SentinelRedis is a Redis with two replicas and three Sentinels.
+// SentinelRedis is a Redis master with two replicas and three Sentinels.
 type SentinelRedis struct {
 	Redis
 	servers []*RedisServer
 }
 
-// StartSentinel starts servers for a test that takes one away.
+// StartSentinel starts a SentinelRedis for a test that fails over between its servers.
 func StartSentinel(t testing.TB) *SentinelRedis {
 	t.Helper()
-	s, stop, err := startSentinel(t.TempDir())
-	t.Cleanup(stop)
-	fatal(t, err)
+	suite.Default(t)
+
+	s, err := startSentinel(t.Cleanup, t.TempDir())
+	check(t, err)
 	return s
 }
 
-func startSentinel(dir string) (s *SentinelRedis, stop func(), err error) {
-	var started []*RedisServer
-	stop = func() {
-		for _, server := range started {
-			server.Kill()
-		}
-	}
-	s = &SentinelRedis{Redis: Redis{Master: SentinelName}}
+func startSentinel(cleanup func(func()), dir string) (*SentinelRedis, error) {
+	s := &SentinelRedis{Redis: Redis{Master: SentinelName}}
+
 	for i := range 3 {
-		args := slices.Clone(replicated)
+		args := slices.Clone(replicatedArgs)
 		if i > 0 {
 			host, port, _ := net.SplitHostPort(s.Addr)
 			args = append(args, "--replicaof", host, port)
 		}
-		server, err := startRedis(filepath.Join(dir, itoa(int64(i))), args...)
+
+		server, err := startRedis(cleanup, filepath.Join(dir, strconv.Itoa(i)), args...)
 		if err != nil {
-			return nil, stop, err
+			return s, err
 		}
-		started = append(started, server)
+
 		s.servers = append(s.servers, server)
 		s.Addr = s.servers[0].Addr
 	}
+
 	for i := range 3 {
-		sentinel, err := runSentinel(filepath.Join(dir, "sentinel"+itoa(int64(i))), s.Addr)
+		sentinel, err := runSentinel(cleanup, filepath.Join(dir, "sentinel"+strconv.Itoa(i)), s.Addr)
 		if err != nil {
-			return nil, stop, err
+			return s, err
 		}
-		started = append(started, sentinel)
+
 		s.Sentinels = append(s.Sentinels, sentinel.Addr)
 	}
-	return s, stop, s.ready(2)
+
+	return s, s.awaitReady()
 }
 
-// runSentinel starts a Sentinel that takes the server at addr for dead after a second.
-func runSentinel(dir, addr string) (*RedisServer, error) {
-	host, port, err := net.SplitHostPort(addr)
+// runSentinel starts a Sentinel that considers the master at addr down after a second.
+func runSentinel(cleanup func(func()), dir, addr string) (*RedisServer, error) {
+	masterHost, masterPort, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "sentinel.conf")
+
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	settings := fmt.Sprintf("sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 2000\n",
-		SentinelName, host, port)
+
+	config := filepath.Join(dir, "sentinel.conf")
+	settings := fmt.Sprintf("sentinel monitor %[1]s %s %s 2\n"+
+		"sentinel down-after-milliseconds %[1]s 1000\n"+
+		"sentinel failover-timeout %[1]s 2000\n",
+		SentinelName, masterHost, masterPort)
 	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
 		return nil, err
 	}
-	own, err := freePort()
+
+	port, err := testkit.FreePort()
 	if err != nil {
 		return nil, err
 	}
+
 	s := &RedisServer{
-		Redis: Redis{Addr: "127.0.0.1:" + own}, ready: "+monitor",
-		args: []string{config, "--sentinel", "--port", own, "--bind", "127.0.0.1", "--dir", dir},
+		Redis: Redis{Addr: "127.0.0.1:" + port},
+		args:  []string{config, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir", dir},
+		ready: "+monitor",
 	}
-	return s, s.start()
+
+	return s, s.start(cleanup)
 }
 
-// ready waits until every Sentinel knows the others and so many replicas.
-func (s *SentinelRedis) ready(replicas int) error {
+// awaitReady waits until every Sentinel knows the other Sentinels and both replicas.
+func (s *SentinelRedis) awaitReady() error {
 	return eventually("the Sentinels know each other and the replicas", func() error {
-		for _, addr := range s.Sentinels {
-			state, err := redis.StringMap(ask(addr, "SENTINEL", "MASTER", SentinelName))
-			if err != nil {
+		for _, sentinel := range s.Sentinels {
+			if err := checkSentinel(sentinel); err != nil {
 				return err
-			}
-			if state["num-slaves"] != itoa(int64(replicas)) || state["num-other-sentinels"] != "2" || state["flags"] != "master" {
-				return fmt.Errorf("%s knows %s replicas, %s Sentinels and a %s", addr, state["num-slaves"], state["num-other-sentinels"], state["flags"])
-			}
-			slaves, err := redis.Values(ask(addr, "SENTINEL", "REPLICAS", SentinelName))
-			if err != nil {
-				return err
-			}
-			for _, slave := range slaves {
-				state, err := redis.StringMap(slave, nil)
-				if err != nil {
-					return err
-				}
-				if state["master-link-status"] != "ok" || state["flags"] != "slave" {
-					return fmt.Errorf("replica %s: link %s, %s", state["name"], state["master-link-status"], state["flags"])
-				}
 			}
 		}
+
 		return nil
 	})
 }
 
-// Switch has a replica put in the place of a server that is well, and waits until all
-// Sentinels say so.
-func (s *SentinelRedis) Switch(t testing.TB) {
+// checkSentinel returns an error unless a Sentinel knows the other Sentinels and both
+// replicas.
+func checkSentinel(sentinel string) error {
+	state, err := redis.StringMap(query(sentinel, "SENTINEL", "MASTER", SentinelName))
+	if err != nil {
+		return err
+	}
+
+	complete := state["num-slaves"] == "2" && state["num-other-sentinels"] == "2"
+	if !complete || state["flags"] != "master" {
+		return fmt.Errorf("sentinel %s: %s replicas, %s other Sentinels, flags %s; want 2, 2, master",
+			sentinel, state["num-slaves"], state["num-other-sentinels"], state["flags"])
+	}
+
+	replicas, err := redis.Values(query(sentinel, "SENTINEL", "REPLICAS", SentinelName))
+	if err != nil {
+		return err
+	}
+
+	for _, replica := range replicas {
+		state, err := redis.StringMap(replica, nil)
+		if err != nil {
+			return err
+		}
+
+		if state["master-link-status"] != "ok" || state["flags"] != "slave" {
+			return fmt.Errorf("replica %s: link %s, flags %s; want ok, slave",
+				state["name"], state["master-link-status"], state["flags"])
+		}
+	}
+
+	return nil
+}
+
+// Failover makes the Sentinels promote a replica although the master is healthy, and waits
+// until all of them name the new master.
+func (s *SentinelRedis) Failover(t testing.TB) {
 	t.Helper()
-	before := s.at(t, 0)
-	_, err := ask(s.Sentinels[0], "SENTINEL", "FAILOVER", SentinelName)
-	fatal(t, err)
-	fatal(t, eventually("a replica has the place", func() error {
+	before := s.masterAddr(t, 0)
+	_, err := query(s.Sentinels[0], "SENTINEL", "FAILOVER", SentinelName)
+	check(t, err)
+
+	check(t, eventually("all Sentinels name a new master", func() error {
 		for i := range s.Sentinels {
-			if s.at(t, i) == before {
-				return fmt.Errorf("%s names %s", s.Sentinels[i], before)
+			if s.masterAddr(t, i) == before {
+				return fmt.Errorf("sentinel %s still names %s", s.Sentinels[i], before)
 			}
 		}
+
 		return nil
 	}))
 }
 
-// Failing waits until a Sentinel tells a replica to take the place of the server. From
-// there on it no longer matters how that one is.
-func (s *SentinelRedis) Failing(t testing.TB) {
+// AwaitFailoverStart waits until a Sentinel has told a replica to become the master. From
+// then on the failover completes even if the old master recovers.
+func (s *SentinelRedis) AwaitFailoverStart(t testing.TB) {
 	t.Helper()
-	fatal(t, eventually("a failover begins", func() error {
-		for _, addr := range s.Sentinels {
-			state, err := redis.StringMap(ask(addr, "SENTINEL", "MASTER", SentinelName))
-			if err != nil || slices.Contains([]string{"send_slaveof_noone", "wait_promotion", "reconf_slaves"}, state["failover-state"]) {
+	started := []string{"send_slaveof_noone", "wait_promotion", "reconf_slaves"}
+
+	check(t, eventually("a failover starts", func() error {
+		for _, sentinel := range s.Sentinels {
+			state, err := redis.StringMap(query(sentinel, "SENTINEL", "MASTER", SentinelName))
+			if err != nil {
 				return err
 			}
+
+			if slices.Contains(started, state["failover-state"]) {
+				return nil
+			}
 		}
-		return errors.New("no Sentinel has begun one")
+
+		return errors.New("no Sentinel has started a failover")
 	}))
 }
 
-// Rejoin starts a server that was killed as a replica of the one that has its place,
-// and waits until all is as it was at the start.
+// Rejoin restarts a killed server as a replica of the current master, and waits until the
+// setup is complete again.
 func (s *SentinelRedis) Rejoin(t testing.TB, failed *RedisServer) {
 	t.Helper()
-	host, port, err := net.SplitHostPort(s.Current(t).Addr)
-	fatal(t, err)
-	if i := slices.Index(failed.args, "--replicaof"); i >= 0 {
-		failed.args = slices.Delete(slices.Clone(failed.args), i, i+3)
+	host, port, err := net.SplitHostPort(s.CurrentMaster(t).Addr)
+	check(t, err)
+
+	args := slices.Clone(failed.args)
+	if i := slices.Index(args, "--replicaof"); i >= 0 {
+		args = slices.Delete(args, i, i+3)
 	}
-	failed.args = append(failed.args[:len(failed.args):len(failed.args)], "--replicaof", host, port)
+	args = append(args, "--replicaof", host, port)
+	failed.args = args
+
 	failed.Restart(t)
-	fatal(t, s.ready(2))
+	check(t, s.awaitReady())
 }
 
-// Current is the server that the Sentinels name.
-func (s *SentinelRedis) Current(t testing.TB) *RedisServer {
+// CurrentMaster returns the server that the first Sentinel names.
+func (s *SentinelRedis) CurrentMaster(t testing.TB) *RedisServer {
 	t.Helper()
-	at := s.at(t, 0)
+	addr := s.masterAddr(t, 0)
 	for _, server := range s.servers {
-		if server.Addr == at {
+		if server.Addr == addr {
 			return server
 		}
 	}
-	t.Fatalf("the Sentinels name %s", at)
+
+	t.Fatalf("the Sentinel names an unknown master: %s", addr)
+
 	return nil
 }
 
-// at is the address that a Sentinel names.
-func (s *SentinelRedis) at(t testing.TB, sentinel int) string {
+// masterAddr returns the host:port of the master that a Sentinel names.
+func (s *SentinelRedis) masterAddr(t testing.TB, sentinel int) string {
 	t.Helper()
-	at, err := redis.Strings(ask(s.Sentinels[sentinel], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SentinelName))
-	fatal(t, err)
-	return net.JoinHostPort(at[0], at[1])
+	hostAndPort, err := redis.Strings(query(s.Sentinels[sentinel], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SentinelName))
+	check(t, err)
+	return net.JoinHostPort(hostAndPort[0], hostAndPort[1])
 }
 
-// ask sends one command on a connection of its own.
-func ask(addr, command string, args ...any) (any, error) {
+// query sends one command on a new connection.
+func query(addr, command string, args ...any) (any, error) {
 	conn, err := redis.Dial("tcp", addr, redis.DialConnectTimeout(time.Second), redis.DialReadTimeout(time.Second))
 	if err != nil {
 		return nil, err
@@ -196,17 +240,21 @@ func ask(addr, command string, args ...any) (any, error) {
 	return conn.Do(command, args...)
 }
 
-// eventually asks until there is no error, for two minutes: a Sentinel that finds itself
-// held up trusts nobody for half a one.
+// eventually polls check until it returns nil, for up to two minutes. That is enough for a
+// Sentinel on a busy machine, which stops trusting itself for 30 seconds after a delay.
 func eventually(what string, check func() error) error {
-	for deadline := time.Now().Add(2 * time.Minute); ; {
+	deadline := time.Now().Add(2 * time.Minute)
+
+	for {
 		err := check()
 		if err == nil {
 			return nil
 		}
+
 		if time.Now().After(deadline) {
-			return fmt.Errorf("waiting until %s: %w", what, err)
+			return fmt.Errorf("timed out waiting until %s: %w", what, err)
 		}
+
 		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -5,121 +5,127 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 )
 
-// errNoRedisServer says that redis-server is not on the PATH.
+// errNoRedisServer is returned if redis-server is not on the PATH.
 var errNoRedisServer = errors.New("redis-server is not installed")
 
-// RedisServer is a redis-server process of a test's own.
+// RedisServer is a redis-server process that belongs to one test.
 type RedisServer struct {
 	Redis
 	args  []string
-	ready string // what it says when it can be used
+	ready string // the text in the output that means that the server is ready
 	cmd   *exec.Cmd
 }
 
-// lasting are the settings of a server that keeps what it is told, as
-// configs/redis.conf has them.
-var lasting = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
+// durableArgs make a server keep its data across restarts, like configs/redis.conf.
+var durableArgs = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 
-// replicated are those of one of several servers: a replica gets what it lacks at once,
-// and not when the 5 seconds are over in which others could want the same.
-var replicated = append(slices.Clone(lasting), "--repl-diskless-sync-delay", "0")
+// replicatedArgs are for servers with replicas. A new replica gets its data immediately; by
+// default the master waits 5 seconds for more replicas.
+var replicatedArgs = append(slices.Clone(durableArgs), "--repl-diskless-sync-delay", "0")
 
-// StartRedis starts a redis-server for a test that takes it away.
+// StartRedis starts a redis-server for a test that pauses, kills or restarts it.
 func StartRedis(t testing.TB) *RedisServer {
 	t.Helper()
-	s, err := startRedis(t.TempDir(), lasting...)
-	fatal(t, err)
-	t.Cleanup(s.Kill)
+	suite.Default(t)
+
+	s, err := startRedis(t.Cleanup, t.TempDir(), durableArgs...)
+	check(t, err)
 	return s
 }
 
-func startRedis(dir string, args ...string) (*RedisServer, error) {
+// startRedis starts a redis-server and registers its end with cleanup.
+func startRedis(cleanup func(func()), dir string, args ...string) (*RedisServer, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errNoRedisServer
 	}
+
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+
+	port, err := testkit.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &RedisServer{
-		Redis: Redis{Addr: "127.0.0.1:" + port}, ready: "Ready to accept connections",
-		args: append([]string{
-			"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "",
-			"--databases", itoa(maxDatabases),
-		}, args...),
+
+	common := []string{
+		"--port", port,
+		"--bind", "127.0.0.1",
+		"--dir", dir,
+		"--save", "",
+		"--databases", strconv.Itoa(maxDatabases),
 	}
-	return s, s.start()
+	s := &RedisServer{
+		Redis: Redis{Addr: "127.0.0.1:" + port},
+		args:  append(common, args...),
+		ready: "Ready to accept connections",
+	}
+
+	return s, s.start(cleanup)
 }
 
-// start runs the server and returns once it accepts commands.
-func (s *RedisServer) start() error {
+// start starts the process, waits until it is ready, and registers its end with cleanup.
+func (s *RedisServer) start(cleanup func(func())) error {
 	s.cmd = exec.Command("redis-server", s.args...)
-	out, err := s.cmd.StdoutPipe()
+
+	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
+
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	var said strings.Builder
-	lines := bufio.NewScanner(out)
+
+	var output strings.Builder
+	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), s.ready) {
-			go func() { _, _ = io.Copy(io.Discard, out) }()
+			cleanup(s.Kill)
+			go func() { _, _ = io.Copy(io.Discard, stdout) }()
 			return nil
 		}
-		fmt.Fprintln(&said, lines.Text())
+
+		fmt.Fprintln(&output, lines.Text())
 	}
-	return fmt.Errorf("redis-server did not start: %w\n%s", s.cmd.Wait(), said.String())
+
+	return fmt.Errorf("start redis-server: %w\n%s", s.cmd.Wait(), output.String())
 }
 
-// Pause stops the process where it is (SIGSTOP): connections stay open and
-// nothing answers.
+// Pause suspends the process (SIGSTOP). Connections stay open, but get no replies.
 func (s *RedisServer) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
 
-// Resume lets a paused process go on.
+// Resume resumes the process after Pause.
 func (s *RedisServer) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
-// Kill ends the process at once (SIGKILL). It can be started again.
+// Kill kills the process (SIGKILL). Restart starts it again.
 func (s *RedisServer) Kill() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 }
 
-// Demote makes the server a replica of one that does not answer, as one is that was
-// cut off and finds that it was replaced.
+// Demote makes the server a replica of a server that does not exist. A master that was cut
+// off during a failover is in the same state when it returns.
 func (s *RedisServer) Demote(t testing.TB) {
 	t.Helper()
-	_, err := ask(s.Addr, "REPLICAOF", "127.0.0.1", "1")
-	fatal(t, err)
+	_, err := query(s.Addr, "REPLICAOF", "127.0.0.1", "1")
+	check(t, err)
 }
 
-// Restart starts a killed server again, on its port and its data.
+// Restart starts the server again after Kill, with the same port and data.
 func (s *RedisServer) Restart(t testing.TB) {
 	t.Helper()
-	if err := s.start(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	check(t, s.start(t.Cleanup))
 }

@@ -1,7 +1,7 @@
-// The session cookie is HttpOnly: the browser keeps it and sends it, and a
-// request tried here is signed in once register or login was tried.
+// The browser keeps the session cookie and sends it with requests, although no script can
+// read it. After a login on this page, the other requests are signed in, too.
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#api",
   deepLinking: true,
   docExpansion: "list",

@@ -1,13 +1,12 @@
-// Package oauthtest gives tests providers to sign in at: an issuer of OpenID Connect,
-// and a look-alike of GitHub, on loopback.
+// Package oauthtest provides fake identity providers for tests: an OpenID Connect issuer and a
+// fake GitHub, both on loopback.
 //
-// They hold a client to the standard, PKCE and one use of a code included, and do on
-// demand what a provider must not: see Behaviour, GitHubBehaviour and Fault. What a
-// browser and its user would do is a call of Authorize: it takes the URL that the
-// program under test sends the browser to, and returns the one that the provider sends
-// it back to.
+// They enforce the standard, including PKCE and single use of codes. On demand they misbehave:
+// see Behaviour and GitHubBehaviour for wrong content, and Fault for failing endpoints.
+// Authorize plays the browser and the user: it takes the URL that the program under test
+// redirects to, and returns the URL of the callback.
 //
-// The package knows nothing of package oauth. Only tests import it.
+// The package does not depend on package oauth. Only tests import it.
 //
 // Start reading at NewIssuer in issuer.go and NewGitHub in github.go.
 package oauthtest

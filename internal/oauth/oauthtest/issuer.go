@@ -2,6 +2,7 @@ package oauthtest
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -11,188 +12,258 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"latchkey/internal/testkit"
 )
 
-// Behaviour is what an Issuer does that is not as it should be, or not as it is by
-// default. The zero value keeps to the standard. What is called here must not ask the
-// issuer itself.
+// Behaviour changes how an Issuer behaves. The zero value follows the standard. The functions
+// must not call methods of the issuer.
 type Behaviour struct {
-	// Document changes the discovery document; IDToken the claims of an ID token, UserInfo
-	// those of the userinfo endpoint, Answer that of the token endpoint, Callback the
-	// query that the browser is sent back with.
+	// Document changes the discovery document.
 	Document func(document map[string]any)
-	IDToken  func(claims map[string]any)
+	// IDToken changes the claims of an ID token.
+	IDToken func(claims map[string]any)
+	// UserInfo changes the claims of the userinfo endpoint.
 	UserInfo func(claims map[string]any)
-	Answer   func(answer map[string]any)
+	// TokenResponse changes the response of the token endpoint.
+	TokenResponse func(response map[string]any)
+	// Callback changes the query of the callback.
 	Callback func(query url.Values)
-	// Sign makes an ID token of its claims. By default that is Key().Sign.
+	// Sign returns an ID token with the given claims. The default is Key().Sign.
 	Sign func(claims []byte) string
 }
 
-// Issuer is a provider of OpenID Connect on 127.0.0.1. Its fields may be set before it is
-// first used.
+// claims are the claims about a user.
+type claims = map[string]any
+
+// Issuer is a fake OpenID Connect provider on 127.0.0.1. Its fields must not change after the
+// first use.
 type Issuer struct {
-	*server
-	// Now is its clock: time.Now if it is nil.
+	provider[Behaviour, claims]
+	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
-	client    client
-	key       Key
-	behaviour Behaviour
-	signedIn  map[string]any
-	codes     map[string]grant
-	tokens    map[string]grant
-	secrets   []string
+	key Key
 }
 
-// NewIssuer starts an issuer that knows one client, for the time of a test. Its URL is
-// the issuer identifier.
+// NewIssuer starts an issuer with one registered client. It stops at the end of the test. Its
+// URL is the issuer identifier.
 func NewIssuer(t testing.TB, clientID, clientSecret string) *Issuer {
 	return newIssuer(t, clientID, clientSecret, false)
 }
 
-// NewTLSIssuer starts one at an https URL. Who asks it must trust its Certificate.
+// NewTLSIssuer starts an issuer with an https URL. Clients must trust its Certificate.
 func NewTLSIssuer(t testing.TB, clientID, clientSecret string) *Issuer {
 	return newIssuer(t, clientID, clientSecret, true)
 }
 
 func newIssuer(t testing.TB, clientID, clientSecret string, secure bool) *Issuer {
 	t.Helper()
-	i := &Issuer{
-		server: newServer(), client: client{clientID, clientSecret}, key: NewKey(t, jose.ES256),
-		codes: map[string]grant{}, tokens: map[string]grant{},
-	}
+	i := &Issuer{provider: newProvider[Behaviour, claims](clientID, clientSecret), key: NewKey(t, jose.ES256)}
+
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /authorize", i.authorizeEndpoint)
 	mux.HandleFunc("GET "+string(Discovery), i.serve(Discovery, i.discovery))
 	mux.HandleFunc("GET "+string(Keys), i.serve(Keys, i.keys))
 	mux.HandleFunc("POST "+string(Token), i.serve(Token, i.token))
 	mux.HandleFunc("GET "+string(UserInfo), i.serve(UserInfo, i.userInfo))
 	i.start(t, mux, secure)
+
+	i.authorizeURL = i.URL + "/authorize"
+	i.allow = i.allowOpenID
+	i.editCallback = func(query url.Values) {
+		query.Set("iss", i.URL)
+		if f := i.behaviour.Callback; f != nil {
+			f(query)
+		}
+	}
+
 	return i
 }
 
-// Behave sets what the issuer does from now on.
-func (i *Issuer) Behave(b Behaviour) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.behaviour = b
-}
-
-// Key is what the issuer signs with.
+// Key returns the key that the issuer signs with.
 func (i *Issuer) Key() Key {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+
 	return i.key
 }
 
-// UseKey makes it sign with another key, and forget the last one.
+// UseKey replaces the key of the issuer.
 func (i *Issuer) UseKey(k Key) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+
 	i.key = k
 }
 
-// Secrets are all codes and tokens that were given: what must stand in no log.
-func (i *Issuer) Secrets() []string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return slices.Clone(i.secrets)
-}
-
-// SignIn makes a user of the issuer for browsers: whoever comes with one has signed in.
-func (i *Issuer) SignIn(claims map[string]any) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.signedIn = claims
-}
-
-// Authorize plays a browser that is sent to address and whose user signs in with claims,
-// of which sub is one. It returns the URL that the browser is sent back to.
-func (i *Issuer) Authorize(t testing.TB, address string, claims map[string]any) (callbackURL string) {
+// Deny plays a user who declines ("access_denied"), or another error at the provider. It returns
+// the URL of the callback.
+func (i *Issuer) Deny(t testing.TB, redirect, code string) (callbackURL string) {
 	t.Helper()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	rest, ok := strings.CutPrefix(address, i.URL+"/authorize?")
-	if !ok {
-		t.Fatalf("the browser is sent to %.80s", address)
-	}
-	q, err := url.ParseQuery(rest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	callbackURL, err = i.authorize(q, claims)
-	if err != nil {
-		t.Fatalf("the browser was sent with a bad %v", err)
-	}
-	return callbackURL
+
+	u, err := url.Parse(redirect)
+	testkit.NoError(t, err)
+
+	return i.callback(u.Query(), url.Values{"error": {code}, "error_description": {"said " + code}})
 }
 
-// Deny plays a user who does not want to, or another error: "access_denied".
-func (i *Issuer) Deny(t testing.TB, address, code string) (callbackURL string) {
-	t.Helper()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
+func (i *Issuer) allowOpenID(q url.Values, user claims) (claims, error) {
+	if !slices.Contains(strings.Fields(q.Get("scope")), "openid") || len(q.Get("nonce")) < 22 {
+		return nil, errors.New("openid scope or nonce")
 	}
-	q := u.Query()
-	back := url.Values{"error": {code}, "error_description": {"said " + code}, "state": {q.Get("state")}, "iss": {i.URL}}
-	if f := i.behaviour.Callback; f != nil {
-		f(back)
-	}
-	return callback(q.Get("redirect_uri"), back)
-}
+	i.secrets = append(i.secrets, q.Get("nonce"))
 
-// authorize is under the lock.
-func (i *Issuer) authorize(q url.Values, claims map[string]any) (string, error) {
-	g, err := i.client.asked(q)
-	if err != nil {
-		return "", err
+	user = maps.Clone(user)
+	if _, given := user["auth_time"]; q.Has("max_age") && !given {
+		user["auth_time"] = i.now().Unix()
 	}
-	if !slices.Contains(strings.Fields(q.Get("scope")), "openid") || len(g.nonce) < 22 {
-		return "", errNotOpenID
-	}
-	g.claims = maps.Clone(claims)
-	if q.Has("max_age") {
-		if _, given := g.claims["auth_time"]; !given {
-			g.claims["auth_time"] = i.now().Unix()
-		}
-	}
-	code := keep(i.codes, g)
-	i.secrets = append(i.secrets, code, g.nonce, q.Get("state"))
-	back := url.Values{"code": {code}, "state": {q.Get("state")}, "iss": {i.URL}}
-	if f := i.behaviour.Callback; f != nil {
-		f(back)
-	}
-	return callback(g.redirectURI, back), nil
+
+	return user, nil
 }
 
 func (i *Issuer) now() time.Time {
 	if i.Now != nil {
 		return i.Now()
 	}
+
 	return time.Now()
 }
 
-// idToken is under the lock.
-func (i *Issuer) idToken(g grant, accessToken string) string {
+// idToken returns a signed ID token. The caller must hold mu.
+func (i *Issuer) idToken(g grant[claims], accessToken string) string {
 	now := i.now()
-	claims := map[string]any{
-		"iss": i.URL, "aud": i.client.id, "exp": now.Add(5 * time.Minute).Unix(), "iat": now.Unix(),
-		"nonce": g.nonce, "at_hash": i.key.hash(accessToken),
+	token := claims{
+		"iss":     i.URL,
+		"aud":     i.client.id,
+		"exp":     now.Add(5 * time.Minute).Unix(),
+		"iat":     now.Unix(),
+		"nonce":   g.nonce,
+		"at_hash": i.key.hash(accessToken),
 	}
-	maps.Copy(claims, g.claims)
+	maps.Copy(token, g.user)
 	if f := i.behaviour.IDToken; f != nil {
-		f(claims)
+		f(token)
 	}
-	payload, err := json.Marshal(claims)
+
+	payload, err := json.Marshal(token)
 	if err != nil {
-		panic(err) // a mistake of the test's
+		panic(err) // a bug in the test
 	}
 	if f := i.behaviour.Sign; f != nil {
 		return f(payload)
 	}
+
 	return i.key.Sign(payload, map[jose.HeaderKey]any{"typ": "JWT"})
+}
+
+// document returns the discovery document. The caller must hold mu.
+func (i *Issuer) document() map[string]any {
+	document := map[string]any{
+		"issuer":                                         i.URL,
+		"authorization_endpoint":                         i.URL + "/authorize",
+		"token_endpoint":                                 i.URL + string(Token),
+		"userinfo_endpoint":                              i.URL + string(UserInfo),
+		"jwks_uri":                                       i.URL + string(Keys),
+		"response_types_supported":                       []string{"code"},
+		"subject_types_supported":                        []string{"public"},
+		"id_token_signing_alg_values_supported":          []string{"none", "HS256", string(i.key.Algorithm)},
+		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic", "client_secret_post"},
+		"code_challenge_methods_supported":               []string{"S256"},
+		"authorization_response_iss_parameter_supported": true,
+	}
+	if f := i.behaviour.Document; f != nil {
+		f(document)
+	}
+
+	return document
+}
+
+func (i *Issuer) discovery(*http.Request) response {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+
+	return jsonResponse(http.StatusOK, i.document())
+}
+
+func (i *Issuer) keys(*http.Request) response {
+	return jsonResponse(http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{i.Key().JWK()}})
+}
+
+// isClient checks the client ID and secret in a token request. The client must use a method
+// that the discovery document offers.
+func (i *Issuer) isClient(r *http.Request, values url.Values) bool {
+	methods, _ := i.document()["token_endpoint_auth_methods_supported"].([]string)
+	id, secret, basic := r.BasicAuth()
+
+	if basic && values.Has("client_secret") {
+		return false
+	}
+
+	if basic && (methods == nil || slices.Contains(methods, "client_secret_basic")) {
+		id, _ = url.QueryUnescape(id)
+		secret, _ = url.QueryUnescape(secret)
+
+		return client{id, secret} == i.client
+	}
+
+	return slices.Contains(methods, "client_secret_post") && client{values.Get("client_id"), values.Get("client_secret")} == i.client
+}
+
+// token handles the token endpoint.
+func (i *Issuer) token(r *http.Request) response {
+	values, ok := form(r)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !ok {
+		return jsonResponse(http.StatusBadRequest, map[string]any{"error": "invalid_request"})
+	}
+	if !i.isClient(r, values) {
+		return jsonResponse(http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
+	}
+
+	g, known := i.codes[values.Get("code")]
+	delete(i.codes, values.Get("code")) // a code works only once
+	if !known || !g.redeems(values) {
+		return jsonResponse(http.StatusBadRequest, map[string]any{
+			"error": "invalid_grant", "error_description": "not for " + values.Encode(),
+		})
+	}
+
+	access := keep(i.tokens, g)
+	id := i.idToken(g, access)
+	i.secrets = append(i.secrets, access, values.Get("code_verifier"))
+	if id != "" {
+		i.secrets = append(i.secrets, id)
+	}
+
+	tokens := map[string]any{
+		"access_token": access,
+		"token_type":   "Bearer",
+		"expires_in":   300,
+		"id_token":     id,
+	}
+	if f := i.behaviour.TokenResponse; f != nil {
+		f(tokens)
+	}
+
+	return jsonResponse(http.StatusOK, tokens)
+}
+
+func (i *Issuer) userInfo(r *http.Request) response {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	g, ok := i.bearer(r)
+	if !ok {
+		return jsonResponse(http.StatusUnauthorized, map[string]any{"error": "invalid_token"})
+	}
+
+	user := maps.Clone(g.user)
+	delete(user, "auth_time")
+	if f := i.behaviour.UserInfo; f != nil {
+		f(user)
+	}
+
+	return jsonResponse(http.StatusOK, user)
 }

@@ -7,28 +7,32 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/sha512"
+	_ "crypto/sha256" // for hash
+	_ "crypto/sha512" // for hash
 	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"latchkey/internal/testkit"
 )
 
-// Key signs tokens. Fields may be changed in a copy, for a token that lies.
+// Key is a key that signs tokens. To forge a token, change the fields of a copy.
 type Key struct {
-	ID        string // kid; none in the header if it is empty
+	ID        string // the kid in the header; omitted if empty
 	Algorithm jose.SignatureAlgorithm
-	Private   any // a private key, or the bytes of a secret
+	Private   any // a private key, or a secret as []byte
 }
 
-// NewKey makes a key for an algorithm. Those for ES256 are made fastest.
+// NewKey generates a key for an algorithm. ES256 is the fastest.
 func NewKey(t testing.TB, algorithm jose.SignatureAlgorithm) Key {
 	t.Helper()
+
 	var private any
 	var err error
+
 	switch algorithm {
 	case jose.ES256:
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -41,21 +45,20 @@ func NewKey(t testing.TB, algorithm jose.SignatureAlgorithm) Key {
 	default:
 		private, err = rsa.GenerateKey(rand.Reader, 2048)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
 	return Key{ID: rand.Text(), Algorithm: algorithm, Private: private}
 }
 
-// Public is the public half.
+// Public returns the public key.
 func (k Key) Public() crypto.PublicKey { return k.Private.(crypto.Signer).Public() }
 
-// JWK is the public half as it stands in a key set.
+// JWK returns the public key as a member of a key set.
 func (k Key) JWK() jose.JSONWebKey {
 	return jose.JSONWebKey{Key: k.Public(), KeyID: k.ID, Algorithm: string(k.Algorithm), Use: "sig"}
 }
 
-// Sign makes a token of a payload. headers are added to alg and kid.
+// Sign returns a token with a payload. headers are added to alg and kid.
 func (k Key) Sign(payload []byte, headers map[jose.HeaderKey]any) string {
 	options := &jose.SignerOptions{ExtraHeaders: map[jose.HeaderKey]any{}}
 	if k.ID != "" {
@@ -64,35 +67,38 @@ func (k Key) Sign(payload []byte, headers map[jose.HeaderKey]any) string {
 	for name, value := range headers {
 		options.ExtraHeaders[name] = value
 	}
+
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: k.Algorithm, Key: k.Private}, options)
 	if err != nil {
-		panic(fmt.Sprintf("signer: %v", err)) // a mistake of the test's
+		panic(fmt.Sprintf("signer: %v", err)) // a bug in the test
 	}
+
 	signed, err := signer.Sign(payload)
 	if err != nil {
 		panic(fmt.Sprintf("sign: %v", err))
 	}
+
 	token, err := signed.CompactSerialize()
 	if err != nil {
 		panic(fmt.Sprintf("serialize: %v", err))
 	}
+
 	return token
 }
 
-// hash is at_hash for a token that is signed by the key (OpenID Connect Core section
-// 3.1.3.6).
+// hash returns the at_hash of an access token for ID tokens signed with this key (OpenID Connect
+// Core section 3.1.3.6).
 func (k Key) hash(accessToken string) string {
-	var sum []byte
+	algorithm := crypto.SHA512
 	switch {
 	case strings.HasSuffix(string(k.Algorithm), "256"):
-		s := sha256.Sum256([]byte(accessToken))
-		sum = s[:]
+		algorithm = crypto.SHA256
 	case strings.HasSuffix(string(k.Algorithm), "384"):
-		s := sha512.Sum384([]byte(accessToken))
-		sum = s[:]
-	default:
-		s := sha512.Sum512([]byte(accessToken))
-		sum = s[:]
+		algorithm = crypto.SHA384
 	}
-	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+
+	h := algorithm.New()
+	_, _ = h.Write([]byte(accessToken))
+
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:h.Size()/2])
 }

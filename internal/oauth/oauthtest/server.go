@@ -14,10 +14,10 @@ import (
 	"testing"
 )
 
-// Endpoint is one of a provider's.
+// Endpoint is an endpoint of a provider.
 type Endpoint string
 
-// What providers are asked. The last two are GitHub's.
+// The endpoints. The last two belong to GitHub.
 const (
 	Discovery Endpoint = "/.well-known/openid-configuration"
 	Keys      Endpoint = "/keys"
@@ -27,51 +27,57 @@ const (
 	Emails    Endpoint = "/api/v3/user/emails"
 )
 
-// Fault is how an endpoint fails. The zero value is how it does not.
+// Fault is how an endpoint fails. The zero value is a working endpoint.
 type Fault struct {
-	// Wait holds the answer back until it is closed; WaitBody only the second half of it.
-	// One that is never closed is a provider that hangs.
-	Wait, WaitBody <-chan struct{}
-	// Status is answered with a body that repeats all of the question, as careless
-	// servers do.
+	// Wait delays the response until the channel is closed. A channel that is never closed
+	// simulates a provider that hangs.
+	Wait <-chan struct{}
+	// WaitBody delays only the second half of the body.
+	WaitBody <-chan struct{}
+	// Status replaces the status. The body then repeats the request, as careless servers do.
 	Status int
 	Header http.Header
-	// Body is answered instead of the right one, if it is not empty.
+	// Body replaces the body, if it is not empty.
 	Body string
-	// Padding is how many spaces follow the body, which mean nothing in JSON.
+	// Padding is the number of spaces after the body, which are insignificant in JSON.
 	Padding int
-	// Redirect is where the client is sent with the same question (status 307).
+	// Redirect is the target of a redirect with status 307, which preserves the request.
 	Redirect string
-	// Cut ends the connection without an answer.
+	// Cut closes the connection without a response.
 	Cut bool
 }
 
-// answer is what an endpoint says without a fault.
-type answer struct {
-	status int
-	kind   string // media type
-	body   []byte
+// response is what an endpoint returns without a fault.
+type response struct {
+	status    int
+	mediaType string
+	body      []byte
 }
 
-func jsonAnswer(status int, value any) answer {
+func jsonResponse(status int, value any) response {
 	body, err := json.Marshal(value)
 	if err != nil {
-		return answer{http.StatusInternalServerError, "text/plain", []byte(err.Error())}
+		panic(err) // a bug in the test
 	}
-	return answer{status, "application/json", body}
+
+	return response{status, "application/json", body}
 }
 
-// server is what both providers are made of.
+// server is the HTTP server of a provider.
 type server struct {
 	*httptest.Server
 	mu     sync.Mutex
 	faults map[Endpoint]Fault
 	calls  map[Endpoint]int
-	closed chan struct{} // ends all that hangs
+	closed chan struct{} // closed to release waiting requests
 }
 
 func newServer() *server {
-	return &server{faults: map[Endpoint]Fault{}, calls: map[Endpoint]int{}, closed: make(chan struct{})}
+	return &server{
+		faults: map[Endpoint]Fault{},
+		calls:  map[Endpoint]int{},
+		closed: make(chan struct{}),
+	}
 }
 
 func (s *server) start(t testing.TB, mux *http.ServeMux, secure bool) {
@@ -82,96 +88,115 @@ func (s *server) start(t testing.TB, mux *http.ServeMux, secure bool) {
 	} else {
 		s.Start()
 	}
+
 	t.Cleanup(func() {
 		close(s.closed)
 		s.Close()
 	})
 }
 
-// Break makes an endpoint fail from now on; a zero Fault mends it.
+// Break makes an endpoint fail from now on. A zero Fault repairs it.
 func (s *server) Break(e Endpoint, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+
 	s.faults[e] = f
 }
 
-// Calls is how often an endpoint was asked.
+// Calls returns the number of requests to an endpoint.
 func (s *server) Calls(e Endpoint) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+
 	return s.calls[e]
 }
 
-// serve makes a handler of an endpoint.
-func (s *server) serve(e Endpoint, answered func(r *http.Request) answer) http.HandlerFunc {
+// serve returns the handler of an endpoint, which calls handle and applies the current fault.
+func (s *server) serve(e Endpoint, handle func(r *http.Request) response) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		question, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(question))
+		requestBody, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(requestBody))
+
 		s.mu.Lock()
 		s.calls[e]++
 		f := s.faults[e]
 		s.mu.Unlock()
+
 		if !s.wait(r, f.Wait) {
 			return
 		}
-		a := answered(r)
+
+		res := handle(r)
 		for name, values := range f.Header {
 			w.Header()[name] = values
 		}
+
 		switch {
 		case f.Cut:
 			panic(http.ErrAbortHandler)
 		case f.Redirect != "":
 			w.Header().Set("Location", f.Redirect)
-			a.status = http.StatusTemporaryRedirect
+			res.status = http.StatusTemporaryRedirect
 		case f.Status != 0:
-			a.status, a.body = f.Status, fmt.Appendf(nil, "%s %s\n%v\n%s\n%s", r.Method, r.URL, r.Header, question, a.body)
+			res.status = f.Status
+			res.body = fmt.Appendf(nil, "%s %s\n%v\n%s\n%s", r.Method, r.URL, r.Header, requestBody, res.body)
 		}
+
 		if f.Body != "" {
-			a.body = []byte(f.Body)
+			res.body = []byte(f.Body)
 		}
-		a.body = append(a.body, strings.Repeat(" ", f.Padding)...)
-		s.write(w, r, a, f)
+		res.body = append(res.body, strings.Repeat(" ", f.Padding)...)
+
+		s.write(w, r, res, f)
 	}
 }
 
-func (s *server) write(w http.ResponseWriter, r *http.Request, a answer, f Fault) {
-	w.Header().Set("Content-Type", a.kind)
-	w.WriteHeader(a.status)
-	half := len(a.body) / 2
-	_, _ = w.Write(a.body[:half])
+func (s *server) write(w http.ResponseWriter, r *http.Request, res response, f Fault) {
+	w.Header().Set("Content-Type", res.mediaType)
+	w.WriteHeader(res.status)
+
+	half := len(res.body) / 2
+	_, _ = w.Write(res.body[:half])
+
 	if f.WaitBody != nil {
 		_ = http.NewResponseController(w).Flush()
 		if !s.wait(r, f.WaitBody) {
 			return
 		}
 	}
-	_, _ = w.Write(a.body[half:])
+
+	_, _ = w.Write(res.body[half:])
 }
 
-// wait waits for a gate, and tells whether it was opened.
+// wait waits until gate is closed, and reports whether it was.
 func (s *server) wait(r *http.Request, gate <-chan struct{}) bool {
 	if gate == nil {
 		return true
 	}
+
 	select {
 	case <-gate:
 		return true
 	case <-r.Context().Done():
 	case <-s.closed:
 	}
+
 	return false
 }
 
-// form reads the parameters of a question; twice the same one makes it not ok.
+// form parses the form in the body of a request. It returns false for a repeated parameter or
+// parameters in the URL.
 func form(r *http.Request) (values url.Values, ok bool) {
-	if r.ParseForm() != nil || r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" || r.URL.RawQuery != "" {
+	isForm := r.Header.Get("Content-Type") == "application/x-www-form-urlencoded"
+	if r.ParseForm() != nil || !isForm || r.URL.RawQuery != "" {
 		return nil, false
 	}
+
 	for _, v := range r.PostForm {
 		if len(v) != 1 {
 			return nil, false
 		}
 	}
+
 	return r.PostForm, true
 }

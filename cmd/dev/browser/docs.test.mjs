@@ -1,0 +1,71 @@
+// The documentation page, behind a proxy that adds a path prefix.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import { test } from 'node:test';
+import { API, PAGE, SCREENSHOTS, fitsWidth, open } from './page.mjs';
+
+// startProxy serves the API under /api/, like nginx with "location /api/ { proxy_pass API/; }",
+// and returns its origin.
+async function startProxy(t) {
+  const server = createServer((incoming, outgoing) => {
+    if (!incoming.url.startsWith('/api/')) return outgoing.writeHead(404).end();
+
+    const { method, headers } = incoming;
+    const forwarded = request(new URL(incoming.url.slice('/api'.length), API), { method, headers }, (response) => {
+      outgoing.writeHead(response.statusCode, response.headers);
+      response.pipe(outgoing);
+    });
+    incoming.pipe(forwarded);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://localhost:${server.address().port}`;
+}
+
+test('the documentation works behind a path prefix', async (t) => {
+  const proxy = await startProxy(t);
+  const page = await open(t, `${proxy}/api/`);
+  assert.equal(page.url(), `${proxy}/api/docs`);
+  await page.waitForSelector('.opblock');
+  assert.ok(await page.locator('.opblock').count() > 30, 'operations are missing');
+
+  await page.click('.opblock-summary-path[data-path="/auth/providers"]');
+  await page.click('.opblock.is-open .execute');
+  await page.waitForSelector('.live-responses-table .response-col_status:has-text("200")');
+  assert.match(await page.textContent('.request-url'), new RegExp(`${proxy}/api/auth/providers`));
+});
+
+test('the demo links to the documentation', async (t) => {
+  const page = await open(t, PAGE);
+  await page.click('#docs-link');
+  await page.waitForSelector('.opblock');
+  assert.equal(page.url(), `${API}/docs`);
+});
+
+test('the documentation fits narrow and wide screens in both color schemes', async (t) => {
+  for (const colorScheme of ['light', 'dark']) {
+    for (const width of [320, 1200]) {
+      const page = await open(t, `${API}/docs`, { colorScheme, viewport: { width, height: 800 } });
+      await page.waitForSelector('.opblock');
+      await page.click('.opblock-summary-path[data-path="/auth/login"]');
+      await page.waitForSelector('.opblock.is-open .responses-table');
+      assert.ok(await fitsWidth(page), `the page scrolls sideways at ${width} px`);
+
+      const highest = await page.evaluate(() => Math.max(...[...document.querySelectorAll('.opblock-tag')].map((tag) => tag.offsetHeight)));
+      assert.ok(highest < 160, `a group heading is ${highest} px high at ${width} px`);
+
+      const [background, filter] = await page.evaluate(() => [
+        getComputedStyle(document.documentElement).backgroundColor,
+        getComputedStyle(document.querySelector('.swagger-ui')).filter,
+      ]);
+      const isDark = background.match(/\d+/g).every((part) => Number(part) < 64);
+      assert.deepEqual([isDark, filter !== 'none'], Array(2).fill(colorScheme === 'dark'), `${background}, ${filter}`);
+      if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/docs-${colorScheme}-${width}.png` });
+    }
+  }
+});

@@ -1,0 +1,92 @@
+// Helpers for the tests of external providers: users with accounts at the providers of
+// providers.mjs, and what they do there.
+import assert from 'node:assert/strict';
+import { API, PAGE, signedIn, signedOut } from './page.mjs';
+
+const { OIDC_GOOGLE_ISSUER, OIDC_ACME_ISSUER, OIDC_MALLORY_ISSUER, GITHUB_URL } = process.env;
+export const issuers = { google: OIDC_GOOGLE_ISSUER, acme: OIDC_ACME_ISSUER, mallory: OIDC_MALLORY_ISSUER, github: GITHUB_URL };
+export const titles = { google: 'Google', acme: 'Acme', mallory: 'Mallory', github: 'GitHub' };
+
+let users = 0;
+
+// createUser creates an account at a provider. With OpenID Connect, the login is the subject.
+export async function createUser(provider, { login, email, verified = true, name = 'Bea External' } = {}) {
+  const number = process.pid * 1000 + ++users;
+  login ??= `bea-${number}`;
+  email ??= `${login}@example.org`;
+  const picture = `https://pictures.example/${login}.png`;
+  const claims = provider === 'github'
+    ? { id: number, name, avatar_url: picture, emails: [{ email: `old.${email}`, primary: false, verified: true }, { email, primary: true, verified }] }
+    : { email, email_verified: verified, name, picture };
+
+  const response = await fetch(`${issuers[provider]}/accounts/${login}`, { method: 'PUT', body: JSON.stringify(claims) });
+  assert.equal(response.status, 204);
+  return { provider, login, email, name, picture };
+}
+
+// authorize signs in at the provider and gives consent.
+export async function authorize(page, { provider, login }) {
+  await page.fill('[name=login]', login);
+  if (provider === 'github') return page.click('text=Authorize');
+  await page.click('text=Sign in');
+  await page.click('text=Allow');
+}
+
+// goTo goes to a provider, which redirects back at once if the user has given consent before.
+export const goTo = (page, provider) => page.click(`#provider-links >> text="Sign in with ${titles[provider]}"`);
+
+export async function signIn(page, user) {
+  await signedOut(page);
+  await goTo(page, user.provider);
+  await authorize(page, user);
+  await signedIn(page);
+}
+
+// request sends a request with the cookies of a browser.
+export async function request(page, method, path, data) {
+  const response = await page.request.fetch(API + path, { method, data, maxRedirects: 0 });
+  const text = await response.text();
+  return { status: response.status(), location: response.headers().location, body: text && JSON.parse(text) };
+}
+
+// me returns the user that a browser is signed in as.
+export async function me(page) {
+  const { status, body } = await request(page, 'GET', '/auth/me');
+  return { status, user: body.user };
+}
+
+export async function assertSignedOut(page) {
+  assert.equal((await me(page)).status, 401);
+}
+
+// signInMethods returns the linked providers, and 'password' if there is one.
+export async function signInMethods(page) {
+  const { status, body: { identities, hasPassword } } = await request(page, 'GET', '/auth/identities');
+  assert.equal(status, 200);
+  return [...identities.map(({ provider }) => provider), ...(hasPassword ? ['password'] : [])];
+}
+
+export const startURL = (provider) => `${API}/auth/${provider}?return_to=${encodeURIComponent(`${PAGE}/`)}`;
+
+// callbackURL follows the redirects of a sign-in up to the callback, which it returns without
+// opening it. The user must have given consent before. Some providers ask for the login again.
+export async function callbackURL(page, from, login = '') {
+  let url = from;
+  while (!(url.startsWith(API) && new URL(url).pathname.endsWith('/callback'))) {
+    let response = await page.request.get(url, { maxRedirects: 0 });
+    if (!response.headers().location && login) response = await page.request.post(url, { form: { login }, maxRedirects: 0 });
+    assert.ok(response.headers().location, `${response.status()} at ${url}: ${await response.text()}`);
+    url = new URL(response.headers().location, url).href;
+  }
+  return url;
+}
+
+// link links an external account to the user who is signed in.
+export async function link(page, user) {
+  await page.click(`#link-buttons >> text="Link ${titles[user.provider]}"`);
+  await authorize(page, user);
+  await isLinked(page, user.provider);
+}
+
+export const isLinked = (page, provider) => page.waitForSelector(`#methods-list li:has-text("${titles[provider]}")`);
+export const unlink = (page, provider) => page.click(`#methods-list [aria-label="Unlink ${titles[provider]}"]`);

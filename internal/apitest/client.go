@@ -1,0 +1,298 @@
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+
+	"latchkey/internal/session"
+	"latchkey/internal/testkit"
+)
+
+// Client sends requests with the cookies that a browser would send. It is not safe for
+// concurrent use; Clone it instead.
+type Client struct {
+	*Server
+
+	Token  string            // session cookie; not sent if empty
+	Device string            // cookie of the known device; not sent if empty
+	Flows  map[string]string // cookies of sign-ins with a provider, by name
+}
+
+// NewClient returns a client without cookies.
+func (s *Server) NewClient() *Client { return &Client{Server: s} }
+
+// WithToken returns a client that has only a session cookie.
+func (s *Server) WithToken(token string) *Client { return &Client{Server: s, Token: token} }
+
+// Clone returns a client with the same cookies.
+func (c *Client) Clone() *Client {
+	return &Client{Server: c.Server, Token: c.Token, Device: c.Device, Flows: maps.Clone(c.Flows)}
+}
+
+// Encode returns a value as JSON.
+func Encode(body any) []byte {
+	raw, _ := json.Marshal(body)
+
+	return raw
+}
+
+// Do sends a request with a JSON body, or without a body if it is nil. Like all methods
+// that send, it stores the cookies of the response and fails the test if the response
+// breaks a rule that holds for every response.
+func (c *Client) Do(method, path string, body any) Response {
+	c.T.Helper()
+
+	return c.doWith(http.Header{}, method, path, body)
+}
+
+// DoFrom is Do for a client whose IP address a proxy reports. The server must trust
+// 127.0.0.1 as a proxy.
+func (c *Client) DoFrom(ip, method, path string, body any) Response {
+	c.T.Helper()
+
+	return c.doWith(http.Header{"X-Forwarded-For": {ip}}, method, path, body)
+}
+
+func (c *Client) doWith(header http.Header, method, path string, body any) Response {
+	c.T.Helper()
+
+	var raw []byte
+	if body != nil {
+		raw = Encode(body)
+		header.Set("Content-Type", "application/json")
+	}
+
+	return c.Send(method, path, header, raw)
+}
+
+// Send sends a request with any headers and body.
+func (c *Client) Send(method, path string, header http.Header, body []byte) Response {
+	c.T.Helper()
+
+	a, err := c.Try(method, path, header, body)
+	if err != nil {
+		// Not Fatal, which must not be called from the goroutines of a race. The status 0
+		// fails what follows.
+		c.T.Error(err)
+
+		return Response{T: c.T, Request: method + " " + path}
+	}
+
+	return a
+}
+
+// Try is Send that returns the error instead of failing the test.
+func (c *Client) Try(method, path string, header http.Header, body []byte) (Response, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, c.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return Response{}, err
+	}
+	if len(body) == 0 {
+		req.Body = http.NoBody
+		req.ContentLength = 0
+	}
+	maps.Copy(req.Header, header)
+	c.addCookies(req)
+
+	res, err := c.HTTP.Do(req)
+	if err != nil {
+		return Response{}, err
+	}
+	defer func() { _ = res.Body.Close() }()
+
+	a := Response{T: c.T, Request: method + " " + path, Status: res.StatusCode, Header: res.Header}
+	a.Raw, err = io.ReadAll(res.Body)
+	if err != nil {
+		return Response{}, err
+	}
+
+	a.Cookie, err = c.storeCookies(res.Cookies())
+	if err == nil {
+		err = c.check(req, &a)
+	}
+	if err != nil {
+		return Response{}, fmt.Errorf("%s: got %d: %w\n%s", a.Request, a.Status, err, a.Raw)
+	}
+
+	return a, nil
+}
+
+func (c *Client) addCookies(req *http.Request) {
+	if c.Token != "" {
+		req.AddCookie(&http.Cookie{Name: c.Cookie.Name, Value: c.Token})
+	}
+
+	if c.Device != "" {
+		req.AddCookie(&http.Cookie{Name: c.deviceCookie(), Value: c.Device})
+	}
+
+	for name, value := range c.Flows {
+		req.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+}
+
+// deviceCookie returns the name of the cookie that makes a device known.
+func (c *Client) deviceCookie() string {
+	if c.Cookie.Secure {
+		return "__Host-device"
+	}
+
+	return "device"
+}
+
+// storeCookies stores the cookies of a response and returns the session cookie, if there
+// is one.
+func (c *Client) storeCookies(cookies []*http.Cookie) (sessionCookie *http.Cookie, err error) {
+	for _, k := range cookies {
+		switch {
+		case k.Name == c.deviceCookie():
+			c.Device = k.Value
+			c.Secrets.Add("a device's proof", k.Value[strings.LastIndex(k.Value, ".")+1:])
+		case strings.HasPrefix(strings.TrimPrefix(k.Name, "__Host-"), "oauth-"):
+			c.storeFlow(k)
+		case k.Name == c.Cookie.Name && sessionCookie == nil:
+			sessionCookie = k
+			c.Secrets.Add("a session token", k.Value)
+		default:
+			return nil, fmt.Errorf("unexpected Set-Cookie %s", k)
+		}
+	}
+
+	if sessionCookie != nil {
+		c.Token = sessionCookie.Value
+		if sessionCookie.MaxAge < 0 {
+			c.Token = ""
+		}
+	}
+
+	return sessionCookie, nil
+}
+
+func (c *Client) storeFlow(k *http.Cookie) {
+	if c.Flows == nil {
+		c.Flows = map[string]string{}
+	}
+
+	c.Flows[k.Name] = k.Value
+	if k.MaxAge < 0 {
+		delete(c.Flows, k.Name)
+	}
+
+	c.Secrets.Add("the secret of a sign-in", k.Value)
+}
+
+// check applies the rules for every response.
+func (c *Client) check(req *http.Request, a *Response) error {
+	if err := a.parse(req.Method); err != nil {
+		return err
+	}
+
+	isDocument := strings.HasSuffix(req.URL.Path, ".json") // its examples contain passwords
+	if found := c.Secrets.In(string(a.Raw)); found != "" && !isDocument {
+		return fmt.Errorf("the response contains %s", found)
+	}
+
+	if c.SkipContract != nil && c.SkipContract(*a) {
+		return nil
+	}
+
+	return checkContract(req, *a)
+}
+
+// Preflight sends the OPTIONS request that a browser sends before a cross-origin request.
+func (c *Client) Preflight(path string, header http.Header) Response {
+	c.T.Helper()
+
+	req, err := http.NewRequestWithContext(c.T.Context(), http.MethodOptions, c.URL+path, nil)
+	testkit.NoError(c.T, err)
+	req.Header = header
+
+	res, err := c.HTTP.Do(req)
+	testkit.NoError(c.T, err)
+	defer func() { _ = res.Body.Close() }()
+
+	return Response{T: c.T, Request: "OPTIONS " + path, Status: res.StatusCode, Header: res.Header}
+}
+
+// Credentials returns the body of a login.
+func Credentials(email, password string) map[string]any {
+	return map[string]any{"email": email, "password": password}
+}
+
+// AnnsLogin is the body of a login of ann@example.com.
+var AnnsLogin = Credentials("ann@example.com", Password)
+
+// Login signs in and reports whether the password was correct.
+func (c *Client) Login(email, password string) bool {
+	c.T.Helper()
+
+	a := c.Do("POST", "/auth/login", Credentials(email, password))
+	if a.Status != http.StatusOK {
+		a.WantCode(http.StatusUnauthorized, "invalid_credentials")
+	}
+
+	return a.Status == http.StatusOK
+}
+
+// LoginFrom signs in ann@example.com in a browser with the given User-Agent.
+func (s *Server) LoginFrom(userAgent string) *Client {
+	s.T.Helper()
+
+	c := s.NewClient()
+	c.doWith(http.Header{"User-Agent": {userAgent}}, "POST", "/auth/login", AnnsLogin).Want(http.StatusOK)
+
+	return c
+}
+
+// SessionID returns the ID of the client's session.
+func (c *Client) SessionID() string {
+	c.T.Helper()
+
+	return c.Do("GET", "/auth/session", nil).Want(http.StatusOK).Text("sessionId")
+}
+
+// ListSessions returns the sessions of the client's account by ID.
+func (c *Client) ListSessions() map[string]map[string]any {
+	c.T.Helper()
+
+	listed := map[string]map[string]any{}
+	for _, v := range c.Do("GET", "/auth/sessions", nil).Want(http.StatusOK).JSON["sessions"].([]any) {
+		item := v.(map[string]any)
+		listed[item["id"].(string)] = item
+	}
+
+	return listed
+}
+
+// Identities returns the providers linked to the client's account, and whether it has a
+// password.
+func (c *Client) Identities() (linked []string, hasPassword bool) {
+	c.T.Helper()
+
+	a := c.Do("GET", "/auth/identities", nil).Want(http.StatusOK)
+	for _, identity := range a.JSON["identities"].([]any) {
+		linked = append(linked, identity.(map[string]any)["provider"].(string))
+	}
+
+	return linked, a.JSON["hasPassword"].(bool)
+}
+
+// WantReason fails the test unless the client's session has ended for the given reason
+// and the response clears the cookie.
+func (c *Client) WantReason(want session.Reason) {
+	c.T.Helper()
+
+	a := c.Clone().Do("GET", "/auth/me", nil).WantCode(http.StatusUnauthorized, "not_authenticated")
+	if got := a.Text("reason"); got != string(want) {
+		c.T.Errorf("reason: got %q, want %q", got, want)
+	}
+	if a.Cookie == nil || a.Cookie.MaxAge >= 0 {
+		c.T.Errorf("session cookie: got %v, want it cleared", a.Cookie)
+	}
+}

@@ -1,0 +1,182 @@
+package apitest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/telemetry"
+)
+
+// Secrets are the passwords and tokens of a test. They must not appear in any log,
+// response, metric or stored record (OWASP ASVS 5.0 16.2.5, 16.5.1). The zero value has
+// the passwords that all tests use.
+type Secrets struct {
+	mu     sync.Mutex
+	tokens map[string]string // descriptions by token
+}
+
+// hashPrefix begins a stored password hash.
+const hashPrefix = "hs256$2a$"
+
+// commonSecrets are the secrets of every test, with their descriptions.
+var commonSecrets = map[string]string{
+	Password:                  "a password",
+	NewPassword:               "a new password",
+	"the password of a thief": "a rejected password",
+	"wrong password":          "a wrong password",
+	SessionSecret:             "SESSION_SECRET",
+	hashPrefix:                "a password hash",
+}
+
+// tokenPattern matches what may be a token. The shortest has 128 bits in base64url.
+var tokenPattern = regexp.MustCompile(`[A-Za-z0-9_-]{22,}`)
+
+// Add adds a token to the secrets.
+func (s *Secrets) Add(description, token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.tokens == nil {
+		s.tokens = map[string]string{}
+	}
+	s.tokens[token] = description
+}
+
+// Reset forgets all tokens.
+func (s *Secrets) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.tokens = nil
+}
+
+// In returns the description of a secret that the text contains, or "" if there is none.
+func (s *Secrets) In(text string) string {
+	for secret, description := range commonSecrets {
+		if strings.Contains(text, secret) {
+			return description
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	for _, candidate := range tokenPattern.FindAllString(text, -1) {
+		if description, ok := s.tokens[candidate]; ok {
+			return description
+		}
+	}
+
+	return ""
+}
+
+// unknownLabel matches a metric with a label value that package telemetry does not list.
+// Requests may have any value, events inside the server may not.
+var unknownLabel = regexp.MustCompile(`(?m)^latchkey_(sessions|logins|limit|mails|redis|mongo).*="other".*`)
+
+// checkLeaks fails the test if a secret has leaked.
+func (s *Server) checkLeaks() {
+	metrics := s.Exposition()
+	for place, text := range map[string]string{
+		"the log":     s.Log.String(),
+		"the metrics": metrics,
+		"Redis":       s.DumpRedis(),
+		"MongoDB":     strings.ReplaceAll(s.DumpMongo(), hashPrefix, ""), // where hashes belong
+	} {
+		if found := s.Secrets.In(text); found != "" {
+			s.T.Errorf("%s contains %s", place, found)
+		}
+	}
+
+	if found := unknownLabel.FindString(metrics); found != "" {
+		s.T.Errorf("package telemetry does not list this label value: %s", found)
+	}
+}
+
+// Exposition returns the metrics as Prometheus reads them.
+func (s *Server) Exposition() string {
+	ready := func(context.Context) error { return nil }
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil)
+	telemetry.Ops(s.metrics, ready, slog.Default()).ServeHTTP(w, r)
+
+	return w.Body.String()
+}
+
+// Metric returns the value of a time series, or "" if it does not exist.
+func (s *Server) Metric(series string) string {
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(s.Exposition())
+	if found == nil {
+		return ""
+	}
+
+	return found[1]
+}
+
+// DumpRedis returns all keys and values in Redis, or "" if the test has stopped it.
+func (s *Server) DumpRedis() string {
+	if s.Redis.Cluster != nil || s.Redis.Sentinels != nil {
+		return "" // the same code writes the same keys there
+	}
+
+	conn, err := redis.Dial("tcp", s.Redis.Addr,
+		redis.DialDatabase(s.Redis.DB),
+		redis.DialConnectTimeout(time.Second),
+		redis.DialReadTimeout(time.Second))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = conn.Close() }()
+
+	var dump strings.Builder
+	keys, _ := redis.Strings(conn.Do("KEYS", "*"))
+	for _, key := range keys {
+		var value any
+		kind, _ := redis.String(conn.Do("TYPE", key))
+		switch kind {
+		case "string":
+			value, _ = redis.String(conn.Do("GET", key))
+		case "zset":
+			value, _ = redis.Strings(conn.Do("ZRANGE", key, 0, -1))
+		case "hash":
+			value, _ = redis.Strings(conn.Do("HGETALL", key))
+		default:
+			value = "of unknown type " + kind
+		}
+		fmt.Fprintln(&dump, key, value)
+	}
+
+	return dump.String()
+}
+
+// DumpMongo returns all documents in MongoDB, or "" if the test has stopped it.
+func (s *Server) DumpMongo() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+
+	var dump strings.Builder
+	for _, name := range []string{"users", "identities", "activity"} {
+		found, err := s.DB.Collection(name).Find(ctx, bson.D{})
+		if err != nil {
+			return ""
+		}
+
+		var documents []bson.M
+		if err := found.All(ctx, &documents); err != nil {
+			return ""
+		}
+		fmt.Fprintln(&dump, documents)
+	}
+
+	return dump.String()
+}

@@ -1,0 +1,324 @@
+package apitest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"go.mongodb.org/mongo-driver/mongo"
+
+	"latchkey/internal/activity"
+	"latchkey/internal/auth"
+	"latchkey/internal/devstore/conntest"
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/hashpool"
+	"latchkey/internal/httpapi"
+	"latchkey/internal/mail"
+	"latchkey/internal/mongoconn"
+	"latchkey/internal/oauth"
+	"latchkey/internal/ratelimit"
+	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
+	"latchkey/internal/telemetry"
+	"latchkey/internal/testkit"
+	"latchkey/internal/user"
+)
+
+// The settings of every Server.
+const (
+	IdleTimeout     = time.Hour
+	AbsoluteTimeout = 4 * time.Hour
+	StepUpMaxAge    = 10 * time.Minute
+	FrontendURL     = "https://app.example.com"
+	SessionSecret   = "the secret of the tests, 32 bytes+"
+)
+
+// Server is an API server that listens on a free port. Its parts are exported so that
+// tests can arrange what the API cannot, and look behind it.
+type Server struct {
+	T        testing.TB
+	API      *httpapi.Server
+	URL      string
+	HTTP     *http.Client
+	Auth     *auth.Service
+	Users    *user.Store
+	Sessions *session.Manager
+	Hasher   *hashpool.Pool
+	Outbox   *Outbox // nil if the server sends no emails
+	Redis    storetest.Redis
+	MongoURI string
+	DB       *mongo.Database
+	Cookie   httpapi.Cookie
+	Origins  []string
+	Log      *testkit.Buffer
+	Secrets  Secrets
+
+	// SkipContract reports whether a response need not be compared with the OpenAPI
+	// document, which takes longer than most requests. All are if it is nil.
+	SkipContract func(Response) bool
+
+	activity *activity.Recorder
+	metrics  *telemetry.Metrics
+	skew     atomic.Int64 // nanoseconds that the server's clock is ahead
+}
+
+// Options are the choices that a test makes. The zero value is a server with a database
+// and a Redis of its own that sends no emails and has no rate limits.
+type Options struct {
+	// RealTimeouts sets the time limits of production, for tests that break a store.
+	RealTimeouts bool
+
+	Redis          *storetest.Redis
+	MongoURI       string
+	StoresOf       *Server // uses the stores of another server
+	TouchInterval  time.Duration
+	MaxPerUser     int
+	Cookie         httpapi.Cookie
+	Secrets        []string
+	Origins        []string
+	TrustedProxies []string
+	Limits         httpapi.Limits
+	Rules          auth.Rules
+	Mail           mail.Sender // usually an Outbox
+	Providers      []oauth.Settings
+	BcryptCost     int
+}
+
+// UnreachableRedis is a Redis that refuses connections.
+var UnreachableRedis = &storetest.Redis{Addr: "127.0.0.1:1"}
+
+// New starts a server that runs until the test ends.
+func New(t testing.TB, options ...Options) *Server {
+	t.Helper()
+	contract() // takes seconds with the race detector, and some tests measure response times
+
+	var o Options
+	if len(options) > 0 {
+		o = options[0]
+	}
+	if o.TouchInterval == 0 {
+		o.TouchInterval = time.Minute
+	}
+	if o.Cookie.Name == "" {
+		o.Cookie = httpapi.Cookie{Name: "sid", SameSite: http.SameSiteLaxMode}
+	}
+	if o.Secrets == nil {
+		o.Secrets = []string{SessionSecret}
+	}
+
+	s := &Server{
+		T:       t,
+		Cookie:  o.Cookie,
+		Origins: o.Origins,
+		Log:     &testkit.Buffer{},
+		metrics: telemetry.NewMetrics(),
+	}
+	s.chooseStores(o)
+	s.start(o)
+
+	return s
+}
+
+func (s *Server) chooseStores(o Options) {
+	s.T.Helper()
+
+	if o.StoresOf != nil {
+		s.Redis = o.StoresOf.Redis
+		s.MongoURI = o.StoresOf.MongoURI
+		return
+	}
+
+	if o.Redis != nil {
+		s.Redis = *o.Redis
+	} else {
+		s.Redis = storetest.NewRedis(s.T)
+	}
+
+	s.MongoURI = o.MongoURI
+	if s.MongoURI == "" {
+		s.MongoURI = storetest.Mongo(s.T)
+	}
+}
+
+// start connects the parts as package app does.
+func (s *Server) start(o Options) {
+	s.T.Helper()
+
+	log := slog.New(slog.NewTextHandler(s.Log, nil))
+	var secrets [][]byte
+	for _, secret := range o.Secrets {
+		secrets = append(secrets, []byte(secret))
+	}
+
+	var mongoTimeout, redisTimeout time.Duration
+	if o.RealTimeouts {
+		mongoTimeout = mongoconn.DefaultTimeout
+		redisTimeout = redisconn.DefaultTimeout
+	}
+	db := conntest.Mongo(s.T, mongoconn.Options{URI: s.MongoURI, Timeout: mongoTimeout, Metrics: s.metrics})
+	conns := conntest.Redis(s.T, s.Redis, redisconn.Options{Timeout: redisTimeout, Metrics: s.metrics, Log: log})
+
+	s.DB = db.Database
+	s.Users = user.New(db, s.Now)
+	s.Sessions = session.New(conns, session.Options{
+		Secrets:       secrets,
+		Idle:          IdleTimeout,
+		Absolute:      AbsoluteTimeout,
+		TouchInterval: o.TouchInterval,
+		MaxPerUser:    o.MaxPerUser,
+		Now:           s.Now,
+		Metrics:       s.metrics,
+		Log:           log,
+	})
+	s.Hasher = hashpool.New(max(4, o.BcryptCost), s.metrics)
+	s.T.Cleanup(s.Hasher.Close)
+
+	s.activity = activity.New(db, activity.Options{Retention: 90 * 24 * time.Hour, Now: s.Now, Log: log})
+	s.T.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.activity.Close(ctx) // the test may have stopped MongoDB
+	})
+
+	const retryPause = 20 * time.Millisecond
+	s.Auth = auth.New(s.Users, s.Sessions, s.Hasher, auth.Options{
+		Rules:        o.Rules,
+		Sender:       o.Mail,
+		Queue:        mail.NewQueue(conns, mail.QueueOptions{Interval: retryPause, Backoff: retryPause, Metrics: s.metrics, Log: log}),
+		MailInterval: time.Minute,
+		BaseURL:      FrontendURL,
+		ResetMaxAge:  30 * time.Minute,
+		VerifyMaxAge: 24 * time.Hour,
+		Providers:    authProviders(o.Providers),
+		Now:          s.Now,
+		Log:          log,
+	})
+	s.sendMails(o.Mail)
+
+	api, err := httpapi.New(s.Users, s.Auth, s.Sessions, httpapi.Options{
+		Cookie:         o.Cookie,
+		Origins:        o.Origins,
+		TrustedProxies: o.TrustedProxies,
+		Limits:         o.Limits,
+		Limiter:        ratelimit.New(conns),
+		RedisBudget:    conns.Timeout() * 7 / 4,
+		Secrets:        secrets,
+		Activity:       s.activity,
+		Providers:      oauth.New(conns, o.Providers, oauth.Options{Now: s.Now, Log: log}),
+		StepUpMaxAge:   StepUpMaxAge,
+		Now:            s.Now,
+		Metrics:        s.metrics,
+		Log:            log,
+	})
+	testkit.NoError(s.T, err)
+	s.API = api
+	s.URL = Listen(s.T, api)
+	s.T.Cleanup(s.checkLeaks)
+
+	s.HTTP = &http.Client{
+		Transport:     &http.Transport{MaxIdleConnsPerHost: 64},
+		Timeout:       20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	s.T.Cleanup(s.HTTP.CloseIdleConnections)
+}
+
+func authProviders(settings []oauth.Settings) (providers []auth.Provider) {
+	for _, p := range settings {
+		providers = append(providers, auth.Provider{Name: p.Name, Title: p.Title, Issuer: p.Issuer})
+	}
+
+	return providers
+}
+
+// sendMails works off the mail queue until the test ends.
+func (s *Server) sendMails(sender mail.Sender) {
+	if sender == nil {
+		return
+	}
+
+	if outbox, ok := sender.(*Outbox); ok {
+		s.Outbox = outbox
+		outbox.secrets = &s.Secrets
+	}
+
+	ctx, stop := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.Auth.RunMail(ctx)
+	}()
+	s.T.Cleanup(func() {
+		stop()
+		<-stopped
+	})
+}
+
+// Listen serves a handler on a free port until the test ends.
+func Listen(t testing.TB, h http.Handler) (url string) {
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+
+	return server.URL
+}
+
+// Now returns the time on the server's clock.
+func (s *Server) Now() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
+
+// Advance moves the server's clock forward. Redis keeps its own clock.
+func (s *Server) Advance(d time.Duration) { s.skew.Add(int64(d)) }
+
+// Database returns the server's database, on a connection of its own.
+func (s *Server) Database() *mongo.Database { return storetest.Database(s.T, s.MongoURI) }
+
+// LiveSessions counts the session records in Redis.
+func (s *Server) LiveSessions(conn redis.Conn) int {
+	s.T.Helper()
+
+	keys, err := redis.Strings(conn.Do("KEYS", "sess:*"))
+	testkit.NoError(s.T, err)
+
+	return len(keys)
+}
+
+// RecordKey returns the Redis key of a session.
+func (s *Server) RecordKey(id string) string { return "sess:" + s.tagged(id, id[2:]) }
+
+// IndexKey returns the Redis key of the session index of a user. id is one of the user's
+// sessions.
+func (s *Server) IndexKey(id, userID string) string { return "idx:" + s.tagged(id, userID) }
+
+// tagged adds the shard of a session ID to a name, as a hash tag on a Redis Cluster.
+func (s *Server) tagged(id, name string) string {
+	switch {
+	case s.Redis.Cluster != nil:
+		return "{" + id[:2] + "}" + name
+	case name == id[2:]:
+		return id
+	}
+
+	return name
+}
+
+// ResetLimits refills all rate limits and forgets how many emails were sent to whom.
+func (s *Server) ResetLimits() {
+	s.T.Helper()
+
+	conn := s.Redis.Conn(s.T)
+	defer func() { _ = conn.Close() }() // some tests call this thousands of times
+
+	for _, pattern := range []string{"limit:*", "mail:{queue}:throttle:*", "mail:{queue}:day:*"} {
+		keys, err := redis.Strings(conn.Do("KEYS", pattern))
+		testkit.NoError(s.T, err)
+
+		for _, key := range keys {
+			_, err := conn.Do("DEL", key)
+			testkit.NoError(s.T, err)
+		}
+	}
+}

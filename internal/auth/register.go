@@ -1,0 +1,77 @@
+package auth
+
+import (
+	"context"
+
+	"latchkey/internal/session"
+	"latchkey/internal/user"
+)
+
+// Registration is what a user enters to register.
+type Registration struct {
+	Name     string
+	Email    user.Email
+	Password string
+}
+
+// Register creates an account, signs its user in and emails a link to verify the email
+// address. If the session cannot begin, the account is removed again, so that the user can
+// submit the same form once more. Errors: a WeakPasswordError, ErrBusy, user.ErrEmailTaken,
+// user.ErrUnavailable, ErrBadCredentials, session.ErrUnavailable.
+func (s *Service) Register(ctx context.Context, in Registration, client Client) (SignedIn, error) {
+	// Choose the ID before the account exists: on a Redis Cluster, the key of the session
+	// generation contains it.
+	id := user.NewID()
+
+	signedIn, err := s.signIn(ctx, client, attempt{
+		userID: id,
+		start:  session.Start{Method: MethodPassword, Persistent: true},
+		prove:  func() (user.User, error) { return s.newUser(ctx, id, in) },
+		record: func(u user.User) (user.User, error) { return s.users.Create(ctx, u) },
+	})
+	if err != nil {
+		if signedIn.User.ID == "" {
+			return SignedIn{}, err
+		}
+
+		if err := s.users.Delete(ctx, id); err != nil {
+			s.log.ErrorContext(ctx, "could not roll back a new account", "userId", id, "error", err)
+		}
+
+		return SignedIn{}, err
+	}
+
+	s.requestFirstVerification(ctx, signedIn.User, client.Client)
+
+	return signedIn, nil
+}
+
+// CreateUser creates an account on behalf of an operator, without a session. Errors: a WeakPasswordError, ErrBusy,
+// user.ErrEmailTaken, user.ErrUnavailable.
+func (s *Service) CreateUser(ctx context.Context, in Registration) (user.User, error) {
+	u, err := s.newUser(ctx, user.NewID(), in)
+	if err != nil {
+		return user.User{}, err
+	}
+
+	return s.users.Create(ctx, u)
+}
+
+// newUser returns a new account with a hashed password, without storing it. Errors: a
+// WeakPasswordError, ErrBusy.
+func (s *Service) newUser(ctx context.Context, id string, in Registration) (user.User, error) {
+	u := user.User{ID: id, Name: in.Name, Email: in.Email}
+
+	var err error
+	u.PasswordHash, err = s.newHash(ctx, u, in.Password)
+
+	return u, err
+}
+
+// requestFirstVerification emails a link to verify the email address of a new account. A
+// failure is only logged, because the account exists and the user can request another link.
+func (s *Service) requestFirstVerification(ctx context.Context, u user.User, client session.Client) {
+	if err := s.RequestVerification(ctx, u, client); err != nil {
+		s.log.ErrorContext(ctx, "cannot queue the verification email for a new account", "userId", u.ID, "error", err)
+	}
+}

@@ -1,0 +1,433 @@
+package config
+
+// reference describes every setting, in the order in which people meet them.
+// TestReferenceIsComplete compares it with the structs.
+var reference = []group{
+	{
+		title: "Server",
+		entries: []entry{
+			{
+				name:   "APP_ENV",
+				kind:   "`production`, `development` or `test`",
+				about:  "The environment. Production rejects unsafe settings.",
+				active: true,
+			},
+			{
+				name:    "NODE_ENV",
+				kind:    "as `APP_ENV`",
+				about:   "Used if `APP_ENV` is not set, so that a `.env` file from the NestJS guide works.",
+				example: "production",
+			},
+			{
+				name:    "HOST",
+				kind:    "host name or IP",
+				about:   "Network interface to listen on.",
+				derived: "all interfaces",
+			},
+			{
+				name:   "PORT",
+				about:  "Port to listen on. `0` picks a free port.",
+				active: true,
+			},
+			{
+				name:    "OPS_ADDR",
+				kind:    "host:port",
+				about:   "Listen address for metrics, readiness and profiles. It has no authentication: use `127.0.0.1:9090`, or `:9090` behind a network policy. If unset, the listener is off.",
+				example: "127.0.0.1:9090",
+			},
+			{
+				name:  "DRAIN_TIME",
+				about: "How long the server keeps answering after SIGTERM while `/readyz` returns 503. At most one minute.",
+			},
+			{
+				name:  "LOG_LEVEL",
+				about: "Least severe level that is logged. `warn` leaves out the line for each request.",
+			},
+			{
+				name:  "LOG_FORMAT",
+				kind:  "`json` or `text`",
+				about: "Format of the log.",
+			},
+		},
+	},
+	{
+		title: "Browsers and proxies",
+		entries: []entry{
+			{
+				name:    "FRONTEND_URL",
+				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin.",
+				example: "https://app.example.com",
+			},
+			{
+				name:    "TRUSTED_PROXIES",
+				about:   "IPs or prefixes (`10.0.0.0/8`) of the reverse proxies in front of the server. Only their `X-Forwarded-For` header is trusted. Production needs this or `TLS_CERT_FILE`.",
+				example: "127.0.0.1,::1",
+				active:  true,
+			},
+			{
+				name:    "TLS_CERT_FILE",
+				kind:    "path",
+				about:   "PEM certificate, if the server terminates TLS itself. The file is reloaded when it changes.",
+				example: "/etc/latchkey/cert.pem",
+			},
+			{
+				name:    "TLS_KEY_FILE",
+				kind:    "path",
+				about:   "PEM private key of the certificate.",
+				example: "/etc/latchkey/key.pem",
+			},
+			{
+				name:    "COOKIE_DOMAIN",
+				kind:    "domain",
+				about:   "Shares the session cookie with all subdomains. `localhost` counts as unset.",
+				example: "example.com",
+			},
+			{
+				name:  "COOKIE_SECURE",
+				about: "Whether the cookie is sent over https only. Production requires `true`.",
+			},
+			{
+				name:  "COOKIE_SAME_SITE",
+				about: "`SameSite` attribute of the session cookie. `none` needs `COOKIE_SECURE=true`.",
+			},
+			{
+				name:    "SESSION_NAME",
+				about:   "Name of the session cookie.",
+				derived: "`__Host-sid` if the cookie is Secure and has no domain, otherwise `sid`",
+				example: "__Host-sid",
+			},
+		},
+	},
+	{
+		title: "Sessions",
+		entries: []entry{
+			{
+				name:   "SESSION_SECRET",
+				about:  "Signs the session records in Redis. Production requires at least 32 characters; generate them with `openssl rand -base64 32`. With several secrets, the first one signs and all are accepted, so `new,old` rotates the secret without logging anyone out.",
+				active: true,
+			},
+			{
+				name:  "SESSION_MAX_AGE",
+				about: "Idle timeout: a session that is not used for this long ends.",
+			},
+			{
+				name:  "SESSION_ABSOLUTE_MAX_AGE",
+				about: "Absolute timeout: a session ends after this time even if it is used.",
+			},
+			{
+				name:    "SESSION_TOUCH_INTERVAL",
+				about:   "Minimum time between two extensions of the idle timeout. At most half of `SESSION_MAX_AGE`.",
+				derived: "`1m`, or a tenth of `SESSION_MAX_AGE` if that is shorter",
+				example: "1m",
+			},
+			{
+				name:  "SESSION_MAX_PER_USER",
+				about: "Maximum number of sessions per user, up to 1000. A login beyond it ends the session that would expire first. `0` means no limit.",
+			},
+		},
+	},
+	{
+		title: "Redis",
+		intro: "Set `REDIS_HOST` or `REDIS_URI` for a single server, `REDIS_SENTINELS` for a server with failover, or `REDIS_CLUSTER` for a Redis Cluster.",
+		entries: []entry{
+			{
+				name:   "REDIS_HOST",
+				kind:   "host name or IP",
+				about:  "Redis server.",
+				active: true,
+			},
+			{
+				name:   "REDIS_PORT",
+				about:  "Port of the Redis server.",
+				active: true,
+			},
+			{
+				name:    "REDIS_USERNAME",
+				about:   "ACL user.",
+				example: "latchkey",
+			},
+			{
+				name:   "REDIS_PASSWORD",
+				about:  "Password of the Redis servers.",
+				active: true,
+			},
+			{
+				name:   "REDIS_DB",
+				about:  "Database number.",
+				active: true,
+			},
+			{
+				name:  "REDIS_TLS",
+				about: "Whether to use TLS. The certificate of the server is verified.",
+			},
+			{
+				name:  "REDIS_TIMEOUT",
+				about: "Timeout of a command. All commands of a request together may take 1.75 times as long.",
+			},
+			{ //nolint:gosec // an example, not a credential
+				name:    "REDIS_URI",
+				about:   "`redis://` or `rediss://` URL. Overrides the host, port, user, password and database above.",
+				example: "redis://user:password@localhost:6379/0",
+			},
+			{
+				name:    "REDIS_SENTINELS",
+				kind:    "list of host:port",
+				about:   "All Sentinels.",
+				example: "sentinel-1:26379,sentinel-2:26379,sentinel-3:26379",
+			},
+			{
+				name:    "REDIS_SENTINEL_MASTER",
+				about:   "Name of the master in the configuration of the Sentinels.",
+				derived: "`mymaster`",
+				example: "mymaster",
+			},
+			{
+				name:    "REDIS_SENTINEL_USERNAME",
+				about:   "ACL user of the Sentinels.",
+				example: "latchkey",
+			},
+			{
+				name:  "REDIS_SENTINEL_PASSWORD",
+				about: "Password of the Sentinels. The Redis servers use `REDIS_PASSWORD`.",
+			},
+			{
+				name:    "REDIS_CLUSTER",
+				kind:    "list of host:port",
+				about:   "Some nodes of the cluster. The others are discovered.",
+				example: "redis-1:6379,redis-2:6379,redis-3:6379",
+			},
+		},
+	},
+	{
+		title: "MongoDB",
+		entries: []entry{
+			{
+				name:    "MONGODB_URI",
+				about:   "Connection string. The path names the database; without a path it is `latchkey`.",
+				example: "mongodb://localhost:27017/latchkey",
+				active:  true,
+			},
+			{
+				name:  "MONGODB_TIMEOUT",
+				about: "Timeout of an operation, including server selection.",
+			},
+			{
+				name:  "ACTIVITY_RETENTION",
+				about: "How long security events are kept.",
+			},
+		},
+	},
+	{
+		title: "Passwords",
+		entries: []entry{
+			{
+				name:  "BCRYPT_COST",
+				about: "Cost of a password hash, 10 to 14. Each step doubles the work. Hashes with a lower cost are upgraded at the next login.",
+			},
+			{
+				name:  "PASSWORD_COMMON",
+				about: "What to do with new passwords that are common, or too similar to the user's name or email.",
+			},
+			{
+				name:    "PASSWORD_BREACH_URL",
+				kind:    "URL",
+				about:   "Range API in the style of Have I Been Pwned, which looks up new passwords in known breaches. It sees five characters of a hash.",
+				example: "https://api.pwnedpasswords.com/range",
+			},
+			{
+				name:  "STEP_UP_MAX_AGE",
+				about: "How long a login or a step-up counts as recent. Sensitive changes need a recent one.",
+			},
+		},
+	},
+	{
+		title: "Email",
+		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email.",
+		entries: []entry{
+			{ //nolint:gosec // an example, not a credential
+				name:    "SMTP_URL",
+				about:   "SMTP server: `smtp://user:password@host:587` uses STARTTLS, `smtps://user:password@host:465` uses TLS.",
+				example: "smtp://user:password@smtp.example.com:587",
+			},
+			{
+				name:    "MAIL_FROM",
+				about:   "Sender of all emails.",
+				example: "Latchkey <no-reply@example.com>",
+			},
+			{
+				name:    "PUBLIC_URL",
+				kind:    "URL",
+				about:   "Base URL of the links in emails, which point to `/reset-password#token=...` and `/verify-email#token=...`.",
+				derived: "the first `FRONTEND_URL`",
+				example: "https://app.example.com",
+			},
+			{
+				name:  "MAIL_INTERVAL",
+				about: "Minimum time between two emails with a link to the same recipient.",
+			},
+			{
+				name:  "RESET_LINK_MAX_AGE",
+				about: "How long a password reset link works.",
+			},
+			{
+				name:  "VERIFY_LINK_MAX_AGE",
+				about: "How long an email verification link works.",
+			},
+		},
+	},
+	{
+		title: "Sign-in providers",
+		intro: "[PROVIDERS.md](PROVIDERS.md) explains how to register Latchkey with a provider. A provider needs its client ID, client secret and callback URL, and `FRONTEND_URL`.",
+		entries: []entry{
+			{
+				name:  "GOOGLE_CLIENT_ID",
+				about: "Client ID from Google. Setting it enables signing in with Google.",
+			},
+			{
+				name:  "GOOGLE_CLIENT_SECRET",
+				about: "Client secret from Google.",
+			},
+			{
+				name:               "GOOGLE_CALLBACK_URL",
+				kind:               "URL",
+				about:              "Redirect URI registered with Google: the URL of the API plus `/auth/google/callback`.",
+				derivedDevelopment: "`http://localhost:PORT/auth/google/callback`",
+				example:            "https://api.example.com/auth/google/callback",
+			},
+			{
+				name:  "GITHUB_CLIENT_ID",
+				about: "Client ID from GitHub. Setting it enables signing in with GitHub.",
+			},
+			{
+				name:  "GITHUB_CLIENT_SECRET",
+				about: "Client secret from GitHub.",
+			},
+			{
+				name:               "GITHUB_CALLBACK_URL",
+				kind:               "URL",
+				about:              "Callback URL registered with GitHub: the URL of the API plus `/auth/github/callback`.",
+				derivedDevelopment: "`http://localhost:PORT/auth/github/callback`",
+				example:            "https://api.example.com/auth/github/callback",
+			},
+			{
+				name:  "GITHUB_URL",
+				kind:  "URL",
+				about: "URL of GitHub, or of a GitHub Enterprise Server.",
+			},
+			{
+				name:    "GITHUB_API_URL",
+				kind:    "URL",
+				about:   "URL of GitHub's API.",
+				derived: "`https://api.github.com`, or `/api/v3` under `GITHUB_URL`",
+				example: "https://api.github.com",
+			},
+			{
+				name:    "OIDC_<NAME>_ISSUER",
+				kind:    "URL",
+				about:   "Issuer identifier of any other OpenID Connect provider, exactly as in its metadata. Choose `<NAME>` from `A-Z`, `0-9` and `_`: `OIDC_MY_IDP_ISSUER` creates `/auth/my-idp`.",
+				example: "https://id.example.com/realms/main",
+			},
+			{
+				name:  "OIDC_<NAME>_CLIENT_ID",
+				about: "Client ID from the provider.",
+			},
+			{
+				name:  "OIDC_<NAME>_CLIENT_SECRET",
+				about: "Client secret from the provider.",
+			},
+			{
+				name:               "OIDC_<NAME>_CALLBACK_URL",
+				kind:               "URL",
+				about:              "Redirect URI registered with the provider.",
+				derivedDevelopment: "`http://localhost:PORT/auth/<name>/callback`",
+				example:            "https://api.example.com/auth/keycloak/callback",
+			},
+			{
+				name:  "OIDC_<NAME>_SCOPES",
+				about: "Requested scopes, separated by spaces or commas. Must include `openid`.",
+			},
+			{
+				name:    "OIDC_<NAME>_TITLE",
+				about:   "Name of the provider on buttons.",
+				derived: "`<NAME>` in title case, for example `My Idp`",
+				example: "Keycloak",
+			},
+		},
+	},
+	{
+		title: "Rate limits",
+		intro: "The limits count requests per client IP (per /64 for IPv6) unless stated otherwise.",
+		entries: []entry{
+			{
+				name:  "RATE_LIMIT",
+				about: "Default for the limits below. `off` disables all of them, and the server warns about it at startup.",
+			},
+			{
+				name:    "RATE_LIMIT_REGISTER",
+				about:   "Registrations.",
+				derived: "`RATE_LIMIT`",
+				example: "10/60s",
+			},
+			{
+				name:    "RATE_LIMIT_LOGIN",
+				about:   "Logins.",
+				derived: "`RATE_LIMIT`",
+				example: "10/60s",
+			},
+			{
+				name:    "RATE_LIMIT_MAIL",
+				about:   "Requests that send an email with a link.",
+				derived: "`RATE_LIMIT`",
+				example: "10/60s",
+			},
+			{
+				name:    "RATE_LIMIT_TOKEN",
+				about:   "Uses of a link from an email.",
+				derived: "`RATE_LIMIT`",
+				example: "10/60s",
+			},
+			{
+				name:    "RATE_LIMIT_PASSWORD",
+				about:   "Requests of signed-in users that contain their current password.",
+				derived: "`RATE_LIMIT`",
+				example: "10/60s",
+			},
+			{
+				name:    "RATE_LIMIT_OAUTH",
+				about:   "Sign-ins with a provider.",
+				derived: "six times `RATE_LIMIT`",
+				example: "60/60s",
+			},
+			{
+				name:    "RATE_LIMIT_ACCOUNT",
+				about:   "Login attempts per account, from any IP. Each other kind of limited request has the same limit per account.",
+				derived: "three times `RATE_LIMIT_LOGIN`",
+				example: "30/60s",
+			},
+			{
+				name:    "RATE_LIMIT_DEVICE",
+				about:   "Login attempts per known device, which do not count towards the IP and account limits. All known devices behind one IP, or of one account, share ten times as many.",
+				derived: "`RATE_LIMIT`",
+				example: "10/60s",
+			},
+		},
+	},
+	{
+		title: "Traces",
+		intro: "Traces are sent by OTLP over HTTP. All standard `OTEL_*` variables work, such as `OTEL_SERVICE_NAME` and `OTEL_TRACES_SAMPLER`.",
+		entries: []entry{
+			{
+				name:    "OTEL_EXPORTER_OTLP_ENDPOINT",
+				kind:    "URL",
+				about:   "OpenTelemetry collector. Setting it enables traces.",
+				example: "http://127.0.0.1:4318",
+			},
+			{
+				name:    "OTEL_EXPORTER_OTLP_HEADERS",
+				kind:    "secret",
+				about:   "Headers for the collector, such as credentials.",
+				example: "authorization=Bearer TOKEN",
+			},
+		},
+	},
+}

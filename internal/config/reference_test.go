@@ -1,0 +1,106 @@
+package config
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"latchkey/internal/testkit"
+)
+
+// TestReferenceIsComplete compares the reference with the structs.
+func TestReferenceIsComplete(t *testing.T) {
+	t.Parallel()
+
+	want := slices.Clone(notSettings)
+	oidc := settingsOf(reflect.TypeFor[oidcSettings](), "OIDC_<NAME>_")
+	for _, s := range append(settingsOf(reflect.TypeFor[settings](), ""), oidc...) {
+		want = append(want, s.name)
+	}
+	slices.Sort(want)
+
+	if diff := cmp.Diff(want, documentedNames()); diff != "" {
+		t.Errorf("settings in the structs (-) and in the reference (+) differ:\n%s", diff)
+	}
+
+	for _, g := range reference {
+		for _, r := range rows(g) {
+			if r.kind == "" || !strings.HasSuffix(r.about, ".") {
+				t.Errorf("%s: got type %q and description %q, want a type and full sentences", r.name, r.kind, r.about)
+			}
+		}
+	}
+}
+
+// TestReferenceIsCurrent fails if "go generate ./internal/config" would change a file.
+func TestReferenceIsCurrent(t *testing.T) {
+	t.Parallel()
+
+	for path, render := range map[string]func(io.Writer) error{
+		"../../deployments/SETTINGS.md": WriteReference,
+		"../../.env.example":            WriteExample,
+	} {
+		var want bytes.Buffer
+		testkit.NoError(t, render(&want))
+
+		got, err := os.ReadFile(path)
+		testkit.NoError(t, err)
+		if diff := cmp.Diff(want.String(), string(got)); diff != "" {
+			t.Errorf("%s is outdated; run: go generate ./internal/config\n%s", path, diff)
+		}
+	}
+}
+
+// TestExampleLoads starts from .env.example, as people do, and sets the one missing secret.
+func TestExampleLoads(t *testing.T) {
+	t.Parallel()
+
+	vars, err := Environ([]string{"SESSION_SECRET=" + goodSecret}, "../../.env.example")
+	testkit.NoError(t, err)
+
+	c := load(t, vars)
+	if len(c.Warnings) != 1 || c.AppEnv != Production {
+		t.Errorf("got APP_ENV=%s and warnings %q, want production and only the warning about SMTP_URL", c.AppEnv, c.Warnings)
+	}
+}
+
+func TestTypos(t *testing.T) {
+	t.Parallel()
+
+	for name, want := range map[string]string{
+		"REDIS_URL":           "REDIS_URI",
+		"REDIS_HOSTT":         "REDIS_HOST",
+		"REDIS_PASWORD":       "REDIS_PASSWORD",
+		"FRONTEND_URLS":       "FRONTEND_URL",
+		"SESSION_SECRET_FIEL": "SESSION_SECRET_FILE",
+		"MONGO_PASSWORD":      "",
+		"POSTGRES_PASSWORD":   "",
+		"HOSTNAME":            "",
+		"GITHUB_ENV":          "",
+		"SESSION_MANAGER":     "",
+	} {
+		c := load(t, good(map[string]string{name: "x", "SMTP_URL": ""}))
+
+		got := ""
+		for _, warning := range c.Warnings {
+			if _, suggestion, ok := strings.Cut(warning, "unknown setting "+name+" is ignored: did you mean "); ok {
+				got = strings.TrimSuffix(suggestion, "?")
+			}
+		}
+		if got != want {
+			t.Errorf("%s: got suggestion %q, want %q (warnings %q)", name, got, want, c.Warnings)
+		}
+	}
+
+	// A setting that is set needs no suggestion.
+	c := load(t, good(map[string]string{"MONGODB_URL": "x"}))
+	if len(c.Warnings) != 1 {
+		t.Errorf("got warnings %q, want only the one about SMTP_URL", c.Warnings)
+	}
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits of the bcrypt cost. A cost below 10 is not an approved password hash (OWASP ASVS 5.0
+// 11.4.2). A hash with cost 14 takes over a second; with more, logins time out.
+const (
+	minBcryptCost           = 4
+	minBcryptCostProduction = 10
+	maxBcryptCost           = 14
+)
+
+// checkServer checks the settings of the process itself.
+func (l *loader) checkServer() {
+	l.between("PORT", l.HTTPPort, 0, 65535)
+
+	if l.LogFormat != "json" && l.LogFormat != "text" {
+		l.report("LOG_FORMAT", "must be json or text")
+	}
+
+	if l.OpsAddr != "" {
+		_, port, err := net.SplitHostPort(l.OpsAddr)
+		_, portErr := strconv.ParseUint(port, 10, 16)
+		if err != nil || portErr != nil {
+			l.report("OPS_ADDR", "must be a listen address like 127.0.0.1:9090 or :9090")
+		}
+	}
+
+	if l.DrainTime < 0 || l.DrainTime > time.Minute {
+		l.report("DRAIN_TIME", "must be from 0s to 1m")
+	}
+
+	minCost := minBcryptCost
+	if l.AppEnv == Production {
+		minCost = minBcryptCostProduction
+	}
+
+	l.between("BCRYPT_COST", l.BcryptCost, minCost, maxBcryptCost)
+}
+
+// minPrefixBits rejects prefixes that contain most of the internet.
+const minPrefixBits = 4
+
+// checkEdge checks the trusted proxies and the TLS files.
+func (l *loader) checkEdge() {
+	const name = "TRUSTED_PROXIES"
+
+	for i, given := range l.TrustedProxies {
+		prefix, err := parsePrefix(strings.TrimSpace(given))
+		switch {
+		case err != nil:
+			l.reportItem(name, given, "must be IPs or prefixes like 10.0.0.0/8, separated by commas")
+		case prefix.Bits() < minPrefixBits:
+			l.reportItem(name, given, "%s includes untrusted clients, which could forge any IP", prefix)
+		default:
+			l.TrustedProxies[i] = prefix.Masked().String()
+		}
+	}
+
+	if (l.TLSCertFile == "") != (l.TLSKeyFile == "") {
+		l.report("TLS_CERT_FILE", "set both TLS_CERT_FILE and TLS_KEY_FILE, or neither")
+	}
+	if l.AppEnv == Production && l.TLSCertFile == "" && len(l.TrustedProxies) == 0 {
+		l.report(name, "required unless TLS_CERT_FILE and TLS_KEY_FILE are set: "+
+			"the IP of the TLS proxy in front of this server, such as 127.0.0.1")
+	}
+}
+
+// parsePrefix parses a prefix, or an IP as a prefix of full length.
+func parsePrefix(given string) (netip.Prefix, error) {
+	ip, err := netip.ParseAddr(given)
+	if err != nil {
+		return netip.ParsePrefix(given)
+	}
+
+	ip = ip.Unmap()
+
+	return ip.Prefix(ip.BitLen())
+}

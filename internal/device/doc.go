@@ -1,0 +1,12 @@
+// Package device owns known devices: browsers with which someone has logged in to an account
+// before. A known device has rate-limit budgets of its own, so that strangers who use up the
+// budgets of an account cannot lock out its owner.
+//
+// The package creates and checks the proofs that a device keeps, and chooses the budgets for an
+// attempt. Nothing is stored on the server. A proof never replaces a password.
+//
+// The cookie that contains the proofs, the routes with limits and the response headers belong
+// to package httpapi. Counting belongs to package ratelimit.
+//
+// Start reading at Proofs.Known in proof.go, then Limiter.Take in limiter.go.
+package device

@@ -1,0 +1,129 @@
+package device
+
+import (
+	"context"
+
+	"latchkey/internal/ratelimit"
+)
+
+// sharedBy is the number of known devices that can use up their budgets on one account or from
+// one IP. Each login without a known device creates one, so without this limit anyone with an
+// account could create any number of devices and make any number of attempts.
+const sharedBy = 10
+
+// Limiter limits attempts by IP, by account and by known device.
+type Limiter struct {
+	limiter *ratelimit.Limiter
+	account ratelimit.Rule
+	device  ratelimit.Rule
+}
+
+// NewLimiter returns a Limiter. The rule account applies to each account, whoever makes the
+// attempt. The rule device applies to each known device.
+func NewLimiter(limiter *ratelimit.Limiter, account, device ratelimit.Rule) *Limiter {
+	return &Limiter{limiter: limiter, account: account, device: device}
+}
+
+// Attempt is one attempt at a limited action.
+type Attempt struct {
+	// Action is the name of the action, for example "login". Each action has its own budgets.
+	Action string
+	// Rule is the limit for each IP. The zero Rule disables all limits.
+	Rule ratelimit.Rule
+	IP   string
+	// Account is the canonical email or the ID of the account, or "" if the action does not
+	// concern an account. The account does not have to exist.
+	Account string
+	// Device is the name of a known device of the account, or "".
+	Device string
+}
+
+// BudgetNames lists the names of the budgets for attempts from unknown devices.
+var BudgetNames = []string{"ip", "account"}
+
+// KnownDeviceBudgetNames lists the names of the budgets for attempts from known devices.
+var KnownDeviceBudgetNames = []string{"device", "account-devices", "ip-devices"}
+
+// Budget is a budget after an attempt was counted.
+type Budget struct {
+	Name string // one of BudgetNames or KnownDeviceBudgetNames
+	Rule ratelimit.Rule
+	ratelimit.Budget
+
+	key string // the key for package ratelimit
+}
+
+// Decision is the result of counting an attempt.
+type Decision struct {
+	// Refused is the budget that refused the attempt, or nil if the attempt is allowed.
+	Refused *Budget
+	// Budgets are the budgets that decided, in the order in which they were counted.
+	Budgets []Budget
+	// Exhausted are the names of all exhausted budgets. This includes the budgets of a known
+	// device even if the attempt was then counted like any other.
+	Exhausted []string
+}
+
+// Take counts an attempt and decides whether it is allowed. Errors: redisconn.ErrUnavailable.
+//
+// An attempt from a known device only counts against the budgets for known devices, until one
+// of them is exhausted. So strangers cannot lock out the owner, unless they have many known
+// devices at the same IP themselves (OWASP ASVS 5.0 6.1.1, 6.3.1). All other attempts count
+// against the budgets of the IP and the account.
+func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
+	if a.Rule.Unlimited() {
+		return Decision{}, nil
+	}
+
+	ipKey := a.Action + ":ip:" + ratelimit.IPKey(a.IP)
+	accountKey := a.Action + ":account:" + ratelimit.AccountKey(a.Account)
+
+	var exhausted []string
+	if a.Device != "" && !l.device.Unlimited() {
+		shared := l.device
+		shared.Events *= sharedBy
+
+		d, err := l.take(ctx, []Budget{
+			{Name: "device", Rule: l.device, key: accountKey + ":" + a.Device},
+			{Name: "account-devices", Rule: shared, key: accountKey + ":devices"},
+			{Name: "ip-devices", Rule: shared, key: ipKey + ":devices"},
+		})
+		if err != nil || d.Refused == nil {
+			return d, err
+		}
+
+		exhausted = d.Exhausted
+	}
+
+	budgets := []Budget{{Name: "ip", Rule: a.Rule, key: ipKey}}
+	if a.Account != "" && !l.account.Unlimited() {
+		budgets = append(budgets, Budget{Name: "account", Rule: l.account, key: accountKey})
+	}
+
+	d, err := l.take(ctx, budgets)
+	d.Exhausted = append(exhausted, d.Exhausted...)
+
+	return d, err
+}
+
+// take counts an attempt against each budget in turn, until one of them refuses it. The
+// remaining budgets are not touched.
+func (l *Limiter) take(ctx context.Context, budgets []Budget) (Decision, error) {
+	var d Decision
+	for _, b := range budgets {
+		left, err := l.limiter.Take(ctx, b.key, b.Rule)
+		if err != nil {
+			return Decision{}, err
+		}
+
+		b.Budget = left
+		d.Budgets = append(d.Budgets, b)
+		if !left.Allowed {
+			d.Refused = &b
+			d.Exhausted = []string{b.Name}
+			break
+		}
+	}
+
+	return d, nil
+}

@@ -1,0 +1,190 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"latchkey/internal/devstore/conntest"
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/ratelimit"
+	"latchkey/internal/redisconn"
+	"latchkey/internal/testkit"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+// two is a limit of two attempts. The window is longer than a test takes.
+var two = ratelimit.Rule{Events: 2, Window: time.Hour}
+
+func newLimiter(t *testing.T, r storetest.Redis, account, device ratelimit.Rule) *Limiter {
+	t.Helper()
+	conns := conntest.Redis(t, r, redisconn.Options{})
+
+	return NewLimiter(ratelimit.New(conns), account, device)
+}
+
+// take counts an attempt and describes the decision: the budgets with their remaining attempts,
+// and the exhausted budgets.
+func take(t *testing.T, l *Limiter, a Attempt) string {
+	t.Helper()
+
+	d, err := l.Take(context.Background(), a)
+	testkit.NoError(t, err)
+
+	var left []string
+	for _, b := range d.Budgets {
+		left = append(left, fmt.Sprintf("%s %d/%d", b.Name, b.Remaining, b.Rule.Events))
+	}
+
+	if d.Refused != nil {
+		if d.Refused.Allowed || d.Refused.RetryAfter <= 0 || d.Refused.Name != left[len(left)-1][:len(d.Refused.Name)] {
+			t.Errorf("got refusal %+v, want the last budget with a time to wait", d.Refused)
+		}
+
+		return fmt.Sprintf("%q refused, exhausted %q", left, d.Exhausted)
+	}
+	if len(d.Exhausted) > 0 {
+		return fmt.Sprintf("%q exhausted %q", left, d.Exhausted)
+	}
+
+	return fmt.Sprintf("%q", left)
+}
+
+func TestByIPAndAccount(t *testing.T) {
+	t.Parallel()
+
+	l := newLimiter(t, storetest.NewRedis(t), two, two)
+	for i, step := range []struct {
+		action, ip, account, want string
+	}{
+		{"login", "203.0.113.1", ann, `["ip 1/2" "account 1/2"]`},
+		{"login", "203.0.113.2", ann, `["ip 1/2" "account 0/2"]`},
+		{"login", "203.0.113.2", ann, `["ip 0/2" "account 0/2"] refused, exhausted ["account"]`},
+		{"login", "203.0.113.2", "", `["ip 0/2"] refused, exhausted ["ip"]`},
+		// An attempt refused by the IP budget does not count against the account.
+		{"login", "203.0.113.2", "bob@example.com", `["ip 0/2"] refused, exhausted ["ip"]`},
+		{"login", "203.0.113.3", "bob@example.com", `["ip 1/2" "account 1/2"]`},
+		{"mail", "203.0.113.2", ann, `["ip 1/2" "account 1/2"]`},
+		{"mail", "203.0.113.2", "", `["ip 0/2"]`},
+		// All IPs in the same IPv6 /64 share a budget.
+		{"mail", "2001:db8:1:2:3::1", "", `["ip 1/2"]`},
+		{"mail", "2001:db8:1:2:4::1", "", `["ip 0/2"]`},
+	} {
+		a := Attempt{Action: step.action, Rule: two, IP: step.ip, Account: step.account}
+		if got := take(t, l, a); got != step.want {
+			t.Errorf("step %d: got %s, want %s", i, got, step.want)
+		}
+	}
+}
+
+// A known device has a budget of its own, even if strangers have used up the other budgets. When
+// it is exhausted, the device counts like a stranger.
+func TestByDevice(t *testing.T) {
+	t.Parallel()
+
+	l := newLimiter(t, storetest.NewRedis(t), two, two)
+	stranger := Attempt{Action: "login", Rule: two, IP: "203.0.113.1", Account: ann}
+
+	for range 3 {
+		take(t, l, stranger)
+	}
+
+	owner := stranger
+	owner.Device = "phone"
+	if got, want := take(t, l, owner), `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+
+	take(t, l, owner)
+	if got, want := take(t, l, owner), `["ip 0/2"] refused, exhausted ["device" "ip"]`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+
+	another := owner
+	another.IP = "203.0.113.2"
+	another.Account = "bob@example.com"
+	if got, want := take(t, l, another), `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`; got != want {
+		t.Errorf("another account on the same device: got %s, want %s", got, want)
+	}
+
+	other := owner
+	other.Device = "laptop"
+	if got, want := take(t, l, other), `["device 1/2" "account-devices 17/20" "ip-devices 17/20"]`; got != want {
+		t.Errorf("another device: got %s, want %s", got, want)
+	}
+
+	// The budget of the phone is exhausted, so it counts like a stranger.
+	moved := owner
+	moved.IP = "203.0.113.3"
+	if got, want := take(t, l, moved), `["ip 1/2" "account 0/2"] refused, exhausted ["device" "account"]`; got != want {
+		t.Errorf("at another IP: got %s, want %s", got, want)
+	}
+}
+
+// Creating many devices does not allow unlimited attempts on one account or from one IP.
+func TestSharedDeviceBudget(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct {
+		attempt   func(i int) Attempt
+		exhausted string
+	}{
+		"on an account": {func(i int) Attempt {
+			return Attempt{IP: fmt.Sprintf("203.0.113.%d", i), Account: ann, Device: fmt.Sprintf("device%d", i)}
+		}, "account-devices"},
+		"from an IP": {func(i int) Attempt {
+			return Attempt{IP: "203.0.113.1", Account: fmt.Sprintf("ann%d@example.com", i), Device: fmt.Sprintf("device%d", i)}
+		}, "ip-devices"},
+	} {
+		l := newLimiter(t, storetest.NewRedis(t), two, two)
+		for i := range 2*sharedBy + 1 {
+			a := tc.attempt(i)
+			a.Action = "login"
+			a.Rule = two
+			d, err := l.Take(context.Background(), a)
+			testkit.NoError(t, err)
+
+			if got, want := slices.Contains(d.Exhausted, tc.exhausted), i == 2*sharedBy; got != want {
+				t.Errorf("%s, device %d: got exhausted %q, want %s in it: %t", name, i, d.Exhausted, tc.exhausted, want)
+			}
+		}
+	}
+}
+
+// A zero rule for the IP disables all limits. Another zero rule only disables its own limit.
+func TestUnlimited(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.NewRedis(t)
+	none := ratelimit.Rule{}
+	a := Attempt{Action: "login", Rule: two, IP: "203.0.113.1", Account: ann, Device: "phone"}
+	if got, want := take(t, newLimiter(t, r, two, none), a), `["ip 1/2" "account 1/2"]`; got != want {
+		t.Errorf("without a rule for devices: got %s, want %s", got, want)
+	}
+
+	a.Device = ""
+	if got, want := take(t, newLimiter(t, r, none, two), a), `["ip 0/2"]`; got != want {
+		t.Errorf("without a rule for accounts: got %s, want %s", got, want)
+	}
+
+	a.Rule = none
+	if got, want := take(t, newLimiter(t, r, two, two), a), `[]`; got != want {
+		t.Errorf("without a rule: got %s, want %s", got, want)
+	}
+}
+
+func TestRedisDown(t *testing.T) {
+	t.Parallel()
+
+	l := newLimiter(t, storetest.Redis{Addr: "127.0.0.1:1"}, two, two)
+	for _, device := range []string{"", "phone"} {
+		a := Attempt{Action: "login", Rule: two, IP: "203.0.113.1", Account: ann, Device: device}
+		if d, err := l.Take(context.Background(), a); !errors.Is(err, redisconn.ErrUnavailable) || len(d.Budgets) != 0 {
+			t.Errorf("got %+v, error %v, want ErrUnavailable", d, err)
+		}
+	}
+}

@@ -1,0 +1,236 @@
+package hashpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"latchkey/internal/testkit"
+)
+
+// testPool returns a pool with one thread and the given cost.
+func testPool(t *testing.T, cost int) *Pool {
+	t.Helper()
+
+	p := newPool(1, time.Minute)
+	p.cost = cost
+	t.Cleanup(p.Close)
+
+	return p
+}
+
+// Every byte of a password matters, whatever its length. Plain bcrypt would accept some of these
+// pairs as the same password.
+func TestEveryByteCounts(t *testing.T) {
+	t.Parallel()
+	p := testPool(t, 4)
+	a72 := strings.Repeat("a", 72)
+	emoji := strings.Repeat("🔑", 64)
+	for _, tc := range []struct{ password, other string }{
+		{"abc", "abc\x00abc"},
+		{"", "\x00"},
+		{a72, a72 + "x"},
+		{a72 + "x", a72 + "y"},
+		{"password", "Password"},
+		{"password", " password"},
+		{"password", "password "},
+		{"password\n", "password"},
+		{"caf\u00e9", "cafe\u0301"},
+		{emoji, emoji[:len(emoji)-4] + "🔒"},
+		{emoji, emoji + "🔑"},
+		{strings.Repeat("x", 1024), strings.Repeat("x", 1023) + "y"},
+	} {
+		stored, err := p.Hash(t.Context(), tc.password)
+		testkit.NoError(t, err)
+
+		if ok, outdated, err := p.Verify(t.Context(), stored, tc.password); !ok || outdated || err != nil {
+			t.Errorf("%.20q: got ok %v, outdated %v, %v; want true, false", tc.password, ok, outdated, err)
+		}
+
+		if ok, _, _ := p.Verify(t.Context(), stored, tc.other); ok {
+			t.Errorf("hash of %.20q: got a match with %.20q, want none", tc.password, tc.other)
+		}
+	}
+}
+
+// Imported hashes of plain bcrypt match only the same password, and are outdated.
+func TestPlainBcrypt(t *testing.T) {
+	t.Parallel()
+	p := testPool(t, 4)
+	a72 := strings.Repeat("a", 72)
+	for _, kind := range []string{"$2a$", "$2b$", "$2y$"} {
+		for _, tc := range []struct {
+			password, given string
+			want            bool
+		}{
+			{"password123", "password123", true},
+			{"password123", "password124", false},
+			{a72, a72, true},
+			{a72, a72 + "x", false},
+			{"abc", "abc\x00abc", false},
+			{"", "\x00", false},
+		} {
+			plain, err := bcrypt.GenerateFromPassword([]byte(tc.password), 4)
+			testkit.NoError(t, err)
+
+			stored := strings.Replace(string(plain), "$2a$", kind, 1)
+			ok, outdated, err := p.Verify(t.Context(), stored, tc.given)
+			if ok != tc.want || outdated != tc.want || err != nil {
+				t.Errorf("%s hash of %.12q with %.12q: got ok %v, outdated %v, %v; want %v", kind, tc.password, tc.given, ok, outdated, err, tc.want)
+			}
+		}
+	}
+
+	// Hashes from the npm package bcrypt.
+	for _, stored := range nodeHashes {
+		if ok, outdated, err := p.Verify(t.Context(), stored, "password123"); !ok || !outdated || err != nil {
+			t.Errorf("%s: got ok %v, outdated %v, %v; want true, true", stored, ok, outdated, err)
+		}
+	}
+}
+
+func TestRaisedCost(t *testing.T) {
+	t.Parallel()
+	old, err := testPool(t, 4).Hash(t.Context(), "password")
+	testkit.NoError(t, err)
+
+	for cost, want := range map[int]bool{4: false, 5: true} {
+		if ok, outdated, err := testPool(t, cost).Verify(t.Context(), old, "password"); !ok || outdated != want || err != nil {
+			t.Errorf("cost %d: got ok %v, outdated %v, %v; want true, %v", cost, ok, outdated, err, want)
+		}
+	}
+
+	// Lowering the cost does not weaken stored hashes.
+	high, err := testPool(t, 5).Hash(t.Context(), "password")
+	testkit.NoError(t, err)
+
+	if ok, outdated, _ := testPool(t, 4).Verify(t.Context(), high, "password"); !ok || outdated {
+		t.Errorf("hash with a higher cost: got ok %v, outdated %v; want true, false", ok, outdated)
+	}
+}
+
+// An unusable hash matches no password, and cannot keep a core busy: a comparison at cost 31 would
+// take most of a day.
+func TestUnusableHash(t *testing.T) {
+	t.Parallel()
+	good, err := testPool(t, 4).Hash(t.Context(), "password")
+	testkit.NoError(t, err)
+
+	for _, stored := range []string{
+		"", "x", "password", "hs256", "hs256password", strings.Replace(good, "$04$", "$31$", 1), strings.Replace(good, "$04$", "$15$", 1),
+		strings.Replace(good, "$04$", "$03$", 1), "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+	} {
+		if ok, _, err := testPool(t, 4).Verify(t.Context(), stored, "password"); ok || !errors.Is(err, ErrUnusable) {
+			t.Errorf("%q: got ok %v, %v; want ErrUnusable", stored, ok, err)
+		}
+	}
+}
+
+// The dummy hash must be valid. If bcrypt rejected it early, response times would reveal which
+// accounts exist.
+func TestDummyHash(t *testing.T) {
+	t.Parallel()
+	if err := bcrypt.CompareHashAndPassword(dummyHash(4), prehash("password")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		t.Errorf("compare with the dummy hash: got %v, want a mismatch", err)
+	}
+
+	if cost, err := bcrypt.Cost(dummyHash(12)); cost != 12 || err != nil {
+		t.Errorf("got cost %d, %v; want 12", cost, err)
+	}
+}
+
+// nodeHashes are hashes of "password123" from the npm package bcrypt.
+var nodeHashes = []string{
+	"$2b$10$qAfV7L/hlEPVVxptnLAV8uFMETqkP8stboSSztphgwxBzRxvie/5u",
+	"$2b$04$X0OXgiw1ANMjf6Jfuh6RPezXOOaxhgx3U6ww8vRN9y.tzNbKqWZva",
+}
+
+// Every mismatch takes the work of one comparison at the pool's cost, and so does a login to an
+// unknown account. Otherwise response times would reveal which accounts exist.
+func TestMismatchesCostTheSame(t *testing.T) {
+	t.Parallel()
+	const poolCost = 7
+	work := 0
+	p := testPool(t, poolCost)
+	p.compare = func(hash, password []byte) error {
+		cost, err := bcrypt.Cost(hash)
+		if err != nil {
+			t.Error(err)
+		}
+
+		work += 1 << cost
+		return bcrypt.CompareHashAndPassword(hash, password)
+	}
+
+	stored := map[string]string{"unusable": "x", "of an impossible cost": strings.Replace(string(dummyHash(4)), "$04$", "$31$", 1)}
+	for _, cost := range []int{4, 5, 7} {
+		hash, err := testPool(t, cost).Hash(t.Context(), "password")
+		testkit.NoError(t, err)
+
+		stored[fmt.Sprint("ours of cost ", cost)] = hash
+		stored[fmt.Sprint("plain of cost ", cost)] = strings.TrimPrefix(hash, prehashed)
+	}
+
+	for name, hash := range stored {
+		for _, given := range []string{"wrong", strings.Repeat("w", 100)} {
+			work = 0
+			if ok, _, _ := p.Verify(t.Context(), hash, given); ok || work != 1<<poolCost {
+				t.Errorf("%s, password of %d bytes: got ok %v, work %d; want false, %d", name, len(given), ok, work, 1<<poolCost)
+			}
+		}
+	}
+
+	work = 0
+	if err := p.DummyCompare(t.Context(), "wrong"); err != nil || work != 1<<poolCost {
+		t.Errorf("unknown account: got %v, work %d; want %d", err, work, 1<<poolCost)
+	}
+}
+
+// Every login is one job, so that all logins wait equally long. The methods return the errors of
+// the pool.
+func TestOneJobEach(t *testing.T) {
+	t.Parallel()
+	old, err := testPool(t, 4).Hash(t.Context(), "password")
+	testkit.NoError(t, err)
+
+	p := testPool(t, 6)
+	for _, stored := range []string{"x", old, strings.TrimPrefix(old, prehashed)} {
+		for _, given := range []string{"wrong", "password", strings.Repeat("w", 100)} {
+			before := p.Hashes()
+			_, _, _ = p.Verify(t.Context(), stored, given)
+			if n := p.Hashes() - before; n != 1 {
+				t.Errorf("%.12q: got %d jobs, want 1", stored, n)
+			}
+		}
+	}
+
+	before := p.Hashes()
+	if err := p.DummyCompare(t.Context(), "password"); err != nil || p.Hashes() != before+1 {
+		t.Errorf("dummy comparison: got %v, %d jobs; want 1", err, p.Hashes()-before)
+	}
+
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for want, ctx := range map[error]context.Context{context.Canceled: cancelled, ErrBusy: t.Context()} {
+		if errors.Is(want, ErrBusy) {
+			p.Close()
+		}
+
+		hash, err := p.Hash(ctx, "password")
+		if !errors.Is(err, want) || hash != "" {
+			t.Errorf("hash: got %q, %v; want %v", hash, err, want)
+		}
+
+		if ok, outdated, err := p.Verify(ctx, old, "password"); !errors.Is(err, want) || errors.Is(err, ErrUnusable) || ok || outdated {
+			t.Errorf("verify: got %v, %v, %v; want %v", ok, outdated, err, want)
+		}
+		if err := p.DummyCompare(ctx, "password"); !errors.Is(err, want) {
+			t.Errorf("dummy comparison: got %v, want %v", err, want)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package hashpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"latchkey/internal/telemetry"
+)
+
+// ErrBusy is returned when passwords arrive faster than this machine can hash them, so that
+// the wait would be too long.
+var ErrBusy = errors.New("too many passwords to hash")
+
+const (
+	// maxHashWait is how long a login may wait in the queue. If it took much longer, clients
+	// and proxies would give up, and users would submit the form again.
+	maxHashWait = 5 * time.Second
+
+	// maxQueue bounds the memory used by a flood of logins while jobs are fast.
+	maxQueue = 1024
+
+	// firstAverage is the assumed duration of a job before any has finished. It is about
+	// that of bcrypt at cost 10.
+	firstAverage = 100 * time.Millisecond
+)
+
+// Pool hashes passwords on threads with the lowest priority of the system. If the goroutines
+// of the requests did it, a flood of logins would starve all other requests, because Go
+// preempts a goroutine only after 10 ms.
+//
+// Every method that hashes is a single job, so that all logins wait equally long. Call Close
+// when the pool is no longer needed.
+type Pool struct {
+	cost    int
+	slots   int
+	maxWait time.Duration
+	metrics *telemetry.Metrics
+	// compare is bcrypt.CompareHashAndPassword. Tests replace it to measure its work.
+	compare func(hash, password []byte) error
+	hashes  atomic.Uint64
+	workers sync.WaitGroup
+
+	mu      sync.Mutex
+	wake    sync.Cond // uses mu; signals a new job or Close
+	queue   []*job    // oldest first
+	running int
+	average time.Duration // moving average of the duration of a job
+	started bool
+	closed  bool
+}
+
+type job struct {
+	work     func()
+	queued   time.Time
+	done     chan struct{}
+	panicked string // the panic and its stack, if any; valid once done is closed
+}
+
+// New returns a pool that hashes with bcrypt at the given cost, which must be from 4 to 14.
+// It starts its threads with the first job, one for each processor that the machine can
+// spare. metrics may be nil.
+func New(cost int, metrics *telemetry.Metrics) *Pool {
+	p := newPool(defaultSlots(), maxHashWait)
+	p.cost = cost
+	p.metrics = metrics
+	return p
+}
+
+// newPool returns a pool that runs up to slots jobs at a time and refuses jobs that would
+// wait longer than maxWait.
+func newPool(slots int, maxWait time.Duration) *Pool {
+	p := &Pool{
+		slots:   slots,
+		maxWait: maxWait,
+		compare: bcrypt.CompareHashAndPassword,
+		average: firstAverage,
+	}
+	p.wake.L = &p.mu
+
+	return p
+}
+
+// Busy reports whether a new job would be refused. Use it to reject a login before it costs
+// a database query.
+func (p *Pool) Busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.full()
+}
+
+// Waiting returns the number of jobs in the queue.
+func (p *Pool) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue)
+}
+
+// Hashes returns the number of passwords hashed or compared since the start.
+func (p *Pool) Hashes() uint64 { return p.hashes.Load() }
+
+// Close refuses new jobs, waits for all queued jobs to finish, and ends the threads.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+
+	p.wake.Broadcast()
+	p.workers.Wait()
+}
+
+// do runs work on one of the threads and returns when it is done. If ctx ends while work is
+// queued, work never runs; once work has started, do waits for it. If work panics, so does
+// do. Errors: ErrBusy, without waiting; ctx.Err().
+func (p *Pool) do(ctx context.Context, work func()) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+
+	j := &job{work: work, queued: time.Now(), done: make(chan struct{})}
+	if err := p.enqueue(j); err != nil {
+		return err
+	}
+
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		if p.withdraw(j) {
+			return ctx.Err()
+		}
+		<-j.done
+	}
+
+	if j.panicked != "" {
+		panic(j.panicked)
+	}
+
+	return nil
+}
+
+// enqueue adds a job to the queue. The first job starts the workers, since commands that
+// hash nothing need no threads. Errors: ErrBusy.
+func (p *Pool) enqueue(j *job) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.full() {
+		return ErrBusy
+	}
+
+	if !p.started {
+		p.started = true
+		raiseProcs(p.slots)
+
+		for range p.slots {
+			p.workers.Go(p.worker)
+		}
+	}
+
+	p.queue = append(p.queue, j)
+	p.wake.Signal()
+
+	return nil
+}
+
+// withdraw removes a job from the queue. It returns false if the job has already started.
+func (p *Pool) withdraw(j *job) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	waiting := len(p.queue)
+	p.queue = slices.DeleteFunc(p.queue, func(other *job) bool { return other == j })
+	return len(p.queue) < waiting
+}
+
+// full reports whether a new job must be refused. The caller must hold mu. While a slot is
+// free it accepts any job, however long the last ones took: otherwise a single very slow job
+// would keep out all those that could bring the average down again.
+func (p *Pool) full() bool {
+	waiting := len(p.queue)
+	if p.closed || waiting >= maxQueue {
+		return true
+	}
+
+	ahead := waiting + p.running
+	wait := time.Duration(ahead) * p.average / time.Duration(p.slots)
+
+	return ahead >= p.slots && wait > p.maxWait
+}
+
+// worker runs one job after another on its own thread. It never unlocks the thread, so that
+// the thread ends with the worker. Otherwise the runtime would use a thread with low
+// priority for requests. No other thread inherits the priority, because the runtime never
+// clones a locked thread.
+func (p *Pool) worker() {
+	runtime.LockOSThread()
+	lowerPriority()
+
+	for {
+		j := p.next()
+		if j == nil {
+			return
+		}
+		p.run(j)
+	}
+}
+
+// next takes a job from the queue, and waits for one if necessary. It returns nil when the
+// pool is closed and the queue is empty.
+func (p *Pool) next() *job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue) == 0 && !p.closed {
+		p.wake.Wait()
+	}
+	if len(p.queue) == 0 {
+		return nil
+	}
+
+	j := p.queue[0]
+	p.queue = slices.Delete(p.queue, 0, 1) // also clears the last element, so that no job leaks
+	p.running++
+
+	return j
+}
+
+// run runs a job and updates the average.
+func (p *Pool) run(j *job) {
+	start := time.Now()
+	p.metrics.PasswordHashed(start.Sub(j.queued))
+
+	defer func() {
+		if cause := recover(); cause != nil {
+			j.panicked = fmt.Sprintf("%v\n\nwhile hashing:\n%s", cause, debug.Stack())
+		}
+
+		p.mu.Lock()
+		p.running--
+		p.average += (time.Since(start) - p.average) / 8
+		p.mu.Unlock()
+
+		p.hashes.Add(1)
+		close(j.done)
+	}()
+
+	j.work()
+}

@@ -1,0 +1,76 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
+)
+
+// Clients that popular generators make from the OpenAPI document compile and log in. The
+// programs in testdata/clients use them; the versions of the generators are pinned there.
+func TestGeneratedClients(t *testing.T) {
+	suite.Require(t, suite.Clients)
+
+	s := apitest.New(t)
+	dir := t.TempDir()
+	testkit.NoError(t, os.CopyFS(dir, os.DirFS("testdata/clients")))
+	write := func(name string, content []byte) {
+		t.Helper()
+
+		testkit.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+	}
+
+	run := func(t *testing.T, in, name string, args ...string) {
+		t.Helper()
+
+		command := exec.CommandContext(t.Context(), name, args...)
+		command.Dir = filepath.Join(dir, in)
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+		}
+	}
+
+	write("openapi.json", s.NewClient().Do("GET", "/openapi.json", nil).Want(200).Raw)
+
+	t.Run("oapi-codegen", func(t *testing.T) {
+		testkit.NoError(t, os.Mkdir(filepath.Join(dir, "oapicodegen/api"), 0o700))
+		run(t, "", "go", "tool", "oapi-codegen", "-generate", "types,client", "-package", "api", "-o", "oapicodegen/api/client.go", "openapi.json")
+		noUntyped(t, filepath.Join(dir, "oapicodegen/api/client.go"))
+		run(t, "", "go", "run", "./oapicodegen", s.URL)
+	})
+
+	t.Run("ogen", func(t *testing.T) {
+		run(t, "", "go", "tool", "ogen", "--loglevel", "error", "--target", "ogen/api", "--package", "api", "--clean", "openapi.json")
+		noUntyped(t, filepath.Join(dir, "ogen/api/oas_schemas_gen.go"))
+		run(t, "", "go", "run", "./ogen", s.URL)
+	})
+
+	t.Run("openapi-typescript", func(t *testing.T) {
+		run(t, "typescript", "npm", "ci", "--no-audit", "--no-fund")
+		run(t, "typescript", "npx", "openapi-typescript", "../openapi.json", "-o", "api.d.ts")
+		run(t, "typescript", "npx", "tsc", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "node", "login.ts")
+		run(t, "typescript", "node", "login.js", s.URL)
+	})
+}
+
+// untyped matches a member or a variable of any type. The documents themselves, such as
+// /openapi.json, are maps of any.
+var untyped = regexp.MustCompile(`(?m)^[^/\n]*[^\]/\n](interface\{\}|\bany\b|jx\.Raw\b).*$`)
+
+func noUntyped(t *testing.T, file string) {
+	t.Helper()
+
+	source, err := os.ReadFile(file)
+	testkit.NoError(t, err)
+
+	for _, line := range untyped.FindAll(source, -1) {
+		t.Errorf("%s: got an untyped value: %s", filepath.Base(file), bytes.TrimSpace(line))
+	}
+}

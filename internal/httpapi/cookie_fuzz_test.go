@@ -1,0 +1,59 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/httpapi"
+	"latchkey/internal/session"
+)
+
+// Redis is queried only for a single session cookie that has the form of a token. Here it
+// is down, so a query results in a 503. Of several session cookies, none is cleared.
+func FuzzSessionCookie(f *testing.F) {
+	token := strings.Repeat("A", 43)
+	for _, header := range []string{"", "sid=", "sid=" + token, `sid="` + token + `"`, "sid=" + token + "; sid=" + token, "a=b;sid=" + token + " ;", "SID=" + token, "sid=" + token[:42] + "B"} {
+		f.Add(header, "")
+		f.Add(header, "sid="+token)
+	}
+
+	s := apitest.New(f, apitest.Options{Redis: apitest.UnreachableRedis, MongoURI: "mongodb://127.0.0.1:1/x"})
+	f.Fuzz(func(t *testing.T, first, second string) {
+		r := httptest.NewRequest(http.MethodGet, "/auth/session", nil)
+		r.Header["Cookie"] = []string{first, second}
+		var named, tokens int // cookies of the name, and those of them that may be a session
+		for _, line := range r.Header["Cookie"] {
+			for twoServers := range strings.SplitSeq(line, ";") {
+				if name, value, _ := strings.Cut(strings.TrimSpace(twoServers), "="); strings.TrimSpace(name) == "sid" {
+					named++
+					if session.IsToken(strings.Trim(strings.TrimSpace(value), `"`)) {
+						tokens++
+					}
+				}
+			}
+		}
+
+		w := httptest.NewRecorder()
+		s.API.ServeHTTP(w, r)
+		s.Log.Reset()
+
+		switch {
+		case w.Code == http.StatusRequestHeaderFieldsTooLarge && strings.Count(first+second, ";")+2 > httpapi.MaxCookies:
+		case w.Code == http.StatusServiceUnavailable && tokens > 0:
+			if len(w.Header()["Set-Cookie"]) != 0 {
+				t.Errorf("%q and %q: got a cookie while Redis is down, want none", first, second)
+			}
+		case w.Code == http.StatusUnauthorized && (tokens == 0 || named > 1):
+			for _, set := range w.Header()["Set-Cookie"] {
+				if !strings.HasPrefix(set, "sid=; ") || !strings.Contains(set, "Max-Age=0") {
+					t.Errorf("%q and %q: got Set-Cookie %s, want none", first, second, set)
+				}
+			}
+		default:
+			t.Errorf("%q and %q: got %d for %d session cookies and %d tokens", first, second, w.Code, named, tokens)
+		}
+	})
+}

@@ -1,0 +1,39 @@
+package httpapi
+
+import "sync"
+
+// OpenAPI returns the served OpenAPI document.
+var OpenAPI = sync.OnceValue(func() []byte {
+	document, err := apiWithoutStores().openAPI()
+	if err != nil {
+		panic(err)
+	}
+
+	return document
+})
+
+// Limits of requests and responses.
+const (
+	ActivityPage   = activityPage
+	MaxBody        = maxBody
+	MaxCookies     = maxCookies
+	MaxFlowCookies = maxFlowCookies
+	MaxHeaders     = maxHeaders
+)
+
+// SomeProviders configures a provider at an unreachable URL.
+var SomeProviders = someProviders
+
+// IsPublic reports whether the route "METHOD /path" works without a session, according to
+// the route table.
+func IsPublic(route string) bool { return tableByName()[route].access == public }
+
+// RouteLimits returns the rate limit of each route in the table.
+func RouteLimits() map[string]string {
+	limits := map[string]string{}
+	for name, route := range tableByName() {
+		limits[name] = string(route.limit)
+	}
+
+	return limits
+}

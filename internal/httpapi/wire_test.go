@@ -1,0 +1,101 @@
+package httpapi_test
+
+import (
+	"context"
+	"net"
+	"regexp"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/auth"
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/httpapi"
+	"latchkey/internal/ratelimit"
+	"latchkey/internal/session"
+)
+
+// commandStart matches the start of a command in the Redis protocol.
+var commandStart = regexp.MustCompile(`(?m)^\*\d+\r\n\$\d+\r\n[A-Z]`)
+
+// The number of bytes and commands on the wire to Redis per request. The most expensive
+// request limits the speed of a busy server, so it must not grow unnoticed.
+func TestCommandsOnTheWire(t *testing.T) {
+	t.Parallel()
+
+	_, proxied, proxy := storetest.ProxiedRedis(t)
+	rule := ratelimit.Rule{Events: 1000, Window: time.Hour}
+	s := apitest.New(t, apitest.Options{Redis: &proxied, Limits: httpapi.Limits{Register: rule, Login: rule, Password: rule, Account: rule}})
+
+	var commands atomic.Int64
+	proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
+		commands.Add(int64(len(commandStart.FindAll(chunk, -1))))
+
+		return false
+	}})
+
+	const email = "ann@example.com"
+	s.Register(email)
+	signIn := func() *apitest.Client {
+		c := s.NewClient()
+		c.Do("POST", "/auth/login", apitest.Credentials(email, apitest.Password)).Want(200)
+
+		return c
+	}
+
+	for _, tc := range []struct {
+		name string
+		most int64
+		do   func(c *apitest.Client)
+	}{
+		{"session check", 1, func(c *apitest.Client) { c.Do("GET", "/auth/session", nil).Want(200) }},
+		{"login", 5, func(*apitest.Client) { signIn() }},
+		{"login over a session", 6, func(c *apitest.Client) {
+			c.Do("POST", "/auth/login", apitest.Credentials(email, apitest.Password)).Want(200)
+		}},
+		{"rotate", 2, func(c *apitest.Client) { c.Do("POST", "/auth/rotate-session", nil).Want(200) }},
+		{"list", 2, func(c *apitest.Client) { c.Do("GET", "/auth/sessions", nil).Want(200) }},
+		{"revoke others", 2, func(c *apitest.Client) { c.Do("DELETE", "/auth/sessions", nil).Want(200) }},
+		{"password change", 7, func(c *apitest.Client) {
+			c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
+		}},
+		{"logout", 2, func(c *apitest.Client) { c.Do("POST", "/auth/logout", nil).Want(200) }},
+	} {
+		// The first round loads the scripts and the time of Redis.
+		for range 2 {
+			if _, err := s.Auth.SetPassword(context.Background(), auth.Operator(s.Account(email).ID), apitest.Password); err != nil {
+				t.Fatal(err)
+			}
+
+			c := signIn()
+			signIn()
+			signIn()
+			commands.Store(0)
+			tc.do(c)
+		}
+
+		used := commands.Load()
+		t.Logf("%s: %d commands", tc.name, used)
+		if used > tc.most || used == 0 {
+			t.Errorf("%s: got %d commands, want 1 to %d", tc.name, used, tc.most)
+		}
+	}
+}
+
+// Revoking all sessions of a user is one step, however many there are.
+func BenchmarkRevokeThousand(b *testing.B) {
+	s := apitest.New(b)
+	for b.Loop() {
+		b.StopTimer()
+
+		for range 1000 {
+			s.SignIn()
+		}
+
+		b.StartTimer()
+		if n, err := s.Sessions.RevokeAll(context.Background(), apitest.UserID, "", session.Revoked); n != 1000 || err != nil {
+			b.Fatal(n, err)
+		}
+	}
+}

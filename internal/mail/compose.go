@@ -1,0 +1,229 @@
+package mail
+
+import (
+	_ "embed" // for the templates
+	"errors"
+	"fmt"
+	"html/template"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode"
+)
+
+var (
+	//go:embed email.html.tmpl
+	htmlSource string
+	//go:embed email.txt.tmpl
+	textSource string
+
+	htmlTemplate = template.Must(template.New("html").Parse(htmlSource))
+	textTemplate = texttemplate.Must(texttemplate.New("text").Funcs(texttemplate.FuncMap{"wrap": wrap}).Parse(textSource))
+)
+
+// templateData is the data that both templates are executed with.
+type templateData struct {
+	texts
+	emailTexts
+	Greeting string
+	Details  []detail
+	Link     string
+	Footer   string
+
+	// Outlook on Windows ignores max-width and needs a table of fixed width in conditional
+	// comments. They are values because html/template strips comments from a template.
+	OutlookBefore template.HTML
+	OutlookAfter  template.HTML
+}
+
+// detail is a row of the table that describes the event.
+type detail struct {
+	Label string
+	Value string
+}
+
+const (
+	outlookBefore = `<!--[if mso]><table role="presentation" width="560" cellpadding="0" cellspacing="0" border="0"><tr><td><![endif]-->`
+	outlookAfter  = `<!--[if mso]></td></tr></table><![endif]-->`
+)
+
+// Compose renders an email. Errors say what is missing or invalid, without quoting any of
+// the content.
+func Compose(e Email) (Message, error) { return compose(inEnglish, e, time.Now()) }
+
+func compose(t texts, e Email, now time.Time) (Message, error) {
+	words, ok := t.Emails[e.Kind]
+	if !ok {
+		return Message{}, errors.New("mail: unknown kind of email")
+	}
+	if err := e.check(words); err != nil {
+		return Message{}, fmt.Errorf("mail: %s: %w", e.Kind, err)
+	}
+
+	// Replace all placeholders in a single pass, so that a value which contains a placeholder
+	// is not expanded again.
+	fill := strings.NewReplacer(
+		"{to}", printable(e.To),
+		"{new}", printable(e.NewEmail),
+		"{old}", printable(e.OldEmail),
+		"{provider}", printable(e.Provider),
+		"{for}", t.duration(e.ExpiresIn),
+		"{until}", t.time(now.Add(e.ExpiresIn)),
+		"{why}", words.Why,
+	).Replace
+	words.Title = fill(words.Title)
+	words.Otherwise = fill(words.Otherwise)
+
+	data := templateData{
+		texts:         t,
+		emailTexts:    words,
+		Greeting:      t.GreetingWithoutName,
+		Details:       t.details(e),
+		Link:          e.Link,
+		Footer:        fill(t.Footer),
+		OutlookBefore: outlookBefore,
+		OutlookAfter:  outlookAfter,
+	}
+
+	if name := safeName(e.Name); name != "" {
+		data.Greeting = strings.ReplaceAll(t.Greeting, "{name}", name)
+	}
+
+	data.Expires = ""
+	if e.Link != "" && e.ExpiresIn > 0 {
+		data.Expires = fill(t.Expires)
+	}
+
+	data.Body = make([]string, len(words.Body))
+	for i, paragraph := range words.Body {
+		data.Body[i] = fill(paragraph)
+	}
+
+	var text, html strings.Builder
+	if err := errors.Join(textTemplate.Execute(&text, data), htmlTemplate.Execute(&html, data)); err != nil {
+		return Message{}, errors.New("mail: cannot execute a template") // err may quote the email
+	}
+
+	return Message{
+		ID:      e.ID,
+		To:      e.To,
+		Subject: words.Subject,
+		Text:    text.String(),
+		HTML:    html.String(),
+	}, nil
+}
+
+// check returns an error if a required value is missing or invalid.
+func (e Email) check(words emailTexts) error {
+	body := strings.Join(words.Body, "")
+
+	switch {
+	case e.To == "":
+		return errors.New("no recipient")
+	case strings.Contains(body, "{new}") && e.NewEmail == "":
+		return errors.New("no new email address")
+	case strings.Contains(body, "{old}") && e.OldEmail == "":
+		return errors.New("no old email address")
+	case strings.Contains(body, "{provider}") && e.Provider == "":
+		return errors.New("no provider")
+	case e.Link != "" && !isLink(e.Link):
+		return errors.New("link is not an http or https URL in plain ASCII")
+	}
+
+	switch e.Kind {
+	case VerifyEmail, ResetPassword, ConfirmEmail:
+		if e.Link == "" || e.ExpiresIn <= 0 {
+			return errors.New("link is missing or expired")
+		}
+	}
+
+	return nil
+}
+
+// details returns when, on which device and from which IP the event happened, as far as that
+// is known.
+func (t texts) details(e Email) []detail {
+	var details []detail
+
+	if !e.At.IsZero() {
+		details = append(details, detail{t.Details.At, t.time(e.At)})
+	}
+	if device := safeName(e.Device); device != "" {
+		details = append(details, detail{t.Details.Device, device})
+	}
+	if ip, err := netip.ParseAddr(e.IP); err == nil && ip.Zone() == "" {
+		details = append(details, detail{t.Details.IP, ip.String()})
+	}
+
+	return details
+}
+
+// linkCharacters matches URLs of RFC 3986 characters that neither the templates nor mail
+// clients change. The single quote is excluded because it can end an HTML attribute.
+var linkCharacters = regexp.MustCompile(`^[\w\-.~:/?#\[\]@!$&()*+,;=%]+$`)
+
+func isLink(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || !linkCharacters.MatchString(s) {
+		return false
+	}
+
+	isHTTP := u.Scheme == "https" || u.Scheme == "http"
+
+	return isHTTP && u.Host != "" && u.User == nil
+}
+
+// textLine matches up to 72 characters before a space, or a complete longer word.
+var textLine = regexp.MustCompile(`(.{1,72})(?: |$)`)
+
+// wrap breaks a paragraph into lines, at spaces only.
+func wrap(paragraph string) string {
+	words := strings.Join(strings.Fields(paragraph), " ")
+
+	return strings.TrimSuffix(textLine.ReplaceAllString(words, "$1\n"), "\n")
+}
+
+// maxName is the maximum number of characters of a name that are shown.
+const maxName = 60
+
+// printable returns user input as a single line without invisible characters. Control
+// characters could end a header. Format characters could reverse the direction of the text
+// that follows, or hide the dot in a domain.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r), unicode.In(r, unicode.Zl, unicode.Zp, unicode.Cc):
+			return ' '
+		case unicode.In(r, unicode.Cf, unicode.Co, unicode.Cs), r == unicode.ReplacementChar:
+			return -1
+		}
+
+		return r
+	}, s)
+
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// looksLikeLink matches what mail clients may turn into a link: a scheme, www, an @, a phone
+// number, or a dot (or a character that browsers treat as one) before two letters or a digit.
+// It does not match "J.R. Tolkien".
+var looksLikeLink = regexp.MustCompile(`(?i)://|www|[.。．｡](\p{L}\p{M}*[\p{L}\p{N}-]|\p{N})|@|mailto:|tel:|(\p{N}[^\p{L}]*){5}`)
+
+// safeName returns the name of a person or a device for display, or "" if it must not be
+// shown. Otherwise an attacker could sign up with a victim's email address and the name "You
+// won! See evil.example", and Latchkey would deliver the message.
+func safeName(name string) string {
+	name = printable(name)
+	if looksLikeLink.MatchString(name) {
+		return ""
+	}
+
+	if runes := []rune(name); len(runes) > maxName {
+		return strings.TrimSpace(string(runes[:maxName-1])) + "…"
+	}
+
+	return name
+}

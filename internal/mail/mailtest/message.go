@@ -1,0 +1,63 @@
+package mailtest
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/mail"
+	"regexp"
+)
+
+// Message is an email as the server received it.
+type Message struct {
+	From       string
+	To         string
+	UTF8       bool   // sent with SMTPUTF8
+	TLSVersion uint16 // 0 without TLS
+	LoggedIn   bool
+	Data       []byte
+}
+
+// Header returns a header, or "" if the email cannot be parsed.
+func (m Message) Header(name string) string {
+	parsed, err := mail.ReadMessage(bytes.NewReader(m.Data))
+	if err != nil {
+		return ""
+	}
+
+	return parsed.Header.Get(name)
+}
+
+// Text returns the plain text part, or "" if the email cannot be parsed.
+func (m Message) Text() string {
+	parsed, err := mail.ReadMessage(bytes.NewReader(m.Data))
+	if err != nil {
+		return ""
+	}
+
+	_, params, err := mime.ParseMediaType(parsed.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+
+	part, err := multipart.NewReader(parsed.Body, params["boundary"]).NextPart()
+	if err != nil {
+		return ""
+	}
+	text, _ := io.ReadAll(part)
+
+	return string(text)
+}
+
+var tokenPattern = regexp.MustCompile(`#token=([\w-]+)`)
+
+// Token returns the one-time token in the email's link, or "" if there is none.
+func (m Message) Token() string {
+	found := tokenPattern.FindStringSubmatch(m.Text())
+	if found == nil {
+		return ""
+	}
+
+	return found[1]
+}

@@ -1,0 +1,72 @@
+package ratelimit
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// Every spelling of an IP has the same key. No input from a client results in a long key, in
+// a key that changes the slot in a cluster, or in the key of another client.
+func FuzzKeys(f *testing.F) {
+	for _, ip := range []string{
+		"192.0.2.1",
+		"::ffff:192.0.2.1",
+		"2001:db8::1",
+		"2001:db8:0:0:ffff::",
+		"fe80::1%eth0",
+		"",
+		"}{",
+		"a\r\nFLUSHALL",
+		strings.Repeat("x", 200),
+		"sha256:x",
+	} {
+		f.Add(ip, "192.0.2.1")
+		f.Add(ip, ip+" ")
+	}
+
+	f.Fuzz(func(t *testing.T, a, b string) {
+		keyA := IPKey(a)
+		keyB := IPKey(b)
+
+		for _, key := range []string{redisKey(keyA), redisKey(a), redisKey(AccountKey(a))} {
+			if !isSafe(key) {
+				t.Errorf("got Redis key %q for %q, want a short one in printable ASCII", key, a)
+			}
+		}
+
+		if (redisKey(a) == redisKey(b)) != (a == b) {
+			t.Errorf("got Redis keys %s and %s for %q and %q, want the same only for the same input", redisKey(a), redisKey(b), a, b)
+		}
+
+		ipA, errA := netip.ParseAddr(a)
+		if errA != nil {
+			return
+		}
+
+		ipA = ipA.Unmap().WithZone("")
+		if got := IPKey(ipA.StringExpanded()); got != keyA {
+			t.Errorf("IPKey of %s in long form: got %s, want %s", a, got, keyA)
+		}
+
+		ipB, errB := netip.ParseAddr(b)
+		if errB != nil {
+			return
+		}
+
+		ipB = ipB.Unmap().WithZone("")
+		sameNetwork := ipA.Is6() && ipB.Is6() && netip.PrefixFrom(ipA, 64).Masked() == netip.PrefixFrom(ipB, 64).Masked()
+		if want := ipA == ipB || sameNetwork; (keyA == keyB) != want {
+			t.Errorf("got keys %s and %s for %s and %s, want the same: %v", keyA, keyB, a, b, want)
+		}
+	})
+}
+
+// isSafe reports whether a key in Redis is short, printable and in the expected slot.
+func isSafe(key string) bool {
+	inner, hasPrefix := strings.CutPrefix(key, "limit:{")
+	inner, hasSuffix := strings.CutSuffix(inner, "}")
+	unsafe := func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }
+
+	return hasPrefix && hasSuffix && inner != "" && len(inner) <= maxKey && !strings.ContainsFunc(inner, unsafe)
+}

@@ -1,0 +1,259 @@
+package redisconn
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"latchkey/internal/testkit"
+)
+
+// fakeServer starts a server that replies to each command with the result of reply, and returns its
+// host:port. It is for replies that a real server cannot be made to send at a given time.
+func fakeServer(t *testing.T, reply func(command []string) string) string {
+	t.Helper()
+	return bareServer(t, func(command []string) string {
+		if command[0] == "PING" {
+			return "+PONG\r\n"
+		}
+
+		return reply(command)
+	})
+}
+
+// bareServer is like fakeServer, but does not reply to PING on its own.
+func bareServer(t *testing.T, reply func(command []string) string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.NoError(t, err)
+
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+
+			go func() {
+				defer func() { _ = conn.Close() }()
+				r := bufio.NewReader(conn)
+				for {
+					command, err := readCommand(r)
+					if err != nil {
+						return
+					}
+
+					if _, err := io.WriteString(conn, reply(command)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// readCommand reads a command and returns its name and arguments.
+func readCommand(r *bufio.Reader) ([]string, error) {
+	var n int
+	if _, err := fmt.Fscanf(r, "*%d\r\n", &n); err != nil {
+		return nil, err
+	}
+
+	words := make([]string, n)
+	for i := range words {
+		var length int
+		if _, err := fmt.Fscanf(r, "$%d\r\n", &length); err != nil {
+			return nil, err
+		}
+
+		word := make([]byte, length+2)
+		if _, err := io.ReadFull(r, word); err != nil {
+			return nil, err
+		}
+
+		words[i] = string(word[:length])
+	}
+
+	return words, nil
+}
+
+// A server of a cluster may redirect a command permanently (MOVED) or while the slot is being moved
+// (ASK), or ask the client to try again later (TRYAGAIN).
+func TestRedirections(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var received []string
+	tryAgain := 2 * maxTries // these do not count as tries
+	target := fakeServer(t, func(words []string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		received = append(received, words[0])
+		switch {
+		case words[0] == "ASKING":
+			return "+OK\r\n"
+		case len(words) > 1 && words[1] == "waits" && tryAgain > 0:
+			tryAgain--
+			return "-TRYAGAIN Multiple keys request during rehashing of slot\r\n"
+		}
+
+		return "$6\r\ntarget\r\n"
+	})
+
+	first := fakeServer(t, func(words []string) string {
+		if words[0] != "GET" {
+			return "-ERR unknown\r\n"
+		}
+
+		return fmt.Sprintf("-%s 1 %s\r\n", map[string]string{"moved": "MOVED", "asked": "ASK", "waits": "MOVED"}[words[1]], target)
+	})
+
+	c := New(Options{Addr: first, Timeout: busyTimeout})
+	t.Cleanup(c.Close)
+	for key, want := range map[string]string{"moved": "GET", "asked": "ASKING GET", "waits": strings.Repeat("GET ", 2*maxTries) + "GET"} {
+		mu.Lock()
+		received = nil
+		mu.Unlock()
+		if got, err := redis.String(c.Do(context.Background(), "GET", key)); got != "target" || err != nil {
+			t.Errorf("%s: got %q, %v; want \"target\"", key, got, err)
+		}
+
+		mu.Lock()
+		if got := strings.Join(received, " "); got != want {
+			t.Errorf("%s: got commands %q on the other server, want %q", key, got, want)
+		}
+
+		mu.Unlock()
+	}
+}
+
+// A server may leave out its own host.
+func TestResolveAddr(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]string{
+		"10.0.0.1:1": "10.0.0.1:1", ":2": "host:2", "?:3": "host:3", "fe80::1:4": "[fe80::1]:4", "[fe80::1]:5": "[fe80::1]:5",
+	} {
+		if got := resolveAddr(addr, "host:9"); got != want {
+			t.Errorf("resolveAddr(%q) = %q, want %q", addr, got, want)
+		}
+	}
+}
+
+// A durable write waits for the replicas. If one lags behind, the write succeeds anyway, and that is
+// logged once.
+func TestWaitForReplicas(t *testing.T) {
+	t.Parallel()
+	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").WaitForReplicas()
+	for _, tc := range []struct {
+		name   string
+		wait   string
+		warns  bool
+		fails  bool
+		budget time.Duration
+	}{
+		{"confirmed", ":2\r\n", false, false, time.Second},
+		{"one lags behind", ":1\r\n", true, false, time.Second},
+		{"error", "-ERR no\r\n", false, true, time.Second},
+		{"no time left", ":0\r\n", false, true, 40 * time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			scripts := 0
+			master := fakeServer(t, func(words []string) string {
+				mu.Lock()
+				defer mu.Unlock()
+				switch words[0] {
+				case "ROLE":
+					return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
+				case "WAIT":
+					return tc.wait
+				case "EVALSHA":
+					scripts++
+				}
+
+				return "+OK\r\n"
+			})
+
+			var log testkit.Buffer
+			c := New(Options{Sentinels: []string{fakeSentinel(t, master, 1)}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			t.Cleanup(c.Close)
+			testkit.NoError(t, c.Ping(context.Background()))
+
+			for range 2 {
+				_, err := c.Eval(WithBudget(context.Background(), tc.budget), set, "key")
+				if errors.Is(err, ErrUnavailable) != tc.fails {
+					t.Errorf("got %v, want ErrUnavailable: %v", err, tc.fails)
+				}
+			}
+
+			mu.Lock()
+			defer mu.Unlock()
+			if scripts != 2 {
+				t.Errorf("got %d runs of the script, want 2", scripts)
+			}
+
+			if got := strings.Count(log.String(), "lag behind"); got > 1 || (got == 1) != tc.warns {
+				t.Errorf("got %d warnings, want one: %v; log: %s", got, tc.warns, log.String())
+			}
+		})
+	}
+}
+
+// The commands of a request share its budget. The time between them does not count.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	silent := fakeServer(t, func([]string) string { return "" })
+	c := New(Options{Addr: silent})
+	t.Cleanup(c.Close)
+	ctx := WithBudget(context.Background(), 300*time.Millisecond)
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := c.Do(ctx, "GET", "x"); !errors.Is(err, ErrUnavailable) {
+				t.Error(err)
+			}
+		})
+	}
+
+	wg.Wait()
+	for range 100 { // the budget is used up
+		if _, err := c.Do(ctx, "GET", "x"); !errors.Is(err, ErrUnavailable) {
+			t.Error(err)
+		}
+	}
+
+	if took := time.Since(start); took < 250*time.Millisecond || took > 10*300*time.Millisecond {
+		t.Errorf("got errors of 108 commands after %v, want about 300ms", took)
+	}
+
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{options: Options{Timeout: DefaultTimeout}}
+		ctx := WithBudget(t.Context(), time.Second)
+		for range 3 {
+			time.Sleep(time.Minute) // of the fake clock
+			_, release := c.commandDeadline(ctx)
+			time.Sleep(250 * time.Millisecond)
+			release()
+		}
+
+		time.Sleep(time.Minute)
+		deadline, _ := c.commandDeadline(ctx)
+		if left := time.Until(deadline); left != 250*time.Millisecond {
+			t.Errorf("got %v left, want 250ms", left)
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package session
+
+import (
+	"encoding/base64"
+	"strings"
+)
+
+// keys builds the names of the keys in Redis:
+//
+//	sess:<session ID>      the record of a session, see record.go. It outlives the
+//	                       session by tombstoneTTL, so that the reason of a timeout
+//	                       can still be reported.
+//	ended:<session ID>     the tombstone of an ended session, see reason.go.
+//	idx:<user ID>          the index of a user: the IDs of their records, sorted by
+//	                       when they expire (microseconds, on the clock of Redis).
+//	generation:<user ID>   when all sessions of the user were last revoked, on the
+//	                       same clock.
+//	generation             when the sessions of all users were last revoked.
+//
+// On a Redis Cluster the shard is a hash tag: sess:{t4}..., idx:{t4}<user ID> and
+// generation:{t4}<user ID>. The global generation then has a copy in every shard,
+// generation:{t4}, so that the scripts that begin and rotate sessions can read it.
+type keys struct{ cluster bool }
+
+const recordPrefix = "sess:"
+
+// recordPattern matches the keys of all records.
+const recordPattern = recordPrefix + "*"
+
+func (k keys) record(id string) string         { return recordPrefix + k.tagged(id) }
+func (k keys) tombstone(id string) string      { return "ended:" + k.tagged(id) }
+func (k keys) index(userID string) string      { return "idx:" + k.ofUser(userID) }
+func (k keys) generation(userID string) string { return "generation:" + k.ofUser(userID) }
+
+// tagged returns a session ID with its shard as the hash tag.
+func (k keys) tagged(id string) string {
+	if !k.cluster {
+		return id
+	}
+	return "{" + id[:shardLen] + "}" + id[shardLen:]
+}
+
+// ofUser returns a user ID with the shard of the user as the hash tag.
+func (k keys) ofUser(userID string) string {
+	if !k.cluster {
+		return userID
+	}
+	return "{" + shardOf(userID) + "}" + userID
+}
+
+// globalGeneration returns the key of a shard's copy of the global generation.
+func (k keys) globalGeneration(shard string) string {
+	if !k.cluster {
+		return "generation"
+	}
+	return "generation:{" + shard + "}"
+}
+
+// globalGenerations returns the keys of all copies of the global generation.
+func (k keys) globalGenerations() []string {
+	if !k.cluster {
+		return []string{k.globalGeneration("")}
+	}
+
+	const shards = 1 << 12
+	all := make([]string, 0, shards)
+
+	for shard := range shards {
+		encoded := base64.RawURLEncoding.EncodeToString([]byte{byte(shard >> 4), byte(shard << 4), 0})
+		all = append(all, k.globalGeneration(encoded[:shardLen]))
+	}
+
+	return all
+}
+
+// idOf returns the session ID in the key of a record, or "" if key is something else.
+func (k keys) idOf(key string) string {
+	id := strings.TrimPrefix(key, recordPrefix)
+	if k.cluster {
+		id = strings.NewReplacer("{", "", "}", "").Replace(id)
+	}
+
+	if !IsID(id) {
+		return ""
+	}
+
+	return id
+}

@@ -1,0 +1,130 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/bson/primitive"
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"latchkey/internal/mongoconn"
+)
+
+// document is a User as stored in MongoDB.
+type document struct {
+	ID       primitive.ObjectID `bson:"_id"`
+	User     `bson:",inline"`
+	IsActive *bool                      `bson:"isActive"` // nil means true, as in the guide's app
+	Tokens   map[TokenKind]OneTimeToken `bson:"tickets,omitempty"`
+}
+
+// tokensField is the field of document.Tokens. Its name is kept for existing databases.
+const tokensField = "tickets"
+
+func (d document) user() User {
+	u := d.User
+	u.ID = d.ID.Hex()
+	u.Active = d.IsActive == nil || *d.IsActive
+	return u
+}
+
+// isActive is the filter for accounts that are not disabled.
+var isActive = bson.D{{Key: "isActive", Value: bson.D{{Key: "$ne", Value: false}}}}
+
+// hasEmail returns the filter for the account with an email.
+func hasEmail(email Email) bson.D {
+	return bson.D{{Key: "email", Value: bson.D{{Key: "$in", Value: email.spellings()}}}}
+}
+
+// objectID parses a User.ID. It returns ErrNotFound if the ID is malformed, because no
+// account has such an ID.
+func objectID(id string) (primitive.ObjectID, error) {
+	oid, err := primitive.ObjectIDFromHex(id)
+	if err != nil {
+		return primitive.NilObjectID, ErrNotFound
+	}
+	return oid, nil
+}
+
+// findDocument returns the account that matches a filter. Errors: ErrNotFound,
+// ErrUnreadable, ErrUnavailable.
+func (s *Store) findDocument(ctx context.Context, filter bson.D) (document, error) {
+	ctx, cancel := s.db.WithTimeout(ctx)
+	defer cancel()
+	return decodeResult(s.users.FindOne(ctx, filter))
+}
+
+// update changes the account with the given ID if it matches a filter, and returns the
+// changed account. Errors: ErrNotFound, ErrEmailTaken, ErrUnreadable, ErrUnavailable.
+func (s *Store) update(ctx context.Context, id string, filter, change bson.D) (User, error) {
+	oid, err := objectID(id)
+	if err != nil {
+		return User{}, err
+	}
+
+	ctx, cancel := s.db.WithTimeout(ctx)
+	defer cancel()
+	filter = slices.Concat(bson.D{{Key: "_id", Value: oid}}, filter)
+	returnNew := options.FindOneAndUpdate().SetReturnDocument(options.After)
+	result := s.users.FindOneAndUpdate(ctx, filter, change, returnNew)
+	if mongo.IsDuplicateKeyError(result.Err()) {
+		return User{}, ErrEmailTaken
+	}
+
+	d, err := decodeResult(result)
+	if err != nil {
+		return User{}, err
+	}
+
+	return d.user(), nil
+}
+
+// set returns an update that sets fields.
+func set(fields ...bson.E) bson.D { return bson.D{{Key: "$set", Value: bson.D(fields)}} }
+
+// unset returns an update that removes fields.
+func unset(names ...string) bson.D {
+	fields := bson.D{}
+	for _, name := range names {
+		fields = append(fields, bson.E{Key: name, Value: ""})
+	}
+	return bson.D{{Key: "$unset", Value: fields}}
+}
+
+// setAndTouch returns an update that sets fields and updatedAt.
+func (s *Store) setAndTouch(fields ...bson.E) bson.D {
+	return set(append(fields, bson.E{Key: "updatedAt", Value: s.timestamp()})...)
+}
+
+// decodeResult decodes the account in the result of a query.
+func decodeResult(result *mongo.SingleResult) (document, error) {
+	err := result.Err()
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return document{}, ErrNotFound
+	}
+	if err != nil {
+		return document{}, mongoconn.Unavailable(err)
+	}
+
+	return decode(result.Decode)
+}
+
+// decode decodes an account with the Decode method of a result or a cursor.
+func decode(from func(any) error) (document, error) {
+	var d document
+	if err := from(&d); err != nil {
+		return document{}, fmt.Errorf("decode a document of %s: %w: %w", collection, ErrUnreadable, err)
+	}
+	return d, nil
+}
+
+// timestamp returns the current time with the precision of MongoDB.
+func (s *Store) timestamp() time.Time { return toMillis(s.now()) }
+
+// toMillis returns t in UTC with the precision of MongoDB.
+func toMillis(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,182 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/mongoconn"
+)
+
+// TokenKind is the purpose of a one-time token. An account has at most one of each kind.
+type TokenKind string
+
+// The kinds of one-time tokens.
+const (
+	ResetToken       TokenKind = "reset"  // sets a new password
+	VerifyToken      TokenKind = "verify" // verifies the account's email
+	EmailChangeToken TokenKind = "change" // verifies a new email and changes the account to it
+)
+
+// field returns the name of a field of this kind's token in a document.
+func (k TokenKind) field(name string) string { return k.path() + "." + name }
+
+// path returns the name of this kind's token in a document.
+func (k TokenKind) path() string { return tokensField + "." + string(k) }
+
+// OneTimeToken is the stored part of a one-time token that was emailed to the owner of an
+// account. It is part of the account's document. A newer token of the same kind replaces it,
+// and a change of the password or the email revokes all tokens.
+//
+// A single update both uses up a token and makes the change that it allows, so that it works
+// only once and never partially (OWASP ASVS 5.0 2.3.3, 6.5.1).
+type OneTimeToken struct {
+	// Hash is the hash of the token; only the email contains the token itself. It is empty
+	// until the email is sent.
+	Hash string `bson:"hash"`
+
+	// RequestID identifies the request for an email that is sent later.
+	RequestID string `bson:"ask,omitempty"`
+
+	// Email is the new email of an EmailChangeToken.
+	Email   Email     `bson:"email,omitempty"`
+	Expires time.Time `bson:"expires"`
+}
+
+// PutToken stores a one-time token in an active account that still has the given email.
+// Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) PutToken(ctx context.Context, id string, email Email, kind TokenKind, t OneTimeToken) error {
+	t.Expires = toMillis(t.Expires)
+	filter := slices.Concat(bson.D{{Key: "email", Value: string(email)}}, isActive)
+
+	_, err := s.update(ctx, id, filter, set(bson.E{Key: kind.path(), Value: t}))
+	return err
+}
+
+// IssueToken adds the hash and the expiry of t to the stored token with the given request ID,
+// when its email is about to be sent. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) IssueToken(ctx context.Context, id string, kind TokenKind, requestID string, t OneTimeToken) error {
+	filter := slices.Concat(bson.D{{Key: kind.field("ask"), Value: requestID}}, isActive)
+
+	_, err := s.update(ctx, id, filter, set(
+		bson.E{Key: kind.field("hash"), Value: t.Hash},
+		bson.E{Key: kind.field("expires"), Value: toMillis(t.Expires)}))
+	return err
+}
+
+// PendingEmailChange returns the request ID of the EmailChangeToken for a new email, if it
+// has not expired. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) PendingEmailChange(ctx context.Context, id string, email Email) (requestID string, err error) {
+	oid, err := objectID(id)
+	if err != nil {
+		return "", err
+	}
+
+	filter := slices.Concat(
+		bson.D{
+			{Key: "_id", Value: oid},
+			{Key: EmailChangeToken.field("email"), Value: string(email)},
+		},
+		s.notExpired(EmailChangeToken),
+		isActive)
+	d, err := s.findDocument(ctx, filter)
+
+	return d.Tokens[EmailChangeToken].RequestID, err
+}
+
+// ByToken returns the active account with a one-time token, and the token's email. Errors:
+// ErrNotFound, ErrUnavailable.
+func (s *Store) ByToken(ctx context.Context, id string, kind TokenKind, hash string) (User, Email, error) {
+	oid, err := objectID(id)
+	if err != nil {
+		return User{}, "", err
+	}
+
+	filter := slices.Concat(bson.D{{Key: "_id", Value: oid}}, s.hasToken(kind, hash))
+	d, err := s.findDocument(ctx, filter)
+	if err != nil {
+		return User{}, "", err
+	}
+
+	return d.user(), d.Tokens[kind].Email, nil
+}
+
+// hasToken returns the filter for active accounts with a token that has not expired.
+func (s *Store) hasToken(kind TokenKind, hash string) bson.D {
+	return slices.Concat(
+		bson.D{{Key: kind.field("hash"), Value: hash}},
+		s.notExpired(kind),
+		isActive)
+}
+
+// notExpired returns the filter for accounts whose token of a kind has not expired.
+func (s *Store) notExpired(kind TokenKind) bson.D {
+	return bson.D{{Key: kind.field("expires"), Value: bson.D{{Key: "$gt", Value: s.timestamp()}}}}
+}
+
+// RevokeToken removes the token of a kind if it has the given request ID, or in any case if
+// requestID is empty. Errors: ErrUnavailable.
+func (s *Store) RevokeToken(ctx context.Context, id string, kind TokenKind, requestID string) error {
+	var filter bson.D
+	if requestID != "" {
+		filter = bson.D{{Key: kind.field("ask"), Value: requestID}}
+	}
+
+	_, err := s.update(ctx, id, filter, unset(kind.path()))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+
+	return err
+}
+
+// RevokeAllTokens removes the tokens of a kind from all accounts. Errors: ErrUnavailable.
+func (s *Store) RevokeAllTokens(ctx context.Context, kind TokenKind) error {
+	ctx, cancel := mongoconn.WithLongTimeout(ctx)
+	defer cancel()
+	hasTokens := bson.D{{Key: tokensField, Value: bson.D{{Key: "$exists", Value: true}}}}
+	_, err := s.users.UpdateMany(ctx, hasTokens, unset(kind.path()))
+	return mongoconn.Unavailable(err)
+}
+
+// ResetPassword uses a ResetToken to replace the password hash. It also marks the email as
+// verified, because the token was sent to it. Errors: ErrNotFound if the token is not valid;
+// ErrUnavailable.
+func (s *Store) ResetPassword(ctx context.Context, id, tokenHash, passwordHash string) (User, error) {
+	verified := bson.E{Key: "emailVerified", Value: true}
+	return s.setPassword(ctx, id, passwordHash, s.hasToken(ResetToken, tokenHash), verified)
+}
+
+// VerifyEmail uses a VerifyToken to mark the email as verified. Errors: ErrNotFound if the
+// token is not valid; ErrUnavailable.
+func (s *Store) VerifyEmail(ctx context.Context, id, tokenHash string) (User, error) {
+	change := slices.Concat(
+		s.setAndTouch(bson.E{Key: "emailVerified", Value: true}),
+		unset(VerifyToken.path()))
+	return s.update(ctx, id, s.hasToken(VerifyToken, tokenHash), change)
+}
+
+// ChangeEmail uses an EmailChangeToken to change the email, and revokes all other one-time
+// tokens. Errors: ErrNotFound if the token is not valid; ErrEmailTaken, ErrUnavailable.
+func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Email) (User, error) {
+	if err := s.checkEmailFree(ctx, email, id); err != nil {
+		return User{}, err
+	}
+
+	change := slices.Concat(
+		s.setAndTouch(
+			bson.E{Key: "email", Value: string(email)},
+			bson.E{Key: "emailVerified", Value: true}),
+		unset(tokensField))
+	u, err := s.update(ctx, id, s.hasToken(EmailChangeToken, tokenHash), change)
+
+	// If the index rejected the update, not every server returns a duplicate key error.
+	if errors.Is(err, ErrUnavailable) && errors.Is(s.checkEmailFree(ctx, email, id), ErrEmailTaken) {
+		return User{}, ErrEmailTaken
+	}
+
+	return u, err
+}
