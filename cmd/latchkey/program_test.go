@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -210,36 +209,6 @@ func startProgram(t *testing.T, name string, args ...string) {
 	})
 }
 
-// procStatus returns a number from /proc/<pid>/status.
-func procStatus(pid int, name string) (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(text), name+":")
-
-	return strconv.ParseFloat(strings.Fields(rest + " 0")[0], 64)
-}
-
-// column returns one value of each item.
-func column[T any](items []T, value func(T) float64) []float64 {
-	values := make([]float64, len(items))
-	for i, item := range items {
-		values[i] = value(item)
-	}
-
-	return values
-}
-
-// median returns the median of values, or 0 if there are none.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-
-	return slices.Sorted(slices.Values(values))[len(values)/2]
-}
-
 // response is a response with its body.
 type response struct {
 	*http.Response
@@ -253,18 +222,18 @@ func (r response) cookie() string {
 	return pair
 }
 
-// send sends a request with a JSON body, if it is not empty. The headers are names and
+// fetch sends a request with a JSON body, if it is not empty. The headers are names and
 // values; those without a value are not sent, and "Host" sets the host.
-func send(t *testing.T, method, url, body string, headers ...string) response {
-	t.Helper()
-
+func fetch(c *http.Client, method, url, body string, headers ...string) (response, error) {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	testkit.NoError(t, err)
+	if err != nil {
+		return response{}, err
+	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	for i := 0; i < len(headers); i += 2 {
-		name, value := headers[i], headers[i+1]
+	for pair := range slices.Chunk(headers, 2) {
+		name, value := pair[0], pair[1]
 		switch {
 		case value == "":
 		case name == "Host":
@@ -274,13 +243,24 @@ func send(t *testing.T, method, url, body string, headers ...string) response {
 		}
 	}
 
-	res, err := http.DefaultClient.Do(req)
-	testkit.NoError(t, err)
+	res, err := c.Do(req)
+	if err != nil {
+		return response{}, err
+	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
+
+	return response{res, string(text)}, err
+}
+
+// send is fetch that fails the test if there is an error.
+func send(t *testing.T, method, url, body string, headers ...string) response {
+	t.Helper()
+
+	res, err := fetch(http.DefaultClient, method, url, body, headers...)
 	testkit.NoError(t, err)
 
-	return response{res, string(text)}
+	return res
 }
 
 // mustSend sends a request and fails the test unless the response has a status.
@@ -293,6 +273,35 @@ func mustSend(t *testing.T, want int, method, url, body string) response {
 	}
 
 	return res
+}
+
+// failures counts the errors of concurrent clients.
+type failures struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+// add counts an error. It ignores nil.
+func (f *failures) add(err error) {
+	if err == nil {
+		return
+	}
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.counts == nil {
+		f.counts = map[string]int{}
+	}
+	f.counts[err.Error()]++
+}
+
+// report fails the test if there were errors.
+func (f *failures) report(t *testing.T) {
+	t.Helper()
+
+	for message, count := range f.counts {
+		t.Errorf("%d times: %s", count, message)
+	}
 }
 
 // wantGet sends a GET request and fails the test unless the response has a status and

@@ -3,7 +3,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -41,8 +40,8 @@ func TestRollingRestart(t *testing.T) {
 	base := startNginx(t, addrs[0]+" max_fails=0; server "+addrs[1], "127.0.0.1:1")
 
 	var done atomic.Bool
-	var requests, failures atomic.Int64
-	var firstFailure sync.Once
+	var requests atomic.Int64
+	var failed failures
 	var clients sync.WaitGroup
 	for i := range *loadClients {
 		c := newLoadClient(base)
@@ -56,19 +55,14 @@ func TestRollingRestart(t *testing.T) {
 					method, path = http.MethodPost, "/auth/rotate-session"
 				}
 				requests.Add(1)
-				if err := c.do(method, path, "", http.StatusOK); err != nil {
-					failures.Add(1)
-					firstFailure.Do(func() { t.Error(err) })
-				}
+				failed.add(c.do(method, path, "", http.StatusOK))
 			}
 		})
 	}
 
-	startedAt := time.Now()
 	for n := range *replacements {
-		for before := requests.Load(); requests.Load() < before+*between; {
-			time.Sleep(10 * time.Millisecond)
-		}
+		before := requests.Load()
+		testkit.Eventually(t, "requests between two replacements", func() bool { return requests.Load() >= before+*between })
 
 		old := servers[n%2]
 		old.stop()
@@ -80,8 +74,8 @@ func TestRollingRestart(t *testing.T) {
 	done.Store(true)
 	clients.Wait()
 
-	t.Logf("%d replacements in %.0f s: %d requests by %d clients, %d failed",
-		*replacements, time.Since(startedAt).Seconds(), requests.Load(), *loadClients, failures.Load())
+	t.Logf("%d requests", requests.Load())
+	failed.report(t)
 }
 
 // loadClient is a browser that keeps its connection and its cookie.
@@ -99,35 +93,16 @@ func newLoadClient(base string) *loadClient {
 
 // do sends a request and returns an error unless the response has the wanted status.
 func (c *loadClient) do(method, path, body string, want int) error {
-	req, err := http.NewRequest(method, c.base+path, strings.NewReader(body))
-	if err != nil {
-		return err
+	res, err := fetch(c.http, method, c.base+path, body, "Host", "api.example.com", "Cookie", c.cookie)
+	if err == nil && res.StatusCode != want {
+		err = fmt.Errorf("got %d %s, want %d", res.StatusCode, res.text, want)
 	}
-	req.Host = "api.example.com"
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if c.cookie != "" {
-		req.Header.Set("Cookie", c.cookie)
-	}
-
-	res, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	text, err := io.ReadAll(res.Body)
-	_ = res.Body.Close()
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	if res.StatusCode != want {
-		return fmt.Errorf("%s %s: got %d %s, want %d", method, path, res.StatusCode, text, want)
-	}
 
-	for _, set := range res.Header["Set-Cookie"] {
-		if pair, _, _ := strings.Cut(set, ";"); strings.HasPrefix(pair, "__Host-sid=") {
-			c.cookie = pair
-		}
+	if cookie := res.cookie(); strings.HasPrefix(cookie, "__Host-sid=") {
+		c.cookie = cookie
 	}
 
 	return nil

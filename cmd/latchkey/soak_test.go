@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"flag"
 	"fmt"
 	"io"
@@ -16,11 +14,10 @@ import (
 	"time"
 
 	"latchkey/internal/devstore/storetest"
-	"latchkey/internal/testkit"
 	"latchkey/internal/testkit/suite"
 )
 
-var soak = flag.Duration("soak", 2*time.Minute, "duration of TestSoak; from 10m on the slope of memory usage is checked")
+var soak = flag.Duration("soak", 2*time.Minute, "duration of TestSoak")
 
 const (
 	soakRate    = 300 // requests per second
@@ -37,38 +34,33 @@ const (
 
 // soakPlan lists the actions of clients with their weights.
 var soakPlan = []struct {
-	name   string
 	weight int
 	do     func(*soakClient)
 }{
-	{"session", 165, func(c *soakClient) { c.read("/auth/session") }},
-	{"me", 20, func(c *soakClient) { c.read("/auth/me") }},
-	{"list", 8, func(c *soakClient) { c.read("/auth/sessions") }},
-	{"rotate", 30, (*soakClient).rotate},
-	{"login", 4, (*soakClient).login},
-	{"wrong login", 1, func(c *soakClient) {
-		c.expect(c.send("POST", "/auth/login", c.credentials("wrong horse battery"), ""), http.StatusUnauthorized)
+	{165, func(c *soakClient) { c.use("GET", "/auth/session", "") }},
+	{20, func(c *soakClient) { c.use("GET", "/auth/me", "") }},
+	{8, func(c *soakClient) { c.use("GET", "/auth/sessions", "") }},
+	{3, func(c *soakClient) { c.use("PUT", "/profile", `{"name":"S"}`) }},
+	{8, func(c *soakClient) { c.use("GET", "/auth/session", "", "Connection", "close") }},
+	{30, (*soakClient).rotate},
+	{4, (*soakClient).login},
+	{2, (*soakClient).logout},
+	{1, (*soakClient).revokeOthers},
+	{15, (*soakClient).replay},
+	{5, (*soakClient).abort},
+	{3, (*soakClient).sendHalf},
+	{15, func(c *soakClient) {
+		c.expect(c.send("GET", "/auth/session", "", "sid="+rand.Text()+rand.Text()[:16]+"A"), 401)
 	}},
-	{"logout", 2, (*soakClient).logout},
-	{"revoke others", 1, (*soakClient).revokeOthers},
-	{"rename", 3, func(c *soakClient) { c.use("PUT", "/profile", `{"name":"S"}`) }},
-	{"ended cookie", 15, (*soakClient).replay},
-	{"wrong cookie", 15, func(c *soakClient) {
-		c.expect(c.send("GET", "/auth/session", "", randomToken()), http.StatusUnauthorized)
+	{10, func(c *soakClient) { c.expect(c.send("GET", "/auth/session", "", "sid=nonsense"), 401) }},
+	{5, func(c *soakClient) { c.expect(c.send("GET", "/auth/me", "", ""), 401) }},
+	{1, func(c *soakClient) {
+		c.expect(c.send("POST", "/auth/login", c.credentials("wrong horse battery"), ""), 401)
 	}},
-	{"malformed cookie", 10, func(c *soakClient) { c.expect(c.send("GET", "/auth/session", "", "nonsense"), http.StatusUnauthorized) }},
-	{"no cookie", 5, func(c *soakClient) { c.expect(c.send("GET", "/auth/me", "", ""), http.StatusUnauthorized) }},
-	{"new connection", 8, func(c *soakClient) {
-		c.closeAfter = true
-		c.read("/auth/session")
-		c.closeAfter = false
-	}},
-	{"aborted request", 5, (*soakClient).abort},
-	{"half a request", 3, (*soakClient).sendHalf},
-	{"bad body", 3, func(c *soakClient) { c.expect(c.send("POST", "/auth/login", `{"email":`, ""), http.StatusBadRequest) }},
-	{"health", 2, func(c *soakClient) {
-		c.expect(c.send("GET", "/healthz", "", ""), http.StatusOK)
-		c.expect(c.send("GET", "/readyz", "", ""), http.StatusOK)
+	{3, func(c *soakClient) { c.expect(c.send("POST", "/auth/login", `{"email":`, ""), 400) }},
+	{2, func(c *soakClient) {
+		c.expect(c.send("GET", "/healthz", "", ""), 200)
+		c.expect(c.send("GET", "/readyz", "", ""), 200)
 	}},
 }
 
@@ -77,26 +69,19 @@ var soakPlan = []struct {
 func TestSoak(t *testing.T) {
 	suite.Require(t, suite.Soak)
 
-	length := *soak
 	redis := storetest.NewRedis(t)
-	mongo := storetest.Mongo(t)
-	ops := testkit.FreeAddr(t)
-	p := startProcess(t, build(t), append(baseSettings(redis, mongo),
+	p := startProcess(t, build(t), append(baseSettings(redis, storetest.Mongo(t)),
 		"APP_ENV=development",
 		"LOG_FORMAT=json",
-		"OPS_ADDR="+ops,
+		"OPS_ADDR=127.0.0.1:0",
 		"SESSION_MAX_AGE="+soakIdle.String(),
 		"SESSION_TOUCH_INTERVAL="+soakTouch.String(),
 		"SESSION_ABSOLUTE_MAX_AGE="+soakAbsolute.String(),
 		"RATE_LIMIT=2000/60s",
 		"BCRYPT_COST=10"))
-	s := &soakRun{t: t, addr: p.addr, errors: map[string]int{}}
-	w := newSoakWatch(t, p, redis, mongo, ops)
+	s := &soakRun{base: "http://" + p.addr}
+	w := newSoakWatch(t, redis, "http://"+opsAddr(t, p.out))
 
-	var plan []func(*soakClient)
-	for _, action := range soakPlan {
-		plan = append(plan, slices.Repeat([]func(*soakClient){action.do}, action.weight)...)
-	}
 	for i := range soakClients {
 		c := &soakClient{
 			soakRun: s,
@@ -104,21 +89,31 @@ func TestSoak(t *testing.T) {
 			email:   fmt.Sprintf("soak%d@example.com", i),
 			http:    &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second},
 		}
-		c.register()
+		c.begin(201, "/auth/register", fmt.Sprintf(`{"name":"S","email":%q,"password":%q}`, c.email, floodPassword))
 		s.clients = append(s.clients, c)
 	}
 
+	var warm map[string]float64
 	for n := range soakWindows {
-		s.runClients(length/soakWindows, plan, w)
+		s.runClients(*soak / soakWindows)
 		select {
 		case <-p.exited:
 			log := p.out.String()
 			t.Fatalf("the server stopped: %v\n%s", p.cmd.ProcessState, log[max(0, len(log)-4000):])
 		default:
 		}
-		w.measure(s, n)
+
+		figures := w.measure()
+		t.Logf("window %d: %v", n+1, figures)
+		w.checkSessions(s.clients)
+		if n == soakWindows/2 {
+			warm = figures
+		}
+		if n == soakWindows-1 {
+			w.checkGrowth(warm, figures)
+		}
 	}
-	w.report(length, s)
+	s.failed.report(t)
 
 	p.stop()
 	if !p.cmd.ProcessState.Success() {
@@ -131,20 +126,15 @@ func TestSoak(t *testing.T) {
 
 // soakRun is the traffic of a run.
 type soakRun struct {
-	t       *testing.T
-	addr    string
+	base    string
 	clients []*soakClient
-
-	mu        sync.Mutex
-	requests  int
-	errors    map[string]int // unexpected responses
-	latencies []time.Duration
+	failed  failures
 }
 
 // soakSession is a session as its client knows it. It was last extended between seenFrom
 // and seenTo.
 type soakSession struct {
-	token     string
+	cookie    string
 	createdAt time.Time
 	seenFrom  time.Time
 	seenTo    time.Time
@@ -162,122 +152,84 @@ func (s *soakSession) aliveAt(at time.Time) (certain, possible bool) {
 // soakClient has an account and some sessions. It sends one request at a time.
 type soakClient struct {
 	*soakRun
-	number     int
-	email      string
-	http       *http.Client
-	closeAfter bool // close the connection after the response
-	actions    int  // number of actions so far
-	sessions   []*soakSession
-	ended      []string // tokens of sessions that ended recently
-	tokens     int      // number of tokens received so far
+	number   int
+	email    string
+	http     *http.Client
+	actions  int // number of actions so far
+	sessions []*soakSession
+	ended    []string // cookies of sessions that ended recently
+	begun    int      // number of cookies received so far
 }
 
 // runClients runs the clients at a steady pace and then closes their connections.
-func (s *soakRun) runClients(length time.Duration, plan []func(*soakClient), w *soakWatch) {
+func (s *soakRun) runClients(length time.Duration) {
+	var plan []func(*soakClient)
+	for _, action := range soakPlan {
+		plan = append(plan, slices.Repeat([]func(*soakClient){action.do}, action.weight)...)
+	}
+
 	var clients sync.WaitGroup
 	startedAt := time.Now()
-	stop := make(chan struct{})
-	go w.sampleMemory(stop)
 	for _, c := range s.clients {
 		clients.Go(func() {
+			defer c.http.CloseIdleConnections()
+
 			for i := 0; ; i++ {
 				due := startedAt.Add(time.Duration(i*soakClients+c.number) * time.Second / soakRate)
 				if due.Sub(startedAt) >= length {
-					break
+					return
 				}
 				time.Sleep(time.Until(due))
 				// Steps of 113 visit every entry of the plan in a mixed order.
 				plan[(c.actions*113+c.number*19)%len(plan)](c)
 				c.actions++
 			}
-			c.http.CloseIdleConnections()
 		})
 	}
 	clients.Wait()
-	close(stop)
 }
 
-// soakReply is a response. Its status is 0 after an error, which was recorded.
-type soakReply struct {
-	request string
-	status  int
-	token   string // of the new cookie
-}
-
-func (s *soakRun) fail(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	s.errors[fmt.Sprintf(format, args...)]++
-}
-
-func (c *soakClient) send(method, path, body, token string) soakReply {
-	req, err := http.NewRequest(method, "http://"+c.addr+path, strings.NewReader(body))
+// send sends a request with the cookie of a session, if it is not empty. After an error,
+// which it counts, it returns a response with status 0.
+func (c *soakClient) send(method, path, body, cookie string, headers ...string) response {
+	res, err := fetch(c.http, method, c.base+path, body, append(headers, "Cookie", cookie)...)
 	if err != nil {
-		c.t.Error(err)
-		return soakReply{}
-	}
-	req.Close = c.closeAfter
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if token != "" {
-		req.Header.Set("Cookie", "sid="+token)
+		c.failed.add(err)
+		return response{Response: &http.Response{}}
 	}
 
-	sentAt := time.Now()
-	res, err := c.http.Do(req)
-	if err != nil {
-		c.fail("%s %s: %v", method, path, err)
-		return soakReply{}
-	}
-	_, err = io.Copy(io.Discard, res.Body)
-	_ = res.Body.Close()
-
-	c.mu.Lock()
-	c.requests++
-	c.latencies = append(c.latencies, time.Since(sentAt))
-	c.mu.Unlock()
-	if err != nil {
-		c.fail("%s %s: %v", method, path, err)
-		return soakReply{}
-	}
-
-	r := soakReply{request: method + " " + path, status: res.StatusCode}
-	for _, cookie := range res.Cookies() {
-		if cookie.Name == "sid" {
-			r.token = cookie.Value
-		}
-	}
-
-	return r
+	return res
 }
 
-// expect reports whether a response has the wanted status, and records it otherwise.
-func (c *soakClient) expect(r soakReply, want int) bool {
-	if r.status != want && r.status != 0 {
-		c.fail("%s: got %d, want %d", r.request, r.status, want)
+// expect reports whether a response has one of the wanted statuses, and counts it otherwise.
+func (c *soakClient) expect(r response, want ...int) bool {
+	ok := slices.Contains(want, r.StatusCode)
+	if !ok && r.StatusCode != 0 {
+		c.failed.add(fmt.Errorf("%s %s: got %d, want %d", r.Request.Method, r.Request.URL.Path, r.StatusCode, want))
 	}
 
-	return r.status == want
+	return ok
 }
 
 func (c *soakClient) credentials(password string) string {
 	return fmt.Sprintf(`{"email":%q,"password":%q}`, c.email, password)
 }
 
-func (c *soakClient) register() {
-	r := c.send("POST", "/auth/register", fmt.Sprintf(`{"name":"S","email":%q,"password":%q}`, c.email, floodPassword), "")
-	if c.expect(r, http.StatusCreated) {
-		c.keep(r.token, time.Now(), time.Now())
+// begin registers or logs in.
+func (c *soakClient) begin(want int, path, body string) {
+	sentAt := time.Now()
+	if r := c.send("POST", path, body, ""); c.expect(r, want) {
+		c.keep(r.cookie(), sentAt, time.Now())
 	}
 }
 
-// keep stores a new token.
-func (c *soakClient) keep(token string, requestedAt, createdAt time.Time) {
-	c.tokens++
+func (c *soakClient) login() { c.begin(200, "/auth/login", c.credentials(floodPassword)) }
+
+// keep stores the cookie of a session.
+func (c *soakClient) keep(cookie string, requestedAt, createdAt time.Time) {
+	c.begun++
 	c.sessions = append(c.sessions, &soakSession{
-		token:     token,
+		cookie:    cookie,
 		createdAt: createdAt,
 		seenFrom:  requestedAt,
 		seenTo:    time.Now(),
@@ -287,10 +239,8 @@ func (c *soakClient) keep(token string, requestedAt, createdAt time.Time) {
 // drop forgets a session that has ended.
 func (c *soakClient) drop(s *soakSession) {
 	c.sessions = slices.DeleteFunc(c.sessions, func(other *soakSession) bool { return other == s })
-	c.ended = append(c.ended, s.token)
-	if len(c.ended) > 50 {
-		c.ended = c.ended[1:]
-	}
+	c.ended = append(c.ended, s.cookie)
+	c.ended = c.ended[max(0, len(c.ended)-50):]
 }
 
 // pick returns one of the three newest sessions, or nil if login fails. Older sessions are
@@ -312,22 +262,26 @@ func (c *soakClient) pick() *soakSession {
 	return newest[c.actions%len(newest)]
 }
 
-// use sends a request with a session that is, or may be, alive.
-func (c *soakClient) use(method, path, body string) (s *soakSession, r soakReply, ok bool) {
-	s = c.pick()
+// use sends a request with a session that is, or may be, alive. It returns nil if there is
+// no session or it has ended.
+func (c *soakClient) use(method, path, body string, headers ...string) (*soakSession, response) {
+	s := c.pick()
 	if s == nil {
-		return nil, soakReply{}, false
+		return nil, response{}
 	}
 
+	want := []int{http.StatusOK}
 	sentAt := time.Now()
-	certain, _ := s.aliveAt(sentAt.Add(soakSlack)) // the request takes time
-	r = c.send(method, path, body, s.token)
-	if r.status == http.StatusUnauthorized && !certain {
-		c.drop(s)
-		return nil, r, false
+	if certain, _ := s.aliveAt(sentAt.Add(soakSlack)); !certain { // the request takes time
+		want = append(want, http.StatusUnauthorized)
 	}
-	if !c.expect(r, http.StatusOK) {
-		return nil, r, false
+	r := c.send(method, path, body, s.cookie, headers...)
+	if !c.expect(r, want...) {
+		return nil, r
+	}
+	if r.StatusCode == http.StatusUnauthorized {
+		c.drop(s)
+		return nil, r
 	}
 
 	if sentAt.Sub(s.seenTo) >= soakTouch {
@@ -335,36 +289,26 @@ func (c *soakClient) use(method, path, body string) (s *soakSession, r soakReply
 	}
 	s.seenTo = time.Now()
 
-	return s, r, true
+	return s, r
 }
-
-func (c *soakClient) read(path string) { c.use("GET", path, "") }
 
 func (c *soakClient) rotate() {
 	sentAt := time.Now()
-	if s, r, ok := c.use("POST", "/auth/rotate-session", ""); ok {
+	if s, r := c.use("POST", "/auth/rotate-session", ""); s != nil {
 		c.drop(s)
-		c.keep(r.token, sentAt, s.createdAt)
-	}
-}
-
-func (c *soakClient) login() {
-	sentAt := time.Now()
-	r := c.send("POST", "/auth/login", c.credentials(floodPassword), "")
-	if c.expect(r, http.StatusOK) {
-		c.keep(r.token, sentAt, time.Now())
+		c.keep(r.cookie(), sentAt, s.createdAt)
 	}
 }
 
 func (c *soakClient) logout() {
-	if s, _, ok := c.use("POST", "/auth/logout", ""); ok {
+	if s, _ := c.use("POST", "/auth/logout", ""); s != nil {
 		c.drop(s)
 	}
 }
 
 func (c *soakClient) revokeOthers() {
-	s, _, ok := c.use("DELETE", "/auth/sessions", "")
-	if !ok {
+	s, _ := c.use("DELETE", "/auth/sessions", "")
+	if s == nil {
 		return
 	}
 	for _, other := range slices.Clone(c.sessions) {
@@ -374,7 +318,7 @@ func (c *soakClient) revokeOthers() {
 	}
 }
 
-// replay sends the token of a session that has ended.
+// replay sends the cookie of a session that has ended.
 func (c *soakClient) replay() {
 	if len(c.ended) > 0 {
 		c.expect(c.send("GET", "/auth/session", "", c.ended[c.actions%len(c.ended)]), http.StatusUnauthorized)
@@ -388,34 +332,19 @@ func (c *soakClient) abort() {
 		return
 	}
 
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.actions%8)*100*time.Microsecond)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.addr+"/auth/session", nil)
-	if err != nil {
-		c.t.Error(err)
-		return
-	}
-	req.Header.Set("Cookie", "sid="+s.token)
-	if res, err := c.http.Do(req); err == nil {
-		_ = res.Body.Close()
-	}
+	client := *c.http
+	client.Timeout = time.Duration(1+c.actions%8) * 100 * time.Microsecond
+	_, _ = fetch(&client, "GET", c.base+"/auth/session", "", "Cookie", s.cookie)
 	s.seenTo = time.Now().Add(soakSlack) // the server may still be handling the request
 }
 
 // sendHalf sends half a request and disconnects.
 func (c *soakClient) sendHalf() {
-	conn, err := net.Dial("tcp", c.addr)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.base, "http://"))
 	if err != nil {
-		c.fail("connect: %v", err)
+		c.failed.add(err)
 		return
 	}
 	_, _ = io.WriteString(conn, "POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 	_ = conn.Close()
-}
-
-func randomToken() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:])
-
-	return base64.RawURLEncoding.EncodeToString(b[:])
 }
