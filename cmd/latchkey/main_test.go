@@ -4,14 +4,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/testkit"
@@ -49,76 +47,20 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// Without stores the server starts, is alive and reports that it is not ready.
+// Without stores the server starts, is alive and reports that it is not ready. The ops
+// listener names the stores that are down.
 func TestServeWithoutStores(t *testing.T) {
 	t.Parallel()
-	addr, out, _ := start(t, withoutStores())
+	addr, out, _ := start(t, withoutStores("OPS_ADDR=127.0.0.1:0", "DRAIN_TIME=0"))
 
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503} {
-		wantGet(t, "http://"+addr+path, want, "")
-	}
+	wantGet(t, "http://"+addr+"/healthz", http.StatusOK, "")
+	wantGet(t, "http://"+addr+"/readyz", http.StatusServiceUnavailable, "")
+	wantGet(t, "http://"+opsAddr(t, out)+"/readyz", http.StatusServiceUnavailable, "mongodb: unavailable; redis: unavailable")
 	if err := runHealthcheck(addr); err == nil || !strings.Contains(err.Error(), "not ready: 503") {
 		t.Errorf("healthcheck: got error %v, want not ready: 503", err)
 	}
 	if strings.Contains(out.String(), "hunter2") {
 		t.Errorf("the log contains a password:\n%s", out)
-	}
-}
-
-// The server limits the size of headers and the time that a request may take.
-func TestLimits(t *testing.T) {
-	t.Parallel()
-	addr, _, _ := start(t, environment(t))
-
-	for name, tc := range map[string]struct{ request, want string }{
-		"headers too large": {"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "431"},
-		"half a request":    {"GET /healthz HTTP/1.1\r\nHost: x\r\n", ""},
-		"OPTIONS *":         {"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "404"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			conn, err := net.Dial("tcp", addr)
-			testkit.NoError(t, err)
-			defer func() { _ = conn.Close() }()
-			_, err = io.WriteString(conn, tc.request)
-			testkit.NoError(t, err)
-
-			// The limit is 5 seconds. Without it the connection would stay open forever.
-			_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
-			response, err := io.ReadAll(conn)
-			if err != nil && tc.want == "" {
-				t.Fatalf("got error %v, want a closed connection", err)
-			}
-			if !strings.HasPrefix(strings.TrimPrefix(string(response), "HTTP/1.1 "), tc.want) {
-				t.Errorf("response: got %.100q, want status %s", response, tc.want)
-			}
-		})
-	}
-}
-
-func TestRefusesToStart(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-
-	for name, tc := range map[string]struct {
-		args, environ []string
-		want          string
-	}{
-		"no settings":        {nil, nil, "3 invalid settings:\n  TRUSTED_PROXIES: required unless TLS_CERT_FILE and TLS_KEY_FILE are set: the IP of the TLS proxy in front of this server, such as 127.0.0.1\n  MONGODB_URI: required, for example mongodb://localhost:27017/latchkey\n  SESSION_SECRET: required"},
-		"port in use":        {nil, environment(t, "PORT="+port), "already in use"},
-		"unknown command":    {[]string{"sreve"}, nil, `unknown command "sreve"; did you mean "serve"?`},
-		"too many arguments": {[]string{"serve", "now"}, nil, `unexpected argument "now"`},
-		"server down":        {[]string{"healthcheck"}, []string{"HOST=127.0.0.1", "PORT=1"}, "connection refused"},
-	} {
-		if _, err := command(tc.environ, "", tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%s: got error %v, want %s", name, err, tc.want)
-		}
-	}
-	if help, err := command(nil, "", "help"); err != nil || !strings.Contains(help, "healthcheck") {
-		t.Errorf("help: got %q and error %v, want healthcheck", help, err)
 	}
 }
 
@@ -186,12 +128,14 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Every command supports --help, and exits with 2 if its arguments are wrong.
+// Every command supports --help. It exits with 2 if its arguments are wrong, and with 1 if it
+// fails.
 func TestHelpAndExitCodes(t *testing.T) {
 	t.Parallel()
 
 	for args, want := range map[string]string{
 		"--help":                "Usage:\n  latchkey",
+		"help":                  "healthcheck",
 		"users":                 "set-password",
 		"users --help":          "set-password",
 		"help users":            "set-password",
@@ -211,20 +155,32 @@ func TestHelpAndExitCodes(t *testing.T) {
 		}
 	}
 
-	for args, want := range map[string]int{
-		"sreve":            2,
-		"serve now":        2,
-		"users kill":       2,
-		"users show":       2,
-		"users show --x y": 2,
-		"doctor --spa x":   2,
-		"sessions revoke":  2,
-		"users list":       1, // no settings
-		"doctor":           1,
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.NoError(t, err)
+	defer func() { _ = listener.Close() }()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	for args, tc := range map[string]struct {
+		environ []string
+		code    int
+		want    string
+	}{
+		"sreve":                   {nil, 2, `unknown command "sreve"; did you mean "serve"?`},
+		"serve now":               {nil, 2, `unexpected argument "now"`},
+		"users kill":              {nil, 2, `unknown command "kill"`},
+		"users show":              {nil, 2, "missing argument USER"},
+		"users show --yaml x":     {nil, 2, "unknown flag: --yaml"},
+		"doctor --spa x":          {nil, 2, "--api"},
+		"sessions revoke":         {nil, 2, "give exactly one of"},
+		"sessions revoke x --all": {nil, 2, "give exactly one of"},
+		"":                        {nil, 1, "3 invalid settings:\n  TRUSTED_PROXIES: required unless TLS_CERT_FILE and TLS_KEY_FILE are set: the IP of the TLS proxy in front of this server, such as 127.0.0.1\n  MONGODB_URI: required, for example mongodb://localhost:27017/latchkey\n  SESSION_SECRET: required"},
+		"users list":              {nil, 1, "SESSION_SECRET: required"},
+		"doctor":                  {nil, 1, "TRUSTED_PROXIES: required"},
+		"serve":                   {environment(t, "PORT="+port), 1, "already in use"},
+		"healthcheck":             {[]string{"HOST=127.0.0.1", "PORT=1"}, 1, "connection refused"},
 	} {
-		_, err := command(nil, "", strings.Fields(args)...)
-		if err == nil || exitCode(err) != want {
-			t.Errorf("latchkey %s: got error %v, want one with exit code %d", args, err, want)
+		_, err := command(tc.environ, "", strings.Fields(args)...)
+		if err == nil || exitCode(err) != tc.code || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("latchkey %s: got error %v, want %s with exit code %d", args, err, tc.want, tc.code)
 		}
 	}
 }

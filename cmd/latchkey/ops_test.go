@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,7 +12,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"latchkey/internal/devstore/storetest"
@@ -54,13 +52,6 @@ func TestOpsListener(t *testing.T) {
 	wantGet(t, "http://"+ops+"/auth/session", http.StatusNotFound, "")
 }
 
-// The ops listener names the stores that are down.
-func TestOpsListenerWithoutStores(t *testing.T) {
-	t.Parallel()
-	_, out, _ := start(t, withoutStores("OPS_ADDR=127.0.0.1:0", "DRAIN_TIME=0"))
-	wantGet(t, "http://"+opsAddr(t, out)+"/readyz", http.StatusServiceUnavailable, "mongodb: unavailable; redis: unavailable")
-}
-
 // A real Prometheus scrapes the server with the example configuration, and every query of
 // the dashboard returns data.
 func TestPrometheus(t *testing.T) {
@@ -68,16 +59,16 @@ func TestPrometheus(t *testing.T) {
 	suite.Program(t, "prometheus")
 
 	redis := storetest.NewRedis(t)
-	relay, broken := startRelay(t, redis.Addr)
+	proxy := storetest.NewProxy(t, redis.Addr)
 	addr, out, _ := start(t, environment(t,
 		"OPS_ADDR=127.0.0.1:0",
 		"RATE_LIMIT=off",
 		"REDIS_TIMEOUT=400ms",
-		fmt.Sprintf("REDIS_URI=redis://%s/%d", relay, redis.DB)))
+		fmt.Sprintf("REDIS_URI=redis://%s/%d", proxy.Addr, redis.DB)))
 	sendTypicalRequests(t, addr)
-	broken.Store(true) // for the panels about failures
+	proxy.Blackhole() // for the panels about failures
 	testkit.NoError(t, newLoadClient("http://"+addr).do("POST", "/auth/register", `{"name":"Bob","email":"bob@example.com","password":"a canary password"}`, 503))
-	broken.Store(false)
+	proxy.Set(storetest.Faults{})
 
 	prometheus := startPrometheus(t, opsAddr(t, out))
 	testkit.Eventually(t, "two samples, which a rate needs", func() bool {
@@ -137,47 +128,6 @@ func sendTypicalRequests(t *testing.T, addr string) {
 	}
 }
 
-// startRelay forwards connections to a server until it is broken.
-func startRelay(t *testing.T, to string) (addr string, broken *atomic.Bool) {
-	t.Helper()
-
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-
-	broken = new(atomic.Bool)
-	forward := func(to, from net.Conn) {
-		defer func() { _, _ = to.Close(), from.Close() }()
-
-		for buf := make([]byte, 4096); ; {
-			n, err := from.Read(buf)
-			if err != nil || broken.Load() {
-				return
-			}
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-	}
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			go forward(server, client)
-			go forward(client, server)
-		}
-	}()
-
-	return l.Addr().String(), broken
-}
-
 // startPrometheus runs Prometheus with configs/prometheus.yml and returns its URL.
 func startPrometheus(t *testing.T, ops string) (base string) {
 	t.Helper()
@@ -198,13 +148,9 @@ func startPrometheus(t *testing.T, ops string) (base string) {
 	startProgram(t, "prometheus", "--config.file="+file, "--storage.tsdb.path="+dir, "--web.listen-address="+addr)
 	base = "http://" + addr
 	testkit.Eventually(t, "Prometheus to be ready", func() bool {
-		res, err := http.Get(base + "/-/ready")
-		if err != nil {
-			return false
-		}
-		_ = res.Body.Close()
+		res, err := fetch(http.DefaultClient, "GET", base+"/-/ready", "")
 
-		return res.StatusCode == http.StatusOK
+		return err == nil && res.StatusCode == http.StatusOK
 	})
 
 	return base

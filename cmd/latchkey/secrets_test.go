@@ -8,13 +8,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/bson"
 
+	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/mail/mailtest"
 	"latchkey/internal/testkit"
@@ -83,7 +82,7 @@ func (l *leakTest) search(when string) {
 	for place, text := range map[string]string{
 		"the log":    l.log.String(),
 		"a response": l.responses.String(),
-		"Redis":      dumpRedis(l.t, l.redis.Conn(l.t)),
+		"Redis":      (&apitest.Server{Redis: l.redis}).DumpRedis(),
 		"MongoDB":    dumpMongo(l.t, l.mongo),
 	} {
 		if len(text) < 200 {
@@ -181,7 +180,8 @@ func TestSecretsDoNotLeak(t *testing.T) {
 func formsOf(secret string) []string {
 	b := []byte(secret)
 	quoted, _ := json.Marshal(secret)
-	forms := []string{
+
+	return []string{
 		secret,
 		base64.RawStdEncoding.EncodeToString(b),
 		base64.RawURLEncoding.EncodeToString(b),
@@ -189,43 +189,6 @@ func formsOf(secret string) []string {
 		url.QueryEscape(secret),
 		strings.Trim(string(quoted), `"`),
 	}
-	slices.Sort(forms)
-
-	return slices.Compact(forms)
-}
-
-// dumpRedis returns all keys and values.
-func dumpRedis(t *testing.T, conn redis.Conn) string {
-	t.Helper()
-
-	keys, err := redis.Strings(conn.Do("KEYS", "*"))
-	testkit.NoError(t, err)
-
-	commands := map[string][]any{
-		"string": {"GET"},
-		"hash":   {"HGETALL"},
-		"set":    {"SMEMBERS"},
-		"zset":   {"ZRANGE", 0, -1, "WITHSCORES"},
-		"list":   {"LRANGE", 0, -1},
-	}
-	var dump strings.Builder
-	for _, key := range keys {
-		kind, err := redis.String(conn.Do("TYPE", key))
-		testkit.NoError(t, err)
-		if kind == "none" {
-			continue // expired
-		}
-
-		command, ok := commands[kind]
-		if !ok {
-			t.Fatalf("%s has the unknown type %s", key, kind)
-		}
-		value, err := conn.Do(command[0].(string), append([]any{key}, command[1:]...)...)
-		testkit.NoError(t, err)
-		fmt.Fprintf(&dump, "%s %s\n", key, value)
-	}
-
-	return dump.String()
 }
 
 // dumpMongo returns all documents.
