@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   API, PAGE, SHORT_PAGE, STRICT_PAGE, accepted, emailLink, focusOn, hasEmail, hasPassed, isAt, logIn, open, openEmail, password, register, rejected,
-  sessionId, shows, signedIn, signedOut, stepUpExpires, watchForLeaks,
+  sessionId, shows, signedIn, signedOut, stepUpExpires, submit, watchForLeaks,
 } from './page.mjs';
 
 test('reset a forgotten password with the link in an email', async (t) => {
@@ -11,12 +11,10 @@ test('reset a forgotten password with the link in an email', async (t) => {
   const email = await register(other);
   await signedOut(page);
   await page.click('#forgotten summary');
-  await page.fill('#forgot [name=email]', 'unknown@example.com');
-  await page.click('#forgot button');
+  await submit(page, '#forgot', { email: 'unknown@example.com' });
   await accepted(page);
   const assertNoLeak = watchForLeaks(page);
-  await page.fill('#forgot [name=email]', email.toUpperCase());
-  await page.click('#forgot button');
+  await submit(page, '#forgot', { email: email.toUpperCase() });
   await accepted(page);
   await focusOn(page, 'Send reset link');
 
@@ -30,8 +28,7 @@ test('reset a forgotten password with the link in an email', async (t) => {
   await other.click('#refresh'); // opening the link changes nothing
   await signedIn(other);
 
-  await tab.fill('#reset-form [name=password]', 'a better password');
-  await tab.click('#reset-form button');
+  await submit(tab, '#reset-form', { password: 'a better password' });
   await signedOut(tab);
   await shows(tab, 'Password changed');
   await isAt(tab, '/');
@@ -39,16 +36,13 @@ test('reset a forgotten password with the link in an email', async (t) => {
   await other.click('#refresh');
   await signedOut(other);
   await shows(other, 'The password was changed.');
-  await tab.fill('#login [name=email]', email);
-  await tab.fill('#login [name=password]', password);
-  await tab.click('#login button');
+  await submit(tab, '#login', { email, password });
   await rejected(tab, 'invalid_credentials');
   await logIn(tab, email, { withPassword: 'a better password' });
   await (await openEmail(page, email, 'password was changed')).close();
 
   await page.goto(href); // a second time
-  await page.fill('#reset-form [name=password]', 'a third password');
-  await page.click('#reset-form button');
+  await submit(page, '#reset-form', { password: 'a third password' });
   await rejected(page, 'invalid_token');
   await page.reload(); // the token is gone
   await page.waitForSelector('#reset-empty:not([hidden])');
@@ -98,20 +92,15 @@ test('a password change ends the sessions of other browsers', async (t) => {
   const [here, there] = [await open(t), await open(t)];
   const email = await register(here);
   await logIn(there, email);
-  await here.fill('#change-password [name=currentPassword]', 'not the password');
-  await here.fill('#change-password [name=newPassword]', 'a better password');
-  await here.click('#change-password button');
+  await submit(here, '#change-password', { currentPassword: 'not the password', newPassword: 'a better password' });
   await rejected(here, 'wrong_password');
-  await here.fill('#change-password [name=currentPassword]', password);
-  await here.fill('#change-password [name=newPassword]', password);
-  await here.click('#change-password button');
+  await submit(here, '#change-password', { currentPassword: password, newPassword: password });
   await rejected(here, 'weak_password');
   await there.click('#refresh');
   await signedIn(there);
 
   const before = await sessionId(here);
-  await here.fill('#change-password [name=newPassword]', 'a better password');
-  await here.click('#change-password button');
+  await submit(here, '#change-password', { newPassword: 'a better password' });
   await shows(here, 'Password changed');
   await here.waitForFunction((id) => document.querySelector('#session [data-field=sessionId]').textContent !== id, before);
   assert.deepEqual(await here.$$eval('#change-password input[type=password]', (inputs) => inputs.map((input) => input.value)), ['', '']);
@@ -124,13 +113,9 @@ test('a password change ends the sessions of other browsers', async (t) => {
 test('a common password is rejected with an explanation', async (t) => {
   const page = await open(t, STRICT_PAGE);
   await signedOut(page);
-  await page.fill('#register [name=name]', 'Ann');
-  await page.fill('#register [name=email]', 'common@example.com');
-  await page.fill('#register [name=password]', 'password123');
-  await page.click('#register button');
+  await submit(page, '#register', { name: 'Ann', email: 'common@example.com', password: 'password123' });
   await page.waitForFunction(() => /^(The )?[Pp]assword .+\.$/.test(document.querySelector('#notice.bad')?.textContent));
-  await page.fill('#register [name=password]', password);
-  await page.click('#register button');
+  await submit(page, '#register', { password });
   await signedIn(page);
 });
 
@@ -140,8 +125,7 @@ test('changing the email and deleting the account require a step-up', async (t) 
   const next = `new.${email}`;
   await logIn(other, email);
   const requestChange = async () => {
-    await page.fill('#change-email [name=email]', next);
-    await page.click('#change-email button');
+    await submit(page, '#change-email', { email: next });
     await page.waitForSelector('#step-up[open]');
   };
   const focusedField = () => page.evaluate(() => document.activeElement.name);
@@ -184,20 +168,16 @@ test('changing the email and deleting the account require a step-up', async (t) 
   await page.waitForFunction((wanted) => document.querySelector('#account-email').textContent === wanted, next);
 
   await stepUpExpires(page);
-  await page.fill('#delete [name=confirm]', email);
-  await page.click('#delete button');
+  await submit(page, '#delete', { confirm: email });
   await shows(page, `type ${next}`);
-  await page.fill('#delete [name=confirm]', next);
-  await page.click('#delete button');
+  await submit(page, '#delete', { confirm: next });
   await page.waitForSelector('#step-up[open]');
   await page.fill('#step-up [name=password]', password);
   await page.click('#step-up .primary');
   await signedOut(page);
   await shows(page, 'Your account was deleted.');
   await (await openEmail(page, next, 'was deleted')).close();
-  await page.fill('#login [name=email]', next);
-  await page.fill('#login [name=password]', password);
-  await page.click('#login button');
+  await submit(page, '#login', { email: next, password });
   await rejected(page, 'invalid_credentials');
 });
 
@@ -206,8 +186,7 @@ test('the step-up dialog closes if the session has ended', async (t) => {
   const email = await register(page);
   await logIn(other, email);
   await stepUpExpires(page);
-  await page.fill('#delete [name=confirm]', email);
-  await page.click('#delete button');
+  await submit(page, '#delete', { confirm: email });
   await page.waitForSelector('#step-up[open]');
   await other.click('#end-all');
   await signedOut(other);
@@ -221,13 +200,10 @@ test('the activity lists the events of the account', async (t) => {
   const [page, other] = [await open(t), await open(t)];
   const email = await register(page);
   await signedOut(other);
-  await other.fill('#login [name=email]', email);
-  await other.fill('#login [name=password]', 'not the password');
-  await other.click('#login button');
+  await submit(other, '#login', { email, password: 'not the password' });
   await rejected(other, 'invalid_credentials');
   await logIn(other, email);
-  await page.fill('#profile [name=name]', 'Ann B.');
-  await page.click('#profile button');
+  await submit(page, '#profile', { name: 'Ann B.' });
   await shows(page, 'Profile updated');
 
   const firstIs = (wanted) => page.waitForFunction((text) => document.querySelector('#activity strong').textContent === text, wanted);

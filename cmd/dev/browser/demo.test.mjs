@@ -1,7 +1,9 @@
 // The demo, which calls the API from another origin.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { API, PAGE, SCREENSHOTS, SHORT_PAGE, fitsWidth, logIn, open, password, register, rejected, sessionCookies, sessionId, shows, signedIn, signedOut } from './page.mjs';
+import {
+  PAGE, SCREENSHOTS, SHORT_PAGE, fitsWidth, logIn, open, password, register, rejected, sessionCookies, sessionId, shows, signedIn, signedOut, submit,
+} from './page.mjs';
 
 test('register, reload, rename, rotate, log out and log in', async (t) => {
   const page = await open(t);
@@ -15,8 +17,7 @@ test('register, reload, rename, rotate, log out and log in', async (t) => {
   await page.reload();
   await signedIn(page);
 
-  await page.fill('#profile [name=name]', 'Ann B.');
-  await page.click('#profile button');
+  await submit(page, '#profile', { name: 'Ann B.' });
   await shows(page, 'Profile updated');
   await page.waitForFunction(() => document.querySelector('#account-name').textContent === 'Ann B.');
 
@@ -46,15 +47,10 @@ test('errors of the API are shown', async (t) => {
   const email = await register(page);
   await page.click('#logout');
   await signedOut(page);
-  await page.fill('#login [name=email]', email);
-  await page.fill('#login [name=password]', 'another password');
-  await page.click('#login button');
+  await submit(page, '#login', { email, password: 'another password' });
   await rejected(page, 'invalid_credentials');
   await shows(page, 'Invalid credentials');
-  await page.fill('#register [name=name]', 'Ann');
-  await page.fill('#register [name=email]', email);
-  await page.fill('#register [name=password]', password);
-  await page.click('#register button');
+  await submit(page, '#register', { name: 'Ann', email, password });
   await rejected(page, 'email_taken');
 });
 

@@ -3,21 +3,22 @@
 import assert from 'node:assert/strict';
 import { API, PAGE, signedIn, signedOut } from './page.mjs';
 
-const { OIDC_GOOGLE_ISSUER, OIDC_ACME_ISSUER, OIDC_MALLORY_ISSUER, GITHUB_URL } = process.env;
-export const issuers = { google: OIDC_GOOGLE_ISSUER, acme: OIDC_ACME_ISSUER, mallory: OIDC_MALLORY_ISSUER, github: GITHUB_URL };
-export const titles = { google: 'Google', acme: 'Acme', mallory: 'Mallory', github: 'GitHub' };
+const { OIDC_GOOGLE_ISSUER, OIDC_ACME_ISSUER, GITHUB_URL } = process.env;
+const issuers = { google: OIDC_GOOGLE_ISSUER, acme: OIDC_ACME_ISSUER, github: GITHUB_URL };
+export const titles = { google: 'Google', acme: 'Acme', github: 'GitHub' };
 
 let users = 0;
 
 // createUser creates an account at a provider. With OpenID Connect, the login is the subject.
-export async function createUser(provider, { login, email, verified = true, name = 'Bea External' } = {}) {
+export async function createUser(provider, { email } = {}) {
   const number = process.pid * 1000 + ++users;
-  login ??= `bea-${number}`;
+  const name = 'Bea External';
+  const login = `bea-${number}`;
   email ??= `${login}@example.org`;
   const picture = `https://pictures.example/${login}.png`;
   const claims = provider === 'github'
-    ? { id: number, name, avatar_url: picture, emails: [{ email: `old.${email}`, primary: false, verified: true }, { email, primary: true, verified }] }
-    : { email, email_verified: verified, name, picture };
+    ? { id: number, name, avatar_url: picture, emails: [{ email: `old.${email}`, primary: false, verified: true }, { email, primary: true, verified: true }] }
+    : { email, email_verified: true, name, picture };
 
   const response = await fetch(`${issuers[provider]}/accounts/${login}`, { method: 'PUT', body: JSON.stringify(claims) });
   assert.equal(response.status, 204);
@@ -66,15 +67,12 @@ export async function signInMethods(page) {
   return [...identities.map(({ provider }) => provider), ...(hasPassword ? ['password'] : [])];
 }
 
-export const startURL = (provider) => `${API}/auth/${provider}?return_to=${encodeURIComponent(`${PAGE}/`)}`;
-
 // callbackURL follows the redirects of a sign-in up to the callback, which it returns without
-// opening it. The user must have given consent before. Some providers ask for the login again.
-export async function callbackURL(page, from, login = '') {
-  let url = from;
+// opening it. The user must have given consent before.
+export async function callbackURL(page, provider) {
+  let url = `${API}/auth/${provider}?return_to=${encodeURIComponent(`${PAGE}/`)}`;
   while (!(url.startsWith(API) && new URL(url).pathname.endsWith('/callback'))) {
-    let response = await page.request.get(url, { maxRedirects: 0 });
-    if (!response.headers().location && login) response = await page.request.post(url, { form: { login }, maxRedirects: 0 });
+    const response = await page.request.get(url, { maxRedirects: 0 });
     assert.ok(response.headers().location, `${response.status()} at ${url}: ${await response.text()}`);
     url = new URL(response.headers().location, url).href;
   }

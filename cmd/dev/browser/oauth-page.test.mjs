@@ -1,7 +1,7 @@
 // How the demo shows external providers.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { API, PAGE, SCREENSHOTS, SHORT_PAGE, fitsWidth, focusOn, open, password, register, shows, signedIn, signedOut } from './page.mjs';
+import { API, PAGE, SCREENSHOTS, SHORT_PAGE, fitsWidth, focusOn, open, password, register, shows, signedIn, signedOut, submit } from './page.mjs';
 import { authorize, createUser, me, signIn } from './external.mjs';
 
 test('sign in with a provider with the keyboard only', async (t) => {
@@ -64,8 +64,7 @@ test('providers fit narrow and wide screens', async (t) => {
       await page.route(`${API}/auth/password/set`, (route) => route.fulfill({
         status: 403, body: '{"code":"step_up_required"}', headers: { 'Access-Control-Allow-Origin': PAGE, 'Access-Control-Allow-Credentials': 'true' },
       }));
-      await page.fill('#set-password [name=newPassword]', password);
-      await page.click('#set-password button');
+      await submit(page, '#set-password', { newPassword: password });
       await page.waitForSelector('#step-up[open]');
       await assertFits('step-up-provider');
     }

@@ -1,7 +1,7 @@
 // The outbox, and the pages that emails link to.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PAGE, SCREENSHOTS, accepted, emailLink, fitsWidth, open, openEmail, register, signedOut, startAttacker } from './page.mjs';
+import { PAGE, SCREENSHOTS, accepted, emailLink, fitsWidth, open, openEmail, register, signedOut, startAttacker, submit } from './page.mjs';
 
 test('the outbox updates itself, and emails cannot run scripts', async (t) => {
   const page = await open(t);
@@ -19,8 +19,7 @@ test('the outbox updates itself, and emails cannot run scripts', async (t) => {
   await page.click('#logout');
   await signedOut(page);
   await page.click('#forgotten summary');
-  await page.fill('#forgot [name=email]', recipient);
-  await page.click('#forgot button');
+  await submit(page, '#forgot', { email: recipient });
   await accepted(page);
   await tab.waitForFunction(() => document.querySelector('#news').textContent === 'New email: Reset your Latchkey password');
   assert.match(await tab.textContent('#subject'), /Confirm/, 'the new email was opened');

@@ -64,23 +64,24 @@ export const focusOn = (page, text) => page.waitForFunction((wanted) => document
 // sessionCookies returns the session cookies, without the device cookie.
 export const sessionCookies = async (page) => (await page.context().cookies(API)).filter((cookie) => cookie.name === 'sid');
 
+// submit fills in a form and submits it.
+export async function submit(page, form, fields) {
+  for (const [name, value] of Object.entries(fields)) await page.fill(`${form} [name=${name}]`, value);
+  await page.click(`${form} button`);
+}
+
 export async function register(page) {
   const email = `ann${process.pid}.${++users}@example.com`;
   await signedOut(page);
-  await page.fill('#register [name=name]', 'Ann');
-  await page.fill('#register [name=email]', email);
-  await page.fill('#register [name=password]', password);
-  await page.click('#register button');
+  await submit(page, '#register', { name: 'Ann', email, password });
   await signedIn(page);
   return email;
 }
 
 export async function logIn(page, email, { rememberMe = true, withPassword = password } = {}) {
   await signedOut(page);
-  await page.fill('#login [name=email]', email);
-  await page.fill('#login [name=password]', withPassword);
   await page.setChecked('#login [name=rememberMe]', rememberMe);
-  await page.click('#login button');
+  await submit(page, '#login', { email, password: withPassword });
   await signedIn(page);
 }
 

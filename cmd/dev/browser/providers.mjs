@@ -1,7 +1,7 @@
-// The external providers of the browser tests: three OpenID Connect issuers, one of which
-// belongs to an attacker, and a simulation of GitHub. TestBrowser starts this program before
-// the servers, passes the settings that it prints to them, and stops it by closing its
-// standard input. APIS are the origins of the servers.
+// The external providers of the browser tests: two OpenID Connect issuers, and a simulation
+// of GitHub. TestBrowser starts this program before the servers, passes the settings that it
+// prints to them, and stops it by closing its standard input. APIS are the origins of the
+// servers.
 //
 // The providers are on 127.0.0.1 and therefore cross-site to the servers and demos on
 // localhost, like real providers: the cookie of a sign-in has to survive that.
@@ -106,7 +106,6 @@ const settings = {};
 for (const [name, options] of Object.entries({
   google: { alg: 'RS256', auth: 'client_secret_basic', conformIdTokenClaims: false },
   acme: { alg: 'ES256', auth: 'client_secret_post', conformIdTokenClaims: true },
-  mallory: { alg: 'RS256', auth: 'client_secret_basic', conformIdTokenClaims: false },
 })) {
   const [id, secret] = [`latchkey-at-${name}`, randomUUID()];
   const prefix = `OIDC_${name.toUpperCase()}`;
