@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  PAGE, SCREENSHOTS, SHORT_PAGE, fitsWidth, logIn, open, password, register, rejected, sessionCookies, sessionId, shows, signedIn, signedOut, submit,
+  PAGE, SHORT_PAGE, assertFits, logIn, open, password, register, rejected, screens, sessionCookies, sessionId, shows, signedIn, signedOut, submit,
 } from './page.mjs';
 
 test('register, reload, rename, rotate, log out and log in', async (t) => {
@@ -122,12 +122,8 @@ test('log in with the keyboard only', async (t) => {
 });
 
 test('the demo fits narrow and wide screens', async (t) => {
-  for (const colorScheme of ['light', 'dark']) {
-    for (const width of [320, 1200]) {
-      const page = await open(t, PAGE, { colorScheme, viewport: { width, height: 800 } });
-      await register(page);
-      assert.ok(await fitsWidth(page), `the page scrolls sideways at ${width} px`);
-      if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/demo-${colorScheme}-${width}.png`, fullPage: true });
-    }
+  for await (const { page } of screens(t)) {
+    await register(page);
+    await assertFits(page, 'the demo');
   }
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 import { test } from 'node:test';
-import { API, PAGE, SCREENSHOTS, fitsWidth, open } from './page.mjs';
+import { API, PAGE, assertFits, open, screens } from './page.mjs';
 
 // startProxy serves the API under /api/, like nginx with "location /api/ { proxy_pass API/; }",
 // and returns its origin.
@@ -48,24 +48,20 @@ test('the demo links to the documentation', async (t) => {
 });
 
 test('the documentation fits narrow and wide screens in both color schemes', async (t) => {
-  for (const colorScheme of ['light', 'dark']) {
-    for (const width of [320, 1200]) {
-      const page = await open(t, `${API}/docs`, { colorScheme, viewport: { width, height: 800 } });
-      await page.waitForSelector('.opblock');
-      await page.click('.opblock-summary-path[data-path="/auth/login"]');
-      await page.waitForSelector('.opblock.is-open .responses-table');
-      assert.ok(await fitsWidth(page), `the page scrolls sideways at ${width} px`);
+  for await (const { page, colorScheme } of screens(t, `${API}/docs`)) {
+    await page.waitForSelector('.opblock');
+    await page.click('.opblock-summary-path[data-path="/auth/login"]');
+    await page.waitForSelector('.opblock.is-open .responses-table');
+    await assertFits(page, 'the documentation');
 
-      const highest = await page.evaluate(() => Math.max(...[...document.querySelectorAll('.opblock-tag')].map((tag) => tag.offsetHeight)));
-      assert.ok(highest < 160, `a group heading is ${highest} px high at ${width} px`);
+    const highest = await page.evaluate(() => Math.max(...[...document.querySelectorAll('.opblock-tag')].map((tag) => tag.offsetHeight)));
+    assert.ok(highest < 160, `a group heading is ${highest} px high`);
 
-      const [background, filter] = await page.evaluate(() => [
-        getComputedStyle(document.documentElement).backgroundColor,
-        getComputedStyle(document.querySelector('.swagger-ui')).filter,
-      ]);
-      const isDark = background.match(/\d+/g).every((part) => Number(part) < 64);
-      assert.deepEqual([isDark, filter !== 'none'], Array(2).fill(colorScheme === 'dark'), `${background}, ${filter}`);
-      if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/docs-${colorScheme}-${width}.png` });
-    }
+    const [background, filter] = await page.evaluate(() => [
+      getComputedStyle(document.documentElement).backgroundColor,
+      getComputedStyle(document.querySelector('.swagger-ui')).filter,
+    ]);
+    const isDark = background.match(/\d+/g).every((part) => Number(part) < 64);
+    assert.deepEqual([isDark, filter !== 'none'], Array(2).fill(colorScheme === 'dark'), `${background}, ${filter}`);
   }
 });

@@ -1,7 +1,7 @@
 // How the demo shows external providers.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { API, PAGE, SCREENSHOTS, SHORT_PAGE, fitsWidth, focusOn, open, password, register, shows, signedIn, signedOut, submit } from './page.mjs';
+import { API, PAGE, SHORT_PAGE, assertFits, focusOn, open, password, register, screens, shows, signedIn, signedOut, submit } from './page.mjs';
 import { authorize, createUser, me, signIn } from './external.mjs';
 
 test('sign in with a provider with the keyboard only', async (t) => {
@@ -48,25 +48,17 @@ test('without providers, the demo does not mention them', async (t) => {
 });
 
 test('providers fit narrow and wide screens', async (t) => {
-  for (const colorScheme of ['light', 'dark']) {
-    for (const width of [320, 1200]) {
-      const page = await open(t, PAGE, { colorScheme, viewport: { width, height: 800 } });
-      const assertFits = async (name) => {
-        assert.ok(await fitsWidth(page), `${name} scrolls sideways at ${width} px`);
-        if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/${name}-${colorScheme}-${width}.png`, fullPage: name !== 'step-up-provider' });
-      };
+  for await (const { page, colorScheme, width } of screens(t)) {
+    await page.waitForSelector('#providers:not([hidden])');
+    await assertFits(page, 'the list of providers');
+    await signIn(page, await createUser('google', { email: `someone.with.a.rather.long.email.${width}.${colorScheme}@example.org` }));
+    await assertFits(page, 'the list of sign-in methods');
 
-      await page.waitForSelector('#providers:not([hidden])');
-      await assertFits('providers');
-      await signIn(page, await createUser('google', { email: `someone.with.a.rather.long.email.${width}.${colorScheme}@example.org` }));
-      await assertFits('methods');
-
-      await page.route(`${API}/auth/password/set`, (route) => route.fulfill({
-        status: 403, body: '{"code":"step_up_required"}', headers: { 'Access-Control-Allow-Origin': PAGE, 'Access-Control-Allow-Credentials': 'true' },
-      }));
-      await submit(page, '#set-password', { newPassword: password });
-      await page.waitForSelector('#step-up[open]');
-      await assertFits('step-up-provider');
-    }
+    await page.route(`${API}/auth/password/set`, (route) => route.fulfill({
+      status: 403, body: '{"code":"step_up_required"}', headers: { 'Access-Control-Allow-Origin': PAGE, 'Access-Control-Allow-Credentials': 'true' },
+    }));
+    await submit(page, '#set-password', { newPassword: password });
+    await page.waitForSelector('#step-up[open]');
+    await assertFits(page, 'the step-up dialog');
   }
 });

@@ -1,7 +1,7 @@
 // The outbox, and the pages that emails link to.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PAGE, SCREENSHOTS, accepted, emailLink, fitsWidth, open, openEmail, register, signedOut, startAttacker, submit } from './page.mjs';
+import { PAGE, accepted, assertFits, emailLink, open, openEmail, register, screens, signedOut, startAttacker, submit } from './page.mjs';
 
 test('the outbox updates itself, and emails cannot run scripts', async (t) => {
   const page = await open(t);
@@ -36,39 +36,30 @@ test('the outbox updates itself, and emails cannot run scripts', async (t) => {
 });
 
 test('the outbox and the linked pages fit narrow and wide screens', async (t) => {
-  const assertFits = async (page, width, name) => {
-    assert.ok(await fitsWidth(page), `${name} scrolls sideways at ${width} px`);
-    if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: name.startsWith('outbox') });
-  };
-
-  for (const colorScheme of ['light', 'dark']) {
-    for (const width of [320, 1200]) {
-      const page = await open(t, PAGE, { colorScheme, viewport: { width, height: 800 } });
-      const recipient = await register(page);
-      await page.evaluate(() => document.querySelector('#step-up').showModal());
-      await assertFits(page, width, `step-up-${colorScheme}-${width}`);
-      for (const path of ['reset-password', 'verify-email']) {
-        await page.goto(`${PAGE}/${path}#token=something`);
-        await page.waitForSelector('form:not([hidden]) .primary');
-        await assertFits(page, width, `${path}-${colorScheme}-${width}`);
-      }
-
-      const tab = await openEmail(page, recipient, 'Confirm your email address');
-      await emailLink(tab).waitFor();
-      await tab.click('#email summary');
-      await assertFits(tab, width, `outbox-${colorScheme}-${width}`);
-
-      const [email] = tab.frames().filter((frame) => frame !== tab.mainFrame());
-      const { fits, isDark, background, color } = await email.evaluate(() => ({
-        fits: document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight,
-        isDark: matchMedia('(prefers-color-scheme: dark)').matches,
-        background: getComputedStyle(document.querySelector('.card')).backgroundColor,
-        color: getComputedStyle(document.querySelector('h1')).color,
-      }));
-      assert.deepEqual([fits, isDark], [true, colorScheme === 'dark'], `the email at ${width} px, ${colorScheme}`);
-      const isLight = (rgb) => rgb.match(/\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0) > 382;
-      assert.deepEqual([isLight(background), isLight(color)], [colorScheme === 'light', colorScheme === 'dark'], `${color} on ${background}`);
-      await tab.close();
+  for await (const { page, colorScheme } of screens(t)) {
+    const recipient = await register(page);
+    await page.evaluate(() => document.querySelector('#step-up').showModal());
+    await assertFits(page, 'the step-up dialog');
+    for (const path of ['reset-password', 'verify-email']) {
+      await page.goto(`${PAGE}/${path}#token=something`);
+      await page.waitForSelector('form:not([hidden]) .primary');
+      await assertFits(page, path);
     }
+
+    const tab = await openEmail(page, recipient, 'Confirm your email address');
+    await emailLink(tab).waitFor();
+    await tab.click('#email summary');
+    await assertFits(tab, 'the outbox');
+
+    const [email] = tab.frames().filter((frame) => frame !== tab.mainFrame());
+    const { fits, isDark, background, color } = await email.evaluate(() => ({
+      fits: document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight,
+      isDark: matchMedia('(prefers-color-scheme: dark)').matches,
+      background: getComputedStyle(document.querySelector('.card')).backgroundColor,
+      color: getComputedStyle(document.querySelector('h1')).color,
+    }));
+    assert.deepEqual([fits, isDark], [true, colorScheme === 'dark'], `the email in ${colorScheme} colors`);
+    const isLight = (rgb) => rgb.match(/\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0) > 382;
+    assert.deepEqual([isLight(background), isLight(color)], [colorScheme === 'light', colorScheme === 'dark'], `${color} on ${background}`);
   }
 });

@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 
-export const { PAGE, API, SHORT_PAGE, STRICT_PAGE, CHROMIUM, SCREENSHOTS } = process.env;
+export const { PAGE, API, SHORT_PAGE, STRICT_PAGE, CHROMIUM } = process.env;
 export const password = 'a long password';
 
 let browser;
@@ -116,7 +116,19 @@ export const stepUpExpires = (page) => hasPassed(page, authenticatedAt, 5.1);
 
 export const isAt = (page, path) => page.waitForFunction((wanted) => location.pathname + location.hash === wanted, path);
 
-export const fitsWidth = (page) => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+// screens opens a page on narrow and wide screens in both color schemes.
+export async function* screens(t, url = PAGE) {
+  for (const colorScheme of ['light', 'dark']) {
+    for (const width of [320, 1200]) {
+      yield { colorScheme, width, page: await open(t, url, { colorScheme, viewport: { width, height: 800 } }) };
+    }
+  }
+}
+
+export async function assertFits(page, name) {
+  const [needed, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(needed <= width, `${name} needs ${needed} px, but the screen has ${width}`);
+}
 
 // watchForLeaks records all requests of a browser. It returns a function that asserts that
 // a secret was in no URL or Referer header, and that no script could find it on the page.
