@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"time"
 
@@ -51,7 +52,7 @@ func (b *bench) startBaseline() (url string, err error) {
 		_, _ = w.Write(body)
 	}
 
-	l, err := b.listen()
+	l, err := new(net.ListenConfig).Listen(b.ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

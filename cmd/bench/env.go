@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 
 	"latchkey/internal/config"
 	"latchkey/internal/devstore"
+	"latchkey/internal/testkit"
 )
 
 // bench holds the server, its stores and the results. The caller must close it.
@@ -88,7 +88,7 @@ func (b *bench) prepare() (err error) {
 
 // startRedis starts a redis-server without persistence.
 func (b *bench) startRedis() error {
-	port, err := b.freePort()
+	port, err := testkit.FreePort()
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (b *bench) redisFigure(field string) (float64, error) {
 
 // startServer starts the server with production settings, but without rate limits.
 func (b *bench) startServer(program, mongoURI string) error {
-	port, err := b.freePort()
+	port, err := testkit.FreePort()
 	if err != nil {
 		return err
 	}
@@ -160,23 +160,6 @@ func (b *bench) startServer(program, mongoURI string) error {
 		_, _, err := b.send(http.MethodGet, b.url+"/readyz", "")
 		return err
 	})
-}
-
-// listen listens on a free loopback port.
-func (b *bench) listen() (net.Listener, error) {
-	return new(net.ListenConfig).Listen(b.ctx, "tcp", "127.0.0.1:0")
-}
-
-// freePort returns a free loopback port.
-func (b *bench) freePort() (string, error) {
-	l, err := b.listen()
-	if err != nil {
-		return "", err
-	}
-
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-
-	return port, l.Close()
 }
 
 // command returns a command that is killed when the run is cancelled.

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/internal/testkit"
 	"latchkey/internal/testkit/suite"
 )
 
@@ -26,9 +26,7 @@ func TestBrowser(t *testing.T) {
 		t.Fatal("set CHROMIUM to the path of Chromium")
 	}
 	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 	dir += "/browser"
 
 	// Providers and servers need each other's URLs when they start, so the ports of the
@@ -48,16 +46,14 @@ func TestBrowser(t *testing.T) {
 	strict := start(slices.Concat(providers, []string{"PORT=" + strictPort, "STEP_UP_MAX_AGE=5s", "PASSWORD_COMMON=refuse"})...)
 
 	args := append([]string{"--test", "--test-concurrency=1"}, strings.Fields(os.Getenv("BROWSER_TESTS"))...)
-	node := exec.CommandContext(context.Background(), "node", args...)
+	node := exec.Command("node", args...)
 	node.Dir = dir
 	node.Env = append(slices.Concat(os.Environ(), providers),
 		"API="+server.api, "PAGE="+server.demo, "SHORT_PAGE="+short.demo, "STRICT_PAGE="+strict.demo)
 	node.Stdout = t.Output()
 	node.Stderr = t.Output()
 
-	if err := node.Run(); err != nil {
-		t.Error(err)
-	}
+	testkit.NoError(t, node.Run())
 }
 
 // startProviders starts the OAuth providers and returns the settings for them. apis are the
@@ -65,22 +61,16 @@ func TestBrowser(t *testing.T) {
 func startProviders(t *testing.T, dir string, apis ...string) (settings []string) {
 	t.Helper()
 
-	node := exec.CommandContext(context.Background(), "node", "providers.mjs")
+	node := exec.Command("node", "providers.mjs")
 	node.Dir = dir
 	node.Env = append(os.Environ(), "APIS="+strings.Join(apis, " "))
 	var stderr bytes.Buffer
 	node.Stderr = &stderr
 	in, err := node.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 	out, err := node.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := node.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+	testkit.NoError(t, node.Start())
 
 	t.Cleanup(func() {
 		_ = in.Close() // providers.mjs exits
@@ -108,9 +98,7 @@ func reservePorts(t *testing.T) (port string, release func()) {
 
 	for range 100 {
 		api, err := net.Listen("tcp", "localhost:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, err)
 
 		number := api.Addr().(*net.TCPAddr).Port
 		demo, err := net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(number+1)))

@@ -4,16 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
-	"net/http"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
+	"latchkey/internal/testkit"
 	"latchkey/internal/testkit/suite"
 )
 
@@ -26,9 +27,7 @@ func TestDev(t *testing.T) {
 	t.Chdir(t.TempDir())
 
 	settings := "NODE_ENV=development\nREDIS_HOST=unknown\nMONGODB_URI=mongodb://unknown/x\nCOOKIE_DOMAIN=localhost\nSESSION_NAME=nestjs.sid\n"
-	if err := os.WriteFile(".env", []byte(settings), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, os.WriteFile(".env", []byte(settings), 0o600))
 
 	server := startDev(t)
 	commands := regexp.MustCompile(`(?m)^ +curl (?:.*\\\n)*.*`).FindAllString(server.output, -1)
@@ -58,13 +57,8 @@ func TestDev(t *testing.T) {
 	}
 
 	server = startDev(t)
-	res, err := http.Post(server.api+"/auth/login", "application/json", strings.NewReader(`{"email":"john@example.com","password":"correct horse battery staple"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		t.Errorf("login after a restart: status %d, want 200", res.StatusCode)
+	if got := post(t, server.api+"/auth/login", `{"email":"john@example.com","password":"correct horse battery staple"}`); !strings.Contains(got, "john@example.com") {
+		t.Errorf("login after a restart: got %s, want the user", got)
 	}
 }
 
@@ -88,11 +82,7 @@ func TestArguments(t *testing.T) {
 			t.Errorf("%s: got error %v, want a usage error: %v", test.args, err, test.isUsage)
 		}
 
-		got := out.String()
-		if err != nil {
-			got += err.Error()
-		}
-		if !strings.Contains(got, test.want) {
+		if got := out.String() + fmt.Sprint(err); !strings.Contains(got, test.want) {
 			t.Errorf("%s: got %q, want %q", test.args, got, test.want)
 		}
 	}
@@ -102,12 +92,10 @@ func TestArguments(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	t.Chdir(t.TempDir())
 
-	const frontend = "FRONTEND_URL=http://localhost:5173"
-
-	for spa, wantErr := range map[string]string{
-		"http://localhost:5173": "",
+	for spa, want := range map[string]string{
+		"http://localhost:5173": "<nil>",
 		"http://localhost:5174": "1 problem found",
-		"":                      "", // the demo
+		"":                      "<nil>", // the demo
 	} {
 		args := []string{"doctor"}
 		if spa != "" {
@@ -115,22 +103,11 @@ func TestDoctor(t *testing.T) {
 		}
 
 		var out bytes.Buffer
-		err := run(t.Context(), args, append(os.Environ(), frontend), &out)
-		if got := errorText(err); got != wantErr {
-			t.Errorf("doctor --spa %q: got error %q, want %q:\n%s", spa, got, wantErr, out.String())
-		}
-		if !strings.Contains(out.String(), "CORS: ") {
-			t.Errorf("doctor --spa %q: got\n%s\nwant a finding about CORS", spa, out.String())
+		err := run(t.Context(), args, append(os.Environ(), "FRONTEND_URL=http://localhost:5173"), &out)
+		if fmt.Sprint(err) != want || !strings.Contains(out.String(), "CORS: ") {
+			t.Errorf("doctor --spa %q: got error %v, want %s and a finding about CORS:\n%s", spa, err, want, out.String())
 		}
 	}
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-
-	return err.Error()
 }
 
 // devServer is a running server.
@@ -142,68 +119,48 @@ type devServer struct {
 	stop   func()
 }
 
-var (
-	apiPattern    = regexp.MustCompile(`API +(http://localhost:\d+)`)
-	demoPattern   = regexp.MustCompile(`Demo +(http://localhost:\d+)`)
-	outboxPattern = regexp.MustCompile(`Outbox +(http://localhost:\d+/mail) `)
-)
-
 // startDev runs the program on free ports, with more environment variables.
 func startDev(t *testing.T, more ...string) devServer {
 	t.Helper()
 	suite.Default(t)
 
 	ctx, cancel := context.WithCancel(context.Background())
-	r, w := io.Pipe()
+	out := &testkit.Buffer{}
 	done := make(chan error, 1)
-	go func() {
-		done <- run(ctx, nil, append(append(os.Environ(), "PORT=0"), more...), w)
-		_ = w.Close()
-	}()
-
-	stop := func() {
+	go func() { done <- run(ctx, nil, slices.Concat(os.Environ(), []string{"PORT=0"}, more), out) }()
+	stop := sync.OnceFunc(func() {
 		cancel()
-		go func() { _, _ = io.Copy(io.Discard, r) }()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("run: %v", err)
-			}
-			done <- nil // for the next call
-		case <-time.After(20 * time.Second):
-			t.Error("the server did not stop within 20 seconds")
-		}
-	}
+		testkit.NoError(t, testkit.Receive(t, "the server to stop", done))
+	})
 	t.Cleanup(stop)
 
-	var text strings.Builder
-	buffer := make([]byte, 4096)
-	for !strings.Contains(text.String(), "Ctrl+C") {
-		n, err := r.Read(buffer)
-		if err != nil {
-			t.Fatalf("run: %v\n%s", <-done, text.String())
+	testkit.Eventually(t, "the greeting", func() bool {
+		select {
+		case err := <-done:
+			done <- err
+			t.Fatalf("run: %v\n%s", err, out)
+		default:
 		}
-		text.Write(buffer[:n])
+
+		return strings.Contains(out.String(), "Ctrl+C")
+	})
+
+	find := func(pattern string) string {
+		match := regexp.MustCompile(pattern).FindStringSubmatch(out.String())
+		if match == nil {
+			return ""
+		}
+
+		return match[1]
 	}
-	go func() { _, _ = io.Copy(io.Discard, r) }()
 
 	return devServer{
-		api:    firstGroup(apiPattern, text.String()),
-		demo:   firstGroup(demoPattern, text.String()),
-		outbox: firstGroup(outboxPattern, text.String()),
-		output: text.String(),
+		api:    find(`API +(http://localhost:\d+)`),
+		demo:   find(`Demo +(http://localhost:\d+)`),
+		outbox: find(`Outbox +(http://localhost:\d+/mail) `),
+		output: out.String(),
 		stop:   stop,
 	}
-}
-
-// firstGroup returns what the first group of a pattern matches, or an empty string.
-func firstGroup(pattern *regexp.Regexp, text string) string {
-	match := pattern.FindStringSubmatch(text)
-	if match == nil {
-		return ""
-	}
-
-	return match[1]
 }
 
 func shell(t *testing.T, script string) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,7 +21,7 @@ func TestOutbox(t *testing.T) {
 	t.Chdir(t.TempDir())
 
 	server := startDev(t, "PUBLIC_URL=")
-	_, registered := post(t, server.api+"/auth/register", `{"name":"Ann","email":"ann@example.com","password":"a long password"}`)
+	registered := post(t, server.api+"/auth/register", `{"name":"Ann","email":"ann@example.com","password":"a long password"}`)
 	if !strings.Contains(registered, `"emailVerified":false`) {
 		t.Fatalf("register: got %s, want an unverified user", registered)
 	}
@@ -34,7 +33,7 @@ func TestOutbox(t *testing.T) {
 	}
 
 	for _, want := range []string{"Email verified", `"invalid_token"`} {
-		_, got := post(t, server.api+"/auth/email/verify", fmt.Sprintf(`{"token":%q}`, link[1]))
+		got := post(t, server.api+"/auth/email/verify", fmt.Sprintf(`{"token":%q}`, link[1]))
 		if !strings.Contains(got, want) {
 			t.Errorf("verify: got %s, want %s", got, want)
 		}
@@ -88,9 +87,7 @@ func TestOutboxKeepsAndPrintsEmails(t *testing.T) {
 			Text:    text,
 			HTML:    "<head></head><p>Hi",
 		}
-		if err := o.Send(context.Background(), m); err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, o.Send(t.Context(), m))
 	}
 
 	send("A", "Hello\n\nhttp://x/#token=1\n")
@@ -124,14 +121,10 @@ func TestOutboxIsPrivate(t *testing.T) {
 		Subject: "About <b>",
 		HTML:    "<head></head><p>Hi",
 	}
-	if err := o.Send(context.Background(), m); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, o.Send(t.Context(), m))
 
 	server, err := newDemo("http://localhost:3000", "box.local", o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 	s := httptest.NewServer(server.Handler)
 	t.Cleanup(s.Close)
 
@@ -197,36 +190,35 @@ func waitForEmail(t *testing.T, url, to string) email {
 	return found
 }
 
+// get returns the response to a GET request to a host, and its body.
 func get(t *testing.T, url, host string) (*http.Response, string) {
 	t.Helper()
+
 	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 	req.Host = host
-	return do(t, req)
-}
-
-func post(t *testing.T, url, body string) (*http.Response, string) {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	return do(t, req)
-}
-
-func do(t *testing.T, req *http.Request) (*http.Response, string) {
-	t.Helper()
 	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
+
+	return res, read(t, res)
+}
+
+// post sends JSON and returns the body of the response.
+func post(t *testing.T, url, body string) string {
+	t.Helper()
+
+	res, err := http.Post(url, "application/json", strings.NewReader(body))
+	testkit.NoError(t, err)
+
+	return read(t, res)
+}
+
+func read(t *testing.T, res *http.Response) string {
+	t.Helper()
+
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, string(text)
+	testkit.NoError(t, err)
+
+	return string(text)
 }

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"latchkey/internal/testkit"
 	"latchkey/internal/testkit/suite"
 )
 
@@ -22,9 +22,7 @@ func TestPostmanCollection(t *testing.T) {
 		t.Fatal("set NEWMAN to the command that runs newman")
 	}
 	collection, err := filepath.Abs("../../internal/httpapi/docs/postman.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 
 	t.Chdir(t.TempDir())
 	server := startDev(t)
@@ -33,9 +31,7 @@ func TestPostmanCollection(t *testing.T) {
 		"--env-var", "mailUrl="+server.outbox+".json",
 		"--iteration-count", "2", "--bail", "--color", "off")
 
-	out, err := exec.CommandContext(context.Background(), command[0], command[1:]...).CombinedOutput()
+	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	}
+	testkit.NoError(t, err)
 }

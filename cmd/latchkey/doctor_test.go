@@ -76,10 +76,9 @@ func startIssuer(t *testing.T, ahead time.Duration) string {
 func TestDoctorOfProviders(t *testing.T) {
 	t.Parallel()
 	const (
-		api       = "https://api.example.com"
-		callback  = api + "/auth/my-idp/callback"
-		otherHost = "https://www.example.com/auth/my-idp/callback"
-		down      = "http://127.0.0.1:1" // a port that no test listens on
+		api      = "https://api.example.com"
+		callback = api + "/auth/my-idp/callback"
+		down     = "http://127.0.0.1:1" // a port that no test listens on
 	)
 	redis := storetest.NewRedis(t)
 	mongo := storetest.Mongo(t)
@@ -90,27 +89,21 @@ func TestDoctorOfProviders(t *testing.T) {
 	}
 
 	for name, tc := range map[string]struct {
-		issuer, callback string
-		want             doctor.Finding
+		issuer string
+		want   doctor.Finding
 	}{
-		"working": {startIssuer(t, 0), callback, doctor.Finding{
+		"working": {startIssuer(t, 0), doctor.Finding{
 			Level: doctor.OK, Message: callback + "; it must be registered",
 		}},
-		"down": {down, callback, doctor.Finding{
+		"down": {down, doctor.Finding{
 			Level: doctor.Problem, Message: "connection refused",
 			Fix: `OIDC_MY_IDP_ISSUER is exactly the "issuer" in ` + down + "/.well-known/openid-configuration",
 		}},
-		"another issuer": {startIssuer(t, 0) + "/", callback, doctor.Finding{
+		"another issuer": {startIssuer(t, 0) + "/", doctor.Finding{
 			Level: doctor.Problem, Message: "wrong issuer", Fix: "exactly",
 		}},
-		"callback to another host": {startIssuer(t, 0), otherHost, doctor.Finding{
-			Level: doctor.Problem, Message: "but the API is at " + api, Fix: "OIDC_MY_IDP_CALLBACK_URL=" + callback,
-		}},
-		"clock 10 minutes behind": {startIssuer(t, -10*time.Minute), callback, doctor.Finding{
+		"clock 10 minutes behind": {startIssuer(t, -10*time.Minute), doctor.Finding{
 			Level: doctor.Problem, Message: "behind ours, so its ID tokens are rejected", Fix: "synchronize the clock",
-		}},
-		"clock 2 minutes ahead": {startIssuer(t, 2*time.Minute), callback, doctor.Finding{
-			Level: doctor.Warning, Message: "ahead of ours: beyond five minutes nobody can sign in", Fix: "synchronize the clock",
 		}},
 	} {
 		environ := []string{
@@ -122,7 +115,7 @@ func TestDoctorOfProviders(t *testing.T) {
 			"OIDC_MY_IDP_ISSUER=" + tc.issuer,
 			"OIDC_MY_IDP_CLIENT_ID=x",
 			"OIDC_MY_IDP_CLIENT_SECRET=hunter2",
-			"OIDC_MY_IDP_CALLBACK_URL=" + tc.callback,
+			"OIDC_MY_IDP_CALLBACK_URL=" + callback,
 			"GITHUB_URL=" + github.URL,
 			"GITHUB_CLIENT_ID=x",
 			"GITHUB_CLIENT_SECRET=hunter2",

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"latchkey/internal/testkit"
 )
 
 // TestDocumentedLogMessages checks that the messages that operators are told to search for exist.
@@ -19,9 +21,7 @@ func TestDocumentedLogMessages(t *testing.T) {
 		"../../configs/alerts.yml":    regexp.MustCompile(`"([^"{}]+)"`),
 	} {
 		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, err)
 
 		found := 0
 		for line := range strings.Lines(string(text)) {
@@ -64,9 +64,7 @@ func productionSources(t *testing.T) string {
 
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 
 	return all.String()
 }

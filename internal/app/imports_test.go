@@ -1,12 +1,15 @@
 package app
 
 import (
+	"bytes"
 	"encoding/json"
 	"os/exec"
-	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"latchkey/internal/testkit"
 )
 
 // mayImport lists which of our packages each package may import. Imports point down only.
@@ -14,7 +17,7 @@ var mayImport = map[string][]string{
 	"cmd/latchkey":                {"internal/app", "internal/config", "internal/doctor", "internal/session", "internal/user"},
 	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/doctor", "internal/mail"},
 	"cmd/gensettings":             {"internal/config"},
-	"cmd/bench":                   {"internal/config", "internal/devstore", "internal/devstore/storetest", "internal/redisconn", "internal/session"},
+	"cmd/bench":                   {"internal/config", "internal/devstore", "internal/redisconn", "internal/session", "internal/testkit"},
 	"internal/app":                {"internal/activity", "internal/auth", "internal/config", "internal/doctor", "internal/hashpool", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/user"},
 	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/device", "internal/loopback", "internal/oauth", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/token", "internal/user"},
 	"internal/httpapi/postman":    {},
@@ -79,23 +82,24 @@ type goPackage struct {
 
 func listPackages(t *testing.T) map[string]goPackage {
 	t.Helper()
+
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps,GoFiles", "latchkey/...").Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
+	testkit.NoError(t, err)
 	packages := map[string]goPackage{}
-	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); {
+	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
 		var p goPackage
-		if err := decoder.Decode(&p); err != nil {
-			t.Fatal(err)
-		}
+		testkit.NoError(t, decoder.Decode(&p))
 		packages[strings.TrimPrefix(p.ImportPath, "latchkey/")] = p
 	}
+
 	return packages
 }
 
+// TestImports compares all imports with the tables, and keeps test doubles out of the
+// production program.
 func TestImports(t *testing.T) {
 	t.Parallel()
+
 	packages := listPackages(t)
 	for name, p := range packages {
 		allowed, known := mayImport[name]
@@ -114,21 +118,17 @@ func TestImports(t *testing.T) {
 			t.Errorf("%s has no doc.go", name)
 		}
 	}
+
 	for name := range mayImport {
 		if _, ok := packages[name]; !ok {
-			t.Errorf("%s is in mayImport, but does not exist", path.Clean(name))
+			t.Errorf("%s is in mayImport, but does not exist", name)
 		}
 	}
-}
 
-// TestProductionLinksNoDevStore keeps test doubles out of the production program.
-func TestProductionLinksNoDevStore(t *testing.T) {
-	t.Parallel()
-	for _, dep := range listPackages(t)["cmd/latchkey"].Deps {
-		for _, forbidden := range []string{"latchkey/internal/apitest", "latchkey/internal/devstore", "latchkey/internal/testkit", "latchkey/internal/oauth/oauthtest", "github.com/FerretDB/", "github.com/alicebob/", "modernc.org/sqlite", "testing"} {
-			if strings.HasPrefix(dep, forbidden) {
-				t.Errorf("cmd/latchkey links %s", dep)
-			}
+	forbidden := regexp.MustCompile(`^(latchkey/internal/(apitest|devstore|testkit|oauth/oauthtest)|github\.com/(FerretDB|alicebob)/|modernc\.org/sqlite|testing)`)
+	for _, dep := range packages["cmd/latchkey"].Deps {
+		if forbidden.MatchString(dep) {
+			t.Errorf("cmd/latchkey links %s", dep)
 		}
 	}
 }

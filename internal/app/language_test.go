@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"latchkey/internal/testkit"
 )
 
 // banned lists phrases that readers stumble over, with what to write instead.
@@ -86,9 +88,7 @@ func TestLanguage(t *testing.T) {
 
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 }
 
 // isProse reports whether a file with this name is checked.

@@ -10,6 +10,7 @@ import (
 
 	"latchkey/internal/config"
 	"latchkey/internal/httpapi"
+	"latchkey/internal/testkit"
 )
 
 // TestRoutesAreReserved checks that no provider can have the name of a route below /auth/. The
@@ -18,16 +19,12 @@ func TestRoutesAreReserved(t *testing.T) {
 	t.Parallel()
 
 	api, err := httpapi.New(nil, nil, nil, httpapi.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, err)
 	w := httptest.NewRecorder()
 	api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
 
 	var document struct{ Paths map[string]any }
-	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, json.Unmarshal(w.Body.Bytes(), &document))
 
 	seen := 0
 	for path := range document.Paths {
