@@ -201,6 +201,15 @@ func TestBrokenMailServer(t *testing.T) {
 	t.Parallel()
 
 	users := numberedUsers(3)
+	failAt := func(step mailtest.Step, fail func(*smtp.Conn) error) func(*mailSetup, string, *testkit.Buffer) {
+		return func(s *mailSetup, base string, log *testkit.Buffer) {
+			s.mails.FailAt(step, fail)
+			s.requestMails(base, users)
+			s.waitForRetries(log, mailsPerUser*len(users))
+			s.mails.FailAt(step, nil)
+		}
+	}
+
 	for name, breakAndRequest := range map[string]func(s *mailSetup, base string, log *testkit.Buffer){
 		"hanging": func(s *mailSetup, base string, log *testkit.Buffer) {
 			connections := s.hang()
@@ -209,6 +218,14 @@ func TestBrokenMailServer(t *testing.T) {
 			s.restart()
 			s.waitForRetries(log, 1)
 		},
+		"down": func(s *mailSetup, base string, log *testkit.Buffer) {
+			s.proxy.Refuse()
+			s.requestMails(base, users)
+			s.waitForRetries(log, mailsPerUser*len(users))
+			s.restart()
+		},
+		"rejects emails for a while": failAt(mailtest.Data, mailtest.Reply(451, "try later")),
+		"hangs up during an email":   failAt(mailtest.Half, mailtest.HangUp),
 		"restarts repeatedly": func(s *mailSetup, base string, log *testkit.Buffer) {
 			s.slowDown()
 			s.requestMails(base, users)

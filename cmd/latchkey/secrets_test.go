@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/bson"
 
-	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/mail/mailtest"
 	"latchkey/internal/testkit"
@@ -82,7 +82,7 @@ func (l *leakTest) search(when string) {
 	for place, text := range map[string]string{
 		"the log":    l.log.String(),
 		"a response": l.responses.String(),
-		"Redis":      (&apitest.Server{Redis: l.redis}).DumpRedis(),
+		"Redis":      dumpRedis(l.t, l.redis.Conn(l.t)),
 		"MongoDB":    dumpMongo(l.t, l.mongo),
 	} {
 		if len(text) < 200 {
@@ -189,6 +189,36 @@ func formsOf(secret string) []string {
 		url.QueryEscape(secret),
 		strings.Trim(string(quoted), `"`),
 	}
+}
+
+// dumpRedis returns all keys and values.
+func dumpRedis(t *testing.T, conn redis.Conn) string {
+	t.Helper()
+
+	keys, err := redis.Strings(conn.Do("KEYS", "*"))
+	testkit.NoError(t, err)
+
+	read := map[string][]any{
+		"GET":     nil,
+		"HGETALL": nil,
+		"ZRANGE":  {0, -1, "WITHSCORES"},
+	}
+	var dump strings.Builder
+	for _, key := range keys {
+		wrongTypes := 0
+		for command, args := range read {
+			value, err := conn.Do(command, append([]any{key}, args...)...)
+			if err != nil {
+				wrongTypes++
+			}
+			fmt.Fprintf(&dump, "%s %s\n", key, value)
+		}
+		if wrongTypes == len(read) {
+			t.Errorf("%s has an unknown type", key)
+		}
+	}
+
+	return dump.String()
 }
 
 // dumpMongo returns all documents.

@@ -114,14 +114,6 @@ func (s *Server) FailAt(step Step, fail func(*smtp.Conn) error) {
 	s.failures[step] = fail
 }
 
-// Recover makes all steps work again.
-func (s *Server) Recover() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	clear(s.failures)
-}
-
 // Reply returns a failure with an SMTP reply.
 func Reply(code int, text string) func(*smtp.Conn) error {
 	return func(*smtp.Conn) error {
