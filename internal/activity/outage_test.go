@@ -22,6 +22,24 @@ import (
 	"latchkey/internal/testkit"
 )
 
+// mongoFaults are the ways in which MongoDB can be down.
+var mongoFaults = map[string]func(*storetest.Proxy){
+	"refuses": (*storetest.Proxy).Refuse,
+	"hangs":   (*storetest.Proxy).Blackhole,
+}
+
+// productionRecorder returns a Recorder with the timeout of production, its database, the proxy
+// in front of that, and the log.
+func productionRecorder(t *testing.T) (*Recorder, string, *storetest.Proxy, *testkit.Buffer) {
+	t.Helper()
+
+	uri, proxy := storetest.ProxiedMongo(t)
+	db := conntest.Mongo(t, mongoconn.Options{URI: uri, Timeout: mongoconn.DefaultTimeout})
+	log := new(testkit.Buffer)
+
+	return newRecorderOn(t, db, Options{Log: slog.New(slog.NewTextHandler(log, nil))}), uri, proxy, log
+}
+
 // flushSoon calls Flush until it succeeds, after MongoDB is available again.
 func flushSoon(t *testing.T, r *Recorder) {
 	t.Helper()
@@ -33,13 +51,11 @@ func flushSoon(t *testing.T, r *Recorder) {
 func TestOutage(t *testing.T) {
 	t.Parallel()
 
-	for name, fault := range map[string]func(*storetest.Proxy){"refuses": (*storetest.Proxy).Refuse, "hangs": (*storetest.Proxy).Blackhole} {
+	for name, fault := range mongoFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			uri, proxy := storetest.ProxiedMongo(t)
-			var log testkit.Buffer
-			r := newRecorderOn(t, productionMongo(t, uri), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+			r, uri, proxy, log := productionRecorder(t)
 			recordAll(r, 0, 30)
 			flush(t, r)
 			fault(proxy)
@@ -60,9 +76,9 @@ func TestOutage(t *testing.T) {
 				}
 			}
 
-			start = time.Now()
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
+			start = time.Now()
 			if err := r.Flush(ctx); !errors.Is(err, mongoconn.ErrUnavailable) || time.Since(start) > time.Second {
 				t.Errorf("Flush with 20 ms: got error %v after %v, want ErrUnavailable", err, time.Since(start))
 			}
@@ -128,9 +144,7 @@ func TestLostReplies(t *testing.T) {
 func TestOverflow(t *testing.T) {
 	t.Parallel()
 
-	uri, proxy := storetest.ProxiedMongo(t)
-	var log testkit.Buffer
-	r := newRecorderOn(t, productionMongo(t, uri), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	r, uri, proxy, log := productionRecorder(t)
 	r.mu.Lock()
 	r.size = 300
 	r.mu.Unlock()
@@ -160,9 +174,7 @@ func TestOverflow(t *testing.T) {
 func TestRejectedEvent(t *testing.T) {
 	t.Parallel()
 
-	uri, proxy := storetest.ProxiedMongo(t)
-	var log testkit.Buffer
-	r := newRecorderOn(t, productionMongo(t, uri), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	r, uri, proxy, log := productionRecorder(t)
 	_, err := storetest.Database(t, uri).Collection("activity").Indexes().CreateOne(context.Background(),
 		mongo.IndexModel{Keys: bson.D{{Key: "sessionId", Value: 1}}, Options: options.Index().SetUnique(true)})
 	testkit.NoError(t, err)
@@ -202,12 +214,11 @@ func TestRejectedEvent(t *testing.T) {
 func TestCloseWhileDown(t *testing.T) {
 	t.Parallel()
 
-	for name, fault := range map[string]func(*storetest.Proxy){"refuses": (*storetest.Proxy).Refuse, "hangs": (*storetest.Proxy).Blackhole} {
+	for name, fault := range mongoFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			uri, proxy := storetest.ProxiedMongo(t)
-			r := newRecorderOn(t, productionMongo(t, uri), Options{})
+			r, _, proxy, _ := productionRecorder(t)
 			flush(t, r)
 			fault(proxy)
 			recordAll(r, 0, 7)
@@ -229,8 +240,7 @@ func TestCloseWhileDown(t *testing.T) {
 func TestCloseDuringOutage(t *testing.T) {
 	t.Parallel()
 
-	uri, proxy := storetest.ProxiedMongo(t)
-	r := newRecorderOn(t, productionMongo(t, uri), Options{})
+	r, uri, proxy, _ := productionRecorder(t)
 	flush(t, r)
 	proxy.Refuse()
 	recordAll(r, 0, 500)
@@ -251,11 +261,4 @@ func TestCloseDuringOutage(t *testing.T) {
 	}
 
 	assertOnce(t, uri, 500)
-}
-
-// productionMongo returns a database with the timeout of production.
-func productionMongo(t *testing.T, uri string) *mongoconn.Database {
-	t.Helper()
-
-	return conntest.Mongo(t, mongoconn.Options{URI: uri, Timeout: mongoconn.DefaultTimeout})
 }

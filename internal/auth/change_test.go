@@ -3,11 +3,10 @@ package auth
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
-	"latchkey/internal/redisconn"
+	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/session"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
@@ -18,21 +17,16 @@ func requestEmailChange(t *testing.T, s *Service, u user.User) {
 	t.Helper()
 
 	stored := user.OneTimeToken{RequestID: "request", Email: "eve@example.com", Expires: time.Now().Add(time.Hour)}
-	if err := s.users.PutToken(context.Background(), u.ID, u.Email, user.EmailChangeToken, stored); err != nil {
-		t.Errorf("got error %v, want none", err)
-	}
+	testkit.NoError(t, s.users.PutToken(context.Background(), u.ID, u.Email, user.EmailChangeToken, stored))
 }
 
-// emailChangePending reports whether an account has a pending email change.
-func emailChangePending(t *testing.T, s *Service, userID string) bool {
+// assertNoEmailChange fails the test if an account has a pending email change.
+func assertNoEmailChange(t *testing.T, s *Service, userID string) {
 	t.Helper()
 
-	_, err := s.users.PendingEmailChange(context.Background(), userID, "eve@example.com")
-	if err != nil && !errors.Is(err, user.ErrNotFound) {
-		t.Errorf("got error %v, want none", err)
+	if _, err := s.users.PendingEmailChange(context.Background(), userID, "eve@example.com"); !errors.Is(err, user.ErrNotFound) {
+		t.Errorf("pending email change: got error %v, want ErrNotFound", err)
 	}
-
-	return err == nil
 }
 
 // No session survives a change except the one to keep: neither an earlier session nor one that
@@ -56,9 +50,8 @@ func TestNoSessionSurvivesAChange(t *testing.T) {
 			s := newTestService(t)
 			ann := register(t, s, "ann@example.com")
 			login := func() {
-				if _, err := s.SignIn(ctx, Credentials{Email: "ann@example.com", Password: testPassword}, Client{}); err != nil {
-					t.Errorf("got error %v, want none", err)
-				}
+				_, err := s.SignIn(ctx, Credentials{Email: "ann@example.com", Password: testPassword}, Client{})
+				testkit.NoError(t, err)
 			}
 
 			login()
@@ -73,10 +66,7 @@ func TestNoSessionSurvivesAChange(t *testing.T) {
 				why:  session.PasswordChanged,
 				keep: keep,
 				apply: func() (user.User, error) {
-					if n := sessionCount(t, s, ann.User.ID); n != tc.kept {
-						t.Errorf("got %d sessions before the change, want %d", n, tc.kept)
-					}
-
+					assertSessions(t, s, ann.User.ID, tc.kept)
 					login()
 					requestEmailChange(t, s, ann.User)
 
@@ -88,15 +78,12 @@ func TestNoSessionSurvivesAChange(t *testing.T) {
 			if !errors.Is(err, tc.result) || (changed.User.ID != "") != tc.notified || notified != tc.notified {
 				t.Errorf("got %+v, error %v, notified %t, want error %v, notified %t", changed, err, notified, tc.result, tc.notified)
 			}
-			if n := sessionCount(t, s, ann.User.ID); n != tc.kept {
-				t.Errorf("got %d sessions after the change, want %d", n, tc.kept)
-			}
 			if want := 3 - tc.kept; tc.notified && changed.Ended != want {
 				t.Errorf("got %d sessions ended, want %d", changed.Ended, want)
 			}
-			if emailChangePending(t, s, ann.User.ID) {
-				t.Error("got a pending email change, want it to be cancelled")
-			}
+
+			assertSessions(t, s, ann.User.ID, tc.kept)
+			assertNoEmailChange(t, s, ann.User.ID)
 		})
 	}
 }
@@ -111,19 +98,13 @@ func TestRevokeCancelsEmailChange(t *testing.T) {
 
 	requestEmailChange(t, s, ann.User)
 	testkit.NoError(t, s.RevokeSession(ctx, ann.User.ID, ann.Session.ID))
-
-	if sessionCount(t, s, ann.User.ID) != 0 || emailChangePending(t, s, ann.User.ID) {
-		t.Error("RevokeSession: got a session or a pending email change, want neither")
-	}
+	assertSessions(t, s, ann.User.ID, 0)
+	assertNoEmailChange(t, s, ann.User.ID)
 
 	requestEmailChange(t, s, ann.User)
-	if _, err := s.RevokeSessions(ctx, ann.User.ID, ""); err != nil {
-		t.Fatal(err)
-	}
-
-	if emailChangePending(t, s, ann.User.ID) {
-		t.Error("RevokeSessions: got a pending email change, want it to be cancelled")
-	}
+	_, err := s.RevokeSessions(ctx, ann.User.ID, "")
+	testkit.NoError(t, err)
+	assertNoEmailChange(t, s, ann.User.ID)
 }
 
 // If the sessions cannot be ended, nothing is changed, except for urgent changes of an operator.
@@ -133,12 +114,7 @@ func TestChangeWhileRedisIsDown(t *testing.T) {
 	ctx := context.Background()
 	s := newTestService(t)
 	ann := register(t, s, "ann@example.com").User
-
-	log := slog.New(slog.DiscardHandler)
-	unreachable := redisconn.New(redisconn.Options{Addr: "127.0.0.1:1", Log: log})
-	t.Cleanup(unreachable.Close)
-	sessions := session.New(unreachable, session.Options{Secrets: [][]byte{[]byte("x")}, Idle: time.Hour, Absolute: time.Hour, Log: log})
-	withoutRedis := New(s.users, sessions, s.hasher, Options{Log: log})
+	withoutRedis := newTestServiceOn(t, storetest.Redis{Addr: "127.0.0.1:1"}, s.users, 4)
 	caller := Operator(ann.ID)
 
 	if changed, err := withoutRedis.Delete(ctx, caller); !errors.Is(err, session.ErrUnavailable) || changed.User.ID != "" {

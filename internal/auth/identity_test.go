@@ -20,8 +20,8 @@ func TestLinkWhileTheSessionEnds(t *testing.T) {
 
 	direct, proxied, proxy := storetest.ProxiedRedis(t)
 	ctx := context.Background()
-	s := newTestServiceOn(t, proxied)
-	other := newTestServiceOn(t, direct)
+	s := newTestServiceOn(t, proxied, newUsers(t), 4)
+	other := newTestServiceOn(t, direct, s.users, 4)
 	ann := register(t, s, "ann@example.com")
 	caller := Caller{UserID: ann.User.ID, SessionID: ann.Session.ID}
 	claims := user.Claims{Provider: "acme", Issuer: "https://acme.example", Subject: "ann"}

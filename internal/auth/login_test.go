@@ -26,22 +26,29 @@ const testPassword = "correct horse battery"
 func newTestService(t *testing.T) *Service {
 	t.Helper()
 
-	return newTestServiceOn(t, storetest.NewRedis(t))
+	return newTestServiceOn(t, storetest.NewRedis(t), newUsers(t), 4)
 }
 
-func newTestServiceOn(t *testing.T, at storetest.Redis) *Service {
+func newUsers(t *testing.T) *user.Store {
+	t.Helper()
+
+	return user.New(conntest.Mongo(t, mongoconn.Options{URI: storetest.Mongo(t)}), time.Now)
+}
+
+// newTestServiceOn returns a Service on the given stores, with a cost of bcrypt.
+func newTestServiceOn(t *testing.T, r storetest.Redis, users *user.Store, cost int) *Service {
 	t.Helper()
 
 	log := slog.New(slog.DiscardHandler)
-	users := user.New(conntest.Mongo(t, mongoconn.Options{URI: storetest.Mongo(t)}), time.Now)
-	hasher := hashpool.New(4, nil)
-
+	hasher := hashpool.New(cost, nil)
 	t.Cleanup(hasher.Close)
 
-	redis := conntest.Redis(t, at, redisconn.Options{})
-	sessions := session.New(redis, session.Options{
-		Secrets: [][]byte{[]byte("the secret of the tests, 32 bytes+")},
-		Idle:    time.Hour, Absolute: 24 * time.Hour, TouchInterval: time.Minute, Log: log,
+	sessions := session.New(conntest.Redis(t, r, redisconn.Options{}), session.Options{
+		Secrets:       [][]byte{[]byte("the secret of the tests, 32 bytes+")},
+		Idle:          time.Hour,
+		Absolute:      24 * time.Hour,
+		TouchInterval: time.Minute,
+		Log:           log,
 	})
 
 	return New(users, sessions, hasher, Options{Log: log})
@@ -57,14 +64,14 @@ func register(t *testing.T, s *Service, email user.Email) SignedIn {
 	return signedIn
 }
 
-// sessionCount returns the number of sessions of a user.
-func sessionCount(t *testing.T, s *Service, userID string) int {
+// assertSessions fails the test unless a user has that many sessions.
+func assertSessions(t *testing.T, s *Service, userID string, want int) {
 	t.Helper()
 
 	sessions, err := s.sessions.List(context.Background(), userID)
-	testkit.NoError(t, err)
-
-	return len(sessions)
+	if err != nil || len(sessions) != want {
+		t.Errorf("got %d sessions, error %v, want %d", len(sessions), err, want)
+	}
 }
 
 // A login with an unknown email takes as much work as one with a wrong password, and so does a
@@ -76,9 +83,8 @@ func TestLoginWork(t *testing.T) {
 	s := newTestService(t)
 	ann := register(t, s, "ann@example.com")
 	eve := register(t, s, "eve@example.com")
-	if _, err := s.users.SetActive(ctx, eve.User.ID, false); err != nil {
-		t.Fatal(err)
-	}
+	_, err := s.users.SetActive(ctx, eve.User.ID, false)
+	testkit.NoError(t, err)
 
 	client := Client{SessionID: ann.Session.ID}
 	for _, tc := range []struct {
@@ -99,21 +105,15 @@ func TestLoginWork(t *testing.T) {
 		}
 	}
 
-	if n := sessionCount(t, s, ann.User.ID); n != 1 {
-		t.Errorf("got %d sessions, want the previous one", n)
-	}
-	if n := sessionCount(t, s, eve.User.ID); n != 1 {
-		t.Errorf("got %d sessions of the disabled account, want the previous one", n)
-	}
+	assertSessions(t, s, ann.User.ID, 1) // the previous one
+	assertSessions(t, s, eve.User.ID, 1)
 
 	signedIn, err := s.SignIn(ctx, Credentials{Email: "ann@example.com", Password: testPassword}, client)
 	if err != nil || signedIn.User.LastLogin.IsZero() || signedIn.Session.UserID != ann.User.ID {
 		t.Errorf("SignIn: got %+v, error %v, want a session of %s", signedIn, err, ann.User.ID)
 	}
 
-	if n := sessionCount(t, s, ann.User.ID); n != 1 {
-		t.Errorf("got %d sessions, want the new one to replace the previous one", n)
-	}
+	assertSessions(t, s, ann.User.ID, 1) // the new one has replaced the previous one
 }
 
 // If the client disconnects before its password is hashed, it is not hashed.
@@ -124,7 +124,8 @@ func TestCancelledBeforeHashing(t *testing.T) {
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 
-	if _, err := s.CreateUser(cancelled, Registration{Name: "Ann", Email: "ann@example.com", Password: testPassword}); !errors.Is(err, context.Canceled) || s.hasher.Hashes() != 0 {
+	_, err := s.CreateUser(cancelled, Registration{Name: "Ann", Email: "ann@example.com", Password: testPassword})
+	if !errors.Is(err, context.Canceled) || s.hasher.Hashes() != 0 {
 		t.Errorf("got error %v after %d hashes, want context.Canceled and 0", err, s.hasher.Hashes())
 	}
 }
@@ -215,12 +216,9 @@ func TestAccountChangesDuringSignIn(t *testing.T) {
 				if !errors.Is(err, ErrBadCredentials) {
 					t.Errorf("got error %v, want ErrBadCredentials", err)
 				}
-				if n := sessionCount(t, s, u.ID); n != 0 {
-					t.Errorf("got %d sessions, want 0", n)
-				}
-				if n := sessionCount(t, s, previous.User.ID); n != 1 {
-					t.Errorf("got %d previous sessions, want 1", n)
-				}
+
+				assertSessions(t, s, u.ID, 0)
+				assertSessions(t, s, previous.User.ID, 1)
 			})
 		}
 	}
@@ -252,14 +250,8 @@ func TestRegistrationIsRolledBack(t *testing.T) {
 	}
 
 	s.options.Rules = Rules{}
-	signedIn, err := s.Register(ctx, in, Client{})
-	if err != nil {
-		t.Fatalf("second try: got error %v, want none", err)
-	}
-
-	if n := sessionCount(t, s, signedIn.User.ID); n != 1 {
-		t.Errorf("got %d sessions, want 1", n)
-	}
+	signedIn := register(t, s, in.Email)
+	assertSessions(t, s, signedIn.User.ID, 1)
 	if _, err := s.Register(ctx, in, Client{}); !errors.Is(err, user.ErrEmailTaken) {
 		t.Errorf("third try: got error %v, want ErrEmailTaken", err)
 	}

@@ -1,21 +1,14 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"net"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
-	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
-	"latchkey/internal/hashpool"
-	"latchkey/internal/mongoconn"
-	"latchkey/internal/redisconn"
-	"latchkey/internal/session"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
@@ -26,24 +19,11 @@ func TestOldEmailWithImprovedHash(t *testing.T) {
 	t.Parallel()
 
 	ctx := context.Background()
-	log := slog.New(slog.DiscardHandler)
 	direct, proxied, proxy := storetest.ProxiedRedis(t)
-	users := user.New(conntest.Mongo(t, mongoconn.Options{URI: storetest.Mongo(t)}), time.Now)
-	service := func(r storetest.Redis, cost int) *Service {
-		hasher := hashpool.New(cost, nil)
-		t.Cleanup(hasher.Close)
-		redis := conntest.Redis(t, r, redisconn.Options{})
-		sessions := session.New(redis, session.Options{
-			Secrets: [][]byte{[]byte("the secret of the tests, 32 bytes+")},
-			Idle:    time.Hour, Absolute: 24 * time.Hour, TouchInterval: time.Minute, Log: log,
-		})
-
-		return New(users, sessions, hasher, Options{Log: log})
-	}
-
-	old := service(direct, 4)
-	s := service(proxied, 5)
-	other := service(direct, 5)
+	users := newUsers(t)
+	old := newTestServiceOn(t, direct, users, 4)
+	s := newTestServiceOn(t, proxied, users, 5)
+	other := newTestServiceOn(t, direct, users, 5)
 	ann, err := old.CreateUser(ctx, Registration{Name: "Ann", Email: "ann@example.com", Password: testPassword})
 	testkit.NoError(t, err)
 
@@ -69,20 +49,16 @@ func TestOldEmailWithImprovedHash(t *testing.T) {
 		return users.ReplaceHash(ctx, ann.ID, ann.PasswordHash, better)
 	}
 
-	var once atomic.Bool
-	done := make(chan error, 1)
-	proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
-		if bytes.Contains(chunk, []byte("MGET")) && !once.Swap(true) {
-			done <- changeEmail()
-		}
+	// The login has read the account, and sends its first command to Redis.
+	changed := sync.OnceValue(changeEmail)
+	proxy.Set(storetest.Faults{Command: func(net.Conn, []byte) bool {
+		_ = changed()
 
 		return false
 	}})
 
 	in, err := s.SignIn(ctx, Credentials{Email: "ann@example.com", Password: testPassword}, Client{})
-	if changed := <-done; changed != nil {
-		t.Fatal(changed)
-	}
+	testkit.NoError(t, changed())
 	if !errors.Is(err, ErrBadCredentials) {
 		t.Errorf("got a session of %q with error %v, want ErrBadCredentials", in.User.Email, err)
 	}

@@ -3,12 +3,13 @@ package httpapi_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -123,115 +124,114 @@ func countMails(sent []mail.Message, to, subject string) (n int) {
 	return n
 }
 
+// tokenRace is a race for one one-time token of ann@example.com.
+type tokenRace struct {
+	// request makes the server send an email, and returns the token in it.
+	request func(s *apitest.Server, ann *apitest.Client) (token string)
+	path    string
+	// check compares the account with the request that won.
+	check func(s *apitest.Server, ann user.User, winner int)
+	// ends is set if the winning request ends the sessions of the account.
+	ends bool
+	// mails counts the emails about the change, by recipient.
+	mails map[string]string
+}
+
+func racePassword(i int) string { return fmt.Sprintf("password of request %d", i) }
+
+var tokenRaces = map[string]tokenRace{
+	"reset": {
+		request: func(s *apitest.Server, _ *apitest.Client) string {
+			s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+
+			return s.Outbox.Token(s.T, "ann@example.com", "reset-password")
+		},
+		path: "/auth/password/reset",
+		check: func(s *apitest.Server, ann user.User, winner int) {
+			for _, i := range []int{winner, (winner + 1) % concurrentClients, (winner + concurrentClients/2) % concurrentClients} {
+				if got := s.HasPassword(ann.ID, racePassword(i)); got != (i == winner) {
+					s.T.Errorf("request %d succeeded: password of request %d works: %v", winner, i, got)
+				}
+			}
+		},
+		ends:  true,
+		mails: map[string]string{"ann@example.com": "Your Latchkey password was changed"},
+	},
+	"verify": {
+		request: func(s *apitest.Server, _ *apitest.Client) string {
+			return s.Outbox.Token(s.T, "ann@example.com", "verify-email")
+		},
+		path: "/auth/email/verify",
+		check: func(s *apitest.Server, _ user.User, _ int) {
+			if !s.Account("ann@example.com").EmailVerified {
+				s.T.Error("email verified: got false, want true")
+			}
+		},
+	},
+	"change": {
+		request: func(s *apitest.Server, ann *apitest.Client) string {
+			ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+
+			return s.Outbox.Token(s.T, "new@example.com", "verify-email")
+		},
+		path: "/auth/email/verify",
+		check: func(s *apitest.Server, ann user.User, _ int) {
+			u, err := s.Users.ByID(s.T.Context(), ann.ID)
+			if err != nil || u.Email != "new@example.com" || !u.EmailVerified {
+				s.T.Errorf("got account %+v, error %v, want a verified new@example.com", u, err)
+			}
+		},
+		ends: true,
+		mails: map[string]string{
+			"ann@example.com": "Your Latchkey email address was changed",
+			"new@example.com": "Your Latchkey email address was changed",
+		},
+	},
+}
+
 // When many clients use a one-time token at once, exactly one request succeeds, and only
 // that request has an effect.
 func TestRaceOneTimeTokens(t *testing.T) {
 	suite.Require(t, suite.Race)
 
-	for name, run := range map[string]func(t *testing.T, servers []*apitest.Server, round int, conclusive func([]apitest.Response) bool){
-		"reset":  raceReset,
-		"verify": raceVerify,
-		"change": raceChangeEmail,
-	} {
+	for name, tc := range tokenRaces {
 		t.Run(name, func(t *testing.T) {
 			servers := twoServers(t, apitest.Options{Mail: &apitest.Outbox{}})
-			eachRound(t, func(round int, conclusive func([]apitest.Response) bool) { run(t, servers, round, conclusive) })
+			s := servers[0]
+			eachRound(t, func(_ int, conclusive func([]apitest.Response) bool) {
+				s.TakeMails()
+				s.ResetLimits()
+				holder := s.Register("ann@example.com")
+				ann := s.Account("ann@example.com")
+				defer s.DeleteAccount(ann.ID)
+				token := tc.request(s, holder)
+				s.TakeMails()
+
+				responses := atOnce(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
+					body := map[string]any{"token": token}
+					if tc.path == "/auth/password/reset" {
+						body["password"] = racePassword(i)
+					}
+
+					return c.Do("POST", tc.path, body)
+				})
+				if !conclusive(responses) {
+					return
+				}
+
+				tc.check(s, ann, wantOneWinner(t, responses, "200", "400 invalid_token"))
+				if a := holder.Do("GET", "/auth/session", nil); (a.Status == 401) != tc.ends {
+					t.Errorf("session of the account: got %d, ended: want %v", a.Status, tc.ends)
+				}
+
+				sent := s.TakeMails()
+				for to, subject := range tc.mails {
+					if n := countMails(sent, to, subject); n != 1 {
+						t.Errorf("emails to %s: got %d, want 1", to, n)
+					}
+				}
+			})
 		})
-	}
-}
-
-func raceReset(t *testing.T, servers []*apitest.Server, round int, conclusive func([]apitest.Response) bool) {
-	const email = "ann@example.com"
-	s := servers[0]
-	if round == 0 {
-		s.Register(email)
-	}
-
-	s.ResetLimits()
-	s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": email}).Want(202)
-	token := s.Outbox.Token(t, email, "reset-password")
-	s.TakeMails()
-	ann := s.Account(email)
-	holder := s.SignInAs(ann.ID)
-
-	password := func(i int) string { return fmt.Sprintf("password %d of round %d", i, round) }
-	responses := atOnce(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
-		return c.Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": password(i)})
-	})
-
-	if !conclusive(responses) {
-		return
-	}
-
-	winner := wantOneWinner(t, responses, "200", "400 invalid_token")
-	losers := []int{(winner + 1) % concurrentClients, (winner + concurrentClients/2) % concurrentClients}
-	for _, i := range append(losers, winner) {
-		want := i == winner
-		if got := s.HasPassword(ann.ID, password(i)); got != want {
-			t.Fatalf("round %d: request %d succeeded: password of request %d works: got %v, want %v", round, winner, i, got, want)
-		}
-	}
-
-	holder.Do("GET", "/auth/session", nil).Want(401)
-	if n := countMails(s.TakeMails(), email, "Your Latchkey password was changed"); n != 1 {
-		t.Fatalf("round %d: emails to the owner: got %d, want 1", round, n)
-	}
-}
-
-func raceVerify(t *testing.T, servers []*apitest.Server, round int, conclusive func([]apitest.Response) bool) {
-	s := servers[0]
-	email := fmt.Sprintf("ann%d@example.com", round)
-	s.Register(email)
-	defer s.DeleteAccount(s.Account(email).ID)
-	token := s.Outbox.Token(t, email, "verify-email")
-	responses := atOnce(servers, concurrentClients, func(c *apitest.Client, _ int) apitest.Response {
-		return c.Do("POST", "/auth/email/verify", map[string]any{"token": token})
-	})
-
-	if !conclusive(responses) {
-		return
-	}
-
-	wantOneWinner(t, responses, "200", "400 invalid_token")
-	if !s.Account(email).EmailVerified {
-		t.Fatalf("round %d: email verified: got false, want true", round)
-	}
-}
-
-func raceChangeEmail(t *testing.T, servers []*apitest.Server, round int, conclusive func([]apitest.Response) bool) {
-	s := servers[0]
-	old := fmt.Sprintf("ann%d@example.com", round)
-	next := fmt.Sprintf("new%d@example.com", round)
-	s.Register(old).Do("POST", "/auth/logout", nil).Want(200)
-	ann := s.Account(old)
-	defer s.DeleteAccount(ann.ID)
-	holder := s.SignInAs(ann.ID)
-	holder.Do("POST", "/auth/email/change", map[string]any{"email": next}).Want(202)
-	token := s.Outbox.Token(t, next, "verify-email")
-	s.TakeMails()
-	responses := atOnce(servers, concurrentClients, func(c *apitest.Client, _ int) apitest.Response {
-		return c.Do("POST", "/auth/email/verify", map[string]any{"token": token})
-	})
-
-	if !conclusive(responses) {
-		return
-	}
-
-	wantOneWinner(t, responses, "200", "400 invalid_token")
-	if u := s.Account(next); u.ID != ann.ID || !u.EmailVerified {
-		t.Fatalf("round %d: got account %+v, want ID %s and a verified email", round, u, ann.ID)
-	}
-
-	if _, err := s.Users.ByEmail(context.Background(), user.Email(old)); err == nil {
-		t.Fatalf("round %d: the old email address still has an account", round)
-	}
-
-	holder.Do("GET", "/auth/session", nil).Want(401)
-	sent := s.TakeMails()
-	for _, to := range []string{old, next} {
-		if n := countMails(sent, to, "Your Latchkey email address was changed"); n != 1 {
-			t.Fatalf("round %d: emails to %s: got %d, want 1", round, to, n)
-		}
 	}
 }
 
@@ -245,63 +245,52 @@ func TestRaceRegister(t *testing.T) {
 	s := servers[0]
 	users := s.Database().Collection("users")
 	conn := s.Redis.Conn(t)
-
-	unicode := []string{
-		"Ann%d@Bücher.Example",
-		" ann%d@b\u00dcCHER.example",
-		"aNN%d@bu\u0308cher.example ",
-		"ANN%d@BU\u0308CHER.EXAMPLE",
-		"ann%d@xn--bcher-kva.example",
-		" Ann%d@XN--BCHER-KVA.example",
+	spellings := map[string][]string{
+		"ann%d@bücher.example": {
+			"Ann%d@Bücher.Example",
+			" ann%d@b\u00dcCHER.example",
+			"aNN%d@bu\u0308cher.example ",
+			"ANN%d@BU\u0308CHER.EXAMPLE",
+			"ann%d@xn--bcher-kva.example",
+			" Ann%d@XN--BCHER-KVA.example",
+		},
+		"ann%d@example.com": {"Ann%d@Example.com", " ann%d@example.COM", "aNN%d@eXAMPLE.com"},
 	}
-	ascii := []string{"Ann%d@Example.com", " ann%d@example.COM", "aNN%d@eXAMPLE.com"}
-	password := func(i int) string { return fmt.Sprintf("password number %d", i) }
 
 	eachRound(t, func(round int, conclusive func([]apitest.Response) bool) {
-		accountsBefore, err := users.CountDocuments(context.Background(), bson.D{})
-		testkit.NoError(t, err)
-		sessionsBefore := s.LiveSessions(conn)
+		for email, spelled := range spellings {
+			accounts, err := users.CountDocuments(t.Context(), bson.D{})
+			testkit.NoError(t, err)
+			sessions := s.LiveSessions(conn)
 
-		spellings := unicode
-		email := fmt.Sprintf("ann%d@bücher.example", round)
-		if round%2 == 1 {
-			spellings = ascii
-			email = fmt.Sprintf("ann%d@example.com", round)
-		}
+			responses := atOnce(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
+				a := c.Do("POST", "/auth/register", map[string]any{
+					"name":     fmt.Sprintf("Ann %d", i),
+					"email":    fmt.Sprintf(spelled[i%len(spelled)], round),
+					"password": racePassword(i),
+				})
+				if (c.Token != "") != (a.Status == 201) {
+					t.Errorf("got %d with session cookie %q, want a cookie only with 201", a.Status, c.Token)
+				}
 
-		responses := atOnce(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
-			a := c.Do("POST", "/auth/register", map[string]any{
-				"name":     fmt.Sprintf("Ann %d", i),
-				"email":    fmt.Sprintf(spellings[i%len(spellings)], round),
-				"password": password(i),
+				return a
 			})
-			if (c.Token != "") != (a.Status == 201) {
-				t.Errorf("round %d: got %d with session cookie %q, want a cookie only with 201", round, a.Status, c.Token)
+			if !conclusive(responses) {
+				return
 			}
 
-			return a
-		})
+			winner := wantOneWinner(t, responses, "201", "409 email_taken")
+			ann := s.Account(fmt.Sprintf(email, round))
+			isWinners := ann.ID == responses[winner].Text("user", "id") && s.HasPassword(ann.ID, racePassword(winner))
+			if !isWinners || ann.Name != fmt.Sprintf("Ann %d", winner) {
+				t.Fatalf("got account %+v, want that of the response %s", ann, responses[winner].Raw)
+			}
 
-		if !conclusive(responses) {
-			return
-		}
-
-		winner := wantOneWinner(t, responses, "201", "409 email_taken")
-		ann := s.Account(email)
-		isWinners := ann.ID == responses[winner].Text("user", "id") &&
-			ann.Name == fmt.Sprintf("Ann %d", winner) &&
-			s.HasPassword(ann.ID, password(winner))
-		if !isWinners {
-			t.Fatalf("round %d: got account %+v, want that of the response %s", round, ann, responses[winner].Raw)
-		}
-
-		accounts, err := users.CountDocuments(context.Background(), bson.D{})
-		testkit.NoError(t, err)
-		if created := accounts - accountsBefore; created != 1 {
-			t.Fatalf("round %d: new accounts: got %d, want 1", round, created)
-		}
-		if started := s.LiveSessions(conn) - sessionsBefore; started != 1 {
-			t.Fatalf("round %d: new sessions: got %d, want 1", round, started)
+			after, err := users.CountDocuments(t.Context(), bson.D{})
+			testkit.NoError(t, err)
+			if started := s.LiveSessions(conn) - sessions; after-accounts != 1 || started != 1 {
+				t.Fatalf("got %d new accounts and %d new sessions, want one of each", after-accounts, started)
+			}
 		}
 	})
 }
@@ -309,92 +298,75 @@ func TestRaceRegister(t *testing.T) {
 // raceAccount is an account with two sessions, a reset link and a link to change the email
 // address, for one round of TestRaceResetAndChange.
 type raceAccount struct {
-	id, old, next string
-	first, second *apitest.Client
+	id            string
+	first, second string // session tokens
 	reset, change string // one-time tokens
-	leftover      int    // live sessions from inconclusive rounds
 }
 
-// loginAs signs in with the original password, with name as the User-Agent.
-func loginAs(c *apitest.Client, name, email string) apitest.Response {
-	c.T.Helper()
-
-	header := http.Header{"Content-Type": {"application/json"}, "User-Agent": {name}}
-
-	return c.Send("POST", "/auth/login", header, apitest.Encode(apitest.Credentials(email, apitest.Password)))
-}
-
-func newRaceAccount(t *testing.T, s *apitest.Server, round int) raceAccount {
+func newRaceAccount(t *testing.T, s *apitest.Server) raceAccount {
 	t.Helper()
 
-	st := raceAccount{
-		old:      fmt.Sprintf("ann%d@example.com", round),
-		next:     fmt.Sprintf("new%d@example.com", round),
-		first:    s.NewClient(),
-		second:   s.NewClient(),
-		leftover: s.LiveSessions(s.Redis.Conn(t)),
-	}
-	s.Register(st.old).Do("POST", "/auth/logout", nil).Want(200)
-	loginAs(st.first, "first", st.old).Want(200)
-	loginAs(st.second, "second", st.old).Want(200)
-	st.first.Do("POST", "/auth/email/change", map[string]any{"email": st.next}).Want(202)
-	st.change = s.Outbox.Token(t, st.next, "verify-email")
-	s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": st.old}).Want(202)
-	st.reset = s.Outbox.Token(t, st.old, "reset-password")
-	st.id = s.Account(st.old).ID
+	s.TakeMails()
+	_, err := s.Redis.Conn(t).Do("FLUSHDB")
+	testkit.NoError(t, err)
 
-	return st
+	s.Register("ann@example.com").Do("POST", "/auth/logout", nil).Want(200)
+	first := s.LoginFrom("first")
+	first.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+	first.Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+
+	return raceAccount{
+		id:     s.Account("ann@example.com").ID,
+		first:  first.Token,
+		second: s.LoginFrom("second").Token,
+		reset:  s.Outbox.Token(t, "ann@example.com", "reset-password"),
+		change: s.Outbox.Token(t, "new@example.com", "verify-email"),
+	}
 }
 
-// concurrentRequest is one request of the race.
-type concurrentRequest struct {
-	by       *apitest.Client // supplies the session cookie; nil sends none
+// raceRequest is one request of the race.
+type raceRequest struct {
 	path     string
-	body     map[string]any
+	token    string // of the session, or ""
+	body     any
 	password string // the password that the request sets, if any
 }
 
-// concurrentRequests returns the requests of a round. Most rounds leave out a kind of
-// request, because the same kind would win every time.
-func (st raceAccount) concurrentRequests(round int) []concurrentRequest {
+// requests returns the requests of a round. Most rounds leave out a kind of request, because
+// the same kind would win every time. The order changes from round to round, because the first
+// request has an advantage.
+func (r raceAccount) requests(round int) []raceRequest {
 	parts := []string{"reset change verify", "change verify", "verify", "reset verify", "reset change"}[round%5]
-	var all []concurrentRequest
+	all := []raceRequest{{path: "/auth/rotate-session", token: r.first}}
+	for _, email := range []string{"ann@example.com", "ann@example.com", "new@example.com", "new@example.com"} {
+		all = append(all, raceRequest{path: "/auth/login", body: apitest.Credentials(email, apitest.Password)})
+	}
+
 	if strings.Contains(parts, "reset") {
-		for i, by := range []*apitest.Client{nil, nil, st.second} {
+		for i, token := range []string{"", "", r.second} {
 			password := fmt.Sprintf("password of reset %d", i)
-			all = append(all, concurrentRequest{
-				by:       by,
-				path:     "/auth/password/reset",
-				body:     map[string]any{"token": st.reset, "password": password},
-				password: password,
-			})
+			body := map[string]any{"token": r.reset, "password": password}
+			all = append(all, raceRequest{"/auth/password/reset", token, body, password})
 		}
 	}
 
 	if strings.Contains(parts, "change") {
-		for i, by := range []*apitest.Client{st.first, st.first, st.second} {
+		for i, token := range []string{r.first, r.first, r.second} {
 			password := fmt.Sprintf("password of change %d", i)
-			all = append(all, concurrentRequest{
-				by:       by,
-				path:     "/auth/password/change",
-				body:     map[string]any{"currentPassword": apitest.Password, "newPassword": password},
-				password: password,
-			})
+			body := map[string]any{"currentPassword": apitest.Password, "newPassword": password}
+			all = append(all, raceRequest{"/auth/password/change", token, body, password})
 		}
 	}
 
 	if strings.Contains(parts, "verify") {
-		for _, by := range []*apitest.Client{st.first, nil} {
-			all = append(all, concurrentRequest{by: by, path: "/auth/email/verify", body: map[string]any{"token": st.change}})
+		for _, token := range []string{r.first, ""} {
+			all = append(all, raceRequest{path: "/auth/email/verify", token: token, body: map[string]any{"token": r.change}})
 		}
 	}
 
-	all = append(all, concurrentRequest{by: st.first, path: "/auth/rotate-session"})
-	for _, email := range []string{st.old, st.old, st.next, st.next} {
-		all = append(all, concurrentRequest{path: "/auth/login", body: map[string]any{"email": email, "password": apitest.Password}})
-	}
+	shift := round % len(all)
 
-	return all
+	return slices.Concat(all[shift:], all[:shift])
 }
 
 // Concurrent resets, password changes, email changes and logins leave an account with one
@@ -403,60 +375,35 @@ func TestRaceResetAndChange(t *testing.T) {
 	suite.Require(t, suite.Race)
 
 	servers := twoServers(t, apitest.Options{Mail: &apitest.Outbox{}})
-	s := servers[0]
 	wins := map[string]int{}
 	eachRound(t, func(round int, conclusive func([]apitest.Response) bool) {
-		st := newRaceAccount(t, s, round)
-		defer s.DeleteAccount(st.id)
-		requests := st.concurrentRequests(round)
-		clients := make([]*apitest.Client, len(requests))
+		account := newRaceAccount(t, servers[0])
+		defer servers[0].DeleteAccount(account.id)
 
-		// The order changes from round to round, because the first request has an advantage.
+		requests := account.requests(round)
 		responses := atOnce(servers, len(requests), func(c *apitest.Client, i int) apitest.Response {
-			i = (i + round) % len(requests)
-			clients[i] = c
-			r := requests[i]
-			if r.by != nil {
-				c.Token = r.by.Token
-			}
+			c.Token = requests[i].token
 
-			if r.path == "/auth/login" {
-				return loginAs(c, "login", r.body["email"].(string))
-			}
-			if r.body == nil {
-				return c.Do("POST", r.path, nil)
-			}
-
-			return c.Do("POST", r.path, r.body)
+			return c.Do("POST", requests[i].path, requests[i].body)
 		})
 		if !conclusive(responses) {
 			return
 		}
 
-		byRequest := make([]apitest.Response, len(requests))
-		for i, a := range responses {
-			byRequest[(i+round)%len(requests)] = a
+		winner, email := account.checkChanges(t, servers[0], requests, responses)
+		account.checkSessions(t, servers[round%2], requests, responses, winner, email)
+		won := email
+		if winner >= 0 {
+			won += " " + requests[winner].path
 		}
 
-		o := st.outcome(t, s, requests, byRequest)
-		wins[o.winners]++
-		o.check(t, servers, round, clients)
+		wins[won]++
 		if t.Failed() {
-			t.Fatalf("round %d: winners %q, responses %v", round, o.winners, tally(responses))
+			t.Fatalf("round %d: winner %q, responses %v", round, won, tally(responses))
 		}
-
-		s.TakeMails()
 	})
 
 	t.Logf("%d rounds, winners: %v", *rounds, wins)
-}
-
-// outcome is the state of the account after a round.
-type outcome struct {
-	raceAccount
-	winners  string   // the paths of the requests that changed the account
-	email    string   // the account's current email address
-	sessions []string // the User-Agents whose sessions may be alive
 }
 
 // lostRace reports whether a response means that the change may have been made and the
@@ -465,10 +412,13 @@ func lostRace(a apitest.Response, reason session.Reason) bool {
 	return a.Status == 401 && a.JSON["reason"] == string(reason)
 }
 
-// outcome compares the account with the responses. The account must have the password of
-// the request that succeeded and one of the two email addresses. A reset and an email
-// change void each other's link.
-func (st raceAccount) outcome(t *testing.T, s *apitest.Server, requests []concurrentRequest, responses []apitest.Response) outcome {
+// checkChanges compares the account with the responses. The account must have the password of
+// the request that succeeded and one of the two email addresses. A reset and an email change
+// void each other's link. It returns the index of the request that changed the password, or -1,
+// and the email address.
+func (r raceAccount) checkChanges(
+	t *testing.T, s *apitest.Server, requests []raceRequest, responses []apitest.Response,
+) (winner int, email string) {
 	t.Helper()
 
 	allowed := map[string][]string{
@@ -479,48 +429,40 @@ func (st raceAccount) outcome(t *testing.T, s *apitest.Server, requests []concur
 		"/auth/login":           {"200", "401 invalid_credentials"},
 	}
 
-	u, err := s.Users.ByID(context.Background(), st.id)
+	u, err := s.Users.ByID(t.Context(), r.id)
 	testkit.NoError(t, err)
-	o := outcome{raceAccount: st, email: string(u.Email)}
-	emailChanged := o.email == st.next
-	passwords := 0 // that work
-	if s.HasPassword(st.id, apitest.Password) {
+	emailChanged := u.Email == "new@example.com"
+	emailReported := false // a response allows for the email change
+	passwords := 0         // that work
+	winner = -1
+	if s.HasPassword(r.id, apitest.Password) {
 		passwords++
-		o.sessions = []string{"login"} // logins with the old password remain valid
 	}
 
-	emailReported := false // a response allows for the email change
-	firstStays := false    // the first session changed the email address and stays alive
 	for i, a := range responses {
-		r := requests[i]
-		for result := range tally([]apitest.Response{a}) {
-			if !slices.Contains(allowed[r.path], result) {
-				t.Errorf("%s: got %s, want one of %q: %s", r.path, result, allowed[r.path], a.Raw)
-			}
-		}
-
-		if r.path == "/auth/email/verify" {
-			emailReported = emailReported || a.Status == 200 || lostRace(a, session.EmailChanged)
-			firstStays = firstStays || a.Status == 200 && r.by != nil
-			if a.Status == 200 && !emailChanged {
-				t.Errorf("email: got %s, want %s after %s", o.email, st.next, a.Raw)
-			}
-		}
-
-		if r.password == "" {
-			continue
-		}
-		works := s.HasPassword(st.id, r.password)
+		path := requests[i].path
 		succeeded := a.Status == 200
-		if succeeded && !works || works && !succeeded && !lostRace(a, session.PasswordChanged) {
-			t.Errorf("%s: got %d, but %q works: %v", r.path, a.Status, r.password, works)
+		for result := range tally([]apitest.Response{a}) {
+			if !slices.Contains(allowed[path], result) {
+				t.Errorf("%s: got %s, want one of %q: %s", path, result, allowed[path], a.Raw)
+			}
+		}
+
+		if path == "/auth/email/verify" {
+			emailReported = emailReported || succeeded || lostRace(a, session.EmailChanged)
+			if succeeded && !emailChanged {
+				t.Errorf("email: got %s after %s", u.Email, a.Raw)
+			}
+		}
+
+		password := requests[i].password
+		works := password != "" && s.HasPassword(r.id, password)
+		if password != "" && succeeded && !works || works && !succeeded && !lostRace(a, session.PasswordChanged) {
+			t.Errorf("%s: got %d, but %q works: %v", path, a.Status, password, works)
 		}
 		if works {
 			passwords++
-			o.winners = r.path
-			if r.path == "/auth/password/change" && succeeded {
-				o.sessions = []string{map[*apitest.Client]string{st.first: "first", st.second: "second"}[r.by]}
-			}
+			winner = i
 		}
 	}
 
@@ -530,206 +472,195 @@ func (st raceAccount) outcome(t *testing.T, s *apitest.Server, requests []concur
 	if emailChanged && !emailReported {
 		t.Error("the email address changed, but no response reports it")
 	}
-	if emailChanged && o.winners == "/auth/password/reset" {
+	if emailChanged && winner >= 0 && requests[winner].path == "/auth/password/reset" {
 		t.Error("both the reset and the email change succeeded, want one")
 	}
-	if !emailChanged && o.winners == "" {
+	if !emailChanged && winner < 0 {
 		t.Error("no request changed the account, want one")
 	}
 
-	if emailChanged && o.winners == "" && firstStays {
-		o.sessions = append(o.sessions, "first")
-	}
-	if emailChanged {
-		o.winners += " /auth/email/verify"
-	}
-
-	return o
+	return winner, string(u.Email)
 }
 
-// check fails the test for each session that should have ended.
-func (o outcome) check(t *testing.T, servers []*apitest.Server, round int, clients []*apitest.Client) {
+// checkSessions fails the test for each session that should have ended. A new password ends all
+// sessions but that of the request which changed it. A new email address ends all but that of
+// the request which verified it, and logins with the new one.
+func (r raceAccount) checkSessions(
+	t *testing.T, s *apitest.Server, requests []raceRequest, responses []apitest.Response, winner int, email string,
+) {
 	t.Helper()
 
-	s := servers[0]
-	live, err := s.Sessions.List(context.Background(), o.id)
+	tokens := []string{r.first, r.second}
+	mayLive := map[string]bool{} // IDs of sessions
+	for i, a := range responses {
+		if a.Cookie == nil {
+			continue
+		}
+
+		token := a.Cookie.Value
+		tokens = append(tokens, token)
+		path := requests[i].path
+		mayLive[session.IDOf(token)] = i == winner || winner < 0 && (path == "/auth/login" || path == "/auth/email/verify")
+	}
+
+	live, err := s.Sessions.List(t.Context(), r.id)
 	testkit.NoError(t, err)
-
 	for _, l := range live {
-		if !slices.Contains(o.sessions, l.Device) {
-			t.Errorf("live session: got one of %q, want only %q", l.Device, o.sessions)
-		}
-
-		if l.Email != o.email {
-			t.Errorf("email in the session of %q: got %s, want %s", l.Device, l.Email, o.email)
+		if !mayLive[l.ID] || l.Email != email {
+			t.Errorf("got live session %+v, want it ended, or with email %s", l, email)
 		}
 	}
-
-	// Only the cookies of the listed sessions work.
-	tokens := map[string]bool{o.first.Token: true, o.second.Token: true}
-	for _, c := range clients {
-		tokens[c.Token] = true
-	}
-
-	delete(tokens, "")
 
 	working := 0
-	for token := range tokens {
-		if servers[round%2].WithToken(token).Do("GET", "/auth/session", nil).Status == 200 {
+	for _, token := range tokens {
+		if s.WithToken(token).Do("GET", "/auth/session", nil).Status == 200 {
 			working++
 		}
 	}
-	if working != len(live) {
-		t.Errorf("working cookies: got %d, want %d as listed", working, len(live))
-	}
 
-	if _, err := s.Sessions.RevokeAll(context.Background(), o.id, "", session.Revoked); err != nil {
-		t.Fatal(err)
+	if records := s.LiveSessions(s.Redis.Conn(t)); working != len(live) || records != len(live) {
+		t.Errorf("got %d working cookies and %d records, want %d as listed", working, records, len(live))
 	}
+}
 
-	if got := s.LiveSessions(s.Redis.Conn(t)); got != o.leftover {
-		t.Errorf("live sessions after revoking the listed ones: got %d, want %d", got, o.leftover)
+// overlap is an account on two servers. A test can make requests to direct while a request to
+// proxied waits for Redis. Only direct sends emails, so that the proxy sees no other commands.
+type overlap struct {
+	direct, proxied *apitest.Server
+	proxy           *storetest.Proxy
+	ann             *apitest.Client
+	account         user.User
+	reset, change   string // one-time tokens
+}
+
+func newOverlap(t *testing.T) overlap {
+	t.Helper()
+
+	redis, proxiedRedis, proxy := storetest.ProxiedRedis(t)
+	s := apitest.New(t, apitest.Options{Redis: &redis, Mail: &apitest.Outbox{}})
+	ann := s.Register("ann@example.com")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+	ann.Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+
+	return overlap{
+		direct:  s,
+		proxied: apitest.New(t, apitest.Options{Redis: &proxiedRedis, MongoURI: s.MongoURI}),
+		proxy:   proxy,
+		ann:     ann,
+		account: s.Account("ann@example.com"),
+		reset:   s.Outbox.Token(t, "ann@example.com", "reset-password"),
+		change:  s.Outbox.Token(t, "new@example.com", "verify-email"),
 	}
 }
 
 // A session that is rotated just before the password or email address changes does not
 // survive the change: the cookie may have been stolen.
 func TestRotatedDuringChange(t *testing.T) {
-	for name, change := range map[string]struct {
-		path string
-		body func(token string) map[string]any
-		done func(s *apitest.Server, id string) bool
-	}{
-		"password": {
-			"/auth/password/change",
-			func(string) map[string]any {
-				return map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
-			},
-			func(s *apitest.Server, id string) bool { return s.HasPassword(id, apitest.NewPassword) },
+	for path, body := range map[string]func(o overlap) map[string]any{
+		"/auth/password/change": func(overlap) map[string]any {
+			return map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
 		},
-		"email": {
-			"/auth/email/verify",
-			func(token string) map[string]any { return map[string]any{"token": token} },
-			func(s *apitest.Server, id string) bool {
-				u, err := s.Users.ByID(context.Background(), id)
-
-				return err == nil && u.Email == "new@example.com"
-			},
-		},
+		"/auth/email/verify": func(o overlap) map[string]any { return map[string]any{"token": o.change} },
 	} {
-		t.Run(name, func(t *testing.T) {
-			direct, proxied, proxy := storetest.ProxiedRedis(t)
-			box := &apitest.Outbox{}
-			s := apitest.New(t, apitest.Options{Redis: &direct, Mail: box})
-			behind := apitest.New(t, apitest.Options{Redis: &proxied, MongoURI: s.MongoURI, Mail: box})
-			ann := s.Register("ann@example.com")
-			ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
-			token := box.Token(t, "new@example.com", "verify-email")
-			id := s.Account("ann@example.com").ID
+		t.Run(path, func(t *testing.T) {
+			o := newOverlap(t)
+			thief := o.ann.Clone()
+			changed := func() bool {
+				u, err := o.direct.Users.ByID(context.Background(), o.account.ID)
 
-			thief := ann.Clone()
+				return err == nil && (u.Email != o.account.Email || u.PasswordHash != o.account.PasswordHash)
+			}
+
+			// The change is stored, and the sessions are about to be revoked a second time.
 			var rotated atomic.Bool
-			proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
-				// The change is stored, and the sessions are about to be revoked a second time.
-				if containsAll(chunk, "generation:", id) && change.done(s, id) && rotated.CompareAndSwap(false, true) {
+			o.proxy.Set(storetest.Faults{Command: func(net.Conn, []byte) bool {
+				if !rotated.Load() && changed() {
+					rotated.Store(true)
 					thief.Do("POST", "/auth/rotate-session", nil).Want(200)
 				}
 
 				return false
 			}})
-			victim := behind.WithToken(ann.Token)
-			a := victim.Do("POST", change.path, change.body(token))
-			if a.Status != 200 && a.Status != 401 || !change.done(s, id) || !rotated.Load() {
-				t.Fatalf("got status %d, changed %v, rotated %v; want 200 or 401, true, true", a.Status, change.done(s, id), rotated.Load())
+
+			a := o.proxied.WithToken(o.ann.Token).Do("POST", path, body(o))
+			if a.Status != 200 && a.Status != 401 || !changed() || !rotated.Load() {
+				t.Fatalf("got status %d, changed %v, rotated %v; want 200 or 401, true, true", a.Status, changed(), rotated.Load())
 			}
 
-			if a := thief.Do("GET", "/auth/session", nil); a.Status != 401 {
-				t.Errorf("rotated session: got %d, want 401: %s", a.Status, a.Raw)
-			}
-			if n := s.LiveSessions(s.Redis.Conn(t)); n != 0 {
+			thief.Do("GET", "/auth/session", nil).Want(401)
+			if n := o.direct.LiveSessions(o.direct.Redis.Conn(t)); n != 0 {
 				t.Errorf("live sessions: got %d, want 0", n)
 			}
 		})
 	}
 }
 
-// A login with the old password during a password change leaves no session behind. The test
-// runs alone, because the overlapping request must finish within the time limit of one
-// Redis command.
+// A login with the old password during a password change leaves no session behind.
 func TestLoginDuringChange(t *testing.T) {
-	const email = "ann@example.com"
-	setNew := map[string]func(ann *apitest.Client, token string){
-		"reset": func(ann *apitest.Client, token string) {
-			ann.Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": apitest.NewPassword}).Want(200)
-		},
-		"change": func(ann *apitest.Client, _ string) {
-			ann.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
-		},
-	}
+	for name, tc := range map[string]struct {
+		change func(o overlap, ann *apitest.Client) apitest.Response
+		keep   int // sessions that may survive
+	}{
+		"reset": {func(o overlap, ann *apitest.Client) apitest.Response {
+			return ann.Do("POST", "/auth/password/reset", map[string]any{"token": o.reset, "password": apitest.NewPassword})
+		}, 0},
+		"change": {func(_ overlap, ann *apitest.Client) apitest.Response {
+			body := map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
 
-	for name, set := range setNew {
-		for _, moment := range []string{"login started before the change", "login finished before the change"} {
-			t.Run(name+" "+moment, func(t *testing.T) {
-				direct, proxied, proxy := storetest.ProxiedRedis(t)
-				box := &apitest.Outbox{}
-				s := apitest.New(t, apitest.Options{Redis: &direct, Mail: box})
-				behind := apitest.New(t, apitest.Options{Redis: &proxied, MongoURI: s.MongoURI, Mail: box})
-				ann := s.Register(email)
-				loginAs(s.NewClient(), "other", email).Want(200) // a session that the change must end
-				s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": email}).Want(202)
-				token := box.Token(t, email, "reset-password")
-				id := s.Account(email).ID
+			return ann.Do("POST", "/auth/password/change", body)
+		}, 1},
+	} {
+		check := func(t *testing.T, o overlap, overlapped bool, token string) {
+			t.Helper()
 
-				var overlapped atomic.Bool
-				login := s.NewClient()
-				if moment == "login started before the change" {
-					// The login has read the account and is about to read its generation.
-					login = behind.NewClient()
-					proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
-						if containsAll(chunk, "MGET", "generation:", id) && overlapped.CompareAndSwap(false, true) {
-							set(ann.Clone(), token)
-						}
+			if !overlapped || !o.direct.HasPassword(o.account.ID, apitest.NewPassword) {
+				t.Fatal("the login and the change did not overlap")
+			}
 
-						return false
-					}})
-					login.Do("POST", "/auth/login", apitest.Credentials(email, apitest.Password)).WantCode(401, "invalid_credentials")
-				} else {
-					// The change has revoked the sessions and is about to be stored.
-					var revoked atomic.Bool
-					proxy.Set(storetest.Faults{
-						Command: func(_ net.Conn, chunk []byte) bool {
-							if containsAll(chunk, "EVAL", "generation:", id) {
-								revoked.Store(true)
-							}
-
-							return false
-						},
-						Reply: func(_ net.Conn, chunk []byte) bool {
-							if revoked.Load() && bytes.HasPrefix(chunk, []byte(":")) && overlapped.CompareAndSwap(false, true) {
-								login.Do("POST", "/auth/login", apitest.Credentials(email, apitest.Password)).Want(200)
-							}
-
-							return false
-						},
-					})
-
-					set(behind.WithToken(ann.Token), token)
-				}
-
-				if !overlapped.Load() || !s.HasPassword(id, apitest.NewPassword) {
-					t.Fatal("the login and the change did not overlap")
-				}
-
-				if login.Token != "" {
-					login.Clone().Do("GET", "/auth/session", nil).Want(401)
-				}
-
-				live, err := s.Sessions.List(context.Background(), id)
-				testkit.NoError(t, err)
-				if limit := map[string]int{"reset": 0, "change": 1}[name]; len(live) > limit {
-					t.Errorf("live sessions: got %d, want at most %d", len(live), limit)
-				}
-			})
+			o.direct.WithToken(token).Do("GET", "/auth/session", nil).Want(401)
+			live, err := o.direct.Sessions.List(t.Context(), o.account.ID)
+			testkit.NoError(t, err)
+			if len(live) > tc.keep {
+				t.Errorf("live sessions: got %d, want at most %d", len(live), tc.keep)
+			}
 		}
+
+		t.Run("login started before the "+name, func(t *testing.T) {
+			o := newOverlap(t)
+			o.direct.LoginFrom("other")
+
+			// The login has read the account and is about to read its generation.
+			var once sync.Once
+			var overlapped atomic.Bool
+			o.proxy.Set(storetest.Faults{Command: func(net.Conn, []byte) bool {
+				once.Do(func() { overlapped.Store(tc.change(o, o.ann.Clone()).Status == 200) })
+
+				return false
+			}})
+
+			login := o.proxied.NewClient()
+			login.Do("POST", "/auth/login", apitest.AnnsLogin).WantCode(401, "invalid_credentials")
+			check(t, o, overlapped.Load(), login.Token)
+		})
+
+		t.Run("login finished before the "+name, func(t *testing.T) {
+			o := newOverlap(t)
+			other := session.IDOf(o.direct.LoginFrom("other").Token)
+			login := o.direct.NewClient()
+
+			// The change has revoked the sessions and is about to be stored.
+			var overlapped atomic.Bool
+			o.proxy.Set(storetest.Faults{Reply: func(net.Conn, []byte) bool {
+				_, err := o.direct.Sessions.ByID(context.Background(), other)
+				if errors.Is(err, session.ErrNotFound) && !overlapped.Swap(true) {
+					login.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200)
+				}
+
+				return false
+			}})
+
+			tc.change(o, o.proxied.WithToken(o.ann.Token)).Want(200)
+			check(t, o, overlapped.Load(), login.Token)
+		})
 	}
 }

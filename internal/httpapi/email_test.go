@@ -2,14 +2,12 @@ package httpapi_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
+	"strings"
 	"testing"
 	"time"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/device"
-	"latchkey/internal/user"
 )
 
 // The link in the email after registration verifies the email address once.
@@ -69,10 +67,7 @@ func TestChangeEmail(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
-	ann, other := s.Register("ann@example.com"), s.NewClient()
-	if !other.Login("ann@example.com", apitest.Password) {
-		t.Fatal("login failed")
-	}
+	ann, other := s.Register("ann@example.com"), s.LoginFrom("other")
 
 	verify := s.Outbox.Token(t, "ann@example.com", "verify-email")
 	ann.Do("POST", "/auth/email/change", map[string]any{"email": "Ann@Example.com"}).WantCode(400, "validation_failed")
@@ -125,45 +120,24 @@ func TestChangeEmail(t *testing.T) {
 	}
 }
 
-// Revoking the other sessions cancels an email change that one of them requested. Each
-// warning to the current email names the requested one.
-func TestEmailChangeIsCancelled(t *testing.T) {
+// Each warning to the current email names a requested one. Requesting the same change again
+// keeps the link valid.
+func TestChangeEmailAgain(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
-	ann, thief := s.Register("ann@example.com"), s.NewClient()
-	if !thief.Login("ann@example.com", apitest.Password) {
-		t.Fatal("login failed")
+	ann := s.Register("ann@example.com")
+	for _, to := range []string{"friend@example.com", "new@example.com"} {
+		ann.Do("POST", "/auth/email/change", map[string]any{"email": to}).Want(202)
+		warning := s.Outbox.Subject(t, "ann@example.com", "Your Latchkey email address is about to change")
+		if !strings.Contains(warning.Text, to) {
+			t.Errorf("warning: got %q, want %s in it", warning.Text, to)
+		}
 	}
 
-	for _, to := range []string{"friend@example.com", "evil@example.com"} {
-		thief.Do("POST", "/auth/email/change", map[string]any{"email": to}).Want(202)
-	}
-
-	token := s.Outbox.Token(t, "evil@example.com", "verify-email")
-	for range 2 {
-		s.Outbox.Subject(t, "ann@example.com", "Your Latchkey email address is about to change")
-	}
-
-	// Requesting the change again does not invalidate the first link.
-	thief.Do("POST", "/auth/email/change", map[string]any{"email": "evil@example.com"}).Want(202)
-	s.SentMails()
-	if _, _, err := s.Users.ByToken(context.Background(), ann.Do("GET", "/auth/me", nil).Text("user", "id"), user.EmailChangeToken, hashOf(token)); err != nil {
-		t.Errorf("first link: got error %v, want it to work", err)
-	}
-
-	ann.Do("DELETE", "/auth/sessions/"+thief.SessionID(), nil).Want(204)
-	s.NewClient().Do("POST", "/auth/email/verify", map[string]any{"token": token}).WantCode(400, "invalid_token")
-	if a := ann.Do("GET", "/auth/me", nil).Want(200); a.Text("user", "email") != "ann@example.com" {
-		t.Errorf("account: got %s, want email ann@example.com", a.Raw)
-	}
-}
-
-// hashOf returns what is stored of a token.
-func hashOf(token string) string {
-	sum := sha256.Sum256([]byte(token))
-
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	token := s.Outbox.Token(t, "new@example.com", "verify-email")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+	ann.Do("POST", "/auth/email/verify", map[string]any{"token": token}).Want(200)
 }
 
 // If another user is signed in to the browser that verifies, that session is unaffected.
@@ -217,7 +191,7 @@ func TestChangeEmailTaken(t *testing.T) {
 	}
 }
 
-// A link expires, and an old session must step up to request one.
+// The link to a new email address expires.
 func TestChangeEmailExpires(t *testing.T) {
 	t.Parallel()
 

@@ -25,12 +25,9 @@ type load struct {
 
 	refused atomic.Int64 // logins that failed
 
-	mu      sync.Mutex
-	alive   []string // tokens of which somebody was told that they are signed in
-	over    []string // tokens of which somebody was told that they are not any more
-	mark    time.Time
-	outages []time.Duration // of each reader since mark: from the first 503 to the next 200
-	back    []time.Duration // of each reader: from mark to its next 200
+	mu    sync.Mutex
+	alive []string // tokens of which somebody was told that they are signed in
+	over  []string // tokens of which somebody was told that they are not any more
 }
 
 const (
@@ -94,7 +91,7 @@ func (l *load) do(c *apitest.Client, method, path string) apitest.Response {
 // wrong records a false response. If the server has logged that its replicas lag, it has
 // promised nothing.
 func (l *load) wrong(what string) {
-	if l.warned() {
+	if strings.Contains(l.Log.String(), "lag behind") {
 		l.t.Log(what)
 
 		return
@@ -103,34 +100,13 @@ func (l *load) wrong(what string) {
 	l.t.Error(what)
 }
 
-func (l *load) warned() bool { return strings.Contains(l.Log.String(), "lag behind") }
-
 func (l *load) read(ctx context.Context, c *apitest.Client) {
-	var down, mark time.Time
 	for ctx.Err() == nil {
-		a := l.do(c, "GET", "/auth/session")
-		now := time.Now()
-		if a.Status != 200 {
+		if l.do(c, "GET", "/auth/session").Status == 200 {
+			l.served.Add(1)
+		} else {
 			l.away.Add(1)
-			if down.IsZero() {
-				down = now
-			}
-
-			continue
 		}
-
-		l.served.Add(1)
-		l.mu.Lock()
-		if !down.IsZero() {
-			l.outages = append(l.outages, now.Sub(down))
-		}
-
-		if down = (time.Time{}); mark != l.mark {
-			mark = l.mark
-			l.back = append(l.back, now.Sub(mark))
-		}
-
-		l.mu.Unlock()
 	}
 }
 
@@ -186,70 +162,27 @@ func (l *load) untilSaid(what string) {
 	}
 }
 
-// since restarts the measurement.
-func (l *load) since() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.mark, l.outages, l.back = time.Now(), nil, nil
-}
-
-// worst returns the longest outage of a reader, and the longest time until a reader was
-// served again.
-func (l *load) worst() (outage, back time.Duration) {
-	for {
-		l.mu.Lock()
-
-		for _, d := range l.outages {
-			outage = max(outage, d)
-		}
-
-		for _, d := range l.back {
-			back = max(back, d)
-		}
-
-		all := len(l.back) >= loadReaders
-		l.mu.Unlock()
-		if all || l.t.Failed() {
-			return outage, back
-		}
-
-		l.NewClient().Do("GET", "/healthz", nil)
-	}
-}
-
 // finish ends the load and compares the responses with the final state.
 func (l *load) finish() {
 	l.t.Helper()
 
 	l.stop()
 	l.wg.Wait()
-	var lost, revived atomic.Int64
-	check := func(tokens []string, status int, wrong *atomic.Int64) {
-		queue := make(chan string)
-		var wg sync.WaitGroup
-		for range loadReaders {
-			wg.Go(func() {
-				for token := range queue {
-					if a := l.WithToken(token).Do("GET", "/auth/session", nil); a.Status != status {
-						wrong.Add(1)
-					}
-				}
-			})
-		}
-
+	count := func(tokens []string, wantStatus int) (n int) {
 		for _, token := range tokens {
-			queue <- token
+			if l.WithToken(token).Do("GET", "/auth/session", nil).Status != wantStatus {
+				n++
+			}
 		}
 
-		close(queue)
-		wg.Wait()
+		return n
 	}
 
-	check(l.alive, 200, &lost)
-	check(l.over, 401, &revived)
+	lost := count(l.alive, 200)
+	revived := count(l.over, 401)
 	l.t.Logf("%d reads served, %d got 503; %d sessions, %d of them lost; %d ended, %d of them alive",
-		l.served.Load(), l.away.Load(), len(l.alive), lost.Load(), len(l.over), revived.Load())
-	if lost.Load() != 0 || revived.Load() != 0 || len(l.over) == 0 {
+		l.served.Load(), l.away.Load(), len(l.alive), lost, len(l.over), revived)
+	if lost != 0 || revived != 0 || len(l.over) == 0 {
 		l.wrong("what people were told is not true")
 
 		for line := range strings.Lines(l.Log.String()) {

@@ -1,89 +1,21 @@
 package httpapi_test
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"go.mongodb.org/mongo-driver/bson"
-
 	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
 	"latchkey/internal/testkit/suite"
 )
 
 // maxResponseTime is twice the promised time limit of a response, because the machine may be
 // busy. Without the limits of redisconn, a response would take several times as long.
 const maxResponseTime = 2 * time.Second
-
-// wantRedisDown fails the test unless the server behaves as promised without Redis: 503 in
-// time for requests with a cookie, which stays unchanged, and success without one.
-func wantRedisDown(t *testing.T, s *apitest.Server, signedIn *apitest.Client, email string) {
-	t.Helper()
-
-	var wg sync.WaitGroup
-	for _, r := range []request{
-		{method: "GET", path: "/auth/session"},
-		{method: "GET", path: "/auth/me"},
-		{method: "PUT", path: "/profile", body: map[string]any{"name": "Eve"}},
-		{method: "POST", path: "/auth/logout"},
-		{method: "POST", path: "/auth/rotate-session"},
-		{method: "POST", path: "/auth/login", body: map[string]any{"email": email, "password": apitest.Password}},
-		{method: "POST", path: "/auth/register", body: map[string]any{"name": "New", "email": "new@example.com", "password": apitest.Password}},
-	} {
-		wg.Go(func() {
-			start := time.Now()
-			a := signedIn.Clone().Do(r.method, r.path, r.body)
-			if a.Status != 503 || a.JSON["code"] != "session_store_unavailable" || a.Header.Get("Retry-After") == "" {
-				t.Errorf("%s: got %s", a.Request, a.Raw)
-			}
-
-			if a.Cookie != nil {
-				t.Errorf("%s: got cookie %s, want it unchanged", a.Request, a.Cookie)
-			}
-
-			if elapsed := time.Since(start); elapsed > maxResponseTime {
-				t.Errorf("%s: response time: got %v, want at most %v", a.Request, elapsed, maxResponseTime)
-			}
-		})
-	}
-
-	wg.Wait()
-	s.NewClient().Do("GET", "/auth/me", nil).WantCode(401, "not_authenticated")
-	s.NewClient().Do("GET", "/healthz", nil).Want(200)
-	if a := s.NewClient().Do("GET", "/readyz", nil).WantCode(503, "not_ready"); a.JSON["stores"].(map[string]any)["redis"] != "unavailable" {
-		t.Errorf("readiness: got %s", a.Raw)
-	}
-
-	// A failed registration leaves no account.
-	n, err := s.Database().Collection("users").CountDocuments(context.Background(), bson.D{{Key: "email", Value: "new@example.com"}})
-	if err != nil || n != 0 {
-		t.Errorf("accounts without a session: got %d, want 0 (error %v)", n, err)
-	}
-
-	u, err := s.Users.ByEmail(context.Background(), "ann@example.com")
-	if err != nil || !u.LastLogin.IsZero() || u.Name != "Ann" {
-		t.Errorf("a rejected request changed the account: %+v, %v", u, err)
-	}
-}
-
-// Redis hangs: connections stay open, but there are no replies.
-func TestRedisHangs(t *testing.T) {
-	suite.Require(t, suite.Outage)
-
-	server := storetest.StartRedis(t)
-	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis})
-	c := s.Register("ann@example.com")
-	server.Pause()
-	t.Cleanup(server.Resume)
-	wantRedisDown(t, s, c, "ann@example.com")
-	server.Resume()
-	c.Do("GET", "/auth/session", nil).Want(200)
-}
 
 // Redis is killed and restarted from its append-only file, so that every connection in the
 // pool is dead. The same cookies work, and no request fails after the first success.
@@ -93,44 +25,41 @@ func TestRedisKilled(t *testing.T) {
 	server := storetest.StartRedis(t)
 	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis})
 	c := s.Register("ann@example.com")
-	clients := []*apitest.Client{c}
-	for range 49 {
-		clients = append(clients, s.SignIn())
+	everyone := func(check func(a apitest.Response, succeeded bool)) {
+		var succeeded atomic.Bool // an earlier request
+		testkit.Concurrently(50, func(int) struct{} {
+			after := succeeded.Load()
+			a := c.Clone().Do("GET", "/auth/session", nil)
+			if a.Status == 200 {
+				succeeded.Store(true)
+			}
+
+			check(a, after)
+
+			return struct{}{}
+		})
 	}
 
-	everyone := func(each func(c *apitest.Client)) {
-		var wg sync.WaitGroup
-		for _, c := range clients {
-			wg.Go(func() { each(c.Clone()) })
-		}
-
-		wg.Wait()
-	}
-
-	allIn := func(c *apitest.Client) {
-		if a := c.Do("GET", "/auth/session", nil); a.Status != 200 {
-			t.Errorf("got %d", a.Status)
+	allIn := func(a apitest.Response, _ bool) {
+		if a.Status != 200 {
+			t.Errorf("got %d, want 200", a.Status)
 		}
 	}
 
 	everyone(allIn) // fills the pool
-
 	server.Kill()
-	wantRedisDown(t, s, c, "ann@example.com")
+	everyone(func(a apitest.Response, _ bool) {
+		if a.Status != 503 || a.Cookie != nil {
+			t.Errorf("while Redis is down: got %d with cookie %v, want 503", a.Status, a.Cookie)
+		}
+	})
+
 	server.Restart(t)
-	var succeeded atomic.Bool
-	for range 4 {
-		everyone(func(c *apitest.Client) {
-			after := succeeded.Load()
-			a := c.Do("GET", "/auth/session", nil)
-			switch {
-			case a.Status == 200:
-				succeeded.Store(true)
-			case a.Status != 503 || after || a.Cookie != nil:
-				t.Errorf("after the restart: got %d with cookie %v (an earlier request succeeded: %v)", a.Status, a.Cookie, after)
-			}
-		})
-	}
+	everyone(func(a apitest.Response, succeeded bool) {
+		if a.Status != 200 && (a.Status != 503 || succeeded || a.Cookie != nil) {
+			t.Errorf("after the restart: got %d with cookie %v (an earlier request succeeded: %v)", a.Status, a.Cookie, succeeded)
+		}
+	})
 
 	everyone(allIn)
 
@@ -151,7 +80,7 @@ func TestRedisTimeAddsUp(t *testing.T) {
 	login := func(wait time.Duration) apitest.Response {
 		proxy.Set(storetest.Faults{Command: storetest.OnWrites(storetest.Late(wait))})
 
-		return (&apitest.Client{Server: s, Device: device}).Do("POST", "/auth/login", apitest.Credentials("ann@example.com", apitest.Password))
+		return (&apitest.Client{Server: s, Device: device}).Do("POST", "/auth/login", apitest.AnnsLogin)
 	}
 
 	login(50 * time.Millisecond).Want(200)
@@ -177,29 +106,23 @@ func TestRedisResumesLater(t *testing.T) {
 	}
 
 	// Reads get replies and writes wait, so that each request reaches its write.
-	proxy.Set(storetest.Faults{Hold: func(chunk []byte) bool { return bytes.Contains(chunk, []byte("EVAL")) }})
-	var wg sync.WaitGroup
-	for i, c := range signedIn {
-		path := "/auth/rotate-session"
-		if i%2 == 0 {
-			path = "/auth/logout"
+	isWrite := storetest.OnWrites(storetest.Swallow)
+	proxy.Set(storetest.Faults{Hold: func(chunk []byte) bool { return isWrite(nil, chunk) }})
+	responses := testkit.Concurrently(len(signedIn)+1, func(i int) apitest.Response {
+		if i == len(signedIn) {
+			return s.NewClient().Do("POST", "/auth/login", apitest.AnnsLogin)
 		}
 
-		wg.Go(func() {
-			if a := c.Clone().Do("POST", path, nil); a.Status != 503 || a.Cookie != nil {
-				t.Errorf("%s: got %s and the cookie %v", a.Request, a.Raw, a.Cookie)
-			}
-		})
+		path := []string{"/auth/logout", "/auth/rotate-session"}[i%2]
+
+		return signedIn[i].Clone().Do("POST", path, nil)
+	})
+	for _, a := range responses {
+		if a.Status != 503 || a.Cookie != nil {
+			t.Errorf("%s: got %s and the cookie %v", a.Request, a.Raw, a.Cookie)
+		}
 	}
 
-	wg.Go(func() {
-		a := s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": apitest.Password})
-		if a.Status != 503 || a.Cookie != nil {
-			t.Errorf("login: got %s and the cookie %v", a.Raw, a.Cookie)
-		}
-	})
-
-	wg.Wait()
 	if held := proxy.Release(); held < len(signedIn)+1 {
 		t.Fatalf("writes in progress: got only %d", held)
 	}
@@ -223,7 +146,7 @@ func TestMongoDown(t *testing.T) {
 	for _, r := range []request{
 		{method: "GET", path: "/auth/me"},
 		{method: "PUT", path: "/profile", body: map[string]any{"name": "Eve"}},
-		{method: "POST", path: "/auth/login", body: map[string]any{"email": "ann@example.com", "password": apitest.Password}},
+		{method: "POST", path: "/auth/login", body: apitest.AnnsLogin},
 		{method: "POST", path: "/auth/register", body: map[string]any{"name": "New", "email": "new@example.com", "password": apitest.Password}},
 	} {
 		wg.Go(func() {

@@ -2,12 +2,10 @@ package httpapi_test
 
 import (
 	"flag"
-	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
-
-	"github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
@@ -28,15 +26,6 @@ func manyRequests() int {
 	return 100
 }
 
-// raceServer starts a server on a real Redis where every read also writes, since the touch
-// interval is always over. That is where scs resurrects sessions.
-func raceServer(t *testing.T) (*apitest.Server, redis.Conn) {
-	server := storetest.StartRedis(t)
-	s := apitest.New(t, apitest.Options{Redis: &server.Redis, TouchInterval: time.Nanosecond})
-
-	return s, server.Conn(t)
-}
-
 // request is one of the requests of a race.
 type request struct {
 	method, path string
@@ -55,99 +44,16 @@ func race(t *testing.T, c *apitest.Client, requests []request) []apitest.Respons
 	})
 }
 
-// wantSignedOut fails the test if a session is left or a cookie in any response works.
-func wantSignedOut(t *testing.T, s *apitest.Server, conn redis.Conn, first string, responses []apitest.Response) {
-	t.Helper()
-
-	if live := s.LiveSessions(conn); live != 0 {
-		t.Fatalf("sessions after the logout: got %d, want 0", live)
-	}
-
-	tokens := []string{first}
-	for _, a := range responses {
-		if a.Cookie != nil && a.Cookie.Value != "" {
-			tokens = append(tokens, a.Cookie.Value)
-		}
-	}
-
-	for _, token := range tokens {
-		s.WithToken(token).Do("GET", "/auth/session", nil).Want(401)
-	}
-}
-
-// A logout is final while concurrent reads extend the session.
-func TestRaceReadsLogout(t *testing.T) {
-	suite.Require(t, suite.Race, suite.Ordinary)
-
-	t.Parallel()
-
-	s, conn := raceServer(t)
-	requests := []request{{method: "POST", path: "/auth/logout"}}
-	for range 16 {
-		requests = append(requests, request{method: "GET", path: "/auth/session"})
-	}
-
-	for range *rounds {
-		c := s.SignIn()
-		responses := race(t, c, requests)
-		responses[0].Want(200)
-		wantSignedOut(t, s, conn, c.Token, responses)
-
-		for _, a := range responses[1:] {
-			if a.Status != 200 && a.Status != 401 || a.Cookie != nil && a.Cookie.Value != "" {
-				t.Fatalf("a read during a logout got %d and the cookie %v", a.Status, a.Cookie)
-			}
-		}
-	}
-}
-
-// A logout is final while the session is written and rotated: it follows the session to its
-// new token.
-func TestRaceWritesRotateLogout(t *testing.T) {
-	suite.Require(t, suite.Race, suite.Ordinary)
-
-	t.Parallel()
-
-	s, conn := raceServer(t)
-	signedUp := s.Register("ann@example.com")
-	rotations := 0
-	for i := range *rounds {
-		c := s.NewClient()
-		if i == 0 {
-			c.Token = signedUp.Token
-		} else {
-			c.Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": apitest.Password}).Want(200)
-		}
-
-		requests := []request{{method: "POST", path: "/auth/logout"}, {method: "POST", path: "/auth/rotate-session"}}
-		for n := range 7 {
-			requests = append(requests,
-				request{method: "GET", path: "/auth/session"},
-				request{"PUT", "/profile", map[string]any{"name": fmt.Sprintf("Ann %d", n)}})
-		}
-
-		responses := race(t, c, requests)
-		responses[0].Want(200)
-		wantSignedOut(t, s, conn, c.Token, responses)
-		if responses[1].Status == 200 {
-			rotations++
-		}
-	}
-
-	t.Logf("%d rounds, in %d of them the rotation was faster", *rounds, rotations)
-}
-
 // Of concurrent rotations exactly one succeeds, and one session is left.
 func TestRaceRotations(t *testing.T) {
 	suite.Require(t, suite.Race, suite.Ordinary)
 
 	t.Parallel()
 
-	s, conn := raceServer(t)
-	requests := make([]request, 8)
-	for i := range requests {
-		requests[i] = request{method: "POST", path: "/auth/rotate-session"}
-	}
+	server := storetest.StartRedis(t)
+	s := apitest.New(t, apitest.Options{Redis: &server.Redis, TouchInterval: time.Nanosecond})
+	conn := server.Conn(t)
+	requests := slices.Repeat([]request{{method: "POST", path: "/auth/rotate-session"}}, 8)
 
 	for range *rounds {
 		c := s.SignIn()

@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"context"
 	"net"
 	"regexp"
 	"sync/atomic"
@@ -13,7 +12,7 @@ import (
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/httpapi"
 	"latchkey/internal/ratelimit"
-	"latchkey/internal/session"
+	"latchkey/internal/testkit"
 )
 
 // commandStart matches the start of a command in the Redis protocol.
@@ -35,25 +34,15 @@ func TestCommandsOnTheWire(t *testing.T) {
 		return false
 	}})
 
-	const email = "ann@example.com"
-	s.Register(email)
-	signIn := func() *apitest.Client {
-		c := s.NewClient()
-		c.Do("POST", "/auth/login", apitest.Credentials(email, apitest.Password)).Want(200)
-
-		return c
-	}
-
+	s.Register("ann@example.com")
 	for _, tc := range []struct {
 		name string
 		most int64
 		do   func(c *apitest.Client)
 	}{
 		{"session check", 1, func(c *apitest.Client) { c.Do("GET", "/auth/session", nil).Want(200) }},
-		{"login", 5, func(*apitest.Client) { signIn() }},
-		{"login over a session", 6, func(c *apitest.Client) {
-			c.Do("POST", "/auth/login", apitest.Credentials(email, apitest.Password)).Want(200)
-		}},
+		{"login", 5, func(*apitest.Client) { s.LoginFrom("x") }},
+		{"login over a session", 6, func(c *apitest.Client) { c.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200) }},
 		{"rotate", 2, func(c *apitest.Client) { c.Do("POST", "/auth/rotate-session", nil).Want(200) }},
 		{"list", 2, func(c *apitest.Client) { c.Do("GET", "/auth/sessions", nil).Want(200) }},
 		{"revoke others", 2, func(c *apitest.Client) { c.Do("DELETE", "/auth/sessions", nil).Want(200) }},
@@ -64,13 +53,12 @@ func TestCommandsOnTheWire(t *testing.T) {
 	} {
 		// The first round loads the scripts and the time of Redis.
 		for range 2 {
-			if _, err := s.Auth.SetPassword(context.Background(), auth.Operator(s.Account(email).ID), apitest.Password); err != nil {
-				t.Fatal(err)
-			}
+			_, err := s.Auth.SetPassword(t.Context(), auth.Operator(s.Account("ann@example.com").ID), apitest.Password)
+			testkit.NoError(t, err)
 
-			c := signIn()
-			signIn()
-			signIn()
+			c := s.LoginFrom("x")
+			s.LoginFrom("x")
+			s.LoginFrom("x")
 			commands.Store(0)
 			tc.do(c)
 		}
@@ -79,23 +67,6 @@ func TestCommandsOnTheWire(t *testing.T) {
 		t.Logf("%s: %d commands", tc.name, used)
 		if used > tc.most || used == 0 {
 			t.Errorf("%s: got %d commands, want 1 to %d", tc.name, used, tc.most)
-		}
-	}
-}
-
-// Revoking all sessions of a user is one step, however many there are.
-func BenchmarkRevokeThousand(b *testing.B) {
-	s := apitest.New(b)
-	for b.Loop() {
-		b.StopTimer()
-
-		for range 1000 {
-			s.SignIn()
-		}
-
-		b.StartTimer()
-		if n, err := s.Sessions.RevokeAll(context.Background(), apitest.UserID, "", session.Revoked); n != 1000 || err != nil {
-			b.Fatal(n, err)
 		}
 	}
 }
