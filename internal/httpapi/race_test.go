@@ -2,7 +2,6 @@ package httpapi_test
 
 import (
 	"flag"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -15,16 +14,6 @@ import (
 
 // rounds is the number of rounds of each race. make check-race sets more.
 var rounds = flag.Int("rounds", 5, "rounds of each race")
-
-// manyRequests returns the number of requests in a large burst. The in-process Redis
-// handles fewer than a real one.
-func manyRequests() int {
-	if os.Getenv("TEST_REDIS") == "" {
-		return 30
-	}
-
-	return 100
-}
 
 // request is one of the requests of a race.
 type request struct {

@@ -142,7 +142,7 @@ func TestRevokeOthersAndAll(t *testing.T) {
 func TestTooManySessions(t *testing.T) {
 	const most = 5
 	s := apitest.New(t, apitest.Options{MaxPerUser: most})
-	clients := testkit.Concurrently(manyRequests(), func(int) *apitest.Client { return s.SignIn() })
+	clients := testkit.Concurrently(concurrentClients, func(int) *apitest.Client { return s.SignIn() })
 	live := 0
 	var survivor *apitest.Client
 	for _, c := range clients {
