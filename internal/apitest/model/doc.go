@@ -3,8 +3,8 @@
 //
 // The model is what a client can know about its accounts and sessions from the responses
 // so far. For each operation it says which responses are allowed and what follows from
-// them (operations.go, rules.go). A stage plays a history on two servers that share their
-// stores, through proxies that fail on demand (stage.go, outage.go). The first response
+// them (rules.go, operations.go). A player plays a history on two servers that share their
+// stores, through proxies that fail on demand (player.go, outage.go). The first response
 // that the model forbids fails the test, which then searches for a shorter history with
 // the same failure.
 //

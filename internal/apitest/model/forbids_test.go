@@ -17,13 +17,13 @@ func TestModelForbids(t *testing.T) {
 	now := time.Now()
 	at := interval{now, now.Add(time.Millisecond)}
 	const live, rotated, ended = 0, 1, 2
-	w := &world{secrets: []string{apitest.SessionSecret}, touch: time.Minute, accounts: []account{{exists: yes, active: yes, passwords: []string{apitest.Password}}}}
-	for i, token := range []string{"live", "rotated", "ended"} {
-		w.held = append(w.held, held{token: token, ids: []string{token}, root: i, alive: yes, started: at, seen: at, proved: at})
+	w := &world{touch: time.Minute, accounts: []account{{exists: yes, active: yes, passwords: []string{apitest.Password}}}}
+	for i, name := range []string{"live", "rotated", "ended"} {
+		w.tokens = append(w.tokens, token{value: name, id: name, root: i, alive: yes, started: at, seen: at, proved: at})
 	}
 
-	w.end(rotated, replaced, at)
-	w.end(ended, session.LoggedOut, at)
+	w.end(replaced, at, rotated)
+	w.end(session.LoggedOut, at, ended)
 	cleared, newCookie := &http.Cookie{MaxAge: -1}, &http.Cookie{Value: "new"}
 	unauthenticated := map[string]any{"code": "not_authenticated"}
 	unavailable := map[string]any{"code": "session_store_unavailable"}
@@ -33,27 +33,27 @@ func TestModelForbids(t *testing.T) {
 		down  down
 		valid bool
 	}{
-		"live session rejected":                              {o: op{kind: "rotate", as: live}, a: apitest.Response{Status: 401, JSON: unauthenticated}},
-		"live session rejected and cookie cleared":           {o: op{kind: "me", as: live}, a: apitest.Response{Status: 401, JSON: unauthenticated, Cookie: cleared}, down: redisDown},
-		"ended session accepted":                             {o: op{kind: "list", as: ended}, a: apitest.Response{Status: 200, JSON: map[string]any{}}},
-		"rotated token accepted":                             {o: op{kind: "rotate", as: rotated}, a: apitest.Response{Status: 200, Cookie: newCookie}},
-		"rotated token rejected":                             {o: op{kind: "me", as: rotated}, a: apitest.Response{Status: 401, JSON: unauthenticated}, valid: true},
-		"rotated token rejected and cookie cleared":          {o: op{kind: "me", as: rotated}, a: apitest.Response{Status: 401, JSON: unauthenticated, Cookie: cleared}},
-		"ended session rejected without clearing the cookie": {o: op{kind: "me", as: ended}, a: apitest.Response{Status: 401, JSON: map[string]any{"code": "not_authenticated", "reason": "logged_out"}}},
-		"wrong reason":                                       {o: op{kind: "me", as: ended}, a: apitest.Response{Status: 401, JSON: map[string]any{"code": "not_authenticated", "reason": "revoked"}, Cookie: cleared}},
-		"outage":                                             {o: op{kind: "rotate", as: live}, a: apitest.Response{Status: 503, JSON: unavailable}, down: redisDown, valid: true},
-		"503 without an outage":                              {o: op{kind: "rotate", as: live}, a: apitest.Response{Status: 503, JSON: unavailable}},
-		"outage that clears the cookie":                      {o: op{kind: "rotate", as: live}, a: apitest.Response{Status: 503, JSON: unavailable, Cookie: cleared}, down: redisDown},
-		"outage without a token":                             {o: op{kind: "me", as: -1}, a: apitest.Response{Status: 503, JSON: unavailable}, down: redisDown},
-		"rotation fails while MongoDB is down":               {o: op{kind: "rotate", as: live}, a: apitest.Response{Status: 503, JSON: map[string]any{"code": "user_store_unavailable"}}, down: mongoDown},
-		"login with an old token":                            {o: op{kind: "login", as: -1, password: apitest.Password}, a: apitest.Response{Status: 200, Cookie: &http.Cookie{Value: "ended"}}},
-		"login with a wrong password":                        {o: op{kind: "login", as: -1, password: "wrong password"}, a: apitest.Response{Status: 200, Cookie: newCookie}},
-		"failed login that clears the cookie":                {o: op{kind: "login", as: live, password: "wrong password"}, a: apitest.Response{Status: 401, JSON: map[string]any{"code": "invalid_credentials"}, Cookie: cleared}},
-		"second account with the same email":                 {o: op{kind: "register", as: -1}, a: apitest.Response{Status: 201, Cookie: newCookie}},
-		"list without the current session":                   {o: op{kind: "list", as: live}, a: apitest.Response{Status: 200, JSON: map[string]any{"sessions": []any{}}}},
-		"list with an ended session":                         {o: op{kind: "list", as: live}, a: apitest.Response{Status: 200, JSON: listOf(w, live, ended)}},
-		"list":                                               {o: op{kind: "list", as: live}, a: apitest.Response{Status: 200, JSON: listOf(w, live)}, valid: true},
-		"revoked count without other sessions":               {o: op{kind: "revoke others", as: live}, a: apitest.Response{Status: 200, JSON: map[string]any{"revoked": 1.0}}},
+		"live session rejected":                              {o: op{kind: "rotate", token: live}, a: apitest.Response{Status: 401, JSON: unauthenticated}},
+		"live session rejected and cookie cleared":           {o: op{kind: "me", token: live}, a: apitest.Response{Status: 401, JSON: unauthenticated, Cookie: cleared}, down: redisDown},
+		"ended session accepted":                             {o: op{kind: "list", token: ended}, a: apitest.Response{Status: 200, JSON: map[string]any{}}},
+		"rotated token accepted":                             {o: op{kind: "rotate", token: rotated}, a: apitest.Response{Status: 200, Cookie: newCookie}},
+		"rotated token rejected":                             {o: op{kind: "me", token: rotated}, a: apitest.Response{Status: 401, JSON: unauthenticated}, valid: true},
+		"rotated token rejected and cookie cleared":          {o: op{kind: "me", token: rotated}, a: apitest.Response{Status: 401, JSON: unauthenticated, Cookie: cleared}},
+		"ended session rejected without clearing the cookie": {o: op{kind: "me", token: ended}, a: apitest.Response{Status: 401, JSON: map[string]any{"code": "not_authenticated", "reason": "logged_out"}}},
+		"wrong reason":                                       {o: op{kind: "me", token: ended}, a: apitest.Response{Status: 401, JSON: map[string]any{"code": "not_authenticated", "reason": "revoked"}, Cookie: cleared}},
+		"outage":                                             {o: op{kind: "rotate", token: live}, a: apitest.Response{Status: 503, JSON: unavailable}, down: redisDown, valid: true},
+		"503 without an outage":                              {o: op{kind: "rotate", token: live}, a: apitest.Response{Status: 503, JSON: unavailable}},
+		"outage that clears the cookie":                      {o: op{kind: "rotate", token: live}, a: apitest.Response{Status: 503, JSON: unavailable, Cookie: cleared}, down: redisDown},
+		"outage without a token":                             {o: op{kind: "me", token: -1}, a: apitest.Response{Status: 503, JSON: unavailable}, down: redisDown},
+		"rotation fails while MongoDB is down":               {o: op{kind: "rotate", token: live}, a: apitest.Response{Status: 503, JSON: map[string]any{"code": "user_store_unavailable"}}, down: mongoDown},
+		"login with an old token":                            {o: op{kind: "login", token: -1, password: apitest.Password}, a: apitest.Response{Status: 200, Cookie: &http.Cookie{Value: "ended"}}},
+		"login with a wrong password":                        {o: op{kind: "login", token: -1, password: "wrong password"}, a: apitest.Response{Status: 200, Cookie: newCookie}},
+		"failed login that clears the cookie":                {o: op{kind: "login", token: live, password: "wrong password"}, a: apitest.Response{Status: 401, JSON: map[string]any{"code": "invalid_credentials"}, Cookie: cleared}},
+		"second account with the same email":                 {o: op{kind: "register", token: -1}, a: apitest.Response{Status: 201, Cookie: newCookie}},
+		"list without the current session":                   {o: op{kind: "list", token: live}, a: apitest.Response{Status: 200, JSON: map[string]any{"sessions": []any{}}}},
+		"list with an ended session":                         {o: op{kind: "list", token: live}, a: apitest.Response{Status: 200, JSON: listOf(w, live, ended)}},
+		"list":                                               {o: op{kind: "list", token: live}, a: apitest.Response{Status: 200, JSON: listOf(w, live)}, valid: true},
+		"revoked count without other sessions":               {o: op{kind: "revoke others", token: live}, a: apitest.Response{Status: 200, JSON: map[string]any{"revoked": 1.0}}},
 	} {
 		tc.a.T = t
 		w.down = tc.down
@@ -65,13 +65,13 @@ func TestModelForbids(t *testing.T) {
 	// A 503 leaves it open whether the session is alive, the next response settles that, a
 	// timeout ends the session, and so does a logout.
 	w.down = redisDown
-	w.learnAll([]op{{kind: "rotate", as: live}}, []apitest.Response{{T: t, Status: 503}}, at, true)
+	w.learnAll([]op{{kind: "rotate", token: live}}, []apitest.Response{{T: t, Status: 503}}, at, true)
 	if got := w.alive(live, at); got != maybe {
 		t.Errorf("alive after a 503: got %v, want %v", got, maybe)
 	}
 
 	w.down = 0
-	w.learnAll([]op{{kind: "me", as: live}}, []apitest.Response{{T: t, Status: 200}}, at, false)
+	w.learnAll([]op{{kind: "me", token: live}}, []apitest.Response{{T: t, Status: 200}}, at, false)
 	if got := w.alive(live, at); got != yes {
 		t.Errorf("alive after a 200: got %v, want %v", got, yes)
 	}
@@ -80,16 +80,16 @@ func TestModelForbids(t *testing.T) {
 		t.Errorf("alive after the idle timeout: got %v, want %v", got, no)
 	}
 
-	w.learnAll([]op{{kind: "logout", as: live}}, []apitest.Response{{T: t, Status: 200, Cookie: cleared}}, at, false)
-	if got := w.alive(live, at); got != no || w.held[live].why != session.LoggedOut {
-		t.Errorf("alive after the logout: got %v (%s), want %v (%s)", got, w.held[live].why, no, session.LoggedOut)
+	w.learnAll([]op{{kind: "logout", token: live}}, []apitest.Response{{T: t, Status: 200, Cookie: cleared}}, at, false)
+	if got := w.alive(live, at); got != no || w.tokens[live].reason != session.LoggedOut {
+		t.Errorf("alive after the logout: got %v (%s), want %v (%s)", got, w.tokens[live].reason, no, session.LoggedOut)
 	}
 }
 
 func listOf(w *world, tokens ...int) map[string]any {
 	var all []any
-	for _, h := range tokens {
-		all = append(all, map[string]any{"id": w.held[h].ids[0], "current": h == tokens[0]})
+	for _, i := range tokens {
+		all = append(all, map[string]any{"id": w.tokens[i].id, "current": i == tokens[0]})
 	}
 
 	return map[string]any{"sessions": all}

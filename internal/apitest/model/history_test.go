@@ -2,6 +2,8 @@ package model
 
 import (
 	"flag"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +19,12 @@ var (
 	firstSeed = flag.Uint64("seed", 0, "seed of the first history; 0 derives one from the clock")
 )
 
-// No response contradicts what earlier responses have shown.
+// maxPlayers is the number of histories that are played at the same time: a multiple of the
+// number of configurations, as each player has one.
+const maxPlayers = 12
+
+// No response contradicts what earlier responses have shown. A failure shows the shortest
+// history found that leads to it.
 func TestHistories(t *testing.T) {
 	suite.Require(t, suite.Model)
 
@@ -25,6 +32,36 @@ func TestHistories(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1e12
 	}
+	t.Logf("first seed: %d", seed)
 
-	Play(t, *histories, seed)
+	last := seed + uint64(*histories)
+	players := make([]*player, min(maxPlayers, *histories))
+	var failed atomic.Bool
+	var group sync.WaitGroup
+	for i := range players {
+		first := seed + uint64(i)
+		p := newPlayer(t, configurations[first%uint64(len(configurations))])
+		players[i] = p
+		group.Go(func() {
+			for seed := first; seed < last && !failed.Load(); seed += uint64(len(players)) {
+				history := newHistory(seed)
+				v := p.play(history)
+				if v != nil && failed.CompareAndSwap(false, true) {
+					t.Errorf("go test ./internal/apitest/model -run '^TestHistories$' -seed %d -histories 1\n%s", seed, p.shrink(history, v))
+				}
+			}
+		})
+	}
+
+	group.Wait()
+	requests, slow := 0, 0
+	for _, p := range players {
+		requests += p.requests
+		slow += p.slow
+	}
+
+	t.Logf("%d requests; for %d of them a store was too slow by itself", requests, slow)
+	if slow > requests/10 {
+		t.Error("the machine is too slow for a meaningful result")
+	}
 }

@@ -3,7 +3,6 @@ package model
 import (
 	"fmt"
 	"net/http"
-	"slices"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/session"
@@ -12,15 +11,13 @@ import (
 // Signing in.
 
 func checkRegister(w *world, o op, a apitest.Response, _ interval) string {
-	if a.Status == http.StatusConflict {
-		if w.accounts[o.who].exists == no {
-			return "got 409 for an unused email"
-		}
-
+	exists := w.accounts[o.account].exists
+	switch {
+	case a.Status == http.StatusConflict && exists == no:
+		return "got 409 for an unused email"
+	case a.Status == http.StatusConflict:
 		return mismatch(a, 409, "email_taken", keepsCookie)
-	}
-
-	if w.accounts[o.who].exists == yes {
+	case exists == yes:
 		return "got an account for an email that is taken"
 	}
 
@@ -30,35 +27,34 @@ func checkRegister(w *world, o op, a apitest.Response, _ interval) string {
 // mayRegister allows for an outage of Redis alone, in which an account whose session cannot
 // start is rolled back.
 func mayRegister(w *world, o op) {
-	p := &w.accounts[o.who]
+	account := &w.accounts[o.account]
 	switch {
-	case w.down&mongoDown == 0 && w.down&redisDown != 0 || p.exists == yes:
-	case p.exists == maybe:
-		p.may(o.password)
+	case w.down&mongoDown == 0 && w.down&redisDown != 0 || account.exists == yes:
+	case account.exists == maybe:
+		account.mayHave(o.password)
 	default:
-		p.exists, p.passwords = maybe, []string{o.password}
+		account.exists = maybe
+		account.passwords = []string{o.password}
 	}
-
-	mayReplace(w, o)
 }
 
 func learnRegister(w *world, o op, a apitest.Response, at interval) {
-	p := &w.accounts[o.who]
-	p.exists = yes
+	account := &w.accounts[o.account]
+	account.exists = yes
 	if a.Status == http.StatusConflict {
 		return
 	}
 
-	p.id = a.Text("user", "id")
-	p.active = yes
-	p.passwords = []string{o.password}
-	learnReplace(w, o, at)
+	account.id = a.Text("user", "id")
+	account.active = yes
+	account.passwords = []string{o.password}
+	w.replaceSession(o, at)
 }
 
 func checkLogin(w *world, o op, a apitest.Response, _ interval) string {
-	p := w.accounts[o.who]
-	allowed := min(p.exists, p.active, p.hasPassword(o.password))
-	if p.revoking {
+	account := w.accounts[o.account]
+	allowed := min(account.exists, account.active, account.hasPassword(o.password))
+	if account.revoking {
 		allowed = min(allowed, maybe)
 	}
 
@@ -70,66 +66,65 @@ func checkLogin(w *world, o op, a apitest.Response, _ interval) string {
 		return wrong
 	}
 
-	if got := a.Text("user", "id"); p.id != "" && got != p.id {
-		return fmt.Sprintf("account: got %s, want %s", got, p.id)
+	return checkUser(w, o, a)
+}
+
+func checkUser(w *world, o op, a apitest.Response) string {
+	got, want := a.Text("user", "id"), w.accounts[o.account].id
+	if want != "" && got != want {
+		return fmt.Sprintf("account: got %s, want %s", got, want)
 	}
 
 	return ""
 }
 
 func mayLogin(w *world, o op) {
-	surely, perhaps := w.evicted(o.who, o.as)
-	w.markUncertain(append(surely, perhaps...))
-	mayReplace(w, o)
+	surely, perhaps := w.evicted(o.account, o.token)
+	w.mayEnd(append(surely, perhaps...)...)
 }
 
 func learnLogin(w *world, o op, a apitest.Response, at interval) {
-	p := &w.accounts[o.who]
-	if a.Status != 200 {
+	account := &w.accounts[o.account]
+	if a.Status != http.StatusOK {
 		switch {
-		case w.concurrent || p.active != yes:
-		case p.exists == yes:
-			p.isNot(o.password)
-		case p.exists == maybe && p.hasPassword(o.password) == yes:
-			p.exists = no
+		case w.concurrent() || account.active != yes:
+		case account.exists == yes:
+			account.hasNot(o.password)
+		case account.exists == maybe && account.hasPassword(o.password) == yes:
+			account.exists = no
 		}
 
 		return
 	}
 
-	p.exists = yes
-	p.id = a.Text("user", "id")
-	if !w.concurrent {
-		p.active = yes
-		p.passwords = []string{o.password}
-		surely, perhaps := w.evicted(o.who, o.as)
-		w.markUncertain(perhaps)
-		w.endAll(surely, session.TooManySessions, at)
+	account.exists = yes
+	account.id = a.Text("user", "id")
+	if !w.concurrent() {
+		account.active = yes
+		account.passwords = []string{o.password}
+		surely, perhaps := w.evicted(o.account, o.token)
+		w.mayEnd(perhaps...)
+		w.end(session.TooManySessions, at, surely...)
 	}
 
-	learnReplace(w, o, at)
+	w.replaceSession(o, at)
 }
 
-// mayReplace records that a login may replace the client's session.
-func mayReplace(w *world, o op) {
-	if o.as >= 0 {
-		w.markUncertain(w.session(o.as))
-	}
-}
-
-func learnReplace(w *world, o op, at interval) {
-	if o.as < 0 {
+// replaceSession ends the session that the client had before it signed in.
+func (w *world) replaceSession(o op, at interval) {
+	if o.token < 0 {
 		return
 	}
 
-	if w.alive(o.as, at) == yes || w.tokenReplaced(o.as, at) == yes {
-		w.endAll(w.session(o.as), replaced, at)
+	all := w.sessionOf(o.token)
+	if w.alive(o.token, at) == yes || w.tokenReplaced(o.token, at) == yes {
+		w.end(replaced, at, all...)
 
 		return
 	}
 
-	w.markUncertain(w.session(o.as)) // the login may have ended the whole session or none of it
-	w.end(o.as, "", at)
+	w.mayEnd(all...) // either the whole session ended or none of it
+	w.end("", at, o.token)
 }
 
 // Using a session.
@@ -139,17 +134,17 @@ func checkSession(w *world, o op, a apitest.Response, at interval) string {
 		return wrong
 	}
 
-	s := w.held[o.as]
-	p := w.accounts[s.who]
+	k := w.tokens[o.token]
+	account := w.accounts[k.account]
 	expires, idle := a.Time("expiresAt"), a.Time("idleExpiresAt")
-	last := s.started.add(apitest.AbsoluteTimeout)
+	seen := interval{k.seen.from, at.to}
 	switch {
-	case !slices.Contains(s.ids, a.Text("sessionId")) || a.Text("userId") != p.id || a.Text("email") != p.email:
+	case a.Text("sessionId") != k.id || a.Text("userId") != account.id || a.Text("email") != account.email:
 		return "got another session"
-	case !last.holds(expires):
-		return fmt.Sprintf("expiresAt: got %v for a login at %v", expires, s.started.from)
-	case !idle.Equal(expires) && !(interval{s.seen.from, at.to}).add(apitest.IdleTimeout).holds(idle):
-		return fmt.Sprintf("idleExpiresAt: got %v for a session last seen at %v", idle, s.seen.from)
+	case !k.started.add(apitest.AbsoluteTimeout).holds(expires):
+		return fmt.Sprintf("expiresAt: got %v for a login at %v", expires, k.started.from)
+	case !idle.Equal(expires) && !seen.add(apitest.IdleTimeout).holds(idle):
+		return fmt.Sprintf("idleExpiresAt: got %v for a session last seen at %v", idle, k.seen.from)
 	}
 
 	return ""
@@ -160,11 +155,7 @@ func checkMe(w *world, o op, a apitest.Response, _ interval) string {
 		return wrong
 	}
 
-	if got, want := a.Text("user", "id"), w.accounts[o.who].id; got != want {
-		return fmt.Sprintf("account: got %s, want %s", got, want)
-	}
-
-	return ""
+	return checkUser(w, o, a)
 }
 
 func checkList(w *world, o op, a apitest.Response, at interval) string {
@@ -172,32 +163,29 @@ func checkList(w *world, o op, a apitest.Response, at interval) string {
 		return wrong
 	}
 
-	listed := map[int]bool{}
+	listed := listedIn(a)
 	unknown := 0
-	for id, current := range listedIn(a) {
-		h := w.byID(id)
+	for id, current := range listed {
+		i := w.byID(id)
 		switch {
-		case h < 0:
+		case i < 0:
 			unknown++
-			continue
-		case w.held[h].who != o.who:
-			return fmt.Sprintf("token %d of another account is listed", h)
-		case w.alive(h, at) == no:
-			return fmt.Sprintf("ended token %d is listed", h)
-		case current && h != o.as:
-			return fmt.Sprintf("current session: got token %d, want %d", h, o.as)
-		}
-
-		listed[h] = true
-	}
-
-	for _, h := range w.of(o.who, -1) {
-		if w.alive(h, at) == yes && !listed[h] {
-			return fmt.Sprintf("live token %d is not listed", h)
+		case w.tokens[i].account != o.account:
+			return fmt.Sprintf("token %d of another account is listed", i)
+		case w.alive(i, at) == no:
+			return fmt.Sprintf("ended token %d is listed", i)
+		case current && i != o.token:
+			return fmt.Sprintf("current session: got token %d, want %d", i, o.token)
 		}
 	}
 
-	if limit := w.accounts[o.who].unheld; unknown > limit {
+	for _, i := range w.of(o.account, -1) {
+		if _, found := listed[w.tokens[i].id]; !found && w.alive(i, at) == yes {
+			return fmt.Sprintf("live token %d is not listed", i)
+		}
+	}
+
+	if limit := w.accounts[o.account].lostTokens; unknown > limit {
 		return fmt.Sprintf("unknown sessions: got %d, want at most %d", unknown, limit)
 	}
 
@@ -218,20 +206,16 @@ func listedIn(a apitest.Response) map[string]bool {
 }
 
 func learnList(w *world, o op, a apitest.Response, at interval) {
-	if w.concurrent || w.anyDown() {
+	if w.concurrent() || w.down != 0 {
 		return
 	}
 
-	listed := map[int]bool{}
-	for id := range listedIn(a) {
-		listed[w.byID(id)] = true
-	}
-
-	for _, h := range w.of(o.who, -1) {
-		if listed[h] {
-			w.held[h].alive = yes
+	listed := listedIn(a)
+	for _, i := range w.of(o.account, -1) {
+		if _, found := listed[w.tokens[i].id]; found {
+			w.tokens[i].alive = yes
 		} else {
-			w.end(h, "", at)
+			w.end("", at, i)
 		}
 	}
 }
@@ -243,85 +227,68 @@ func checkRotate(w *world, o op, a apitest.Response, _ interval) string {
 		return wrong
 	}
 
-	if ids := idsOf(a.Cookie.Value); !slices.Contains(ids, a.Text("sessionId")) || !slices.Contains(w.held[o.as].ids, a.Text("oldSessionId")) {
+	if a.Text("sessionId") != session.IDOf(a.Cookie.Value) || a.Text("oldSessionId") != w.tokens[o.token].id {
 		return "got the IDs of other sessions"
 	}
 
 	return ""
 }
 
-func mayRenew(w *world, o op) {
-	if o.as >= 0 {
-		w.markUncertain([]int{o.as})
+// checkPassword is for operations that need the password. If the session is rotated or ends
+// at the same time, the password is changed and the client is logged out.
+func checkPassword(w *world, o op, a apitest.Response, _ interval) string {
+	if !succeeds(w.accounts[o.account].hasPassword(o.password), a) {
+		return mismatch(a, 401, "wrong_password", keepsCookie)
 	}
+
+	if w.concurrent() && o.kind == "change password" && cookieChange(a) == dropsCookie {
+		return mismatch(a, 200, "", dropsCookie)
+	}
+
+	if wrong := mismatch(a, 200, "", setsCookie); wrong != "" {
+		return wrong
+	}
+
+	if a.Text("sessionId") != session.IDOf(a.Cookie.Value) {
+		return "got the ID of another session"
+	}
+
+	return ""
 }
 
-// checkProof is for operations that need the password. If the session is rotated or ends at
-// the same time, the change is made and the client is logged out.
-func checkProof(message string) func(w *world, o op, a apitest.Response, at interval) string {
-	return func(w *world, o op, a apitest.Response, _ interval) string {
-		if !succeeds(w.accounts[o.who].hasPassword(o.password), a) {
-			return mismatch(a, 401, "wrong_password", keepsCookie)
-		}
-
-		if w.concurrent && o.kind == "change password" && cookieChange(a) == dropsCookie {
-			return mismatch(a, 200, "", dropsCookie)
-		}
-
-		if wrong := mismatch(a, 200, "", setsCookie); wrong != "" {
-			return wrong
-		}
-
-		if !slices.Contains(idsOf(a.Cookie.Value), a.Text("sessionId")) || a.Text("message") != message {
-			return fmt.Sprintf("got another session or message %q, want %q", a.Text("message"), message)
-		}
-
-		return ""
-	}
-}
-
-func learnStepUp(w *world, o op, a apitest.Response, _ interval) {
-	p := &w.accounts[o.who]
+func learnPassword(w *world, o op, a apitest.Response, _ interval) {
+	account := &w.accounts[o.account]
 	switch {
-	case w.concurrent:
-	case a.Status == 200:
-		p.passwords = []string{o.password}
+	case w.concurrent():
+	case a.Status == http.StatusOK:
+		account.passwords = []string{o.password}
 	default:
-		p.isNot(o.password)
+		account.hasNot(o.password)
 	}
 }
 
-func mayChange(w *world, o op) {
-	w.accounts[o.who].may(o.next)
-	mayEndAll(w, o)
-}
+func mayChange(w *world, o op) { w.accounts[o.account].mayHave(o.next) }
 
 func learnChange(w *world, o op, a apitest.Response, at interval) {
-	p := &w.accounts[o.who]
-	if a.Status != 200 {
-		learnStepUp(w, o, a, at)
+	if a.Status != http.StatusOK {
+		learnPassword(w, o, a, at)
 
 		return
 	}
 
-	p.changed = append(p.changed, o.next)
-	p.passwords = []string{o.next}
+	account := &w.accounts[o.account]
+	account.changed = append(account.changed, o.next)
+	account.passwords = []string{o.next}
+
+	ended := allSessions
 	if cookieChange(a) == setsCookie {
-		learnEndOthers(session.PasswordChanged)(w, o, a, at)
-
-		return
+		ended = otherSessions
 	}
 
-	learnEndAll(session.PasswordChanged)(w, o, a, at)
+	w.endTargets(o, ended, session.PasswordChanged, at)
 }
 
 // Ending sessions.
-
-func mayEndOwn(w *world, o op) {
-	if o.as >= 0 {
-		w.markUncertain(w.session(o.as))
-	}
-}
 
 func checkLogout(_ *world, _ op, a apitest.Response, _ interval) string {
 	if a.Header.Get("Clear-Site-Data") == "" {
@@ -331,100 +298,61 @@ func checkLogout(_ *world, _ op, a apitest.Response, _ interval) string {
 	return mismatch(a, 200, "", dropsCookie)
 }
 
-// learnLogout ends the whole session: the token belonged to it, or was replaced by one that
-// does.
-func learnLogout(w *world, o op, _ apitest.Response, at interval) {
-	w.endAll(w.session(o.as), session.LoggedOut, at)
-}
-
-func mayEndOne(w *world, o op) {
-	if w.held[o.about].who == o.who {
-		w.markUncertain(w.session(o.about))
-	}
-}
-
 // checkRevoke accepts the ID of a replaced token while the server remembers the replacement.
 func checkRevoke(w *world, o op, a apitest.Response, at interval) string {
 	var alive fact
-	for _, h := range w.session(o.about) {
-		alive = max(alive, w.alive(h, at))
+	for _, i := range w.targets(o, targetSession) {
+		alive = max(alive, w.alive(i, at))
 	}
 
-	direct := w.alive(o.about, at)
+	switch w.alive(o.target, at) {
+	case no:
+		alive = min(alive, w.tokenReplaced(o.target, at))
+	case maybe:
+		alive = min(alive, maybe)
+	}
+
 	switch {
-	case w.held[o.about].who != o.who:
-		alive = no
-	case direct == no:
-		alive = min(alive, w.tokenReplaced(o.about, at))
-	case direct == maybe:
-		alive = maybe
+	case !succeeds(alive, a):
+		return mismatch(a, 404, "not_found", keepsCookie)
+	case o.target == o.token:
+		return mismatch(a, 204, "", dropsCookie)
 	}
 
-	if w.anyDown() {
-		alive = min(alive, maybe) // a retried command may find the session already ended
-	}
-
-	if succeeds(alive, a) {
-		if w.held[o.about].root == w.held[max(0, o.as)].root && cookieChange(a) == dropsCookie {
-			return mismatch(a, 204, "", dropsCookie)
-		}
-
-		return mismatch(a, 204, "", keepsCookie)
-	}
-
-	return mismatch(a, 404, "not_found", keepsCookie)
+	return mismatch(a, 204, "", keepsCookie)
 }
 
 func learnRevoke(w *world, o op, a apitest.Response, at interval) {
-	why := session.Revoked
 	switch {
-	case o.about == o.as && len(w.secrets) == 1:
-		why = session.LoggedOut
-	case o.about == o.as:
-		why = "" // depends on the secret that the ID was derived from
-	}
-
-	switch {
+	case a.Status == http.StatusNoContent && o.target == o.token:
+		w.endTargets(o, targetSession, session.LoggedOut, at)
 	case a.Status == http.StatusNoContent:
-		w.endAll(w.session(o.about), why, at)
-	case w.held[o.about].who == o.who:
-		w.end(o.about, "", at)
+		w.endTargets(o, targetSession, session.Revoked, at)
+	case w.tokens[o.target].account == o.account:
+		w.end("", at, o.target)
 	}
 }
-
-func mayEndOthers(w *world, o op) {
-	if o.as >= 0 {
-		w.markUncertain(w.of(o.who, w.held[o.as].root))
-	}
-}
-
-func mayEndAll(w *world, o op) { w.markUncertain(w.of(o.who, -1)) }
 
 // checkRevokeSome checks the number of sessions that a response reports as revoked.
 func checkRevokeSome(w *world, o op, a apitest.Response, at interval) string {
-	spared := w.held[o.as].root
+	ends := otherSessions
 	cookie := keepsCookie
 	if o.kind == "revoke all" {
-		spared = -1
+		ends = allSessions
 		cookie = dropsCookie
 	}
 
-	if wrong := mismatch(a, 200, "", cookie); wrong != "" || w.concurrent || w.anyDown() {
+	if wrong := mismatch(a, 200, "", cookie); wrong != "" || w.concurrent() || w.down != 0 {
 		return wrong
 	}
 
+	targets := w.targets(o, ends)
 	least := 0
-	most := w.accounts[o.who].unheld
-	if len(w.secrets) > 1 {
-		most += w.lost // a session whose re-keying was interrupted counts twice
-	}
-
-	for _, h := range w.of(o.who, spared) {
-		if w.alive(h, at) == yes {
+	most := len(targets) + w.accounts[o.account].lostTokens
+	for _, i := range targets {
+		if w.alive(i, at) == yes {
 			least++
 		}
-
-		most++
 	}
 
 	if n, _ := a.JSON["revoked"].(float64); int(n) < least || int(n) > most {
@@ -434,29 +362,11 @@ func checkRevokeSome(w *world, o op, a apitest.Response, at interval) string {
 	return ""
 }
 
-// learnEndOthers leaves out sessions that started at the same time, because they may have
-// started after the revocation.
-func learnEndOthers(why session.Reason) func(w *world, o op, a apitest.Response, at interval) {
-	return func(w *world, o op, _ apitest.Response, at interval) { w.endSome(o.who, w.held[o.as].root, why, at) }
-}
-
-func learnEndAll(why session.Reason) func(w *world, o op, a apitest.Response, at interval) {
-	return func(w *world, o op, _ apitest.Response, at interval) { w.endSome(o.who, -1, why, at) }
-}
-
-func (w *world) endSome(who, spared int, why session.Reason, at interval) {
-	w.endAll(slices.DeleteFunc(w.of(who, spared), func(h int) bool { return w.held[h].root >= w.firstNew }), why, at)
-	// If a session is spared, an unheld one may be its successor.
-	if !w.concurrent && spared < 0 {
-		w.accounts[who].unheld = 0
-	}
-}
-
 // Deleting and disabling accounts.
 
 // checkDelete requires recent authentication.
 func checkDelete(w *world, o op, a apitest.Response, at interval) string {
-	stale := w.held[o.as].proved.add(apitest.StepUpMaxAge)
+	stale := w.tokens[o.token].proved.add(apitest.StepUpMaxAge)
 	if at.before(stale) || !stale.before(at) && a.Status < 300 {
 		return mismatch(a, 204, "", dropsCookie)
 	}
@@ -465,75 +375,45 @@ func checkDelete(w *world, o op, a apitest.Response, at interval) string {
 }
 
 func mayDelete(w *world, o op) {
-	if p := &w.accounts[o.who]; p.exists == yes {
-		p.exists = maybe
-	}
-
-	mayEndAll(w, o)
+	account := &w.accounts[o.account]
+	account.exists = min(account.exists, maybe)
 }
 
-func learnDelete(w *world, o op, a apitest.Response, at interval) {
+func learnDelete(w *world, o op, a apitest.Response, _ interval) {
 	if a.Status != http.StatusNoContent {
 		return
 	}
 
-	p := &w.accounts[o.who]
-	p.exists = no
-	p.id = ""
-	p.passwords = nil
-	w.endSome(o.who, -1, session.AccountDeleted, at)
+	account := &w.accounts[o.account]
+	account.exists = no
+	account.id = ""
+	account.passwords = nil
 }
 
-func mayDisable(w *world, o op) {
-	w.accounts[o.who].active = maybe
-	if o.kind == "operator disables" {
-		mayEndAll(w, o)
-	}
-}
+func mayBeActive(w *world, o op) { w.accounts[o.account].active = maybe }
 
-func learnDisable(w *world, o op, _ apitest.Response, at interval) {
-	w.accounts[o.who].active = no
-	w.endSome(o.who, -1, session.AccountDisabled, at)
-}
+func learnDisable(w *world, o op, _ apitest.Response, _ interval) { w.accounts[o.account].active = no }
 
-func mayDeleteKey(w *world, o op) {
-	mayEndOne(w, o)
-	w.forgetTimeout(o.about)
-}
+func learnEnable(w *world, o op, _ apitest.Response, _ interval) { w.accounts[o.account].active = yes }
 
-// learnDeleteKey counts the index entry that remains until the sessions are listed.
+func mayDeleteKey(w *world, o op) { w.forgetTimeout(o.target) }
+
 func learnDeleteKey(w *world, o op, _ apitest.Response, at interval) {
-	w.end(o.about, "", at)
-	w.forgetTimeout(o.about)
-	w.lost++
+	w.end("", at, o.target)
+	w.forgetTimeout(o.target)
 }
 
-// forgetTimeout records that the record of a session is gone. Without it, the server no
-// longer knows that the session timed out.
-func (w *world) forgetTimeout(h int) {
-	s := &w.held[h]
-	if s.why == session.IdleTimeout || s.why == session.AbsoluteTimeout {
-		s.why = ""
-	}
-}
-
-func mayEndEverything(w *world, _ op) {
-	for who := range w.accounts {
-		w.markUncertain(w.of(who, -1))
-	}
-
-	for h := range w.held {
-		w.forgetTimeout(h)
+// forgetTimeout records that the records of tokens are gone. Without them, the server no
+// longer knows that their sessions timed out.
+func (w *world) forgetTimeout(tokens ...int) {
+	for _, i := range tokens {
+		k := &w.tokens[i]
+		if k.reason == session.IdleTimeout || k.reason == session.AbsoluteTimeout {
+			k.reason = ""
+		}
 	}
 }
 
-func learnEndEverything(w *world, _ op, _ apitest.Response, at interval) {
-	for who := range w.accounts {
-		w.endSome(who, -1, session.Revoked, at)
-	}
+func forgetTimeouts(w *world, o op) { w.forgetTimeout(w.targets(o, everySession)...) }
 
-	// The records of timed-out sessions are deleted, too.
-	for h := range w.held {
-		w.forgetTimeout(h)
-	}
-}
+func learnRevokeEverything(w *world, o op, _ apitest.Response, _ interval) { forgetTimeouts(w, o) }

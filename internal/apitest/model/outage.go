@@ -11,119 +11,96 @@ import (
 
 // outage is a way in which a store can fail.
 type outage struct {
-	name string
-	down down
-	slow bool // costs who meets it the time that the server waits
-	// faults returns the faults of the proxy, which begin after a number of chunks.
-	faults func(after int) storetest.Faults
+	name   string
+	down   down
+	slow   bool // makes requests wait for a timeout
+	once   bool // affects only one command or reply
+	faults storetest.Faults
 }
 
-// from makes a fault begin after a number of chunks.
-func from(after int, fault func(net.Conn, []byte) bool) func(net.Conn, []byte) bool {
-	var seen atomic.Int64
-
-	return func(conn net.Conn, chunk []byte) bool { return seen.Add(1) > int64(after) && fault(conn, chunk) }
-}
-
-// only makes a fault happen once, after a number of chunks.
-func only(after int, fault func(net.Conn, []byte) bool) func(net.Conn, []byte) bool {
-	var seen atomic.Int64
-
-	return func(conn net.Conn, chunk []byte) bool { return seen.Add(1) == int64(after)+1 && fault(conn, chunk) }
-}
-
-// quickOutages is the number of outages, at the beginning of the list, that cause no delay.
-const quickOutages = 5
+// fault is the type of the functions in storetest.Faults.
+type fault = func(net.Conn, []byte) bool
 
 // outages are the outages of histories. A request that gets 503 has no effect, unless the
 // outage began during the request.
 var outages = []outage{
-	{"Redis cuts connections", redisDown, false, func(after int) storetest.Faults {
-		return storetest.Faults{Command: from(after, storetest.Reset)}
+	{name: "Redis resets connections", down: redisDown, faults: storetest.Faults{Command: storetest.Reset}},
+	{name: "Redis closes connections on writes", down: redisDown, faults: storetest.Faults{Command: storetest.OnWrites(storetest.HangUp)}},
+	{name: "replies of Redis are lost", down: redisDown, faults: storetest.Faults{Reply: storetest.HangUp}},
+	{name: "Redis is loading", down: redisDown, faults: storetest.Faults{
+		Command: storetest.Say("-LOADING Redis is loading the dataset in memory\r\n"),
 	}},
-	{"Redis is loading", redisDown, false, func(after int) storetest.Faults {
-		return storetest.Faults{Command: from(after, storetest.Say("-LOADING Redis is loading the dataset in memory\r\n"))}
+	{name: "Redis is out of memory", down: redisDown, faults: storetest.Faults{
+		Command: storetest.OnWrites(storetest.Say("-OOM command not allowed when used memory > 'maxmemory'.\r\n")),
 	}},
-	{"Redis is out of memory", redisDown, false, func(after int) storetest.Faults {
-		return storetest.Faults{Command: storetest.OnWrites(from(after, storetest.Say("-OOM command not allowed when used memory > 'maxmemory'.\r\n")))}
+	{name: "Redis hangs", down: redisDown, slow: true, faults: storetest.Faults{Command: storetest.Swallow}},
+	{name: "Redis executes commands but does not reply", down: redisDown, slow: true, faults: storetest.Faults{Reply: storetest.Swallow}},
+	{name: "Redis executes scripts after their request has failed", down: redisDown, slow: true, faults: storetest.Faults{
+		Hold: func(chunk []byte) bool { return bytes.Contains(chunk, []byte("EVAL")) },
 	}},
-	{"Redis cuts connections at writes", redisDown, false, func(after int) storetest.Faults {
-		return storetest.Faults{Command: storetest.OnWrites(from(after, storetest.HangUp))}
-	}},
-	{"answers of Redis are lost", redisDown, false, func(after int) storetest.Faults {
-		return storetest.Faults{Reply: from(after, storetest.HangUp)}
-	}},
-	{"Redis hangs", redisDown, true, func(after int) storetest.Faults {
-		return storetest.Faults{Command: from(after, storetest.Swallow)}
-	}},
-	{"Redis says nothing to what it does", redisDown, true, func(after int) storetest.Faults {
-		return storetest.Faults{Reply: from(after, storetest.Swallow)}
-	}},
-	{"Redis does what it is asked when nobody waits any more", redisDown, true, func(int) storetest.Faults {
-		return storetest.Faults{Hold: func(chunk []byte) bool { return bytes.Contains(chunk, []byte("EVAL")) }}
-	}},
-	{"a command to Redis is cut", glitch, false, func(after int) storetest.Faults {
-		return storetest.Faults{Command: only(after, storetest.Reset)}
-	}},
-	{"an answer of Redis is cut", glitch, false, func(after int) storetest.Faults {
-		return storetest.Faults{Reply: only(after, storetest.HangUp)}
-	}},
-	{"Redis is slow", glitch, false, func(int) storetest.Faults {
-		return storetest.Faults{Reply: storetest.Late(5 * time.Millisecond)}
-	}},
-	{"Redis forgets its scripts", glitch, false, func(int) storetest.Faults {
-		return storetest.Faults{Command: storetest.ForgetScripts}
-	}},
-	{"MongoDB cuts connections", mongoDown, true, func(after int) storetest.Faults {
-		return storetest.Faults{Command: from(after, storetest.Reset)}
-	}},
-	{"answers of MongoDB are lost", mongoDown, true, func(after int) storetest.Faults {
-		return storetest.Faults{Reply: from(after, storetest.HangUp)}
-	}},
-	{"MongoDB hangs", mongoDown, true, func(after int) storetest.Faults {
-		return storetest.Faults{Command: from(after, storetest.Swallow)}
-	}},
+	{name: "one command to Redis is lost", down: glitch, once: true, faults: storetest.Faults{Command: storetest.Reset}},
+	{name: "one reply of Redis is lost", down: glitch, once: true, faults: storetest.Faults{Reply: storetest.HangUp}},
+	{name: "Redis is slow", down: glitch, faults: storetest.Faults{Reply: storetest.Late(5 * time.Millisecond)}},
+	{name: "Redis has lost its scripts", down: glitch, faults: storetest.Faults{Command: storetest.ForgetScripts}},
+	{name: "MongoDB resets connections", down: mongoDown, slow: true, faults: storetest.Faults{Command: storetest.Reset}},
+	{name: "replies of MongoDB are lost", down: mongoDown, slow: true, faults: storetest.Faults{Reply: storetest.HangUp}},
+	{name: "MongoDB hangs", down: mongoDown, slow: true, faults: storetest.Faults{Command: storetest.Swallow}},
 }
 
-// fail begins an outage.
-func (p *stage) fail(s step) string {
-	if wrong := p.heal(); wrong != "" {
+// startingAfter returns the faults, but lets a number of commands or replies pass first.
+func (o outage) startingAfter(n int) storetest.Faults {
+	delayed := func(f fault) fault {
+		if f == nil {
+			return nil
+		}
+
+		var seen atomic.Int64
+
+		return func(conn net.Conn, chunk []byte) bool {
+			i := seen.Add(1) - int64(n)
+			active := i == 1 || i > 1 && !o.once
+
+			return active && f(conn, chunk)
+		}
+	}
+
+	return storetest.Faults{Command: delayed(o.faults.Command), Reply: delayed(o.faults.Reply), Hold: o.faults.Hold}
+}
+
+// startOutage begins the outage of a step.
+func (p *player) startOutage(s step) string {
+	if wrong := p.endOutage(); wrong != "" {
 		return wrong
 	}
 
-	p.note("%v", s)
-	p.outage, p.lossy, p.lasts = &s.outage, s.after > 0, s.lasts
+	p.note("%s at server 0, after %d, for %d requests", s.outage.name, s.after, s.requests)
+	p.outage = &s.outage
+	p.lossy = s.after > 0
+	p.outageLeft = s.requests
+
 	proxy := p.redisProxy
 	if s.outage.down == mongoDown {
 		proxy = p.mongoProxy
 	}
 
-	proxy.Set(s.outage.faults(s.after))
+	proxy.Set(s.outage.startingAfter(s.after))
 
 	return ""
 }
 
-// lasted counts requests during an outage and ends it after the last.
-func (p *stage) lasted(requests int) string {
-	if p.lasts -= requests; p.outage == nil || p.lasts > 0 {
-		return ""
-	}
-
-	return p.heal()
-}
-
-// heal ends an outage. The MongoDB driver needs a while to notice.
-func (p *stage) heal() string {
+// endOutage ends the outage, if there is one. The MongoDB driver needs a while to notice.
+func (p *player) endOutage() string {
 	if p.outage == nil {
 		return ""
 	}
 
 	ended := p.outage
-	p.outage, p.lossy = nil, false
+	p.outage = nil
+	p.lossy = false
 	p.redisProxy.Release()
 	p.redisProxy.Set(storetest.Faults{})
 	p.mongoProxy.Set(storetest.Faults{})
-	p.note("it is over")
+	p.note("the outage ends")
 	if ended.down != mongoDown {
 		return ""
 	}
@@ -137,7 +114,7 @@ func (p *stage) heal() string {
 		case a.Status == 200:
 			return ""
 		case time.Since(started) > patience:
-			return "not ready though the stores are: " + string(a.Raw)
+			return "not ready after the end of an outage: " + string(a.Raw)
 		}
 	}
 }

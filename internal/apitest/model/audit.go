@@ -1,0 +1,112 @@
+package model
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// audit reads with every token and lists all sessions at the end of a history. Redis must
+// then hold exactly what the model knows.
+func (p *player) audit() string {
+	if wrong := p.endOutage(); wrong != "" {
+		return wrong
+	}
+
+	p.dropCookies()
+
+	for range 2 { // the second time everything is known
+		for i := range p.w.tokens {
+			if wrong := p.read("session", i); wrong != "" {
+				return wrong
+			}
+		}
+
+		for account := range p.w.accounts {
+			if live := p.w.of(account, -1); len(live) > 0 {
+				if wrong := p.read("list", live[0]); wrong != "" {
+					return wrong
+				}
+			}
+		}
+
+		if !slices.ContainsFunc(p.w.tokens, func(k token) bool { return k.alive == maybe }) {
+			break
+		}
+	}
+
+	return p.auditStores()
+}
+
+// read performs an operation with a token, at either server.
+func (p *player) read(kind string, token int) string {
+	p.cookies[0] = token
+
+	return p.perform(step{kind: kind, seed: uint64(token)}) //nolint:gosec // not negative
+}
+
+// auditStores compares the sessions in Redis with those of the model, and looks for secrets
+// in the logs.
+func (p *player) auditStores() string {
+	keys, err := redis.Strings(p.redis.Do("KEYS", "sess:*"))
+	if err != nil {
+		return err.Error()
+	}
+
+	now := p.since(p.now())
+	unknown := 0
+	for _, key := range keys {
+		i := p.w.byID(strings.NewReplacer("sess:", "", "{", "", "}", "").Replace(key))
+		switch {
+		case i < 0:
+			unknown++
+		case p.w.tokens[i].alive == no && now.before(earlier(p.w.timeouts(i))): // Redis keeps timed-out sessions
+			return fmt.Sprintf("token %d has ended, but is in Redis", i)
+		}
+	}
+
+	lostTokens := p.w.orphans
+	for i, account := range p.w.accounts {
+		lostTokens += account.lostTokens
+		if n := len(p.w.of(i, -1)); p.w.cap > 0 && n > p.w.cap {
+			return fmt.Sprintf("live sessions: got %d, want at most %d", n, p.w.cap)
+		}
+	}
+
+	if unknown > lostTokens {
+		return fmt.Sprintf("unknown sessions in Redis: got %d, want at most %d", unknown, lostTokens)
+	}
+
+	for _, s := range p.servers {
+		if found := s.Secrets.In(s.Log.String()); found != "" {
+			return "the log contains " + found
+		}
+	}
+
+	return ""
+}
+
+// shrink leaves out the steps that are not needed for the same failure.
+func (p *player) shrink(history []step, v *violation) *violation {
+	for i := len(history) - 1; i >= 0; i-- {
+		without := slices.Concat(history[:i], history[i+1:])
+		if shorter := p.play(without); shorter != nil && shorter.kind() == v.kind() {
+			history = without
+			v = shorter
+		}
+	}
+
+	return v
+}
+
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+// kind returns the kind of the violation, without numbers.
+func (v *violation) kind() string {
+	line, _, _ := strings.Cut(v.wrong, "\n")
+
+	return numbers.ReplaceAllString(line, "n")
+}

@@ -1,0 +1,356 @@
+package model
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"go.mongodb.org/mongo-driver/bson"
+	"golang.org/x/sync/errgroup"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
+)
+
+// player plays histories one after the other on two servers that share their stores. Server 0
+// has the outages.
+type player struct {
+	configuration configuration
+	servers       [2]*apitest.Server
+	redis         redis.Conn
+	redisMu       sync.Mutex // for operations that run at the same time
+	redisProxy    *storetest.Proxy
+	mongoProxy    *storetest.Proxy
+	emails        int // the number of emails that were used
+	requests      int // of all histories
+	slow          int // requests for which a store was too slow by itself
+
+	// Of the current history:
+	w          *world
+	cookies    [clientCount]int // the token of each client; -1 is none
+	passwords  []string         // all passwords that were ever set
+	outage     *outage          // nil if there is none
+	lossy      bool             // whether it began during a request
+	outageLeft int              // the number of requests until its end
+	notes      []string         // what was played
+}
+
+// violation is a response that the model forbids, with the history that led to it.
+type violation struct {
+	notes  []string
+	wrong  string
+	before string // what was known before
+}
+
+func (v *violation) String() string {
+	return strings.Join(v.notes, "\n") + "\n=> " + v.wrong + "\n\nKnown before:\n" + v.before
+}
+
+func newPlayer(t *testing.T, c configuration) *player {
+	direct, proxied, redisProxy := storetest.ProxiedRedis(t)
+	mongo, err := url.Parse(storetest.Mongo(t))
+	testkit.NoError(t, err)
+	directMongo := mongo.String()
+	mongoProxy := storetest.NewProxy(t, mongo.Host)
+	mongo.Host = mongoProxy.Addr
+	mongo.RawQuery = "directConnection=true"
+
+	options := apitest.Options{RealTimeouts: true, TouchInterval: c.touch, MaxPerUser: c.cap}
+	behindProxy, normal := options, options
+	behindProxy.Redis, behindProxy.MongoURI, behindProxy.Secrets = &proxied, mongo.String(), c.secrets[0]
+	normal.Redis, normal.MongoURI, normal.Secrets = &direct, directMongo, c.secrets[1]
+
+	p := &player{
+		configuration: c,
+		servers:       [2]*apitest.Server{apitest.New(t, behindProxy), apitest.New(t, normal)},
+		redis:         direct.Conn(t),
+		redisProxy:    redisProxy,
+		mongoProxy:    mongoProxy,
+	}
+	for _, s := range p.servers {
+		s.SkipContract = seenOften
+	}
+
+	testkit.NoError(t, p.servers[1].Users.EnsureEmailIndex(context.Background()))
+
+	return p
+}
+
+// responsesSeen counts responses by kind.
+var responsesSeen sync.Map
+
+// seenOften reports whether many responses of the same kind were already compared with the
+// OpenAPI document.
+func seenOften(a apitest.Response) bool {
+	const many = 8
+	path, _, _ := strings.Cut(a.Request, "/sessions/")
+	n, _ := responsesSeen.LoadOrStore(fmt.Sprint(path, a.Status, a.JSON["code"], a.JSON["reason"]), new(atomic.Int64))
+
+	return n.(*atomic.Int64).Add(1) > many
+}
+
+// endOfHistory is the step that reads with every token.
+const endOfHistory = "end of the history"
+
+// play plays a history and returns the first violation, or nil.
+func (p *player) play(history []step) *violation {
+	defer p.clear()
+
+	p.w = &world{cap: p.configuration.cap, touch: p.configuration.touch}
+	for _, name := range []string{"ann", "bob", "cai"} {
+		p.emails++
+		p.w.accounts = append(p.w.accounts, account{name: name, email: fmt.Sprintf("%s%d@example.com", name, p.emails), active: yes})
+	}
+
+	p.passwords = nil
+	p.notes = nil
+	p.dropCookies()
+
+	for _, s := range append(slices.Clone(history), step{kind: endOfHistory}) {
+		before := p.w.String()
+		if wrong := p.step(s); wrong != "" {
+			return &violation{p.notes, wrong, before}
+		}
+	}
+
+	return nil
+}
+
+func (p *player) dropCookies() {
+	for i := range p.cookies {
+		p.cookies[i] = -1
+	}
+}
+
+// step plays a step and returns what was wrong, or "".
+func (p *player) step(s step) string {
+	switch s.kind {
+	case timePasses:
+		return p.passTime(s.duration)
+	case hoursOfUse:
+		for range 5 {
+			if wrong := p.passTime(50 * time.Minute); wrong != "" {
+				return wrong
+			}
+
+			if wrong := p.perform(step{kind: "session", client: s.client, seed: s.seed}); wrong != "" {
+				return wrong
+			}
+		}
+
+		return ""
+	case storeFails:
+		return p.startOutage(s)
+	case atOnce:
+		return p.perform(s.steps...)
+	case endOfHistory:
+		return p.audit()
+	}
+
+	return p.perform(s)
+}
+
+// passTime moves the servers' clocks, and does the same for Redis by shortening all TTLs
+// and moving the times in the indexes.
+func (p *player) passTime(d time.Duration) string {
+	if wrong := p.endOutage(); wrong != "" {
+		return wrong
+	}
+
+	if _, err := passTimeScript.Do(p.redis, d.Milliseconds()); err != nil {
+		return "time cannot pass: " + err.Error()
+	}
+
+	for _, s := range p.servers {
+		s.Advance(d)
+	}
+
+	p.note("%v pass", d)
+	p.w.pass(p.since(p.now()))
+
+	return ""
+}
+
+// passTimeScript takes a number of milliseconds.
+var passTimeScript = redis.NewScript(0, `
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local left = redis.call('PTTL', key)
+  if left >= 0 and left <= tonumber(ARGV[1]) then
+    redis.call('DEL', key)
+  else
+    if redis.call('TYPE', key).ok == 'zset' then
+      for _, name in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+        redis.call('ZINCRBY', key, -1000 * tonumber(ARGV[1]), name)
+      end
+    end
+    if left >= 0 then redis.call('PEXPIRE', key, left - tonumber(ARGV[1])) end
+  end
+end
+return 1`)
+
+// now returns the time on the clock of the servers.
+func (p *player) now() time.Time { return p.servers[0].Now() }
+
+// since returns the interval from a time until now.
+func (p *player) since(t time.Time) interval { return interval{t, p.now()} }
+
+func (p *player) note(format string, args ...any) {
+	p.notes = append(p.notes, fmt.Sprintf(format, args...))
+}
+
+// perform sends the requests of steps at the same time and judges the responses.
+func (p *player) perform(steps ...step) string {
+	var ops []op
+	for _, s := range steps {
+		if o, ok := p.resolve(s); ok {
+			ops = append(ops, o)
+		}
+	}
+
+	if len(ops) == 0 {
+		return ""
+	}
+
+	began := p.now()
+	p.w.pass(p.since(began))
+
+	responses, err := p.send(ops)
+	at := p.since(began)
+	for i, o := range ops {
+		p.noteResponse(o, responses[i])
+	}
+	if err != nil {
+		return err.Error()
+	}
+
+	lossy := p.findOutages(ops, responses)
+	if i, wrong := p.w.judgeAll(ops, responses, at); wrong != "" {
+		a := responses[i]
+		return fmt.Sprintf("%s: %s\n%s %s\n%s", ops[i].kind, wrong, a.Raw, a.Header.Get("Set-Cookie"), p.logged(a))
+	}
+
+	p.w.learnAll(ops, responses, at, lossy)
+	for i, o := range ops {
+		p.keep(o, responses[i])
+	}
+
+	p.outageLeft -= len(ops)
+	if p.outageLeft > 0 {
+		return ""
+	}
+
+	return p.endOutage()
+}
+
+func (p *player) send(ops []op) ([]apitest.Response, error) {
+	p.requests += len(ops)
+
+	responses := make([]apitest.Response, len(ops))
+	var group errgroup.Group
+	for i, o := range ops {
+		group.Go(func() (err error) {
+			responses[i], err = p.do(o)
+
+			return err
+		})
+	}
+
+	err := group.Wait()
+
+	return responses, err
+}
+
+// findOutages tells the model which stores were down for the responses. It returns whether
+// an operation that got 503 may have been executed.
+func (p *player) findOutages(ops []op, responses []apitest.Response) (lossy bool) {
+	p.w.down = 0
+	if p.outage != nil && slices.ContainsFunc(ops, func(o op) bool { return o.server == 0 }) {
+		p.w.down = p.outage.down
+	}
+
+	lossy = p.lossy
+	for _, a := range responses {
+		if tooSlow := p.tooSlow(a); p.w.down|tooSlow != p.w.down {
+			p.w.down |= tooSlow
+			p.slow++
+			lossy = true
+		}
+	}
+
+	return lossy
+}
+
+// timedOut matches the log line of a request for which a store was too slow.
+var timedOut = regexp.MustCompile("i/o timeout|deadline exceeded|: LATE ")
+
+// tooSlow returns the store that was too slow for a request, as happens on a busy machine.
+// That counts as an outage.
+func (p *player) tooSlow(a apitest.Response) down {
+	switch {
+	case a.Status != 503 || !timedOut.MatchString(p.logged(a)):
+		return 0
+	case a.Text("code") == "user_store_unavailable":
+		return mongoDown
+	}
+
+	return redisDown
+}
+
+// logged returns the log line of a failed request.
+func (p *player) logged(a apitest.Response) string {
+	for _, s := range p.servers {
+		for line := range strings.Lines(s.Log.String()) {
+			if strings.Contains(line, "request failed") && strings.Contains(line, a.Text("requestId")) {
+				return line
+			}
+		}
+	}
+
+	return ""
+}
+
+// keep stores the cookie of a response in the client, and new passwords.
+func (p *player) keep(o op, a apitest.Response) {
+	if o.client >= 0 {
+		switch cookieChange(a) {
+		case setsCookie:
+			p.cookies[o.client] = p.w.byValue(a.Cookie.Value)
+		case dropsCookie:
+			p.cookies[o.client] = -1
+		}
+	}
+
+	if o.kind == "register" {
+		p.passwords = append(p.passwords, o.password)
+	}
+	if o.next != "" {
+		p.passwords = append(p.passwords, o.next)
+	}
+}
+
+// noteResponse notes an operation and its response. Token -1 is none.
+func (p *player) noteResponse(o op, a apitest.Response) {
+	p.note("%s: %s with token %d, target %d, password %q -> %q, client %d, server %d: %d %v %v, cookie %s",
+		p.w.accounts[o.account].name, o.kind, o.token, o.target, o.password, o.next, o.client, o.server,
+		a.Status, a.JSON["code"], a.JSON["reason"], cookieChange(a))
+}
+
+// clear removes what a history has left behind.
+func (p *player) clear() {
+	_ = p.endOutage()
+	_, _ = p.redis.Do("FLUSHDB")
+	_, _ = p.servers[1].DB.Collection("users").DeleteMany(context.Background(), bson.D{})
+	for _, s := range p.servers {
+		s.Secrets.Reset()
+		s.Log.Reset()
+	}
+}

@@ -1,0 +1,182 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2" //nolint:depguard // a seed must always give the same history
+	"net/http"
+	"strings"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/auth"
+	"latchkey/internal/session"
+)
+
+// resolve chooses the target of a step. It returns false if there is none.
+func (p *player) resolve(s step) (op, bool) {
+	w := p.w
+	random := newRandom(s.seed)
+	o := op{
+		kind:    s.kind,
+		client:  s.client,
+		server:  random.IntN(2),
+		account: random.IntN(len(w.accounts)),
+		token:   p.cookies[s.client],
+		target:  -1,
+	}
+	if p.outage != nil && random.IntN(4) > 0 {
+		o.server = 0
+	}
+
+	if s.stolen && len(w.tokens) > 0 {
+		o.client = -1
+		o.token = random.IntN(len(w.tokens))
+	}
+
+	// A client without a cookie mostly logs in.
+	r := operations[o.kind]
+	if !r.public && !r.operator() && o.token < 0 && random.IntN(8) > 0 {
+		o.kind = "login"
+		r = operations[o.kind]
+	}
+
+	switch {
+	case r.operator():
+		o.token = -1
+	case r.public:
+		pointless := o.kind == "login" && w.accounts[o.account].exists == no && random.IntN(4) > 0
+		if pointless || len(w.tokens) == 0 {
+			o.account = 0
+		}
+	case o.token >= 0:
+		o.account = w.tokens[o.token].account
+	}
+
+	return p.choose(random, o)
+}
+
+// choose chooses what is special to the kind of an operation.
+func (p *player) choose(random *rand.Rand, o op) (op, bool) {
+	w := p.w
+	account := w.accounts[o.account]
+	switch o.kind {
+	case "revoke", "operator revokes", "operator deletes key":
+		if len(w.tokens) == 0 {
+			return o, false
+		}
+
+		o.target = random.IntN(len(w.tokens))
+		if o.token >= 0 && random.IntN(4) > 0 {
+			o.target = pick(random, w.where(func(k token) bool { return k.account == o.account }))
+		}
+
+		if operations[o.kind].operator() {
+			o.account = w.tokens[o.target].account
+		}
+	case "operator enables":
+		return o, account.active != yes && account.exists == yes
+	case "operator disables", "operator sets password", "operator revokes user":
+		if account.exists != yes || account.id == "" {
+			return o, false
+		}
+	case "register", "login", "step up", "change password":
+		o.password = p.choosePassword(random, account)
+	}
+
+	if o.kind == "change password" || o.kind == "operator sets password" {
+		o.next = fmt.Sprintf("another password, number %d", len(p.passwords)+random.IntN(1e6))
+	}
+
+	return o, true
+}
+
+// choosePassword returns a password to try: usually the current one, otherwise a previous or
+// a wrong one.
+func (p *player) choosePassword(random *rand.Rand, a account) string {
+	n := random.IntN(10)
+	switch {
+	case n == 0:
+		return "wrong password"
+	case n == 1 && len(p.passwords) > 0:
+		return pick(random, p.passwords)
+	case len(a.passwords) == 0:
+		return apitest.Password
+	}
+
+	return pick(random, a.passwords)
+}
+
+// do sends the request of an operation.
+func (p *player) do(o op) (apitest.Response, error) {
+	r := operations[o.kind]
+	if r.operator() {
+		return p.operate(o)
+	}
+
+	email := p.w.accounts[o.account].email
+	method, path, _ := strings.Cut(r.request, " ")
+	var body map[string]any
+	switch o.kind {
+	case "register":
+		body = map[string]any{"name": "Ann", "email": email, "password": o.password}
+	case "login":
+		body = apitest.Credentials(email, o.password)
+	case "step up":
+		body = map[string]any{"password": o.password}
+	case "change password":
+		body = map[string]any{"currentPassword": o.password, "newPassword": o.next}
+	case "revoke":
+		path += p.w.tokens[o.target].id
+	}
+
+	c := p.servers[o.server].NewClient()
+	if o.token >= 0 {
+		c.Token = p.w.tokens[o.token].value
+	}
+
+	if body == nil {
+		return c.Try(method, path, nil, nil)
+	}
+
+	return c.Try(method, path, http.Header{"Content-Type": {"application/json"}}, apitest.Encode(body))
+}
+
+// operate does what an operator's command does (see app.Admin) and returns a response as if
+// it were a request. Operators are not affected by outages.
+func (p *player) operate(o op) (apitest.Response, error) {
+	s := p.servers[1]
+	ctx := context.Background()
+	userID := p.w.accounts[o.account].id
+	a := apitest.Response{T: s.T, Status: http.StatusOK}
+	var err error
+	switch o.kind {
+	case "operator revokes":
+		a.Status = http.StatusNoContent
+		err = s.Auth.RevokeSession(ctx, userID, p.w.tokens[o.target].id)
+		if errors.Is(err, session.ErrNotFound) {
+			a.Status = http.StatusNotFound
+			a.JSON = map[string]any{"code": "not_found"}
+			err = nil
+		}
+	case "operator deletes key":
+		p.redisMu.Lock()
+		defer p.redisMu.Unlock()
+
+		_, err = p.redis.Do("DEL", s.RecordKey(p.w.tokens[o.target].id))
+	case "operator revokes everything":
+		_, err = s.Sessions.RevokeEverything(ctx, func(int) {})
+	case "operator enables":
+		_, err = s.Users.SetActive(ctx, userID, true)
+	case "operator revokes user":
+		_, err = s.Auth.RevokeSessions(ctx, userID, "")
+	case "operator disables":
+		_, err = s.Auth.Disable(ctx, auth.Operator(userID), session.AccountDisabled)
+	case "operator sets password":
+		_, err = s.Auth.SetPassword(ctx, auth.Operator(userID), o.next)
+	default:
+		err = fmt.Errorf("no operation %q", o.kind)
+	}
+
+	return a, err
+}
