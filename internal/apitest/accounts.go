@@ -72,9 +72,7 @@ func (s *Server) Account(email string) user.User {
 	s.T.Helper()
 
 	u, err := s.Users.ByEmail(context.Background(), user.Email(email))
-	if err != nil {
-		s.T.Fatalf("account %s: %v", email, err)
-	}
+	testkit.NoError(s.T, err)
 
 	return u
 }
@@ -84,9 +82,7 @@ func (s *Server) Account(email string) user.User {
 func (s *Server) DeleteAccount(id string) {
 	s.T.Helper()
 
-	if err := s.Users.Delete(context.Background(), id); err != nil {
-		s.T.Error(err)
-	}
+	testkit.NoError(s.T, s.Users.Delete(context.Background(), id))
 }
 
 // HasPassword reports whether an account has the given password.

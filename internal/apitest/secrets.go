@@ -49,6 +49,7 @@ func (s *Secrets) Add(description, token string) {
 	if s.tokens == nil {
 		s.tokens = map[string]string{}
 	}
+
 	s.tokens[token] = description
 }
 
@@ -86,11 +87,11 @@ var unknownLabel = regexp.MustCompile(`(?m)^latchkey_(sessions|logins|limit|mail
 
 // checkLeaks fails the test if a secret has leaked.
 func (s *Server) checkLeaks() {
-	metrics := s.Exposition()
+	metrics := s.exposition()
 	for place, text := range map[string]string{
 		"the log":     s.Log.String(),
 		"the metrics": metrics,
-		"Redis":       s.DumpRedis(),
+		"Redis":       s.dumpRedis(),
 		"MongoDB":     strings.ReplaceAll(s.DumpMongo(), hashPrefix, ""), // where hashes belong
 	} {
 		if found := s.Secrets.In(text); found != "" {
@@ -103,19 +104,18 @@ func (s *Server) checkLeaks() {
 	}
 }
 
-// Exposition returns the metrics as Prometheus reads them.
-func (s *Server) Exposition() string {
+// exposition returns the metrics as Prometheus reads them.
+func (s *Server) exposition() string {
 	ready := func(context.Context) error { return nil }
 	w := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil)
-	telemetry.Ops(s.metrics, ready, slog.Default()).ServeHTTP(w, r)
+	telemetry.Ops(s.metrics, ready, slog.Default()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 
 	return w.Body.String()
 }
 
 // Metric returns the value of a time series, or "" if it does not exist.
 func (s *Server) Metric(series string) string {
-	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(s.Exposition())
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(s.exposition())
 	if found == nil {
 		return ""
 	}
@@ -123,8 +123,8 @@ func (s *Server) Metric(series string) string {
 	return found[1]
 }
 
-// DumpRedis returns all keys and values in Redis, or "" if the test has stopped it.
-func (s *Server) DumpRedis() string {
+// dumpRedis returns all keys and values in Redis, or "" if the test has stopped it.
+func (s *Server) dumpRedis() string {
 	if s.Redis.Cluster != nil || s.Redis.Sentinels != nil {
 		return "" // the same code writes the same keys there
 	}
@@ -141,19 +141,15 @@ func (s *Server) DumpRedis() string {
 	var dump strings.Builder
 	keys, _ := redis.Strings(conn.Do("KEYS", "*"))
 	for _, key := range keys {
-		var value any
-		kind, _ := redis.String(conn.Do("TYPE", key))
-		switch kind {
-		case "string":
-			value, _ = redis.String(conn.Do("GET", key))
-		case "zset":
-			value, _ = redis.Strings(conn.Do("ZRANGE", key, 0, -1))
-		case "hash":
-			value, _ = redis.Strings(conn.Do("HGETALL", key))
-		default:
-			value = "of unknown type " + kind
+		value, err := conn.Do("GET", key)
+		if err != nil {
+			value, err = conn.Do("ZRANGE", key, 0, -1)
 		}
-		fmt.Fprintln(&dump, key, value)
+		if err != nil {
+			value, _ = conn.Do("HGETALL", key)
+		}
+
+		fmt.Fprintf(&dump, "%s %s\n", key, value)
 	}
 
 	return dump.String()
@@ -166,15 +162,15 @@ func (s *Server) DumpMongo() string {
 
 	var dump strings.Builder
 	for _, name := range []string{"users", "identities", "activity"} {
+		var documents []bson.M
 		found, err := s.DB.Collection(name).Find(ctx, bson.D{})
+		if err == nil {
+			err = found.All(ctx, &documents)
+		}
 		if err != nil {
 			return ""
 		}
 
-		var documents []bson.M
-		if err := found.All(ctx, &documents); err != nil {
-			return ""
-		}
 		fmt.Fprintln(&dump, documents)
 	}
 

@@ -1,10 +1,12 @@
 package apitest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,12 +60,11 @@ type Server struct {
 	Log      *testkit.Buffer
 	Secrets  Secrets
 
-	// SkipContract reports whether a response need not be compared with the OpenAPI
-	// document, which takes longer than most requests. All are if it is nil.
-	SkipContract func(Response) bool
-
+	conns    *redisconn.Client
 	activity *activity.Recorder
 	metrics  *telemetry.Metrics
+	log      *slog.Logger
+	secrets  [][]byte
 	skew     atomic.Int64 // nanoseconds that the server's clock is ahead
 }
 
@@ -92,7 +93,8 @@ type Options struct {
 // UnreachableRedis is a Redis that refuses connections.
 var UnreachableRedis = &storetest.Redis{Addr: "127.0.0.1:1"}
 
-// New starts a server that runs until the test ends.
+// New starts a server that runs until the test ends. It connects the parts as package app
+// does.
 func New(t testing.TB, options ...Options) *Server {
 	t.Helper()
 	contract() // takes seconds with the race detector, and some tests measure response times
@@ -100,9 +102,6 @@ func New(t testing.TB, options ...Options) *Server {
 	var o Options
 	if len(options) > 0 {
 		o = options[0]
-	}
-	if o.TouchInterval == 0 {
-		o.TouchInterval = time.Minute
 	}
 	if o.Cookie.Name == "" {
 		o.Cookie = httpapi.Cookie{Name: "sid", SameSite: http.SameSiteLaxMode}
@@ -118,8 +117,15 @@ func New(t testing.TB, options ...Options) *Server {
 		Log:     &testkit.Buffer{},
 		metrics: telemetry.NewMetrics(),
 	}
+	s.log = slog.New(slog.NewTextHandler(s.Log, nil))
+	for _, secret := range o.Secrets {
+		s.secrets = append(s.secrets, []byte(secret))
+	}
+
 	s.chooseStores(o)
-	s.start(o)
+	s.startServices(o)
+	s.sendMails(o.Mail)
+	s.startAPI(o)
 
 	return s
 }
@@ -128,32 +134,25 @@ func (s *Server) chooseStores(o Options) {
 	s.T.Helper()
 
 	if o.StoresOf != nil {
-		s.Redis = o.StoresOf.Redis
-		s.MongoURI = o.StoresOf.MongoURI
-		return
+		o.Redis = &o.StoresOf.Redis
+		o.MongoURI = o.StoresOf.MongoURI
 	}
 
-	if o.Redis != nil {
-		s.Redis = *o.Redis
-	} else {
-		s.Redis = storetest.NewRedis(s.T)
+	if o.Redis == nil {
+		r := storetest.NewRedis(s.T)
+		o.Redis = &r
+	}
+	if o.MongoURI == "" {
+		o.MongoURI = storetest.Mongo(s.T)
 	}
 
+	s.Redis = *o.Redis
 	s.MongoURI = o.MongoURI
-	if s.MongoURI == "" {
-		s.MongoURI = storetest.Mongo(s.T)
-	}
 }
 
-// start connects the parts as package app does.
-func (s *Server) start(o Options) {
+// startServices connects to the stores and starts everything below the API.
+func (s *Server) startServices(o Options) {
 	s.T.Helper()
-
-	log := slog.New(slog.NewTextHandler(s.Log, nil))
-	var secrets [][]byte
-	for _, secret := range o.Secrets {
-		secrets = append(secrets, []byte(secret))
-	}
 
 	var mongoTimeout, redisTimeout time.Duration
 	if o.RealTimeouts {
@@ -161,24 +160,24 @@ func (s *Server) start(o Options) {
 		redisTimeout = redisconn.DefaultTimeout
 	}
 	db := conntest.Mongo(s.T, mongoconn.Options{URI: s.MongoURI, Timeout: mongoTimeout, Metrics: s.metrics})
-	conns := conntest.Redis(s.T, s.Redis, redisconn.Options{Timeout: redisTimeout, Metrics: s.metrics, Log: log})
+	s.conns = conntest.Redis(s.T, s.Redis, redisconn.Options{Timeout: redisTimeout, Metrics: s.metrics, Log: s.log})
 
 	s.DB = db.Database
 	s.Users = user.New(db, s.Now)
-	s.Sessions = session.New(conns, session.Options{
-		Secrets:       secrets,
+	s.Sessions = session.New(s.conns, session.Options{
+		Secrets:       s.secrets,
 		Idle:          IdleTimeout,
 		Absolute:      AbsoluteTimeout,
-		TouchInterval: o.TouchInterval,
+		TouchInterval: cmp.Or(o.TouchInterval, time.Minute),
 		MaxPerUser:    o.MaxPerUser,
 		Now:           s.Now,
 		Metrics:       s.metrics,
-		Log:           log,
+		Log:           s.log,
 	})
 	s.Hasher = hashpool.New(max(4, o.BcryptCost), s.metrics)
 	s.T.Cleanup(s.Hasher.Close)
 
-	s.activity = activity.New(db, activity.Options{Retention: 90 * 24 * time.Hour, Now: s.Now, Log: log})
+	s.activity = activity.New(db, activity.Options{Retention: 90 * 24 * time.Hour, Now: s.Now, Log: s.log})
 	s.T.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -189,35 +188,39 @@ func (s *Server) start(o Options) {
 	s.Auth = auth.New(s.Users, s.Sessions, s.Hasher, auth.Options{
 		Rules:        o.Rules,
 		Sender:       o.Mail,
-		Queue:        mail.NewQueue(conns, mail.QueueOptions{Interval: retryPause, Backoff: retryPause, Metrics: s.metrics, Log: log}),
+		Queue:        mail.NewQueue(s.conns, mail.QueueOptions{Interval: retryPause, Backoff: retryPause, Metrics: s.metrics, Log: s.log}),
 		MailInterval: time.Minute,
 		BaseURL:      FrontendURL,
 		ResetMaxAge:  30 * time.Minute,
 		VerifyMaxAge: 24 * time.Hour,
 		Providers:    authProviders(o.Providers),
 		Now:          s.Now,
-		Log:          log,
+		Log:          s.log,
 	})
-	s.sendMails(o.Mail)
+}
 
-	api, err := httpapi.New(s.Users, s.Auth, s.Sessions, httpapi.Options{
+func (s *Server) startAPI(o Options) {
+	s.T.Helper()
+
+	var err error
+	s.API, err = httpapi.New(s.Users, s.Auth, s.Sessions, httpapi.Options{
 		Cookie:         o.Cookie,
 		Origins:        o.Origins,
 		TrustedProxies: o.TrustedProxies,
 		Limits:         o.Limits,
-		Limiter:        ratelimit.New(conns),
-		RedisBudget:    conns.Timeout() * 7 / 4,
-		Secrets:        secrets,
+		Limiter:        ratelimit.New(s.conns),
+		RedisBudget:    s.conns.Timeout() * 7 / 4,
+		Secrets:        s.secrets,
 		Activity:       s.activity,
-		Providers:      oauth.New(conns, o.Providers, oauth.Options{Now: s.Now, Log: log}),
+		Providers:      oauth.New(s.conns, o.Providers, oauth.Options{Now: s.Now, Log: s.log}),
 		StepUpMaxAge:   StepUpMaxAge,
 		Now:            s.Now,
 		Metrics:        s.metrics,
-		Log:            log,
+		Log:            s.log,
 	})
 	testkit.NoError(s.T, err)
-	s.API = api
-	s.URL = Listen(s.T, api)
+
+	s.URL = Listen(s.T, s.API)
 	s.T.Cleanup(s.checkLeaks)
 
 	s.HTTP = &http.Client{
@@ -248,14 +251,11 @@ func (s *Server) sendMails(sender mail.Sender) {
 	}
 
 	ctx, stop := context.WithCancel(context.Background())
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		s.Auth.RunMail(ctx)
-	}()
+	var running sync.WaitGroup
+	running.Go(func() { s.Auth.RunMail(ctx) })
 	s.T.Cleanup(func() {
 		stop()
-		<-stopped
+		running.Wait()
 	})
 }
 
@@ -287,22 +287,22 @@ func (s *Server) LiveSessions(conn redis.Conn) int {
 }
 
 // RecordKey returns the Redis key of a session.
-func (s *Server) RecordKey(id string) string { return "sess:" + s.tagged(id, id[2:]) }
+func (s *Server) RecordKey(id string) string {
+	if s.Redis.Cluster == nil {
+		return "sess:" + id
+	}
+
+	return "sess:{" + id[:2] + "}" + id[2:]
+}
 
 // IndexKey returns the Redis key of the session index of a user. id is one of the user's
 // sessions.
-func (s *Server) IndexKey(id, userID string) string { return "idx:" + s.tagged(id, userID) }
-
-// tagged adds the shard of a session ID to a name, as a hash tag on a Redis Cluster.
-func (s *Server) tagged(id, name string) string {
-	switch {
-	case s.Redis.Cluster != nil:
-		return "{" + id[:2] + "}" + name
-	case name == id[2:]:
-		return id
+func (s *Server) IndexKey(id, userID string) string {
+	if s.Redis.Cluster == nil {
+		return "idx:" + userID
 	}
 
-	return name
+	return "idx:{" + id[:2] + "}" + userID
 }
 
 // ResetLimits refills all rate limits and forgets how many emails were sent to whom.

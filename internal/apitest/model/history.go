@@ -82,7 +82,16 @@ func newHistory(seed uint64) []step {
 	history := []step{{kind: "register"}}
 	for len(history) < historyLen {
 		s := newStep(random, kinds)
-		if s.kind == atOnce {
+		switch s.kind {
+		case hoursOfUse:
+			for range 5 {
+				history = append(history,
+					step{kind: timePasses, duration: 50 * time.Minute},
+					step{kind: "session", client: s.client, seed: s.seed})
+			}
+
+			continue
+		case atOnce:
 			conflicting := random.IntN(3) > 0
 			for range 2 + random.IntN(maxAtOnce-1) {
 				one := newStep(random, kindsAtOnce)

@@ -215,6 +215,16 @@ func (w *world) end(reason session.Reason, at interval, tokens ...int) {
 	}
 }
 
+// forgetTimeouts records that the server no longer knows that sessions timed out.
+func (w *world) forgetTimeouts(tokens []int) {
+	for _, i := range tokens {
+		k := &w.tokens[i]
+		if k.reason == session.IdleTimeout || k.reason == session.AbsoluteTimeout {
+			k.reason = ""
+		}
+	}
+}
+
 // mayEnd records that tokens may be dead.
 func (w *world) mayEnd(tokens ...int) {
 	for _, i := range tokens {

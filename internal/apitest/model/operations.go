@@ -396,24 +396,4 @@ func learnDisable(w *world, o op, _ apitest.Response, _ interval) { w.accounts[o
 
 func learnEnable(w *world, o op, _ apitest.Response, _ interval) { w.accounts[o.account].active = yes }
 
-func mayDeleteKey(w *world, o op) { w.forgetTimeout(o.target) }
-
-func learnDeleteKey(w *world, o op, _ apitest.Response, at interval) {
-	w.end("", at, o.target)
-	w.forgetTimeout(o.target)
-}
-
-// forgetTimeout records that the records of tokens are gone. Without them, the server no
-// longer knows that their sessions timed out.
-func (w *world) forgetTimeout(tokens ...int) {
-	for _, i := range tokens {
-		k := &w.tokens[i]
-		if k.reason == session.IdleTimeout || k.reason == session.AbsoluteTimeout {
-			k.reason = ""
-		}
-	}
-}
-
-func forgetTimeouts(w *world, o op) { w.forgetTimeout(w.targets(o, everySession)...) }
-
-func learnRevokeEverything(w *world, o op, _ apitest.Response, _ interval) { forgetTimeouts(w, o) }
+func learnDeleteKey(w *world, o op, _ apitest.Response, at interval) { w.end("", at, o.target) }

@@ -8,13 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/bson"
-	"golang.org/x/sync/errgroup"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
@@ -37,12 +35,13 @@ type player struct {
 	// Of the current history:
 	w          *world
 	cookies    [clientCount]int // the token of each client; -1 is none
-	passwords  []string         // all passwords that were ever set
 	outage     *outage          // nil if there is none
 	lossy      bool             // whether it began during a request
 	outageLeft int              // the number of requests until its end
 	notes      []string         // what was played
 }
+
+var noCookies = [clientCount]int{-1, -1, -1, -1}
 
 // violation is a response that the model forbids, with the history that led to it.
 type violation struct {
@@ -64,38 +63,27 @@ func newPlayer(t *testing.T, c configuration) *player {
 	mongo.Host = mongoProxy.Addr
 	mongo.RawQuery = "directConnection=true"
 
-	options := apitest.Options{RealTimeouts: true, TouchInterval: c.touch, MaxPerUser: c.cap}
-	behindProxy, normal := options, options
-	behindProxy.Redis, behindProxy.MongoURI, behindProxy.Secrets = &proxied, mongo.String(), c.secrets[0]
-	normal.Redis, normal.MongoURI, normal.Secrets = &direct, directMongo, c.secrets[1]
+	start := func(r storetest.Redis, mongoURI string, secrets []string) *apitest.Server {
+		return apitest.New(t, apitest.Options{
+			RealTimeouts:  true,
+			Redis:         &r,
+			MongoURI:      mongoURI,
+			Secrets:       secrets,
+			TouchInterval: c.touch,
+			MaxPerUser:    c.cap,
+		})
+	}
 
 	p := &player{
 		configuration: c,
-		servers:       [2]*apitest.Server{apitest.New(t, behindProxy), apitest.New(t, normal)},
+		servers:       [2]*apitest.Server{start(proxied, mongo.String(), c.secrets[0]), start(direct, directMongo, c.secrets[1])},
 		redis:         direct.Conn(t),
 		redisProxy:    redisProxy,
 		mongoProxy:    mongoProxy,
 	}
-	for _, s := range p.servers {
-		s.SkipContract = seenOften
-	}
-
 	testkit.NoError(t, p.servers[1].Users.EnsureEmailIndex(context.Background()))
 
 	return p
-}
-
-// responsesSeen counts responses by kind.
-var responsesSeen sync.Map
-
-// seenOften reports whether many responses of the same kind were already compared with the
-// OpenAPI document.
-func seenOften(a apitest.Response) bool {
-	const many = 8
-	path, _, _ := strings.Cut(a.Request, "/sessions/")
-	n, _ := responsesSeen.LoadOrStore(fmt.Sprint(path, a.Status, a.JSON["code"], a.JSON["reason"]), new(atomic.Int64))
-
-	return n.(*atomic.Int64).Add(1) > many
 }
 
 // endOfHistory is the step that reads with every token.
@@ -111,9 +99,8 @@ func (p *player) play(history []step) *violation {
 		p.w.accounts = append(p.w.accounts, account{name: name, email: fmt.Sprintf("%s%d@example.com", name, p.emails), active: yes})
 	}
 
-	p.passwords = nil
+	p.cookies = noCookies
 	p.notes = nil
-	p.dropCookies()
 
 	for _, s := range append(slices.Clone(history), step{kind: endOfHistory}) {
 		before := p.w.String()
@@ -125,29 +112,11 @@ func (p *player) play(history []step) *violation {
 	return nil
 }
 
-func (p *player) dropCookies() {
-	for i := range p.cookies {
-		p.cookies[i] = -1
-	}
-}
-
 // step plays a step and returns what was wrong, or "".
 func (p *player) step(s step) string {
 	switch s.kind {
 	case timePasses:
 		return p.passTime(s.duration)
-	case hoursOfUse:
-		for range 5 {
-			if wrong := p.passTime(50 * time.Minute); wrong != "" {
-				return wrong
-			}
-
-			if wrong := p.perform(step{kind: "session", client: s.client, seed: s.seed}); wrong != "" {
-				return wrong
-			}
-		}
-
-		return ""
 	case storeFails:
 		return p.startOutage(s)
 	case atOnce:
@@ -223,13 +192,11 @@ func (p *player) perform(steps ...step) string {
 	began := p.now()
 	p.w.pass(p.since(began))
 
-	responses, err := p.send(ops)
+	responses := testkit.Concurrently(len(ops), func(i int) apitest.Response { return p.do(ops[i]) })
 	at := p.since(began)
+	p.requests += len(ops)
 	for i, o := range ops {
 		p.noteResponse(o, responses[i])
-	}
-	if err != nil {
-		return err.Error()
 	}
 
 	lossy := p.findOutages(ops, responses)
@@ -251,23 +218,9 @@ func (p *player) perform(steps ...step) string {
 	return p.endOutage()
 }
 
-func (p *player) send(ops []op) ([]apitest.Response, error) {
-	p.requests += len(ops)
-
-	responses := make([]apitest.Response, len(ops))
-	var group errgroup.Group
-	for i, o := range ops {
-		group.Go(func() (err error) {
-			responses[i], err = p.do(o)
-
-			return err
-		})
-	}
-
-	err := group.Wait()
-
-	return responses, err
-}
+// timedOut matches the log line of a request for which a store was too slow, as happens on a
+// busy machine. That counts as an outage.
+var timedOut = regexp.MustCompile("i/o timeout|deadline exceeded|: LATE ")
 
 // findOutages tells the model which stores were down for the responses. It returns whether
 // an operation that got 503 may have been executed.
@@ -279,30 +232,19 @@ func (p *player) findOutages(ops []op, responses []apitest.Response) (lossy bool
 
 	lossy = p.lossy
 	for _, a := range responses {
-		if tooSlow := p.tooSlow(a); p.w.down|tooSlow != p.w.down {
-			p.w.down |= tooSlow
+		store := redisDown
+		if a.Text("code") == "user_store_unavailable" {
+			store = mongoDown
+		}
+
+		if a.Status == 503 && p.w.down&store == 0 && timedOut.MatchString(p.logged(a)) {
+			p.w.down |= store
 			p.slow++
 			lossy = true
 		}
 	}
 
 	return lossy
-}
-
-// timedOut matches the log line of a request for which a store was too slow.
-var timedOut = regexp.MustCompile("i/o timeout|deadline exceeded|: LATE ")
-
-// tooSlow returns the store that was too slow for a request, as happens on a busy machine.
-// That counts as an outage.
-func (p *player) tooSlow(a apitest.Response) down {
-	switch {
-	case a.Status != 503 || !timedOut.MatchString(p.logged(a)):
-		return 0
-	case a.Text("code") == "user_store_unavailable":
-		return mongoDown
-	}
-
-	return redisDown
 }
 
 // logged returns the log line of a failed request.
@@ -318,22 +260,17 @@ func (p *player) logged(a apitest.Response) string {
 	return ""
 }
 
-// keep stores the cookie of a response in the client, and new passwords.
+// keep stores the cookie of a response in the client.
 func (p *player) keep(o op, a apitest.Response) {
-	if o.client >= 0 {
-		switch cookieChange(a) {
-		case setsCookie:
-			p.cookies[o.client] = p.w.byValue(a.Cookie.Value)
-		case dropsCookie:
-			p.cookies[o.client] = -1
-		}
+	if o.client < 0 {
+		return
 	}
 
-	if o.kind == "register" {
-		p.passwords = append(p.passwords, o.password)
-	}
-	if o.next != "" {
-		p.passwords = append(p.passwords, o.next)
+	switch cookieChange(a) {
+	case setsCookie:
+		p.cookies[o.client] = p.w.byValue(a.Cookie.Value)
+	case dropsCookie:
+		p.cookies[o.client] = -1
 	}
 }
 

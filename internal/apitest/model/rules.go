@@ -68,6 +68,9 @@ type rule struct {
 	// succeeds.
 	ends   scope
 	reason session.Reason
+	// forgets is which sessions lose their record even if they have timed out. Then the
+	// server no longer knows the reason.
+	forgets scope
 
 	// check returns what is wrong with a response, or "".
 	check func(w *world, o op, a apitest.Response, at interval) string
@@ -114,9 +117,9 @@ var operations = map[string]rule{
 	},
 
 	"operator revokes":            {ends: targetSession, check: checkRevoke, learn: learnRevoke},
-	"operator deletes key":        {ends: targetSession, may: mayDeleteKey, learn: learnDeleteKey},
+	"operator deletes key":        {ends: targetSession, forgets: targetSession, learn: learnDeleteKey},
 	"operator revokes user":       {ends: allSessions, reason: session.Revoked},
-	"operator revokes everything": {ends: everySession, reason: session.Revoked, may: forgetTimeouts, learn: learnRevokeEverything},
+	"operator revokes everything": {ends: everySession, reason: session.Revoked, forgets: everySession},
 	"operator sets password":      {ends: allSessions, may: mayChange, learn: learnChange},
 	"operator disables":           {ends: allSessions, reason: session.AccountDisabled, may: mayBeActive, learn: learnDisable},
 	"operator enables":            {may: mayBeActive, learn: learnEnable},
@@ -240,6 +243,7 @@ func (w *world) may(o op) {
 	}
 
 	w.mayEnd(w.targets(o, r.ends)...)
+	w.forgetTimeouts(w.targets(o, r.forgets))
 }
 
 // begin prepares the world for the responses of operations that ran at the same time.
@@ -360,6 +364,7 @@ func (w *world) learn(o op, a apitest.Response, at interval) {
 		r.learn(w, o, a, at)
 	}
 
+	w.forgetTimeouts(w.targets(o, r.forgets))
 	if r.reason != "" && a.Status < 300 {
 		w.endTargets(o, r.ends, r.reason, at)
 	}
@@ -388,6 +393,7 @@ func (w *world) learnToken(o op, a apitest.Response, at interval) {
 		old := w.tokens[o.token]
 		next.root = old.root
 		next.started = old.started
+		next.password = old.password
 		if o.kind == "rotate" {
 			next.proved = old.proved
 		}

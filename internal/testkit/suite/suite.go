@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,10 +53,8 @@ const variable = "TEST_SUITES"
 // demanded returns the suites in TEST_SUITES, nil if it is not set.
 var demanded = sync.OnceValue(func() []Suite {
 	var suites []Suite
-	for name := range strings.SplitSeq(os.Getenv(variable), ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			suites = append(suites, Suite(name))
-		}
+	for _, name := range strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return r == ',' || r == ' ' }) {
+		suites = append(suites, Suite(name))
 	}
 
 	return suites
@@ -65,11 +62,12 @@ var demanded = sync.OnceValue(func() []Suite {
 
 // Selected reports whether the tests of a suite run.
 func Selected(s Suite) bool {
-	if demanded() == nil {
-		return slices.Contains(byDefault, s)
+	selected := demanded()
+	if selected == nil {
+		selected = byDefault
 	}
 
-	return slices.Contains(demanded(), s)
+	return slices.Contains(selected, s)
 }
 
 var (
@@ -131,22 +129,15 @@ func Program(t testing.TB, name string) string {
 	t.Helper()
 
 	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-
-	if Complete() {
+	complete := demanded() != nil || os.Getenv("TEST_REDIS") != "" // every make target except test
+	switch {
+	case err != nil && complete:
 		t.Fatalf("%s is not installed", name)
+	case err != nil:
+		t.Skipf("%s is not installed; make check runs this test", name)
 	}
-	t.Skipf("%s is not installed; make check runs this test", name)
 
-	return ""
-}
-
-// Complete reports whether a missing program is a failure: TEST_SUITES or TEST_REDIS is
-// set, as in every make target except test.
-func Complete() bool {
-	return demanded() != nil || os.Getenv("TEST_REDIS") != ""
+	return path
 }
 
 // Run runs the tests of a package and returns the exit code. It fails if TEST_SUITES has
@@ -162,7 +153,7 @@ func Run(m *testing.M) (code int) {
 	}
 
 	code = m.Run()
-	if code != 0 || listsTests() || Selected(Ordinary) {
+	if code != 0 || Selected(Ordinary) {
 		return code
 	}
 
@@ -174,11 +165,4 @@ func Run(m *testing.M) (code int) {
 	}
 
 	return code
-}
-
-// listsTests reports whether go test -list was called, which runs nothing.
-func listsTests() bool {
-	list := flag.Lookup("test.list")
-
-	return list != nil && list.Value.String() != ""
 }
