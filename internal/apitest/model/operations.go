@@ -2,7 +2,7 @@ package model
 
 import (
 	"fmt"
-	"net/http"
+	"slices"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/session"
@@ -10,19 +10,7 @@ import (
 
 // Signing in.
 
-func checkRegister(w *world, o op, a apitest.Response, _ interval) string {
-	exists := w.accounts[o.account].exists
-	switch {
-	case a.Status == http.StatusConflict && exists == no:
-		return "got 409 for an unused email"
-	case a.Status == http.StatusConflict:
-		return mismatch(a, 409, "email_taken", keepsCookie)
-	case exists == yes:
-		return "got an account for an email that is taken"
-	}
-
-	return mismatch(a, 201, "", setsCookie)
-}
+func isUnused(w *world, o op, _ interval) fact { return yes - w.accounts[o.account].exists }
 
 // mayRegister allows for an outage of Redis alone, in which an account whose session cannot
 // start is rolled back.
@@ -39,37 +27,22 @@ func mayRegister(w *world, o op) {
 }
 
 func learnRegister(w *world, o op, a apitest.Response, at interval) {
-	account := &w.accounts[o.account]
-	account.exists = yes
-	if a.Status == http.StatusConflict {
-		return
-	}
-
-	account.id = a.Text("user", "id")
-	account.active = yes
-	account.passwords = []string{o.password}
+	w.learnSignIn(o, a)
 	w.replaceSession(o, at)
 }
 
-func checkLogin(w *world, o op, a apitest.Response, _ interval) string {
+func learnUsed(w *world, o op, _ apitest.Response, _ interval) { w.accounts[o.account].exists = yes }
+
+func canLogin(w *world, o op, _ interval) fact {
 	account := w.accounts[o.account]
-	allowed := min(account.exists, account.active, account.hasPassword(o.password))
 	if account.revoking {
-		allowed = min(allowed, maybe)
+		return min(maybe, account.exists, account.active, account.hasPassword(o.password))
 	}
 
-	if !succeeds(allowed, a) {
-		return mismatch(a, 401, "invalid_credentials", keepsCookie)
-	}
-
-	if wrong := mismatch(a, 200, "", setsCookie); wrong != "" {
-		return wrong
-	}
-
-	return checkUser(w, o, a)
+	return min(account.exists, account.active, account.hasPassword(o.password))
 }
 
-func checkUser(w *world, o op, a apitest.Response) string {
+func checkUser(w *world, o op, a apitest.Response, _ interval) string {
 	got, want := a.Text("user", "id"), w.accounts[o.account].id
 	if want != "" && got != want {
 		return fmt.Sprintf("account: got %s, want %s", got, want)
@@ -84,30 +57,36 @@ func mayLogin(w *world, o op) {
 }
 
 func learnLogin(w *world, o op, a apitest.Response, at interval) {
-	account := &w.accounts[o.account]
-	if a.Status != http.StatusOK {
-		switch {
-		case w.concurrent() || account.active != yes:
-		case account.exists == yes:
-			account.hasNot(o.password)
-		case account.exists == maybe && account.hasPassword(o.password) == yes:
-			account.exists = no
-		}
-
-		return
-	}
-
-	account.exists = yes
-	account.id = a.Text("user", "id")
+	w.accounts[o.account].exists = yes
+	w.accounts[o.account].id = a.Text("user", "id")
 	if !w.concurrent() {
-		account.active = yes
-		account.passwords = []string{o.password}
+		w.learnSignIn(o, a)
 		surely, perhaps := w.evicted(o.account, o.token)
 		w.mayEnd(perhaps...)
 		w.end(session.TooManySessions, at, surely...)
 	}
 
 	w.replaceSession(o, at)
+}
+
+// learnSignIn records what follows for the account.
+func (w *world) learnSignIn(o op, a apitest.Response) {
+	account := &w.accounts[o.account]
+	account.exists = yes
+	account.id = a.Text("user", "id")
+	account.active = yes
+	account.passwords = []string{o.password}
+}
+
+func learnLoginRefused(w *world, o op, _ apitest.Response, _ interval) {
+	account := &w.accounts[o.account]
+	switch {
+	case w.concurrent() || account.active != yes:
+	case account.exists == yes:
+		account.hasNot(o.password)
+	case account.exists == maybe && account.hasPassword(o.password) == yes:
+		account.exists = no
+	}
 }
 
 // replaceSession ends the session that the client had before it signed in.
@@ -130,10 +109,6 @@ func (w *world) replaceSession(o op, at interval) {
 // Using a session.
 
 func checkSession(w *world, o op, a apitest.Response, at interval) string {
-	if wrong := mismatch(a, 200, "", keepsCookie); wrong != "" {
-		return wrong
-	}
-
 	k := w.tokens[o.token]
 	account := w.accounts[k.account]
 	expires, idle := a.Time("expiresAt"), a.Time("idleExpiresAt")
@@ -150,19 +125,7 @@ func checkSession(w *world, o op, a apitest.Response, at interval) string {
 	return ""
 }
 
-func checkMe(w *world, o op, a apitest.Response, _ interval) string {
-	if wrong := mismatch(a, 200, "", keepsCookie); wrong != "" {
-		return wrong
-	}
-
-	return checkUser(w, o, a)
-}
-
 func checkList(w *world, o op, a apitest.Response, at interval) string {
-	if wrong := mismatch(a, 200, "", keepsCookie); wrong != "" {
-		return wrong
-	}
-
 	listed := listedIn(a)
 	unknown := 0
 	for id, current := range listed {
@@ -220,62 +183,36 @@ func learnList(w *world, o op, a apitest.Response, at interval) {
 	}
 }
 
-// Rotating a session.
+// Renewing a session.
 
-func checkRotate(w *world, o op, a apitest.Response, _ interval) string {
-	if wrong := mismatch(a, 200, "", setsCookie); wrong != "" {
-		return wrong
-	}
-
-	if a.Text("sessionId") != session.IDOf(a.Cookie.Value) || a.Text("oldSessionId") != w.tokens[o.token].id {
+func checkRenewed(w *world, o op, a apitest.Response, _ interval) string {
+	old := a.Text("oldSessionId") // only of a rotation
+	if old != "" && old != w.tokens[o.token].id || a.Text("sessionId") != session.IDOf(a.Cookie.Value) {
 		return "got the IDs of other sessions"
 	}
 
 	return ""
 }
 
-// checkPassword is for operations that need the password. If the session is rotated or ends
-// at the same time, the password is changed and the client is logged out.
-func checkPassword(w *world, o op, a apitest.Response, _ interval) string {
-	if !succeeds(w.accounts[o.account].hasPassword(o.password), a) {
-		return mismatch(a, 401, "wrong_password", keepsCookie)
-	}
-
-	if w.concurrent() && o.kind == "change password" && cookieChange(a) == dropsCookie {
-		return mismatch(a, 200, "", dropsCookie)
-	}
-
-	if wrong := mismatch(a, 200, "", setsCookie); wrong != "" {
-		return wrong
-	}
-
-	if a.Text("sessionId") != session.IDOf(a.Cookie.Value) {
-		return "got the ID of another session"
-	}
-
-	return ""
+func knowsPassword(w *world, o op, _ interval) fact {
+	return w.accounts[o.account].hasPassword(o.password)
 }
 
-func learnPassword(w *world, o op, a apitest.Response, _ interval) {
-	account := &w.accounts[o.account]
-	switch {
-	case w.concurrent():
-	case a.Status == http.StatusOK:
-		account.passwords = []string{o.password}
-	default:
-		account.hasNot(o.password)
+func learnPassword(w *world, o op, _ apitest.Response, _ interval) {
+	if !w.concurrent() {
+		w.accounts[o.account].passwords = []string{o.password}
+	}
+}
+
+func learnWrongPassword(w *world, o op, _ apitest.Response, _ interval) {
+	if !w.concurrent() {
+		w.accounts[o.account].hasNot(o.password)
 	}
 }
 
 func mayChange(w *world, o op) { w.accounts[o.account].mayHave(o.next) }
 
 func learnChange(w *world, o op, a apitest.Response, at interval) {
-	if a.Status != http.StatusOK {
-		learnPassword(w, o, a, at)
-
-		return
-	}
-
 	account := &w.accounts[o.account]
 	account.changed = append(account.changed, o.next)
 	account.passwords = []string{o.next}
@@ -295,67 +232,47 @@ func checkLogout(_ *world, _ op, a apitest.Response, _ interval) string {
 		return "Clear-Site-Data is missing"
 	}
 
-	return mismatch(a, 200, "", dropsCookie)
+	return ""
 }
 
-// checkRevoke accepts the ID of a replaced token while the server remembers the replacement.
-func checkRevoke(w *world, o op, a apitest.Response, at interval) string {
+// canRevoke accepts the ID of a replaced token while the server remembers the replacement.
+func canRevoke(w *world, o op, at interval) fact {
 	var alive fact
 	for _, i := range w.targets(o, targetSession) {
 		alive = max(alive, w.alive(i, at))
 	}
 
-	switch w.alive(o.target, at) {
-	case no:
-		alive = min(alive, w.tokenReplaced(o.target, at))
-	case maybe:
-		alive = min(alive, maybe)
-	}
-
-	switch {
-	case !succeeds(alive, a):
-		return mismatch(a, 404, "not_found", keepsCookie)
-	case o.target == o.token:
-		return mismatch(a, 204, "", dropsCookie)
-	}
-
-	return mismatch(a, 204, "", keepsCookie)
+	return min(alive, max(w.alive(o.target, at), w.tokenReplaced(o.target, at)))
 }
 
-func learnRevoke(w *world, o op, a apitest.Response, at interval) {
-	switch {
-	case a.Status == http.StatusNoContent && o.target == o.token:
-		w.endTargets(o, targetSession, session.LoggedOut, at)
-	case a.Status == http.StatusNoContent:
-		w.endTargets(o, targetSession, session.Revoked, at)
-	case w.tokens[o.target].account == o.account:
+func learnRevoke(w *world, o op, _ apitest.Response, at interval) {
+	reason := session.Revoked
+	if o.target == o.token {
+		reason = session.LoggedOut
+	}
+
+	w.endTargets(o, targetSession, reason, at)
+}
+
+func learnNotFound(w *world, o op, _ apitest.Response, at interval) {
+	if w.tokens[o.target].account == o.account {
 		w.end("", at, o.target)
 	}
 }
 
-// checkRevokeSome checks the number of sessions that a response reports as revoked.
-func checkRevokeSome(w *world, o op, a apitest.Response, at interval) string {
-	ends := otherSessions
-	cookie := keepsCookie
+// checkRevoked checks the number of sessions that a response reports as revoked.
+func checkRevoked(w *world, o op, a apitest.Response, at interval) string {
+	scope := otherSessions
 	if o.kind == "revoke all" {
-		ends = allSessions
-		cookie = dropsCookie
+		scope = allSessions
 	}
 
-	if wrong := mismatch(a, 200, "", cookie); wrong != "" || w.concurrent() || w.down != 0 {
-		return wrong
-	}
-
-	targets := w.targets(o, ends)
-	least := 0
+	targets := w.targets(o, scope)
+	least := len(slices.DeleteFunc(slices.Clone(targets), func(i int) bool { return w.alive(i, at) != yes }))
 	most := len(targets) + w.accounts[o.account].lostTokens
-	for _, i := range targets {
-		if w.alive(i, at) == yes {
-			least++
-		}
-	}
 
-	if n, _ := a.JSON["revoked"].(float64); int(n) < least || int(n) > most {
+	n, _ := a.JSON["revoked"].(float64)
+	if certain := !w.concurrent() && w.down == 0; certain && (int(n) < least || int(n) > most) {
 		return fmt.Sprintf("revoked: got %v, want %d to %d", n, least, most)
 	}
 
@@ -364,14 +281,17 @@ func checkRevokeSome(w *world, o op, a apitest.Response, at interval) string {
 
 // Deleting and disabling accounts.
 
-// checkDelete requires recent authentication.
-func checkDelete(w *world, o op, a apitest.Response, at interval) string {
+// isRecent reports whether the client has proved its identity a short while ago.
+func isRecent(w *world, o op, at interval) fact {
 	stale := w.tokens[o.token].proved.add(apitest.StepUpMaxAge)
-	if at.before(stale) || !stale.before(at) && a.Status < 300 {
-		return mismatch(a, 204, "", dropsCookie)
+	switch {
+	case at.before(stale):
+		return yes
+	case stale.before(at):
+		return no
 	}
 
-	return mismatch(a, 403, "step_up_required", keepsCookie)
+	return maybe
 }
 
 func mayDelete(w *world, o op) {
@@ -380,10 +300,6 @@ func mayDelete(w *world, o op) {
 }
 
 func learnDelete(w *world, o op, a apitest.Response, _ interval) {
-	if a.Status != http.StatusNoContent {
-		return
-	}
-
 	account := &w.accounts[o.account]
 	account.exists = no
 	account.id = ""
