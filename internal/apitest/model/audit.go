@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -74,26 +73,4 @@ func (p *player) auditStores() string {
 	}
 
 	return ""
-}
-
-// shrink leaves out the steps that are not needed for the same failure.
-func (p *player) shrink(history []step, v *violation) *violation {
-	for i := len(history) - 1; i >= 0; i-- {
-		without := slices.Concat(history[:i], history[i+1:])
-		if shorter := p.play(without); shorter != nil && shorter.kind() == v.kind() {
-			history = without
-			v = shorter
-		}
-	}
-
-	return v
-}
-
-var numbers = regexp.MustCompile(`[0-9]+`)
-
-// kind returns the kind of the violation, without numbers.
-func (v *violation) kind() string {
-	line, _, _ := strings.Cut(v.wrong, "\n")
-
-	return numbers.ReplaceAllString(line, "n")
 }

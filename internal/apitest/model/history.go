@@ -27,6 +27,8 @@ const (
 	hoursOfUse = "hours of use"
 	storeFails = "store fails"
 	atOnce     = "at once"
+	// endOfHistory reads with every token.
+	endOfHistory = "end of the history"
 )
 
 const (
@@ -107,7 +109,7 @@ func newHistory(seed uint64) []step {
 		history = append(history, s)
 	}
 
-	return history
+	return append(history, step{kind: endOfHistory})
 }
 
 // newStep returns a random step of one of the kinds.
@@ -133,20 +135,13 @@ func newStep(random *rand.Rand, kinds []string) step {
 	return s
 }
 
-// configuration is a choice of settings for the servers.
-type configuration struct {
-	touch   time.Duration
-	cap     int
-	secrets [2][]string // of each server
-}
-
 const nextSecret = "the next secret of the tests, 32 b"
 
-// configurations are those on which histories are played. The seed selects one.
-var configurations = []configuration{
-	{time.Minute, 4, [2][]string{{apitest.SessionSecret}, {apitest.SessionSecret}}},
-	{time.Nanosecond, 4, [2][]string{{apitest.SessionSecret}, {apitest.SessionSecret}}},
-	{time.Minute, 0, [2][]string{{apitest.SessionSecret}, {apitest.SessionSecret}}},
+// configurations are those of the servers on which histories are played. The seed selects one.
+var configurations = []apitest.Options{
+	{TouchInterval: time.Minute, MaxPerUser: 4},
+	{TouchInterval: time.Nanosecond, MaxPerUser: 4},
+	{TouchInterval: time.Minute},
 	// During a change of the secret, each server signs records with a different one.
-	{time.Nanosecond, 4, [2][]string{{apitest.SessionSecret, nextSecret}, {nextSecret, apitest.SessionSecret}}},
+	{TouchInterval: time.Nanosecond, MaxPerUser: 4, Secrets: []string{apitest.SessionSecret, nextSecret}},
 }

@@ -45,9 +45,9 @@ func TestHistories(t *testing.T) {
 		group.Go(func() {
 			for seed := first; seed < last && !failed.Load(); seed += uint64(len(players)) {
 				history := newHistory(seed)
-				v := p.play(history)
-				if v != nil && failed.CompareAndSwap(false, true) {
-					t.Errorf("go test ./internal/apitest/model -run '^TestHistories$' -seed %d -histories 1\n%s", seed, p.shrink(history, v))
+				failure := p.play(history)
+				if failure != "" && failed.CompareAndSwap(false, true) {
+					t.Errorf("go test ./internal/apitest/model -run '^TestHistories$' -seed %d -histories 1\n%s", seed, p.shrink(history, failure))
 				}
 			}
 		})

@@ -22,15 +22,15 @@ import (
 // player plays histories one after the other on two servers that share their stores. Server 0
 // has the outages.
 type player struct {
-	configuration configuration
-	servers       [2]*apitest.Server
-	redis         redis.Conn
-	redisMu       sync.Mutex // for operations that run at the same time
-	redisProxy    *storetest.Proxy
-	mongoProxy    *storetest.Proxy
-	emails        int // the number of emails that were used
-	requests      int // of all histories
-	slow          int // requests for which a store was too slow by itself
+	options    apitest.Options
+	servers    [2]*apitest.Server
+	redis      redis.Conn
+	redisMu    sync.Mutex // for operations that run at the same time
+	redisProxy *storetest.Proxy
+	mongoProxy *storetest.Proxy
+	emails     int // the number of emails that were used
+	requests   int // of all histories
+	slow       int // requests for which a store was too slow by itself
 
 	// Of the current history:
 	w          *world
@@ -43,45 +43,29 @@ type player struct {
 
 var noCookies = [clientCount]int{-1, -1, -1, -1}
 
-// violation is a response that the model forbids, with the history that led to it.
-type violation struct {
-	notes  []string
-	wrong  string
-	before string // what was known before
-}
-
-func (v *violation) String() string {
-	return strings.Join(v.notes, "\n") + "\n=> " + v.wrong + "\n\nKnown before:\n" + v.before
-}
-
-func newPlayer(t *testing.T, c configuration) *player {
-	direct, proxied, redisProxy := storetest.ProxiedRedis(t)
+func newPlayer(t *testing.T, o apitest.Options) *player {
+	redis, proxiedRedis, redisProxy := storetest.ProxiedRedis(t)
 	mongo, err := url.Parse(storetest.Mongo(t))
 	testkit.NoError(t, err)
-	directMongo := mongo.String()
 	mongoProxy := storetest.NewProxy(t, mongo.Host)
+
+	// Only outages need the short timeouts of production: a busy machine exceeds them.
+	direct, proxied := o, o
+	direct.Redis = &redis
+	direct.MongoURI = mongo.String()
+	direct.Secrets = slices.Clone(o.Secrets)
+	slices.Reverse(direct.Secrets)
+
 	mongo.Host = mongoProxy.Addr
 	mongo.RawQuery = "directConnection=true"
-
-	// Only outages need the short timeouts of production; a busy machine exceeds them.
-	start := func(outages bool, r storetest.Redis, mongoURI string, secrets []string) *apitest.Server {
-		return apitest.New(t, apitest.Options{
-			RealTimeouts:  outages,
-			Redis:         &r,
-			MongoURI:      mongoURI,
-			Secrets:       secrets,
-			TouchInterval: c.touch,
-			MaxPerUser:    c.cap,
-		})
-	}
+	proxied.RealTimeouts = true
+	proxied.Redis = &proxiedRedis
+	proxied.MongoURI = mongo.String()
 
 	p := &player{
-		configuration: c,
-		servers: [2]*apitest.Server{
-			start(true, proxied, mongo.String(), c.secrets[0]),
-			start(false, direct, directMongo, c.secrets[1]),
-		},
-		redis:      direct.Conn(t),
+		options:    o,
+		servers:    [2]*apitest.Server{apitest.New(t, proxied), apitest.New(t, direct)},
+		redis:      redis.Conn(t),
 		redisProxy: redisProxy,
 		mongoProxy: mongoProxy,
 	}
@@ -90,14 +74,12 @@ func newPlayer(t *testing.T, c configuration) *player {
 	return p
 }
 
-// endOfHistory is the step that reads with every token.
-const endOfHistory = "end of the history"
-
-// play plays a history and returns the first violation, or nil.
-func (p *player) play(history []step) *violation {
+// play plays a history. It stops at the first response that the model forbids, and returns
+// what led to it and what is wrong, or "".
+func (p *player) play(history []step) string {
 	defer p.clear()
 
-	p.w = &world{cap: p.configuration.cap, touch: p.configuration.touch}
+	p.w = &world{cap: p.options.MaxPerUser, touch: p.options.TouchInterval}
 	for _, name := range []string{"ann", "bob", "cai"} {
 		p.emails++
 		p.w.accounts = append(p.w.accounts, account{name: name, email: fmt.Sprintf("%s%d@example.com", name, p.emails), active: yes})
@@ -106,14 +88,29 @@ func (p *player) play(history []step) *violation {
 	p.cookies = noCookies
 	p.notes = nil
 
-	for _, s := range append(slices.Clone(history), step{kind: endOfHistory}) {
+	for _, s := range history {
 		before := p.w.String()
 		if wrong := p.step(s); wrong != "" {
-			return &violation{p.notes, wrong, before}
+			p.note("=> %s\n\nKnown before:\n%s", wrong, before)
+
+			return strings.Join(p.notes, "\n")
 		}
 	}
 
-	return nil
+	return ""
+}
+
+// shrink leaves out the steps that are not needed for a failure.
+func (p *player) shrink(history []step, failure string) string {
+	for i := len(history) - 1; i >= 0; i-- {
+		without := slices.Concat(history[:i], history[i+1:])
+		if shorter := p.play(without); shorter != "" {
+			history = without
+			failure = shorter
+		}
+	}
+
+	return failure
 }
 
 // step plays a step and returns what was wrong, or "".

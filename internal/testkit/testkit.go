@@ -1,9 +1,19 @@
 package testkit
 
 import (
+	"sync"
 	"testing"
 	"time"
 )
+
+// NoError fails the test if there is an error.
+func NoError(t testing.TB, err error) {
+	t.Helper()
+
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 const (
 	// waitLimit is generous because a busy machine is no reason to fail. Only a failing
@@ -39,4 +49,25 @@ func Receive[T any](t testing.TB, what string, values <-chan T) T {
 		t.Fatalf("timed out waiting for %s", what)
 		panic("unreachable")
 	}
+}
+
+// Concurrently calls f(0) to f(n-1), each in its own goroutine, and returns the results
+// in order. No call begins before all goroutines are ready, so that the calls overlap as
+// much as possible.
+func Concurrently[T any](n int, f func(i int) T) []T {
+	results := make([]T, n)
+	start := make(chan struct{})
+
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() {
+			<-start
+			results[i] = f(i)
+		})
+	}
+
+	close(start)
+	group.Wait()
+
+	return results
 }
