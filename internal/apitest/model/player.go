@@ -223,7 +223,7 @@ func (p *player) perform(steps ...step) string {
 // busy machine. That counts as an outage.
 var timedOut = regexp.MustCompile("i/o timeout|deadline exceeded|: LATE ")
 
-// findOutages tells the model which stores were down for the responses. It returns whether
+// findOutages sets which stores were down for the responses. It returns whether
 // an operation that got 503 may have been executed.
 func (p *player) findOutages(ops []op, responses []apitest.Response) (lossy bool) {
 	p.w.down = 0
