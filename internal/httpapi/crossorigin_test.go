@@ -90,17 +90,22 @@ func TestCrossOriginMatrix(t *testing.T) {
 	}
 
 	sites := []string{"absent", "same-origin", "none", "same-site", "cross-site", "junk"}
-	sent, rejected := 0, 0
 	before := contents(s, conn)
-	send := func(r request, contentType, body string, header http.Header, token string) apitest.Response {
-		sent++
+	send := func(r request, contentType, body string, origins []string, site, token string) apitest.Response {
+		header := http.Header{}
+		if origins != nil {
+			header["Origin"] = origins
+		}
+		if site != "absent" {
+			header.Set("Sec-Fetch-Site", site)
+		}
+		if contentType != "" {
+			header.Set("Content-Type", contentType)
+		}
+
 		raw := []byte(body)
 		if body == "" && r.body != nil {
 			raw = apitest.Encode(r.body)
-		}
-
-		if contentType != "" {
-			header.Set("Content-Type", contentType)
 		}
 
 		return s.WithToken(token).Send(r.method, r.path, header, raw)
@@ -110,16 +115,7 @@ func TestCrossOriginMatrix(t *testing.T) {
 		for _, r := range routes {
 			for _, b := range bodies {
 				for _, token := range []string{ann.Token, ""} {
-					header := http.Header{}
-					if origins != nil {
-						header["Origin"] = origins
-					}
-
-					if site != "absent" {
-						header.Set("Sec-Fetch-Site", site)
-					}
-
-					a := send(r, b.contentType, b.body, header, token)
+					a := send(r, b.contentType, b.body, origins, site, token)
 					denied := a.Status == 403 && a.JSON["code"] == "cross_origin_denied"
 					if !denied && r.path != "/nothing" || a.Cookie != nil {
 						t.Fatalf("%s from %q, Sec-Fetch-Site %s, %s: got %d %s with cookie %v, want 403 cross_origin_denied", a.Request, origins, site, b.contentType, a.Status, a.Raw, a.Cookie)
@@ -127,7 +123,6 @@ func TestCrossOriginMatrix(t *testing.T) {
 					if got := a.Header.Get("Access-Control-Allow-Origin"); got != "" && !slices.Contains(s.Origins, got) {
 						t.Errorf("%s from %q: Access-Control-Allow-Origin: got %s, want a listed origin", a.Request, origins, got)
 					}
-					rejected++
 				}
 			}
 		}
@@ -137,48 +132,27 @@ func TestCrossOriginMatrix(t *testing.T) {
 		}
 	}
 
+	putProfile := routes[6]
 	for _, site := range sites {
 		for _, origin := range foreign {
 			check([]string{origin}, site)
 		}
 
 		check([]string{listedOrigin, "https://evil.example"}, site)
-		if site == "same-site" || site == "cross-site" || site == "junk" {
-			check(nil, site)
-			check([]string{own}, site)
-			continue
-		}
 
 		// Requests without an origin or from the API's own origin are allowed.
 		for _, origins := range [][]string{nil, {own}} {
-			header := http.Header{}
-			if origins != nil {
-				header["Origin"] = origins
+			if site == "same-site" || site == "cross-site" || site == "junk" {
+				check(origins, site)
+			} else {
+				send(putProfile, "application/json", "", origins, site, ann.Token).Want(200)
 			}
-
-			if site != "absent" {
-				header.Set("Sec-Fetch-Site", site)
-			}
-
-			send(routes[6], "application/json", "", header, ann.Token).Want(200)
 		}
 
-		before = contents(s, conn)
-	}
-
-	// Requests from a listed origin are allowed, and their responses can be read.
-	for _, origin := range s.Origins {
-		for _, site := range sites {
+		// Requests from a listed origin are allowed, and their responses can be read.
+		for _, origin := range s.Origins {
 			for token, want := range map[string]int{ann.Token: 200, "": 401} {
-				header := http.Header{"Origin": {origin}}
-				if site != "absent" {
-					header.Set("Sec-Fetch-Site", site)
-				}
-
-				a := send(routes[6], "application/json", "", header, token)
-				if a.Status != want {
-					t.Errorf("from %s, Sec-Fetch-Site %s: got %d, want %d", origin, site, a.Status, want)
-				}
+				a := send(putProfile, "application/json", "", []string{origin}, site, token).Want(want)
 				readable := a.Header.Get("Access-Control-Allow-Origin") == origin &&
 					a.Header.Get("Access-Control-Allow-Credentials") == "true" &&
 					strings.Contains(a.Header.Get("Vary"), "Origin")
@@ -187,11 +161,8 @@ func TestCrossOriginMatrix(t *testing.T) {
 				}
 			}
 		}
-	}
 
-	t.Logf("%d requests, %d of them rejected", sent, rejected)
-	if sent < 3000 {
-		t.Errorf("requests: got %d, want at least 3000", sent)
+		before = contents(s, conn)
 	}
 }
 
@@ -253,45 +224,26 @@ func TestCORS(t *testing.T) {
 func TestTrustedProxies(t *testing.T) {
 	t.Parallel()
 
-	clientIP := func(s *apitest.Server, header http.Header) string {
-		c := s.NewClient()
-		header.Set("Content-Type", "application/json")
-		c.Send("POST", "/auth/login", header, apitest.Encode(apitest.AnnsLogin)).Want(200)
-
-		return c.ListSessions()[c.SessionID()]["ip"].(string)
-	}
-
+	others := http.Header{"X-Real-Ip": {"203.0.113.1"}, "Forwarded": {"for=203.0.113.1"}, "True-Client-Ip": {"203.0.113.1"}}
 	for _, tc := range []struct {
 		name    string
 		proxies []string
 		header  http.Header
 		want    string
 	}{
-		{
-			name: "no trusted proxies",
-			header: http.Header{
-				"X-Forwarded-For": {"203.0.113.1"},
-				"X-Real-Ip":       {"203.0.113.1"},
-				"Forwarded":       {"for=203.0.113.1"},
-				"True-Client-Ip":  {"203.0.113.1"},
-			},
-			want: "127.0.0.1",
-		},
-		{"trusted proxy", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"203.0.113.1"}}, "203.0.113.1"},
-		{"trusted proxy, forged by the client", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"198.51.100.7, 203.0.113.1"}}, "203.0.113.1"},
-		{"trusted proxy, forged in a separate header", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"198.51.100.7", "203.0.113.1"}}, "203.0.113.1"},
-		{"chain of trusted proxies", []string{"127.0.0.1/32", "10.0.0.0/8"}, http.Header{"X-Forwarded-For": {"198.51.100.7, 203.0.113.1, 10.1.2.3"}}, "203.0.113.1"},
-		{"IPv6", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"2001:db8::1"}}, "2001:db8::1"},
-		{"not an IP", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"unknown"}}, "127.0.0.1"},
-		{"other headers of a trusted proxy", []string{"127.0.0.1/32"}, http.Header{"X-Real-Ip": {"203.0.113.1"}}, "127.0.0.1"},
-		{"untrusted proxy", []string{"192.0.2.0/24"}, http.Header{"X-Forwarded-For": {"203.0.113.1"}}, "127.0.0.1"},
+		{"no trusted proxies", nil, http.Header{"X-Forwarded-For": {"203.0.113.1"}}, "127.0.0.1"},
+		{"trusted proxy", []string{"127.0.0.1/32"}, http.Header{"X-Forwarded-For": {"198.51.100.7, 203.0.113.1"}}, "203.0.113.1"},
+		{"other headers of a trusted proxy", []string{"127.0.0.1/32"}, others, "127.0.0.1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 
 			s := apitest.New(t, apitest.Options{TrustedProxies: tc.proxies})
 			s.Register("ann@example.com")
-			if got := clientIP(s, tc.header); got != tc.want {
+			c := s.NewClient()
+			tc.header.Set("Content-Type", "application/json")
+			c.Send("POST", "/auth/login", tc.header, apitest.Encode(apitest.AnnsLogin)).Want(200)
+			if got := c.ListSessions()[c.SessionID()]["ip"]; got != tc.want {
 				t.Errorf("client IP: got %s, want %s", got, tc.want)
 			}
 		})

@@ -94,6 +94,7 @@ func FuzzClientIP(f *testing.F) {
 	f.Add("192.0.2.1:1234", "203.0.113.1", "")
 	f.Add("[fe80::1%eth0]:1", "unknown", ",,")
 	f.Add("127.0.0.1:1234", "203.0.113.1", "10.0.0.1:80")
+	f.Add("127.0.0.1:1234", "198.51.100.7", "2001:db9::1")
 	s := &Server{proxies: []string{"127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"}}
 	trusted := func(a netip.Addr) bool {
 		return slices.ContainsFunc(s.proxies, func(p string) bool { return netip.MustParsePrefix(p).Contains(a) })

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,10 +46,7 @@ func TestOpenAPIIsDeterministic(t *testing.T) {
 	t.Parallel()
 
 	again, err := apiWithoutStores().generateOpenAPI()
-	if err != nil {
-		t.Fatal(err)
-	}
-
+	testkit.NoError(t, err)
 	if !bytes.Equal(again, OpenAPI()) {
 		t.Error("got a different document the second time")
 	}
@@ -145,35 +141,29 @@ func pointer(names ...string) string {
 func TestOpenAPIExamples(t *testing.T) {
 	t.Parallel()
 
-	doc := contractDoc(t)
 	schemas := compileOpenAPI(t)
 
-	for path, item := range doc.Paths.Map() {
-		for method, op := range item.Operations() {
-			name := method + " " + path
-			if op.RequestBody != nil {
-				at := pointer("paths", path, strings.ToLower(method), "requestBody", "content", "application/json", "schema")
-				media := op.RequestBody.Value.Content["application/json"]
-				checkExample(t, schemas, name+" request", at, media.Example)
+	for name, op := range documentedOperations(t) {
+		method, path, _ := strings.Cut(name, " ")
+		operation := pointer("paths", path, strings.ToLower(method))
+		if op.RequestBody != nil {
+			at := operation + pointer("requestBody", "content", "application/json", "schema")
+			checkExample(t, schemas, name+" request", at, op.RequestBody.Value.Content["application/json"].Example)
+		}
+
+		for status, response := range op.Responses.Map() {
+			of := operation + pointer("responses", status)
+			if response.Ref != "" {
+				of = strings.TrimPrefix(response.Ref, "#")
 			}
 
-			for status, response := range op.Responses.Map() {
-				at := pointer("paths", path, strings.ToLower(method), "responses", status)
-				if response.Ref != "" {
-					at = strings.TrimPrefix(response.Ref, "#")
-				}
-
-				for mediaType, media := range response.Value.Content {
-					at := at + pointer("content", mediaType, "schema")
-					if status < "400" {
-						if media.Schema.Ref != "" {
-							checkExample(t, schemas, name+" "+status, at, media.Example)
-						}
-
-						continue
-					}
-
+			for mediaType, media := range response.Value.Content {
+				at := of + pointer("content", mediaType, "schema")
+				switch {
+				case status >= "400":
 					checkProblemExamples(t, schemas, name+" "+status, at, status, media)
+				case media.Schema.Ref != "":
+					checkExample(t, schemas, name+" "+status, at, media.Example)
 				}
 			}
 		}
@@ -184,7 +174,6 @@ func TestOpenAPIExamples(t *testing.T) {
 func checkProblemExamples(t *testing.T, schemas *jsonschema.Compiler, name, at, status string, media *openapi3.MediaType) {
 	t.Helper()
 
-	var codes []string
 	for code, example := range media.Examples {
 		checkExample(t, schemas, name+" "+code, at, example.Value.Value)
 		problem := example.Value.Value.(map[string]any)
@@ -195,19 +184,13 @@ func checkProblemExamples(t *testing.T, schemas *jsonschema.Compiler, name, at, 
 		if number, _ := strconv.Atoi(status); problem["title"] != http.StatusText(number) {
 			t.Errorf("%s: got title %q", name, problem["title"])
 		}
-
-		codes = append(codes, code)
 	}
 
-	var want []string
-	for _, code := range media.Schema.Value.AllOf[1].Value.Properties["code"].Value.Enum {
-		want = append(want, code.(string))
-	}
-
-	slices.Sort(codes)
-	slices.Sort(want)
-	if !slices.Equal(codes, want) {
-		t.Errorf("%s: got examples of %q, want %q", name, codes, want)
+	codes := media.Schema.Value.AllOf[1].Value.Properties["code"].Value.Enum
+	for _, code := range codes {
+		if media.Examples[code.(string)] == nil {
+			t.Errorf("%s: got no example of %s", name, code)
+		}
 	}
 }
 
@@ -218,7 +201,7 @@ func checkExample(t *testing.T, schemas *jsonschema.Compiler, name, schemaPointe
 	testkit.NoError(t, err)
 	raw, err := json.Marshal(example)
 	testkit.NoError(t, err)
-	value, err := jsonschema.UnmarshalJSON(strings.NewReader(string(raw)))
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	testkit.NoError(t, err)
 	if err := schema.Validate(value); err != nil {
 		t.Errorf("%s: the example %s does not match: %v", name, raw, err)

@@ -94,17 +94,6 @@ func TestHead(t *testing.T) {
 	s.NewClient().Do("HEAD", "/auth/me", nil).Want(401)
 }
 
-func TestHealth(t *testing.T) {
-	t.Parallel()
-
-	s := apitest.New(t)
-	if a := s.NewClient().Do("GET", "/readyz", nil).Want(200); a.Text("stores", "redis") != "ok" || a.Text("stores", "mongodb") != "ok" {
-		t.Errorf("readiness: got %s", a.Raw)
-	}
-
-	s.NewClient().Do("GET", "/healthz", nil).Want(200)
-}
-
 // A server that is shutting down reports so and closes connections.
 func TestDrain(t *testing.T) {
 	t.Parallel()

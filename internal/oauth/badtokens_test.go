@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,7 +10,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"latchkey/internal/oauth/oauthtest"
-	"latchkey/internal/testkit"
 )
 
 // The errors for the tokens below.
@@ -37,7 +37,7 @@ type badToken struct {
 }
 
 func (f forge) badTokens(t *testing.T) []badToken {
-	return slices.Concat(f.badSignatures(t), f.badForms(t), f.badTypes(), f.badParties(), f.badFlows(t), f.badTimes(), f.badSubjects())
+	return slices.Concat(f.badSignatures(t), f.badForms(), f.badContents(t))
 }
 
 // payload signs a modified payload.
@@ -57,25 +57,20 @@ func (f forge) badSignatures(t *testing.T) []badToken {
 
 	// go-jose requires HMAC keys of at least 32 bytes. Zeros at the end do not change the key.
 	secret := []byte(clientSecret + strings.Repeat("\x00", 32))
-	unsigned := func(header string) oauthtest.Behaviour {
-		return signed(func(claims []byte) string { return segment(header) + "." + segment(string(claims)) + "." })
-	}
-
 	return []badToken{
-		{"alg none", malformed, unsigned(`{"alg":"none","typ":"JWT"}`)},
+		{"alg none", malformed, signed(func(claims []byte) string {
+			return segment(`{"alg":"none","typ":"JWT"}`) + "." + segment(string(claims)) + "."
+		})},
 		{"alg none with a signature", malformed, signed(func(claims []byte) string {
 			parts := strings.Split(k.Sign(claims, nil), ".")
 			return segment(`{"alg":"none","kid":"`+k.ID+`"}`) + "." + parts[1] + "." + parts[2]
 		})},
-		{"alg None", malformed, unsigned(`{"alg":"None"}`)},
-		{"no alg", malformed, unsigned(`{}`)},
 		{"HS256 with the public key", malformed, by(f.secretKey(f.publicPEM(t)), nil)},
 		{"HS256 with the client secret", malformed, by(f.secretKey(secret), nil)},
 		{"wrong key, same kid", badSignature, by(impostor, nil)},
 		{"unknown kid", badSignature, by(other, nil)},
 		{"right key, wrong kid", badSignature, by(nameless, nil)},
 		{"wrong key, no kid", badSignature, by(oauthtest.Key{Algorithm: jose.ES256, Private: other.Private}, nil)},
-		{"wrong key, jwk header", badSignature, by(other, map[jose.HeaderKey]any{"jwk": other.JWK()})},
 		{"wrong key, same kid, jwk header", badSignature, by(impostor, map[jose.HeaderKey]any{"jwk": impostor.JWK()})},
 		{"wrong key, jku header", badSignature, by(other, map[jose.HeaderKey]any{"jku": f.foreignServer, "x5u": f.foreignServer})},
 		{"unannounced algorithm", malformed, by(oauthtest.Key{ID: k.ID, Algorithm: jose.EdDSA, Private: oauthtest.NewKey(t, jose.EdDSA).Private}, nil)},
@@ -91,25 +86,24 @@ func (f forge) badSignatures(t *testing.T) []badToken {
 	}
 }
 
-func (f forge) badForms(t *testing.T) []badToken {
-	k, payload := f.key, f.payload
+func (f forge) badForms() []badToken {
+	k := f.key
+	payload := f.payload
 
 	return []badToken{
 		{"empty", malformed, raw("")},
-		{"garbage", malformed, raw("garbage")},
-		{"garbage, three parts", malformed, raw("a.b.c")},
-		{"only dots", malformed, raw("..")},
+		{"garbage", malformed, raw("a.b.c")},
 		{"line break", malformed, signed(func(claims []byte) string { return strings.Replace(k.Sign(claims, nil), ".", ".\n", 1) })},
-		{"encrypted", malformed, signed(func(claims []byte) string { return encrypted(t, claims) })},
-		{"two signatures", malformed, signed(func(claims []byte) string { return inJSON(t, claims, k, f.foreignKey) })},
-		{"one signature in JSON", malformed, signed(func(claims []byte) string { return inJSON(t, claims, k) })},
+		{"JSON serialization", malformed, signed(func(claims []byte) string {
+			parts := strings.Split(k.Sign(claims, nil), ".")
+			return fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":%q}`, parts[0], parts[1], parts[2])
+		})},
 		{"not a string", malformed, oauthtest.Behaviour{TokenResponse: func(a map[string]any) { a["id_token"] = 42 }}},
 		{"missing", malformed, oauthtest.Behaviour{TokenResponse: func(a map[string]any) { delete(a, "id_token") }}},
 		{"null payload", rejectedByLibrary, payload(func(string) string { return "null" })},
 		{"list payload", rejectedByLibrary, payload(func(c string) string { return "[" + c + "]" })},
 		{"trailing data", rejectedByLibrary, payload(func(c string) string { return c + c })},
 		{"repeated claim", badClaims, payload(func(c string) string { return strings.Replace(c, `"sub":"u-1"`, `"sub":"u-2","sub":"u-1"`, 1) })},
-		{"repeated unknown claim", badClaims, payload(func(c string) string { return strings.Replace(c, `{`, `{"x":1,"x":2,`, 1) })},
 		{"nonce in two spellings", ambiguous, payload(func(c string) string {
 			return strings.Replace(strings.Replace(c, `"nonce"`, `"NONCE"`, 1), `{`, `{"nonce":"other",`, 1)
 		})},
@@ -121,49 +115,34 @@ func (f forge) badForms(t *testing.T) []badToken {
 	}
 }
 
-func (f forge) badTypes() []badToken {
+func (f forge) badContents(t *testing.T) []badToken {
 	return []badToken{
+		// The type.
 		{"access token", typeErr, f.headers(map[jose.HeaderKey]any{"typ": "at+jwt"})},
-		{"access token, full media type", typeErr, f.headers(map[jose.HeaderKey]any{"typ": "application/at+jwt"})},
-		{"logout token", typeErr, f.headers(map[jose.HeaderKey]any{"typ": "logout+jwt"})},
 		{"empty type", typeErr, f.headers(map[jose.HeaderKey]any{"typ": ""})},
 		{"type is a number", typeErr, f.headers(map[jose.HeaderKey]any{"typ": 1})},
-	}
-}
 
-func (f forge) badParties() []badToken {
-	return []badToken{
-		{"no issuer", rejectedByLibrary, changed(map[string]any{"iss": nil})},
+		// The parties.
 		{"wrong issuer", rejectedByLibrary, changed(map[string]any{"iss": "https://evil.example"})},
-		{"issuer of another configured provider", rejectedByLibrary, changed(map[string]any{"iss": f.foreign.URL})},
 		{"issuer with trailing slash", rejectedByLibrary, changed(map[string]any{"iss": f.issuer.URL + "/"})},
 		{"token of another provider", badSignature, signed(func(claims []byte) string {
 			return f.foreign.Key().Sign([]byte(strings.ReplaceAll(string(claims), f.issuer.URL, f.foreign.URL)), nil)
 		})},
 		{"no audience", rejectedByLibrary, changed(map[string]any{"aud": nil})},
 		{"wrong audience", rejectedByLibrary, changed(map[string]any{"aud": "other"})},
-		{"empty audience", rejectedByLibrary, changed(map[string]any{"aud": []string{}})},
 		{"several audiences without us", rejectedByLibrary, changed(map[string]any{"aud": []string{"a", "b"}, "azp": clientID})},
 		{"several audiences, no azp", several, changed(map[string]any{"aud": []string{clientID, "other"}})},
-		{"several audiences, wrong azp", partyErr, changed(map[string]any{"aud": []string{clientID, "other"}, "azp": "other"})},
 		{"wrong azp", partyErr, changed(map[string]any{"azp": "other"})},
 		{"empty azp", partyErr, changed(map[string]any{"azp": ""})},
-	}
-}
 
-func (f forge) badFlows(t *testing.T) []badToken {
-	return []badToken{
+		// The flow.
 		{"no nonce", nonceErr, changed(map[string]any{"nonce": nil})},
 		{"wrong nonce", nonceErr, changed(map[string]any{"nonce": strings.Repeat("A", 43)})},
-		{"empty nonce", nonceErr, changed(map[string]any{"nonce": ""})},
 		{"token of an earlier flow", nonceErr, raw(f.earlier(t))},
 		{"wrong at_hash", hashErr, changed(map[string]any{"at_hash": "c2hhMjU2IG9mIGFub3RoZQ"})},
 		{"empty at_hash", hashErr, changed(map[string]any{"at_hash": ""})},
-	}
-}
 
-func (f forge) badTimes() []badToken {
-	return []badToken{
+		// The time.
 		{"no expiry", expired, changed(map[string]any{"exp": nil})},
 		{"expiry is text", rejectedByLibrary, changed(map[string]any{"exp": "soon"})},
 		{"expiry is a quoted number", badClaims, changed(map[string]any{"exp": "99999999999"})},
@@ -172,54 +151,13 @@ func (f forge) badTimes() []badToken {
 		{"no iat", timeErr, changed(map[string]any{"iat": nil})},
 		{"issued in the future", timeErr, changed(map[string]any{"iat": f.unix(clockSkew + time.Second)})},
 		{"issued before the flow", timeErr, changed(map[string]any{"iat": f.unix(-clockSkew - time.Second)})},
-		{"negative iat", timeErr, changed(map[string]any{"iat": -1})},
-		{"huge iat", timeErr, changed(map[string]any{"iat": 1e300})},
-	}
-}
 
-func (f forge) badSubjects() []badToken {
-	payload := f.payload
-
-	return []badToken{
+		// The subject.
 		{"no subject", subjErr, changed(map[string]any{"sub": nil})},
 		{"empty subject", subjErr, changed(map[string]any{"sub": ""})},
 		{"subject is a number", rejectedByLibrary, changed(map[string]any{"sub": 42})},
-		{"subject is null", subjErr, payload(func(c string) string { return strings.Replace(c, `"sub":"u-1"`, `"sub":null`, 1) })},
 		{"subject too long", subjErr, changed(map[string]any{"sub": strings.Repeat("x", maxSubject+1)})},
 		{"non-ASCII subject", subjErr, changed(map[string]any{"sub": "ü"})},
 		{"control character in subject", subjErr, changed(map[string]any{"sub": "u-1\x00"})},
 	}
-}
-
-func encrypted(t *testing.T, claims []byte) string {
-	t.Helper()
-
-	e, err := jose.NewEncrypter(jose.A128GCM, jose.Recipient{Algorithm: jose.DIRECT, Key: []byte("0123456789abcdef")}, nil)
-	testkit.NoError(t, err)
-
-	sealed, err := e.Encrypt(claims)
-	testkit.NoError(t, err)
-
-	token, err := sealed.CompactSerialize()
-	testkit.NoError(t, err)
-
-	return token
-}
-
-// inJSON returns a token in JSON serialization, signed with each of the keys.
-func inJSON(t *testing.T, claims []byte, keys ...oauthtest.Key) string {
-	t.Helper()
-
-	var signers []jose.SigningKey
-	for _, k := range keys {
-		signers = append(signers, jose.SigningKey{Algorithm: k.Algorithm, Key: jose.JSONWebKey{Key: k.Private, KeyID: k.ID}})
-	}
-
-	signer, err := jose.NewMultiSigner(signers, nil)
-	testkit.NoError(t, err)
-
-	both, err := signer.Sign(claims)
-	testkit.NoError(t, err)
-
-	return both.FullSerialize()
 }

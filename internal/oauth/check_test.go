@@ -42,7 +42,7 @@ func TestCheck(t *testing.T) {
 		want error
 	}{
 		{oauthtest.Discovery, oauthtest.Fault{Status: 404}, ErrUnavailable},
-		{oauthtest.Discovery, oauthtest.Fault{Redirect: g.URL}, ErrUnavailable},
+		{oauthtest.Discovery, oauthtest.Fault{Status: 307, Header: http.Header{"Location": {g.URL}}}, ErrUnavailable},
 		{oauthtest.Keys, oauthtest.Fault{Status: 404}, ErrRefused},
 		{oauthtest.Keys, oauthtest.Fault{Status: 500}, ErrUnavailable},
 		{oauthtest.Keys, oauthtest.Fault{Body: `{"keys":[]}`}, ErrRefused},

@@ -29,11 +29,7 @@ func TestClaims(t *testing.T) {
 
 	person := func(changes map[string]any) map[string]any {
 		claims := maps.Clone(ann)
-		for name, value := range changes {
-			if claims[name] = value; value == nil {
-				delete(claims, name)
-			}
-		}
+		changed(changes).IDToken(claims)
 
 		return claims
 	}
@@ -44,17 +40,15 @@ func TestClaims(t *testing.T) {
 		"not verified":           {OIDC, person(map[string]any{"email_verified": false}), nil, "ann@example.com", false, "Ann Example", img, 0},
 		"verified in a string":   {OIDC, person(map[string]any{"email_verified": "true"}), nil, "ann@example.com", true, "Ann Example", img, 0},
 		"unverified in a string": {OIDC, person(map[string]any{"email_verified": "false"}), nil, "ann@example.com", false, "Ann Example", img, 0},
+		"null email_verified":    {OIDC, person(map[string]any{"email_verified": json.RawMessage("null")}), nil, "ann@example.com", false, "Ann Example", img, 0},
 		"no email_verified":      {OIDC, person(map[string]any{"email_verified": nil}), nil, "ann@example.com", false, "Ann Example", img, 0},
 		"no email":               {OIDC, person(map[string]any{"email": nil}), nil, "", false, "Ann Example", img, 1},
 		"invalid email":          {OIDC, person(map[string]any{"email": "ann@localhost"}), nil, "", false, "Ann Example", img, 0},
 		"invalid name":           {OIDC, person(map[string]any{"name": "a\nb"}), nil, "ann@example.com", true, "", img, 0},
 		"http picture":           {OIDC, person(map[string]any{"picture": "http://img.example.com/"}), nil, "ann@example.com", true, "Ann Example", "", 0},
-		"javascript picture":     {OIDC, person(map[string]any{"picture": "javascript:alert(1)"}), nil, "ann@example.com", true, "Ann Example", "", 0},
-		"data picture":           {OIDC, person(map[string]any{"picture": "data:image/png;base64,"}), nil, "ann@example.com", true, "Ann Example", "", 0},
 		"picture without host":   {OIDC, person(map[string]any{"picture": "https:///x"}), nil, "ann@example.com", true, "Ann Example", "", 0},
 		"picture URL too long":   {OIDC, person(map[string]any{"picture": "https://a/" + strings.Repeat("x", maxPicture)}), nil, "ann@example.com", true, "Ann Example", "", 0},
 		"email in userinfo":      {OIDC, ann, []string{"email", "email_verified"}, "ann@example.com", true, "Ann Example", img, 1},
-		"all in userinfo":        {OIDC, ann, []string{"email", "email_verified", "name", "picture"}, "ann@example.com", true, "Ann Example", img, 1},
 		"name in userinfo":       {OIDC, ann, []string{"name"}, "ann@example.com", true, "Ann Example", img, 1},
 		// The userinfo endpoint cannot verify the email of the ID token.
 		"verified in userinfo": {OIDC, ann, []string{"email_verified", "name"}, "ann@example.com", false, "Ann Example", img, 1},
@@ -66,16 +60,13 @@ func TestClaims(t *testing.T) {
 		"Google, subdomain lookalike":       {Google, person(map[string]any{"email": "ann@gmail.com.example"}), nil, "ann@gmail.com.example", false, "Ann Example", img, 0},
 		"Google, hosted domain":             {Google, person(map[string]any{"hd": "example.com"}), nil, "ann@example.com", true, "Ann Example", img, 0},
 		"Google, hosted, unverified":        {Google, person(map[string]any{"hd": "example.com", "email_verified": false}), nil, "ann@example.com", false, "Ann Example", img, 0},
-		"Google, empty hosted domain":       {Google, person(map[string]any{"hd": ""}), nil, "ann@example.com", false, "Ann Example", img, 0},
 		"Google, hosted only in userinfo":   {Google, person(map[string]any{"hd": "example.com"}), []string{"hd", "name"}, "ann@example.com", false, "Ann Example", img, 1},
 		"hosted domain of another provider": {OIDC, person(map[string]any{"hd": "example.com"}), nil, "ann@example.com", true, "Ann Example", img, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			var w *fixture
-			i := newIssuer(t, &w)
-			w = newFixture(t, settingsOf(tc.kind, "home", i.URL))
+			w, i := issuerOf(t, tc.kind)
 			i.Behave(oauthtest.Behaviour{IDToken: func(claims map[string]any) {
 				for _, name := range tc.onlyInUserInfo {
 					delete(claims, name)

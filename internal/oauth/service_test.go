@@ -86,14 +86,12 @@ func newFixtureOn(t *testing.T, r storetest.Redis, conn redis.Conn, settings ...
 	return w
 }
 
-// newIssuer starts an issuer that uses the clock of a fixture, which may be created later.
-func newIssuer(t *testing.T, w **fixture) *oauthtest.Issuer {
-	t.Helper()
-
-	i := oauthtest.NewIssuer(t, clientID, clientSecret)
-	i.Now = func() time.Time { return (*w).clock.now() }
-
-	return i
+// use makes issuers use the clock of the fixture, and keeps their secrets out of errors.
+func (w *fixture) use(issuers ...*oauthtest.Issuer) {
+	for _, i := range issuers {
+		i.Now = w.clock.now
+		w.known = append(w.known, i)
+	}
 }
 
 func settingsOf(kind Kind, name, issuer string) Settings {
@@ -103,14 +101,28 @@ func settingsOf(kind Kind, name, issuer string) Settings {
 	}
 }
 
+func gitHubSettings(g *oauthtest.GitHubServer) Settings {
+	s := settingsOf(GitHub, "github", g.URL)
+	s.APIURL = g.APIURL
+	s.Scopes = []string{"user:email"}
+
+	return s
+}
+
 // oneIssuer returns a fixture with one OpenID Connect provider, named "home".
 func oneIssuer(t *testing.T) (*fixture, *oauthtest.Issuer) {
 	t.Helper()
 
-	var w *fixture
-	i := newIssuer(t, &w)
-	w = newFixture(t, settingsOf(OIDC, "home", i.URL))
-	w.known = []secretProvider{i}
+	return issuerOf(t, OIDC)
+}
+
+// issuerOf returns a fixture with one provider of the given kind, named "home".
+func issuerOf(t *testing.T, kind Kind) (*fixture, *oauthtest.Issuer) {
+	t.Helper()
+
+	i := oauthtest.NewIssuer(t, clientID, clientSecret)
+	w := newFixture(t, settingsOf(kind, "home", i.URL))
+	w.use(i)
 
 	return w, i
 }
@@ -120,10 +132,7 @@ func oneGitHub(t *testing.T) (*fixture, *oauthtest.GitHubServer) {
 	t.Helper()
 
 	g := oauthtest.NewGitHub(t, clientID, clientSecret)
-	s := settingsOf(GitHub, "github", g.URL)
-	s.APIURL = g.APIURL
-	s.Scopes = []string{"user:email"}
-	w := newFixture(t, s)
+	w := newFixture(t, gitHubSettings(g))
 	w.known = []secretProvider{g}
 
 	return w, g
@@ -148,6 +157,16 @@ func queryOf(t *testing.T, address string) url.Values {
 	testkit.NoError(t, err)
 
 	return u.Query()
+}
+
+// signIn runs a complete flow with the provider "home".
+func (w *fixture) signIn(t *testing.T, i *oauthtest.Issuer) error {
+	t.Helper()
+
+	f := w.begin(t, "home", Flow{})
+	_, _, err := w.end(t, "home", f.secret, i.Authorize(t, f.redirect, ann))
+
+	return err
 }
 
 // end finishes a flow and checks that an error contains no secrets.

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-
-	"latchkey/internal/testkit"
 )
 
 // Behaviour changes how an Issuer behaves. The zero value follows the standard. The functions
@@ -94,19 +92,6 @@ func (i *Issuer) UseKey(k Key) {
 	defer i.mu.Unlock()
 
 	i.key = k
-}
-
-// Deny plays a user who declines ("access_denied"), or another error at the provider. It returns
-// the URL of the callback.
-func (i *Issuer) Deny(t testing.TB, redirect, code string) (callbackURL string) {
-	t.Helper()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-
-	u, err := url.Parse(redirect)
-	testkit.NoError(t, err)
-
-	return i.callback(u.Query(), url.Values{"error": {code}, "error_description": {"said " + code}})
 }
 
 func (i *Issuer) allowOpenID(q url.Values, user claims) (claims, error) {

@@ -88,15 +88,10 @@ func (p *provider[B, U]) Authorize(t testing.TB, redirect string, user U) (callb
 	})
 	p.secrets = append(p.secrets, code, q.Get("state"))
 
-	return p.callback(q, url.Values{"code": {code}})
-}
-
-// callback returns the URL of the callback for an authorization request.
-func (p *provider[B, U]) callback(request, query url.Values) string {
-	query.Set("state", request.Get("state"))
+	query := url.Values{"code": {code}, "state": {q.Get("state")}}
 	p.editCallback(query)
 
-	return request.Get("redirect_uri") + "?" + query.Encode()
+	return q.Get("redirect_uri") + "?" + query.Encode()
 }
 
 // bearer returns the grant of the access token in a request. The caller must hold mu.

@@ -41,8 +41,6 @@ type Fault struct {
 	Body string
 	// Padding is the number of spaces after the body, which are insignificant in JSON.
 	Padding int
-	// Redirect is the target of a redirect with status 307, which preserves the request.
-	Redirect string
 	// Cut closes the connection without a response.
 	Cut bool
 }
@@ -134,9 +132,6 @@ func (s *server) serve(e Endpoint, handle func(r *http.Request) response) http.H
 		switch {
 		case f.Cut:
 			panic(http.ErrAbortHandler)
-		case f.Redirect != "":
-			w.Header().Set("Location", f.Redirect)
-			res.status = http.StatusTemporaryRedirect
 		case f.Status != 0:
 			res.status = f.Status
 			res.body = fmt.Appendf(nil, "%s %s\n%v\n%s\n%s", r.Method, r.URL, r.Header, requestBody, res.body)
