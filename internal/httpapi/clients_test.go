@@ -21,12 +21,6 @@ func TestGeneratedClients(t *testing.T) {
 	s := apitest.New(t)
 	dir := t.TempDir()
 	testkit.NoError(t, os.CopyFS(dir, os.DirFS("testdata/clients")))
-	write := func(name string, content []byte) {
-		t.Helper()
-
-		testkit.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
-	}
-
 	run := func(t *testing.T, in, name string, args ...string) {
 		t.Helper()
 
@@ -37,7 +31,8 @@ func TestGeneratedClients(t *testing.T) {
 		}
 	}
 
-	write("openapi.json", s.NewClient().Do("GET", "/openapi.json", nil).Want(200).Raw)
+	document := s.NewClient().Do("GET", "/openapi.json", nil).Want(200).Raw
+	testkit.NoError(t, os.WriteFile(filepath.Join(dir, "openapi.json"), document, 0o600))
 
 	t.Run("oapi-codegen", func(t *testing.T) {
 		testkit.NoError(t, os.Mkdir(filepath.Join(dir, "oapicodegen/api"), 0o700))

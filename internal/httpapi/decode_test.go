@@ -1,8 +1,6 @@
 package httpapi_test
 
 import (
-	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -21,20 +19,14 @@ func TestRegisterBadInput(t *testing.T) {
 
 	s := apitest.New(t)
 	const ok = `"name":"Ann","email":"ann@example.com","password":"password123"`
-	long := strings.Repeat("x", 101)
 	for _, tc := range []struct {
 		body, field, code string
 	}{
 		// The whole body.
 		{"", "", "invalid_json"},
 		{"null", "", "invalid_json"},
-		{"[]", "", "invalid_json"},
-		{`"x"`, "", "invalid_json"},
 		{"{", "", "invalid_json"},
 		{"{" + ok + "} {}", "", "invalid_json"},
-		{"{" + ok + "}x", "", "invalid_json"},
-		{"{" + ok + ",}", "", "invalid_json"},
-		{"{'name':'Ann'}", "", "invalid_json"},
 		{"\xef\xbb\xbf{" + ok + "}", "", "invalid_json"},
 		{strings.Repeat("[", 20000), "", "invalid_json"},
 		// Different passwords must not become the same.
@@ -46,7 +38,6 @@ func TestRegisterBadInput(t *testing.T) {
 		{"{" + ok + `,"pa` + "\u017f\u017f" + `word":"other password"}`, "pa\u017f\u017fword", "unknown"},
 		{"{" + ok + `,"role":"admin"}`, "role", "unknown"},
 		{"{" + ok + `,"` + strings.Repeat("r", 500) + `":1}`, strings.Repeat("r", 64), "unknown"},
-		{`{"name":"Ann","email":"ann@example.com","password":12345678}`, "password", "wrong_type"},
 		{`{"name":"Ann","email":{"$ne":null},"password":"password123"}`, "email", "wrong_type"},
 		{`{"name":"Ann","email":"ann@example.com","password":null}`, "password", "required"},
 		{`{"name":"Ann","email":"ann@example.com"}`, "password", "required"},
@@ -55,7 +46,6 @@ func TestRegisterBadInput(t *testing.T) {
 		{`{"name":"Ann","email":"ann@example.com","password":"1234567"}`, "password", "too_short"},
 		{`{"name":"Ann","email":"ann@example.com","password":"` + strings.Repeat("é", 1025) + `"}`, "password", "too_long"},
 		{`{"name":"  ","email":"ann@example.com","password":"password123"}`, "name", "invalid_name"},
-		{`{"name":"` + long + `","email":"ann@example.com","password":"password123"}`, "name", "invalid_name"},
 		{`{"name":"Ann\r\nBcc: x","email":"ann@example.com","password":"password123"}`, "name", "invalid_name"},
 		{`{"name":"Ann","email":"ann","password":"password123"}`, "email", "invalid_email"},
 		{`{"name":"Ann","email":"ann@evil.com＠example.org","password":"password123"}`, "email", "invalid_email"},
@@ -72,7 +62,7 @@ func TestRegisterBadInput(t *testing.T) {
 		}
 	}
 
-	n, err := s.Database().Collection("users").CountDocuments(context.Background(), bson.D{})
+	n, err := s.Database().Collection("users").CountDocuments(t.Context(), bson.D{})
 	if err != nil || n != 0 {
 		t.Errorf("accounts: got %d, want 0 (error %v)", n, err)
 	}
@@ -83,7 +73,7 @@ func TestContentType(t *testing.T) {
 
 	s := apitest.New(t)
 	s.Register("ann@example.com")
-	body := []byte(fmt.Sprintf(`{"email":"ann@example.com","password":%q}`, apitest.Password))
+	body := apitest.Encode(apitest.AnnsLogin)
 	for _, tc := range []struct {
 		header http.Header
 		status int
@@ -92,13 +82,10 @@ func TestContentType(t *testing.T) {
 		{http.Header{"Content-Type": {"application/json; charset=utf-8"}}, 200},
 		{http.Header{"Content-Type": {`Application/JSON;charset="UTF-8"`}}, 200},
 		{http.Header{}, 415},
-		{http.Header{"Content-Type": {""}}, 415},
 		{http.Header{"Content-Type": {"text/plain"}}, 415},
 		{http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, 415},
-		{http.Header{"Content-Type": {"multipart/form-data; boundary=x"}}, 415},
 		{http.Header{"Content-Type": {"text/plain; application/json"}}, 415},
 		{http.Header{"Content-Type": {"application/json; charset=utf-16"}}, 415},
-		{http.Header{"Content-Type": {"application/json;;"}}, 415},
 		{http.Header{"Content-Type": {"application/json", "text/plain"}}, 415},
 		{http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}, 415},
 	} {

@@ -21,9 +21,6 @@ const (
 	MaxHeaders     = maxHeaders
 )
 
-// SomeProviders configures a provider at an unreachable URL.
-var SomeProviders = someProviders
-
 // IsPublic reports whether the route "METHOD /path" works without a session, according to
 // the route table.
 func IsPublic(route string) bool { return tableByName()[route].access == public }

@@ -19,8 +19,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// someProviders configures a provider at an unreachable URL.
-var someProviders = []oauth.Settings{{
+// SomeProviders configures a provider at an unreachable URL.
+var SomeProviders = []oauth.Settings{{
 	Kind: oauth.OIDC, Name: "some", Title: "Some", Issuer: "http://127.0.0.1:1", ClientID: "us",
 	Scopes: []string{"openid"}, CallbackURL: "http://127.0.0.1/auth/some/callback",
 }}
@@ -29,7 +29,7 @@ var someProviders = []oauth.Settings{{
 var apiWithoutStores = sync.OnceValue(func() *Server {
 	api, err := New(nil, nil, nil, Options{
 		Cookie:    Cookie{Name: "sid"},
-		Providers: oauth.New(nil, someProviders, oauth.Options{}),
+		Providers: oauth.New(nil, SomeProviders, oauth.Options{}),
 		Log:       slog.New(slog.DiscardHandler),
 		Now:       time.Now,
 	})

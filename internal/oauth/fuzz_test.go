@@ -121,6 +121,7 @@ func FuzzState(f *testing.F) {
 	keys, _ := keysOf(secret)
 	f.Add(secret, keys.state, "")
 	f.Add(secret, keys.state, keys.state)
+	f.Add(secret, keys.state+"A", "")
 	f.Add(secret+"\n", keys.state, "")
 	f.Add(secret[:42]+"B", keys.state, "")
 	f.Add("", "", "")

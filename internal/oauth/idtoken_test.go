@@ -194,22 +194,6 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// HMAC signatures are rejected even if the provider announces them and publishes the key.
-func TestNoSharedSecrets(t *testing.T) {
-	t.Parallel()
-
-	w, i := oneIssuer(t)
-	secret := oauthtest.Key{ID: "shared", Algorithm: jose.HS256, Private: []byte(strings.Repeat("s", 32))}
-	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: secret.Private, KeyID: secret.ID, Algorithm: "HS256"}}})
-	testkit.NoError(t, err)
-
-	i.Break(oauthtest.Keys, oauthtest.Fault{Body: string(set)})
-	b := by(secret, nil)
-	b.Document = func(d map[string]any) { d["id_token_signing_alg_values_supported"] = []string{"HS256"} }
-	i.Behave(b)
-	wantError(t, w.signIn(t, i), ErrRefused)
-}
-
 // A token must have been issued after the flow began, up to the clock skew.
 func TestIssuedAt(t *testing.T) {
 	t.Parallel()

@@ -64,16 +64,10 @@ type fixture struct {
 
 func newFixture(t *testing.T, settings ...Settings) *fixture {
 	t.Helper()
+
 	r := storetest.NewRedis(t)
-
-	return newFixtureOn(t, r, r.Conn(t), settings...)
-}
-
-func newFixtureOn(t *testing.T, r storetest.Redis, conn redis.Conn, settings ...Settings) *fixture {
-	t.Helper()
-
-	conns := conntest.Redis(t, r, redisconn.Options{Timeout: redisconn.DefaultTimeout})
-	w := &fixture{clock: newClock(), redis: conn, log: &testkit.Buffer{}}
+	conns := conntest.Redis(t, r, redisconn.Options{})
+	w := &fixture{clock: newClock(), redis: r.Conn(t), log: &testkit.Buffer{}}
 	w.Service = New(conns, settings, Options{Now: w.clock.now, Log: slog.New(slog.NewTextHandler(w.log, nil))})
 
 	// The machine may be busy. Tests of timeouts set their own.
