@@ -66,7 +66,7 @@ func TestRunRedisDown(t *testing.T) {
 	testkit.Eventually(t, "the job to be sent", func() bool { return sent.Load() > 0 })
 	start(t, other, handle)
 	testkit.Eventually(t, "both queues to notice the outage", func() bool {
-		return len(log.lines(t, pausedMessage)) > 0 && len(otherLog.lines(t, pausedMessage)) > 0
+		return len(lines(t, log, pausedMessage)) > 0 && len(lines(t, otherLog, pausedMessage)) > 0
 	})
 
 	if err := q.Push(t.Context(), Job{}); !errors.Is(err, redisconn.ErrUnavailable) {
@@ -79,18 +79,17 @@ func TestRunRedisDown(t *testing.T) {
 	observer, _ := newQueue(t, direct, QueueOptions{})
 	conn := direct.Conn(t)
 	testkit.Eventually(t, "the end of the lease", func() bool {
-		n, err := conn.Do("EXISTS", jobsKey)
-		due, dueErr := overdue(conn)
+		n, err := conn.Do("ZCOUNT", dueKey, 0, time.Now().UnixMicro())
 
-		return n == int64(1) && err == nil && due && dueErr == nil
+		return n == int64(1) && err == nil
 	})
 
 	proxy.Restore(t)
 	testkit.Eventually(t, "the queue to be empty", empty(t, observer))
 
-	for _, log := range []*logged{log, otherLog} {
-		testkit.Eventually(t, "both queues to resume", func() bool { return len(log.lines(t, "email queue resumed")) > 0 })
-		if n := len(log.lines(t, pausedMessage)); n != 1 {
+	for _, log := range []*testkit.Buffer{log, otherLog} {
+		testkit.Eventually(t, "both queues to resume", func() bool { return len(lines(t, log, "email queue resumed")) > 0 })
+		if n := len(lines(t, log, pausedMessage)); n != 1 {
 			t.Errorf("got %d lines about the outage, want 1", n)
 		}
 	}
@@ -129,7 +128,7 @@ func TestRunSettles(t *testing.T) {
 	})
 
 	testkit.Eventually(t, "several connection attempts", func() bool {
-		return len(log.lines(t, pausedMessage)) > 0 && connects.Load() > 30 // several for each command
+		return len(lines(t, log, pausedMessage)) > 0 && connects.Load() > 30 // several for each command
 	})
 
 	restored := time.Now()
@@ -137,13 +136,13 @@ func TestRunSettles(t *testing.T) {
 	if at := testkit.Receive(t, "the job", received); at.Sub(restored) < settleIntervals*interval {
 		t.Errorf("got the job %v after the outage, want it after %v", at.Sub(restored), settleIntervals*interval)
 	}
-	if n := len(log.lines(t, pausedMessage)); n != 1 {
+	if n := len(lines(t, log, pausedMessage)); n != 1 {
 		t.Errorf("got %d lines about the outage, want 1", n)
 	}
 }
 
-// The end of Run pausedMessage for the jobs in hand, and for no new ones; and no longer than
-// it may.
+// At its end, Run waits for the running jobs, but not longer than the grace period, and starts no
+// new ones.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()
 
@@ -151,21 +150,19 @@ func TestRunEnds(t *testing.T) {
 	push(t, q, "one", "two")
 	started := make(chan string, 2)
 	proceed := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
+	stop := start(t, q, func(ctx context.Context, job Job) error {
+		started <- job.ID
+		<-proceed
 
-	go func() {
-		defer close(ended)
-		q.Run(ctx, func(ctx context.Context, job Job) error {
-			started <- job.ID
-			<-proceed
-
-			return ctx.Err()
-		})
-	}()
+		return ctx.Err()
+	})
 
 	testkit.Receive(t, "a started job", started)
-	cancel()
+	ended := make(chan struct{})
+	go func() {
+		stop()
+		close(ended)
+	}()
 
 	select {
 	case <-ended:
@@ -181,7 +178,7 @@ func TestRunEnds(t *testing.T) {
 
 	impatient, _ := newQueue(t, storetest.NewRedis(t), QueueOptions{Grace: 20 * time.Millisecond})
 	push(t, impatient, "job")
-	stop := start(t, impatient, func(ctx context.Context, _ Job) error {
+	stop = start(t, impatient, func(ctx context.Context, _ Job) error {
 		started <- "hanging"
 		<-ctx.Done()
 
@@ -202,5 +199,5 @@ func TestRunEnds(t *testing.T) {
 		return ctx.Err()
 	})
 
-	testkit.Eventually(t, "the attempt to be cancelled", func() bool { return len(log.lines(t, "email not sent; will retry")) == 1 })
+	testkit.Eventually(t, "the attempt to be cancelled", func() bool { return len(lines(t, log, "email not sent; will retry")) == 1 })
 }

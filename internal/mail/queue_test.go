@@ -1,18 +1,12 @@
 package mail
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/gomodule/redigo/redis"
 
 	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
@@ -25,28 +19,12 @@ func TestMain(m *testing.M) { storetest.MainParallel(m) }
 // pausedMessage is logged when Redis becomes unavailable.
 const pausedMessage = "email queue paused: Redis is unavailable"
 
-// logged is a log buffer with access to its lines.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	return l.text.Write(p)
-}
-
-// lines returns the lines with the given message.
-func (l *logged) lines(t testing.TB, message string) []map[string]any {
+// lines returns the log lines with the given message.
+func lines(t testing.TB, log *testkit.Buffer, message string) []map[string]any {
 	t.Helper()
 
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var found []map[string]any
-
-	for line := range strings.Lines(l.text.String()) {
+	for line := range strings.Lines(log.String()) {
 		var fields map[string]any
 		testkit.NoError(t, json.Unmarshal([]byte(line), &fields))
 
@@ -59,10 +37,10 @@ func (l *logged) lines(t testing.TB, message string) []map[string]any {
 }
 
 // newQueue returns the queue of one process, with short intervals.
-func newQueue(t testing.TB, r storetest.Redis, o QueueOptions) (*Queue, *logged) {
+func newQueue(t testing.TB, r storetest.Redis, o QueueOptions) (*Queue, *testkit.Buffer) {
 	t.Helper()
 
-	log := &logged{}
+	log := &testkit.Buffer{}
 	o.Log = slog.New(slog.NewJSONHandler(log, nil))
 	if o.Interval == 0 {
 		o.Interval = 10 * time.Millisecond
@@ -70,8 +48,8 @@ func newQueue(t testing.TB, r storetest.Redis, o QueueOptions) (*Queue, *logged)
 
 	client := conntest.Redis(t, r, redisconn.Options{})
 	t.Cleanup(func() {
-		if strings.Contains(log.text.String(), "@") {
-			t.Errorf("got an email address in the log:\n%s", log.text.String())
+		if strings.Contains(log.String(), "@") {
+			t.Errorf("got an email address in the log:\n%s", log.String())
 		}
 	})
 
@@ -165,22 +143,4 @@ func TestScriptsTwice(t *testing.T) {
 	if early, err := q.claim(ctx, "fifth"); early != nil || err != nil {
 		t.Errorf("postponed with an old lease: got %+v, error %v, want no due job", early, err)
 	}
-}
-
-// overdue reports whether the first job is due by the clock of Redis.
-func overdue(conn redis.Conn) (bool, error) {
-	first, err := redis.Strings(conn.Do("ZRANGE", dueKey, 0, 0, "WITHSCORES"))
-	if err != nil || len(first) != 2 {
-		return false, err
-	}
-
-	now, err := redis.Strings(conn.Do("TIME"))
-	if err != nil {
-		return false, err
-	}
-
-	due, err := strconv.ParseFloat(first[1], 64)
-	seconds, secondsErr := strconv.ParseFloat(now[0], 64)
-
-	return due < seconds*1e6, errors.Join(err, secondsErr)
 }

@@ -161,12 +161,12 @@ func TestRunFailures(t *testing.T) {
 				}
 			}
 
-			dropped := log.lines(t, "email dropped")
+			dropped := lines(t, log, "email dropped")
 			if tt.dropped == "" && len(dropped) > 0 || tt.dropped != "" && (len(dropped) != 1 || dropped[0]["error"] != tt.dropped ||
 				dropped[0]["id"] != "job" || dropped[0]["kind"] != "new_device" || dropped[0]["attempts"] != float64(max(1, tt.attempts))) {
 				t.Errorf("got dropped %v, want error %q", dropped, tt.dropped)
 			}
-			if again := log.lines(t, "email not sent; will retry"); len(again) != max(0, tt.attempts-1) {
+			if again := lines(t, log, "email not sent; will retry"); len(again) != max(0, tt.attempts-1) {
 				t.Errorf("got retries %v, want %d", again, max(0, tt.attempts-1))
 			}
 		})
@@ -214,7 +214,7 @@ func TestRunMalformedJob(t *testing.T) {
 	testkit.Eventually(t, "the queue to be empty", empty(t, q))
 	ids := map[string]bool{}
 
-	for _, line := range log.lines(t, "email dropped") {
+	for _, line := range lines(t, log, "email dropped") {
 		ids[line["id"].(string)] = true
 	}
 

