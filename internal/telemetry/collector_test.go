@@ -2,8 +2,8 @@ package telemetry
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -40,26 +40,9 @@ func newCollector(t *testing.T) *fakeCollector {
 }
 
 func (c *fakeCollector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
-	body := io.Reader(r.Body)
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		var err error
-		if body, err = gzip.NewReader(r.Body); err != nil {
-			c.t.Errorf("got error %v, want none", err)
-			return
-		}
-	}
-
-	raw, err := io.ReadAll(body)
-	if err != nil {
-		c.t.Errorf("got error %v, want none", err)
-	}
-
-	if r.URL.Path != "/v1/traces" {
-		c.t.Errorf("got request to %s, want /v1/traces", r.URL.Path)
-	}
-
+	raw, err := io.ReadAll(r.Body)
 	var in collector.ExportTraceServiceRequest
-	if err := proto.Unmarshal(raw, &in); err != nil {
+	if err := errors.Join(err, proto.Unmarshal(raw, &in)); err != nil {
 		c.t.Errorf("got error %v, want none", err)
 	}
 

@@ -77,7 +77,7 @@ func TestRequestSpans(t *testing.T) {
 	t.Parallel()
 
 	c := newCollector(t)
-	tracing := c.tracing(map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "x-key=collectors-secret", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"})
+	tracing := c.tracing(map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "x-key=collectors-secret", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"})
 	visit(HTTP{Tracing: tracing}, NewMetrics(), func(*http.Request) {})
 	shutdown(t, tracing)
 
@@ -178,13 +178,11 @@ func TestTracingEnabled(t *testing.T) {
 		want string // "on", "off", or a part of the error
 	}{
 		"nothing":                   {map[string]string{}, "off"},
-		"service name":              {map[string]string{"OTEL_SERVICE_NAME": "x"}, "off"},
 		"endpoint":                  {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, "on"},
 		"endpoint for traces":       {map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint + "/x"}, "on"},
 		"exporter otlp":             {map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, "on"},
 		"exporter none":             {map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, "off"},
 		"disabled":                  {map[string]string{"OTEL_SDK_DISABLED": "TRUE", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, "off"},
-		"not disabled":              {map[string]string{"OTEL_SDK_DISABLED": "false", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, "on"},
 		"unsupported exporter":      {map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"},
 		"gRPC":                      {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"},
 		"negative batch":            {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "-1"}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"},
@@ -193,7 +191,6 @@ func TestTracingEnabled(t *testing.T) {
 		"gRPC, disabled":            {map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "off"},
 		"no scheme":                 {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "canary:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT"},
 		"invalid URL with a secret": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:canary%zz@x"}, "OTEL_EXPORTER_OTLP_ENDPOINT"},
-		"header":                    {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}, "on"},
 		"malformed attributes":      {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_RESOURCE_ATTRIBUTES": "a"}, "on"},
 		"surrounding spaces":        {map[string]string{"OTEL_TRACES_EXPORTER": " otlp "}, "on"},
 	} {
