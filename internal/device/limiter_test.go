@@ -87,41 +87,25 @@ func TestByDevice(t *testing.T) {
 	t.Parallel()
 
 	l := newLimiter(t, storetest.NewRedis(t), two, two)
-	stranger := Attempt{Action: "login", Rule: two, IP: "203.0.113.1", Account: ann}
-
-	for range 3 {
-		take(t, l, stranger)
-	}
-
-	owner := stranger
-	owner.Device = "phone"
-	if got, want := take(t, l, owner), `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-
-	take(t, l, owner)
-	if got, want := take(t, l, owner), `["ip 0/2"] refused, exhausted ["device" "ip"]`; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-
-	another := owner
-	another.IP = "203.0.113.2"
-	another.Account = "bob@example.com"
-	if got, want := take(t, l, another), `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`; got != want {
-		t.Errorf("another account on the same device: got %s, want %s", got, want)
-	}
-
-	other := owner
-	other.Device = "laptop"
-	if got, want := take(t, l, other), `["device 1/2" "account-devices 17/20" "ip-devices 17/20"]`; got != want {
-		t.Errorf("another device: got %s, want %s", got, want)
-	}
-
-	// The budget of the phone is exhausted, so it counts like a stranger.
-	moved := owner
-	moved.IP = "203.0.113.3"
-	if got, want := take(t, l, moved), `["ip 1/2" "account 0/2"] refused, exhausted ["device" "account"]`; got != want {
-		t.Errorf("at another IP: got %s, want %s", got, want)
+	for i, step := range []struct {
+		ip, account, device, want string
+	}{
+		{"203.0.113.1", ann, "", `["ip 1/2" "account 1/2"]`},
+		{"203.0.113.1", ann, "", `["ip 0/2" "account 0/2"]`},
+		{"203.0.113.1", ann, "", `["ip 0/2"] refused, exhausted ["ip"]`},
+		{"203.0.113.1", ann, "phone", `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
+		{"203.0.113.1", ann, "phone", `["device 0/2" "account-devices 18/20" "ip-devices 18/20"]`},
+		{"203.0.113.1", ann, "phone", `["ip 0/2"] refused, exhausted ["device" "ip"]`},
+		// Another account on the same device, and another device of the account.
+		{"203.0.113.2", "bob@example.com", "phone", `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
+		{"203.0.113.1", ann, "laptop", `["device 1/2" "account-devices 17/20" "ip-devices 17/20"]`},
+		// The budget of the phone is exhausted at other IPs, too.
+		{"203.0.113.3", ann, "phone", `["ip 1/2" "account 0/2"] refused, exhausted ["device" "account"]`},
+	} {
+		a := Attempt{Action: "login", Rule: two, IP: step.ip, Account: step.account, Device: step.device}
+		if got := take(t, l, a); got != step.want {
+			t.Errorf("step %d: got %s, want %s", i, got, step.want)
+		}
 	}
 }
 

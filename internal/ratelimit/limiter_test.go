@@ -173,26 +173,6 @@ func TestRefill(t *testing.T) {
 	t.Logf("10 of %d attempts were allowed in %v", attempts, time.Since(start))
 }
 
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	l := newLimiter(t, storetest.NewRedis(t))
-	rule := Rule{Events: 1, Window: 300 * time.Millisecond}
-
-	start := time.Now()
-	take(t, l, "k", rule)
-	b := take(t, l, "k", rule)
-	if b.Allowed || b.RetryAfter != b.Reset {
-		t.Fatalf("second event: got %+v, want it refused with RetryAfter equal to Reset", b)
-	}
-
-	testkit.Eventually(t, "an allowed event", func() bool { return take(t, l, "k", rule).Allowed })
-
-	const earlyExpiry = 60 * time.Millisecond // the in-process Redis may expire a key too early
-	if elapsed := time.Since(start); elapsed < rule.Window-earlyExpiry {
-		t.Errorf("got the next event allowed after %v, want %v", elapsed, rule.Window)
-	}
-}
-
 // A value that is not a time is ignored.
 func TestInvalidValue(t *testing.T) {
 	t.Parallel()
