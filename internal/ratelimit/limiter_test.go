@@ -145,16 +145,11 @@ func TestRefill(t *testing.T) {
 	const interval = 200 * time.Millisecond
 	rule := Rule{Events: 4, Window: 4 * interval}
 	start := time.Now()
-	allowed, firstRefusals, attempts := 0, 0, 0
+	allowed := 0
 
 	testkit.Eventually(t, "10 allowed events", func() bool {
-		b := take(t, l, "k", rule)
-		attempts++
-		if b.Allowed {
+		if take(t, l, "k", rule).Allowed {
 			allowed++
-		}
-		if b.FirstRefusal {
-			firstRefusals++
 		}
 
 		elapsed := time.Since(start) + clockError
@@ -164,13 +159,6 @@ func TestRefill(t *testing.T) {
 
 		return allowed == 10
 	})
-
-	// At most one after the burst, and one after each of the following events but the last.
-	if firstRefusals < 1 || firstRefusals > 6 {
-		t.Errorf("got %d first refusals, want 1 to 6", firstRefusals)
-	}
-
-	t.Logf("10 of %d attempts were allowed in %v", attempts, time.Since(start))
 }
 
 // A value that is not a time is ignored.

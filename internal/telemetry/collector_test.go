@@ -31,14 +31,6 @@ type fakeCollector struct {
 	resource map[string]string
 }
 
-func newCollector(t *testing.T) *fakeCollector {
-	c := &fakeCollector{t: t, spans: map[string]*otlp.Span{}}
-	c.Server = httptest.NewServer(c)
-	t.Cleanup(c.Close)
-
-	return c
-}
-
 func (c *fakeCollector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	raw, err := io.ReadAll(r.Body)
 	var in collector.ExportTraceServiceRequest
@@ -73,17 +65,26 @@ func textOf(attrs []*common.KeyValue) map[string]string {
 	return texts
 }
 
-// tracing returns a Tracing that exports to the collector when it is shut down.
-func (c *fakeCollector) tracing(vars map[string]string) *Tracing {
-	c.t.Helper()
+// export sends a request through h, like visit, and returns a collector with its spans. vars
+// configures the tracing, in addition to the endpoint.
+func export(t *testing.T, vars map[string]string, h HTTP, change func(*http.Request)) *fakeCollector {
+	t.Helper()
+
+	c := &fakeCollector{t: t, spans: map[string]*otlp.Span{}}
+	c.Server = httptest.NewServer(c)
+	t.Cleanup(c.Close)
+
 	all := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL}
 	maps.Copy(all, vars)
-	tracing, err := NewTracing(context.Background(), all, slog.New(slog.DiscardHandler))
-	if err != nil || tracing == nil {
-		c.t.Fatalf("got %v, error %v, want a Tracing", tracing, err)
-	}
 
-	return tracing
+	var err error
+	h.Tracing, err = NewTracing(context.Background(), all, slog.New(slog.DiscardHandler))
+	testkit.NoError(t, err)
+
+	visit(h, nil, change)
+	shutdown(t, h.Tracing)
+
+	return c
 }
 
 func shutdown(t *testing.T, tracing *Tracing) {

@@ -18,11 +18,7 @@ func TestAccessLog(t *testing.T) {
 	t.Parallel()
 
 	var out bytes.Buffer
-	c := newCollector(t)
-	tracing := c.tracing(nil)
-	log := slog.New(LogHandler(slog.NewJSONHandler(&out, nil)))
-	visit(HTTP{Tracing: tracing, Log: log}, NewMetrics(), func(*http.Request) {})
-	shutdown(t, tracing)
+	c := export(t, nil, HTTP{Log: slog.New(LogHandler(slog.NewJSONHandler(&out, nil)))}, nil)
 
 	for _, canary := range canaries {
 		if strings.Contains(out.String(), canary) && canary != "203.0.113.77" {

@@ -85,7 +85,7 @@ func TestNilDoesNothing(t *testing.T) {
 	t.Parallel()
 
 	use(nil)
-	visit(HTTP{}, nil, func(*http.Request) {})
+	visit(HTTP{}, nil, nil)
 	shutdown(t, nil)
 	if m := (*Metrics)(nil).PoolMonitor(); m != nil {
 		t.Errorf("PoolMonitor of a nil *Metrics: got %v, want nil", m)

@@ -17,7 +17,7 @@ func TestOps(t *testing.T) {
 	t.Parallel()
 
 	m := usedMetrics()
-	visit(HTTP{}, m, func(*http.Request) {})
+	visit(HTTP{}, m, nil)
 	var notReady error
 
 	// Cancel the requests, because a profile takes 30 seconds otherwise.

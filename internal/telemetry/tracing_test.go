@@ -42,7 +42,7 @@ func (h HTTP) complete() HTTP {
 	return h
 }
 
-// visit sends a request through HTTP to a route that uses both stores.
+// visit sends a request through h to a route that uses both stores. change may be nil.
 func visit(h HTTP, m *Metrics, change func(*http.Request)) {
 	monitor := m.MongoMonitor()
 	router := http.NewServeMux()
@@ -67,7 +67,10 @@ func visit(h HTTP, m *Metrics, change func(*http.Request)) {
 	r := httptest.NewRequest(http.MethodGet, "/auth/sessions/canary-id?token=canary-query", http.NoBody)
 	r.Header.Set("Cookie", "__Host-sid=canary-cookie")
 	r.Header.Set("User-Agent", "canary-agent")
-	change(r)
+	if change != nil {
+		change(r)
+	}
+
 	w := httptest.NewRecorder()
 	w.Header().Set("X-Request-Id", "request-1")
 	h.complete().Middleware(router).ServeHTTP(w, r)
@@ -76,10 +79,7 @@ func visit(h HTTP, m *Metrics, change func(*http.Request)) {
 func TestRequestSpans(t *testing.T) {
 	t.Parallel()
 
-	c := newCollector(t)
-	tracing := c.tracing(map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "x-key=collectors-secret", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"})
-	visit(HTTP{Tracing: tracing}, NewMetrics(), func(*http.Request) {})
-	shutdown(t, tracing)
+	c := export(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "x-key=collectors-secret", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"}, HTTP{}, nil)
 
 	server := "SPAN_KIND_SERVER"
 	db := "SPAN_KIND_CLIENT"
@@ -129,11 +129,8 @@ func TestTraceparentOnlyIfTrusted(t *testing.T) {
 
 	const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for _, trusted := range []bool{true, false} {
-		c := newCollector(t)
-		tracing := c.tracing(nil)
-		h := HTTP{Tracing: tracing, Trusted: func(*http.Request) bool { return trusted }}.complete()
-		visit(h, nil, func(r *http.Request) { r.Header.Set("Traceparent", traceparent) })
-		shutdown(t, tracing)
+		h := HTTP{Trusted: func(*http.Request) bool { return trusted }}
+		c := export(t, nil, h, func(r *http.Request) { r.Header.Set("Traceparent", traceparent) })
 		span := c.spans["GET /auth/sessions/{id}"]
 		id := traceIDOf(span)
 		if continued := id == "0af7651916cd43dd8448eb211c80319c"; continued != trusted || (len(span.GetParentSpanId()) > 0) != trusted {
@@ -145,10 +142,7 @@ func TestTraceparentOnlyIfTrusted(t *testing.T) {
 func TestUnknownMethod(t *testing.T) {
 	t.Parallel()
 
-	c := newCollector(t)
-	tracing := c.tracing(nil)
-	visit(HTTP{Tracing: tracing}, nil, func(r *http.Request) { r.Method = "CANARY" })
-	shutdown(t, tracing)
+	c := export(t, nil, HTTP{}, func(r *http.Request) { r.Method = "CANARY" })
 	if got := textOf(c.spans["HTTP"].GetAttributes()); got["http.request.method"] != "_OTHER" || got["http.route"] != "" {
 		t.Errorf("got attributes %v of spans %v, want method _OTHER and no route", got, slices.Collect(maps.Keys(c.spans)))
 	}
@@ -160,10 +154,7 @@ func TestUnknownMethod(t *testing.T) {
 func TestSampler(t *testing.T) {
 	t.Parallel()
 
-	c := newCollector(t)
-	tracing := c.tracing(map[string]string{"OTEL_TRACES_SAMPLER": "always_off"})
-	visit(HTTP{Tracing: tracing}, nil, func(*http.Request) {})
-	shutdown(t, tracing)
+	c := export(t, map[string]string{"OTEL_TRACES_SAMPLER": "always_off"}, HTTP{}, nil)
 	if len(c.spans) > 0 {
 		t.Errorf("got spans %v, want none", c.spans)
 	}
@@ -252,11 +243,11 @@ func TestHangingCollector(t *testing.T) {
 			testkit.NoError(t, err)
 
 			start := time.Now()
-			visit(HTTP{Tracing: tracing}, nil, func(*http.Request) {})
+			visit(HTTP{Tracing: tracing}, nil, nil)
 			<-h.started
 
 			for range 1000 {
-				visit(HTTP{Tracing: tracing}, nil, func(*http.Request) {})
+				visit(HTTP{Tracing: tracing}, nil, nil)
 			}
 
 			if took := time.Since(start); took > 0 {
@@ -274,7 +265,7 @@ func TestHangingCollector(t *testing.T) {
 			}
 
 			<-h.cancelled
-			visit(HTTP{Tracing: tracing}, nil, func(*http.Request) {})
+			visit(HTTP{Tracing: tracing}, nil, nil)
 		})
 	}
 }

@@ -25,9 +25,7 @@ func insertGolden(t *testing.T, c *mongo.Collection, name string) bson.M {
 	var d bson.D
 	testkit.NoError(t, bson.UnmarshalExtJSON(text, false, &d))
 
-	if _, err := c.InsertOne(context.Background(), d); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, errorOf(c.InsertOne(context.Background(), d)))
 
 	return onlyDocument(t, c)
 }
@@ -122,9 +120,7 @@ func TestGoldenIdentity(t *testing.T) {
 		t.Errorf("by identity: got %+v, %v; want user %s", u, err, userID)
 	}
 
-	if _, err := s.RecordSignIn(ctx, userID, Claims{Provider: "github", Issuer: want.Issuer, Subject: want.Subject}); err != nil {
-		t.Error(err)
-	}
+	testkit.NoError(t, errorOf(s.RecordSignIn(ctx, userID, Claims{Provider: "github", Issuer: want.Issuer, Subject: want.Subject})))
 
 	assertChanged(t, "sign-in", before, onlyDocument(t, s.identities), "lastLogin")
 }

@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,12 +30,21 @@ func links(t *testing.T, s *Store, userID string) []string {
 	all, err := s.Identities(context.Background(), userID)
 	testkit.NoError(t, err)
 
-	short := []string{}
+	var short []string
 	for _, i := range all {
 		short = append(short, i.Provider+" "+i.Subject)
 	}
 
 	return short
+}
+
+// wantLinks checks the provider and subject of each identity of a user.
+func wantLinks(t *testing.T, s *Store, u User, want ...string) {
+	t.Helper()
+
+	if got := links(t, s, u.ID); !slices.Equal(got, want) {
+		t.Errorf("%s: got identities %q, want %q", u.Name, got, want)
+	}
 }
 
 // link proposes and confirms a link. It reports whether the link is new.
@@ -45,14 +55,6 @@ func link(s *Store, userID string, c Claims) (added bool, err error) {
 	}
 
 	return true, s.ConfirmLink(context.Background(), p)
-}
-
-func create(t *testing.T, s *Store, u User) User {
-	t.Helper()
-	u, err := s.Create(context.Background(), u)
-	testkit.NoError(t, err)
-
-	return u
 }
 
 // An external account is linked to only one user, and a user has only one account of each
@@ -82,13 +84,8 @@ func TestLink(t *testing.T) {
 		}
 	}
 
-	if diff := cmp.Diff([]string{"google 1"}, links(t, s, ann.ID)); diff != "" {
-		t.Error(diff)
-	}
-
-	if diff := cmp.Diff([]string{"google 2", "github 1"}, links(t, s, eve.ID)); diff != "" {
-		t.Error(diff)
-	}
+	wantLinks(t, s, ann, "google 1")
+	wantLinks(t, s, eve, "google 2", "github 1")
 
 	if u, err := s.ByIdentity(ctx, "https://google.example", "1"); err != nil || u.ID != ann.ID {
 		t.Errorf("by identity: got %v, %v; want Ann", u, err)
@@ -96,22 +93,13 @@ func TestLink(t *testing.T) {
 
 	testkit.NoError(t, s.Delete(ctx, ann.ID))
 
-	if left := links(t, s, ann.ID); len(left) > 0 {
-		t.Errorf("after the deletion: got identities %v, want none", left)
-	}
+	wantLinks(t, s, ann)
 
 	// A link that is made while its user is deleted is removed.
-	if _, err := link(s, ann.ID, claimsOf("google", "1")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, errorOf(link(s, ann.ID, claimsOf("google", "1"))))
 
-	if _, err := s.ByIdentity(ctx, "https://google.example", "1"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("by identity of a deleted user: got %v, want ErrNotFound", err)
-	}
-
-	if left := links(t, s, ann.ID); len(left) > 0 {
-		t.Errorf("deleted user: got identities %v, want none", left)
-	}
+	wantErr(t, "by identity of a deleted user", errorOf(s.ByIdentity(ctx, "https://google.example", "1")), ErrNotFound)
+	wantLinks(t, s, ann)
 }
 
 func TestRecordSignIn(t *testing.T) {
@@ -121,18 +109,12 @@ func TestRecordSignIn(t *testing.T) {
 	ann := create(t, s, User{Name: "Ann", Email: "ann@example.com"})
 	eve := create(t, s, User{Name: "Eve", Email: "eve@example.com"})
 	c := claimsOf("google", "1")
-	if _, err := s.RecordSignIn(ctx, ann.ID, c); !errors.Is(err, ErrNotFound) {
-		t.Errorf("not linked: got %v, want ErrNotFound", err)
-	}
+	wantErr(t, "not linked", errorOf(s.RecordSignIn(ctx, ann.ID, c)), ErrNotFound)
 
-	if _, err := link(s, ann.ID, c); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, errorOf(link(s, ann.ID, c)))
 
 	c.Picture = "https://google.example/ann.png"
-	if _, err := s.RecordSignIn(ctx, eve.ID, c); !errors.Is(err, ErrNotFound) {
-		t.Errorf("linked to another user: got %v, want ErrNotFound", err)
-	}
+	wantErr(t, "linked to another user", errorOf(s.RecordSignIn(ctx, eve.ID, c)), ErrNotFound)
 
 	u, err := s.RecordSignIn(ctx, ann.ID, c)
 	if err != nil || u.LastLogin.IsZero() || u.Picture != c.Picture {
@@ -143,13 +125,9 @@ func TestRecordSignIn(t *testing.T) {
 		t.Errorf("got last login %v of the identity, want %v", all[0].LastLogin, u.LastLogin)
 	}
 
-	if _, err := s.SetActive(ctx, ann.ID, false); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, errorOf(s.SetActive(ctx, ann.ID, false)))
 
-	if _, err := s.RecordSignIn(ctx, ann.ID, c); !errors.Is(err, ErrNotFound) {
-		t.Errorf("disabled: got %v, want ErrNotFound", err)
-	}
+	wantErr(t, "disabled", errorOf(s.RecordSignIn(ctx, ann.ID, c)), ErrNotFound)
 }
 
 // Users cannot remove their last way to log in.
@@ -163,9 +141,7 @@ func TestUnlink(t *testing.T) {
 	linkAll := func(u User, providers ...string) {
 		t.Helper()
 		for _, p := range providers {
-			if _, err := link(s, u.ID, claimsOf(p, u.ID)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.NoError(t, errorOf(link(s, u.ID, claimsOf(p, u.ID))))
 		}
 	}
 
@@ -190,13 +166,8 @@ func TestUnlink(t *testing.T) {
 		}
 	}
 
-	if diff := cmp.Diff([]string{"github " + ann.ID}, links(t, s, ann.ID)); diff != "" {
-		t.Error(diff)
-	}
-
-	if _, err := s.RecordSignIn(ctx, ann.ID, claimsOf("github", ann.ID)); err != nil {
-		t.Errorf("sign-in after ErrLastMethod: got %v, want no error", err)
-	}
+	wantLinks(t, s, ann, "github "+ann.ID)
+	wantErr(t, "sign-in after ErrLastMethod", errorOf(s.RecordSignIn(ctx, ann.ID, claimsOf("github", ann.ID))), nil)
 
 	// A provider that is no longer configured, or has a different issuer now, does not count.
 	linkAll(ann, "google")
@@ -206,24 +177,16 @@ func TestUnlink(t *testing.T) {
 		}
 	}
 
-	if _, err := s.Unlink(ctx, ann.ID, "google", usable); err != nil {
-		t.Error(err)
-	}
+	testkit.NoError(t, errorOf(s.Unlink(ctx, ann.ID, "google", usable)))
 
 	// The mark of an interrupted removal expires.
 	linkAll(ann, "google")
-	if _, err := s.identities.UpdateOne(ctx, isIdentity("https://google.example", ann.ID), set(bson.E{Key: "removing", Value: s.timestamp()})); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, errorOf(s.identities.UpdateOne(ctx, isIdentity("https://google.example", ann.ID), set(bson.E{Key: "removing", Value: s.timestamp()}))))
 
-	if _, err := s.Unlink(ctx, ann.ID, "github", usable); !errors.Is(err, ErrLastMethod) {
-		t.Errorf("while the other link is being removed: got %v, want ErrLastMethod", err)
-	}
+	wantErr(t, "while the other link is being removed", errorOf(s.Unlink(ctx, ann.ID, "github", usable)), ErrLastMethod)
 
 	skew = pendingTTL + time.Second
-	if _, err := s.Unlink(ctx, ann.ID, "github", usable); err != nil {
-		t.Errorf("after an interrupted removal: got %v, want no error", err)
-	}
+	wantErr(t, "after an interrupted removal", errorOf(s.Unlink(ctx, ann.ID, "github", usable)), nil)
 }
 
 // If all links are removed concurrently, at least one is left.
@@ -240,9 +203,7 @@ func TestUnlinkConcurrently(t *testing.T) {
 	for range 20 {
 		ann := create(t, s, User{Name: "Ann", Email: "ann@example.com"})
 		for _, p := range providers {
-			if _, err := link(s, ann.ID, claimsOf(p, ann.ID)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.NoError(t, errorOf(link(s, ann.ID, claimsOf(p, ann.ID))))
 		}
 
 		var group sync.WaitGroup
@@ -271,12 +232,8 @@ func TestClaimAccount(t *testing.T) {
 	u := create(t, s, User{Name: "Planted", Email: "ann@example.com", PasswordHash: "h", Picture: "https://evil.example/x"})
 	testkit.NoError(t, s.PutToken(ctx, u.ID, u.Email, EmailChangeToken, OneTimeToken{Hash: "t", Email: "eve@example.com", Expires: time.Now().Add(time.Hour)}))
 
-	if _, err := s.ClaimAccount(ctx, u.ID, "ann@example.com", "Eve", ""); !errors.Is(err, ErrNotFound) {
-		t.Errorf("claim with a password: got %v, want ErrNotFound", err)
-	}
-	if err := s.RemoveCredentials(ctx, u.ID, "eve@example.com"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("remove credentials with another email: got %v, want ErrNotFound", err)
-	}
+	wantErr(t, "claim with a password", errorOf(s.ClaimAccount(ctx, u.ID, "ann@example.com", "Eve", "")), ErrNotFound)
+	wantErr(t, "remove credentials with another email", s.RemoveCredentials(ctx, u.ID, "eve@example.com"), ErrNotFound)
 	testkit.NoError(t, s.RemoveCredentials(ctx, u.ID, "ann@example.com"))
 
 	stale, err := s.ByID(ctx, u.ID) // read by a request of the creator that sets a password
@@ -293,21 +250,12 @@ func TestClaimAccount(t *testing.T) {
 		t.Error(diff)
 	}
 
-	if _, err := s.AddPassword(ctx, stale, "planted"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("password of the creator: got %v, want ErrNotFound", err)
-	}
-
-	if _, err := s.ChangeEmail(ctx, u.ID, "t", "eve@example.com"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("email change of the creator: got %v, want ErrNotFound", err)
-	}
-	if err := s.RemoveCredentials(ctx, u.ID, "ann@example.com"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("remove credentials of a verified account: got %v, want ErrNotFound", err)
-	}
+	wantErr(t, "password of the creator", errorOf(s.AddPassword(ctx, stale, "planted")), ErrNotFound)
+	wantErr(t, "email change of the creator", errorOf(s.ChangeEmail(ctx, u.ID, "t", "eve@example.com")), ErrNotFound)
+	wantErr(t, "remove credentials of a verified account", s.RemoveCredentials(ctx, u.ID, "ann@example.com"), ErrNotFound)
 
 	// The first password can also be added if the field is missing.
-	if _, err := s.users.UpdateOne(ctx, bson.D{}, bson.D{{Key: "$unset", Value: bson.D{{Key: "password", Value: ""}}}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, errorOf(s.users.UpdateOne(ctx, bson.D{}, bson.D{{Key: "$unset", Value: bson.D{{Key: "password", Value: ""}}}})))
 
 	for i, want := range []error{nil, ErrNotFound} {
 		if _, err := s.AddPassword(ctx, claimed, "h2"); !errors.Is(err, want) {
@@ -330,29 +278,16 @@ func TestProposeLink(t *testing.T) {
 	p, _, err := s.ProposeLink(ctx, ann.ID, c)
 	testkit.NoError(t, err)
 
-	if _, err := s.ByIdentity(ctx, c.Issuer, c.Subject); !errors.Is(err, ErrNotFound) {
-		t.Errorf("by identity of a proposal: got %v, want ErrNotFound", err)
-	}
-
-	if _, err := s.RecordSignIn(ctx, ann.ID, c); !errors.Is(err, ErrNotFound) {
-		t.Errorf("sign-in with a proposal: got %v, want ErrNotFound", err)
-	}
-
-	if left := links(t, s, ann.ID); len(left) > 0 {
-		t.Errorf("got identities %v, want none", left)
-	}
-
-	if _, err := s.Unlink(ctx, ann.ID, "google", nil); !errors.Is(err, ErrNoIdentity) {
-		t.Errorf("unlink a proposal: got %v, want ErrNoIdentity", err)
-	}
+	wantErr(t, "by identity of a proposal", errorOf(s.ByIdentity(ctx, c.Issuer, c.Subject)), ErrNotFound)
+	wantErr(t, "sign-in with a proposal", errorOf(s.RecordSignIn(ctx, ann.ID, c)), ErrNotFound)
+	wantLinks(t, s, ann)
+	wantErr(t, "unlink a proposal", errorOf(s.Unlink(ctx, ann.ID, "google", nil)), ErrNoIdentity)
 
 	if _, _, err := s.ProposeLink(ctx, bob.ID, c); !errors.Is(err, ErrAlreadyLinked) {
 		t.Errorf("while the proposal may be confirmed: got %v, want ErrAlreadyLinked", err)
 	}
 	testkit.NoError(t, s.UnlinkAll(ctx, ann.ID))
-	if err := s.ConfirmLink(ctx, p); !errors.Is(err, ErrNotFound) {
-		t.Errorf("confirm after UnlinkAll: got %v, want ErrNotFound", err)
-	}
+	wantErr(t, "confirm after UnlinkAll", s.ConfirmLink(ctx, p), ErrNotFound)
 
 	if _, _, err := s.ProposeLink(ctx, ann.ID, c); err != nil {
 		t.Fatal(err)
@@ -384,9 +319,7 @@ func TestDeleteUnfinishedSignUp(t *testing.T) {
 	s.now = func() time.Time { return time.Now().Add(skew) }
 	var all []User
 	used := create(t, s, User{Name: "Used", Email: "used@example.com"})
-	if _, err := s.RecordLogin(ctx, used); err != nil {
-		t.Fatal(err)
-	}
+	testkit.NoError(t, errorOf(s.RecordLogin(ctx, used)))
 
 	all = append(all, used)
 	for _, u := range []User{

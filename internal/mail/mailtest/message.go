@@ -19,23 +19,22 @@ type Message struct {
 	Data       []byte
 }
 
-// Header returns a header, or "" if the email cannot be parsed.
-func (m Message) Header(name string) string {
+// parse parses the email. If that is impossible, it returns an empty email.
+func (m Message) parse() *mail.Message {
 	parsed, err := mail.ReadMessage(bytes.NewReader(m.Data))
 	if err != nil {
-		return ""
+		return &mail.Message{}
 	}
 
-	return parsed.Header.Get(name)
+	return parsed
 }
+
+// Header returns a header, or "" if the email cannot be parsed.
+func (m Message) Header(name string) string { return m.parse().Header.Get(name) }
 
 // Text returns the plain text part, or "" if the email cannot be parsed.
 func (m Message) Text() string {
-	parsed, err := mail.ReadMessage(bytes.NewReader(m.Data))
-	if err != nil {
-		return ""
-	}
-
+	parsed := m.parse()
 	_, params, err := mime.ParseMediaType(parsed.Header.Get("Content-Type"))
 	if err != nil {
 		return ""
