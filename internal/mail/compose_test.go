@@ -164,7 +164,7 @@ func TestComposeRejects(t *testing.T) {
 		"new email":    func(l *Email) { l.NewEmail = "" },
 		"link":         func(l *Email) { l.Link = "" },
 		"no lifetime":  func(l *Email) { l.ExpiresIn = 0 },
-		"script":       func(l *Email) { l.Link = "javascript:secret" },
+		"script":       func(l *Email) { l.Link = "javascript://example.com/secret" },
 		"relative":     func(l *Email) { l.Link = "/secret" },
 		"quote":        func(l *Email) { l.Link = "https://example.com/secret'" },
 		"space":        func(l *Email) { l.Link = "https://example.com/sec ret" },
