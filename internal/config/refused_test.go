@@ -136,6 +136,7 @@ var refusedCombinations = map[string]map[string]string{
 	"OIDC_MY_IDP_CLIENT_SECRET: set either this or": {"OIDC_MY_IDP_CLIENT_SECRET_FILE": "/x"},
 	"OIDC_MY_IDP_ISSUER: must be https":             {"OIDC_MY_IDP_ISSUER": "http://id.example.com", "APP_ENV": "development"},
 	"GITHUB_CALLBACK_URL: required":                 {"GITHUB_CALLBACK_URL": "", "APP_ENV": "test"},
+	"GOOGLE_CALLBACK_URL: required":                 ownCallbacks(map[string]string{"PORT": "0"}), // the port is not known yet
 	"OIDC_B_ISSUER: required":                       {"OIDC_B_TITLE": "B"},
 	"OIDC_GOOGLE_*: duplicate provider name":        {"OIDC_GOOGLE_ISSUER": "https://id.example.com"},
 	`OIDC_a%s\nb: unknown setting`:                  {"OIDC_a%s\nb": "x"},

@@ -109,18 +109,15 @@ func FuzzAddress(f *testing.F) {
 
 // Errors do not quote the settings, and accepted settings use TLS, except on loopback.
 func FuzzNewSMTP(f *testing.F) {
-	const canary = "s3cr3t-canary"
-	for _, seed := range [][2]string{
-		{"smtps://ada:" + canary + "@mail.example.com", "Latchkey <no-reply@example.com>"}, {"smtp://localhost:1025?tls=none", "a@b.c"},
-		{"smtp://a:" + canary + "@127.0.0.1:99999", "a@b.c"}, {"smtp://mail.example.com?tls=none", "a@b.c"}, {"smtp://a:" + canary + "%zz@x", "A\r\nB <a@b.c>"},
-	} {
-		f.Add(seed[0], seed[1])
+	for url := range smtpURLs {
+		f.Add(url, sender)
 	}
+	f.Add("smtp://localhost", "A\r\nB <a@b.c>")
 
 	f.Fuzz(func(t *testing.T, rawURL, from string) {
 		s, err := NewSMTP(rawURL, from)
 		if err != nil {
-			if strings.Contains(err.Error(), canary) {
+			if strings.Contains(rawURL, "secret") && strings.Contains(err.Error(), "secret") {
 				t.Errorf("%q: got error %v with the password", rawURL, err)
 			}
 

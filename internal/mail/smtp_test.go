@@ -177,33 +177,36 @@ func isASCII(line []byte) bool {
 	return bytes.IndexFunc(line, func(r rune) bool { return r > '~' }) < 0
 }
 
+// smtpURLs maps URLs to settings. Invalid URLs have none.
+var smtpURLs = map[string]SMTP{
+	"smtp://mail.example.com":                    {host: "mail.example.com", port: "587", encryption: startTLS},
+	"smtp://u:s%40crt@mail.example.com:25/":      {host: "mail.example.com", port: "25", encryption: startTLS, username: "u", password: "s@crt"},
+	"smtps://mail.example.com":                   {host: "mail.example.com", port: "465", encryption: implicitTLS},
+	"SMTPS://[2001:db8::1]:1465":                 {host: "2001:db8::1", port: "1465", encryption: implicitTLS},
+	"smtp://localhost:1025":                      {host: "localhost", port: "1025", encryption: startTLSIfOffered},
+	"smtp://[::1]:1025?tls=none":                 {host: "::1", port: "1025", encryption: noTLS},
+	"smtp://mail.example.com/?":                  {host: "mail.example.com", port: "587", encryption: startTLS},
+	"http://mail.secret.example":                 {},
+	"smtp://:587":                                {},
+	"smtp://u:secret@mail.example.com:99999":     {},
+	"smtp://u:secret@mail.example.com:0":         {},
+	"smtp://u:sec/ret@mail.example.com":          {},
+	"smtp://u:sec#ret@mail.example.com":          {},
+	"smtp://u:sec%zzret@mail.example.com":        {},
+	"smtp://secret@mail.example.com":             {},
+	"smtp://:secret@mail.example.com":            {},
+	"smtp://u:secret@mail.example.com?tls=none":  {},
+	"smtps://u:secret@localhost?tls=none":        {},
+	"smtp://u:secret@localhost?tls=off":          {},
+	"smtp://u:secret@localhost?tls=none&tls=off": {},
+	"smtp://u:secret@mail.example.com/secret":    {},
+}
+
 // NewSMTP accepts valid URLs and senders. Errors do not quote the URL.
 func TestNewSMTP(t *testing.T) {
 	t.Parallel()
 
-	for url, want := range map[string]SMTP{
-		"smtp://mail.example.com":                    {host: "mail.example.com", port: "587", encryption: startTLS},
-		"smtp://u:s%40crt@mail.example.com:25/":      {host: "mail.example.com", port: "25", encryption: startTLS, username: "u", password: "s@crt"},
-		"smtps://mail.example.com":                   {host: "mail.example.com", port: "465", encryption: implicitTLS},
-		"SMTPS://[2001:db8::1]:1465":                 {host: "2001:db8::1", port: "1465", encryption: implicitTLS},
-		"smtp://localhost:1025":                      {host: "localhost", port: "1025", encryption: startTLSIfOffered},
-		"smtp://[::1]:1025?tls=none":                 {host: "::1", port: "1025", encryption: noTLS},
-		"smtp://mail.example.com/?":                  {host: "mail.example.com", port: "587", encryption: startTLS},
-		"http://mail.secret.example":                 {},
-		"smtp://:587":                                {},
-		"smtp://u:secret@mail.example.com:99999":     {},
-		"smtp://u:secret@mail.example.com:0":         {},
-		"smtp://u:sec/ret@mail.example.com":          {},
-		"smtp://u:sec#ret@mail.example.com":          {},
-		"smtp://u:sec%zzret@mail.example.com":        {},
-		"smtp://secret@mail.example.com":             {},
-		"smtp://:secret@mail.example.com":            {},
-		"smtp://u:secret@mail.example.com?tls=none":  {},
-		"smtps://u:secret@localhost?tls=none":        {},
-		"smtp://u:secret@localhost?tls=off":          {},
-		"smtp://u:secret@localhost?tls=none&tls=off": {},
-		"smtp://u:secret@mail.example.com/secret":    {},
-	} {
+	for url, want := range smtpURLs {
 		got, err := NewSMTP(url, sender)
 		if want.host == "" {
 			if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "ret@") {

@@ -5,25 +5,27 @@ import (
 	"testing"
 )
 
+var ipKeys = map[string]string{
+	"192.0.2.1":                  "192.0.2.1",
+	"::ffff:192.0.2.1":           "192.0.2.1", // otherwise every client would have two budgets
+	"::ffff:c000:201":            "192.0.2.1",
+	"::ffff:192.0.2.1%eth0":      "192.0.2.1",
+	"2001:db8:1:2:3:4:5:6":       "2001:db8:1:2::/64",
+	"2001:0DB8:1:2:ffff::1":      "2001:db8:1:2::/64",
+	"2001:db8:1:3::1":            "2001:db8:1:3::/64",
+	"fe80::1%eth0":               "fe80::/64",
+	"fe80::2%" + long("z", 5000): "fe80::/64",
+	"":                           "",
+	"192.0.2.1, 198.51.100.1":    "192.0.2.1, 198.51.100.1",
+	"192.0.2.01":                 "192.0.2.01",
+	"\x00\r\n\xff":               "\x00\r\n\xff",
+	long("x", 5000):              long("x", 64),
+}
+
 func TestIPKey(t *testing.T) {
 	t.Parallel()
 
-	for in, want := range map[string]string{
-		"192.0.2.1":                  "192.0.2.1",
-		"::ffff:192.0.2.1":           "192.0.2.1", // otherwise every client would have two budgets
-		"::ffff:c000:201":            "192.0.2.1",
-		"::ffff:192.0.2.1%eth0":      "192.0.2.1",
-		"2001:db8:1:2:3:4:5:6":       "2001:db8:1:2::/64",
-		"2001:0DB8:1:2:ffff::1":      "2001:db8:1:2::/64",
-		"2001:db8:1:3::1":            "2001:db8:1:3::/64",
-		"fe80::1%eth0":               "fe80::/64",
-		"fe80::2%" + long("z", 5000): "fe80::/64",
-		"":                           "",
-		"192.0.2.1, 198.51.100.1":    "192.0.2.1, 198.51.100.1",
-		"192.0.2.01":                 "192.0.2.01",
-		"\x00\r\n\xff":               "\x00\r\n\xff",
-		long("x", 5000):              long("x", 64),
-	} {
+	for in, want := range ipKeys {
 		if got := IPKey(in); got != want {
 			t.Errorf("IPKey(%.80q) = %q, want %q", in, got, want)
 		}

@@ -60,10 +60,18 @@ func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
 	exported := map[string][]string{}
 	labels := map[string]bool{"instance": true, "job": true, "le": true}
 
-	for name, f := range families(t, usedMetrics()) {
-		exported[name] = strings.Split(labelsOf(f), ",")
-		for _, label := range exported[name] {
-			labels[label] = true
+	families, err := usedMetrics().registry.Gather()
+	testkit.NoError(t, err)
+
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), namespace+"_") {
+			continue
+		}
+
+		exported[f.GetName()] = []string{}
+		for _, pair := range f.GetMetric()[0].GetLabel() {
+			exported[f.GetName()] = append(exported[f.GetName()], pair.GetName())
+			labels[pair.GetName()] = true
 		}
 	}
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -206,16 +205,13 @@ func TestUnlinkConcurrently(t *testing.T) {
 			testkit.NoError(t, errorOf(link(s, ann.ID, claimsOf(p, ann.ID))))
 		}
 
-		var group sync.WaitGroup
-		for _, p := range providers {
-			group.Go(func() {
-				if _, err := s.Unlink(ctx, ann.ID, p, issuers); err != nil && !errors.Is(err, ErrLastMethod) {
-					t.Error(err)
-				}
-			})
+		unlink := func(i int) error { return errorOf(s.Unlink(ctx, ann.ID, providers[i], issuers)) }
+		for _, err := range testkit.Concurrently(len(providers), unlink) {
+			if err != nil && !errors.Is(err, ErrLastMethod) {
+				t.Error(err)
+			}
 		}
 
-		group.Wait()
 		if len(links(t, s, ann.ID)) == 0 {
 			t.Fatal("got no identities, want at least one")
 		}
@@ -317,11 +313,10 @@ func TestDeleteUnfinishedSignUp(t *testing.T) {
 	s := newStore(t)
 	skew := time.Duration(0)
 	s.now = func() time.Time { return time.Now().Add(skew) }
-	var all []User
 	used := create(t, s, User{Name: "Used", Email: "used@example.com"})
 	testkit.NoError(t, errorOf(s.RecordLogin(ctx, used)))
 
-	all = append(all, used)
+	all := []User{used}
 	for _, u := range []User{
 		{Name: "Unfinished", Email: "unfinished@example.com"},
 		{Name: "With a password", Email: "password@example.com", PasswordHash: "h"},

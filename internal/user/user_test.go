@@ -20,61 +20,58 @@ import (
 
 func TestMain(m *testing.M) { storetest.MainParallel(m) }
 
+// emails maps input to canonical emails, or to "" if it is invalid.
+var emails = map[string]Email{
+	"john@example.com":                       "john@example.com",
+	" John.Doe@Example.COM ":                 "john.doe@example.com",
+	"j+tag@sub.example.co.uk":                "j+tag@sub.example.co.uk",
+	"o'neil!#$%&*/=?^_`{|}~@a.io":            "o'neil!#$%&*/=?^_`{|}~@a.io",
+	strings.Repeat("a", 64) + "@example.com": Email(strings.Repeat("a", 64) + "@example.com"),
+	"x@MÜLLER.de":                            "x@müller.de",
+	"x@mu\u0308ller.de":                      "x@müller.de", // composed and decomposed characters are the same
+	"x@xn--mller-kva.de":                     "x@müller.de",
+	"x@例え.テスト":                               "x@例え.テスト",
+	"x@ｅｘａｍｐｌｅ.com":                          "x@example.com",
+	"x@127.0.0.1.example":                    "x@127.0.0.1.example",
+	"x@" + strings.Repeat("b", 63) + ".com":  Email("x@" + strings.Repeat("b", 63) + ".com"),
+	// Invalid emails.
+	"":                                       "",
+	"a@":                                     "",
+	"@b.com":                                 "",
+	"a":                                      "",
+	"a@b":                                    "",
+	"a@b@c.com":                              "",
+	"a@evil.com＠example.org":                 "", // U+FF20 becomes an @ under NFKC
+	"a＠example.com":                          "",
+	"mi\u212ae@example.com":                  "", // the Kelvin sign lower-cases to k
+	"jöhn@example.com":                       "",
+	"john@exam\u200bple.com":                 "john@example.com", // IDNA removes the zero-width space
+	"john@example.com\r\nBcc: x":             "",
+	"john@exa mple.com":                      "",
+	`"john doe"@example.com`:                 "",
+	".john@example.com":                      "",
+	"jo..hn@example.com":                     "",
+	"john@example..com":                      "",
+	"john@example.com.":                      "",
+	"john@-example.com":                      "",
+	"john@exa_mple.com":                      "",
+	"john@127.0.0.1":                         "",
+	"john@b.0x1":                             "",
+	"a@" + distinctRunes(20_000):             "", // IDNA takes quadratic time
+	"john@[127.0.0.1]":                       "",
+	"John <john@example.com>":                "",
+	strings.Repeat("a", 65) + "@example.com": "",
+	"x@" + strings.Repeat("b", 64) + ".com":  "",
+	"x@" + strings.Repeat(strings.Repeat("b", 60)+".", 5) + "com": "",
+}
+
 func TestParseEmail(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("a", 64)
-	for in, want := range map[string]Email{
-		"john@example.com":                      "john@example.com",
-		" John.Doe@Example.COM ":                "john.doe@example.com",
-		"j+tag@sub.example.co.uk":               "j+tag@sub.example.co.uk",
-		"o'neil!#$%&*/=?^_`{|}~@a.io":           "o'neil!#$%&*/=?^_`{|}~@a.io",
-		long + "@example.com":                   Email(long + "@example.com"),
-		"x@MÜLLER.de":                           "x@müller.de",
-		"x@mu\u0308ller.de":                     "x@müller.de", // composed and decomposed characters are the same
-		"x@xn--mller-kva.de":                    "x@müller.de",
-		"x@例え.テスト":                              "x@例え.テスト",
-		"x@ｅｘａｍｐｌｅ.com":                         "x@example.com",
-		"x@127.0.0.1.example":                   "x@127.0.0.1.example",
-		"x@" + strings.Repeat("b", 63) + ".com": Email("x@" + strings.Repeat("b", 63) + ".com"),
-		// Invalid emails.
-		"":                                      "",
-		"a@":                                    "",
-		"@b.com":                                "",
-		"a":                                     "",
-		"a@b":                                   "",
-		"a@b@c.com":                             "",
-		"a@evil.com＠example.org":                "", // U+FF20 becomes an @ under NFKC
-		"a＠example.com":                         "",
-		"mi\u212ae@example.com":                 "", // the Kelvin sign lower-cases to k
-		"jöhn@example.com":                      "",
-		"john@exam\u200bple.com":                "john@example.com", // IDNA removes the zero-width space
-		"john@example.com\r\nBcc: x":            "",
-		"john@exa mple.com":                     "",
-		`"john doe"@example.com`:                "",
-		".john@example.com":                     "",
-		"jo..hn@example.com":                    "",
-		"john@example..com":                     "",
-		"john@example.com.":                     "",
-		"john@-example.com":                     "",
-		"john@exa_mple.com":                     "",
-		"john@127.0.0.1":                        "",
-		"john@b.0x1":                            "",
-		"a@" + distinctRunes(20_000):            "", // IDNA takes quadratic time
-		"john@[127.0.0.1]":                      "",
-		"John <john@example.com>":               "",
-		long + "a@example.com":                  "",
-		"x@" + strings.Repeat("b", 64) + ".com": "",
-		"x@" + strings.Repeat(strings.Repeat("b", 60)+".", 5) + "com": "",
-	} {
+
+	for in, want := range emails {
 		got, err := ParseEmail(in)
 		if got != want || (err != nil) != (want == "") {
 			t.Errorf("ParseEmail(%q) = %q, %v; want %q", in, got, err, want)
-		}
-
-		if want != "" {
-			if again, err := ParseEmail(string(got)); err != nil || again != got {
-				t.Errorf("ParseEmail(%q) = %q, %v; want it unchanged", got, again, err)
-			}
 		}
 	}
 }
@@ -89,7 +86,7 @@ func distinctRunes(n int) string {
 }
 
 func FuzzParseEmail(f *testing.F) {
-	for _, s := range []string{"john@example.com", "x@MÜLLER.de", "a@evil.com＠example.org", "\"a b\"@c.de"} {
+	for s := range emails {
 		f.Add(s)
 	}
 
