@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,31 +55,38 @@ func take(t *testing.T, l *Limiter, a Attempt) string {
 	return fmt.Sprintf("%q", left)
 }
 
+// step is a login, unless it has another action, and the decision.
+type step struct{ action, ip, account, device, want string }
+
+func checkSteps(t *testing.T, steps []step) {
+	t.Helper()
+
+	l := newLimiter(t, storetest.NewRedis(t), two, two)
+	for i, s := range steps {
+		a := Attempt{Action: cmp.Or(s.action, "login"), Rule: two, IP: s.ip, Account: s.account, Device: s.device}
+		if got := take(t, l, a); got != s.want {
+			t.Errorf("step %d: got %s, want %s", i, got, s.want)
+		}
+	}
+}
+
 func TestByIPAndAccount(t *testing.T) {
 	t.Parallel()
 
-	l := newLimiter(t, storetest.NewRedis(t), two, two)
-	for i, step := range []struct {
-		action, ip, account, want string
-	}{
-		{"login", "203.0.113.1", ann, `["ip 1/2" "account 1/2"]`},
-		{"login", "203.0.113.2", ann, `["ip 1/2" "account 0/2"]`},
-		{"login", "203.0.113.2", ann, `["ip 0/2" "account 0/2"] refused, exhausted ["account"]`},
-		{"login", "203.0.113.2", "", `["ip 0/2"] refused, exhausted ["ip"]`},
+	checkSteps(t, []step{
+		{ip: "203.0.113.1", account: ann, want: `["ip 1/2" "account 1/2"]`},
+		{ip: "203.0.113.2", account: ann, want: `["ip 1/2" "account 0/2"]`},
+		{ip: "203.0.113.2", account: ann, want: `["ip 0/2" "account 0/2"] refused, exhausted ["account"]`},
+		{ip: "203.0.113.2", want: `["ip 0/2"] refused, exhausted ["ip"]`},
 		// An attempt refused by the IP budget does not count against the account.
-		{"login", "203.0.113.2", "bob@example.com", `["ip 0/2"] refused, exhausted ["ip"]`},
-		{"login", "203.0.113.3", "bob@example.com", `["ip 1/2" "account 1/2"]`},
-		{"mail", "203.0.113.2", ann, `["ip 1/2" "account 1/2"]`},
-		{"mail", "203.0.113.2", "", `["ip 0/2"]`},
+		{ip: "203.0.113.2", account: "bob@example.com", want: `["ip 0/2"] refused, exhausted ["ip"]`},
+		{ip: "203.0.113.3", account: "bob@example.com", want: `["ip 1/2" "account 1/2"]`},
+		{action: "mail", ip: "203.0.113.2", account: ann, want: `["ip 1/2" "account 1/2"]`},
+		{action: "mail", ip: "203.0.113.2", want: `["ip 0/2"]`},
 		// All IPs in the same IPv6 /64 share a budget.
-		{"mail", "2001:db8:1:2:3::1", "", `["ip 1/2"]`},
-		{"mail", "2001:db8:1:2:4::1", "", `["ip 0/2"]`},
-	} {
-		a := Attempt{Action: step.action, Rule: two, IP: step.ip, Account: step.account}
-		if got := take(t, l, a); got != step.want {
-			t.Errorf("step %d: got %s, want %s", i, got, step.want)
-		}
-	}
+		{action: "mail", ip: "2001:db8:1:2:3::1", want: `["ip 1/2"]`},
+		{action: "mail", ip: "2001:db8:1:2:4::1", want: `["ip 0/2"]`},
+	})
 }
 
 // A known device has a budget of its own, even if strangers have used up the other budgets. When
@@ -86,27 +94,19 @@ func TestByIPAndAccount(t *testing.T) {
 func TestByDevice(t *testing.T) {
 	t.Parallel()
 
-	l := newLimiter(t, storetest.NewRedis(t), two, two)
-	for i, step := range []struct {
-		ip, account, device, want string
-	}{
-		{"203.0.113.1", ann, "", `["ip 1/2" "account 1/2"]`},
-		{"203.0.113.1", ann, "", `["ip 0/2" "account 0/2"]`},
-		{"203.0.113.1", ann, "", `["ip 0/2"] refused, exhausted ["ip"]`},
-		{"203.0.113.1", ann, "phone", `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
-		{"203.0.113.1", ann, "phone", `["device 0/2" "account-devices 18/20" "ip-devices 18/20"]`},
-		{"203.0.113.1", ann, "phone", `["ip 0/2"] refused, exhausted ["device" "ip"]`},
+	checkSteps(t, []step{
+		{ip: "203.0.113.1", account: ann, want: `["ip 1/2" "account 1/2"]`},
+		{ip: "203.0.113.1", account: ann, want: `["ip 0/2" "account 0/2"]`},
+		{ip: "203.0.113.1", account: ann, want: `["ip 0/2"] refused, exhausted ["ip"]`},
+		{ip: "203.0.113.1", account: ann, device: "phone", want: `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
+		{ip: "203.0.113.1", account: ann, device: "phone", want: `["device 0/2" "account-devices 18/20" "ip-devices 18/20"]`},
+		{ip: "203.0.113.1", account: ann, device: "phone", want: `["ip 0/2"] refused, exhausted ["device" "ip"]`},
 		// Another account on the same device, and another device of the account.
-		{"203.0.113.2", "bob@example.com", "phone", `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
-		{"203.0.113.1", ann, "laptop", `["device 1/2" "account-devices 17/20" "ip-devices 17/20"]`},
+		{ip: "203.0.113.2", account: "bob@example.com", device: "phone", want: `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
+		{ip: "203.0.113.1", account: ann, device: "laptop", want: `["device 1/2" "account-devices 17/20" "ip-devices 17/20"]`},
 		// The budget of the phone is exhausted at other IPs, too.
-		{"203.0.113.3", ann, "phone", `["ip 1/2" "account 0/2"] refused, exhausted ["device" "account"]`},
-	} {
-		a := Attempt{Action: "login", Rule: two, IP: step.ip, Account: step.account, Device: step.device}
-		if got := take(t, l, a); got != step.want {
-			t.Errorf("step %d: got %s, want %s", i, got, step.want)
-		}
-	}
+		{ip: "203.0.113.3", account: ann, device: "phone", want: `["ip 1/2" "account 0/2"] refused, exhausted ["device" "account"]`},
+	})
 }
 
 // Creating many devices does not allow unlimited attempts on one account or from one IP.

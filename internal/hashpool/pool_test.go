@@ -12,11 +12,19 @@ import (
 	"time"
 
 	"latchkey/internal/telemetry"
-	"latchkey/internal/testkit"
 )
 
 // In synctest.Test the clock advances only while all goroutines are blocked, so that a job takes
 // exactly as long as it sleeps.
+
+// mustDo runs a job that must not be refused.
+func mustDo(t *testing.T, p *Pool, work func()) {
+	t.Helper()
+
+	if err := p.do(t.Context(), work); err != nil {
+		t.Errorf("got error %v, want the job done", err)
+	}
+}
 
 // block occupies a slot of p until release is called.
 func block(t *testing.T, p *Pool) (release func()) {
@@ -24,9 +32,7 @@ func block(t *testing.T, p *Pool) (release func()) {
 	begun, end, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(returned)
-		if err := p.do(context.Background(), func() { close(begun); <-end }); err != nil {
-			t.Error(err)
-		}
+		mustDo(t, p, func() { close(begun); <-end })
 	}()
 	select {
 	case <-begun:
@@ -43,11 +49,7 @@ func TestPoolOrder(t *testing.T) {
 		release := block(t, p)
 		var order []int // written by the only worker
 		for i := range 10 {
-			go func() {
-				if err := p.do(t.Context(), func() { order = append(order, i) }); err != nil {
-					t.Error(err)
-				}
-			}()
+			go mustDo(t, p, func() { order = append(order, i) })
 			synctest.Wait() // wait until it is queued
 		}
 
@@ -72,11 +74,7 @@ func TestPoolSlots(t *testing.T) {
 		began := time.Now()
 		var wg sync.WaitGroup
 		for range 12 {
-			wg.Go(func() {
-				if err := p.do(t.Context(), func() { time.Sleep(time.Second) }); err != nil {
-					t.Error(err)
-				}
-			})
+			wg.Go(func() { mustDo(t, p, func() { time.Sleep(time.Second) }) })
 		}
 
 		wg.Wait()
@@ -94,7 +92,7 @@ func TestPoolBusy(t *testing.T) {
 		defer p.Close()
 		second := func() { time.Sleep(time.Second) }
 		for range 100 { // now the average is a second
-			testkit.NoError(t, p.do(t.Context(), second))
+			mustDo(t, p, second)
 		}
 
 		var wg sync.WaitGroup
@@ -223,9 +221,7 @@ func TestPoolPanic(t *testing.T) {
 		_ = p.do(t.Context(), func() { panic("out of salt") })
 		t.Error("got no panic, want one")
 	}()
-	if err := p.do(t.Context(), func() {}); err != nil {
-		t.Error(err)
-	}
+	mustDo(t, p, func() {})
 }
 
 func TestPoolClose(t *testing.T) {

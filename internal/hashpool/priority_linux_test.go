@@ -37,7 +37,7 @@ func TestPoolPriority(t *testing.T) {
 	all.Add(slots)
 	for range slots {
 		wg.Go(func() {
-			err := p.do(t.Context(), func() {
+			mustDo(t, p, func() {
 				all.Done()
 				all.Wait() // so that every job runs on a different worker
 				mu.Lock()
@@ -48,9 +48,6 @@ func TestPoolPriority(t *testing.T) {
 					t.Errorf("worker: got nice value %s, want 19", got)
 				}
 			})
-			if err != nil {
-				t.Error(err)
-			}
 		})
 	}
 

@@ -4,8 +4,6 @@ import (
 	"runtime"
 	"testing"
 	"time"
-
-	"latchkey/internal/testkit"
 )
 
 func TestSlots(t *testing.T) {
@@ -34,7 +32,7 @@ func TestSlots(t *testing.T) {
 
 	p := newPool(defaultSlots(), time.Hour)
 	defer p.Close()
-	testkit.NoError(t, p.do(t.Context(), func() {}))
+	mustDo(t, p, func() {})
 
 	if n, want := runtime.GOMAXPROCS(0), procsFor(defaultSlots(), startProcs, machine); n < want {
 		t.Errorf("got GOMAXPROCS %d, want at least %d for %d slots", n, want, defaultSlots())
