@@ -66,10 +66,16 @@ func attribute(n *html.Node, name string) string {
 	return ""
 }
 
-// checkHTML checks that a document has only harmless elements, loads no external resources and
-// contains no URL but links to link.
+// checkHTML checks that a document has our layout and only harmless elements, loads no external
+// resources and contains no URL but links to link.
 func checkHTML(t *testing.T, document, link string) {
 	t.Helper()
+
+	for _, want := range []string{`lang="en"`, `role="presentation"`, "prefers-color-scheme: dark", "<!--[if mso]>"} {
+		if !strings.Contains(document, want) {
+			t.Errorf("got no %s in the HTML", want)
+		}
+	}
 
 	const allowed = " html head meta title style body div table tbody tr td h1 p a br "
 

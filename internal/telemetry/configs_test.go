@@ -52,13 +52,12 @@ var (
 	grouping = regexp.MustCompile(`by \(([^)]*)\)`)
 )
 
-// The dashboard and the alerts only use existing metrics and labels. If a metric is renamed, a
-// dashboard is empty and an alert never fires, which looks as if everything was fine.
-func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
-	t.Parallel()
+// exportedLabels returns the labels of each of our metrics, and all labels.
+func exportedLabels(t *testing.T) (exported map[string][]string, labels map[string]bool) {
+	t.Helper()
 
-	exported := map[string][]string{}
-	labels := map[string]bool{"instance": true, "job": true, "le": true}
+	exported = map[string][]string{}
+	labels = map[string]bool{"instance": true, "job": true, "le": true}
 
 	families, err := usedMetrics().registry.Gather()
 	testkit.NoError(t, err)
@@ -75,6 +74,15 @@ func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
 		}
 	}
 
+	return exported, labels
+}
+
+// The dashboard and the alerts only use existing metrics and labels. If a metric is renamed, a
+// dashboard is empty and an alert never fires, which looks as if everything was fine.
+func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
+	t.Parallel()
+
+	exported, labels := exportedLabels(t)
 	rules, err := os.ReadFile(filepath.Join(configs, "alerts.yml"))
 	testkit.NoError(t, err)
 
