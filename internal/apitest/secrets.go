@@ -38,8 +38,13 @@ var commonSecrets = map[string]string{
 	hashPrefix:                "a password hash",
 }
 
-// tokenPattern matches what may be a token. The shortest has 128 bits in base64url.
-var tokenPattern = regexp.MustCompile(`[A-Za-z0-9_-]{22,}`)
+// betweenTokens reports whether a character cannot be part of a token in base64url.
+func betweenTokens(r rune) bool {
+	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	digit := '0' <= r && r <= '9'
+
+	return !letter && !digit && r != '-' && r != '_'
+}
 
 // Add adds a token to the secrets.
 func (s *Secrets) Add(description, token string) {
@@ -72,7 +77,7 @@ func (s *Secrets) In(text string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	for _, candidate := range tokenPattern.FindAllString(text, -1) {
+	for candidate := range strings.FieldsFuncSeq(text, betweenTokens) {
 		if description, ok := s.tokens[candidate]; ok {
 			return description
 		}

@@ -34,19 +34,25 @@ const attacks = {
 
 // localhost is the same site, so its requests carry the cookie; 127.0.0.1 is another site.
 for (const host of ['localhost', '127.0.0.1']) {
-  for (const [name, script] of Object.entries(attacks)) {
-    test(`attack from ${host}: ${name}`, async (t) => {
-      const page = await open(t);
-      const email = await register(page);
-      const before = { id: await sessionId(page), cookies: await page.context().cookies(API) };
+  test(`attacks from ${host}`, async (t) => {
+    const eve = await register(await open(t));
+    const page = await open(t);
+    const email = await register(page);
+    const before = { id: await sessionId(page), cookies: await page.context().cookies(API) };
+
+    for (const [name, script] of Object.entries(attacks)) {
       const attack = await page.context().newPage();
-      await attack.goto(await startAttacker(t, host, script.replaceAll('document.body', '(document.body ?? document.documentElement)')));
+      await attack.goto(await startAttacker(t, host, script
+        .replaceAll('document.body', '(document.body ?? document.documentElement)')
+        .replaceAll('eve@example.com', eve)));
       await attack.waitForFunction(() => document.title === 'done');
-      assert.ok(!(await attack.evaluate(() => window.stolen)), 'the attacker read a response');
+      assert.ok(!(await attack.evaluate(() => window.stolen)), `${name}: the attacker read a response`);
+      await attack.close();
+
       await page.reload();
       await signedIn(page);
-      assert.deepEqual({ id: await sessionId(page), cookies: await page.context().cookies(API) }, before);
-      assert.deepEqual([await page.textContent('#account-name'), await page.textContent('#account-email')], ['Ann', email]);
-    });
-  }
+      assert.deepEqual({ id: await sessionId(page), cookies: await page.context().cookies(API) }, before, name);
+      assert.deepEqual([await page.textContent('#account-name'), await page.textContent('#account-email')], ['Ann', email], name);
+    }
+  });
 }
