@@ -112,7 +112,8 @@ func (s *Service) issuers() map[string]string {
 	return issuers
 }
 
-// mayUnlink checks that u is linked to the provider and has another way to sign in. Errors: user.ErrNoIdentity, user.ErrLastMethod, user.ErrUnavailable.
+// mayUnlink checks that u is linked to the provider and has another way to sign in.
+// Errors: user.ErrNoIdentity, user.ErrLastMethod, user.ErrUnavailable.
 func (s *Service) mayUnlink(ctx context.Context, u user.User, provider string, issuers map[string]string) error {
 	all, err := s.users.Identities(ctx, u.ID)
 	if err != nil {

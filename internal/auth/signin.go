@@ -52,7 +52,7 @@ func (s *Service) signIn(ctx context.Context, client Client, a attempt) (SignedI
 		return SignedIn{}, err
 	}
 
-	// 2. CheckPassword who the client is.
+	// 2. Verify the proof of identity.
 	proved, err := a.prove()
 	if err != nil {
 		return SignedIn{}, err

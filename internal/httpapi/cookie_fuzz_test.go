@@ -26,8 +26,8 @@ func FuzzSessionCookie(f *testing.F) {
 		r.Header["Cookie"] = []string{first, second}
 		var named, tokens int // cookies of the name, and those of them that may be a session
 		for _, line := range r.Header["Cookie"] {
-			for twoServers := range strings.SplitSeq(line, ";") {
-				if name, value, _ := strings.Cut(strings.TrimSpace(twoServers), "="); strings.TrimSpace(name) == "sid" {
+			for pair := range strings.SplitSeq(line, ";") {
+				if name, value, _ := strings.Cut(strings.TrimSpace(pair), "="); strings.TrimSpace(name) == "sid" {
 					named++
 					if session.IsToken(strings.Trim(strings.TrimSpace(value), `"`)) {
 						tokens++
