@@ -1,9 +1,6 @@
 package session
 
-import (
-	"context"
-	"testing"
-)
+import "testing"
 
 // BenchmarkLoad measures the cost of loading the session of a request. Run it with
 // TEST_REDIS=server, because the work of the in-process Redis would count, too.
@@ -12,7 +9,7 @@ func BenchmarkLoad(b *testing.B) {
 	_, token := begin(b, m)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := m.Load(context.Background(), token); err != nil {
+		if _, err := m.Load(background, token); err != nil {
 			b.Fatal(err)
 		}
 	}

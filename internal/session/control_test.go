@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,52 +28,41 @@ func TestControlStockSCS(t *testing.T) {
 	stock.Store = redisstore.New(pool)
 	stock.IdleTimeout = time.Hour
 
+	change := func(change func(context.Context) error) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if err := change(r.Context()); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		}
+	}
+
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /read", func(_ http.ResponseWriter, r *http.Request) { stock.GetString(r.Context(), "user") })
-	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
-		if err := stock.Destroy(r.Context()); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		}
-	})
-
-	mux.HandleFunc("POST /rotate", func(w http.ResponseWriter, r *http.Request) {
-		if err := stock.RenewToken(r.Context()); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		}
-	})
-
+	mux.HandleFunc("/read", func(_ http.ResponseWriter, r *http.Request) { stock.GetString(r.Context(), "user") })
+	mux.Handle("/logout", change(stock.Destroy))
+	mux.Handle("/rotate", change(stock.RenewToken))
 	api := stock.LoadAndSave(mux)
 
 	// race sends concurrent requests with one session and returns the number of sessions
 	// that are live afterwards.
 	race := func(targets ...string) int {
-		if _, err := conn.Do("FLUSHALL"); err != nil {
-			t.Fatal(err)
-		}
-
-		ctx, err := stock.Load(context.Background(), "")
+		_, err := conn.Do("FLUSHALL")
+		testkit.NoError(t, err)
+		ctx, err := stock.Load(background, "")
 		testkit.NoError(t, err)
 
 		stock.Put(ctx, "user", "u")
 		token, _, err := stock.Commit(ctx)
 		testkit.NoError(t, err)
 
-		testkit.Concurrently(len(targets), func(i int) struct{} {
-			method := http.MethodPost
-			if targets[i] == "/read" {
-				method = http.MethodGet
-			}
-
-			r := httptest.NewRequest(method, targets[i], nil)
+		testkit.Concurrently(len(targets), func(i int) *http.Request {
+			r := httptest.NewRequest(http.MethodGet, targets[i], nil)
 			r.AddCookie(&http.Cookie{Name: stock.Cookie.Name, Value: token})
 			api.ServeHTTP(httptest.NewRecorder(), r)
-
-			return struct{}{}
+			return r
 		})
 
 		live, err := redis.Int(conn.Do("DBSIZE"))
 		testkit.NoError(t, err)
-
 		return live
 	}
 
@@ -88,12 +78,8 @@ func TestControlStockSCS(t *testing.T) {
 		t.Errorf("%s: got none in %d rounds, want one; has scs fixed this?", what, most)
 	}
 
-	reads := []string{"/logout"}
-	for range 16 {
-		reads = append(reads, "/read")
-	}
-
+	reads := append([]string{"/logout"}, slices.Repeat([]string{"/read"}, 16)...)
 	findRace("a session that outlives its logout", func() bool { return race(reads...) > 0 })
-	rotate := []string{"/rotate", "/rotate", "/rotate", "/rotate", "/rotate", "/rotate", "/rotate", "/rotate"}
-	findRace("two live sessions after concurrent rotations", func() bool { return race(rotate...) > 1 })
+	rotations := slices.Repeat([]string{"/rotate"}, 8)
+	findRace("two live sessions after concurrent rotations", func() bool { return race(rotations...) > 1 })
 }

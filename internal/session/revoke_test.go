@@ -1,0 +1,143 @@
+package session
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
+)
+
+// A login that started before the sessions were revoked fails; one that starts afterwards
+// succeeds. A session that is rotated after the scan of RevokeEverything has passed its new ID
+// ends during the rotation.
+func TestGeneration(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		revoke func(m *Manager) error
+		rotate error
+	}{
+		"of a user": {func(m *Manager) error {
+			_, err := m.RevokeAll(background, "u", "", Revoked)
+			return err
+		}, ErrReplaced},
+		// Only the first step, because the scan that follows it could find the session here.
+		"everything": {func(m *Manager) error { return m.startGeneration(background) }, &EndedError{Revoked}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, conn := newManager(t)
+			early := login(t, m, "u")
+			_, token := begin(t, m)
+			loaded := load(t, m, token)
+			testkit.NoError(t, tc.revoke(m))
+
+			_, _, err := m.Begin(background, early)
+			assertError(t, err, &EndedError{Revoked})
+			_, _, err = m.Rotate(loaded)
+			assertError(t, err, tc.rotate)
+			assertRecords(t, conn, 0)
+
+			_, token = begin(t, m)
+			_, _, err = m.Rotate(load(t, m, token))
+			testkit.NoError(t, err)
+		})
+	}
+}
+
+// On a Redis Cluster, every shard has a key of the global generation.
+func TestGenerationInEveryShard(t *testing.T) {
+	t.Parallel()
+	k := keys{cluster: true}
+	all := map[string]bool{}
+	for _, key := range k.globalGenerations() {
+		all[key] = true
+	}
+
+	if len(all) != 4096 {
+		t.Errorf("got %d keys, want 4096", len(all))
+	}
+
+	for i := range 20_000 {
+		if key := k.globalGeneration(shardOf(strconv.Itoa(i))); !all[key] {
+			t.Fatalf("got no key %s, want one for every shard", key)
+		}
+	}
+}
+
+// A session that timed out long ago does not count as ended by a revocation. If only the user's
+// sessions are revoked, its reason stays a timeout.
+func TestRevokeAfterTimeout(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		end    func(*Manager) (int, error)
+		reason Reason
+	}{
+		"everything": {func(m *Manager) (int, error) { return m.RevokeEverything(background, func(int) {}) }, Revoked},
+		"of a user":  {func(m *Manager) (int, error) { return m.RevokeAll(background, "u", "", Revoked) }, IdleTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, conn := newManager(t)
+			s, token := begin(t, m)
+
+			// The state of Redis ten minutes after the timeout.
+			left := tombstoneTTL - 10*time.Minute
+			_, err := conn.Do("PEXPIRE", m.keys.record(s.ID), left.Milliseconds())
+			testkit.NoError(t, err)
+			_, err = conn.Do("ZADD", m.keys.index("u"), time.Now().Add(-10*time.Minute).UnixMicro(), s.ID)
+			testkit.NoError(t, err)
+
+			if n, err := tc.end(m); n != 0 || err != nil {
+				t.Errorf("got %d ended, %v; want 0", n, err)
+			}
+
+			m.options.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+			_, err = m.Load(background, token)
+			assertError(t, err, &EndedError{tc.reason})
+		})
+	}
+}
+
+// The ACL user in the example of configs/redis.conf has all necessary permissions, and no more.
+func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	file, err := os.ReadFile("../../configs/redis.conf")
+	testkit.NoError(t, err)
+	_, rules, _ := strings.Cut(string(file), "# user ")
+	args := []any{"SETUSER"}
+	for _, rule := range strings.Fields(rules) {
+		args = append(args, rule)
+	}
+
+	_, err = server.Conn(t).Do("ACL", args...)
+	testkit.NoError(t, err)
+
+	limited := server.Redis
+	limited.DB = 1
+	limited.Username = "latchkey"
+	limited.Password = "a-long-random-password"
+	m := newManagerOn(t, limited)
+	m.options.MaxPerUser = 2
+	for _, op := range operations {
+		s := newSpecimen(t, m, limited.Conn(t))
+		if err := op.run(s); err != nil {
+			t.Errorf("%s: %v", op.name, err)
+		}
+	}
+
+	assertError(t, logOut(m, newToken("AA")), ErrNone) // reads a tombstone
+	if sessions, users, err := m.Count(background); err != nil || sessions != 1 || users != 1 {
+		t.Errorf("got %d sessions, %d users, %v; want 1, 1", sessions, users, err)
+	}
+
+	for _, forbidden := range [][]any{{"KEYS", "*"}, {"GET", "x"}, {"CONFIG", "GET", "*"}} {
+		if _, err := m.redis.Do(background, forbidden[0].(string), forbidden[1].(string), forbidden[2:]...); err == nil {
+			t.Errorf("%v: got no error, want it forbidden", forbidden)
+		}
+	}
+}
