@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,23 +14,6 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// clients is the number of concurrent clients in a test.
-const clients = 64
-
-// readConcurrently calls read several times in each of the given number of goroutines.
-func readConcurrently(callers, each int, read func(i int)) {
-	var wg sync.WaitGroup
-	for caller := range callers {
-		wg.Go(func() {
-			for i := range each {
-				read(caller + i)
-			}
-		})
-	}
-
-	wg.Wait()
-}
-
 // Every pipelined GET gets the value or the error of its own key.
 func TestPipeline(t *testing.T) {
 	t.Parallel()
@@ -41,136 +22,68 @@ func TestPipeline(t *testing.T) {
 	conn := r.Conn(t)
 	const keys = 50
 	for i := range keys {
-		if _, err := conn.Do("SET", fmt.Sprint("key", i), i); err != nil {
-			t.Fatal(err)
-		}
+		_, err := conn.Do("SET", fmt.Sprint("key", i), i)
+		testkit.NoError(t, err)
 	}
 
-	if _, err := conn.Do("RPUSH", "list", "x"); err != nil {
-		t.Fatal(err)
-	}
-
-	readConcurrently(4*clients, 20, func(i int) {
-		switch i % 10 {
-		case 0:
-			if reply, err := c.Do(context.Background(), "GET", "list"); !errors.Is(err, ErrUnavailable) {
-				t.Errorf("GET of a list: got %v, %v; want ErrUnavailable", reply, err)
-			}
-		case 1:
-			if reply, err := c.Do(context.Background(), "GET", "nothing"); reply != nil || err != nil {
-				t.Errorf("missing key: got %v, %v; want a nil reply", reply, err)
-			}
-		default:
-			if got, err := redis.Int(c.Do(context.Background(), "GET", fmt.Sprint("key", i%keys))); got != i%keys || err != nil {
-				t.Errorf("got %d, %v; want %d", got, err, i%keys)
+	_, err := conn.Do("RPUSH", "list", "x")
+	testkit.NoError(t, err)
+	concurrently(4*maxConns, func(caller int) {
+		for i := range 20 {
+			i := caller + i
+			switch i % 10 {
+			case 0:
+				if reply, err := c.Do(context.Background(), "GET", "list"); !errors.Is(err, ErrUnavailable) {
+					t.Errorf("GET of a list: got %v, %v; want ErrUnavailable", reply, err)
+				}
+			case 1:
+				if reply, err := c.Do(context.Background(), "GET", "nothing"); reply != nil || err != nil {
+					t.Errorf("missing key: got %v, %v; want a nil reply", reply, err)
+				}
+			default:
+				if got, err := redis.Int(c.Do(context.Background(), "GET", fmt.Sprint("key", i%keys))); got != i%keys || err != nil {
+					t.Errorf("got %d, %v; want %d", got, err, i%keys)
+				}
 			}
 		}
 	})
 
 	for _, n := range c.topology.Load().nodes {
-		idle := func() bool {
+		testkit.Eventually(t, "an idle pipeline", func() bool {
 			n.pipeline.mu.Lock()
 			defer n.pipeline.mu.Unlock()
 			return n.pipeline.running == 0 && len(n.pipeline.waiting) == 0
-		}
-
-		testkit.Eventually(t, "an idle pipeline", idle)
-	}
-}
-
-// No GET fails if connections die. If none dies, every GET is sent once.
-func TestPipelineOnDeadConnections(t *testing.T) {
-	server := storetest.StartRedis(t)
-	c := newClient(t, server.Redis)
-	other := server.Conn(t)
-	if _, err := other.Do("SET", "key", "value"); err != nil {
-		t.Fatal(err)
-	}
-
-	reads := func() {
-		readConcurrently(2*clients, 10, func(int) {
-			if got, err := redis.String(c.Do(context.Background(), "GET", "key")); got != "value" || err != nil {
-				t.Errorf("got %q, %v; want \"value\"", got, err)
-			}
 		})
 	}
-
-	before := calls(t, other)
-	reads()
-	if n := calls(t, other) - before; n != 2*clients*10 {
-		t.Errorf("got %d commands, want %d", n, 2*clients*10)
-	}
-
-	for range 5 {
-		var wg sync.WaitGroup
-		wg.Go(reads)
-		if _, err := other.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"); err != nil {
-			t.Fatal(err)
-		}
-
-		wg.Wait()
-	}
 }
 
-// calls returns the number of GETs that a server has executed.
-func calls(t *testing.T, conn redis.Conn) int {
+// firstReplies starts a server that replies to the first n GETs with reply and then with "value".
+func firstReplies(t *testing.T, n int64, reply string) string {
 	t.Helper()
-	stats, err := redis.String(conn.Do("INFO", "commandstats"))
-	testkit.NoError(t, err)
-
-	var n int
-	for line := range strings.Lines(stats) {
-		_, _ = fmt.Sscanf(line, "cmdstat_get:calls=%d", &n)
-	}
-
-	return n
-}
-
-// If the server does not reply, every GET fails at the time limit, even if it waits for a pipeline.
-func TestPipelineToSilentServer(t *testing.T) {
-	silent := fakeServer(t, func([]string) string { return "" })
-	c := New(Options{Addr: silent})
-	t.Cleanup(c.Close)
-	var mu sync.Mutex
-	var longest time.Duration
-	readConcurrently(4*clients, 3, func(int) {
-		start := time.Now()
-		if _, err := c.Do(context.Background(), "GET", "x"); !errors.Is(err, ErrUnavailable) {
-			t.Error(err)
+	var received atomic.Int64
+	return fakeServer(t, func([]string) string {
+		if received.Add(1) <= n {
+			return reply
 		}
 
-		mu.Lock()
-		defer mu.Unlock()
-		longest = max(longest, time.Since(start))
+		return "$5\r\nvalue\r\n"
 	})
-
-	// A GET that waited for two batches would take a multiple of the limit.
-	if longest >= 2*DefaultTimeout {
-		t.Errorf("got an error after %v, want about %v", longest, DefaultTimeout)
-	}
 }
 
 // If there are no replies on a connection, its GETs are repeated on other connections. No more GETs
 // fail than if they had been sent one by one.
 func TestPipelineOnSilentConnection(t *testing.T) {
+	t.Parallel()
 	const lost = 8
-	var received atomic.Int64
-	server := fakeServer(t, func([]string) string {
-		if received.Add(1) <= lost {
-			return ""
-		}
-
-		return "$5\r\nvalue\r\n"
-	})
-
-	c := New(Options{Addr: server})
-	t.Cleanup(c.Close)
+	c := newClientWithTimeout(t, storetest.Redis{Addr: firstReplies(t, lost, "")}, 2*time.Second)
 	var failed atomic.Int64
-	readConcurrently(clients, 2, func(int) {
-		if got, err := redis.String(c.Do(context.Background(), "GET", "x")); err != nil {
-			failed.Add(1)
-		} else if got != "value" {
-			t.Errorf("got %q, want \"value\"", got)
+	concurrently(maxConns, func(int) {
+		for range 2 {
+			if got, err := redis.String(c.Do(context.Background(), "GET", "x")); err != nil {
+				failed.Add(1)
+			} else if got != "value" {
+				t.Errorf("got %q, want \"value\"", got)
+			}
 		}
 	})
 
@@ -179,61 +92,28 @@ func TestPipelineOnSilentConnection(t *testing.T) {
 	}
 }
 
-// A single GET without a reply is repeated in time on another connection.
-func TestGetOnSilentConnection(t *testing.T) {
+// A GET is repeated in time if it gets no reply or an unexpected one, or is sent on its own if no
+// pipeline becomes free. A connection with an unexpected reply is not used again, because all later
+// replies would go to the wrong GETs.
+func TestGetAgain(t *testing.T) {
 	t.Parallel()
-	var received atomic.Int64
-	server := fakeServer(t, func([]string) string {
-		if received.Add(1) == 1 {
-			return ""
-		}
-
-		return "$5\r\nvalue\r\n"
-	})
-
-	c := New(Options{Addr: server, Timeout: 4 * time.Second}) // it waits a quarter of it
-	t.Cleanup(c.Close)
-	if got, err := redis.String(c.Do(context.Background(), "GET", "x")); got != "value" || err != nil {
-		t.Errorf("got %q, %v; want a value", got, err)
-	}
-}
-
-// A connection with an unexpected reply is not used again, because all later replies would go to
-// the wrong GETs.
-func TestUnexpectedReply(t *testing.T) {
-	t.Parallel()
-	var received atomic.Int64
-	server := fakeServer(t, func([]string) string {
-		if received.Add(1) == 1 {
-			return "+OK\r\n$5\r\nfirst\r\n"
-		}
-
-		return "$5\r\nother\r\n"
-	})
-
-	c := New(Options{Addr: server})
-	t.Cleanup(c.Close)
-	for range 3 {
-		if got, err := redis.String(c.Do(context.Background(), "GET", "x")); got != "other" || err != nil {
-			t.Errorf("got %q, %v; want a value", got, err)
-		}
-	}
-}
-
-// A GET is sent on its own if no pipeline becomes free in time.
-func TestPipelinesBusy(t *testing.T) {
-	t.Parallel()
-	r := storetest.NewRedis(t)
-	c := newClient(t, r)
-	if _, err := c.Do(context.Background(), "SET", "key", "value"); err != nil {
-		t.Fatal(err)
-	}
-
-	n := c.topology.Load().nodeFor("key")
-	n.pipeline.mu.Lock()
-	n.pipeline.running = maxPipelines // they never end
-	n.pipeline.mu.Unlock()
-	if got, err := redis.String(c.Do(context.Background(), "GET", "key")); got != "value" || err != nil {
-		t.Errorf("got %q, %v; want \"value\"", got, err)
+	for name, tc := range map[string]struct {
+		reply   string // to the first GET
+		running int
+	}{
+		"no reply":         {"", 0},
+		"unexpected reply": {"+OK\r\n$5\r\nfirst\r\n", 0},
+		"pipelines busy":   {"$5\r\nvalue\r\n", maxPipelines}, // they never end
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClientWithTimeout(t, storetest.Redis{Addr: firstReplies(t, 1, tc.reply)}, 2*time.Second)
+			c.topology.Load().nodes[0].pipeline.running = tc.running
+			for range 2 {
+				if got, err := redis.String(c.Do(context.Background(), "GET", "x")); got != "value" || err != nil {
+					t.Errorf("got %q, %v; want \"value\"", got, err)
+				}
+			}
+		})
 	}
 }

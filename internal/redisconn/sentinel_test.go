@@ -46,25 +46,57 @@ func sentinelState(master string, epoch int, failover ...string) string {
 
 func newSentinelClient(t *testing.T, timeout time.Duration, sentinels ...string) *Client {
 	t.Helper()
-	c := New(Options{Sentinels: sentinels, Master: "m", Timeout: timeout, Log: slog.New(slog.DiscardHandler)})
-	t.Cleanup(c.Close)
-	return c
+	return newClientWithTimeout(t, storetest.Redis{Sentinels: sentinels}, timeout)
 }
+
+// fakeMaster starts a server that says it is a master with two replicas, and replies to other
+// commands with the result of reply. It returns its host:port.
+func fakeMaster(t *testing.T, reply func(command []string) string) string {
+	t.Helper()
+	return fakeServer(t, func(command []string) string {
+		if command[0] == "ROLE" {
+			return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
+		}
+
+		return reply(command)
+	})
+}
+
+// confirming replies to WAIT that all replicas have acknowledged the writes.
+func confirming(command []string) string {
+	if command[0] == "WAIT" {
+		return ":" + command[1] + "\r\n"
+	}
+
+	return "+OK\r\n"
+}
+
+// lagging replies to WAIT that no replica has acknowledged them.
+func lagging(command []string) string {
+	if command[0] == "WAIT" {
+		return ":0\r\n"
+	}
+
+	return "+OK\r\n"
+}
+
+// durableSet is a durable write.
+var durableSet = NewScript(1, "return redis.call('SET', KEYS[1], 'x')").WaitForReplicas()
 
 // If Sentinels name different masters, the latest failover counts. Sentinels that are down or send
 // invalid replies are ignored. The leader of a failover names the old master until it is complete.
 func TestStaleSentinel(t *testing.T) {
 	t.Parallel()
-	old, current := storetest.StartRedis(t), storetest.StartRedis(t)
-	invalid := fakeServer(t, func([]string) string { return "+OK\r\n" })
-	c := newSentinelClient(t, busyTimeout, "127.0.0.1:1", fakeSentinel(t, old.Addr, 3), invalid,
-		fakeSentinel(t, old.Addr, 12, "reconf_slaves"), fakeSentinel(t, current.Addr, 12), fakeSentinel(t, old.Addr, 9))
-	if _, err := c.Do(context.Background(), "SET", "here", "1"); err != nil {
-		t.Fatal(err)
+	named := func(name string) string {
+		return fakeMaster(t, func([]string) string { return "+" + name + "\r\n" })
 	}
 
-	if n, err := redis.Int(current.Conn(t).Do("EXISTS", "here")); n != 1 || err != nil {
-		t.Errorf("got %d keys on the new master, %v; want 1", n, err)
+	old, current := named("old"), named("current")
+	invalid := fakeServer(t, func([]string) string { return "+OK\r\n" })
+	c := newSentinelClient(t, busyTimeout, "127.0.0.1:1", fakeSentinel(t, old, 3), invalid,
+		fakeSentinel(t, old, 12, "reconf_slaves"), fakeSentinel(t, current, 12), fakeSentinel(t, old, 9))
+	if got, err := redis.String(c.Do(context.Background(), "SET", "key", "1")); got != "current" || err != nil {
+		t.Errorf("got a reply of %q, %v; want the current master", got, err)
 	}
 }
 
@@ -72,32 +104,34 @@ func TestStaleSentinel(t *testing.T) {
 // down, the current server is used while it is a master.
 func TestDemotedMaster(t *testing.T) {
 	t.Parallel()
-	server := storetest.StartRedis(t)
-	proxy := storetest.NewProxy(t, fakeSentinel(t, server.Addr, 1))
+	role := make(chan string, 1)
+	role <- "master"
+	server := fakeServer(t, func(command []string) string {
+		if command[0] != "ROLE" {
+			return "$1\r\n1\r\n"
+		}
+
+		current := <-role
+		role <- current
+		return fmt.Sprintf("*1\r\n$%d\r\n%s\r\n", len(current), current)
+	})
+
+	proxy := storetest.NewProxy(t, fakeSentinel(t, server, 1))
 	c := newSentinelClient(t, busyTimeout, proxy.Addr)
-	ctx := context.Background()
-	if _, err := c.Do(ctx, "SET", "key", "1"); err != nil {
-		t.Fatal(err)
-	}
+	get := func() error { return second(c.Do(context.Background(), "GET", "key")) }
+	testkit.NoError(t, get())
 
 	proxy.Refuse()
 	for range 3 {
 		c.requestRefresh()
-		if _, err := c.Do(ctx, "GET", "key"); err != nil {
-			t.Fatalf("without Sentinels: got %v, want no error", err)
-		}
+		testkit.NoError(t, get())
 	}
 
-	server.Demote(t)
-	refused := func() bool {
-		_, err := c.Do(ctx, "GET", "key")
-		return errors.Is(err, ErrUnavailable) && c.topology.Load() == noMaster
-	}
-
-	testkit.Eventually(t, "the client to refuse reads from a replica", refused)
-	if _, err := server.Conn(t).Do("REPLICAOF", "NO", "ONE"); err != nil {
-		t.Fatal(err)
-	}
+	<-role
+	role <- "slave"
+	testkit.Eventually(t, "the client to refuse reads from a replica", func() bool {
+		return errors.Is(get(), ErrUnavailable) && c.topology.Load() == noMaster
+	})
 }
 
 // A master that is being replaced does not know that yet, and its replicas may still acknowledge
@@ -105,55 +139,33 @@ func TestDemotedMaster(t *testing.T) {
 func TestWriteDuringFailover(t *testing.T) {
 	t.Parallel()
 	const otherServer = "127.0.0.1:1"
-	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").WaitForReplicas()
-	for _, tc := range []struct {
-		name  string
-		reply func(master string) (one, other string) // the replies of the Sentinels after the first write
-		fails bool
-	}{
-		{"no failover", func(m string) (string, string) { return sentinelState(m, 1), sentinelState(m, 1) }, false},
-		{"one Sentinel replaces it", func(m string) (string, string) {
-			return sentinelState(m, 1), sentinelState(m, 1, "send_slaveof_noone")
-		}, true},
-		{"one Sentinel waits for votes", func(m string) (string, string) {
-			return sentinelState(m, 1), sentinelState(m, 1, "wait_start")
-		}, false},
-		{"one Sentinel names another master", func(m string) (string, string) {
-			return sentinelState(m, 1), sentinelState(otherServer, 2)
-		}, true},
-		{"it has replaced another server", func(m string) (string, string) {
-			return sentinelState(m, 2), sentinelState(otherServer, 2, "reconf_slaves")
-		}, false},
-		{"one Sentinel does not reply", func(m string) (string, string) { return sentinelState(m, 1), "" }, true},
-		{"one Sentinel does not reply, the other returns an error", func(string) (string, string) { return "", "-ERR no\r\n" }, true},
-		{"one Sentinel returns an error", func(m string) (string, string) { return sentinelState(m, 1), "-ERR no\r\n" }, false},
-		{"all Sentinels return errors", func(string) (string, string) { return "-ERR no\r\n", "-ERR no\r\n" }, false},
-	} {
-		for _, lags := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, lag %v", tc.name, lags), func(t *testing.T) {
+	for lag, reply := range map[string]func([]string) string{"confirmed": confirming, "lagging": lagging} {
+		master := fakeMaster(t, reply)
+		healthy := sentinelState(master, 1)
+		for name, tc := range map[string]struct {
+			one, other string // the replies of the Sentinels after the first write
+			fails      bool
+		}{
+			"no failover":                          {healthy, healthy, false},
+			"one Sentinel replaces it":             {healthy, sentinelState(master, 1, "send_slaveof_noone"), true},
+			"one Sentinel waits for votes":         {healthy, sentinelState(master, 1, "wait_start"), false},
+			"one Sentinel names another master":    {healthy, sentinelState(otherServer, 2), true},
+			"it has replaced another server":       {sentinelState(master, 2), sentinelState(otherServer, 2, "reconf_slaves"), false},
+			"one Sentinel does not reply":          {healthy, "", true},
+			"one does not reply, one has an error": {"", "-ERR no\r\n", true},
+			"one Sentinel returns an error":        {healthy, "-ERR no\r\n", false},
+			"all Sentinels return errors":          {"-ERR no\r\n", "-ERR no\r\n", false},
+		} {
+			t.Run(name+", "+lag, func(t *testing.T) {
 				t.Parallel()
-				master := fakeServer(t, func(words []string) string {
-					switch {
-					case words[0] == "ROLE":
-						return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
-					case words[0] == "WAIT" && lags:
-						return ":0\r\n"
-					case words[0] == "WAIT":
-						return ":" + words[1] + "\r\n"
-					}
-
-					return "+OK\r\n"
-				})
-
 				var written atomic.Bool
-				one, other := tc.reply(master)
 				sentinel := func(reply string) string {
 					return fakeServer(t, func([]string) string {
 						if written.Load() {
 							return reply
 						}
 
-						return sentinelState(master, 1)
+						return healthy
 					})
 				}
 
@@ -162,14 +174,12 @@ func TestWriteDuringFailover(t *testing.T) {
 					timeout = DefaultTimeout // all attempts must end within sentinelGrace
 				}
 
-				c := newSentinelClient(t, timeout, sentinel(one), sentinel(other))
-				if _, err := c.Eval(context.Background(), set, "key"); err != nil {
-					t.Fatal(err)
-				}
-
+				c := newSentinelClient(t, timeout, sentinel(tc.one), sentinel(tc.other))
+				write := func() error { return second(c.Eval(context.Background(), durableSet, "key")) }
+				testkit.Eventually(t, "the first write", func() bool { return write() == nil })
 				written.Store(true)
 				for range 4 { // the replies come in any order
-					if _, err := c.Eval(context.Background(), set, "key"); errors.Is(err, ErrUnavailable) != tc.fails {
+					if err := write(); errors.Is(err, ErrUnavailable) != tc.fails {
 						t.Errorf("got %v, want ErrUnavailable: %v", err, tc.fails)
 					}
 				}
@@ -183,12 +193,11 @@ func TestWriteDuringFailover(t *testing.T) {
 // connections leads no failover.
 func TestLostSentinel(t *testing.T) {
 	t.Parallel()
-	r := storetest.StartSentinel(t)
-	silent, down := storetest.NewProxy(t, r.Sentinels[0]), storetest.NewProxy(t, r.Sentinels[1])
-	r.Sentinels[0], r.Sentinels[1] = silent.Addr, down.Addr
-	c := newClientWithTimeout(t, r.Redis, DefaultTimeout)
-	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").WaitForReplicas()
-	write := func() error { return second(c.Eval(context.Background(), set, "key")) }
+	master := fakeMaster(t, confirming)
+	silent := storetest.NewProxy(t, fakeSentinel(t, master, 1))
+	down := storetest.NewProxy(t, fakeSentinel(t, master, 1))
+	c := newSentinelClient(t, sentinelGrace/3, silent.Addr, down.Addr, fakeSentinel(t, master, 1))
+	write := func() error { return second(c.Eval(context.Background(), durableSet, "key")) }
 	allReply := func() bool {
 		return !slices.ContainsFunc(c.sentinels, (*sentinel).isLost) && write() == nil
 	}

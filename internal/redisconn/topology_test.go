@@ -10,12 +10,14 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
+	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/testkit"
 )
 
@@ -120,8 +122,7 @@ func TestRedirections(t *testing.T) {
 		return fmt.Sprintf("-%s 1 %s\r\n", map[string]string{"moved": "MOVED", "asked": "ASK", "waits": "MOVED"}[words[1]], target)
 	})
 
-	c := New(Options{Addr: first, Timeout: busyTimeout})
-	t.Cleanup(c.Close)
+	c := newClient(t, storetest.Redis{Addr: first})
 	for key, want := range map[string]string{"moved": "GET", "asked": "ASKING GET", "waits": strings.Repeat("GET ", 2*maxTries) + "GET"} {
 		mu.Lock()
 		received = nil
@@ -155,56 +156,50 @@ func TestResolveAddr(t *testing.T) {
 // logged once.
 func TestWaitForReplicas(t *testing.T) {
 	t.Parallel()
-	set := NewScript(1, "return redis.call('SET', KEYS[1], 'x')").WaitForReplicas()
-	for _, tc := range []struct {
-		name   string
-		wait   string
+	for name, tc := range map[string]struct {
+		wait   string // the reply to WAIT
 		warns  bool
 		fails  bool
 		budget time.Duration
 	}{
-		{"confirmed", ":2\r\n", false, false, time.Second},
-		{"one lags behind", ":1\r\n", true, false, time.Second},
-		{"error", "-ERR no\r\n", false, true, time.Second},
-		{"no time left", ":0\r\n", false, true, 40 * time.Millisecond},
+		"confirmed":       {":2\r\n", false, false, busyTimeout},
+		"one lags behind": {":1\r\n", true, false, busyTimeout},
+		"error":           {"-ERR no\r\n", false, true, busyTimeout},
+		"no time left":    {":0\r\n", false, true, busyTimeout / 10},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var mu sync.Mutex
-			scripts := 0
-			master := fakeServer(t, func(words []string) string {
-				mu.Lock()
-				defer mu.Unlock()
+			var scripts atomic.Int64
+			master := fakeMaster(t, func(words []string) string {
 				switch words[0] {
-				case "ROLE":
-					return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
 				case "WAIT":
 					return tc.wait
 				case "EVALSHA":
-					scripts++
+					scripts.Add(1)
 				}
 
 				return "+OK\r\n"
 			})
 
 			var log testkit.Buffer
-			c := New(Options{Sentinels: []string{fakeSentinel(t, master, 1)}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			c := New(Options{
+				Sentinels: []string{fakeSentinel(t, master, 1)},
+				Timeout:   busyTimeout,
+				Log:       slog.New(slog.NewTextHandler(&log, nil)),
+			})
 			t.Cleanup(c.Close)
 			testkit.NoError(t, c.Ping(context.Background()))
 
 			for range 2 {
-				_, err := c.Eval(WithBudget(context.Background(), tc.budget), set, "key")
+				_, err := c.Eval(WithBudget(context.Background(), tc.budget), durableSet, "key")
 				if errors.Is(err, ErrUnavailable) != tc.fails {
 					t.Errorf("got %v, want ErrUnavailable: %v", err, tc.fails)
 				}
 			}
 
-			mu.Lock()
-			defer mu.Unlock()
-			if scripts != 2 {
-				t.Errorf("got %d runs of the script, want 2", scripts)
+			if n := scripts.Load(); n != 2 {
+				t.Errorf("got %d runs of the script, want 2", n)
 			}
-
 			if got := strings.Count(log.String(), "lag behind"); got > 1 || (got == 1) != tc.warns {
 				t.Errorf("got %d warnings, want one: %v; log: %s", got, tc.warns, log.String())
 			}
@@ -216,24 +211,18 @@ func TestWaitForReplicas(t *testing.T) {
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	silent := fakeServer(t, func([]string) string { return "" })
-	c := New(Options{Addr: silent})
-	t.Cleanup(c.Close)
+	c := newClient(t, storetest.Redis{Addr: silent})
 	ctx := WithBudget(context.Background(), 300*time.Millisecond)
 	start := time.Now()
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			if _, err := c.Do(ctx, "GET", "x"); !errors.Is(err, ErrUnavailable) {
-				t.Error(err)
-			}
-		})
-	}
-
-	wg.Wait()
-	for range 100 { // the budget is used up
+	get := func(int) {
 		if _, err := c.Do(ctx, "GET", "x"); !errors.Is(err, ErrUnavailable) {
 			t.Error(err)
 		}
+	}
+
+	concurrently(8, get)
+	for i := range 100 { // the budget is used up
+		get(i)
 	}
 
 	if took := time.Since(start); took < 250*time.Millisecond || took > 10*300*time.Millisecond {
