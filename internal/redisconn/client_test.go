@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -222,16 +223,22 @@ func TestTLS(t *testing.T) {
 		return
 	}
 
-	secure, caFile := storetest.StartTLSRedis(t)
-	plain := storetest.StartRedis(t)
+	certFile, keyFile := storetest.Certificate(t, t.TempDir())
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	testkit.NoError(t, err)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	testkit.NoError(t, err)
+	pong := func([]string) string { return "+PONG\r\n" }
+	secure, plain := serve(t, l, pong), fakeServer(t, pong)
 	for _, tc := range []struct{ name, addr, tls, trusted, want string }{
-		{"trusted", secure.Addr, "yes", caFile, "<nil>"},
-		{"not trusted", secure.Addr, "yes", "/dev/null", "certificate"},
-		{"plain to TLS", secure.Addr, "", caFile, "redis is unavailable"},
-		{"TLS to plain", plain.Addr, "yes", caFile, "redis is unavailable"},
+		{"trusted", secure, "yes", certFile, "<nil>"},
+		{"not trusted", secure, "yes", "/dev/null", "certificate"},
+		{"plain to TLS", secure, "", certFile, "redis is unavailable"},
+		{"TLS to plain", plain, "yes", certFile, "redis is unavailable"},
 	} {
 		child := exec.Command(os.Args[0], "-test.run=^TestTLS$")
-		child.Env = append(os.Environ(), addrVar+"="+tc.addr, "REDISCONN_TEST_TLS="+tc.tls, "SSL_CERT_FILE="+tc.trusted, "SSL_CERT_DIR=/dev/null")
+		child.Env = append(os.Environ(), addrVar+"="+tc.addr, "REDISCONN_TEST_TLS="+tc.tls,
+			"SSL_CERT_FILE="+tc.trusted, "SSL_CERT_DIR=/dev/null")
 		if out, err := child.CombinedOutput(); err != nil || !strings.Contains(string(out), tc.want) {
 			t.Errorf("%s: got %v, output %q; want output with %q", tc.name, err, out, tc.want)
 		}
@@ -267,8 +274,9 @@ func TestNoConnectionInTime(t *testing.T) {
 // The client does not use a server that replies, but is not Redis.
 func TestNotRedis(t *testing.T) {
 	t.Parallel()
-	server := bareServer(t, func([]string) string { return "+OK\r\n" })
-	c := newClient(t, storetest.Redis{Addr: server})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.NoError(t, err)
+	c := newClient(t, storetest.Redis{Addr: serve(t, l, func([]string) string { return "+OK\r\n" })})
 	if _, err := c.Do(context.Background(), "SET", "key", "value"); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,11 +20,14 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// fakeServer starts a server that replies to each command with the result of reply, and returns its
-// host:port. It is for replies that a real server cannot be made to send at a given time.
+// fakeServer starts a server that replies PONG to PING and to each other command with the result of
+// reply, and returns its host:port. It is for replies that a real server cannot be made to send at a
+// given time.
 func fakeServer(t *testing.T, reply func(command []string) string) string {
 	t.Helper()
-	return bareServer(t, func(command []string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.NoError(t, err)
+	return serve(t, l, func(command []string) string {
 		if command[0] == "PING" {
 			return "+PONG\r\n"
 		}
@@ -34,12 +36,10 @@ func fakeServer(t *testing.T, reply func(command []string) string) string {
 	})
 }
 
-// bareServer is like fakeServer, but does not reply to PING on its own.
-func bareServer(t *testing.T, reply func(command []string) string) string {
+// serve replies to each command on the connections to l with the result of reply. It returns the
+// host:port of l, which it closes after the test.
+func serve(t *testing.T, l net.Listener, reply func(command []string) string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.NoError(t, err)
-
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -51,19 +51,16 @@ func bareServer(t *testing.T, reply func(command []string) string) string {
 			go func() {
 				defer func() { _ = conn.Close() }()
 				r := bufio.NewReader(conn)
-				for {
-					command, err := readCommand(r)
-					if err != nil {
-						return
-					}
-
-					if _, err := io.WriteString(conn, reply(command)); err != nil {
-						return
+				for err == nil {
+					var command []string
+					if command, err = readCommand(r); err == nil {
+						_, err = io.WriteString(conn, reply(command))
 					}
 				}
 			}()
 		}
 	}()
+
 	return l.Addr().String()
 }
 
@@ -96,47 +93,38 @@ func readCommand(r *bufio.Reader) ([]string, error) {
 // (ASK), or ask the client to try again later (TRYAGAIN).
 func TestRedirections(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var received []string
-	tryAgain := 2 * maxTries // these do not count as tries
-	target := fakeServer(t, func(words []string) string {
-		mu.Lock()
-		defer mu.Unlock()
-		received = append(received, words[0])
-		switch {
-		case words[0] == "ASKING":
-			return "+OK\r\n"
-		case len(words) > 1 && words[1] == "waits" && tryAgain > 0:
-			tryAgain--
-			return "-TRYAGAIN Multiple keys request during rehashing of slot\r\n"
-		}
+	for name, tc := range map[string]struct {
+		redirection string
+		tryAgain    int    // this does not count as a try
+		want        string // the commands on the other server
+	}{
+		"moved": {"MOVED", 0, "GET "},
+		"asked": {"ASK", 0, "ASKING GET "},
+		"waits": {"MOVED", 2 * maxTries, strings.Repeat("GET ", 2*maxTries+1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			received := ""
+			target := fakeServer(t, func(words []string) string {
+				received += words[0] + " "
+				if tc.tryAgain > 0 {
+					tc.tryAgain--
+					return "-TRYAGAIN Multiple keys request during rehashing of slot\r\n"
+				}
 
-		return "$6\r\ntarget\r\n"
-	})
+				return "$6\r\ntarget\r\n"
+			})
 
-	first := fakeServer(t, func(words []string) string {
-		if words[0] != "GET" {
-			return "-ERR unknown\r\n"
-		}
+			first := fakeServer(t, func([]string) string { return fmt.Sprintf("-%s 1 %s\r\n", tc.redirection, target) })
+			c := newClient(t, storetest.Redis{Addr: first})
+			if got, err := redis.String(c.Do(context.Background(), "GET", "key")); got != "target" || err != nil {
+				t.Errorf("got %q, %v; want \"target\"", got, err)
+			}
 
-		return fmt.Sprintf("-%s 1 %s\r\n", map[string]string{"moved": "MOVED", "asked": "ASK", "waits": "MOVED"}[words[1]], target)
-	})
-
-	c := newClient(t, storetest.Redis{Addr: first})
-	for key, want := range map[string]string{"moved": "GET", "asked": "ASKING GET", "waits": strings.Repeat("GET ", 2*maxTries) + "GET"} {
-		mu.Lock()
-		received = nil
-		mu.Unlock()
-		if got, err := redis.String(c.Do(context.Background(), "GET", key)); got != "target" || err != nil {
-			t.Errorf("%s: got %q, %v; want \"target\"", key, got, err)
-		}
-
-		mu.Lock()
-		if got := strings.Join(received, " "); got != want {
-			t.Errorf("%s: got commands %q on the other server, want %q", key, got, want)
-		}
-
-		mu.Unlock()
+			if received != tc.want {
+				t.Errorf("got commands %q on the other server, want %q", received, tc.want)
+			}
+		})
 	}
 }
 

@@ -66,8 +66,7 @@ var states = []struct {
 	{name: "live, without a TTL", enter: func(t *testing.T, s *specimen) { s.do(t, "PERSIST", s.m.keys.record(s.id)) }},
 	{name: "live, with a lowered TTL", enter: func(t *testing.T, s *specimen) { s.do(t, "EXPIRE", s.m.keys.record(s.id), 3600) }},
 	{name: "live, after others were revoked", enter: func(t *testing.T, s *specimen) {
-		_, err := s.m.RevokeAll(background, "u", s.id, Revoked)
-		testkit.NoError(t, err)
+		testkit.NoError(t, errorOf(s.m.RevokeAll(background, "u", s.id, Revoked)))
 	}},
 	{name: "live, with a line of a newer release", enter: func(t *testing.T, s *specimen) {
 		s.rewrite(t, s.m.macKeys, func(of *Session) { of.extra = "tenant=acme\n" })
@@ -87,8 +86,7 @@ var states = []struct {
 		testkit.NoError(t, s.m.Revoke(background, "u", s.id, Revoked))
 	}, error: &EndedError{Revoked}},
 	{name: "all revoked", enter: func(t *testing.T, s *specimen) {
-		_, err := s.m.RevokeAll(background, "u", "", PasswordChanged)
-		testkit.NoError(t, err)
+		testkit.NoError(t, errorOf(s.m.RevokeAll(background, "u", "", PasswordChanged)))
 	}, error: &EndedError{PasswordChanged}},
 	{name: "idle timeout", enter: func(_ *testing.T, s *specimen) { s.skew = time.Hour }, error: &EndedError{IdleTimeout}, present: true},
 	{name: "absolute timeout", enter: func(t *testing.T, s *specimen) {
@@ -139,7 +137,7 @@ var operations = []struct {
 	// reads is set if the operation reads and verifies the record first.
 	reads bool
 }{
-	{name: "load", run: func(s *specimen) error { _, err := s.m.Load(background, s.token); return err }, dead: errAsLoaded, reads: true},
+	{name: "load", run: func(s *specimen) error { return errorOf(s.m.Load(background, s.token)) }, dead: errAsLoaded, reads: true},
 	{name: "touch", run: func(s *specimen) error {
 		old, _ := s.m.FromContext(s.before)
 		touched := *old
@@ -159,31 +157,15 @@ var operations = []struct {
 
 		return nil
 	}, reads: true},
-	{name: "revoke all", run: func(s *specimen) error {
-		_, err := s.m.RevokeAll(background, "u", "", Revoked)
-		return err
-	}, ends: Revoked},
-	{name: "revoke all of another user", run: func(s *specimen) error {
-		_, err := s.m.RevokeAll(background, "v", "", Revoked)
-		return err
-	}},
-	{name: "revoke others", run: func(s *specimen) error {
-		_, err := s.m.RevokeAll(background, "u", s.id, Revoked)
-		return err
-	}},
-	{name: "revoke everything", run: func(s *specimen) error {
-		_, err := s.m.RevokeEverything(background, func(int) {})
-		return err
-	}, ends: Revoked},
-	{name: "list", run: func(s *specimen) error { _, err := s.m.List(background, "u"); return err }},
+	{name: "revoke all", run: func(s *specimen) error { return errorOf(s.m.RevokeAll(background, "u", "", Revoked)) }, ends: Revoked},
+	{name: "revoke all of another user", run: func(s *specimen) error { return errorOf(s.m.RevokeAll(background, "v", "", Revoked)) }},
+	{name: "revoke others", run: func(s *specimen) error { return errorOf(s.m.RevokeAll(background, "u", s.id, Revoked)) }},
+	{name: "revoke everything", run: func(s *specimen) error { return errorOf(s.m.RevokeEverything(background, func(int) {})) }, ends: Revoked},
+	{name: "list", run: func(s *specimen) error { return errorOf(s.m.List(background, "u")) }},
 	{name: "begin another", run: func(s *specimen) error {
-		g, err := s.m.Generation(background, "u")
-		if err != nil {
-			return err
-		}
-
-		begun, _, err := s.m.Begin(s.before, Start{Owner: Owner{UserID: "u"}, Method: "password", Generation: g})
-		if err != nil {
+		g, err1 := s.m.Generation(background, "u")
+		begun, _, err2 := s.m.Begin(s.before, Start{Owner: Owner{UserID: "u"}, Method: "password", Generation: g})
+		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
 

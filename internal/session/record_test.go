@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
 	"github.com/google/go-cmp/cmp"
 
 	"latchkey/internal/testkit"
@@ -188,7 +187,7 @@ func forgeries(victim, own *Session, key macKeys) map[string]string {
 }
 
 // With write access to Redis, an attacker can neither impersonate another user nor extend a
-// session. A forged record is rejected, and no operation deletes it or ends a session.
+// session. See TestConformance for what else happens with untrusted records.
 func TestForgedRecords(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
@@ -202,7 +201,7 @@ func TestForgedRecords(t *testing.T) {
 	}
 
 	testkit.NoError(t, m.startGeneration(background))
-	victim, victimToken := start("victim")
+	victim, _ := start("victim")
 	own, token := start("u")
 	set := func(record string) {
 		_, err := conn.Do("SET", m.keys.record(own.ID), record, "PX", 3600000)
@@ -212,50 +211,19 @@ func TestForgedRecords(t *testing.T) {
 	for name, record := range forgeries(victim, own, newMACKeys([][]byte{[]byte("another secret")})) {
 		if record == own.value {
 			t.Errorf("%s: got the original record, want a forged one", name)
-			continue
 		}
 
 		set(record)
-		wantForged(t, m, name, own.ID, token)
-		if left, err := redis.String(conn.Do("GET", m.keys.record(own.ID))); err != nil || left != record {
-			t.Errorf("%s: got record %q, %v; want it unchanged", name, left, err)
+		if _, err := m.Load(background, token); !errors.Is(err, ErrUntrusted) {
+			t.Errorf("%s: load: got %v, want ErrUntrusted", name, err)
 		}
-
-		load(t, m, victimToken)
+		if listed, err := m.List(background, "u"); err != nil || len(listed) != 0 {
+			t.Errorf("%s: got %d listed, %v; want 0", name, len(listed), err)
+		}
 	}
 
 	set(own.value)
 	load(t, m, token)
-}
-
-// wantForged fails the test unless every operation rejects the record of u's session.
-func wantForged(t *testing.T, m *Manager, name, id, token string) {
-	t.Helper()
-	_, loadErr := m.Load(background, token)
-	_, byIDErr := m.ByID(background, id)
-	for operation, tc := range map[string]struct{ got, want error }{
-		"load":            {loadErr, ErrUntrusted},
-		"by ID":           {byIDErr, ErrNotFound},
-		"logout":          {logOut(m, token), ErrUntrusted},
-		"revoke":          {m.Revoke(background, "u", id, Revoked), ErrNotFound},
-		"victim's revoke": {m.Revoke(background, "victim", id, Revoked), ErrNotFound},
-	} {
-		if !errors.Is(tc.got, tc.want) {
-			t.Errorf("%s: %s: got %v, want %v", name, operation, tc.got, tc.want)
-		}
-	}
-
-	if listed, err := m.List(background, "u"); err != nil || len(listed) != 0 {
-		t.Errorf("%s: got %d listed, %v; want 0", name, len(listed), err)
-	}
-
-	over := login(t, m, "w")
-	over.Replaces = id
-	_, _, err := m.Begin(background, over)
-	testkit.NoError(t, err)
-	if _, users, err := m.Count(background); err != nil || users != 2 {
-		t.Errorf("%s: got %d users, %v; want the victim and w", name, users, err)
-	}
 }
 
 // parse never panics, and a record that it accepts survives being written and parsed again.

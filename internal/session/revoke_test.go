@@ -20,10 +20,7 @@ func TestGeneration(t *testing.T) {
 		revoke func(m *Manager) error
 		rotate error
 	}{
-		"of a user": {func(m *Manager) error {
-			_, err := m.RevokeAll(background, "u", "", Revoked)
-			return err
-		}, ErrReplaced},
+		"of a user": {func(m *Manager) error { return errorOf(m.RevokeAll(background, "u", "", Revoked)) }, ErrReplaced},
 		// Only the first step, because the scan that follows it could find the session here.
 		"everything": {func(m *Manager) error { return m.startGeneration(background) }, &EndedError{Revoked}},
 	} {
@@ -96,8 +93,7 @@ func TestRevokeAfterTimeout(t *testing.T) {
 			}
 
 			m.options.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
-			_, err = m.Load(background, token)
-			assertError(t, err, &EndedError{tc.reason})
+			assertError(t, errorOf(m.Load(background, token)), &EndedError{tc.reason})
 		})
 	}
 }

@@ -161,30 +161,9 @@ func (c clusterConn) Do(command string, args ...any) (any, error) {
 		return nil, err
 	}
 
-	var keys []any
-	var count int64
-	each := func(_ string, conn redis.Conn) error {
-		reply, err := conn.Do(command, args...)
-
-		switch reply := reply.(type) {
-		case []any:
-			keys = append(keys, reply...)
-		case int64:
-			count += reply
-		}
-
-		return err
-	}
-
 	switch command {
-	case "KEYS":
-		err := c.cluster.EachNode(false, each)
-		return keys, err
-	case "DBSIZE":
-		err := c.cluster.EachNode(false, each)
-		return count, err
-	case "FLUSHALL", "FLUSHDB":
-		return "OK", c.cluster.EachNode(false, each)
+	case "KEYS", "DBSIZE", "FLUSHALL", "FLUSHDB":
+		return c.doOnAllMasters(command, args...)
 	}
 
 	const attempts = 3
@@ -195,6 +174,28 @@ func (c clusterConn) Do(command string, args ...any) (any, error) {
 	defer func() { _ = conn.Close() }()
 
 	return conn.Do(command, args...)
+}
+
+// doOnAllMasters returns the keys of all masters for KEYS, and otherwise the sum of the replies.
+func (c clusterConn) doOnAllMasters(command string, args ...any) (any, error) {
+	var keys []any
+	var sum int64
+	err := c.cluster.EachNode(false, func(_ string, conn redis.Conn) error {
+		reply, err := conn.Do(command, args...)
+		if n, ok := reply.(int64); ok {
+			sum += n
+		} else if batch, ok := reply.([]any); ok {
+			keys = append(keys, batch...)
+		}
+
+		return err
+	})
+
+	if command == "KEYS" {
+		return keys, err
+	}
+
+	return sum, err
 }
 
 // Close implements redis.Conn.

@@ -71,11 +71,7 @@ var sharedRedis = sync.OnceValues(func() (Redis, error) {
 		return Redis{Addr: addr}, err
 	case "server":
 		s, err := startRedis(atEnd, dir, "--appendonly", "no")
-		if err != nil {
-			return Redis{}, err
-		}
-
-		return s.Redis, nil
+		return s.Redis, err
 	case "sentinel":
 		s, err := startSentinel(atEnd, dir)
 		return s.Redis, err

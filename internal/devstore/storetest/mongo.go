@@ -26,10 +26,7 @@ func Mongo(t testing.TB) string {
 	suite.Default(t)
 
 	base, err := sharedMongo()
-	if err != nil {
-		t.Fatalf("start MongoDB: %v", err)
-	}
-
+	check(t, err)
 	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal("cannot parse MONGODB_TEST_URI: it must contain a single host")

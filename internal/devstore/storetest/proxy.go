@@ -121,8 +121,7 @@ func (p *Proxy) currentFaults() Faults {
 
 // Blackhole drops all data, but keeps connections open and accepts new ones.
 func (p *Proxy) Blackhole() {
-	drop := func(net.Conn, []byte) bool { return true }
-	p.Set(Faults{Command: drop, Reply: drop})
+	p.Set(Faults{Command: Swallow, Reply: Swallow})
 }
 
 // Refuse closes all connections and refuses new ones.

@@ -47,17 +47,18 @@ func StartRedis(t testing.TB) *RedisServer {
 
 // startRedis starts a redis-server and registers its end with cleanup.
 func startRedis(cleanup func(func()), dir string, args ...string) (*RedisServer, error) {
+	s := &RedisServer{ready: "Ready to accept connections"}
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		return nil, errNoRedisServer
+		return s, errNoRedisServer
 	}
 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return s, err
 	}
 
 	port, err := testkit.FreePort()
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 
 	common := []string{
@@ -67,11 +68,8 @@ func startRedis(cleanup func(func()), dir string, args ...string) (*RedisServer,
 		"--save", "",
 		"--databases", strconv.Itoa(maxDatabases),
 	}
-	s := &RedisServer{
-		Redis: Redis{Addr: "127.0.0.1:" + port},
-		args:  append(common, args...),
-		ready: "Ready to accept connections",
-	}
+	s.Addr = "127.0.0.1:" + port
+	s.args = append(common, args...)
 
 	return s, s.start(cleanup)
 }
@@ -114,14 +112,6 @@ func (s *RedisServer) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 func (s *RedisServer) Kill() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
-}
-
-// Demote makes the server a replica of a server that does not exist. A master that was cut
-// off during a failover is in the same state when it returns.
-func (s *RedisServer) Demote(t testing.TB) {
-	t.Helper()
-	_, err := query(s.Addr, "REPLICAOF", "127.0.0.1", "1")
-	check(t, err)
 }
 
 // Restart starts the server again after Kill, with the same port and data.

@@ -13,37 +13,7 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"latchkey/internal/testkit"
-	"latchkey/internal/testkit/suite"
 )
-
-// StartTLSRedis starts a redis-server that accepts only TLS connections. Clients must trust
-// the certificate in the file caFile.
-func StartTLSRedis(t testing.TB) (server *RedisServer, caFile string) {
-	t.Helper()
-	suite.Default(t)
-
-	dir := t.TempDir()
-	certFile, keyFile := Certificate(t, dir)
-
-	port, err := testkit.FreePort()
-	check(t, err)
-
-	server, err = startRedis(t.Cleanup, filepath.Join(dir, "data"),
-		"--appendonly", "no",
-		"--port", "0",
-		"--tls-port", port,
-		"--tls-cert-file", certFile,
-		"--tls-key-file", keyFile,
-		"--tls-ca-cert-file", certFile,
-		"--tls-auth-clients", "no")
-	check(t, err)
-
-	server.Addr = net.JoinHostPort("127.0.0.1", port)
-
-	return server, certFile
-}
 
 // Certificate creates a self-signed certificate for localhost in a directory.
 func Certificate(t testing.TB, dir string) (certFile, keyFile string) {
@@ -70,14 +40,12 @@ func Certificate(t testing.TB, dir string) (certFile, keyFile string) {
 
 	certFile = filepath.Join(dir, "cert.pem")
 	keyFile = filepath.Join(dir, "key.pem")
-	writePEM(t, certFile, "CERTIFICATE", certDER)
-	writePEM(t, keyFile, "PRIVATE KEY", keyDER)
+	for file, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: certDER},
+		keyFile:  {Type: "PRIVATE KEY", Bytes: keyDER},
+	} {
+		check(t, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
+	}
 
 	return certFile, keyFile
-}
-
-func writePEM(t testing.TB, file, kind string, der []byte) {
-	t.Helper()
-	block := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-	check(t, os.WriteFile(file, block, 0o600))
 }
