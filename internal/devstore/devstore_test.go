@@ -19,13 +19,10 @@ func TestRedisKeysExpire(t *testing.T) {
 	testkit.NoError(t, err)
 
 	t.Cleanup(func() { _ = conn.Close() })
-	if _, err := conn.Do("SET", "short", "x", "PX", 100); err != nil {
-		t.Fatal(err)
-	}
-
-	if _, err := conn.Do("SET", "long", "x", "EX", 3600); err != nil {
-		t.Fatal(err)
-	}
+	_, err = conn.Do("SET", "short", "x", "PX", 100)
+	testkit.NoError(t, err)
+	_, err = conn.Do("SET", "long", "x", "EX", 3600)
+	testkit.NoError(t, err)
 
 	testkit.Eventually(t, "the key with a TTL of 100 ms to expire", func() bool {
 		alive, err := redis.Int(conn.Do("EXISTS", "short"))

@@ -57,62 +57,48 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-// firstReplies starts a server that replies to the first n GETs with reply and then with "value".
-func firstReplies(t *testing.T, n int64, reply string) string {
-	t.Helper()
-	var received atomic.Int64
-	return fakeServer(t, func([]string) string {
-		if received.Add(1) <= n {
-			return reply
-		}
-
-		return "$5\r\nvalue\r\n"
-	})
-}
-
-// If there are no replies on a connection, its GETs are repeated on other connections. No more GETs
-// fail than if they had been sent one by one.
-func TestPipelineOnSilentConnection(t *testing.T) {
-	t.Parallel()
-	const lost = 8
-	c := newClientWithTimeout(t, storetest.Redis{Addr: firstReplies(t, lost, "")}, 2*time.Second)
-	var failed atomic.Int64
-	concurrently(maxConns, func(int) {
-		for range 2 {
-			if got, err := redis.String(c.Do(context.Background(), "GET", "x")); err != nil {
-				failed.Add(1)
-			} else if got != "value" {
-				t.Errorf("got %q, want \"value\"", got)
-			}
-		}
-	})
-
-	if n := failed.Load(); n > lost {
-		t.Errorf("got %d failed GETs, want at most %d", n, lost)
-	}
-}
-
 // A GET is repeated in time if it gets no reply or an unexpected one, or is sent on its own if no
-// pipeline becomes free. A connection with an unexpected reply is not used again, because all later
-// replies would go to the wrong GETs.
+// pipeline becomes free. No more GETs fail than if they had been sent one by one. A connection with an
+// unexpected reply is not used again, because all later replies would go to the wrong GETs.
 func TestGetAgain(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		reply   string // to the first GET
-		running int
+		reply   string // to the first GETs
+		first   int64  // the number of these
+		callers int
+		running int // the number of pipelines that never end
+		mayFail int64
 	}{
-		"no reply":         {"", 0},
-		"unexpected reply": {"+OK\r\n$5\r\nfirst\r\n", 0},
-		"pipelines busy":   {"$5\r\nvalue\r\n", maxPipelines}, // they never end
+		"no reply":         {reply: "", first: 1, callers: 1},
+		"no replies":       {reply: "", first: 8, callers: maxConns, mayFail: 8},
+		"unexpected reply": {reply: "+OK\r\n$5\r\nfirst\r\n", first: 1, callers: 1},
+		"pipelines busy":   {callers: 1, running: maxPipelines},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newClientWithTimeout(t, storetest.Redis{Addr: firstReplies(t, 1, tc.reply)}, 2*time.Second)
-			c.topology.Load().nodes[0].pipeline.running = tc.running
-			for range 2 {
-				if got, err := redis.String(c.Do(context.Background(), "GET", "x")); got != "value" || err != nil {
-					t.Errorf("got %q, %v; want \"value\"", got, err)
+			var received, failed atomic.Int64
+			server := fakeServer(t, func([]string) string {
+				if received.Add(1) <= tc.first {
+					return tc.reply
 				}
+
+				return "$5\r\nvalue\r\n"
+			})
+
+			c := newClientWithTimeout(t, storetest.Redis{Addr: server}, 2*time.Second)
+			c.topology.Load().nodes[0].pipeline.running = tc.running
+			concurrently(tc.callers, func(int) {
+				for range 2 {
+					if got, err := redis.String(c.Do(context.Background(), "GET", "x")); err != nil {
+						failed.Add(1)
+					} else if got != "value" {
+						t.Errorf("got %q, want \"value\"", got)
+					}
+				}
+			})
+
+			if n := failed.Load(); n > tc.mayFail {
+				t.Errorf("got %d failed GETs, want at most %d", n, tc.mayFail)
 			}
 		})
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
-	"latchkey/internal/testkit"
 	"latchkey/internal/testkit/suite"
 )
 
@@ -88,18 +87,7 @@ func runSentinel(cleanup func(func()), dir, addr string) (*RedisServer, error) {
 		return nil, err
 	}
 
-	port, err := testkit.FreePort()
-	if err != nil {
-		return nil, err
-	}
-
-	s := &RedisServer{
-		Redis: Redis{Addr: "127.0.0.1:" + port},
-		args:  []string{config, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir", dir},
-		ready: "+monitor",
-	}
-
-	return s, s.start(cleanup)
+	return startServer(cleanup, dir, "+monitor", config, "--sentinel")
 }
 
 // awaitReady waits until every Sentinel knows the other Sentinels and both replicas.

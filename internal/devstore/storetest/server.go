@@ -47,29 +47,25 @@ func StartRedis(t testing.TB) *RedisServer {
 
 // startRedis starts a redis-server and registers its end with cleanup.
 func startRedis(cleanup func(func()), dir string, args ...string) (*RedisServer, error) {
-	s := &RedisServer{ready: "Ready to accept connections"}
+	common := []string{"--save", "", "--databases", strconv.Itoa(maxDatabases)}
+	return startServer(cleanup, dir, "Ready to accept connections", append(common, args...)...)
+}
+
+// startServer starts a redis-server on a free port, with its files in a directory, and waits for
+// the text ready in its output.
+func startServer(cleanup func(func()), dir, ready string, args ...string) (*RedisServer, error) {
+	s := &RedisServer{ready: ready}
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return s, errNoRedisServer
 	}
 
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return s, err
-	}
-
 	port, err := testkit.FreePort()
-	if err != nil {
+	if err := errors.Join(err, os.MkdirAll(dir, 0o700)); err != nil {
 		return s, err
 	}
 
-	common := []string{
-		"--port", port,
-		"--bind", "127.0.0.1",
-		"--dir", dir,
-		"--save", "",
-		"--databases", strconv.Itoa(maxDatabases),
-	}
 	s.Addr = "127.0.0.1:" + port
-	s.args = append(common, args...)
+	s.args = append(args, "--port", port, "--bind", "127.0.0.1", "--dir", dir)
 
 	return s, s.start(cleanup)
 }
