@@ -30,7 +30,8 @@ func TestReply(t *testing.T) {
 		"Bool":    {errorOf(Bool), int64(7)},
 		"Scan":    {func(reply any, err error) error { return Scan(reply, err, new(int64)) }, []any{}},
 	} {
-		if err := tc.convert(tc.wrong, nil); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "unexpected reply") {
+		err := tc.convert(tc.wrong, nil)
+		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "unexpected reply") {
 			t.Errorf("%s of %v: got %v, want ErrUnavailable", name, tc.wrong, err)
 		}
 		if err := tc.convert(nil, nil); !errors.Is(err, ErrNil) || errors.Is(err, ErrUnavailable) {

@@ -1,13 +1,10 @@
 package redisconn
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,75 +16,6 @@ import (
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/testkit"
 )
-
-// fakeServer starts a server that replies PONG to PING and to each other command with the result of
-// reply, and returns its host:port. It is for replies that a real server cannot be made to send at a
-// given time.
-func fakeServer(t *testing.T, reply func(command []string) string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.NoError(t, err)
-	return serve(t, l, func(command []string) string {
-		if command[0] == "PING" {
-			return "+PONG\r\n"
-		}
-
-		return reply(command)
-	})
-}
-
-// serve replies to each command on the connections to l with the result of reply. It returns the
-// host:port of l, which it closes after the test.
-func serve(t *testing.T, l net.Listener, reply func(command []string) string) string {
-	t.Helper()
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-
-			go func() {
-				defer func() { _ = conn.Close() }()
-				r := bufio.NewReader(conn)
-				for err == nil {
-					var command []string
-					if command, err = readCommand(r); err == nil {
-						_, err = io.WriteString(conn, reply(command))
-					}
-				}
-			}()
-		}
-	}()
-
-	return l.Addr().String()
-}
-
-// readCommand reads a command and returns its name and arguments.
-func readCommand(r *bufio.Reader) ([]string, error) {
-	var n int
-	if _, err := fmt.Fscanf(r, "*%d\r\n", &n); err != nil {
-		return nil, err
-	}
-
-	words := make([]string, n)
-	for i := range words {
-		var length int
-		if _, err := fmt.Fscanf(r, "$%d\r\n", &length); err != nil {
-			return nil, err
-		}
-
-		word := make([]byte, length+2)
-		if _, err := io.ReadFull(r, word); err != nil {
-			return nil, err
-		}
-
-		words[i] = string(word[:length])
-	}
-
-	return words, nil
-}
 
 // A server of a cluster may redirect a command permanently (MOVED) or while the slot is being moved
 // (ASK), or ask the client to try again later (TRYAGAIN).
@@ -233,4 +161,41 @@ func TestBudget(t *testing.T) {
 			t.Errorf("got %v left, want 250ms", left)
 		}
 	})
+}
+
+// If keys move to another server during a scan, the scan starts again.
+func TestScanAgain(t *testing.T) {
+	t.Parallel()
+	server := func(key string) string {
+		return fakeServer(t, func([]string) string {
+			return fmt.Sprintf("*2\r\n$1\r\n0\r\n*1\r\n$%d\r\n%s\r\n", len(key), key)
+		})
+	}
+
+	first, second := server("first"), server("second")
+	for _, tc := range []struct {
+		moves int
+		want  string
+		fails bool
+	}{
+		{0, "first", false},
+		{1, "first second", false},
+		{maxTries, "first second first second first", true},
+	} {
+		c := newClient(t, storetest.Redis{Addr: first})
+		var got []string
+		err := c.Scan(context.Background(), "*", func(keys []string) error {
+			got = append(got, keys...)
+			if len(got) <= tc.moves {
+				to := []string{first, second}[len(got)%2]
+				c.apply(&topology{nodes: []*node{c.nodeAt(to)}})
+			}
+
+			return nil
+		})
+
+		if strings.Join(got, " ") != tc.want || errors.Is(err, ErrUnavailable) != tc.fails {
+			t.Errorf("%d moves: got keys %v, %v; want %s, error %v", tc.moves, got, err, tc.want, tc.fails)
+		}
+	}
 }

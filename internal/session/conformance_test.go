@@ -64,7 +64,9 @@ var states = []struct {
 	}},
 	{name: "live, not in the index", enter: func(t *testing.T, s *specimen) { s.do(t, "DEL", s.m.keys.index("u")) }},
 	{name: "live, without a TTL", enter: func(t *testing.T, s *specimen) { s.do(t, "PERSIST", s.m.keys.record(s.id)) }},
-	{name: "live, with a lowered TTL", enter: func(t *testing.T, s *specimen) { s.do(t, "EXPIRE", s.m.keys.record(s.id), 3600) }},
+	{name: "live, with a lowered TTL", enter: func(t *testing.T, s *specimen) {
+		s.do(t, "EXPIRE", s.m.keys.record(s.id), 3600)
+	}},
 	{name: "live, after others were revoked", enter: func(t *testing.T, s *specimen) {
 		testkit.NoError(t, errorOf(s.m.RevokeAll(background, "u", s.id, Revoked)))
 	}},
@@ -78,7 +80,9 @@ var states = []struct {
 		_, s.next, err = s.m.Rotate(load(t, s.m, next))
 		testkit.NoError(t, err)
 	}, error: ErrReplaced},
-	{name: "superseded", enter: func(t *testing.T, s *specimen) { testkit.NoError(t, s.m.supersede(background, s.id)) }, error: ErrReplaced},
+	{name: "superseded", error: ErrReplaced, enter: func(t *testing.T, s *specimen) {
+		testkit.NoError(t, s.m.supersede(background, s.id))
+	}},
 	{name: "logged out", enter: func(t *testing.T, s *specimen) {
 		testkit.NoError(t, logOut(s.m, s.token))
 	}, error: &EndedError{LoggedOut}},
@@ -88,7 +92,9 @@ var states = []struct {
 	{name: "all revoked", enter: func(t *testing.T, s *specimen) {
 		testkit.NoError(t, errorOf(s.m.RevokeAll(background, "u", "", PasswordChanged)))
 	}, error: &EndedError{PasswordChanged}},
-	{name: "idle timeout", enter: func(_ *testing.T, s *specimen) { s.skew = time.Hour }, error: &EndedError{IdleTimeout}, present: true},
+	{name: "idle timeout", error: &EndedError{IdleTimeout}, present: true, enter: func(_ *testing.T, s *specimen) {
+		s.skew = time.Hour
+	}},
 	{name: "absolute timeout", enter: func(t *testing.T, s *specimen) {
 		for range 4 { // in use until the absolute timeout
 			load(t, s.m, s.token)
@@ -102,8 +108,12 @@ var states = []struct {
 		s.do(t, "PERSIST", s.m.keys.record(s.id))
 		s.skew = 5 * time.Hour
 	}, error: &EndedError{IdleTimeout}, present: true},
-	{name: "deleted by hand", enter: func(t *testing.T, s *specimen) { s.do(t, "DEL", s.m.keys.record(s.id)) }, error: ErrNone},
-	{name: "malformed", enter: func(t *testing.T, s *specimen) { s.do(t, "SET", s.m.keys.record(s.id), "{") }, error: ErrUntrusted, present: true},
+	{name: "deleted by hand", error: ErrNone, enter: func(t *testing.T, s *specimen) {
+		s.do(t, "DEL", s.m.keys.record(s.id))
+	}},
+	{name: "malformed", error: ErrUntrusted, present: true, enter: func(t *testing.T, s *specimen) {
+		s.do(t, "SET", s.m.keys.record(s.id), "{")
+	}},
 	{name: "of another type", enter: func(t *testing.T, s *specimen) {
 		s.do(t, "DEL", s.m.keys.record(s.id))
 		s.do(t, "HSET", s.m.keys.record(s.id), "a", "1")
@@ -137,7 +147,9 @@ var operations = []struct {
 	// reads is set if the operation reads and verifies the record first.
 	reads bool
 }{
-	{name: "load", run: func(s *specimen) error { return errorOf(s.m.Load(background, s.token)) }, dead: errAsLoaded, reads: true},
+	{name: "load", dead: errAsLoaded, reads: true, run: func(s *specimen) error {
+		return errorOf(s.m.Load(background, s.token))
+	}},
 	{name: "touch", run: func(s *specimen) error {
 		old, _ := s.m.FromContext(s.before)
 		touched := *old
@@ -145,11 +157,20 @@ var operations = []struct {
 		_, err := s.m.saveTouched(s.before, old, &touched)
 		return err
 	}},
-	{name: "rotate", run: func(s *specimen) error { _, _, err := s.m.Rotate(s.before); return err }, ends: replaced, dead: ErrReplaced},
+	{name: "rotate", ends: replaced, dead: ErrReplaced, run: func(s *specimen) error {
+		_, _, err := s.m.Rotate(s.before)
+		return err
+	}},
 	{name: "end", run: func(s *specimen) error { return s.m.End(s.before, LoggedOut) }, ends: LoggedOut},
-	{name: "end by token", run: func(s *specimen) error { return logOut(s.m, s.token) }, ends: LoggedOut, dead: errAsLoaded, reads: true},
-	{name: "supersede", run: func(s *specimen) error { return s.m.supersede(background, s.id) }, ends: replaced, reads: true},
-	{name: "revoke", run: func(s *specimen) error { return s.m.Revoke(background, "u", s.id, Revoked) }, ends: Revoked, dead: ErrNotFound, reads: true},
+	{name: "end by token", ends: LoggedOut, dead: errAsLoaded, reads: true, run: func(s *specimen) error {
+		return logOut(s.m, s.token)
+	}},
+	{name: "supersede", ends: replaced, reads: true, run: func(s *specimen) error {
+		return s.m.supersede(background, s.id)
+	}},
+	{name: "revoke", ends: Revoked, dead: ErrNotFound, reads: true, run: func(s *specimen) error {
+		return s.m.Revoke(background, "u", s.id, Revoked)
+	}},
 	{name: "revoke by another user", run: func(s *specimen) error {
 		if err := s.m.Revoke(background, "v", s.id, Revoked); !errors.Is(err, ErrNotFound) {
 			return errors.New("got no ErrNotFound for another user")
@@ -157,10 +178,18 @@ var operations = []struct {
 
 		return nil
 	}, reads: true},
-	{name: "revoke all", run: func(s *specimen) error { return errorOf(s.m.RevokeAll(background, "u", "", Revoked)) }, ends: Revoked},
-	{name: "revoke all of another user", run: func(s *specimen) error { return errorOf(s.m.RevokeAll(background, "v", "", Revoked)) }},
-	{name: "revoke others", run: func(s *specimen) error { return errorOf(s.m.RevokeAll(background, "u", s.id, Revoked)) }},
-	{name: "revoke everything", run: func(s *specimen) error { return errorOf(s.m.RevokeEverything(background, func(int) {})) }, ends: Revoked},
+	{name: "revoke all", ends: Revoked, run: func(s *specimen) error {
+		return errorOf(s.m.RevokeAll(background, "u", "", Revoked))
+	}},
+	{name: "revoke all of another user", run: func(s *specimen) error {
+		return errorOf(s.m.RevokeAll(background, "v", "", Revoked))
+	}},
+	{name: "revoke others", run: func(s *specimen) error {
+		return errorOf(s.m.RevokeAll(background, "u", s.id, Revoked))
+	}},
+	{name: "revoke everything", ends: Revoked, run: func(s *specimen) error {
+		return errorOf(s.m.RevokeEverything(background, func(int) {}))
+	}},
 	{name: "list", run: func(s *specimen) error { return errorOf(s.m.List(background, "u")) }},
 	{name: "begin another", run: func(s *specimen) error {
 		g, err1 := s.m.Generation(background, "u")

@@ -98,6 +98,44 @@ func TestRevokeAfterTimeout(t *testing.T) {
 	}
 }
 
+// If Redis fails while a logout follows the rotations of a session, nobody knows whether the
+// session is live. The logout must not report that there was nothing to end.
+func TestFailureWhileFollowingRotations(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t)
+	s, token := begin(t, m)
+	next, _, err := m.Rotate(load(t, m, token))
+	testkit.NoError(t, err)
+
+	_, err = conn.Do("DEL", m.keys.record(next.ID))
+	testkit.NoError(t, err)
+	_, err = conn.Do("HSET", m.keys.tombstone(next.ID), "a", "1") // GET fails
+	testkit.NoError(t, err)
+
+	assertError(t, logOut(m, token), ErrUnavailable)
+	assertError(t, m.Revoke(background, "u", s.ID, Revoked), ErrUnavailable)
+	assertError(t, m.supersede(background, s.ID), ErrUnavailable)
+}
+
+// Tombstones that form a cycle do not keep Redis busy forever. Only someone with write access
+// to Redis can create them.
+func TestTombstoneCycle(t *testing.T) {
+	t.Parallel()
+	m, conn := newManager(t)
+	token := newToken(shardOf("u"))
+	id := IDOf(token)
+	_, err := conn.Do("SET", m.keys.tombstone(id), "replaced "+id)
+	testkit.NoError(t, err)
+
+	assertError(t, logOut(m, token), ErrReplaced)
+	ended, err := m.end(background, id, LoggedOut)
+	if ended || err != nil {
+		t.Errorf("got ended %v, %v; want false", ended, err)
+	}
+
+	testkit.NoError(t, errorOf(m.RevokeAll(background, "u", id, Revoked)))
+}
+
 // The ACL user in the example of configs/redis.conf has all necessary permissions, and no more.
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()

@@ -139,25 +139,6 @@ func TestCancelledRequest(t *testing.T) {
 	assertRecords(t, conn, 0)
 }
 
-// Tombstones that form a cycle do not keep Redis busy forever. Only someone with write access
-// to Redis can create them.
-func TestTombstoneCycle(t *testing.T) {
-	t.Parallel()
-	m, conn := newManager(t)
-	token := newToken(shardOf("u"))
-	id := IDOf(token)
-	_, err := conn.Do("SET", m.keys.tombstone(id), "replaced "+id)
-	testkit.NoError(t, err)
-
-	assertError(t, logOut(m, token), ErrReplaced)
-	ended, err := m.end(background, id, LoggedOut)
-	if ended || err != nil {
-		t.Errorf("got ended %v, %v; want false", ended, err)
-	}
-
-	testkit.NoError(t, errorOf(m.RevokeAll(background, "u", id, Revoked)))
-}
-
 // Every key expires in time, including the tombstone of a rotation, even if the clock of Redis
 // differs from ours.
 func TestEveryKeyExpires(t *testing.T) {
@@ -194,25 +175,6 @@ func TestEveryKeyExpires(t *testing.T) {
 			t.Errorf("clock off by %v: got %d listed, %v; want 1", skew, len(live), err)
 		}
 	}
-}
-
-// If Redis fails while a logout follows the rotations of a session, nobody knows whether the
-// session is live. The logout must not report that there was nothing to end.
-func TestFailureWhileFollowingRotations(t *testing.T) {
-	t.Parallel()
-	m, conn := newManager(t)
-	s, token := begin(t, m)
-	next, _, err := m.Rotate(load(t, m, token))
-	testkit.NoError(t, err)
-
-	_, err = conn.Do("DEL", m.keys.record(next.ID))
-	testkit.NoError(t, err)
-	_, err = conn.Do("HSET", m.keys.tombstone(next.ID), "a", "1") // GET fails
-	testkit.NoError(t, err)
-
-	assertError(t, logOut(m, token), ErrUnavailable)
-	assertError(t, m.Revoke(background, "u", s.ID, Revoked), ErrUnavailable)
-	assertError(t, m.supersede(background, s.ID), ErrUnavailable)
 }
 
 // A session that times out during its request, for example while a password is hashed, is
