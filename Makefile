@@ -11,14 +11,12 @@ GOVULNDB ?= https://vuln.go.dev
 # check-rolling: server replacements, and requests between two of them. check-failover: killed
 # servers, and sessions.
 ROUNDS ?= 10
-HISTORIES ?= 300
-REPLACEMENTS ?= 2
+HISTORIES ?= 1000
+REPLACEMENTS ?= 4
 BETWEEN ?= 1000
 FAILOVERS ?= 1
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 10000
-# The race detector, but not in the MongoDB of the tests, which would slow them down.
-RACE := -race -gcflags=github.com/FerretDB/...=-race=false -gcflags=modernc.org/...=-race=false
 # Where "make build" writes the program.
 BIN := bin
 
@@ -66,7 +64,7 @@ check-vuln: ## Look for known vulnerabilities in the code that the program calls
 	fi
 
 check-redis: ## Run the tests on a real redis-server with the race detector
-	TEST_REDIS=server TEST_SUITES=ordinary,outage go test $(RACE) -count=1 -p 2 -parallel 4 -timeout 20m ./...
+	TEST_REDIS=server TEST_SUITES=ordinary,outage go test -race -count=1 -p 2 -parallel 4 -timeout 20m ./...
 
 check-stores: ## Run the session and API tests on Redis Sentinel and on a Redis Cluster
 	for kind in sentinel cluster; do \
@@ -74,7 +72,7 @@ check-stores: ## Run the session and API tests on Redis Sentinel and on a Redis 
 	done
 
 check-race: ## Run each race test many times on a real redis-server; ROUNDS=1000 for a long run
-	TEST_REDIS=server TEST_SUITES=race go test $(RACE) -count=1 -v -timeout 60m ./internal/httpapi -rounds $(ROUNDS)
+	TEST_REDIS=server TEST_SUITES=race go test -race -count=1 -v -timeout 60m ./internal/httpapi -rounds $(ROUNDS)
 
 check-model: ## Compare random requests and outages with a model; HISTORIES=10000 for a long run
 	TEST_REDIS=server TEST_SUITES=model go test -count=1 -v -timeout 60m ./internal/apitest/model -histories $(HISTORIES)
@@ -83,7 +81,7 @@ check-soak: ## Look for leaks during two minutes of steady traffic
 	TEST_REDIS=server TEST_SUITES=soak go test -count=1 -v -timeout 10m ./cmd/latchkey -soak 2m
 
 check-failover: ## Kill Redis masters under load; FAILOVERS=10 for a long run
-	TEST_REDIS=server TEST_SUITES=failover go test $(RACE) -count=1 -v -timeout 30m ./internal/httpapi -failovers $(FAILOVERS) -sessions $(SESSIONS)
+	TEST_REDIS=server TEST_SUITES=failover go test -race -count=1 -v -timeout 30m ./internal/httpapi -failovers $(FAILOVERS) -sessions $(SESSIONS)
 
 check-postman: ## Run the Postman collection against a new server
 	NEWMAN="npx --yes newman@$(NEWMAN_VERSION)" TEST_SUITES=postman go test -count=1 -v ./cmd/dev

@@ -42,11 +42,16 @@ func TestRollingRestart(t *testing.T) {
 	var done atomic.Bool
 	var requests atomic.Int64
 	var failed failures
-	var clients sync.WaitGroup
-	for i := range *loadClients {
-		c := newLoadClient(base)
-		testkit.NoError(t, c.do("POST", "/auth/register", fmt.Sprintf(`{"name":"Ann","email":"ann%d@example.com","password":"a long password"}`, i), http.StatusCreated))
-		clients.Go(func() {
+	clients := make([]*loadClient, *loadClients)
+	for i := range clients {
+		clients[i] = newLoadClient(base)
+		account := fmt.Sprintf(`{"name":"Ann","email":"ann%d@example.com","password":"a long password"}`, i)
+		testkit.NoError(t, clients[i].do("POST", "/auth/register", account, http.StatusCreated))
+	}
+
+	var running sync.WaitGroup
+	for _, c := range clients {
+		running.Go(func() {
 			defer c.http.CloseIdleConnections()
 
 			for n := 0; !done.Load(); n++ {
@@ -72,7 +77,7 @@ func TestRollingRestart(t *testing.T) {
 		servers[n%2] = run(n % 2)
 	}
 	done.Store(true)
-	clients.Wait()
+	running.Wait()
 
 	t.Logf("%d requests", requests.Load())
 	failed.report(t)
