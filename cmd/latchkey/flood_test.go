@@ -85,12 +85,12 @@ func TestLoginFlood(t *testing.T) {
 	hashRate = (hashRate + f.bcryptRate(length/16)) / 2 // the speed of the machine varies
 	f.failed.report(t)
 
-	slowdown := percentile(flooded, 99).Seconds() / percentile(quiet, 99).Seconds()
+	slowdown := p99(flooded).Seconds() / p99(quiet).Seconds()
 	available := (floodUsage.server+floodUsage.idle)/floodUsage.total - quietUsage.server/quietUsage.total
 	share := float64(logins) / length.Seconds() / hashRate / available
 	memory := f.peakMemory()
 	t.Logf("%d logins, %.2f times bcrypt alone; p99 of session checks: %v, in the flood %v; %.0f MiB",
-		logins, share, percentile(quiet, 99), percentile(flooded, 99), memory)
+		logins, share, p99(quiet), p99(flooded), memory)
 	if *flood < minFloodTime {
 		return
 	}
@@ -299,9 +299,9 @@ func (f *floodRun) usage() usage {
 	return u
 }
 
-// percentile returns a percentile of times.
-func percentile(times []time.Duration, p int) time.Duration {
+// p99 returns the 99th percentile of times.
+func p99(times []time.Duration) time.Duration {
 	slices.Sort(times)
 
-	return times[min(len(times)-1, len(times)*p/100)]
+	return times[min(len(times)-1, len(times)*99/100)]
 }

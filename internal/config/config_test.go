@@ -217,7 +217,7 @@ func TestSecretFiles(t *testing.T) {
 	}
 
 	c := load(t, vars)
-	got := append(c.Session.Secrets, c.Redis.Password, c.Telemetry["OTEL_EXPORTER_OTLP_HEADERS"])
+	got := slices.Concat(c.Session.Secrets, []Secret{c.Redis.Password, c.Telemetry["OTEL_EXPORTER_OTLP_HEADERS"]})
 	for _, p := range c.Providers {
 		got = append(got, p.ClientSecret)
 	}

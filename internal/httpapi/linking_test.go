@@ -125,13 +125,13 @@ func (e *providerEnv) disable() {
 	testkit.NoError(e.T, err)
 }
 
-// login returns a client that has logged in with a password.
-func (e *providerEnv) login(email, password string) *apitest.Client {
+// login returns a client that has logged in to Ann's account with a password.
+func (e *providerEnv) login(password string) *apitest.Client {
 	e.T.Helper()
 
 	c := e.NewClient()
-	if !c.Login(email, password) {
-		e.T.Fatalf("login of %s failed", email)
+	if !c.Login("ann@gmail.com", password) {
+		e.T.Fatal("login failed")
 	}
 
 	return c
@@ -204,7 +204,7 @@ func TestAccountTakeover(t *testing.T) {
 
 	e := newProviderEnv(t, apitest.Options{Mail: &apitest.Outbox{}})
 	eve := e.Register("ann@gmail.com")
-	eveOnOtherDevice := e.login("ann@gmail.com", apitest.Password)
+	eveOnOtherDevice := e.login(apitest.Password)
 
 	e.Outbox.Token(t, "ann@gmail.com", "verify-email")
 	eve.Do("POST", "/auth/email/change", map[string]any{"email": "eve@example.org"}).Want(202)
@@ -363,7 +363,7 @@ func TestLinkNeedsItsSession(t *testing.T) {
 			c.Login("bob@example.com", apitest.Password)
 		}, "not_authenticated"},
 		"password changed on another device": {func(e *providerEnv, _ *apitest.Client) {
-			other := e.login("ann@gmail.com", apitest.Password)
+			other := e.login(apitest.Password)
 			other.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
 		}, "not_authenticated"},
 		"disabled":                            {func(e *providerEnv, _ *apitest.Client) { e.disable() }, "not_authenticated"},
@@ -425,7 +425,7 @@ func TestUnlink(t *testing.T) {
 	// A removed identity is not linked again by its email, which may belong
 	// to someone else now.
 	e.signInWith(e.NewClient(), "acme", ann, "link_required")
-	c = e.login("ann@gmail.com", apitest.NewPassword)
+	c = e.login(apitest.NewPassword)
 	e.linkWith(c, "acme", ann, "")
 	e.signInWith(e.NewClient(), "acme", ann, "")
 	c.Do("DELETE", "/auth/identities/acme", nil).Want(204)
@@ -452,7 +452,7 @@ func TestResetUnlinks(t *testing.T) {
 	e.linkWith(eve, "google", thief, "")
 	e.resetPassword()
 	eve.WantReason(session.PasswordChanged)
-	wantLinked(e.login("ann@gmail.com", apitest.NewPassword))
+	wantLinked(e.login(apitest.NewPassword))
 
 	viaGoogle := e.NewClient()
 	e.signInWith(viaGoogle, "google", thief, "")
@@ -550,7 +550,7 @@ func TestResetWithoutPassword(t *testing.T) {
 	e.signInWith(c, "acme", ann, "")
 	e.resetPassword()
 	c.WantReason(session.PasswordChanged)
-	e.login("ann@gmail.com", apitest.NewPassword)
+	e.login(apitest.NewPassword)
 	e.signInWith(c, "acme", ann, "")
 }
 

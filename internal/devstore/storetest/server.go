@@ -65,7 +65,7 @@ func startServer(cleanup func(func()), dir, ready string, args ...string) (*Redi
 	}
 
 	s.Addr = "127.0.0.1:" + port
-	s.args = append(args, "--port", port, "--bind", "127.0.0.1", "--dir", dir)
+	s.args = slices.Concat(args, []string{"--port", port, "--bind", "127.0.0.1", "--dir", dir})
 
 	return s, s.start(cleanup)
 }
