@@ -40,7 +40,11 @@ type problem struct{ setting, text string }
 // Load reads a Config from the variables that Environ returns. The error lists every problem on
 // a line of its own, in the order of the settings, and never contains a secret.
 func Load(vars map[string]string) (Config, error) {
-	l := loader{known: settingsOf(reflect.TypeFor[settings](), ""), rejected: map[string]bool{}}
+	known := settingsOf(reflect.TypeFor[settings](), "")
+	l := loader{
+		known:    slices.Insert(known, 1, setting{name: "NODE_ENV"}), // after APP_ENV
+		rejected: map[string]bool{},
+	}
 	l.resolve(vars)
 	l.decode(&l.settings, "")
 

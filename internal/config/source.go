@@ -1,18 +1,15 @@
 package config
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"slices"
 	"strings"
-
-	"github.com/hashicorp/go-envparse"
+	"unicode"
 )
 
 // defaults holds the defaults that depend on APP_ENV. The others are in the tags of Config.
@@ -32,17 +29,11 @@ var defaults = map[string]map[string]string{
 }
 
 // Environ reads the file at dotenv, if it exists, and overrides its variables with those of the
-// process, as os.Environ returns them.
+// process, as os.Environ returns them. An error means that the file cannot be read.
 func Environ(environ []string, dotenv string) (map[string]string, error) {
-	file, err := os.ReadFile(dotenv)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-
-	// Like dotenv for Node, this parser does not expand $, which a password may contain.
-	vars, err := envparse.Parse(bytes.NewReader(file))
+	vars, err := readDotenv(dotenv)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dotenv, err)
+		return nil, err
 	}
 
 	for _, kv := range environ {
@@ -53,12 +44,13 @@ func Environ(environ []string, dotenv string) (map[string]string, error) {
 	return vars, nil
 }
 
-// resolve prepares the given variables for decoding: it drops empty ones (the guide's .env has
-// REDIS_PASSWORD=), reads secrets from files, falls back to NODE_ENV, and fills in the defaults
-// of the environment.
+// resolve prepares the given variables for decoding: it trims them, drops empty ones (the guide's
+// .env has REDIS_PASSWORD=), reads secrets from files, falls back to NODE_ENV, and fills in the
+// defaults of the environment.
 func (l *loader) resolve(given map[string]string) {
 	l.vars = make(map[string]string, len(given))
 	for name, value := range given {
+		value = trim(name, value)
 		if name != "" && value != "" {
 			l.vars[name] = value
 		}
@@ -70,15 +62,36 @@ func (l *loader) resolve(given map[string]string) {
 		}
 	}
 
-	l.vars["APP_ENV"] = cmp.Or(l.vars["APP_ENV"], l.vars["NODE_ENV"], Production)
-	if _, known := defaults[l.vars["APP_ENV"]]; !known {
-		l.report("APP_ENV", "must be %s, %s or %s", Production, Development, Test)
-		l.vars["APP_ENV"] = Development // report only what is wrong in every environment
-	}
-
+	l.resolveAppEnv()
 	for name, value := range defaults[l.vars["APP_ENV"]] {
 		l.vars[name] = cmp.Or(l.vars[name], value)
 	}
+}
+
+// resolveAppEnv fills in APP_ENV.
+func (l *loader) resolveAppEnv() {
+	source := "APP_ENV"
+	if l.vars[source] == "" && l.vars["NODE_ENV"] != "" {
+		source = "NODE_ENV"
+	}
+
+	l.vars["APP_ENV"] = cmp.Or(l.vars[source], Production)
+	if _, known := defaults[l.vars["APP_ENV"]]; !known {
+		l.report(source, "must be %s, %s or %s", Production, Development, Test)
+		l.vars["APP_ENV"] = Development // report only what is wrong in every environment
+	}
+}
+
+// trim removes invisible characters around a value: the line end that echo, a Kubernetes Secret or
+// an --env-file from Windows adds, a byte order mark, and spaces. It keeps spaces around
+// passwords, because they may be part of them.
+func trim(name, value string) string {
+	value = strings.TrimPrefix(value, "\ufeff")
+	if strings.HasSuffix(name, "_PASSWORD") || strings.HasSuffix(name, "_SECRET") {
+		return strings.TrimRight(value, "\r\n")
+	}
+
+	return strings.TrimFunc(value, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) })
 }
 
 // isSecret reports whether a variable may be read from the file named by NAME_FILE. Docker and
@@ -97,7 +110,7 @@ func (l *loader) readFile(name, file string) {
 		return
 	}
 
-	secret, err := readSecret(l.vars[file])
+	secret, err := readSecret(name, l.vars[file])
 	if err != nil {
 		l.report(file, "%v", err)
 		l.rejected[name] = true
@@ -111,9 +124,9 @@ func (l *loader) readFile(name, file string) {
 // maxSecretFile is the maximum size of a secret file in bytes.
 const maxSecretFile = 64 << 10
 
-// readSecret reads a secret and trims the newline at its end. Its errors omit the path, because
-// someone may have put the secret itself there.
-func readSecret(path string) (string, error) {
+// readSecret reads the secret with the given name from a file and trims it. Its errors omit the
+// path, because someone may have put the secret itself there.
+func readSecret(name, path string) (string, error) {
 	var b []byte
 	file, err := os.Open(path)
 	if err == nil {
@@ -121,7 +134,7 @@ func readSecret(path string) (string, error) {
 		_ = file.Close()
 	}
 
-	secret := strings.TrimRight(string(b), "\r\n")
+	secret := trim(name, string(b))
 	var pathError *fs.PathError
 	switch {
 	case errors.As(err, &pathError):

@@ -1,0 +1,74 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	utf "golang.org/x/text/encoding/unicode"
+
+	"latchkey/internal/testkit"
+)
+
+// dotenvFiles lists .env files by what dotenv 16.6.1 for Node reads from them.
+var dotenvFiles = map[string]map[string]string{
+	"A=b\r\nB=c\rC=d\n": {"A": "b", "B": "c", "C": "d"},
+	"\ufeffA=b":         {"A": "b"},
+
+	"A=it's":                {"A": "it's"},
+	`A=say "hi"`:            {"A": `say "hi"`},
+	`A="b"c`:                {"A": `"b"c`},
+	"A='it's'":              {"A": "it's"},
+	"A='b\nB=c":             {"A": "'b", "B": "c"},
+	`A="b`:                  {"A": `"b`},
+	"A='":                   {"A": "'"},
+	"A=''":                  {"A": ""},
+	`A='b\'c'`:              {"A": `b\'c`},
+	"A=`b 'c' \"d\"`":       {"A": `b 'c' "d"`},
+	`A="C:\keys"`:           {"A": `C:\keys`},
+	`A='b\nc'`:              {"A": `b\nc`},
+	`A="b\nc\r"`:            {"A": "b\nc\r"},
+	"A=\"-----\nb\n\"\nB=c": {"A": "-----\nb\n", "B": "c"},
+
+	"A=3000\t# the port":        {"A": "3000"},
+	"A=b # c":                   {"A": "b"},
+	"A=b#c":                     {"A": "b"},
+	`A="b#c" # d`:               {"A": "b#c"},
+	"# A=b":                     {},
+	"A=b=c":                     {"A": "b=c"},
+	"A=$B${C}\\$":               {"A": "$B${C}\\$"},
+	"A='p$ss'":                  {"A": "p$ss"},
+	"export A = b\u00a0":        {"A": "b"},
+	"\u00a0 A=\nB=c\nA=d":       {"A": "d", "B": "c"},
+	"A: b":                      {"A": "b"},
+	"MY-NAME=x\nmy.name=y":      {"MY-NAME": "x", "my.name": "y"},
+	"no variable\n=x\nA\nB=c\n": {"B": "c"},
+	"A=\xff":                    {"A": "\xff"},
+	"":                          {},
+}
+
+// TestDotenv reads .env files as other tools write and read them.
+func TestDotenv(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), ".env")
+	read := func(text string) map[string]string {
+		t.Helper()
+
+		testkit.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		vars, err := Environ(nil, path)
+		testkit.NoError(t, err)
+
+		return vars
+	}
+
+	for text, want := range dotenvFiles {
+		diff(t, text, read(text), want)
+	}
+
+	for _, order := range []utf.Endianness{utf.LittleEndian, utf.BigEndian} {
+		text, err := utf.UTF16(order, utf.UseBOM).NewEncoder().String("A=bücher\r\n")
+		testkit.NoError(t, err)
+		diff(t, "a file in UTF-16", read(text), map[string]string{"A": "bücher"})
+	}
+}
