@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	utf "golang.org/x/text/encoding/unicode"
@@ -70,5 +71,13 @@ func TestDotenv(t *testing.T) {
 		text, err := utf.UTF16(order, utf.UseBOM).NewEncoder().String("A=bücher\r\n")
 		testkit.NoError(t, err)
 		diff(t, "a file in UTF-16", read(text), map[string]string{"A": "bücher"})
+	}
+
+	// Lines that are not settings do not stop the server.
+	vars := read("SESSION_SECRET=" + goodSecret + "\nMONGODB_URI=mongodb://db/x\nTRUSTED_PROXIES=127.0.0.1\n" +
+		"if [ -z \"$X\" ]\nOIDC_ISSUER_URL=x\nmy-app.port=x\nREDIS_PASS=hunter2\n")
+	c := load(t, vars)
+	if warnings := strings.Join(c.Warnings, "\n"); strings.Contains(warnings, "hunter2") || !strings.Contains(warnings, "REDIS_PASS is ignored: did you mean REDIS_PASSWORD?") {
+		t.Errorf("got warnings %q, want one about REDIS_PASS, without its value", c.Warnings)
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
@@ -43,7 +44,7 @@ var (
 // maxTitle is the number of characters that fit on a button.
 const maxTitle = 64
 
-// oidcNames returns the sorted names of the providers in OIDC_* variables, and reports
+// oidcNames returns the sorted names of the providers in OIDC_* variables, and warns of
 // variables that are not settings.
 func (l *loader) oidcNames() []string {
 	var names []string
@@ -57,7 +58,8 @@ func (l *loader) oidcNames() []string {
 		parts := oidcVariable.FindStringSubmatch(variable)
 		switch {
 		case parts == nil:
-			l.report(printable, "unknown setting; OIDC_<NAME>_ must be followed by one of %s", strings.ReplaceAll(oidcWords, "|", ", "))
+			l.warn(fmt.Sprintf("unknown setting %s is ignored: OIDC_<NAME>_ must be followed by one of %s",
+				printable, strings.ReplaceAll(oidcWords, "|", ", ")))
 		case !oidcName.MatchString(parts[1]):
 			l.report(printable, "invalid provider name; use A-Z, 0-9 and single underscores, as in OIDC_KEYCLOAK_ISSUER")
 		default:

@@ -79,6 +79,17 @@ func TestTypos(t *testing.T) {
 		"REDIS_PASWORD":       "REDIS_PASSWORD",
 		"FRONTEND_URLS":       "FRONTEND_URL",
 		"SESSION_SECRET_FIEL": "SESSION_SECRET_FILE",
+		"REDIS_PASS":          "REDIS_PASSWORD",
+		"REDIS_USER":          "REDIS_USERNAME",
+		"redis_password":      "REDIS_PASSWORD",
+		"FRONTEND-URL":        "FRONTEND_URL",
+		"COOKIE_SAMESITE":     "COOKIE_SAME_SITE",
+		"PROT":                "PORT",
+		"HOTS":                "HOST",
+		"HOME":                "",
+		"PATH":                "",
+		"SESSION":             "",
+		"REDIS_PORT_6379_TCP": "",
 		"MONGO_PASSWORD":      "",
 		"POSTGRES_PASSWORD":   "",
 		"HOSTNAME":            "",
@@ -96,6 +107,20 @@ func TestTypos(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: got suggestion %q, want %q (warnings %q)", name, got, want, c.Warnings)
 		}
+	}
+
+	// Other programs may read variables that begin with OIDC_.
+	for name, printed := range map[string]string{
+		"OIDC_MY_IDP_SCOPE":       "OIDC_MY_IDP_SCOPE",
+		"OIDC_MY_IDP_ISSUER_FILE": "OIDC_MY_IDP_ISSUER_FILE",
+		"OIDC_ISSUER":             "OIDC_ISSUER",
+		"OIDC_":                   "OIDC_",
+		"OIDC_a%s\nb":             `OIDC_a%s\nb`,
+	} {
+		want := "unknown setting " + printed +
+			" is ignored: OIDC_<NAME>_ must be followed by one of CLIENT_ID, CLIENT_SECRET, CALLBACK_URL, ISSUER, SCOPES, TITLE"
+		c := load(t, good(map[string]string{name: "hunter2"}))
+		diff(t, name, c.Warnings, []string{noMailWarning, want})
 	}
 
 	// A setting that is set needs no suggestion.

@@ -3,16 +3,13 @@ package config
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-// Names that differ from a setting by up to maxTypo edits are reported. Shorter names than
-// minTypoName are too similar to unrelated variables.
-const (
-	maxTypo     = 2
-	minTypoName = 8
-)
+// longName is the length from which a name is unlikely to be similar to an unrelated one.
+const longName = 8
 
 // warnOfTypos warns of variables that look like a misspelled setting, such as REDIS_URL. It
 // cannot reject them, because other programs may use them.
@@ -28,12 +25,13 @@ func (l *loader) warnOfTypos(given map[string]string) {
 
 	for _, variable := range slices.Sorted(maps.Keys(given)) {
 		isSetting := slices.Contains(names, variable)
-		if given[variable] == "" || isSetting || len(variable) < minTypoName || !isPlainName(variable) {
+		if given[variable] == "" || isSetting || !isPlainName(variable) {
 			continue
 		}
 
+		canonical := strings.ToUpper(separators.Replace(variable))
 		for _, name := range names {
-			if given[name] == "" && distance(variable, name) <= maxTypo {
+			if given[name] == "" && isTypo(canonical, name) {
 				l.warn(fmt.Sprintf("unknown setting %s is ignored: did you mean %s?", variable, name))
 				break
 			}
@@ -41,12 +39,33 @@ func (l *loader) warnOfTypos(given map[string]string) {
 	}
 }
 
+// plainName matches names that are safe to print.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+
 // isPlainName reports whether a name is safe to print and could be a setting. OIDC_* variables
 // have a check of their own.
 func isPlainName(variable string) bool {
-	isOther := func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' }
+	return plainName.MatchString(variable) && !strings.HasPrefix(variable, "OIDC_")
+}
 
-	return !strings.ContainsFunc(variable, isOther) && !strings.HasPrefix(variable, "OIDC_")
+// separators unifies what other tools allow in the names of variables.
+var separators = strings.NewReplacer("-", "_", ".", "_")
+
+// isTypo reports whether a variable is a misspelling or the beginning of the name of a setting.
+func isTypo(variable, name string) bool {
+	edits := distance(variable, name)
+	if len(variable) < longName {
+		return edits <= 1 || edits == 2 && sortedBytes(variable) == sortedBytes(name) // PROT
+	}
+
+	return edits <= 2 || strings.HasPrefix(name, variable) // REDIS_PASS
+}
+
+func sortedBytes(s string) string {
+	b := []byte(s)
+	slices.Sort(b)
+
+	return string(b)
 }
 
 // distance returns the Levenshtein distance of two strings.
