@@ -53,7 +53,7 @@ func (l *loader) checkMail() {
 	}
 
 	if _, ok := parseURL(string(l.Mail.URL), "smtp", "smtps"); !ok {
-		l.report("SMTP_URL", "must look like smtp://user:password@host:587 or smtps://user:password@host:465")
+		l.report("SMTP_URL", "must look like smtp://user:password@host:587 or smtps://user:password@host:465; %s", percentEncoding)
 	}
 	if _, err := mail.ParseAddress(l.Mail.From); err != nil {
 		l.report("MAIL_FROM", "must be the sender of emails, like Latchkey <no-reply@example.com>")

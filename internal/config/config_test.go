@@ -134,8 +134,9 @@ func TestOrigins(t *testing.T) {
 	t.Parallel()
 
 	c := load(t, good(map[string]string{
-		"FRONTEND_URL":    "HTTPS://App.Example.com:443/, https://bücher.example,http://localhost:3001,http://[0:0:0:0:0:0:0:1]:80,https://a.example:8443,http://LOCALHOST:3001/",
-		"TRUSTED_PROXIES": "10.1.2.3/8, ::1,::ffff:10.0.0.1",
+		"FRONTEND_URL": "HTTPS://App.Example.com:443/, https://bücher.example,http://localhost:3001,http://[0:0:0:0:0:0:0:1]:80,https://a.example:8443,http://LOCALHOST:3001/," +
+			"https://10.0.0.5:8443,https://[2001:DB8:0::1]:08443,https://v2--app.netlify.app,https://my_app.example.com,https://a._b.example.,https://1.example,https://3scale:3001,",
+		"TRUSTED_PROXIES": "10.1.2.3/8, ::1,::ffff:10.0.0.1,",
 	}))
 	diff(t, "FRONTEND_URL", c.FrontendURL, []string{
 		"https://app.example.com",
@@ -143,6 +144,13 @@ func TestOrigins(t *testing.T) {
 		"http://localhost:3001",
 		"http://[::1]",
 		"https://a.example:8443",
+		"https://10.0.0.5:8443",
+		"https://[2001:db8::1]:8443",
+		"https://v2--app.netlify.app",
+		"https://my_app.example.com",
+		"https://a._b.example.",
+		"https://1.example",
+		"https://3scale:3001",
 	})
 	diff(t, "TRUSTED_PROXIES", c.TrustedProxies, []string{"10.0.0.0/8", "::1/128", "10.0.0.1/32"})
 }
@@ -157,6 +165,12 @@ func TestRedisServers(t *testing.T) {
 
 	c = load(t, good(map[string]string{"REDIS_CLUSTER": "a,b:7000", "REDIS_HOST": "localhost"}))
 	diff(t, "REDIS_CLUSTER", c.Redis.Cluster, []string{"a:6379", "b:7000"})
+
+	for host, want := range map[string]string{"[::1]": "[::1]:6379", "::1": "[::1]:6379", "my_redis.": "my_redis.:6379"} {
+		c = load(t, good(map[string]string{"REDIS_HOST": host, "HOST": host}))
+		diff(t, "REDIS_HOST="+host, c.Redis.Addr(), want)
+		diff(t, "HOST="+host, c.Addr(), strings.Replace(want, "6379", "3000", 1))
+	}
 }
 
 // TestInvisibleCharacters loads values as "echo | base64", docker run --env-file and copying add
@@ -195,6 +209,26 @@ func TestInvisibleCharacters(t *testing.T) {
 	c := load(t, good(map[string]string{"REDIS_PASSWORD": " p \r\n", "REDIS_HOST": "\n"}))
 	diff(t, "REDIS_PASSWORD", c.Redis.Password, Secret(" p "))
 	diff(t, "REDIS_HOST", c.Redis.Host, "localhost")
+}
+
+// TestMongoURI loads URIs that work.
+func TestMongoURI(t *testing.T) {
+	t.Parallel()
+
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	testkit.NoError(t, os.WriteFile(ca, nil, 0o600))
+
+	for _, uri := range []string{
+		"mongodb://a,b:27018,[::1]:27019",
+		"mongodb://u:p%40ss%3C%3E@a/my-db_1?authSource=admin&retryWrites=true&w=majority",
+		"mongodb://a/x?tls=true&tlsCAFile=" + ca,
+		"mongodb+srv://u:p@cluster0.example.mongodb.net/?retryWrites=true&w=majority&appName=Cluster0",
+		"mongodb+srv://cluster0.example.mongodb.net/latchkey?srvMaxHosts=2&srvServiceName=x&w=1",
+	} {
+		if _, err := Load(good(map[string]string{"MONGODB_URI": uri})); err != nil {
+			t.Errorf("%s: got error %v, want none", uri, err)
+		}
+	}
 }
 
 func TestAccounts(t *testing.T) {

@@ -229,7 +229,12 @@ const referenceIntro = `# Settings
 <!-- Generated from internal/config by "go generate ./internal/config". Do not edit. -->
 
 Latchkey reads its settings from environment variables and from a file named ` + "`.env`" + ` in the
-working directory. Environment variables win. An empty value counts as unset.
+working directory. Environment variables win. An empty value counts as unset. Line ends and other
+invisible characters around a value are removed.
+
+The file is read like dotenv for Node reads it: quote a value that contains ` + "`#`" + `, and use single quotes
+if it contains ` + "`$`" + `, because Docker Compose substitutes variables in other values. Lines that are not
+settings are ignored; the log warns of likely typos.
 
 At startup the server checks all settings and reports every problem at once. In production it also
 rejects unsafe settings.
@@ -251,6 +256,9 @@ const exampleIntro = `# Latchkey's settings. Copy this file to .env, then set SE
 # Commented-out lines show the default, or an example if there is no default. A value in the
 # environment overrides the value in this file. deployments/SETTINGS.md has the same list as a table.
 #
+# Put a value that contains # or $ in single quotes. Otherwise it ends at the #, and Docker Compose
+# replaces what follows the $.
+#
 # Generated from internal/config by "go generate ./internal/config". Do not edit .env.example.
 `
 
@@ -258,6 +266,7 @@ const exampleCompose = `
 # ---- Docker Compose ----
 
 # Password of the MongoDB that docker-compose.yml starts. The server itself does not read it.
-# docker-compose.yml also needs SESSION_SECRET and REDIS_PASSWORD, and sets the hosts itself.
+# Use letters and digits only, because it becomes a part of MONGODB_URI. docker-compose.yml also
+# needs SESSION_SECRET and REDIS_PASSWORD, and sets the hosts itself.
 MONGO_PASSWORD=
 `

@@ -55,7 +55,7 @@ var reference = []group{
 		entries: []entry{
 			{
 				name:    "FRONTEND_URL",
-				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin.",
+				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin. Host names and IPs are allowed; production requires https, except for localhost.",
 				example: "https://app.example.com",
 			},
 			{
@@ -79,7 +79,7 @@ var reference = []group{
 			{
 				name:    "COOKIE_DOMAIN",
 				kind:    "domain",
-				about:   "Shares the session cookie with all subdomains. `localhost` counts as unset.",
+				about:   "Shares the session cookie with all subdomains. Must not be a public suffix such as `co.uk`. `localhost` counts as unset.",
 				example: "example.com",
 			},
 			{

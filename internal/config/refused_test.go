@@ -22,6 +22,7 @@ func checkRefused(t *testing.T, vars map[string]string, want string) {
 
 // refusedValues lists invalid values by how the problem begins.
 var refusedValues = map[string][]string{
+	"HOST: must be a host":     {"http://127.0.0.1", "127.0.0.1:3000", ":3000"},
 	"PORT: must be from":       {"65536"},
 	"OPS_ADDR: must be":        {"9090"},
 	"LOG_FORMAT: must be":      {"xml"},
@@ -42,16 +43,20 @@ var refusedValues = map[string][]string{
 	"MAIL_INTERVAL: must be at least":         {"1ms"},
 	"STEP_UP_MAX_AGE: must be a duration":     {"x"},
 
-	"COOKIE_SAME_SITE: must be":                 {"sometimes"},
-	"COOKIE_SECURE: must be true in production": {"false"},
-	"COOKIE_SECURE: must be":                    {"maybe"},
-	"COOKIE_DOMAIN: must be":                    {"https://example.com", "127.0.0.1", "com.", "a..b.com", "bücher.example"},
-	"SESSION_NAME: must consist":                {"my sid"},
+	"COOKIE_SAME_SITE: must be":                                       {"sometimes"},
+	"COOKIE_SECURE: must be true in production":                       {"false"},
+	"COOKIE_SECURE: must be":                                          {"maybe"},
+	"COOKIE_DOMAIN: must be":                                          {"https://example.com", "127.0.0.1", "com.", "a..b.com", "bücher.example"},
+	"COOKIE_DOMAIN: must be a domain like example.com: browsers drop": {"com", "co.uk", ".github.io"},
+	"SESSION_NAME: must consist":                                      {"my sid"},
 
-	"FRONTEND_URL: required if users":     {""},
-	"FRONTEND_URL: * would let":           {"*", "https://*.example.com"},
-	"FRONTEND_URL: must be https":         {"http://app.example.com"},
-	"FRONTEND_URL: must be":               {"null", "https://app.example.com/path"},
+	"FRONTEND_URL: required if users": {""},
+	"FRONTEND_URL: * would let":       {"*", "https://*.example.com"},
+	"FRONTEND_URL: must be https":     {"http://app.example.com"},
+	"FRONTEND_URL: must be": {
+		"null", "https://app.example.com/path", "capacitor://localhost", "https://127.1", "https://0x7f000001", "https://app.1", "https://a b.example",
+		"https://[fe80::1%25eth0]", "https://[::ffff:10.0.0.1]", "https://xn--a.example", "https://a..example", "https://a.example:x",
+	},
 	"TRUSTED_PROXIES: required":           {""},
 	"TRUSTED_PROXIES: 0.0.0.0/0 includes": {"10.0.0.0/8,0.0.0.0/0"},
 
@@ -65,17 +70,30 @@ var refusedValues = map[string][]string{
 	"RATE_LIMIT_LOGIN: must be a rate like": {"off", "10/60", "10/1000h"},
 
 	"MONGODB_URI: required":       {""},
-	"MONGODB_URI: must look like": {"postgres://u:hunter2@db/x", "mongodb://u:hunter2@"},
+	"MONGODB_URI: must look like": {"postgres://u:hunter2@db/x", "mongodb://u:hunter2@", "mongodb://u:p@hunter@db/x", "mongodb+srv://u:p@hunter@db/x"},
+	"MONGODB_URI: contains a placeholder": {
+		"mongodb+srv://<db_username>:<db_password>@cluster0.example.mongodb.net/?appName=Cluster0", "mongodb://u:<PASSWORD>@db/x",
+	},
+	"MONGODB_URI: must have one host without a port": {"mongodb+srv://a,b/x", "mongodb+srv://a:27017/x"},
+	"MONGODB_URI: must end in a database name": {
+		"mongodb://db/my.db", "mongodb://db/my%20db", "mongodb://db/a/b", "mongodb+srv://db/my.db", "mongodb://db/" + strings.Repeat("a", 64),
+	},
+	"MONGODB_URI: cannot read a TLS file: open /does/not/exist": {
+		"mongodb://u:hunter2@db/x?tls=true&tlsCAFile=/does/not/exist", "mongodb+srv://db/x?tlsCertificateKeyFile=/does/not/exist",
+	},
 
-	"REDIS_URI: must look like":                {"http://u:hunter2@x", "redis://u:hunter%zz2@x", "redis://x?tls=true"},
-	"REDIS_URI: must end in a database number": {"redis://x/sessions"},
+	"REDIS_HOST: must be a host name or IP":    {"127.0.0.1:5101", "redis://127.0.0.1:5101", "u@h", "a,b", "a b"},
+	"REDIS_URI: must look like":                {"http://u:hunter2@x", "redis://u:hunter%zz2@x", "redis://:hunter/2@x", "redis://x:0"},
+	"REDIS_URI: must not have parameters":      {"redis://x?tls=true", "redis://x/0?family=0", "redis://:hunter?2@x", "redis://:hunter#2@x", "redis://x/0#y"},
+	"REDIS_URI: must have one host":            {"redis://a:6379,b:6379", "redis://u:hunter2@a,b/0"},
+	"REDIS_URI: must end in a database number": {"redis://x/sessions", "redis://x/-1"},
 	"REDIS_PORT: must be a whole number":       {"x"},
 	"REDIS_PORT: must be from":                 {"70000"},
 	"REDIS_DB: must be 0 or more":              {"-1"},
 	"REDIS_TLS: must be true or false":         {"perhaps"},
 	"REDIS_PASSWORD_FILE: no such file":        {"/does/not/exist"},
 	"REDIS_PASSWORD_FILE: the file is larger":  {"/dev/zero"},
-	"REDIS_SENTINELS: must be hosts like":      {"a:1,redis://b", "a:1,"},
+	"REDIS_SENTINELS: must be hosts like":      {"a:1,redis://b", "a:1:2"},
 
 	"GITHUB_URL: must be https":                  {"http://github.example.com"},
 	"GITHUB_API_URL: must be https":              {"http://api.github.com"},
@@ -207,9 +225,9 @@ func TestProblemsAreInOrder(t *testing.T) {
 	}
 
 	want := []string{
-		"OIDC__TITLE", "PORT", "LOG_LEVEL", "LOG_FORMAT", "OPS_ADDR", "DRAIN_TIME",
+		"OIDC__TITLE", "HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT", "OPS_ADDR", "DRAIN_TIME",
 		"FRONTEND_URL", "FRONTEND_URL", "FRONTEND_URL", "TRUSTED_PROXIES", "TRUSTED_PROXIES", "TRUSTED_PROXIES",
-		"MONGODB_URI", "MONGODB_TIMEOUT", "BCRYPT_COST", "REDIS_PORT", "REDIS_DB", "REDIS_TLS", "REDIS_TIMEOUT",
+		"MONGODB_URI", "MONGODB_TIMEOUT", "BCRYPT_COST", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_TLS", "REDIS_TIMEOUT",
 		"REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_CLUSTER", "REDIS_CLUSTER",
 		"SESSION_SECRET", "SESSION_SECRET", "SESSION_MAX_AGE", "SESSION_ABSOLUTE_MAX_AGE", "SESSION_TOUCH_INTERVAL", "SESSION_MAX_PER_USER",
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
@@ -236,15 +254,16 @@ func TestProblemsQuoteTheValue(t *testing.T) {
 		"APP_ENV":                  {"staging", `APP_ENV: must be production, development or test (got "staging")`},
 		"SESSION_MAX_AGE":          {"so\x1b[2Jon", `SESSION_MAX_AGE: must be a duration like 24h or a number of milliseconds (got "so\x1b[2Jon")`},
 		"SESSION_ABSOLUTE_MAX_AGE": {"1h", `SESSION_ABSOLUTE_MAX_AGE: must be at least SESSION_MAX_AGE (24h0m0s) (got "1h")`},
-		"COOKIE_DOMAIN":            {"com", `COOKIE_DOMAIN: must be a domain like example.com, without a scheme, port or path (got "com")`},
+		"COOKIE_DOMAIN":            {"com", `COOKIE_DOMAIN: must be a domain like example.com: browsers drop cookies of a public suffix (got "com")`},
+		"NODE_ENV":                 {"staging", `NODE_ENV: must be production, development or test (got "staging")`},
 		"TRUSTED_PROXIES":          {"10.0.0.0/8,proxy", `TRUSTED_PROXIES: must be IPs or prefixes like 10.0.0.0/8, separated by commas (got "proxy")`},
-		"FRONTEND_URL":             {"https://a.example, a.example", `FRONTEND_URL: must be origins like https://app.example.com, without a path, separated by commas (got " a.example")`},
+		"FRONTEND_URL":             {"https://a.example, a.example", `FRONTEND_URL: must be http or https origins like https://app.example.com, without a path, separated by commas (got "a.example")`},
 		"REDIS_CLUSTER":            {"a,b:x", `REDIS_CLUSTER: must be hosts like redis-1.example.com:6379, separated by commas (got "b:x")`},
 		"PUBLIC_URL":               {"app.example.com", `PUBLIC_URL: must look like https://app.example.com, without a user, query or fragment (got "app.example.com")`},
 		"OIDC_MY_IDP_ISSUER":       {"http://id.example.com", `OIDC_MY_IDP_ISSUER: must be https; http is allowed for localhost only (got "http://id.example.com")`},
 		// Possible secrets are not quoted.
 		"SESSION_SECRET": {"hunter2", `SESSION_SECRET: must have at least 32 characters; generate one with: openssl rand -base64 32`},
-		"REDIS_URI":      {"hunter2", `REDIS_URI: must look like redis://user:password@host:6379/0 or rediss://`},
+		"REDIS_URI":      {"hunter2", `REDIS_URI: must look like redis://user:password@host:6379/0 or rediss://; ` + percentEncoding},
 		"GITHUB_URL":     {"https://u:hunter2@github.com", `GITHUB_URL: must look like https://github.com, without a user, query or fragment`},
 	} {
 		_, err := Load(provided(map[string]string{name: tc.value}))
@@ -271,6 +290,8 @@ func TestOneMistakeIsOneProblem(t *testing.T) {
 
 	for name, vars := range map[string]map[string]string{
 		"APP_ENV":                  {"APP_ENV": "staging", "MONGODB_URI": "", "TRUSTED_PROXIES": ""},
+		"NODE_ENV":                 {"NODE_ENV": "staging", "MONGODB_URI": "", "TRUSTED_PROXIES": ""},
+		"REDIS_PORT":               {"REDIS_PORT": "tcp://10.0.0.1:6379"},
 		"SESSION_MAX_AGE":          {"SESSION_MAX_AGE": "x", "SESSION_TOUCH_INTERVAL": "1m"},
 		"SESSION_ABSOLUTE_MAX_AGE": {"SESSION_ABSOLUTE_MAX_AGE": "x", "SESSION_MAX_AGE": "1000h"},
 		"COOKIE_SECURE":            {"COOKIE_SECURE": "x", "COOKIE_SAME_SITE": "none"},

@@ -18,6 +18,10 @@ const (
 
 // checkServer checks the settings of the process itself.
 func (l *loader) checkServer() {
+	l.Host = strings.Trim(l.Host, "[]")
+	if l.Host != "" && !isHost(l.Host) {
+		l.report("HOST", "must be a host name or IP, without a scheme or port")
+	}
 	l.between("PORT", l.HTTPPort, 0, 65535)
 
 	if l.LogFormat != "json" && l.LogFormat != "text" {
@@ -51,8 +55,9 @@ const minPrefixBits = 4
 func (l *loader) checkEdge() {
 	const name = "TRUSTED_PROXIES"
 
+	l.TrustedProxies = entries(l.TrustedProxies)
 	for i, given := range l.TrustedProxies {
-		prefix, err := parsePrefix(strings.TrimSpace(given))
+		prefix, err := parsePrefix(given)
 		switch {
 		case err != nil:
 			l.reportItem(name, given, "must be IPs or prefixes like 10.0.0.0/8, separated by commas")

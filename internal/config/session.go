@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // minSecretBytes is the shortest SESSION_SECRET that production accepts: an HMAC key as long
@@ -95,8 +97,14 @@ func (l *loader) checkCookie() {
 	if k.Domain == "localhost" {
 		k.Domain = "" // the guides set localhost, which not every client accepts
 	}
-	if k.Domain != "" && !isDomain(k.Domain) {
+
+	suffix, _ := publicsuffix.PublicSuffix(k.Domain)
+	switch {
+	case k.Domain == "":
+	case !isDomain(k.Domain):
 		l.report("COOKIE_DOMAIN", "must be a domain like example.com, without a scheme, port or path")
+	case k.Domain == suffix:
+		l.report("COOKIE_DOMAIN", "must be a domain like example.com: browsers drop cookies of a public suffix")
 	}
 
 	if k.Name == "" {
@@ -109,11 +117,11 @@ func (l *loader) checkCookie() {
 	l.checkCookieName()
 }
 
-// isDomain reports whether a cookie can have the domain. Top-level domains do not count.
+// isDomain reports whether the domain has the form that cookies need.
 func isDomain(domain string) bool {
 	valid := (&http.Cookie{Name: "x", Domain: domain}).Valid() == nil
 
-	return valid && net.ParseIP(domain) == nil && strings.Contains(strings.TrimSuffix(domain, "."), ".")
+	return valid && net.ParseIP(domain) == nil && !strings.HasSuffix(domain, ".")
 }
 
 // checkCookieName checks the name of the cookie, including the rules that browsers enforce for

@@ -3,6 +3,9 @@ package config
 import (
 	"cmp"
 	"net"
+	"net/url"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +24,10 @@ func (l *loader) checkStores() {
 	l.checkMongo()
 
 	l.applyRedisURI()
+	l.Redis.Host = strings.Trim(l.Redis.Host, "[]")
+	if !isHost(l.Redis.Host) {
+		l.report("REDIS_HOST", "must be a host name or IP; set the port in REDIS_PORT, or a URL in REDIS_URI")
+	}
 	l.between("REDIS_PORT", l.Redis.Port, 1, 65535)
 	if l.Redis.DB < 0 {
 		l.report("REDIS_DB", "must be 0 or more")
@@ -33,39 +40,87 @@ func (l *loader) checkStores() {
 	l.checkRedisServers()
 }
 
+// percentEncoding explains why a URL with a password may not parse.
+const percentEncoding = "in a user or password, write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23 and % as %25"
+
+var (
+	// uriPlaceholder matches the <db_password> that MongoDB Atlas shows.
+	uriPlaceholder = regexp.MustCompile(`(?i)<[^<>@]*(user|password)[^<>@]*>`)
+	// srvOption matches the options that only mongodb+srv has.
+	srvOption = regexp.MustCompile(`(?i)srv(MaxHosts|ServiceName)=[^&;]*[&;]?`)
+	// databaseName matches the names that MongoDB accepts on every system.
+	databaseName = regexp.MustCompile(`^[^/\\. "$*<>:|?\x00-\x1f]{0,63}$`)
+)
+
 func (l *loader) checkMongo() {
 	if l.MongoTimeout < 100*time.Millisecond || l.MongoTimeout > 10*time.Second {
 		l.report("MONGODB_TIMEOUT", "must be from 100ms to 10s")
 	}
 
+	const name = "MONGODB_URI"
 	uri := string(l.MongoURI)
-	if uri == "" {
-		l.report("MONGODB_URI", "required, for example mongodb://localhost:27017/latchkey")
-		return
-	}
-	if strings.HasPrefix(uri, "mongodb+srv://") {
-		return // further checks need DNS; connecting will do them
+	host, isSRV := strings.CutPrefix(uri, connstring.SchemeMongoDBSRV+"://")
+	if isSRV {
+		// Parse it as mongodb, which needs no DNS.
+		uri = connstring.SchemeMongoDB + "://" + srvOption.ReplaceAllString(host, "")
 	}
 
-	if _, err := connstring.ParseAndValidate(uri); err != nil {
+	parsed, err := connstring.ParseAndValidate(uri)
+	switch {
+	case uri == "":
+		l.report(name, "required, for example mongodb://localhost:27017/latchkey")
+	case uriPlaceholder.MatchString(uri):
+		l.report(name, "contains a placeholder like <password>; replace it, including the < and >")
+	case err != nil:
 		// The parser's error may quote the password.
-		l.report("MONGODB_URI", "must look like mongodb://user:password@host:27017/database")
+		l.report(name, "must look like mongodb://user:password@host:27017/database; %s", percentEncoding)
+	case isSRV && (len(parsed.Hosts) > 1 || strings.Contains(parsed.Hosts[0], ":")):
+		l.report(name, "must have one host without a port after mongodb+srv://")
+	case !databaseName.MatchString(parsed.Database):
+		l.report(name, "must end in a database name of up to 63 characters, without spaces, dots or any of / \\ \" $ * < > : | ?")
+	default:
+		l.checkMongoFiles(parsed)
+	}
+}
+
+// checkMongoFiles checks that the files in a MongoDB URI can be read.
+func (l *loader) checkMongoFiles(parsed *connstring.ConnString) {
+	for _, path := range []string{
+		parsed.SSLCaFile,
+		parsed.SSLClientCertificateKeyFile,
+		parsed.SSLCertificateFile,
+		parsed.SSLPrivateKeyFile,
+	} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(path); err != nil {
+			l.report("MONGODB_URI", "cannot read a TLS file: %v", err)
+		}
 	}
 }
 
 // applyRedisURI splits REDIS_URI into the other fields.
 func (l *loader) applyRedisURI() {
+	const name = "REDIS_URI"
+	uri := string(l.Redis.URI)
+	u, ok := parseURL(uri, "redis", "rediss")
+	switch {
+	case uri == "":
+	case strings.ContainsAny(uri, "?#"):
+		l.report(name, "must not have parameters such as ?family=0; %s", percentEncoding)
+	case strings.Contains(uri[strings.LastIndex(uri, "@")+1:], ","):
+		l.report(name, "must have one host; list several servers in REDIS_SENTINELS or REDIS_CLUSTER")
+	case !ok || u.Port() != "" && strings.Trim(u.Port(), "0") == "":
+		l.report(name, "must look like redis://user:password@host:6379/0 or rediss://; %s", percentEncoding)
+	default:
+		l.takeRedisURL(u)
+	}
+}
+
+// takeRedisURL overrides the fields that the URL mentions.
+func (l *loader) takeRedisURL(u *url.URL) {
 	r := &l.Redis
-	if r.URI == "" {
-		return
-	}
-
-	u, ok := parseURL(string(r.URI), "redis", "rediss")
-	if !ok || u.RawQuery != "" {
-		l.report("REDIS_URI", "must look like redis://user:password@host:6379/0 or rediss://")
-		return
-	}
-
 	r.Host = u.Hostname()
 	r.Port = redisPort
 	if port := u.Port(); port != "" {
@@ -77,19 +132,24 @@ func (l *loader) applyRedisURI() {
 	password, _ := u.User.Password()
 	r.Password = cmp.Or(Secret(password), r.Password)
 
-	if path := strings.Trim(u.Path, "/"); path != "" {
-		var err error
-		if r.DB, err = strconv.Atoi(path); err != nil {
-			l.report("REDIS_URI", "must end in a database number, as in redis://localhost:6379/0")
-		}
+	path := strings.Trim(u.Path, "/")
+	if path == "" {
+		return
 	}
+
+	db, err := strconv.ParseUint(path, 10, 31)
+	if err != nil {
+		l.report("REDIS_URI", "must end in a database number, as in redis://localhost:6379/0")
+		return
+	}
+	r.DB = int(db)
 }
 
 // checkRedisServers checks the settings of Sentinels and clusters.
 func (l *loader) checkRedisServers() {
 	r := &l.Redis
-	l.checkServers("REDIS_SENTINELS", r.Sentinels, sentinelPort)
-	l.checkServers("REDIS_CLUSTER", r.Cluster, redisPort)
+	r.Sentinels = l.servers("REDIS_SENTINELS", r.Sentinels, sentinelPort)
+	r.Cluster = l.servers("REDIS_CLUSTER", r.Cluster, redisPort)
 
 	if len(r.Sentinels) == 0 && (r.Master != "" || r.SentinelUsername != "" || r.SentinelPassword != "") {
 		l.report("REDIS_SENTINELS", "required if another REDIS_SENTINEL_* setting is set")
@@ -104,24 +164,26 @@ func (l *loader) checkRedisServers() {
 	}
 }
 
-// checkServers checks a list of servers and adds the default port where it is missing.
-func (l *loader) checkServers(setting string, servers []string, port int) {
+// servers checks a list of servers and adds the default port where it is missing.
+func (l *loader) servers(setting string, given []string, port int) []string {
+	servers := entries(given)
 	if len(servers) > 0 && l.Redis.URI != "" {
 		l.report(setting, "set either this or REDIS_URI, not both")
 	}
 
-	for i, given := range servers {
-		server, ok := hostPort(given, port)
+	for i, entry := range servers {
+		server, ok := hostPort(entry, port)
 		if !ok {
-			l.reportItem(setting, given, "must be hosts like redis-1.example.com:%d, separated by commas", port)
+			l.reportItem(setting, entry, "must be hosts like redis-1.example.com:%d, separated by commas", port)
 		}
 		servers[i] = server
 	}
+
+	return servers
 }
 
 // hostPort returns a server as host:port, with the given port as the default.
 func hostPort(server string, port int) (string, bool) {
-	server = strings.TrimSpace(server)
 	host, given, err := net.SplitHostPort(server)
 	if err != nil {
 		host = strings.Trim(server, "[]")
@@ -129,7 +191,7 @@ func hostPort(server string, port int) (string, bool) {
 	}
 
 	n, err := strconv.ParseUint(given, 10, 16)
-	if host == "" || strings.ContainsAny(host, "/@ ") || err != nil || n == 0 {
+	if !isHost(host) || err != nil || n == 0 {
 		return server, false
 	}
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,16 +18,27 @@ import (
 // defaultPorts maps each scheme to the port that its URLs can omit.
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
-// parseURL parses a URL with one of the schemes, a host and an optional valid port.
+// parseURL parses a URL with one of the schemes, one host and an optional valid port.
 func parseURL(given string, schemes ...string) (*url.URL, bool) {
 	u, err := url.Parse(given)
-	if err != nil || u.Hostname() == "" || !slices.Contains(schemes, u.Scheme) {
+	if err != nil || !isHost(u.Hostname()) || !slices.Contains(schemes, u.Scheme) {
 		return nil, false
 	}
 
 	_, err = strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16)
 
 	return u, err == nil
+}
+
+// isHost reports whether host is a host name or an IP, without a port, and without brackets.
+func isHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+
+	isInvalid := func(r rune) bool { return r <= ' ' || strings.ContainsRune(`/\:,;@?#[]<>"`, r) }
+
+	return host != "" && !strings.ContainsFunc(host, isInvalid)
 }
 
 // webURL parses an http or https URL. If it is invalid, webURL reports it and returns nil.
@@ -62,17 +74,43 @@ func isSecure(u *url.URL) bool { return u.Scheme == "https" || loopback.Host(u.H
 // originOf returns the origin of a URL as browsers write it: in lower case, with an ASCII host,
 // without the default port.
 func originOf(u *url.URL) (string, bool) {
-	host := strings.ToLower(u.Hostname())
-	if ip, err := netip.ParseAddr(host); err == nil {
-		host = ip.String()
-	} else if host, err = idna.Lookup.ToASCII(host); err != nil {
+	host, ok := browserHost(u.Hostname())
+	if !ok {
 		return "", false
 	}
 
 	usual := defaultPorts[u.Scheme]
-	host = net.JoinHostPort(host, cmp.Or(u.Port(), usual))
+	port := strings.TrimLeft(u.Port(), "0")
+	host = net.JoinHostPort(host, cmp.Or(port, usual))
 
 	return u.Scheme + "://" + strings.TrimSuffix(host, ":"+usual), true
+}
+
+var (
+	// browserIDNA converts host names as browsers do (WHATWG URL section 3.3, "domain to ASCII").
+	// Unlike registries, browsers allow hyphens in the third and fourth place.
+	browserIDNA = idna.New(
+		idna.MapForLookup(),
+		idna.BidiRule(),
+		idna.Transitional(false),
+		idna.CheckHyphens(false),
+		idna.StrictDomainName(false),
+	)
+	// browserName matches host names, and browserNumber those that browsers take for an IPv4 IP.
+	browserName   = regexp.MustCompile(`^([a-z0-9_-]+\.)*[a-z0-9_-]+\.?$`)
+	browserNumber = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)\.?$`)
+)
+
+// browserHost returns a host as browsers write it.
+func browserHost(host string) (string, bool) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		// Browsers reject zones, and write an IPv4 IP within IPv6 differently.
+		return ip.String(), ip.Zone() == "" && !ip.Is4In6()
+	}
+
+	name, err := browserIDNA.ToASCII(host)
+
+	return name, err == nil && browserName.MatchString(name) && !browserNumber.MatchString(name)
 }
 
 // checkOrigins normalizes FRONTEND_URL to the form that browsers send, and removes duplicates. It
@@ -81,13 +119,13 @@ func (l *loader) checkOrigins() {
 	const name = "FRONTEND_URL"
 
 	var distinct []string
-	for _, given := range l.FrontendURL {
+	for _, given := range entries(l.FrontendURL) {
 		origin, secure, ok := parseOrigin(given)
 		switch {
 		case strings.Contains(given, "*"):
 			l.reportItem(name, given, "* would let any website act for a signed-in user; list the origins")
 		case !ok:
-			l.reportItem(name, given, "must be origins like https://app.example.com, without a path, separated by commas")
+			l.reportItem(name, given, "must be http or https origins like https://app.example.com, without a path, separated by commas")
 		case !secure && l.AppEnv == Production:
 			l.reportItem(name, given, "must be https; a page loaded over http can be modified in transit")
 		}
@@ -101,7 +139,7 @@ func (l *loader) checkOrigins() {
 
 // parseOrigin parses an origin, with or without a slash at its end.
 func parseOrigin(given string) (origin string, secure, ok bool) {
-	given = strings.TrimSuffix(strings.TrimSpace(given), "/")
+	given = strings.TrimSuffix(given, "/")
 	u, ok := parseURL(given, "http", "https")
 	if !ok || u.User != nil || u.Path != "" || strings.ContainsAny(given, "?#") {
 		return given, false, false

@@ -68,6 +68,19 @@ func (r *RateOrOff) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// entries returns the entries of a list without the spaces around them, and without empty ones,
+// such as that of a comma at the end.
+func entries(list []string) []string {
+	var trimmed []string
+	for _, entry := range list {
+		if entry = strings.TrimSpace(entry); entry != "" {
+			trimmed = append(trimmed, entry)
+		}
+	}
+
+	return trimmed
+}
+
 // parsers returns the parsers of types without an UnmarshalText. Every call returns a new map,
 // because package env adds to it.
 func parsers() map[reflect.Type]env.ParserFunc {
