@@ -133,10 +133,13 @@ build: ## Build the production program into bin/
 up: secrets ## Start the server with Redis and MongoDB in containers
 	docker compose up --build
 
+# Docker Compose substitutes variables in .env, which would change a secret that contains a $.
 secrets: ## Add the secrets that docker-compose.yml needs to .env, unless they are set
 	@umask 077; for name in SESSION_SECRET REDIS_PASSWORD MONGO_PASSWORD; do \
 		grep -q "^$$name=." .env 2> /dev/null || echo "$$name=$$(openssl rand -hex 32)" >> .env; \
 	done
+	@names=$$(sed -nE "s/^([^#=]+)=[^'#]*[$$].*/\1/p" .env | tr '\n' ' '); test -z "$$names" || \
+		{ echo "secrets: put the values with a $$ in .env in single quotes: $$names" >&2; exit 1; }
 
 bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
