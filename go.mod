@@ -19,10 +19,10 @@ require (
 	github.com/go-playground/validator/v10 v10.30.6
 	github.com/gomodule/redigo v1.9.3
 	github.com/google/go-cmp v0.7.0
-	github.com/jub0bs/cors v0.9.0
 	github.com/mileusna/useragent v1.3.5
 	github.com/mna/redisc v1.4.0
 	github.com/prometheus/client_golang v1.25.0
+	github.com/rs/cors v1.11.1
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/spf13/cobra v1.10.2
 	github.com/swaggest/jsonschema-go v0.3.74

@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 var ownedBy = map[string][]string{
 	"github.com/alexedwards/scs/v2":                  {"internal/session"},
 	"github.com/gomodule/redigo/redis":               {"cmd/bench", "internal/redisconn", "internal/session", "internal/devstore/storetest", "internal/apitest", "internal/apitest/model"},
-	"github.com/jub0bs/cors":                         {"internal/httpapi"},
+	"github.com/rs/cors":                             {"internal/httpapi"},
 	"github.com/wneessen/go-mail":                    {"internal/mail"},
 	"go.mongodb.org/mongo-driver/mongo":              {"internal/activity", "internal/app", "internal/mongoconn", "internal/user", "internal/devstore/storetest", "internal/apitest"},
 	"golang.org/x/crypto/bcrypt":                     {"cmd/bench", "internal/hashpool"},

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/go-chi/chi/v5/middleware"
-	"github.com/jub0bs/cors"
+	"github.com/rs/cors"
 
 	"latchkey/internal/activity"
 	"latchkey/internal/loopback"
@@ -40,23 +40,16 @@ func newOrigins(listed []string, https bool) (*origins, error) {
 		}
 	}
 
-	config := cors.Config{
-		Origins:        listed,
-		Credentialed:   true,
-		Methods:        []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		RequestHeaders: []string{"Content-Type"},
+	o.cors = cors.New(cors.Options{
+		// The whole origin is compared, because the package would ignore case and expand "*".
+		AllowOriginFunc:  func(origin string) bool { return slices.Contains(listed, origin) },
+		AllowCredentials: true,
+		AllowedMethods:   []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowedHeaders:   []string{"Content-Type"},
 		// The response headers that a page may read.
-		ResponseHeaders: []string{requestIDHeader, "Retry-After", "RateLimit", "RateLimit-Policy"},
-		MaxAgeInSeconds: 600,
-	}
-	// Package config has already checked the origins.
-	config.DangerouslyTolerateInsecureOrigins = true
-
-	m, err := cors.NewMiddleware(config)
-	if err != nil {
-		return nil, err
-	}
-	o.cors = m.Wrap
+		ExposedHeaders: []string{requestIDHeader, "Retry-After", "RateLimit", "RateLimit-Policy"},
+		MaxAge:         600,
+	}).Handler
 
 	return o, nil
 }

@@ -166,6 +166,31 @@ func TestCrossOriginMatrix(t *testing.T) {
 	}
 }
 
+// TestOriginsOfBrowsers lists origins that browsers have and DNS does not.
+func TestOriginsOfBrowsers(t *testing.T) {
+	t.Parallel()
+
+	origins := []string{
+		"https://10.0.0.5:8443", "https://[2001:db8::1]:8443", "https://v2--app.netlify.app", "https://my_app.example.com",
+	}
+	c := apitest.New(t, apitest.Options{Origins: origins}).NewClient()
+	for _, origin := range origins {
+		preflight := http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Headers": {"content-type"}}
+		login := http.Header{"Origin": {origin}, "Sec-Fetch-Site": {"cross-site"}, "Content-Type": {"application/json"}}
+		for _, a := range []apitest.Response{
+			c.Preflight("/auth/login", preflight).Want(204),
+			c.Send("POST", "/auth/login", login, apitest.Encode(apitest.AnnsLogin)).Want(401),
+		} {
+			if got := a.Header.Values("Access-Control-Allow-Origin"); !slices.Equal(got, []string{origin}) {
+				t.Errorf("%s from %s: got Access-Control-Allow-Origin %q, want the origin", a.Request, origin, got)
+			}
+		}
+
+		login.Set("Origin", origin+"0")
+		c.Send("POST", "/auth/login", login, apitest.Encode(apitest.AnnsLogin)).Want(403)
+	}
+}
+
 // A listed origin can send preflight requests, which use no store, and can read why a
 // request failed.
 func TestCORS(t *testing.T) {
