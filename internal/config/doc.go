@@ -6,8 +6,8 @@
 // that uses the values: only package app reads a Config, and passes each package the few values
 // that it needs.
 //
-// Start reading at Config in config.go, then Load in load.go. dotenv.go reads the file. Types that parse a value are in
-// values.go, URLs in url.go, and the validation rules in server.go, stores.go, session.go,
-// accounts.go and providers.go. reference_table.go describes every setting for people; "go
-// generate" turns it into deployments/SETTINGS.md and .env.example.
+// Start reading at Config in config.go, then Load in load.go. The .env file is parsed in
+// dotenv.go, values in values.go, URLs in url.go; the validation rules are in server.go,
+// stores.go, session.go, accounts.go and providers.go. reference_table.go describes every
+// setting for people; "go generate" turns it into deployments/SETTINGS.md and .env.example.
 package config

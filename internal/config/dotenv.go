@@ -11,14 +11,23 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// dotenvLine matches a variable of a .env file, with its name and value. It is the expression of
-// dotenv 16 for Node, so that both programs read the same values from a file. Like dotenv, it
-// skips everything else.
-var dotenvLine = regexp.MustCompile(strings.ReplaceAll(
-	`(?m)^\s*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?)`+
-		`(\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*\x60(?:\\\x60|[^\x60])*\x60|[^#\r\n]+)?\s*(?:#.*)?$`,
-	`\s`, `[\s\v\p{Z}]`, // as in JavaScript
-))
+// The parts of a line in the grammar of dotenv 16 for Node, so that both programs read the same
+// values from a file. A quoted value may contain line ends, and its quote after a backslash.
+const (
+	blank        = `[\s\v\p{Z}]` // white space as JavaScript defines it
+	variableName = `(?:export` + blank + `+)?([\w.-]+)`
+	assignment   = `(?:` + blank + `*=|:` + blank + `)`
+	singleQuoted = `'(?:\\'|[^'])*'`
+	doubleQuoted = `"(?:\\"|[^"])*"`
+	backQuoted   = "`(?:\\\\`|[^`])*`"
+	unquoted     = `[^#\r\n]+`
+)
+
+// dotenvLine matches a variable of a .env file, with its name and value. Like dotenv, it skips
+// everything else.
+var dotenvLine = regexp.MustCompile(`(?m)^` + blank + `*` + variableName + assignment +
+	`(` + blank + `*(?:` + singleQuoted + `|` + doubleQuoted + `|` + backQuoted + `)|` + unquoted + `)?` +
+	blank + `*(?:#.*)?$`)
 
 var (
 	unixLineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
