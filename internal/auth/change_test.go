@@ -107,7 +107,7 @@ func TestRevokeCancelsEmailChange(t *testing.T) {
 	assertNoEmailChange(t, s, ann.User.ID)
 }
 
-// If the sessions cannot be ended, nothing is changed, except for urgent changes of an operator.
+// If the sessions cannot be ended, nothing is changed, except for an operator's urgent changes.
 func TestChangeWhileRedisIsDown(t *testing.T) {
 	t.Parallel()
 

@@ -42,8 +42,8 @@ func load(t *testing.T, vars map[string]string) Config {
 	return c
 }
 
-// diff reports how a value differs from what a test wants.
-func diff(t *testing.T, what string, got, want any) {
+// checkEqual fails the test with a diff if got differs from want.
+func checkEqual(t *testing.T, what string, got, want any) {
 	t.Helper()
 
 	if d := cmp.Diff(want, got); d != "" {
@@ -57,15 +57,15 @@ func TestDefaults(t *testing.T) {
 
 	c := load(t, good(nil))
 
-	diff(t, "APP_ENV", c.AppEnv, Production)
-	diff(t, "listen address", c.Addr(), ":3000")
-	diff(t, "cookie", c.Cookie, Cookie{
+	checkEqual(t, "APP_ENV", c.AppEnv, Production)
+	checkEqual(t, "listen address", c.Addr(), ":3000")
+	checkEqual(t, "cookie", c.Cookie, Cookie{
 		Name:     "__Host-sid",
 		Secure:   true,
 		SameSite: http.SameSiteLaxMode,
 	})
-	diff(t, "SESSION_TOUCH_INTERVAL", c.Session.TouchInterval, time.Minute)
-	diff(t, "warnings", c.Warnings, []string{noMailWarning})
+	checkEqual(t, "SESSION_TOUCH_INTERVAL", c.Session.TouchInterval, time.Minute)
+	checkEqual(t, "warnings", c.Warnings, []string{noMailWarning})
 }
 
 // TestGuideEnv loads the .env files from both guides.
@@ -110,21 +110,21 @@ SESSION_SECRET=any
 		testkit.NoError(t, err)
 
 		c := load(t, vars)
-		diff(t, name+": PORT", c.HTTPPort, 4000)
-		diff(t, name+": APP_ENV", c.AppEnv, Development)
-		diff(t, name+": LOG_FORMAT", c.LogFormat, "text")
-		diff(t, name+": COOKIE_SECURE", c.Cookie.Secure, false)
+		checkEqual(t, name+": PORT", c.HTTPPort, 4000)
+		checkEqual(t, name+": APP_ENV", c.AppEnv, Development)
+		checkEqual(t, name+": LOG_FORMAT", c.LogFormat, "text")
+		checkEqual(t, name+": COOKIE_SECURE", c.Cookie.Secure, false)
 
 		switch name {
 		case "first":
-			diff(t, "SESSION_NAME", c.Cookie.Name, "nestjs.sid")
-			diff(t, "COOKIE_DOMAIN", c.Cookie.Domain, "")
-			diff(t, "SESSION_MAX_AGE", c.Session.MaxAge, 24*time.Hour)
-			diff(t, "FRONTEND_URL", c.FrontendURL, []string{"http://localhost:3001"})
+			checkEqual(t, "SESSION_NAME", c.Cookie.Name, "nestjs.sid")
+			checkEqual(t, "COOKIE_DOMAIN", c.Cookie.Domain, "")
+			checkEqual(t, "SESSION_MAX_AGE", c.Session.MaxAge, 24*time.Hour)
+			checkEqual(t, "FRONTEND_URL", c.FrontendURL, []string{"http://localhost:3001"})
 		case "second":
-			diff(t, "REDIS_URI", c.Redis.Addr(), "localhost:6380")
-			diff(t, "REDIS_PASSWORD", c.Redis.Password, Secret("secret of redis"))
-			diff(t, "SESSION_NAME", c.Cookie.Name, "sid")
+			checkEqual(t, "REDIS_URI", c.Redis.Addr(), "localhost:6380")
+			checkEqual(t, "REDIS_PASSWORD", c.Redis.Password, Secret("secret of redis"))
+			checkEqual(t, "SESSION_NAME", c.Cookie.Name, "sid")
 		}
 	}
 }
@@ -138,7 +138,7 @@ func TestOrigins(t *testing.T) {
 			"https://10.0.0.5:8443,https://[2001:DB8:0::1]:08443,https://v2--app.netlify.app,https://my_app.example.com,https://a._b.example.,https://1.example,https://3scale:3001,",
 		"TRUSTED_PROXIES": "10.1.2.3/8, ::1,::ffff:10.0.0.1,",
 	}))
-	diff(t, "FRONTEND_URL", c.FrontendURL, []string{
+	checkEqual(t, "FRONTEND_URL", c.FrontendURL, []string{
 		"https://app.example.com",
 		"https://xn--bcher-kva.example",
 		"http://localhost:3001",
@@ -152,7 +152,7 @@ func TestOrigins(t *testing.T) {
 		"https://1.example",
 		"https://3scale:3001",
 	})
-	diff(t, "TRUSTED_PROXIES", c.TrustedProxies, []string{"10.0.0.0/8", "::1/128", "10.0.0.1/32"})
+	checkEqual(t, "TRUSTED_PROXIES", c.TrustedProxies, []string{"10.0.0.0/8", "::1/128", "10.0.0.1/32"})
 }
 
 // TestRedisServers lists servers with and without a port.
@@ -160,16 +160,16 @@ func TestRedisServers(t *testing.T) {
 	t.Parallel()
 
 	c := load(t, good(map[string]string{"REDIS_SENTINELS": "a, 10.0.0.1:1 ,::1,[::2]:3", "REDIS_SENTINEL_PASSWORD": "p"}))
-	diff(t, "REDIS_SENTINELS", c.Redis.Sentinels, []string{"a:26379", "10.0.0.1:1", "[::1]:26379", "[::2]:3"})
-	diff(t, "REDIS_SENTINEL_MASTER", c.Redis.Master, "mymaster")
+	checkEqual(t, "REDIS_SENTINELS", c.Redis.Sentinels, []string{"a:26379", "10.0.0.1:1", "[::1]:26379", "[::2]:3"})
+	checkEqual(t, "REDIS_SENTINEL_MASTER", c.Redis.Master, "mymaster")
 
 	c = load(t, good(map[string]string{"REDIS_CLUSTER": "a,b:7000", "REDIS_HOST": "localhost"}))
-	diff(t, "REDIS_CLUSTER", c.Redis.Cluster, []string{"a:6379", "b:7000"})
+	checkEqual(t, "REDIS_CLUSTER", c.Redis.Cluster, []string{"a:6379", "b:7000"})
 
 	for host, want := range map[string]string{"[::1]": "[::1]:6379", "::1": "[::1]:6379", "my_redis.": "my_redis.:6379"} {
 		c = load(t, good(map[string]string{"REDIS_HOST": host, "HOST": host}))
-		diff(t, "REDIS_HOST="+host, c.Redis.Addr(), want)
-		diff(t, "HOST="+host, c.Addr(), strings.Replace(want, "6379", "3000", 1))
+		checkEqual(t, "REDIS_HOST="+host, c.Redis.Addr(), want)
+		checkEqual(t, "HOST="+host, c.Addr(), strings.Replace(want, "6379", "3000", 1))
 	}
 }
 
@@ -203,12 +203,12 @@ func TestInvisibleCharacters(t *testing.T) {
 			}
 		}
 
-		diff(t, fmt.Sprintf("settings in %q", around), load(t, vars), want)
+		checkEqual(t, fmt.Sprintf("settings in %q", around), load(t, vars), want)
 	}
 
 	c := load(t, good(map[string]string{"REDIS_PASSWORD": " p \r\n", "REDIS_HOST": "\n"}))
-	diff(t, "REDIS_PASSWORD", c.Redis.Password, Secret(" p "))
-	diff(t, "REDIS_HOST", c.Redis.Host, "localhost")
+	checkEqual(t, "REDIS_PASSWORD", c.Redis.Password, Secret(" p "))
+	checkEqual(t, "REDIS_HOST", c.Redis.Host, "localhost")
 }
 
 // TestMongoURI loads URIs that work.
@@ -241,14 +241,14 @@ func TestAccounts(t *testing.T) {
 		"SMTP_URL":         "smtps://u:p@mail.example",
 		"MAIL_FROM":        "Latchkey <no-reply@example.com>",
 	}))
-	diff(t, "PUBLIC_URL", c.Accounts.PublicURL, "https://z.example")
-	diff(t, "PASSWORD_COMMON", c.Accounts.RefuseCommon, Refuse(true))
-	diff(t, "warnings", len(c.Warnings), 0)
-	diff(t, "RATE_LIMIT_LOGIN", c.Limits.Login, Rate{Events: 5, Window: 30 * time.Second})
-	diff(t, "RATE_LIMIT_REGISTER", c.Limits.Register, Rate{Events: 20, Window: time.Minute})
-	diff(t, "RATE_LIMIT_DEVICE", c.Limits.Device, Rate{Events: 20, Window: time.Minute})
-	diff(t, "RATE_LIMIT_OAUTH", c.Limits.OAuth, Rate{Events: 120, Window: time.Minute})
-	diff(t, "RATE_LIMIT_ACCOUNT", c.Limits.Account, Rate{Events: 15, Window: 30 * time.Second})
+	checkEqual(t, "PUBLIC_URL", c.Accounts.PublicURL, "https://z.example")
+	checkEqual(t, "PASSWORD_COMMON", c.Accounts.RefuseCommon, Refuse(true))
+	checkEqual(t, "warnings", len(c.Warnings), 0)
+	checkEqual(t, "RATE_LIMIT_LOGIN", c.Limits.Login, Rate{Events: 5, Window: 30 * time.Second})
+	checkEqual(t, "RATE_LIMIT_REGISTER", c.Limits.Register, Rate{Events: 20, Window: time.Minute})
+	checkEqual(t, "RATE_LIMIT_DEVICE", c.Limits.Device, Rate{Events: 20, Window: time.Minute})
+	checkEqual(t, "RATE_LIMIT_OAUTH", c.Limits.OAuth, Rate{Events: 120, Window: time.Minute})
+	checkEqual(t, "RATE_LIMIT_ACCOUNT", c.Limits.Account, Rate{Events: 15, Window: 30 * time.Second})
 
 	c = load(t, good(map[string]string{
 		"APP_ENV":          "development",
@@ -256,9 +256,9 @@ func TestAccounts(t *testing.T) {
 		"RATE_LIMIT":       "OFF",
 		"RATE_LIMIT_LOGIN": "5/30s",
 	}))
-	diff(t, "PUBLIC_URL", c.Accounts.PublicURL, "https://app.example/auth")
-	diff(t, "PASSWORD_COMMON in development", c.Accounts.RefuseCommon, Refuse(false))
-	diff(t, "limits with RATE_LIMIT=off", c.Limits, Limits{})
+	checkEqual(t, "PUBLIC_URL", c.Accounts.PublicURL, "https://app.example/auth")
+	checkEqual(t, "PASSWORD_COMMON in development", c.Accounts.RefuseCommon, Refuse(false))
+	checkEqual(t, "limits with RATE_LIMIT=off", c.Limits, Limits{})
 	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "RATE_LIMIT is off") {
 		t.Errorf("got warnings %q, want one about RATE_LIMIT", c.Warnings)
 	}
@@ -269,8 +269,8 @@ func TestDevelopmentIsLenient(t *testing.T) {
 	t.Parallel()
 
 	c := load(t, map[string]string{"APP_ENV": "development", "SESSION_SECRET": "x", "BCRYPT_COST": "4"})
-	diff(t, "MONGODB_URI", c.MongoURI, Secret("mongodb://localhost:27017/latchkey"))
-	diff(t, "FRONTEND_URL", c.FrontendURL, []string{"http://localhost:3001"})
+	checkEqual(t, "MONGODB_URI", c.MongoURI, Secret("mongodb://localhost:27017/latchkey"))
+	checkEqual(t, "FRONTEND_URL", c.FrontendURL, []string{"http://localhost:3001"})
 }
 
 func TestSecretFiles(t *testing.T) {
@@ -335,7 +335,7 @@ func TestTelemetry(t *testing.T) {
 	t.Parallel()
 
 	c := load(t, good(map[string]string{"OTEL_SERVICE_NAME": "x", "OTEL_SDK_DISABLED": "", "OPS_ADDR": ":9090", "PATH": "/bin"}))
-	diff(t, "telemetry", c.Telemetry, map[string]Secret{"OTEL_SERVICE_NAME": "x"})
+	checkEqual(t, "telemetry", c.Telemetry, map[string]Secret{"OTEL_SERVICE_NAME": "x"})
 }
 
 func FuzzLoad(f *testing.F) {

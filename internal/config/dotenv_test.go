@@ -64,13 +64,13 @@ func TestDotenv(t *testing.T) {
 	}
 
 	for text, want := range dotenvFiles {
-		diff(t, text, read(text), want)
+		checkEqual(t, text, read(text), want)
 	}
 
 	for _, order := range []utf.Endianness{utf.LittleEndian, utf.BigEndian} {
 		text, err := utf.UTF16(order, utf.UseBOM).NewEncoder().String("A=bücher\r\n")
 		testkit.NoError(t, err)
-		diff(t, "a file in UTF-16", read(text), map[string]string{"A": "bücher"})
+		checkEqual(t, "a file in UTF-16", read(text), map[string]string{"A": "bücher"})
 	}
 
 	// Lines that are not settings do not stop the server.

@@ -56,8 +56,8 @@ func TestProviders(t *testing.T) {
 		Scopes: []string{"openid", "email", "profile"},
 		Client: Client{"idp-id", clientSecret, "https://api.example.com/auth/my-idp/callback"},
 	}}
-	diff(t, "providers", c.Providers, want)
-	diff(t, "warnings", c.Warnings, []string{noMailWarning})
+	checkEqual(t, "providers", c.Providers, want)
+	checkEqual(t, "warnings", c.Warnings, []string{noMailWarning})
 }
 
 // TestProviderSettings checks what the settings of a provider become.

@@ -46,7 +46,7 @@ var reference = []group{
 			{
 				name:  "LOG_FORMAT",
 				kind:  "`json` or `text`",
-				about: "Format of the log.",
+				about: "Log format.",
 			},
 		},
 	},
@@ -92,7 +92,7 @@ var reference = []group{
 			},
 			{
 				name:    "SESSION_NAME",
-				about:   "Name of the session cookie.",
+				about:   "Session cookie name.",
 				derived: "`__Host-sid` if the cookie is Secure and has no domain, otherwise `sid`",
 				example: "__Host-sid",
 			},
@@ -138,7 +138,7 @@ var reference = []group{
 			},
 			{
 				name:   "REDIS_PORT",
-				about:  "Port of the Redis server.",
+				about:  "Redis port.",
 				active: true,
 			},
 			{
@@ -148,7 +148,7 @@ var reference = []group{
 			},
 			{
 				name:   "REDIS_PASSWORD",
-				about:  "Password of the Redis servers.",
+				about:  "Password for the Redis servers.",
 				active: true,
 			},
 			{
@@ -158,11 +158,11 @@ var reference = []group{
 			},
 			{
 				name:  "REDIS_TLS",
-				about: "Whether to use TLS. The certificate of the server is verified.",
+				about: "Whether to use TLS. The server's certificate is verified.",
 			},
 			{
 				name:  "REDIS_TIMEOUT",
-				about: "Timeout of a command. All commands of a request together may take 1.75 times as long.",
+				about: "Timeout for one command. The commands of one HTTP request may take 1.75 times this in total.",
 			},
 			{ //nolint:gosec // an example, not a credential
 				name:    "REDIS_URI",
@@ -172,23 +172,23 @@ var reference = []group{
 			{
 				name:    "REDIS_SENTINELS",
 				kind:    "list of host:port",
-				about:   "All Sentinels.",
+				about:   "All Sentinels, as `host:port`.",
 				example: "sentinel-1:26379,sentinel-2:26379,sentinel-3:26379",
 			},
 			{
 				name:    "REDIS_SENTINEL_MASTER",
-				about:   "Name of the master in the configuration of the Sentinels.",
+				about:   "Master name in the Sentinel configuration.",
 				derived: "`mymaster`",
 				example: "mymaster",
 			},
 			{
 				name:    "REDIS_SENTINEL_USERNAME",
-				about:   "ACL user of the Sentinels.",
+				about:   "ACL user for the Sentinels.",
 				example: "latchkey",
 			},
 			{
 				name:  "REDIS_SENTINEL_PASSWORD",
-				about: "Password of the Sentinels. The Redis servers use `REDIS_PASSWORD`.",
+				about: "Password for the Sentinels. The Redis servers use `REDIS_PASSWORD`.",
 			},
 			{
 				name:    "REDIS_CLUSTER",
@@ -348,7 +348,7 @@ var reference = []group{
 			},
 			{
 				name:    "OIDC_<NAME>_TITLE",
-				about:   "Name of the provider on buttons.",
+				about:   "Provider name on buttons.",
 				derived: "`<NAME>` in title case, for example `My Idp`",
 				example: "Keycloak",
 			},

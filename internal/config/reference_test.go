@@ -120,7 +120,7 @@ func TestTypos(t *testing.T) {
 		want := "unknown setting " + printed +
 			" is ignored: OIDC_<NAME>_ must be followed by one of CLIENT_ID, CLIENT_SECRET, CALLBACK_URL, ISSUER, SCOPES, TITLE"
 		c := load(t, good(map[string]string{name: "hunter2"}))
-		diff(t, name, c.Warnings, []string{noMailWarning, want})
+		checkEqual(t, name, c.Warnings, []string{noMailWarning, want})
 	}
 
 	// A setting that is set needs no suggestion.

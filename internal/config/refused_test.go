@@ -210,7 +210,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 	}
 
 	lines := strings.Split(err.Error(), "\n")
-	diff(t, "first line", lines[0], fmt.Sprintf("%d invalid settings:", len(lines)-1))
+	checkEqual(t, "first line", lines[0], fmt.Sprintf("%d invalid settings:", len(lines)-1))
 
 	var got []string
 	seen := map[string]bool{}
@@ -238,7 +238,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"OIDC_ACME_CLIENT_ID", "OIDC_ACME_CLIENT_SECRET", "OIDC_ACME_CALLBACK_URL", "OIDC_ACME_ISSUER",
 		"OIDC_YOU_CLIENT_ID", "OIDC_YOU_CLIENT_SECRET", "OIDC_YOU_CALLBACK_URL", "OIDC_YOU_ISSUER", "OIDC_YOU_SCOPES",
 	}
-	diff(t, "order", got, want)
+	checkEqual(t, "order", got, want)
 	if strings.Contains(err.Error(), "hunter") {
 		t.Errorf("got an error with a secret: %v", err)
 	}

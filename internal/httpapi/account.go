@@ -57,7 +57,7 @@ func (s *Server) account(r *http.Request) (user.User, error) {
 }
 
 type profileRequest struct {
-	Name string `json:"name" validate:"required,canonical_name" description:"Surrounding spaces are removed. Control characters are not allowed."`
+	Name string `json:"name" validate:"required,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
 }
 
 type profileUpdatedResult struct {
@@ -68,7 +68,7 @@ type profileUpdatedResult struct {
 var updateProfileOperation = operation{
 	id:          "updateProfile",
 	tag:         tagAccount,
-	summary:     "Change the name",
+	summary:     "Change the user's name",
 	description: "Other fields cannot be changed here.",
 	request:     profileRequest{Name: exampleUser.Name},
 	response: response{

@@ -11,7 +11,7 @@ import (
 )
 
 type registerRequest struct {
-	Name     string     `json:"name" validate:"required,canonical_name" description:"Surrounding spaces are removed. Control characters are not allowed."`
+	Name     string     `json:"name" validate:"required,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
 	Email    user.Email `json:"email" validate:"required,canonical_email" description:"Case does not matter."`
 	Password string     `json:"password" validate:"required,new_password"`
 }
