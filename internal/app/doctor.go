@@ -79,17 +79,18 @@ func (p parts) checkProviders(ctx context.Context, c config.Config, api string) 
 	var checks sync.WaitGroup
 	for i, provider := range c.Providers {
 		checks.Go(func() {
-			skew, err := p.providers.Check(ctx, provider.Name)
+			health, err := p.providers.Check(ctx, provider.Name)
 			found[i] = doctor.Provider{
-				Kind:       provider.Kind,
-				Name:       provider.Name,
-				Prefix:     provider.Prefix,
-				Issuer:     provider.Issuer,
-				Callback:   provider.CallbackURL,
-				Production: c.AppEnv == config.Production,
-				API:        api,
-				Skew:       skew,
-				Err:        err,
+				Kind:          provider.Kind,
+				Name:          provider.Name,
+				Prefix:        provider.Prefix,
+				Issuer:        provider.Issuer,
+				Callback:      provider.CallbackURL,
+				Production:    c.AppEnv == config.Production,
+				API:           api,
+				Skew:          health.Skew,
+				MalformedKeys: health.MalformedKeys,
+				Err:           err,
 			}.Check()
 		})
 	}

@@ -213,6 +213,7 @@ func TestProviderFindings(t *testing.T) {
 		"everybody's own machine":     {func(p *Provider) { p.API, p.Callback = "", "http://localhost:3000/auth/google/callback" }, Warning, "the user's own machine", "the host of your API"},
 		"a clock that is ahead":       {func(p *Provider) { p.Skew = 31 * time.Second }, Warning, "31s ahead of ours", "synchronize the clock"},
 		"a clock that is far behind":  {func(p *Provider) { p.Skew = -6 * time.Minute }, Problem, "6m0s behind ours, so its ID tokens are rejected", "synchronize the clock"},
+		"malformed keys":              {func(p *Provider) { oidc(p); p.MalformedKeys = 2 }, Warning, "malformed keys that are ignored: 2", "jwks_uri"},
 		"GitHub's clock":              {func(p *Provider) { github(p); p.Skew = time.Hour }, Warning, "1h0m0s ahead of ours: signing in works", "synchronize the clock"},
 	} {
 		found := google(tc.change).Check()

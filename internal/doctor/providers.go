@@ -23,8 +23,9 @@ type Provider struct {
 	Production bool
 	API        string // URL of the API for browsers; empty if unknown
 
-	Skew time.Duration // the provider's clock minus ours
-	Err  error         // set if the provider cannot be used
+	Skew          time.Duration // the provider's clock minus ours
+	MalformedKeys int           // keys that are ignored because they are malformed
+	Err           error         // set if the provider cannot be used
 }
 
 // Check judges the provider.
@@ -35,12 +36,21 @@ func (p Provider) Check() []Finding {
 	if p.Err != nil {
 		f.problem(p.subject(), p.reachFix(), "nobody can sign in: %s", strings.TrimPrefix(p.Err.Error(), p.Name+": "))
 	}
+	p.checkKeys(&f)
 	p.checkClock(&f)
 
 	return f
 }
 
 func (p Provider) subject() string { return "Provider " + p.Name }
+
+// checkKeys reports keys that cannot be used.
+func (p Provider) checkKeys(f *findings) {
+	if p.MalformedKeys > 0 {
+		f.warning(p.subject(), "have the provider correct the document at its jwks_uri",
+			"malformed keys that are ignored: %d; ID tokens signed with them are rejected", p.MalformedKeys)
+	}
+}
 
 func (p Provider) checkClock(f *findings) {
 	const fix = "synchronize the clock that is wrong (chrony, systemd-timesyncd)"

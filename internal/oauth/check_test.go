@@ -17,11 +17,11 @@ func TestCheck(t *testing.T) {
 	hub, g := oneGitHub(t)
 	w.clock.at = time.Now()
 	hub.clock.at = time.Now()
-	if skew, err := w.Check(context.Background(), "home"); err != nil || skew < -2*time.Second || skew > 2*time.Second {
-		t.Errorf("got skew %v, error %v, want about 0 and no error", skew, err)
+	if got, err := w.Check(context.Background(), "home"); err != nil || got.Skew.Abs() > 2*time.Second {
+		t.Errorf("got %+v, error %v, want a skew of about 0 and no error", got, err)
 	}
-	if skew, err := hub.Check(context.Background(), "github"); err != nil || skew < -2*time.Second || skew > 2*time.Second {
-		t.Errorf("got skew %v, error %v, want about 0 and no error", skew, err)
+	if got, err := hub.Check(context.Background(), "github"); err != nil || got.Skew.Abs() > 2*time.Second {
+		t.Errorf("got %+v, error %v, want a skew of about 0 and no error", got, err)
 	}
 
 	for date, want := range map[string]time.Duration{
@@ -30,8 +30,8 @@ func TestCheck(t *testing.T) {
 		"yesterday": 0,
 	} {
 		i.Break(oauthtest.Discovery, oauthtest.Fault{Header: http.Header{"Date": {date}}})
-		if skew, err := w.Check(context.Background(), "home"); err != nil || (skew-want).Abs() > 2*time.Second {
-			t.Errorf("Date %s: got skew %v, error %v, want about %v and no error", date, skew, err, want)
+		if got, err := w.Check(context.Background(), "home"); err != nil || (got.Skew-want).Abs() > 2*time.Second {
+			t.Errorf("Date %s: got %+v, error %v, want a skew of about %v and no error", date, got, err, want)
 		}
 	}
 

@@ -154,13 +154,11 @@ func connectionError(err error) error {
 // http returns an http.Client that uses c.
 func (c *client) http() *http.Client { return &http.Client{Transport: c} }
 
-// in returns a context that makes packages oauth2 and oidc use c.
+// in returns a context that makes package oauth2 use c.
 func (c *client) in(ctx context.Context) context.Context { return oidc.ClientContext(ctx, c.http()) }
 
-// get requests a URL and decodes the JSON response into into. Member names must match exactly
-// and must not repeat, so that every parser sees the same values. bearer is an access token
-// or "". get returns the headers of the response. Errors: ErrRefused, ErrUnavailable.
-func (c *client) get(ctx context.Context, endpoint, url, bearer string, headers http.Header, into any) (http.Header, error) {
+// fetch requests a URL. bearer is an access token or "". Errors: ErrRefused, ErrUnavailable.
+func (c *client) fetch(ctx context.Context, endpoint, url, bearer string, headers http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, refused(endpoint + ": invalid URL")
@@ -176,6 +174,18 @@ func (c *client) get(ctx context.Context, endpoint, url, bearer string, headers 
 	res, err := c.http().Do(req)
 	if err != nil {
 		return nil, callFailed(ctx, endpoint, err)
+	}
+
+	return res, nil
+}
+
+// get requests a URL and decodes the JSON response into into. Member names must match exactly
+// and must not repeat, so that every parser sees the same values. bearer is an access token
+// or "". get returns the headers of the response. Errors: ErrRefused, ErrUnavailable.
+func (c *client) get(ctx context.Context, endpoint, url, bearer string, headers http.Header, into any) (http.Header, error) {
+	res, err := c.fetch(ctx, endpoint, url, bearer, headers)
+	if err != nil {
+		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 

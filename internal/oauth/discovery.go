@@ -189,7 +189,8 @@ func (d *discovery) request(ctx context.Context) (*metadata, time.Duration, erro
 	}
 
 	// The key set outlives this request, so it must not use ctx.
-	m.keySet = oidc.NewRemoteKeySet(d.client.in(context.Background()), m.Keys)
+	keys := &http.Client{Transport: usableKeys{client: d.client, issuer: d.issuer, log: d.options.Log}}
+	m.keySet = oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), keys), m.Keys)
 
 	return m, skew(headers, start, d.options.Now()), nil
 }

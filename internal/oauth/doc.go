@@ -14,5 +14,5 @@
 // Package oauthtest has fake providers for tests.
 //
 // Start reading at Service.Start and Service.Finish in flow.go. Providers are in oidc.go
-// (with discovery.go and idtoken.go) and github.go; client.go is their HTTP client.
+// (with discovery.go, keyset.go and idtoken.go) and github.go; client.go is their HTTP client.
 package oauth

@@ -139,18 +139,18 @@ func (p *gitHub) get(ctx context.Context, path, accessToken string, into any) er
 // check requests the one resource that does not count against GitHub's rate limit. It uses
 // HEAD because any status is fine: a GitHub Enterprise Server may reject unauthenticated
 // requests and still work for users.
-func (p *gitHub) check(ctx context.Context) (time.Duration, error) {
+func (p *gitHub) check(ctx context.Context) (Health, error) {
 	start := p.now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.apiURL+"/rate_limit", nil)
 	if err != nil {
-		return 0, refused("API: invalid URL")
+		return Health{}, refused("API: invalid URL")
 	}
 
 	res, err := p.client.http().Do(req)
 	if err != nil {
-		return 0, callFailed(ctx, "API", err)
+		return Health{}, callFailed(ctx, "API", err)
 	}
 	_ = res.Body.Close()
 
-	return skew(res.Header, start, p.now()), nil
+	return Health{Skew: skew(res.Header, start, p.now())}, nil
 }

@@ -183,7 +183,7 @@ func (k *recordingKeySet) verificationError(ctx context.Context, err error) erro
 	case errors.As(k.err, &failed) || k.err != nil && ctx.Err() != nil:
 		return callFailed(ctx, "key set", k.err)
 	case k.err != nil:
-		return refused("ID token: invalid signature, or the keys of the provider are malformed")
+		return refused("ID token: invalid signature: no usable key of the provider verifies it")
 	case errors.As(err, &expired):
 		return refused("ID token: expired; check the clocks of both servers")
 	}

@@ -3,12 +3,10 @@ package oauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/oauth2"
 
 	"latchkey/internal/user"
@@ -220,21 +218,13 @@ func (p profile) copyTo(claims *user.Claims) {
 	}
 }
 
-func (p *openID) check(ctx context.Context) (skew time.Duration, err error) {
+func (p *openID) check(ctx context.Context) (Health, error) {
 	m, skew, err := p.discovery.request(ctx)
 	if err != nil {
-		return 0, err
+		return Health{}, err
 	}
 
-	var set struct {
-		Keys []jsontext.Value `json:"keys"`
-	}
-	if _, err := p.client.get(ctx, "key set", m.Keys, "", nil, &set); err != nil {
-		return skew, err
-	}
-	if len(set.Keys) == 0 {
-		return skew, fmt.Errorf("%w: key set: no keys", ErrRefused)
-	}
+	malformed, err := p.discovery.malformedKeys(ctx, m)
 
-	return skew, nil
+	return Health{Skew: skew, MalformedKeys: malformed}, err
 }

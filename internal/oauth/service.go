@@ -96,7 +96,7 @@ type provider interface {
 	// claims verifies the response of the token endpoint and returns the claims of the user.
 	claims(ctx context.Context, response *oauth2.Token, keys flowKeys, r flowRecord) (user.Claims, error)
 	// check requests what is needed before the first sign-in.
-	check(ctx context.Context) (skew time.Duration, err error)
+	check(ctx context.Context) (Health, error)
 }
 
 // server is an authorization server.
@@ -141,21 +141,29 @@ func New(redis *redisconn.Client, settings []Settings, o Options) *Service {
 // Providers returns the configured providers, in the order of the settings.
 func (s *Service) Providers() []Provider { return s.listed }
 
-// Check checks that a provider can be used, and returns how far its clock is ahead of ours.
-// A large skew matters because ID tokens are only valid for minutes. Errors:
-// ErrUnknownProvider, ErrUnavailable, ErrRefused.
-func (s *Service) Check(ctx context.Context, provider string) (skew time.Duration, err error) {
+// Health is what Service.Check finds out about a provider.
+type Health struct {
+	// Skew is how far the clock of the provider is ahead of ours. A large skew matters because
+	// ID tokens are only valid for minutes.
+	Skew time.Duration
+	// MalformedKeys is the number of keys that are ignored because they are malformed.
+	MalformedKeys int
+}
+
+// Check checks that a provider can be used. The health may be known in part even with an
+// error. Errors: ErrUnknownProvider, ErrUnavailable, ErrRefused.
+func (s *Service) Check(ctx context.Context, provider string) (Health, error) {
 	p, ok := s.providers[provider]
 	if !ok {
-		return 0, fmt.Errorf("%q: %w", provider, ErrUnknownProvider)
+		return Health{}, fmt.Errorf("%q: %w", provider, ErrUnknownProvider)
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, s.finishTimeout)
 	defer cancel()
 
-	skew, err = p.check(ctx)
+	health, err := p.check(ctx)
 
-	return skew, withProvider(provider, err)
+	return health, withProvider(provider, err)
 }
 
 // withProvider adds the name of a provider to an error, or returns nil.
