@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -193,6 +194,77 @@ func TestBrokenProvider(t *testing.T) {
 		t.Errorf("error: got %q, want provider_unavailable\n%s", got, e.Log)
 	}
 	e.Register("bob@example.com").Do("POST", "/auth/identities/acme", map[string]any{}).WantCode(503, "provider_unavailable")
+}
+
+// Optional claims do not decide whether a user may sign in. The userinfo endpoint is needed only
+// by a new user whose email is not in the ID token.
+func TestOptionalClaimsDoNotDecide(t *testing.T) {
+	t.Parallel()
+
+	e := newProviderEnv(t)
+	acme := e.issuers["acme"]
+	only := func(present ...string) oauthtest.Behaviour {
+		return oauthtest.Behaviour{IDToken: func(claims map[string]any) {
+			for _, name := range []string{"email", "email_verified", "name", "picture"} {
+				if !slices.Contains(present, name) {
+					delete(claims, name)
+				}
+			}
+		}}
+	}
+
+	for name, c := range map[string]struct {
+		fault     oauthtest.Fault
+		wantError string // for a new user without an email
+	}{
+		"forbidden":    {oauthtest.Fault{Status: 403}, "provider_error"},
+		"broken":       {oauthtest.Fault{Status: 500}, "provider_unavailable"},
+		"a page":       {oauthtest.Fault{Body: "<html>"}, "provider_error"},
+		"a signed JWT": {oauthtest.Fault{Body: "eyJhbGciOiJub25lIn0.e30."}, "provider_error"},
+		"another type": {oauthtest.Fault{Body: `{"sub":5}`}, "provider_error"},
+		"no email":     {oauthtest.Fault{Body: `{"sub":"ann"}`}, "email_missing"},
+	} {
+		acme.Break(oauthtest.UserInfo, c.fault)
+
+		// A new user without an email in the ID token.
+		acme.Behave(only("name"))
+		e.signInWith(e.NewClient(), "acme", ann, c.wantError)
+		if isLogged := strings.Contains(e.Log.String(), "email is missing"); !isLogged && c.wantError != "email_missing" {
+			t.Errorf("%s: the log does not name the email", name)
+		}
+		e.wantCounts(0, 0)
+
+		// A new user with nothing but an email.
+		acme.Behave(only("email"))
+		client := e.NewClient()
+		e.signInWith(client, "acme", ann, "")
+		if got := client.Do("GET", "/auth/me", nil).Want(200).JSON["user"].(map[string]any); got["emailVerified"] != false || got["name"] != "ann" {
+			t.Errorf("%s: account: got %v, want an unverified email and the name ann", name, got)
+		}
+
+		// A returning user without any of it.
+		calls := acme.Calls(oauthtest.UserInfo)
+		acme.Behave(only())
+		e.signInWith(e.NewClient(), "acme", ann, "")
+		if got := acme.Calls(oauthtest.UserInfo); got != calls {
+			t.Errorf("%s: requests to the userinfo endpoint for a returning user: got %d, want 0", name, got-calls)
+		}
+		e.wantCounts(1, 1)
+
+		// A user who links the external account.
+		e.deleteAnn()
+		owner := e.Register("ann@gmail.com")
+		e.linkWith(owner, "acme", ann, "")
+		wantLinked(owner, "acme")
+		e.deleteAnn()
+	}
+
+	// GitHub's list of emails is not needed by a returning user either.
+	e.signInWith(e.NewClient(), "github", ann, "")
+	e.github.Break(oauthtest.Emails, oauthtest.Fault{Status: 500})
+	e.signInWith(e.NewClient(), "github", ann, "")
+	e.signInWith(e.NewClient(), "github", providerUser{sub: "someone", email: "bob@gmail.com"}, "provider_unavailable")
+	e.wantCounts(1, 1)
 }
 
 // If a store is down, the browser is redirected with an error and its session stays.

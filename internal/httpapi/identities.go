@@ -167,14 +167,23 @@ func (s *Server) startLink(w http.ResponseWriter, r *http.Request, in linkReques
 }
 
 // link links an external account to the account of the user who requested it. That user must
-// still be signed in.
-func (s *Server) link(w http.ResponseWriter, r *http.Request, flow oauth.Flow, claims user.Claims) error {
+// still be signed in. The email at the provider is only shown to the user, so linking works
+// without it.
+func (s *Server) link(w http.ResponseWriter, r *http.Request, finished oauth.Finished) error {
+	flow := finished.Flow
+	claims, err := finished.Complete(r.Context())
+	if err != nil {
+		s.log.WarnContext(r.Context(), "linking an external account without its email",
+			"requestId", w.Header().Get(requestIDHeader), "error", err)
+		claims = finished.Claims
+	}
+
 	caller := auth.Caller{
 		UserID:    flow.UserID,
 		SessionID: s.linkingSession(r, flow),
 		Client:    clientOf(r),
 	}
-	err := s.auth.Link(r.Context(), caller, claims)
+	err = s.auth.Link(r.Context(), caller, claims)
 	if errors.Is(err, session.ErrNotFound) || errors.Is(err, user.ErrNotFound) {
 		return errSessionEnded // accounts that are deleted or disabled have no sessions
 	}

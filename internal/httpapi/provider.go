@@ -151,7 +151,8 @@ func (s *Server) finishSignIn(provider string) handler {
 		query := r.URL.Query()
 		state := query.Get("state")
 
-		claims, flow, err := s.providers.Finish(r.Context(), provider, s.flows.secret(r, state), query)
+		finished, err := s.providers.Finish(r.Context(), provider, s.flows.secret(r, state), query)
+		flow := finished.Flow
 
 		// Every sign-in was counted when it started and can end only once. Count the other requests.
 		if errors.Is(err, oauth.ErrNoFlow) {
@@ -162,9 +163,9 @@ func (s *Server) finishSignIn(provider string) handler {
 
 		switch {
 		case err == nil && flow.Link:
-			err = s.link(w, r, flow, claims)
+			err = s.link(w, r, finished)
 		case err == nil:
-			err = s.signInWithProvider(w, r, flow, claims)
+			err = s.signInWithProvider(w, r, finished)
 		}
 
 		if !flow.Link {
@@ -193,8 +194,14 @@ func (s *Server) finishSignIn(provider string) handler {
 }
 
 // signInWithProvider signs in a user authenticated by an external provider.
-func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, flow oauth.Flow, claims user.Claims) error {
-	if err := s.requireSameAccount(r, flow, claims); err != nil {
+func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, finished oauth.Finished) error {
+	flow := finished.Flow
+	if err := s.requireSameAccount(r, flow, finished.Claims); err != nil {
+		return err
+	}
+
+	claims, err := s.neededClaims(r, finished)
+	if err != nil {
 		return err
 	}
 
@@ -229,6 +236,22 @@ func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, flow
 
 	s.completeSignIn(w, r, signedIn, canonical(signedIn.User), event)
 	return nil
+}
+
+// neededClaims returns the claims, and completes them only if the external account is not linked
+// yet: a user who returns needs no email from the provider.
+func (s *Server) neededClaims(r *http.Request, finished oauth.Finished) (user.Claims, error) {
+	claims := finished.Claims
+	if finished.IsComplete() {
+		return claims, nil
+	}
+
+	_, err := s.users.ByIdentity(r.Context(), claims.Issuer, claims.Subject)
+	if errors.Is(err, user.ErrNotFound) {
+		return finished.Complete(r.Context())
+	}
+
+	return claims, err
 }
 
 // requireSameAccount checks that a user who confirms their identity uses an external account

@@ -40,8 +40,8 @@ func TestClaims(t *testing.T) {
 		"not verified":           {OIDC, person(map[string]any{"email_verified": false}), nil, "ann@example.com", false, "Ann Example", img, 0},
 		"verified in a string":   {OIDC, person(map[string]any{"email_verified": "true"}), nil, "ann@example.com", true, "Ann Example", img, 0},
 		"unverified in a string": {OIDC, person(map[string]any{"email_verified": "false"}), nil, "ann@example.com", false, "Ann Example", img, 0},
-		"null email_verified":    {OIDC, person(map[string]any{"email_verified": json.RawMessage("null")}), nil, "ann@example.com", false, "Ann Example", img, 0},
-		"no email_verified":      {OIDC, person(map[string]any{"email_verified": nil}), nil, "ann@example.com", false, "Ann Example", img, 0},
+		"null email_verified":    {OIDC, person(map[string]any{"email_verified": json.RawMessage("null")}), nil, "ann@example.com", false, "Ann Example", img, 1},
+		"no email_verified":      {OIDC, person(map[string]any{"email_verified": nil}), nil, "ann@example.com", false, "Ann Example", img, 1},
 		"no email":               {OIDC, person(map[string]any{"email": nil}), nil, "", false, "Ann Example", img, 1},
 		"invalid email":          {OIDC, person(map[string]any{"email": "ann@localhost"}), nil, "", false, "Ann Example", img, 0},
 		"invalid name":           {OIDC, person(map[string]any{"name": "a\nb"}), nil, "ann@example.com", true, "", img, 0},
@@ -49,9 +49,19 @@ func TestClaims(t *testing.T) {
 		"picture without host":   {OIDC, person(map[string]any{"picture": "https:///x"}), nil, "ann@example.com", true, "Ann Example", "", 0},
 		"picture URL too long":   {OIDC, person(map[string]any{"picture": "https://a/" + strings.Repeat("x", maxPicture)}), nil, "ann@example.com", true, "Ann Example", "", 0},
 		"email in userinfo":      {OIDC, ann, []string{"email", "email_verified"}, "ann@example.com", true, "Ann Example", img, 1},
-		"name in userinfo":       {OIDC, ann, []string{"name"}, "ann@example.com", true, "Ann Example", img, 1},
-		// The userinfo endpoint cannot verify the email of the ID token.
-		"verified in userinfo": {OIDC, ann, []string{"email_verified", "name"}, "ann@example.com", false, "Ann Example", img, 1},
+		"name in userinfo":       {OIDC, ann, []string{"name"}, "ann@example.com", true, "", img, 0}, // not worth a request
+		"verified in userinfo":   {OIDC, ann, []string{"email_verified", "name"}, "ann@example.com", true, "Ann Example", img, 1},
+
+		"email is a number":              {OIDC, person(map[string]any{"email": 42}), nil, "", false, "Ann Example", img, 1},
+		"email_verified is a number":     {OIDC, person(map[string]any{"email_verified": 1}), nil, "ann@example.com", false, "Ann Example", img, 0},
+		"email_verified is another text": {OIDC, person(map[string]any{"email_verified": "yes"}), nil, "ann@example.com", false, "Ann Example", img, 0},
+		"email_verified is a list":       {OIDC, person(map[string]any{"email_verified": []bool{true}}), nil, "ann@example.com", false, "Ann Example", img, 0},
+		"name is an object":              {OIDC, person(map[string]any{"name": map[string]any{"first": "Ann"}}), nil, "ann@example.com", true, "", img, 0},
+		"picture is an object":           {OIDC, person(map[string]any{"picture": map[string]any{"data": map[string]any{"url": img}}}), nil, "ann@example.com", true, "Ann Example", "", 0},
+		"hd is a bool":                   {Google, person(map[string]any{"hd": false}), nil, "ann@example.com", false, "Ann Example", img, 0},
+		"everything is null": {OIDC, person(map[string]any{
+			"email": json.RawMessage("null"), "email_verified": json.RawMessage("null"), "name": json.RawMessage("null"), "picture": json.RawMessage("null"),
+		}), nil, "", false, "", "", 1},
 
 		"Google, other domain":              {Google, ann, nil, "ann@example.com", false, "Ann Example", img, 0},
 		"Google, gmail.com":                 {Google, person(map[string]any{"email": "Ann@Gmail.com"}), nil, "ann@gmail.com", true, "Ann Example", img, 0},
@@ -60,7 +70,7 @@ func TestClaims(t *testing.T) {
 		"Google, subdomain lookalike":       {Google, person(map[string]any{"email": "ann@gmail.com.example"}), nil, "ann@gmail.com.example", false, "Ann Example", img, 0},
 		"Google, hosted domain":             {Google, person(map[string]any{"hd": "example.com"}), nil, "ann@example.com", true, "Ann Example", img, 0},
 		"Google, hosted, unverified":        {Google, person(map[string]any{"hd": "example.com", "email_verified": false}), nil, "ann@example.com", false, "Ann Example", img, 0},
-		"Google, hosted only in userinfo":   {Google, person(map[string]any{"hd": "example.com"}), []string{"hd", "name"}, "ann@example.com", false, "Ann Example", img, 1},
+		"Google, hosted only in userinfo":   {Google, person(map[string]any{"hd": "example.com"}), []string{"hd", "email_verified"}, "ann@example.com", false, "Ann Example", img, 1},
 		"hosted domain of another provider": {OIDC, person(map[string]any{"hd": "example.com"}), nil, "ann@example.com", true, "Ann Example", img, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

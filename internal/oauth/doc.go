@@ -3,8 +3,9 @@
 //
 // It owns the client side of the authorization code flow: Service.Start returns the URL of
 // the provider to redirect the browser to, and Service.Finish turns the query of the callback
-// into verified user.Claims. What these mean for an account belongs to package auth. Routes
-// and cookies belong to package httpapi.
+// into verified user.Claims. Finished.Complete adds the optional ones that only a new user
+// needs. What claims mean for an account belongs to package auth. Routes and cookies belong to
+// package httpapi.
 //
 // The flow uses PKCE, state, nonce and iss (RFC 6749, 7636, 9207, 9700; OpenID Connect Core
 // 1.0; OWASP ASVS 5.0 chapters 9 and 10). Redis stores a flow until the browser returns,

@@ -68,7 +68,7 @@ func TestProviderFailures(t *testing.T) {
 				t.Parallel()
 
 				w, i := oneIssuer(t)
-				i.Behave(changed(map[string]any{"name": nil})) // so that userinfo is requested
+				i.Behave(changed(map[string]any{"email": nil})) // so that userinfo is requested
 				testFailure(t, w, tc, e, func(f oauthtest.Fault) { i.Break(e, f) }, func(a string) string { return i.Authorize(t, a, ann) })
 			})
 		}
@@ -214,6 +214,51 @@ func TestUserInfoSubject(t *testing.T) {
 		b.UserInfo = changed(tc.change).IDToken
 		i.Behave(b)
 		wantError(t, w.signIn(t, i), tc.want)
+	}
+}
+
+// The userinfo endpoint can verify only the email of the ID token, and cannot replace it. If it
+// fails, the email counts as unverified.
+func TestUserInfoVerifiesEmail(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct {
+		userInfo map[string]any
+		fault    oauthtest.Fault
+		verified bool
+	}{
+		"same email":      {verified: true},
+		"other spelling":  {userInfo: map[string]any{"email": "ANN@example.COM"}, verified: true},
+		"other email":     {userInfo: map[string]any{"email": "eve@example.com"}},
+		"no email":        {userInfo: map[string]any{"email": nil}},
+		"not verified":    {userInfo: map[string]any{"email_verified": false}},
+		"another user":    {userInfo: map[string]any{"sub": "u-2"}},
+		"sub is a number": {userInfo: map[string]any{"sub": 5}},
+		"forbidden":       {fault: oauthtest.Fault{Status: 403}},
+		"broken":          {fault: oauthtest.Fault{Status: 500}},
+		"a signed JWT":    {fault: oauthtest.Fault{Body: "eyJhbGciOiJub25lIn0.e30."}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			w, i := oneIssuer(t)
+			b := changed(map[string]any{"email_verified": nil})
+			b.UserInfo = changed(tc.userInfo).IDToken
+			i.Behave(b)
+			i.Break(oauthtest.UserInfo, tc.fault)
+
+			f := w.begin(t, "home", Flow{})
+			got, _, err := w.end(t, "home", f.secret, i.Authorize(t, f.redirect, ann))
+			wantError(t, err, nil)
+			if got.Email != "ann@example.com" || got.EmailVerified != tc.verified {
+				t.Errorf("got email %q (verified %t), want ann@example.com (verified %t)", got.Email, got.EmailVerified, tc.verified)
+			}
+
+			isFailure := tc.fault.Status != 0 || tc.fault.Body != "" || tc.userInfo["sub"] != nil
+			if logged := strings.Contains(w.log.String(), "email_verified"); logged != isFailure {
+				t.Errorf("got log %q, want the claim in it only after a failure", w.log)
+			}
+		})
 	}
 }
 

@@ -234,7 +234,7 @@ func TestConcurrentCallbacks(t *testing.T) {
 		before := i.Calls(oauthtest.Token)
 		errs := testkit.Concurrently(16, func(n int) error {
 			s := []*Service{w.Service, other}[n%2] // two processes
-			_, _, err := s.Finish(context.Background(), "home", f.secret, query)
+			_, err := s.Finish(context.Background(), "home", f.secret, query)
 
 			return err
 		})

@@ -62,37 +62,40 @@ func (p *gitHub) parameters(_ context.Context, _ flowKeys, f Flow) []oauth2.Auth
 	return nil
 }
 
-func (p *gitHub) claims(ctx context.Context, response *oauth2.Token, _ flowKeys, _ flowRecord) (user.Claims, error) {
+func (p *gitHub) claims(ctx context.Context, response *oauth2.Token, _ flowKeys, _ flowRecord) (user.Claims, completion, error) {
 	// See "Get the authenticated user". The ID identifies the user: a login name can be
 	// changed, and then taken by someone else.
 	var account struct {
-		ID      int64  `json:"id"`
-		Login   string `json:"login"`
-		Name    string `json:"name"`
-		Picture string `json:"avatar_url"`
+		ID      int64       `json:"id"`
+		Login   looseString `json:"login"`
+		Name    looseString `json:"name"`
+		Picture looseString `json:"avatar_url"`
 	}
 	if err := p.get(ctx, "/user", response.AccessToken, &account); err != nil {
-		return user.Claims{}, err
+		return user.Claims{}, nil, err
 	}
 	if account.ID <= 0 {
-		return user.Claims{}, refused("API: the user has no ID")
+		return user.Claims{}, nil, refused("API: the user has no ID")
 	}
-
-	info, err := p.email(ctx, response.AccessToken)
-	if err != nil {
-		return user.Claims{}, err
-	}
-	info.Name = cmp.Or(account.Name, account.Login)
-	info.Picture = account.Picture
 
 	claims := user.Claims{
 		Issuer:          p.settings.Issuer,
 		Subject:         strconv.FormatInt(account.ID, 10),
 		AuthenticatedAt: p.now(),
 	}
-	info.copyTo(&claims)
+	profile{Name: cmp.Or(account.Name, account.Login), Picture: account.Picture}.copyTo(&claims)
 
-	return claims, nil
+	return claims, func(ctx context.Context) (user.Claims, error) {
+		info, err := p.email(ctx, response.AccessToken)
+		if err != nil {
+			return user.Claims{}, err
+		}
+
+		complete := claims
+		info.copyTo(&complete)
+
+		return complete, nil
+	}, nil
 }
 
 // email returns a profile with the primary email ("List email addresses for the authenticated
@@ -100,9 +103,9 @@ func (p *gitHub) claims(ctx context.Context, response *oauth2.Token, _ flowKeys,
 // display and not verified.
 func (p *gitHub) email(ctx context.Context, accessToken string) (profile, error) {
 	var emails []struct {
-		Email    string `json:"email"`
-		Primary  bool   `json:"primary"`
-		Verified bool   `json:"verified"`
+		Email    looseString `json:"email"`
+		Primary  looseBool   `json:"primary"`
+		Verified looseBool   `json:"verified"`
 	}
 	err := p.get(ctx, "/user/emails?per_page=100", accessToken, &emails)
 
@@ -119,7 +122,7 @@ func (p *gitHub) email(ctx context.Context, accessToken string) (profile, error)
 
 	for _, e := range emails {
 		if e.Primary {
-			return profile{Email: e.Email, Verified: looseBool(e.Verified)}, nil
+			return profile{Email: e.Email, Verified: &e.Verified}, nil
 		}
 	}
 

@@ -12,6 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/oauth2"
 )
 
@@ -55,16 +56,16 @@ func (p *openID) verify(ctx context.Context, m *metadata, response *oauth2.Token
 	})
 	verified, err := verifier.Verify(ctx, raw)
 	if err != nil {
-		return idToken{}, keys.verificationError(ctx, err)
+		return idToken{}, p.verificationError(ctx, keys, err)
 	}
 
 	// 3. Parse the claims strictly, and check that package oidc has parsed the same values.
-	var t idToken
-	if verified.Claims(&strictClaims{into: &t}) != nil {
-		return idToken{}, refused("ID token: malformed or repeated claims")
+	t, err := parseClaims(keys.payload)
+	if err != nil {
+		return idToken{}, err
 	}
-	if !t.matches(verified) {
-		return idToken{}, refused("ID token: ambiguous claims")
+	if claim := t.mismatch(verified); claim != "" {
+		return idToken{}, refused("ID token: ambiguous claim " + claim)
 	}
 
 	// 4. Check what package oidc does not check.
@@ -82,7 +83,7 @@ func (p *openID) verify(ctx context.Context, m *metadata, response *oauth2.Token
 	earliest := startedAt.Add(-clockSkew)
 	latest := p.now().Add(clockSkew)
 	if !ok || issuedAt.Before(earliest) || issuedAt.After(latest) {
-		return idToken{}, refused("ID token: not issued during this sign-in")
+		return idToken{}, refused("ID token: not issued during this sign-in (iat)")
 	}
 
 	return t, nil
@@ -121,34 +122,73 @@ func (t *idToken) validate(clientID, nonce string) error {
 		// The token may have been stolen from the flow of another browser.
 		return refused("ID token: wrong nonce")
 	case t.AuthorizedParty == nil && len(t.Audience) > 1:
-		return refused("ID token: several audiences, but no azp")
+		return refused("ID token: several audiences (aud), but no azp")
 	case t.AuthorizedParty != nil && *t.AuthorizedParty != clientID:
-		return refused("ID token: issued to another client")
+		return refused("ID token: issued to another client (azp)")
 	case t.Subject == "" || len(t.Subject) > maxSubject || strings.ContainsFunc(t.Subject, isNotPrintable):
-		return refused("ID token: invalid subject")
+		return refused("ID token: invalid sub")
 	}
 
 	return nil
 }
 
-// strictClaims decodes claims with exact names and without repetitions. Package oidc uses
-// encoding/json, which ignores case and uses the last of several values.
-type strictClaims struct{ into *idToken }
+// parseClaims decodes claims with exact names and without repetitions. Package oidc uses
+// encoding/json, which ignores case and uses the last of several values. Errors: ErrRefused.
+func parseClaims(payload []byte) (idToken, error) {
+	var t idToken
+	if err := json.Unmarshal(payload, &t); err != nil {
+		return idToken{}, refused("ID token: malformed or repeated " + claimIn(err))
+	}
 
-// UnmarshalJSON implements json.Unmarshaler.
-func (c *strictClaims) UnmarshalJSON(payload []byte) error { return json.Unmarshal(payload, c.into) }
+	return t, nil
+}
 
-// matches reports whether package oidc has parsed the same values.
-func (t *idToken) matches(verified *oidc.IDToken) bool {
+// loggableClaims are the names that may be logged. Other names come from the provider.
+var loggableClaims = []string{
+	"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "at_hash",
+	"email", "email_verified", "name", "picture", "hd",
+}
+
+// claimIn returns "claim" and the name of the claim that could not be decoded, or "claims".
+func claimIn(err error) string {
+	var pointer jsontext.Pointer
+	var semantic *json.SemanticError
+	var syntactic *jsontext.SyntacticError
+	switch {
+	case errors.As(err, &semantic):
+		pointer = semantic.JSONPointer
+	case errors.As(err, &syntactic):
+		pointer = syntactic.JSONPointer
+	}
+
+	name, _, _ := strings.Cut(strings.TrimPrefix(string(pointer), "/"), "/")
+	if !slices.Contains(loggableClaims, name) {
+		return "claims"
+	}
+
+	return "claim " + name
+}
+
+// mismatch returns the name of a claim that package oidc has parsed differently, or "".
+func (t *idToken) mismatch(verified *oidc.IDToken) string {
 	expiry, ok := numericDate(t.Expiry)
-	hashMatches := t.AccessTokenHash == nil || *t.AccessTokenHash == verified.AccessTokenHash
 
-	return ok && expiry.Equal(verified.Expiry) &&
-		t.Issuer == verified.Issuer &&
-		t.Subject == verified.Subject &&
-		t.Nonce == verified.Nonce &&
-		slices.Equal(t.Audience, jwt.Audience(verified.Audience)) &&
-		hashMatches
+	switch {
+	case !ok || !expiry.Equal(verified.Expiry):
+		return "exp"
+	case t.Issuer != verified.Issuer:
+		return "iss"
+	case t.Subject != verified.Subject:
+		return "sub"
+	case t.Nonce != verified.Nonce:
+		return "nonce"
+	case !slices.Equal(t.Audience, jwt.Audience(verified.Audience)):
+		return "aud"
+	case t.AccessTokenHash != nil && *t.AccessTokenHash != verified.AccessTokenHash:
+		return "at_hash"
+	}
+
+	return ""
 }
 
 // numericDate converts a NumericDate (RFC 7519) to a time with a precision of seconds. It
@@ -161,32 +201,44 @@ func numericDate(seconds *float64) (at time.Time, ok bool) {
 	return time.Unix(int64(*seconds), 0).UTC(), true
 }
 
-// recordingKeySet records the error of a key set, which package oidc drops.
+// recordingKeySet records the result of a key set, which package oidc drops.
 type recordingKeySet struct {
 	oidc.KeySet
-	err error
+	payload []byte
+	err     error
 }
 
 // VerifySignature implements oidc.KeySet.
 func (k *recordingKeySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	payload, err := k.KeySet.VerifySignature(ctx, token)
+	k.payload = payload
 	k.err = err
 
 	return payload, err
 }
 
-// verificationError returns the reason why a token was not verified.
-func (k *recordingKeySet) verificationError(ctx context.Context, err error) error {
+// verificationError returns the reason why package oidc rejected a token with err.
+func (p *openID) verificationError(ctx context.Context, keys *recordingKeySet, err error) error {
 	var expired *oidc.TokenExpiredError
 	var failed *callError
 	switch {
-	case errors.As(k.err, &failed) || k.err != nil && ctx.Err() != nil:
-		return callFailed(ctx, "key set", k.err)
-	case k.err != nil:
+	case errors.As(keys.err, &failed) || keys.err != nil && ctx.Err() != nil:
+		return callFailed(ctx, "key set", keys.err)
+	case keys.err != nil:
 		return refused("ID token: invalid signature: no usable key of the provider verifies it")
 	case errors.As(err, &expired):
-		return refused("ID token: expired; check the clocks of both servers")
+		return refused("ID token: expired (exp); check the clocks of both servers")
 	}
 
-	return refused("ID token: wrong issuer or audience, not valid yet, or malformed")
+	t, err := parseClaims(keys.payload)
+	switch {
+	case err != nil:
+		return err
+	case t.Issuer != p.settings.Issuer:
+		return refused("ID token: wrong issuer (iss)")
+	case !slices.Contains(t.Audience, p.settings.ClientID):
+		return refused("ID token: wrong audience (aud)")
+	}
+
+	return refused("ID token: not valid yet (nbf), or malformed (_claim_names)")
 }

@@ -2,8 +2,7 @@ package oauth
 
 import (
 	"context"
-	"errors"
-	"net/url"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ type openID struct {
 	client    *client
 	discovery *discovery
 	now       func() time.Time
+	log       *slog.Logger
 }
 
 func newOpenID(settings Settings, c *client, o Options) *openID {
@@ -26,6 +26,7 @@ func newOpenID(settings Settings, c *client, o Options) *openID {
 		client:    c,
 		discovery: &discovery{issuer: settings.Issuer, client: c, options: o},
 		now:       o.Now,
+		log:       o.Log,
 	}
 }
 
@@ -74,61 +75,56 @@ func (p *openID) parameters(ctx context.Context, keys flowKeys, f Flow) []oauth2
 	return parameters
 }
 
-// profile contains the claims about a user (OpenID Connect Core section 5.1).
-type profile struct {
-	Email    string    `json:"email"`
-	Verified looseBool `json:"email_verified"`
-	Name     string    `json:"name"`
-	Picture  string    `json:"picture"`
-	// HostedDomain is the Google Workspace organization of the account.
-	HostedDomain string `json:"hd"`
-}
-
-// looseBool is a bool that some providers send as a string.
-type looseBool bool
-
-// UnmarshalJSON accepts a bool, a string or null.
-func (b *looseBool) UnmarshalJSON(raw []byte) error {
-	switch string(raw) {
-	case `true`, `"true"`:
-		*b = true
-	case `false`, `"false"`, `null`:
-		*b = false
-	default:
-		return errors.New("not a bool")
-	}
-
-	return nil
-}
-
-func (p *openID) claims(ctx context.Context, response *oauth2.Token, keys flowKeys, r flowRecord) (user.Claims, error) {
+func (p *openID) claims(ctx context.Context, response *oauth2.Token, keys flowKeys, r flowRecord) (user.Claims, completion, error) {
 	m, err := p.discovery.metadata(ctx)
 	if err != nil {
-		return user.Claims{}, err
+		return user.Claims{}, nil, err
 	}
 
 	token, err := p.verify(ctx, m, response, keys.nonce, r.StartedAt)
 	if err != nil {
-		return user.Claims{}, err
-	}
-
-	info := token.profile
-	if m.UserInfo != "" && (info.Email == "" || info.Name == "") {
-		more, err := p.userInfo(ctx, m, response.AccessToken, token.Subject)
-		if err != nil {
-			return user.Claims{}, err
-		}
-		info = info.merge(more)
+		return user.Claims{}, nil, err
 	}
 
 	claims := user.Claims{Issuer: p.settings.Issuer, Subject: token.Subject}
 	claims.AuthenticatedAt, err = p.authenticatedAt(m, token, r)
 	if err != nil {
-		return user.Claims{}, err
+		return user.Claims{}, nil, err
+	}
+	p.describe(&claims, token.profile)
+
+	isComplete := token.Email != "" && token.Verified != nil
+	if isComplete || m.UserInfo == "" {
+		return claims, nil, nil
 	}
 
-	info.copyTo(&claims)
+	return claims, func(ctx context.Context) (user.Claims, error) {
+		return p.complete(ctx, m, response.AccessToken, claims, token.profile)
+	}, nil
+}
+
+// describe copies a profile to claims. An email is verified only if the provider controls its
+// domain.
+func (p *openID) describe(claims *user.Claims, info profile) {
+	info.copyTo(claims)
 	claims.EmailVerified = claims.EmailVerified && p.isAuthoritative(claims.Email, info)
+}
+
+// complete adds the claims of the userinfo endpoint to those of the ID token. If the ID token
+// contains the email and userinfo fails, the email counts as unverified. Errors: ErrRefused,
+// ErrUnavailable.
+func (p *openID) complete(ctx context.Context, m *metadata, accessToken string, claims user.Claims, info profile) (user.Claims, error) {
+	more, err := p.userInfo(ctx, m, accessToken, claims.Subject)
+	switch {
+	case err != nil && claims.Email == "":
+		return user.Claims{}, err
+	case err != nil:
+		p.log.WarnContext(ctx, "cannot request email_verified; the email counts as unverified",
+			"provider", p.settings.Name, "error", err)
+		return claims, nil
+	}
+
+	p.describe(&claims, info.merge(more))
 
 	return claims, nil
 }
@@ -163,59 +159,24 @@ func (p *openID) isAuthoritative(email user.Email, info profile) bool {
 	return p.settings.Kind != Google || info.HostedDomain != "" || strings.HasSuffix(string(email), "@gmail.com")
 }
 
-// userInfo requests the claims that are missing in the ID token. The response must be about
+// userInfo requests the profile of the user. The response must be about
 // the same user, because the access token may have been swapped and nothing else binds the
 // two (OpenID Connect Core section 5.3.4).
 func (p *openID) userInfo(ctx context.Context, m *metadata, accessToken, subject string) (profile, error) {
 	const endpoint = "userinfo endpoint"
 
 	var response struct {
-		Subject string `json:"sub"`
+		Subject looseString `json:"sub"`
 		profile
 	}
 	if _, err := p.client.get(ctx, endpoint, m.UserInfo, accessToken, nil, &response); err != nil {
 		return profile{}, err
 	}
-	if response.Subject != subject {
-		return profile{}, refused(endpoint + ": wrong subject")
+	if string(response.Subject) != subject {
+		return profile{}, refused(endpoint + ": wrong sub")
 	}
 
 	return response.profile, nil
-}
-
-// merge returns p with missing values taken from another profile. The email is taken together
-// with the claims about it.
-func (p profile) merge(more profile) profile {
-	if p.Email == "" {
-		p.Email = more.Email
-		p.Verified = more.Verified
-		p.HostedDomain = more.HostedDomain
-	}
-	if p.Name == "" {
-		p.Name = more.Name
-	}
-	if p.Picture == "" {
-		p.Picture = more.Picture
-	}
-
-	return p
-}
-
-// maxPicture is the maximum length of the URL of a picture, in bytes.
-const maxPicture = 2048
-
-// copyTo copies the valid values of a profile to claims.
-func (p profile) copyTo(claims *user.Claims) {
-	if email, err := user.ParseEmail(p.Email); err == nil {
-		claims.Email = email
-		claims.EmailVerified = bool(p.Verified)
-	}
-	if name, err := user.ParseName(p.Name); err == nil {
-		claims.Name = name
-	}
-	if u, err := url.Parse(p.Picture); err == nil && u.Scheme == "https" && u.Host != "" && len(p.Picture) <= maxPicture {
-		claims.Picture = p.Picture
-	}
 }
 
 func (p *openID) check(ctx context.Context) (Health, error) {

@@ -70,7 +70,8 @@ type Provider struct{ Name, Title string }
 const (
 	// startTimeout limits Start, because a user is waiting for the redirect.
 	startTimeout = 3 * time.Second
-	// finishTimeout limits Finish, which sends up to three requests to the provider.
+	// finishTimeout limits Finish and Complete together, which send up to three requests to the
+	// provider.
 	finishTimeout = 8 * time.Second
 )
 
@@ -93,8 +94,9 @@ type provider interface {
 	// parameters returns the parameters of the authorization request that are specific to the
 	// provider.
 	parameters(ctx context.Context, keys flowKeys, f Flow) []oauth2.AuthCodeOption
-	// claims verifies the response of the token endpoint and returns the claims of the user.
-	claims(ctx context.Context, response *oauth2.Token, keys flowKeys, r flowRecord) (user.Claims, error)
+	// claims verifies the response of the token endpoint and returns the claims that identify
+	// the user. If optional claims are missing, more requests them; otherwise it is nil.
+	claims(ctx context.Context, response *oauth2.Token, keys flowKeys, r flowRecord) (claims user.Claims, more completion, err error)
 	// check requests what is needed before the first sign-in.
 	check(ctx context.Context) (Health, error)
 }

@@ -163,7 +163,7 @@ func (w *fixture) signIn(t *testing.T, i *oauthtest.Issuer) error {
 	return err
 }
 
-// end finishes a flow and checks that an error contains no secrets.
+// end finishes a flow, completes the claims, and checks that an error contains no secrets.
 func (w *fixture) end(t *testing.T, provider, secret, callback string) (user.Claims, Flow, error) {
 	t.Helper()
 
@@ -173,13 +173,17 @@ func (w *fixture) end(t *testing.T, provider, secret, callback string) (user.Cla
 func (w *fixture) endWith(t *testing.T, provider, secret string, query url.Values) (user.Claims, Flow, error) {
 	t.Helper()
 
-	claims, flow, err := w.Finish(context.Background(), provider, secret, query)
+	finished, err := w.Finish(context.Background(), provider, secret, query)
+	claims := finished.Claims
+	if err == nil {
+		claims, err = finished.Complete(context.Background())
+	}
 	w.checkNoSecrets(t, err, secret, query.Get("code"), query.Get("state"))
 	if err != nil && claims != (user.Claims{}) {
 		t.Errorf("got claims %+v together with an error", claims)
 	}
 
-	return claims, flow, err
+	return claims, finished.Flow, err
 }
 
 func (w *fixture) checkNoSecrets(t *testing.T, err error, more ...string) {
