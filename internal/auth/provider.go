@@ -44,6 +44,13 @@ const (
 // requests interfere.
 const signInTries = 3
 
+// ProviderSignIn is a sign-in of a user authenticated by an external provider.
+type ProviderSignIn struct {
+	Claims user.Claims
+	// Persistent keeps the cookie when the browser is closed ("remember me").
+	Persistent bool
+}
+
 // SignInWithProvider signs in a user authenticated by an external provider. The account is
 // looked up by issuer and subject (OWASP ASVS 5.0 6.8.1, 10.5.2). If none is linked, the
 // email decides:
@@ -58,17 +65,18 @@ const signInTries = 3
 // Once the account was linked or taken over, errors come with the account and the outcome.
 // Other errors: ErrNoEmail, ErrDisabled, ErrBadCredentials, user.ErrUnavailable,
 // session.ErrUnavailable.
-func (s *Service) SignInWithProvider(ctx context.Context, c user.Claims, client Client) (SignedIn, error) {
-	return s.signInWithProvider(ctx, c, client, false)
+func (s *Service) SignInWithProvider(ctx context.Context, in ProviderSignIn, client Client) (SignedIn, error) {
+	return s.signInWithProvider(ctx, in, client, false)
 }
 
 // RegisterWithProvider does the same as SignInWithProvider, except that it creates an account
 // instead of returning ErrNoAccount.
-func (s *Service) RegisterWithProvider(ctx context.Context, c user.Claims, client Client) (SignedIn, error) {
-	return s.signInWithProvider(ctx, c, client, true)
+func (s *Service) RegisterWithProvider(ctx context.Context, in ProviderSignIn, client Client) (SignedIn, error) {
+	return s.signInWithProvider(ctx, in, client, true)
 }
 
-func (s *Service) signInWithProvider(ctx context.Context, c user.Claims, client Client, mayCreate bool) (SignedIn, error) {
+func (s *Service) signInWithProvider(ctx context.Context, in ProviderSignIn, client Client, mayCreate bool) (SignedIn, error) {
+	c := in.Claims
 	u, outcome, err := s.findOrCreate(ctx, c, client.Client, mayCreate)
 	if err != nil {
 		return SignedIn{}, err
@@ -79,7 +87,7 @@ func (s *Service) signInWithProvider(ctx context.Context, c user.Claims, client 
 		start: session.Start{
 			Method:          c.Provider,
 			AuthenticatedAt: c.AuthenticatedAt,
-			Persistent:      true,
+			Persistent:      in.Persistent,
 		},
 		// The provider has authenticated the user. The account may have changed before signIn
 		// read the session generation, but RecordSignIn checks the account and the link again.

@@ -49,3 +49,11 @@ func (d devices) known(r *http.Request, email string) string {
 func (d devices) remember(w http.ResponseWriter, r *http.Request, email string) {
 	d.cookie.write(w, d.proofs.Add(d.cookie.token(r), email), deviceMaxAge)
 }
+
+// rememberUntilClosed makes a device known to an account until the browser is closed. It changes
+// nothing if the browser already has a device cookie, which may know other accounts for longer.
+func (d devices) rememberUntilClosed(w http.ResponseWriter, r *http.Request, email string) {
+	if d.cookie.token(r) == "" {
+		d.cookie.write(w, d.proofs.Add("", email), 0)
+	}
+}

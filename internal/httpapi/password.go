@@ -242,6 +242,7 @@ func (s *Server) resetPassword(w http.ResponseWriter, r *http.Request, in resetR
 	}
 
 	// The owner can now log in on this device even if strangers use up the account's rate limit.
-	s.devices.remember(w, r, string(canonical(changed.User)))
+	// The device may be a shared computer, so only a login decides whether it stays known.
+	s.devices.rememberUntilClosed(w, r, string(canonical(changed.User)))
 	return writeJSON(w, http.StatusOK, messageResult{msgPasswordReset})
 }

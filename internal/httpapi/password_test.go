@@ -93,6 +93,42 @@ func wantNewPassword(s *apitest.Server) {
 	}
 }
 
+// A password reset makes the device known until the browser is closed, and no longer: it may be
+// a shared computer. What the browser already remembers stays.
+func TestResetRemembersDeviceUntilClosed(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	reset := func(c *apitest.Client, email string) apitest.Response {
+		c.Do("POST", "/auth/password/forgot", map[string]any{"email": email}).Want(202)
+		token := s.Outbox.Token(t, email, "reset-password")
+
+		return c.Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": apitest.NewPassword}).Want(200)
+	}
+
+	ann := s.Register("ann@example.com")
+	s.Register("bob@example.com")
+	before := ann.Device
+	reset(ann, "bob@example.com")
+	if ann.Device != before {
+		t.Errorf("device cookie of Ann's browser: got %s, want %s", ann.Device, before)
+	}
+
+	c := s.NewClient()
+	a := reset(c, "ann@example.com")
+	cookie, err := http.ParseSetCookie(a.Header.Get("Set-Cookie"))
+	testkit.NoError(t, err)
+	if cookie.Name != "device" || cookie.MaxAge != 0 || !cookie.Expires.IsZero() {
+		t.Errorf("got cookie %s, want a device cookie that ends with the browser", cookie)
+	}
+
+	s.TakeMails()
+	c.Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": apitest.NewPassword, "rememberMe": false}).Want(200)
+	if got := countMails(s.TakeMails(), "ann@example.com", "New sign-in to your Latchkey account"); got > 0 {
+		t.Errorf("emails about a new device: got %d, want 0", got)
+	}
+}
+
 // A reset link is invalidated by a newer link, expiry, a change of the password or email
 // address, and the end of the account.
 func TestResetLinkIsVoid(t *testing.T) {

@@ -93,6 +93,7 @@ func (s *Server) startSignIn(provider string) handler {
 			current, _ := s.sessions.FromContext(loaded)
 			flow.UserID = current.UserID
 			flow.SessionID = current.ID
+			flow.Temporary = !current.Persistent
 		} else if !session.IsGone(err) {
 			return s.redirectFailure(w, r, back, err)
 		}
@@ -211,13 +212,14 @@ func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, fini
 		client.SessionID = flow.SessionID
 	}
 
-	signedIn, err := s.auth.SignInWithProvider(r.Context(), claims, client)
+	in := auth.ProviderSignIn{Claims: claims, Persistent: !flow.Temporary}
+	signedIn, err := s.auth.SignInWithProvider(r.Context(), in, client)
 	if errors.Is(err, auth.ErrNoAccount) {
 		// Apply the limit of registrations before an account is created.
 		if err := s.checkRateLimit(w, r, attempt{limit: limitRegister}); err != nil {
 			return err
 		}
-		signedIn, err = s.auth.RegisterWithProvider(r.Context(), claims, client)
+		signedIn, err = s.auth.RegisterWithProvider(r.Context(), in, client)
 	}
 
 	event := activity.Event{Name: activity.Login, Provider: claims.Provider}

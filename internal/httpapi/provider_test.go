@@ -371,6 +371,32 @@ func TestSignInFreshness(t *testing.T) {
 	e.signInWith(c, "acme", ann, "") // the identity can be used again
 }
 
+// A session that ends with the browser still does after the user has confirmed their identity
+// with a provider, and the device is not remembered.
+func TestTemporarySessionStaysTemporary(t *testing.T) {
+	t.Parallel()
+
+	e := newProviderEnv(t)
+	linkAcme(e, e.Register("ann@gmail.com"))
+	for _, rememberMe := range []bool{true, false} {
+		for _, query := range []string{"?prompt=login", ""} {
+			c := e.NewClient()
+			login := apitest.Credentials("ann@gmail.com", apitest.Password)
+			login["rememberMe"] = rememberMe
+			c.Do("POST", "/auth/login", login).Want(200)
+
+			a := c.Do("GET", e.authenticate("acme", e.startSignIn(c, "acme", query), ann), nil).Want(302)
+			if a.Cookie == nil || (a.Cookie.MaxAge > 0) != rememberMe {
+				t.Errorf("rememberMe %v, %q: session cookie: got %v, want it persistent only if remembered", rememberMe, query, a.Cookie)
+			}
+			if isKnown := c.Device != ""; isKnown != rememberMe {
+				t.Errorf("rememberMe %v, %q: device remembered: got %v, want %v", rememberMe, query, isKnown, rememberMe)
+			}
+			c.Do("GET", "/auth/session", nil).Want(200)
+		}
+	}
+}
+
 // The cookies of a sign-in are sent with the redirect from the provider, and their number
 // is limited.
 func TestFlowCookies(t *testing.T) {
