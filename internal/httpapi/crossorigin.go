@@ -94,6 +94,27 @@ func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
+// isForeign reports whether a page of another site that is not listed navigates the browser to
+// the URL. It returns false for browsers without Fetch Metadata.
+func (o *origins) isForeign(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && !slices.Contains(o.listed, pageOrigin(r))
+}
+
+// pageOrigin returns the origin of the page that navigates the browser to the URL, or "" if the
+// page hides it.
+func pageOrigin(r *http.Request) string {
+	if origin := r.Header.Get("Origin"); origin != "" {
+		return origin
+	}
+
+	u, err := url.Parse(r.Referer())
+	if err != nil || u.Host == "" {
+		return ""
+	}
+
+	return u.Scheme + "://" + u.Host
+}
+
 // isOwn reports whether an origin is this server's own. If this server uses https, a page of the
 // same host over plain http is not trusted, because anyone on the network could have changed it.
 // Loopback hosts are an exception.

@@ -214,7 +214,7 @@ var resetPasswordOperation = operation{
 	id:          "resetPassword",
 	tag:         tagLogin,
 	summary:     "Set a new password with the token of a link",
-	description: "The token works once, but a rejected password does not use it up. All sessions of the account end, and the user has to log in.",
+	description: "The token works once, but a rejected password does not use it up. All sessions of the account end, and the user has to log in. The device is known to the account until the browser is closed.",
 	request: resetRequest{
 		Token:    "AQ...",
 		Password: exampleNewPassword,

@@ -54,7 +54,9 @@ var startSignInOperation = operation{
 	tag:     tagExternal,
 	summary: "Log in with a provider",
 	description: "Navigate the browser here. The user is redirected to the provider (authorization code flow with PKCE) and has 10 minutes to return. " +
-		"If the login cannot start, the browser is redirected to `return_to` with an `error` parameter: see `SignInError`.",
+		"If the login cannot start, the browser is redirected to `return_to` with an `error` parameter: see `SignInError`.\n\n" +
+		"A page of a site that is not in `FRONTEND_URL` needs a click on a link (otherwise `cross_origin_denied`), and cannot replace the session of another account (`wrong_account`). " +
+		"A session that ends with the browser still does after the login.",
 	params: startSignInParams{},
 	response: response{
 		status:  http.StatusFound,
@@ -87,7 +89,15 @@ func (s *Server) startSignIn(provider string) handler {
 			return errNotNavigation
 		}
 
-		flow := oauth.Flow{ReturnTo: back, Reauthenticate: prompt == "login"}
+		// A page of another site must not sign the browser in without a click (OWASP ASVS 5.0
+		// 7.6.2), and not replace the session of another account even with one.
+		isForeign := s.origins.isForeign(r)
+		if isForeign && r.Header.Get("Sec-Fetch-User") != "?1" {
+			s.record(w, r, activity.Event{Name: activity.CrossOriginDenied, Origin: pageOrigin(r)})
+			return s.redirectFailure(w, r, back, errCrossOrigin)
+		}
+
+		flow := oauth.Flow{ReturnTo: back, Reauthenticate: prompt == "login", KeepAccount: isForeign}
 		loaded, err := s.sessions.Load(r.Context(), s.cookie.token(r))
 		if err == nil {
 			current, _ := s.sessions.FromContext(loaded)
@@ -256,11 +266,12 @@ func (s *Server) neededClaims(r *http.Request, finished oauth.Finished) (user.Cl
 	return claims, err
 }
 
-// requireSameAccount checks that a user who confirms their identity uses an external account
-// that is linked to their current account. Otherwise choosing the wrong account at the provider
-// would log them in to another account here.
+// requireSameAccount checks that a user who confirms their identity, or comes from a page of
+// another site, uses an external account that is linked to their current account. Otherwise
+// choosing the wrong account at the provider would log them in to another account here.
 func (s *Server) requireSameAccount(r *http.Request, flow oauth.Flow, claims user.Claims) error {
-	if !flow.Reauthenticate || flow.UserID == "" {
+	isRequired := flow.Reauthenticate || flow.KeepAccount
+	if !isRequired || flow.UserID == "" {
 		return nil
 	}
 

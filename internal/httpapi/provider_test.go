@@ -545,7 +545,7 @@ func TestSignInIsNavigation(t *testing.T) {
 		header http.Header
 		want   int
 	}{
-		"a link":               {"GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Dest": {"document"}}, 302},
+		"a link":               {"GET", http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-User": {"?1"}, "Sec-Fetch-Dest": {"document"}}, 302},
 		"curl":                 {"GET", nil, 302},
 		"an image":             {"GET", http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Site": {"cross-site"}}, 400},
 		"a fetch":              {"GET", http.Header{"Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Site": {"same-site"}}, 400},
@@ -558,6 +558,77 @@ func TestSignInIsNavigation(t *testing.T) {
 		wantCookie := c.want == 302
 		if got := a.Header.Get("Set-Cookie") != ""; got != wantCookie {
 			t.Errorf("%s: sets a cookie: got %v, want %v", name, got, wantCookie)
+		}
+	}
+}
+
+// A page of another site cannot sign the browser in without a click, and a click does not
+// replace the session of another account (OWASP ASVS 5.0 7.6.2).
+func TestSignInFromForeignPage(t *testing.T) {
+	t.Parallel()
+
+	e := newProviderEnv(t)
+	navigation := func(site, user, referer string) http.Header {
+		h := http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Sec-Fetch-Site": {site}}
+		if user != "" {
+			h.Set("Sec-Fetch-User", user)
+		}
+		if referer != "" {
+			h.Set("Referer", referer)
+		}
+
+		return h
+	}
+
+	const evil = "https://evil.example/"
+	for name, c := range map[string]struct {
+		header   http.Header
+		starts   bool // the browser is sent to the provider
+		replaces bool // the sign-in may replace the session of another account
+	}{
+		"no Fetch Metadata":               {nil, true, true},
+		"no Fetch Metadata, foreign page": {http.Header{"Referer": {evil}}, true, true},
+		"typed URL":                       {navigation("none", "?1", ""), true, true},
+		"script of our page":              {navigation("same-origin", "", ""), true, true},
+		"script of a sibling":             {navigation("same-site", "", ""), true, true},
+		"script of a listed page":         {navigation("cross-site", "", testFrontend+"/login?x"), true, true},
+		"click on a listed page":          {navigation("cross-site", "?1", testFrontend+"/"), true, true},
+		"script of a foreign page":        {navigation("cross-site", "", evil), false, false},
+		"script of a hidden page":         {navigation("cross-site", "", ""), false, false},
+		"script of a similar page":        {navigation("cross-site", "", testFrontend+".evil.example/"), false, false},
+		"script, user info in the URL":    {navigation("cross-site", "", testFrontend+"@evil.example/"), false, false},
+		"script, other activation":        {navigation("cross-site", "?0", evil), false, false},
+		"click on a foreign page":         {navigation("cross-site", "?1", evil), true, false},
+		"click on a hidden page":          {navigation("cross-site", "?1", ""), true, false},
+	} {
+		for _, query := range []string{"", "?prompt=login"} {
+			c2 := e.NewClient()
+			to := c2.Send("GET", "/auth/acme"+query, c.header, nil).Want(302).Header.Get("Location")
+			if !c.starts {
+				if to != testFrontend+"/?error=cross_origin_denied" || len(c2.Flows) > 0 {
+					t.Errorf("%s%s: redirect: got %s with cookies %v, want cross_origin_denied", name, query, to, c2.Flows)
+				}
+				continue
+			}
+			e.finishSignIn(c2, e.authenticate("acme", to, ann), "")
+			c2.Do("GET", "/auth/session", nil).Want(200)
+		}
+		if !c.starts {
+			continue
+		}
+
+		// A browser with a session of another account.
+		other := e.NewClient()
+		e.signInWith(other, "acme", providerUser{sub: "bob", email: "bob@example.com"}, "")
+		before := other.SessionID()
+		to := other.Send("GET", "/auth/acme", c.header, nil).Want(302).Header.Get("Location")
+		wantError := "wrong_account"
+		if c.replaces {
+			wantError = ""
+		}
+		e.finishSignIn(other, e.authenticate("acme", to, ann), wantError)
+		if replaced := other.SessionID() != before; replaced != c.replaces {
+			t.Errorf("%s: session of another account replaced: got %v, want %v", name, replaced, c.replaces)
 		}
 	}
 }

@@ -189,7 +189,7 @@ func (s *Server) providerRoutes(name string) []route {
 		{
 			pattern: "GET /auth/" + name, access: public, endpoint: noBody(s.startSignIn(name)), operation: startSignInOperation,
 			errors:     errs{errNotNavigation},
-			redirected: errs{errTooMany, oauth.ErrUnavailable, session.ErrUnavailable},
+			redirected: errs{errTooMany, errCrossOrigin, oauth.ErrUnavailable, session.ErrUnavailable},
 		},
 		{
 			pattern: "GET /auth/" + name + "/callback", access: public, endpoint: noBody(s.finishSignIn(name)), operation: finishSignInOperation,

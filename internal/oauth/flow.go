@@ -32,6 +32,8 @@ type Flow struct {
 	// Reauthenticate requests that the provider authenticates the user again, even if they are
 	// already signed in there.
 	Reauthenticate bool `json:"reauthenticate,omitzero"`
+	// KeepAccount requests that the sign-in does not replace the session of another account.
+	KeepAccount bool `json:"keepAccount,omitzero"`
 	// Temporary requests a session that ends with the browser, as the session at the start does.
 	Temporary bool `json:"temporary,omitzero"`
 }
