@@ -127,7 +127,7 @@ func startDev(t *testing.T, more ...string) devServer {
 	ctx, cancel := context.WithCancel(context.Background())
 	out := &testkit.Buffer{}
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, nil, slices.Concat(os.Environ(), []string{"PORT=0"}, more), out) }()
+	go func() { done <- run(ctx, nil, slices.Concat(os.Environ(), []string{"PORT=0", "BCRYPT_COST=4"}, more), out) }()
 	stop := sync.OnceFunc(func() {
 		cancel()
 		testkit.NoError(t, testkit.Receive(t, "the server to stop", done))

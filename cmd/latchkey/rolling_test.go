@@ -20,7 +20,7 @@ import (
 var (
 	replacements = flag.Int("replacements", 4, "number of servers that TestRollingRestart replaces")
 	between      = flag.Int64("between", 1000, "minimum number of requests between two replacements")
-	loadClients  = flag.Int("clients", 64, "number of keep-alive clients in TestRollingRestart")
+	loadClients  = flag.Int("clients", 16, "number of keep-alive clients in TestRollingRestart")
 )
 
 // Two servers behind nginx are replaced repeatedly without a failed request.
