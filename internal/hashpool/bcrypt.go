@@ -15,7 +15,8 @@ import (
 // prehashed is the prefix of the hashes that this package makes. There are two formats:
 //
 //	hs256$2a$10$...  bcrypt of prehash(password)
-//	$2b$10$...       bcrypt of the password itself, imported from another application
+//	$2b$10$...       bcrypt of the password itself, imported from another application, which
+//	                 ignored every byte of the password after the 72nd
 //
 // Plain bcrypt reads only 72 bytes, and cannot tell "abc" from "abc\x00abc", so that
 // different passwords match the same hash (OWASP ASVS 5.0 6.2.8, 6.2.9). The HMAC covers
@@ -60,6 +61,10 @@ func (p *Pool) Hash(ctx context.Context, password string) (string, error) {
 // Verify reports whether password matches a stored hash. If it does, Verify also reports
 // whether the hash is outdated: imported, or with a lower cost than the pool's.
 //
+// An imported hash of a password of 72 bytes or more is never outdated, although it ignores
+// the bytes after the 72nd. Nobody has checked those, so a hash that includes them could lock
+// out the owner. Only a new password replaces it.
+//
 // Every mismatch takes as long as one comparison at the pool's cost, whatever its reason, so
 // that response times do not reveal which accounts exist (OWASP ASVS 5.0 6.3.8). Only a
 // stored hash with a higher cost takes longer.
@@ -94,14 +99,13 @@ func (p *Pool) verify(stored, password string) (ok, outdated bool, err error) {
 
 	input := prehash(password)
 	if !isPrehashed {
-		ambiguous := len(password) > maxPlainBytes || strings.IndexByte(password, 0) >= 0
-		if ambiguous {
-			// Plain bcrypt would also accept other passwords.
+		if strings.IndexByte(password, 0) >= 0 {
+			// Plain bcrypt takes "abc\x00abc" for "abc".
 			p.dummyCompare(password, p.cost)
 			return false, false, nil
 		}
 
-		input = []byte(password)
+		input = []byte(password[:min(len(password), maxPlainBytes)])
 	}
 
 	err = p.compare([]byte(hash), input)
@@ -120,9 +124,11 @@ func (p *Pool) verify(stored, password string) (ok, outdated bool, err error) {
 		return false, false, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
 
-	outdated = !isPrehashed || cost < p.cost
+	if !isPrehashed {
+		return true, len(password) < maxPlainBytes, nil
+	}
 
-	return true, outdated, nil
+	return true, cost < p.cost, nil
 }
 
 // dummyCompare takes as long as comparing password with a hash of the given cost.

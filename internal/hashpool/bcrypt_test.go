@@ -70,8 +70,8 @@ func TestPlainBcrypt(t *testing.T) {
 		}{
 			{"password123", "password123", true},
 			{"password123", "password124", false},
-			{a72, a72, true},
-			{a72, a72 + "x", false},
+			{a72[1:], a72[1:], true},
+			{a72[1:], a72, false},
 			{"abc", "abc\x00abc", false},
 			{"", "\x00", false},
 		} {
@@ -94,6 +94,46 @@ func TestPlainBcrypt(t *testing.T) {
 		if ok, outdated, err := p.Verify(t.Context(), stored, "password123"); !ok || !outdated || err != nil {
 			t.Errorf("%s: got ok %v, outdated %v, %v; want true, true", stored, ok, outdated, err)
 		}
+	}
+}
+
+// A password of 72 bytes or more matches the imported hash of its first 72 bytes, as in the
+// application that made the hash. It must not become a new hash: the bytes after the 72nd are
+// unchecked, and a password of exactly 72 bytes may be the beginning of the owner's.
+func TestLongImportedPassword(t *testing.T) {
+	t.Parallel()
+
+	// Made with bcryptjs 3.0.3, of 80 bytes each.
+	const (
+		ofXs    = "$2b$04$VfzwmlN8qRbol7X1.5cDVuK03PVZc5DLF53RuLEpi2d9Reg4uDxqy"
+		ofEmoji = "$2b$04$vnvbYat0Xl.rA/pjYkAb6uz7FCBRyTNtyL0ZMGFChZ2cvI6WmGPGq"
+	)
+
+	for _, tc := range []struct {
+		stored, given string
+		want          bool
+	}{
+		{ofXs, strings.Repeat("x", 80), true},
+		{ofXs, strings.Repeat("x", 72) + "other end", true},
+		{ofXs, strings.Repeat("x", 72), true},
+		{ofXs, strings.Repeat("x", 71), false},
+		{ofXs, strings.Repeat("x", 71) + "y" + strings.Repeat("x", 8), false},
+		{ofEmoji, strings.Repeat("😀", 20), true},
+		{ofEmoji, strings.Repeat("😀", 17) + "😁😀😀", false},
+	} {
+		ok, outdated, err := testPool(t, 5).Verify(t.Context(), tc.stored, tc.given)
+		if ok != tc.want || outdated || err != nil {
+			t.Errorf("%s with %q: got ok %v, outdated %v, %v; want %v, false", tc.stored, tc.given, ok, outdated, err, tc.want)
+		}
+	}
+
+	// Up to 71 bytes are compared in full, so the hash can be replaced.
+	short := strings.Repeat("x", 71)
+	plain, err := bcrypt.GenerateFromPassword([]byte(short), 4)
+	testkit.NoError(t, err)
+
+	if ok, outdated, err := testPool(t, 5).Verify(t.Context(), string(plain), short); !ok || !outdated || err != nil {
+		t.Errorf("password of 71 bytes: got ok %v, outdated %v, %v; want true, true", ok, outdated, err)
 	}
 }
 

@@ -277,6 +277,35 @@ func TestGuideDatabase(t *testing.T) {
 	s.NewClient().Do("POST", "/auth/register", map[string]any{"name": "J", "email": "john@example.com", "password": apitest.Password}).Want(409)
 }
 
+// The owner of an imported account whose password has more than 72 bytes can log in, and the hash
+// stays as it is until the password changes.
+func TestLongPasswordOfGuide(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t, apitest.Options{BcryptCost: 5})
+	users := s.Database().Collection("users")
+	long := strings.Repeat("x", 80)
+
+	// Made with bcryptjs 3.0.3, which ignores what follows the 72nd byte.
+	const stored = "$2b$04$VfzwmlN8qRbol7X1.5cDVuK03PVZc5DLF53RuLEpi2d9Reg4uDxqy"
+	_, err := users.InsertOne(t.Context(), bson.D{{Key: "name", Value: "Ann"}, {Key: "email", Value: "ann@example.com"}, {Key: "password", Value: stored}})
+	testkit.NoError(t, err)
+
+	for _, given := range []string{long, long[:72], long} {
+		s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": given}).Want(200)
+		if got := s.Account("ann@example.com").PasswordHash; got != stored {
+			t.Fatalf("after a login with %d bytes: got hash %s, want it unchanged", len(given), got)
+		}
+	}
+	s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": long[:71]}).Want(401)
+
+	c := s.NewClient()
+	c.Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": long}).Want(200)
+	c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": long, "newPassword": long + "y"}).Want(200)
+	s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": long[:72]}).Want(401)
+	s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": long + "y"}).Want(200)
+}
+
 // Disabling or deleting an account ends its sessions at their next request.
 func TestAccountGone(t *testing.T) {
 	t.Parallel()
