@@ -203,7 +203,7 @@ var reference = []group{
 		entries: []entry{
 			{
 				name:    "MONGODB_URI",
-				about:   "Connection string. The path names the database; without a path it is `latchkey`.",
+				about:   "Connection string. The path names the database; without a path it is `latchkey`. `readPreference`, `readConcernLevel` and `w` in it have no effect: Latchkey reads from the primary, and its writes wait for a majority of the replica set. `w=0` is refused.",
 				example: "mongodb://localhost:27017/latchkey",
 				active:  true,
 			},

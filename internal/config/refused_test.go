@@ -81,6 +81,11 @@ var refusedValues = map[string][]string{
 	"MONGODB_URI: cannot read a TLS file: open /does/not/exist": {
 		"mongodb://u:hunter2@db/x?tls=true&tlsCAFile=/does/not/exist", "mongodb+srv://db/x?tlsCertificateKeyFile=/does/not/exist",
 	},
+	"MONGODB_URI: must not contain w=0": {
+		"mongodb://u:hunter2@db/x?w=0",
+		"mongodb://u:hunter2@db/x?readPreference=primary&W=0",
+		"mongodb+srv://u:hunter2@db.example.com/x?retryWrites=false;w=0",
+	},
 
 	"REDIS_HOST: must be a host name or IP":    {"127.0.0.1:5101", "redis://127.0.0.1:5101", "u@h", "a,b", "a b"},
 	"REDIS_URI: must look like":                {"http://u:hunter2@x", "redis://u:hunter%zz2@x", "redis://:hunter/2@x", "redis://x:0"},

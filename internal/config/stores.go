@@ -78,6 +78,8 @@ func (l *loader) checkMongo() {
 		l.report(name, "must have one host without a port after mongodb+srv://")
 	case !databaseName.MatchString(parsed.Database):
 		l.report(name, "must end in a database name of up to 63 characters, without spaces, dots or any of / \\ \" $ * < > : | ?")
+	case parsed.WNumberSet && parsed.WNumber == 0:
+		l.report(name, "must not contain w=0: Latchkey would not learn that an account could not be stored")
 	default:
 		l.checkMongoFiles(parsed)
 	}

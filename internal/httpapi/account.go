@@ -132,7 +132,7 @@ func (s *Server) endIfAccountGone(r *http.Request, err error) error {
 	}
 
 	var why session.Reason
-	u, err := s.users.ByID(r.Context(), s.current(r).UserID)
+	u, err := s.users.ByIDOnPrimary(r.Context(), s.current(r).UserID)
 	switch {
 	case errors.Is(err, user.ErrNotFound):
 		why = session.AccountDeleted

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
+	"go.mongodb.org/mongo-driver/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/mongo/readpref"
+	"go.mongodb.org/mongo-driver/mongo/writeconcern"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
 
 	"latchkey/internal/telemetry"
@@ -50,6 +54,10 @@ type Database struct {
 // Open returns a database. It connects on first use, but resolves a mongodb+srv host
 // immediately. An error means that the connection string is invalid; the error does not
 // contain it, because it may contain a password.
+//
+// Read preference, read concern and write concern are not taken from the connection string.
+// A secondary that lags would make new accounts look deleted, and a write that only the
+// primary has may be rolled back: a disabled account would be active again.
 func Open(o Options) (*Database, error) {
 	timeout := cmp.Or(o.Timeout, DefaultTimeout)
 
@@ -67,6 +75,9 @@ func Open(o Options) (*Database, error) {
 		SetAppName("latchkey").
 		SetMonitor(o.Metrics.MongoMonitor()).
 		SetPoolMonitor(o.Metrics.PoolMonitor()).
+		SetReadPreference(readpref.Primary()).
+		SetReadConcern(readconcern.Local()).
+		SetWriteConcern(writeconcern.Majority()).
 		SetServerSelectionTimeout(timeout).
 		SetConnectTimeout(timeout).
 		SetDialer(dialer{Dialer: net.Dialer{Timeout: timeout}}))
@@ -122,10 +133,34 @@ func WithLongTimeout(ctx context.Context) (context.Context, context.CancelFunc) 
 	return context.WithTimeout(ctx, time.Hour)
 }
 
-// Unavailable wraps an error of the driver in ErrUnavailable. It returns nil for nil.
+// Unavailable wraps an error of the driver in ErrUnavailable, without the values that a server
+// may quote in it: see redactedError. It returns nil for nil.
 func Unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
+
+	var fromServer mongo.ServerError
+	if errors.As(err, &fromServer) {
+		err = redactedError{err}
+	}
+
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
+
+// redactedError hides what a server quotes in an error: the key in a duplicate key error, or
+// the command that a user may not run. Both can contain emails, which must not be logged.
+type redactedError struct{ error }
+
+// Error returns the message up to the first quoted document.
+func (e redactedError) Error() string {
+	message, quoted, found := strings.Cut(e.error.Error(), "{")
+	if !found || quoted == "" {
+		return message
+	}
+
+	return message + "{...}"
+}
+
+// Unwrap returns the error of the driver.
+func (e redactedError) Unwrap() error { return e.error }

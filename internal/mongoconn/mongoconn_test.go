@@ -1,9 +1,17 @@
 package mongoconn
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
 
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/testkit"
@@ -44,6 +52,65 @@ func TestOpenDatabaseName(t *testing.T) {
 		}
 
 		_ = db.Client().Disconnect(context.Background())
+	}
+}
+
+// Writes wait for a majority of the replica set, whatever the connection string asks for.
+func TestWritesWaitForMajority(t *testing.T) {
+	t.Parallel()
+	uri, proxy := storetest.ProxiedMongo(t)
+
+	db, err := Open(Options{URI: uri + "&w=1", Timeout: time.Minute})
+	testkit.NoError(t, err)
+	t.Cleanup(func() { _ = db.Client().Disconnect(context.Background()) })
+
+	inserts := make(chan []byte, 1)
+	proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
+		if bytes.Contains(chunk, []byte("insert")) {
+			inserts <- chunk
+		}
+
+		return false
+	}})
+
+	_, err = db.Collection("users").InsertOne(t.Context(), bson.D{})
+	testkit.NoError(t, err)
+	if got := <-inserts; !bytes.Contains(got, []byte("majority")) {
+		t.Errorf("got insert %q, want one with write concern majority", got)
+	}
+}
+
+// Servers quote keys and whole commands in their errors.
+func TestUnavailableHidesValues(t *testing.T) {
+	t.Parallel()
+
+	for want, err := range map[string]error{
+		"index: email_1 dup key": mongo.WriteException{WriteErrors: []mongo.WriteError{{
+			Code:    11000,
+			Message: `E11000 duplicate key error collection: x.users index: email_1 dup key: { email: "ann@example.com" }`,
+		}}},
+		"not authorized on x": mongo.CommandError{
+			Code:    13,
+			Message: `not authorized on x to execute command { find: "users", filter: { email: "ann@example.com" } }`,
+		},
+		"in element": fmt.Errorf("update: %w", mongo.CommandError{
+			Code:    28,
+			Message: `Cannot create field 'reset' in element {tickets: "ann@example.com"}`,
+		}),
+	} {
+		got := Unavailable(err)
+		if !strings.Contains(got.Error(), want) || strings.Contains(got.Error(), "ann@") {
+			t.Errorf("got error %q, want %q without the email", got, want)
+		}
+		if !errors.Is(got, ErrUnavailable) || mongo.IsDuplicateKeyError(got) != mongo.IsDuplicateKeyError(err) {
+			t.Errorf("got error %q, want ErrUnavailable that wraps the driver's error", got)
+		}
+	}
+
+	// The driver's own errors list the servers in braces.
+	selection := errors.New("server selection error: current topology: { Addr: db:27017 }")
+	if got := Unavailable(selection).Error(); !strings.Contains(got, "db:27017") {
+		t.Errorf("got error %q, want the server in it", got)
 	}
 }
 

@@ -160,6 +160,14 @@ func (s *Store) ByID(ctx context.Context, id string) (User, error) {
 	return s.find(ctx, bson.D{{Key: "_id", Value: oid}})
 }
 
+// ByIDOnPrimary returns the account with an ID. It reads with a write that changes nothing,
+// because only the primary accepts one. A connection string can lead to a secondary, where a
+// new account may be missing. Call it before an action that relies on the account being gone.
+// Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) ByIDOnPrimary(ctx context.Context, id string) (User, error) {
+	return s.update(ctx, id, nil, unset(tokensField+".none"))
+}
+
 // ByEmail returns the account with an email. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) ByEmail(ctx context.Context, email Email) (User, error) {
 	return s.find(ctx, hasEmail(email))
