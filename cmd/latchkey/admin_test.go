@@ -7,7 +7,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/testkit"
 )
 
@@ -134,6 +138,40 @@ func TestOperator(t *testing.T) {
 	o.mustRun("Deleted ann@example.com; 1 session ended", "y\n", "users", "delete", "ann@example.com")
 	o.wantEnded(fifth, "account_deleted")
 	o.wantError("^ann@example.com: no such user$", "", "users", "show", "ann@example.com")
+}
+
+// One document that another application has stored hides no account. It can be disabled and
+// deleted.
+func TestOperatorWithOddDocuments(t *testing.T) {
+	t.Parallel()
+	uri := storetest.Mongo(t)
+	o := &operator{t: t, environ: append(environment(t), "MONGODB_URI="+uri)}
+
+	users := storetest.Database(t, uri).Collection("users")
+	for _, d := range []bson.D{
+		{{Key: "_id", Value: "x-1"}, {Key: "email", Value: "eve@example.com"}},
+		{{Key: "email", Value: "ann@example.com"}, {Key: "password", Value: "h"}, {Key: "emailVerified", Value: time.Now()}},
+		{{Key: "email", Value: 5}},
+	} {
+		_, err := users.InsertOne(t.Context(), d)
+		testkit.NoError(t, err)
+	}
+
+	list := o.mustRun(`(?m)^"x-1" +unreadable: _id is not an ObjectID`, "", "users", "list")
+	id := regexp.MustCompile(`(?m)^([0-9a-f]{24}) +unreadable: email is not a string`).FindStringSubmatch(list)
+	if id == nil || !strings.Contains(list, "ann@example.com") {
+		t.Fatalf("got list %q, want Ann and an unreadable account", list)
+	}
+	o.mustRun(`"unreadable": "email is not a string"`, "", "users", "list", "--json")
+
+	o.mustRun("(?m)^email +ann@example.com .not verified.$", "", "users", "show", "ann@example.com")
+	o.mustRun("Disabled ann@example.com; 0 sessions ended", "", "users", "disable", "ann@example.com")
+	o.mustRun("Deleted ann@example.com; 0 sessions ended", "", "users", "delete", "--yes", "ann@example.com")
+
+	o.wantError("document "+id[1]+" of users: unreadable account: email is not a string", "", "users", "show", id[1])
+	o.mustRun("Disabled "+id[1]+"; 0 sessions ended", "", "users", "disable", id[1])
+	o.mustRun("Deleted "+id[1]+"; 0 sessions ended", "", "users", "delete", "--yes", id[1])
+	o.mustRun(`(?m)\A.*\n"x-1" .*\n\z`, "", "users", "list")
 }
 
 // All sessions of all users can be revoked after a confirmation, without KEYS. Later

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -92,9 +93,12 @@ func listUsers(ctx context.Context, c *cli, limit int64) error {
 	}
 
 	if c.json {
-		views := make([]user.View, len(users))
+		views := make([]any, len(users))
 		for i, u := range users {
 			views[i] = u.View()
+			if u.Unreadable != "" {
+				views[i] = map[string]string{"id": u.ID, "unreadable": u.Unreadable}
+			}
 		}
 
 		return c.printJSON(views)
@@ -102,7 +106,11 @@ func listUsers(ctx context.Context, c *cli, limit int64) error {
 
 	return c.table("ID\tEMAIL\tNAME\tSTATE\tLAST LOGIN", len(users), "no users", func(i int) []any {
 		u := users[i]
-		return []any{u.ID, u.Email, u.Name, state(u), timestamp(u.LastLogin)}
+		if u.Unreadable != "" {
+			return []any{u.ID, "", "", "unreadable: " + u.Unreadable, ""}
+		}
+
+		return []any{u.ID, u.Email, u.Name, state(u.User), timestamp(u.LastLogin)}
 	})
 }
 
@@ -145,7 +153,7 @@ func unlink(ctx context.Context, c *cli, args []string) error {
 func disable(ctx context.Context, c *cli, args []string) error {
 	u, n, err := c.Disable(ctx, args[0])
 
-	return c.ended("Disabled "+string(u.Email), n, err)
+	return c.ended("Disabled "+nameOf(u), n, err)
 }
 
 func enable(ctx context.Context, c *cli, args []string) error {
@@ -155,18 +163,21 @@ func enable(ctx context.Context, c *cli, args []string) error {
 }
 
 func deleteUser(ctx context.Context, c *cli, args []string) error {
-	u, err := c.User(ctx, args[0])
+	u, err := c.UserAsStored(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	if err := c.confirm(ctx, fmt.Sprintf("Delete the account %s (%s)?", u.Email, u.Name)); err != nil {
+	if err := c.confirm(ctx, fmt.Sprintf("Delete the account %s (%s)?", nameOf(u), u.Name)); err != nil {
 		return err
 	}
 
 	u, n, err := c.Delete(ctx, u.ID)
 
-	return c.ended("Deleted "+string(u.Email), n, err)
+	return c.ended("Deleted "+nameOf(u), n, err)
 }
+
+// nameOf returns the email of an account, or the ID of one whose email is unreadable.
+func nameOf(u user.User) string { return cmp.Or(string(u.Email), u.ID) }
 
 // printUser prints an account, or passes on the error of the command that returned it.
 func (c *cli) printUser(ctx context.Context, u user.User, err error) error {

@@ -53,6 +53,17 @@ func (a *Admin) User(ctx context.Context, ref string) (user.User, error) {
 	return u, err
 }
 
+// UserAsStored finds an account to disable, enable or delete, which needs only a usable _id. Of
+// an unreadable account, some fields may be empty.
+func (a *Admin) UserAsStored(ctx context.Context, ref string) (user.User, error) {
+	u, err := a.User(ctx, ref)
+	if errors.Is(err, user.ErrUnreadable) && u.ID != "" {
+		err = nil
+	}
+
+	return u, err
+}
+
 // Methods returns the sign-in methods of an account: "password" and the names of providers.
 func (a *Admin) Methods(ctx context.Context, u user.User) ([]string, error) {
 	var methods []string
@@ -68,7 +79,7 @@ func (a *Admin) Methods(ctx context.Context, u user.User) ([]string, error) {
 }
 
 // Users returns up to limit accounts, newest first.
-func (a *Admin) Users(ctx context.Context, limit int64) ([]user.User, error) {
+func (a *Admin) Users(ctx context.Context, limit int64) ([]user.Listed, error) {
 	return a.users.List(ctx, limit)
 }
 
@@ -164,7 +175,7 @@ func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) 
 
 // Enable lets an account log in again.
 func (a *Admin) Enable(ctx context.Context, ref string) (user.User, error) {
-	u, err := a.User(ctx, ref)
+	u, err := a.UserAsStored(ctx, ref)
 	if err != nil {
 		return user.User{}, err
 	}
@@ -177,9 +188,10 @@ func (a *Admin) Enable(ctx context.Context, ref string) (user.User, error) {
 	return u, err
 }
 
-// change applies a change to an account and records a security event.
+// change applies a change to an account and records a security event. The account may be
+// unreadable.
 func (a *Admin) change(ctx context.Context, ref string, event activity.Name, apply func(auth.Caller) (auth.Changed, error)) (user.User, int, error) {
-	u, err := a.User(ctx, ref)
+	u, err := a.UserAsStored(ctx, ref)
 	if err != nil {
 		return user.User{}, 0, err
 	}

@@ -117,6 +117,9 @@ var errWrongAccount = newFailure(http.StatusConflict, "wrong_account", "You sign
 
 var errNotNavigation = newFailure(http.StatusBadRequest, "not_a_navigation", "Open this URL in the browser. Scripts cannot fetch it.")
 
+var errUserStore = newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Accounts are temporarily unavailable. Try again shortly.").
+	explain("MongoDB does not respond, or the stored account is unusable.")
+
 var errInternal = newFailure(http.StatusInternalServerError, "internal", "Something went wrong on our side.")
 
 var notAuthenticated = newFailure(http.StatusUnauthorized, "not_authenticated", "Please login to continue").
@@ -137,11 +140,8 @@ var failures = []struct {
 			explain("Redis does not respond. The session and its cookie are unchanged."),
 	},
 
-	{
-		user.ErrUnavailable,
-		newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Accounts are temporarily unavailable. Try again shortly.").
-			explain("MongoDB does not respond."),
-	},
+	{user.ErrUnavailable, errUserStore},
+	{user.ErrUnreadable, errUserStore},
 	{user.ErrEmailTaken, newFailure(http.StatusConflict, "email_taken", "Email already registered")},
 	{user.ErrNoIdentity, newFailure(http.StatusNotFound, "not_found", "No account of this provider is linked to yours.")},
 	{user.ErrLastMethod, newFailure(http.StatusConflict, "last_login_method", "This is your only way to log in. Set a password or link another account first.")},

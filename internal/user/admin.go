@@ -2,6 +2,7 @@ package user
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -12,8 +13,17 @@ import (
 
 // The methods in this file are for operators.
 
-// List returns up to limit accounts, newest first. Errors: ErrUnavailable, ErrUnreadable.
-func (s *Store) List(ctx context.Context, limit int64) ([]User, error) {
+// Listed is an account in a list.
+type Listed struct {
+	User
+
+	// Unreadable is the reason why the account cannot be used, or "". In that case only the ID
+	// is set, to the _id as JSON if it is not an ObjectID.
+	Unreadable string
+}
+
+// List returns up to limit accounts, newest first. Errors: ErrUnavailable.
+func (s *Store) List(ctx context.Context, limit int64) ([]Listed, error) {
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
 	newestFirst := bson.D{{Key: "_id", Value: -1}}
@@ -23,27 +33,39 @@ func (s *Store) List(ctx context.Context, limit int64) ([]User, error) {
 	}
 	defer func() { _ = cursor.Close(ctx) }()
 
-	var users []User
+	var users []Listed
 	for cursor.Next(ctx) {
-		d, err := decode(cursor.Decode)
-		if err != nil {
-			return nil, err
-		}
-
-		users = append(users, d.user())
+		users = append(users, newListed(cursor.Current))
 	}
 
 	return users, mongoconn.Unavailable(cursor.Err())
 }
 
-// SetActive enables or disables an account. Disabling also revokes its one-time tokens, but
-// ends no sessions. Errors: ErrNotFound, ErrUnavailable.
+func newListed(raw bson.Raw) Listed {
+	d, err := decode(raw)
+
+	var unreadable *unreadableError
+	if errors.As(err, &unreadable) {
+		return Listed{User: User{ID: unreadable.id}, Unreadable: unreadable.reason}
+	}
+
+	return Listed{User: d.user()}
+}
+
+// SetActive enables or disables an account, even an unreadable one. Disabling also revokes its
+// one-time tokens, but ends no sessions. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) SetActive(ctx context.Context, id string, active bool) (User, error) {
 	change := s.setAndTouch(bson.E{Key: "isActive", Value: active})
 	if !active {
 		change = slices.Concat(change, unset(tokensField))
 	}
-	return s.update(ctx, id, nil, change)
+
+	u, err := s.update(ctx, id, nil, change)
+	if errors.Is(err, ErrUnreadable) {
+		err = nil // it was changed, and its ID is readable because it matched
+	}
+
+	return u, err
 }
 
 // SetPassword replaces the password hash of an account and revokes its one-time tokens. It

@@ -3,7 +3,6 @@ package user
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -26,15 +25,25 @@ type document struct {
 // tokensField is the field of document.Tokens. Its name is kept for existing databases.
 const tokensField = "tickets"
 
+// user returns the account, or the zero User if the document has no usable ID.
 func (d document) user() User {
+	if d.ID.IsZero() {
+		return User{}
+	}
+
 	u := d.User
 	u.ID = d.ID.Hex()
 	u.Active = d.IsActive == nil || *d.IsActive
+	if u.CreatedAt.IsZero() {
+		u.CreatedAt = d.ID.Timestamp()
+	}
+
 	return u
 }
 
-// isActive is the filter for accounts that are not disabled.
-var isActive = bson.D{{Key: "isActive", Value: bson.D{{Key: "$ne", Value: false}}}}
+// isActive is the filter for accounts that are not disabled. It excludes values of other
+// types, with which an account is unreadable: see decode.
+var isActive = bson.D{{Key: "isActive", Value: bson.D{{Key: "$in", Value: bson.A{true, nil, 1}}}}}
 
 // hasEmail returns the filter for the account with an email.
 func hasEmail(email Email) bson.D {
@@ -60,7 +69,8 @@ func (s *Store) findDocument(ctx context.Context, filter bson.D) (document, erro
 }
 
 // update changes the account with the given ID if it matches a filter, and returns the
-// changed account. Errors: ErrNotFound, ErrEmailTaken, ErrUnreadable, ErrUnavailable.
+// changed account. Together with ErrUnreadable it returns what is readable of it. Errors:
+// ErrNotFound, ErrEmailTaken, ErrUnreadable, ErrUnavailable.
 func (s *Store) update(ctx context.Context, id string, filter, change bson.D) (User, error) {
 	oid, err := objectID(id)
 	if err != nil {
@@ -77,11 +87,8 @@ func (s *Store) update(ctx context.Context, id string, filter, change bson.D) (U
 	}
 
 	d, err := decodeResult(result)
-	if err != nil {
-		return User{}, err
-	}
 
-	return d.user(), nil
+	return d.user(), err
 }
 
 // set returns an update that sets fields.
@@ -103,7 +110,7 @@ func (s *Store) setAndTouch(fields ...bson.E) bson.D {
 
 // decodeResult decodes the account in the result of a query.
 func decodeResult(result *mongo.SingleResult) (document, error) {
-	err := result.Err()
+	raw, err := result.Raw()
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return document{}, ErrNotFound
 	}
@@ -111,16 +118,7 @@ func decodeResult(result *mongo.SingleResult) (document, error) {
 		return document{}, mongoconn.Unavailable(err)
 	}
 
-	return decode(result.Decode)
-}
-
-// decode decodes an account with the Decode method of a result or a cursor.
-func decode(from func(any) error) (document, error) {
-	var d document
-	if err := from(&d); err != nil {
-		return document{}, fmt.Errorf("decode a document of %s: %w: %w", collection, ErrUnreadable, err)
-	}
-	return d, nil
+	return decode(raw)
 }
 
 // timestamp returns the current time with the precision of MongoDB.

@@ -259,10 +259,12 @@ func (s *Store) AddPassword(ctx context.Context, u User, hash string) (User, err
 		verified.Value = bson.D{{Key: "$ne", Value: true}}
 	}
 
-	unchanged := slices.Concat(
-		hasNoPassword,
-		bson.D{verified, {Key: "updatedAt", Value: u.UpdatedAt}},
-		isActive)
+	updatedAt := bson.E{Key: "updatedAt", Value: u.UpdatedAt}
+	if u.UpdatedAt.IsZero() {
+		updatedAt.Value = nil // missing
+	}
+
+	unchanged := slices.Concat(hasNoPassword, bson.D{verified, updatedAt}, isActive)
 
 	return s.setPassword(ctx, u.ID, hash, unchanged)
 }

@@ -25,7 +25,8 @@ var (
 	// ErrEmailTaken is returned if another account has the email.
 	ErrEmailTaken = errors.New("email already registered")
 
-	// ErrUnreadable is returned if a stored account has a field with an unexpected type.
+	// ErrUnreadable is returned if a stored account cannot be used, because its _id, email or
+	// isActive has an unexpected type. The fields that are readable are returned with it.
 	ErrUnreadable = errors.New("unreadable account")
 
 	// ErrUnavailable is returned if MongoDB failed or did not reply in time. A write may have
@@ -151,7 +152,7 @@ func (s *Store) checkEmailFree(ctx context.Context, email Email, id string) erro
 	return nil
 }
 
-// ByID returns the account with an ID. Errors: ErrNotFound, ErrUnavailable.
+// ByID returns the account with an ID. Errors: ErrNotFound, ErrUnreadable, ErrUnavailable.
 func (s *Store) ByID(ctx context.Context, id string) (User, error) {
 	oid, err := objectID(id)
 	if err != nil {
@@ -175,10 +176,7 @@ func (s *Store) ByEmail(ctx context.Context, email Email) (User, error) {
 
 func (s *Store) find(ctx context.Context, filter bson.D) (User, error) {
 	d, err := s.findDocument(ctx, filter)
-	if err != nil {
-		return User{}, err
-	}
-	return d.user(), nil
+	return d.user(), err
 }
 
 // Rename changes the name of an active account. Errors: ErrNotFound, ErrUnavailable.

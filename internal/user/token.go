@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
 
 	"latchkey/internal/mongoconn"
 )
@@ -52,9 +53,24 @@ func (s *Store) PutToken(ctx context.Context, id string, email Email, kind Token
 	t.Expires = toMillis(t.Expires)
 	filter := slices.Concat(bson.D{{Key: "email", Value: string(email)}}, isActive)
 
-	_, err := s.update(ctx, id, filter, set(bson.E{Key: kind.path(), Value: t}))
+	change := set(bson.E{Key: kind.path(), Value: t})
+	_, err := s.update(ctx, id, filter, change)
+
+	var fromServer mongo.ServerError
+	if errors.As(err, &fromServer) && fromServer.HasErrorCode(pathNotViable) {
+		// Another application has stored something else in the field.
+		if _, err := s.update(ctx, id, filter, unset(tokensField)); err != nil {
+			return err
+		}
+		_, err = s.update(ctx, id, filter, change)
+	}
+
 	return err
 }
+
+// pathNotViable is the code of the error that a field cannot be set because the one that
+// should contain it is not a document.
+const pathNotViable = 28
 
 // IssueToken adds the hash and the expiry of t to the stored token with the given request ID,
 // when its email is about to be sent. Errors: ErrNotFound, ErrUnavailable.
@@ -84,7 +100,16 @@ func (s *Store) PendingEmailChange(ctx context.Context, id string, email Email) 
 		isActive)
 	d, err := s.findDocument(ctx, filter)
 
-	return d.Tokens[EmailChangeToken].RequestID, err
+	if err != nil {
+		return "", err
+	}
+
+	pending, ok := d.Tokens[EmailChangeToken]
+	if !ok {
+		return "", ErrNotFound // a field of the token has an unexpected type
+	}
+
+	return pending.RequestID, nil
 }
 
 // ByToken returns the active account with a one-time token, and the token's email. Errors:
@@ -101,7 +126,12 @@ func (s *Store) ByToken(ctx context.Context, id string, kind TokenKind, hash str
 		return User{}, "", err
 	}
 
-	return d.user(), d.Tokens[kind].Email, nil
+	token, ok := d.Tokens[kind]
+	if !ok {
+		return User{}, "", ErrNotFound // a field of the token has an unexpected type
+	}
+
+	return d.user(), token.Email, nil
 }
 
 // hasToken returns the filter for active accounts with a token that has not expired.

@@ -54,8 +54,14 @@ type View struct {
 	UpdatedAt     time.Time `json:"updatedAt"`
 }
 
-// View returns the fields of u that may be shown.
+// View returns the fields of u that may be shown. An account without the time of the last
+// update shows the time of its creation.
 func (u User) View() View {
+	updatedAt := u.UpdatedAt
+	if updatedAt.IsZero() {
+		updatedAt = u.CreatedAt
+	}
+
 	return View{
 		ID:            u.ID,
 		Name:          u.Name,
@@ -65,7 +71,7 @@ func (u User) View() View {
 		IsActive:      u.Active,
 		LastLogin:     u.LastLogin,
 		CreatedAt:     u.CreatedAt,
-		UpdatedAt:     u.UpdatedAt,
+		UpdatedAt:     updatedAt,
 	}
 }
 

@@ -1,0 +1,91 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/bson/primitive"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/testkit"
+)
+
+// setField overwrites a field of Ann's document.
+func setField(t *testing.T, s *apitest.Server, id, field string, value any) {
+	t.Helper()
+
+	oid, err := primitive.ObjectIDFromHex(id)
+	testkit.NoError(t, err)
+	_, err = s.Database().Collection("users").UpdateByID(t.Context(), oid, bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: value}}}})
+	testkit.NoError(t, err)
+}
+
+// A user can use an account in which another application has stored a field with another type.
+func TestFieldsOfOtherTypes(t *testing.T) {
+	t.Parallel()
+
+	for field, value := range map[string]any{
+		"emailVerified": primitive.DateTime(1_700_000_000_000), // Auth.js stores the time
+		"picture":       bson.D{{Key: "url", Value: "x"}},
+		"createdAt":     "yesterday",
+		"lastLogin":     "never",
+		"unlinked":      "google",
+		"tickets":       bson.A{"#1"},
+		"name":          5,
+	} {
+		t.Run(field, func(t *testing.T) {
+			t.Parallel()
+
+			s := apitest.New(t)
+			c := s.Register("ann@example.com")
+			setField(t, s, s.Account("ann@example.com").ID, field, value)
+
+			c.Do("GET", "/auth/me", nil).Want(http.StatusOK)
+			c.Do("POST", "/auth/step-up", map[string]any{"password": apitest.Password}).Want(http.StatusOK)
+			c.Do("PUT", "/profile", map[string]any{"name": "B"}).Want(http.StatusOK)
+			s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": apitest.Password}).Want(http.StatusOK)
+			c.Do("DELETE", "/profile", nil).Want(http.StatusNoContent)
+		})
+	}
+}
+
+// An account whose password has another type has a password that matches nothing.
+func TestPasswordOfOtherType(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	c := s.Register("ann@example.com")
+	id := s.Account("ann@example.com").ID
+
+	setField(t, s, id, "password", 5)
+	c.Do("GET", "/auth/me", nil).Want(http.StatusOK)
+	c.Do("POST", "/auth/step-up", map[string]any{"password": "5"}).WantCode(http.StatusUnauthorized, "wrong_password")
+	c.Do("POST", "/auth/password/set", map[string]any{"newPassword": apitest.NewPassword}).WantCode(http.StatusConflict, "password_exists")
+	for _, password := range []string{"5", apitest.Password, "not a string"} {
+		s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": password}).Want(http.StatusUnauthorized)
+	}
+
+}
+
+// An account whose email or state is unusable gets 503, because only an operator can help. The log
+// has the _id. Nothing is changed.
+func TestUnusableDocument(t *testing.T) {
+	t.Parallel()
+
+	for field, value := range map[string]any{"email": 5, "isActive": "yes"} {
+		s := apitest.New(t)
+		c := s.Register("ann@example.com")
+		id := s.Account("ann@example.com").ID
+		setField(t, s, id, field, value)
+
+		c.Do("GET", "/auth/me", nil).WantCode(http.StatusServiceUnavailable, "user_store_unavailable")
+		c.Do("DELETE", "/profile", nil).WantCode(http.StatusServiceUnavailable, "user_store_unavailable")
+		c.Do("POST", "/auth/step-up", map[string]any{"password": apitest.Password}).WantCode(http.StatusServiceUnavailable, "user_store_unavailable")
+		c.Do("GET", "/auth/session", nil).Want(http.StatusOK)
+		if log := s.Log.String(); !strings.Contains(log, "document "+id+" of users") {
+			t.Errorf("%s: got log without the _id:\n%s", field, log)
+		}
+	}
+}

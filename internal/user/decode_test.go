@@ -1,0 +1,151 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/bson/primitive"
+
+	"latchkey/internal/testkit"
+)
+
+// unexpected are values of every type that another application may have stored.
+var unexpected = []any{
+	nil, "yes", int32(5), 2.5, time.Now(), bson.A{"x"}, bson.D{{Key: "x", Value: 1}}, primitive.NewObjectID(), []byte("x"),
+}
+
+// insertWith inserts a document with one more field, or another value of one.
+func insertWith(t *testing.T, s *Store, email, field string, value any) (id string) {
+	t.Helper()
+
+	oid := primitive.NewObjectID()
+	d := bson.D{{Key: "_id", Value: oid}}
+	for _, usual := range []bson.E{{Key: "name", Value: "Ann"}, {Key: "email", Value: email}, {Key: "password", Value: "hash"}} {
+		if usual.Key != field {
+			d = append(d, usual)
+		}
+	}
+	testkit.NoError(t, errorOf(s.users.InsertOne(t.Context(), append(d, bson.E{Key: field, Value: value}))))
+
+	return oid.Hex()
+}
+
+// A field that has another type than Latchkey stores takes an account from nobody, and opens none.
+func TestUnexpectedTypes(t *testing.T) {
+	t.Parallel()
+
+	for _, field := range []string{"name", "emailVerified", "picture", "password", "unlinked", "lastLogin", "createdAt", "updatedAt", "tickets"} {
+		for _, value := range unexpected {
+			raw, err := bson.Marshal(bson.D{
+				{Key: "_id", Value: primitive.NewObjectID()},
+				{Key: field, Value: value},
+				{Key: "email", Value: "ann@example.com"},
+			})
+			testkit.NoError(t, err)
+
+			d, err := decode(raw)
+			u := d.user()
+			if err != nil || u.ID == "" || u.Email != "ann@example.com" {
+				t.Errorf("%s of type %T: got %+v, %v; want Ann", field, value, u, err)
+			}
+
+			isNumber := value == int32(5) || value == 2.5 // the driver reads these as true
+			if u.EmailVerified && !isNumber {
+				t.Errorf("%s of type %T: got a verified email", field, value)
+			}
+			if field == "password" && u.PasswordHash == "" && value != nil {
+				t.Errorf("password of type %T: got an account without a password", value)
+			}
+		}
+	}
+}
+
+// A field named tickets that belongs to another application does not prevent tokens.
+func TestTokenOverUnexpectedField(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := newStore(t)
+
+	for _, value := range []any{"x", bson.A{"x"}, nil} {
+		id := insertWith(t, s, "ann@example.com", tokensField, value)
+		token := OneTimeToken{Hash: "x", Expires: time.Now().Add(time.Hour)}
+		wantErr(t, "put a token", s.PutToken(ctx, id, "ann@example.com", ResetToken, token), nil)
+		if u, _, err := s.ByToken(ctx, id, ResetToken, "x"); err != nil || u.ID != id {
+			t.Errorf("tickets of type %T: got %+v, %v; want the account", value, u, err)
+		}
+		testkit.NoError(t, s.Delete(ctx, id))
+	}
+
+	// A token that is stored, but cannot be read, does not change the email to "".
+	id := insertWith(t, s, "ann@example.com", tokensField, bson.D{
+		{Key: "change", Value: bson.D{{Key: "hash", Value: "x"}, {Key: "email", Value: 5}, {Key: "expires", Value: time.Now().Add(time.Hour)}}},
+	})
+	wantErr(t, "unreadable token", errorOf2(s.ByToken(ctx, id, EmailChangeToken, "x")), ErrNotFound)
+}
+
+func errorOf2[A, B any](_ A, _ B, err error) error { return err }
+
+// A document without a usable _id, email or state is listed with its _id, beside all others. It
+// can be disabled, enabled and deleted by its ID.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := newStore(t)
+	ann := create(t, s, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})
+	noEmail := insertWith(t, s, "", "email", 5)
+	noState := insertWith(t, s, "eve@example.com", "isActive", "false")
+	testkit.NoError(t, errorOf(s.users.InsertOne(ctx, bson.D{{Key: "_id", Value: "x-1"}, {Key: "email", Value: "bob@example.com"}})))
+
+	if _, err := s.ByID(ctx, noEmail); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), noEmail+" of users") {
+		t.Errorf("by ID: got %v, want ErrUnreadable with the _id", err)
+	}
+	if _, err := s.ByEmail(ctx, "bob@example.com"); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), `"x-1" of users`) {
+		t.Errorf("by email: got %v, want ErrUnreadable with the _id", err)
+	}
+
+	all, err := s.List(ctx, 10)
+	testkit.NoError(t, err)
+
+	got := map[string]string{}
+	for _, u := range all {
+		got[u.ID] = u.Unreadable
+	}
+	want := map[string]string{ann.ID: "", noEmail: "email is not a string", noState: "isActive is not a boolean", `"x-1"`: "_id is not an ObjectID"}
+	if len(got) != len(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for id, reason := range want {
+		if got[id] != reason {
+			t.Errorf("%s: got %q, want %q", id, got[id], reason)
+		}
+	}
+
+	wantErr(t, "rename", errorOf(s.Rename(ctx, noState, "B")), ErrNotFound)
+	if u, err := s.SetActive(ctx, noState, true); err != nil || u.Email != "eve@example.com" || !u.Active {
+		t.Errorf("enable: got %+v, %v; want the active account", u, err)
+	}
+	wantErr(t, "after it was enabled", errorOf(s.ByEmail(ctx, "eve@example.com")), nil)
+
+	if u, err := s.SetActive(ctx, noEmail, false); err != nil || u.ID != noEmail || u.Active {
+		t.Errorf("disable: got %+v, %v; want the disabled account", u, err)
+	}
+	testkit.NoError(t, s.Delete(ctx, noEmail))
+	wantErr(t, "after the deletion", errorOf(s.ByID(ctx, noEmail)), ErrNotFound)
+}
+
+// The time of creation is in the ObjectID.
+func TestMissingTimes(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	id := insertWith(t, s, "ann@example.com", "createdAt", "yesterday")
+
+	u, err := s.ByID(t.Context(), id)
+	view := u.View()
+	if age := time.Since(view.CreatedAt); err != nil || age < 0 || age > time.Minute || !view.UpdatedAt.Equal(view.CreatedAt) {
+		t.Errorf("got created %v, updated %v, %v; want the time of the ID", view.CreatedAt, view.UpdatedAt, err)
+	}
+}
