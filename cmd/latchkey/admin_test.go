@@ -174,6 +174,62 @@ func TestOperatorWithOddDocuments(t *testing.T) {
 	o.mustRun(`(?m)\A.*\n"x-1" .*\n\z`, "", "users", "list")
 }
 
+// An account whose email was imported in another spelling can log in after the server has started,
+// and nobody else can register its email.
+func TestImportedSpelling(t *testing.T) {
+	t.Parallel()
+	uri := storetest.Mongo(t)
+	environ := append(environment(t), "MONGODB_URI="+uri)
+
+	// Of "password123", by the npm package bcrypt.
+	const hash = "$2b$04$X0OXgiw1ANMjf6Jfuh6RPezXOOaxhgx3U6ww8vRN9y.tzNbKqWZva"
+	_, err := storetest.Database(t, uri).Collection("users").InsertOne(t.Context(), bson.D{
+		{Key: "name", Value: "Ann"}, {Key: "email", Value: " Ann@Example.com "}, {Key: "password", Value: hash},
+	})
+	testkit.NoError(t, err)
+
+	if out, err := command(environ, "", "doctor"); !strings.Contains(out, "another spelling, such as with upper") {
+		t.Errorf("doctor: got %q, %v; want a warning about the spelling", out, err)
+	}
+
+	addr, log, _ := start(t, environ)
+	testkit.Eventually(t, "the email to be made canonical", func() bool {
+		return strings.Contains(log.String(), "stored emails made canonical")
+	})
+
+	o := &operator{t: t, environ: environ, base: "http://" + addr}
+	o.login(http.StatusOK, "password123")
+	o.mustRun("(?m)^email +ann@example.com", "", "users", "show", "Ann@Example.com")
+	status, _, _ := o.request("POST", "/auth/register", "", `{"name":"B","email":"ANN@example.com","password":"a long password"}`)
+	if status != http.StatusConflict {
+		t.Errorf("register the same email: got %d, want 409", status)
+	}
+}
+
+// Two accounts with one email prevent the index. Neither the log nor the doctor quotes the email.
+func TestDuplicateEmails(t *testing.T) {
+	t.Parallel()
+	uri := storetest.Mongo(t)
+	environ := append(environment(t), "MONGODB_URI="+uri)
+	for range 2 {
+		_, err := storetest.Database(t, uri).Collection("users").InsertOne(t.Context(), bson.D{{Key: "email", Value: "ann@example.com"}})
+		testkit.NoError(t, err)
+	}
+
+	out, err := command(environ, "", "doctor")
+	if err == nil || !strings.Contains(out, "nobody can register") || strings.Contains(out, "ann@example.com") {
+		t.Errorf("doctor: got %q, %v; want a problem without the email", out, err)
+	}
+
+	_, log, _ := start(t, environ)
+	testkit.Eventually(t, "the missing index in the log", func() bool {
+		return strings.Contains(log.String(), "registration is disabled")
+	})
+	if strings.Contains(log.String(), "ann@example.com") || strings.Contains(log.String(), "linking providers is disabled") {
+		t.Errorf("got log %s, want only the missing index on emails, without the email", log)
+	}
+}
+
 // All sessions of all users can be revoked after a confirmation, without KEYS. Later
 // sessions are unaffected.
 func TestRevokeEverything(t *testing.T) {

@@ -57,10 +57,25 @@ func browserSetup(c config.Config) doctor.Setup {
 
 func (p parts) checkMongo(ctx context.Context) []doctor.Finding {
 	if err := p.users.Ping(ctx); err != nil {
-		return doctor.Mongo(err, nil)
+		return doctor.MongoDown(err)
 	}
 
-	return doctor.Mongo(nil, p.users.EnsureIndexes(ctx))
+	var found []doctor.Finding
+	for _, index := range []doctor.Index{
+		{Name: "on emails", Without: "nobody can register", Err: p.users.EnsureEmailIndex(ctx)},
+		{Name: "on linked accounts", Without: "nobody can link a provider", Err: p.users.EnsureIdentityIndexes(ctx)},
+	} {
+		index.Fix = fixOf(index.Err)
+		found = append(found, index.Check()...)
+	}
+
+	emails, err := p.users.CheckEmails(ctx)
+
+	return append(found, doctor.Emails{
+		Err:     err,
+		Strays:  emails.Strays,
+		Invalid: emails.Invalid,
+	}.Check()...)
 }
 
 func (p parts) checkMail(ctx context.Context) []doctor.Finding {

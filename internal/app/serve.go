@@ -12,6 +12,7 @@ import (
 
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
+	"latchkey/internal/user"
 )
 
 const (
@@ -171,7 +172,7 @@ func (a *App) waitForStores(ctx context.Context) {
 	})
 	stores.Go(func() {
 		if a.waitForStore(ctx, "mongodb", a.users.Ping) {
-			a.createIndexes(ctx)
+			a.prepareMongo(ctx)
 		}
 	})
 }
@@ -184,11 +185,58 @@ func (a *App) logRedisFindings(ctx context.Context) {
 	}
 }
 
-func (a *App) createIndexes(ctx context.Context) {
-	err := a.users.EnsureIndexes(ctx)
-	if err != nil && ctx.Err() == nil {
-		a.log.Error("cannot create the unique email index; registration is disabled", "error", err)
+// prepareMongo creates the indexes and makes stored emails canonical.
+func (a *App) prepareMongo(ctx context.Context) {
+	const noEmailIndex = "cannot create the unique email index; registration is disabled"
+	if err := a.users.EnsureEmailIndex(ctx); err != nil {
+		a.logMissingIndex(ctx, noEmailIndex, err)
+	} else {
+		a.fixEmails(ctx) // needs the index
 	}
+
+	const noIdentityIndex = "cannot create the unique indexes of identities; linking providers is disabled"
+	if err := a.users.EnsureIdentityIndexes(ctx); err != nil {
+		a.logMissingIndex(ctx, noIdentityIndex, err)
+	}
+}
+
+func (a *App) logMissingIndex(ctx context.Context, message string, err error) {
+	if ctx.Err() == nil {
+		a.log.Error(message, "error", err, "fix", fixOf(err))
+	}
+}
+
+// fixEmails makes emails canonical that another application has stored in another spelling.
+func (a *App) fixEmails(ctx context.Context) {
+	report, err := a.users.FixEmails(ctx)
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("cannot check the spelling of stored emails", "error", err)
+	}
+
+	if report.Fixed > 0 {
+		a.log.Info("stored emails made canonical", "count", report.Fixed)
+	}
+	if len(report.Strays) > 0 {
+		a.log.Warn("accounts share an email in different spellings; those with the userIds cannot log in",
+			"count", len(report.Strays), "userIds", firstFew(report.Strays))
+	}
+	if len(report.Invalid) > 0 {
+		a.log.Warn("accounts have an unsupported email and cannot log in with it",
+			"count", len(report.Invalid), "userIds", firstFew(report.Invalid))
+	}
+}
+
+// firstFew returns the first IDs of a list that may be long.
+func firstFew(ids []string) []string { return ids[:min(len(ids), 10)] }
+
+// fixOf returns what an operator can do about a missing index.
+func fixOf(err error) string {
+	var missing *user.IndexError
+	if errors.As(err, &missing) {
+		return missing.Fix
+	}
+
+	return "check MongoDB"
 }
 
 const (

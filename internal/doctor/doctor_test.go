@@ -129,12 +129,18 @@ func TestStores(t *testing.T) {
 	}
 	down := errors.New("down")
 	duplicate := errors.New("duplicate")
-	for _, f := range [][]Finding{Mongo(down, nil), Mongo(nil, duplicate)} {
+	for _, f := range [][]Finding{MongoDown(down), Index{Name: "on emails", Err: duplicate, Fix: "drop it"}.Check()} {
 		if len(f) != 1 || f[0].Level != Problem || f[0].Fix == "" {
 			t.Errorf("got %+v, want one problem with a fix", f)
 		}
 	}
-	if f := Mongo(nil, nil); len(f) != 1 || f[0].Level != OK {
+	if f := (Emails{Strays: []string{"id1"}, Invalid: []string{"id2"}}).Check(); len(f) != 2 || f[0].Level != Warning || !strings.Contains(f[0].Message, "id1") || !strings.Contains(f[1].Message, "id2") {
+		t.Errorf("got %+v, want two warnings with the IDs", f)
+	}
+	if f := (Emails{}).Check(); len(f) != 0 {
+		t.Errorf("got %+v, want no findings", f)
+	}
+	if f := (Index{Name: "on emails"}).Check(); len(f) != 1 || f[0].Level != OK {
 		t.Errorf("got %+v, want one finding with level ok", f)
 	}
 }

@@ -86,19 +86,57 @@ func (r Redis) checkEviction(f *findings, subject string) {
 	}
 }
 
-// Mongo judges the errors of reaching MongoDB and of creating the unique index on emails.
-func Mongo(pingErr, indexErr error) []Finding {
-	const subject = "MongoDB"
+const mongoSubject = "MongoDB"
 
+// MongoDown judges the error of reaching MongoDB.
+func MongoDown(err error) []Finding {
 	var f findings
-	switch {
-	case pingErr != nil:
-		f.problem(subject, "check MONGODB_URI", "cannot be reached: %v", pingErr)
-	case indexErr != nil:
-		f.problem(subject, "remove accounts with duplicate emails, and allow the user to create indexes",
-			"nobody can register, because the unique index on emails cannot be created: %v", indexErr)
-	default:
-		f.ok(subject, "the unique index on emails exists")
+	f.problem(mongoSubject, "check MONGODB_URI", "cannot be reached: %v", err)
+
+	return f
+}
+
+// Index is a unique index in MongoDB.
+type Index struct {
+	Name    string // such as "on emails"
+	Without string // what does not work without it
+	Err     error  // of creating it, if it was missing
+	Fix     string // what to do about Err
+}
+
+// Check judges the index.
+func (i Index) Check() []Finding {
+	var f findings
+	if i.Err != nil {
+		f.problem(mongoSubject, i.Fix, "%s, because the unique index %s cannot be created: %v", i.Without, i.Name, i.Err)
+	} else {
+		f.ok(mongoSubject, "the unique index %s exists", i.Name)
+	}
+
+	return f
+}
+
+// Emails describes stored emails that are not in the form in which Latchkey stores them.
+type Emails struct {
+	Err     error    // of reading them
+	Strays  []string // IDs of accounts whose email has another spelling
+	Invalid []string // IDs of accounts whose email is not supported
+}
+
+// Check judges the emails.
+func (e Emails) Check() []Finding {
+	var f findings
+	if e.Err != nil {
+		f.warning(mongoSubject, "run latchkey doctor again", "the spelling of stored emails is unknown: %v", e.Err)
+	}
+	if n := len(e.Strays); n > 0 {
+		f.warning(mongoSubject, "start the server, which makes emails canonical; if the account is still listed afterwards, "+
+			"another account has the same email: delete one of them",
+			"accounts whose email is stored in another spelling, such as with upper case, cannot log in: %d, for example %s", n, e.Strays[0])
+	}
+	if n := len(e.Invalid); n > 0 {
+		f.warning(mongoSubject, "change the email in MongoDB, or delete the account",
+			"accounts whose email has an unsupported form cannot log in with it: %d, for example %s", n, e.Invalid[0])
 	}
 
 	return f

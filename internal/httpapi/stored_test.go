@@ -7,6 +7,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/bson/primitive"
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/testkit"
@@ -87,5 +89,27 @@ func TestUnusableDocument(t *testing.T) {
 		if log := s.Log.String(); !strings.Contains(log, "document "+id+" of users") {
 			t.Errorf("%s: got log without the _id:\n%s", field, log)
 		}
+	}
+}
+
+// A unique index that another application has left in the collection does not make an email look
+// taken. The log names the index, but no email.
+func TestForeignUniqueIndex(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	_, err := s.Database().Collection("users").Indexes().CreateOne(t.Context(), mongo.IndexModel{
+		Keys:    bson.D{{Key: "name", Value: 1}},
+		Options: options.Index().SetName("name_1").SetUnique(true),
+	})
+	testkit.NoError(t, err)
+
+	s.Register("one@example.com")
+	two := map[string]any{"name": "Ann", "email": "two@example.com", "password": apitest.Password}
+	s.NewClient().Do("POST", "/auth/register", two).WantCode(http.StatusServiceUnavailable, "user_store_unavailable")
+
+	log := s.Log.String()
+	if !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "name_1") || strings.Contains(log, "two@example.com") {
+		t.Errorf("got log %q, want an error with the index and without the email", log)
 	}
 }

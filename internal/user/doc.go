@@ -10,5 +10,6 @@
 // speaks the MongoDB wire protocol. Package mongoconn owns the connections.
 //
 // Start reading at User in user.go, then Store in store.go. token.go has the one-time tokens;
-// identity.go and link.go have the external accounts.
+// identity.go and link.go have the external accounts; decode.go, index.go and spelling.go cope
+// with what other applications have left in the collection.
 package user

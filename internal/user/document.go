@@ -70,7 +70,7 @@ func (s *Store) findDocument(ctx context.Context, filter bson.D) (document, erro
 
 // update changes the account with the given ID if it matches a filter, and returns the
 // changed account. Together with ErrUnreadable it returns what is readable of it. Errors:
-// ErrNotFound, ErrEmailTaken, ErrUnreadable, ErrUnavailable.
+// ErrNotFound, ErrUnreadable, ErrUnavailable.
 func (s *Store) update(ctx context.Context, id string, filter, change bson.D) (User, error) {
 	oid, err := objectID(id)
 	if err != nil {
@@ -81,12 +81,7 @@ func (s *Store) update(ctx context.Context, id string, filter, change bson.D) (U
 	defer cancel()
 	filter = slices.Concat(bson.D{{Key: "_id", Value: oid}}, filter)
 	returnNew := options.FindOneAndUpdate().SetReturnDocument(options.After)
-	result := s.users.FindOneAndUpdate(ctx, filter, change, returnNew)
-	if mongo.IsDuplicateKeyError(result.Err()) {
-		return User{}, ErrEmailTaken
-	}
-
-	d, err := decodeResult(result)
+	d, err := decodeResult(s.users.FindOneAndUpdate(ctx, filter, change, returnNew))
 
 	return d.user(), err
 }

@@ -82,20 +82,6 @@ func (d identityDocument) identity() Identity {
 
 const identities = "identities"
 
-// EnsureIndexes creates the indexes of both collections: see EnsureEmailIndex. Those of the
-// identities ensure, even if links are made concurrently, that an external account is linked
-// to only one user, and that a user has at most one account of each provider. Errors:
-// ErrUnavailable.
-func (s *Store) EnsureIndexes(ctx context.Context) error {
-	return errors.Join(s.EnsureEmailIndex(ctx), s.ensureIdentityIndexes(ctx))
-}
-
-func (s *Store) ensureIdentityIndexes(ctx context.Context) error {
-	return errors.Join(
-		ensureUniqueIndex(ctx, s.identities, "issuer", "providerId"),
-		ensureUniqueIndex(ctx, s.identities, "userId", "provider"))
-}
-
 // isIdentity returns the filter for an external account.
 func isIdentity(issuer, subject string) bson.D {
 	return bson.D{

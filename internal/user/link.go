@@ -38,7 +38,7 @@ func (s *Store) ProposeLink(ctx context.Context, userID string, c Claims) (p Lin
 
 	indexCtx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	if err := s.ensureIdentityIndexes(indexCtx); err != nil {
+	if err := s.EnsureIdentityIndexes(indexCtx); err != nil {
 		return LinkProposal{}, false, err
 	}
 

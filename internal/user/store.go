@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/bson/primitive"
 	"go.mongodb.org/mongo-driver/mongo"
-	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"latchkey/internal/mongoconn"
 )
@@ -61,32 +58,6 @@ func (s *Store) Ping(ctx context.Context) error {
 	return mongoconn.Unavailable(s.users.Database().Client().Ping(ctx, nil))
 }
 
-// EnsureEmailIndex creates the unique index on the email, which prevents two accounts with
-// the same email. The guide's app creates the same index. With many accounts it may take
-// long, so only ctx limits its time.
-//
-// It fails if two accounts already have the same email, or a non-unique index on the email
-// exists. Create fails, too, until an operator has fixed that. Errors: ErrUnavailable.
-func (s *Store) EnsureEmailIndex(ctx context.Context) error {
-	return ensureUniqueIndex(ctx, s.users, "email")
-}
-
-func ensureUniqueIndex(ctx context.Context, c *mongo.Collection, fields ...string) error {
-	ctx, cancel := mongoconn.WithLongTimeout(ctx)
-	defer cancel()
-	keys := bson.D{}
-	for _, name := range fields {
-		keys = append(keys, bson.E{Key: name, Value: 1})
-	}
-
-	index := mongo.IndexModel{Keys: keys, Options: options.Index().SetUnique(true)}
-	if _, err := c.Indexes().CreateOne(ctx, index); err != nil {
-		return mongoconn.Unavailable(fmt.Errorf("unique index on %s.%s: %w", c.Name(), strings.Join(fields, "+"), err))
-	}
-
-	return nil
-}
-
 // NewID returns a new User.ID.
 func NewID() string { return primitive.NewObjectID().Hex() }
 
@@ -121,7 +92,7 @@ func (s *Store) Create(ctx context.Context, u User) (User, error) {
 
 	_, err = s.users.InsertOne(ctx, d)
 	if mongo.IsDuplicateKeyError(err) {
-		return User{}, ErrEmailTaken
+		return User{}, s.explainDuplicate(ctx, u.Email, err)
 	}
 	if err != nil {
 		// MongoDB may have stored the account nevertheless, and another attempt would fail
@@ -141,15 +112,11 @@ func (s *Store) checkEmailFree(ctx context.Context, email Email, id string) erro
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-
-	if u.ID != id {
+	if errors.Is(err, ErrUnreadable) || err == nil && u.ID != id {
 		return ErrEmailTaken
 	}
 
-	return nil
+	return err
 }
 
 // ByID returns the account with an ID. Errors: ErrNotFound, ErrUnreadable, ErrUnavailable.

@@ -203,7 +203,8 @@ func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Ema
 		unset(tokensField))
 	u, err := s.update(ctx, id, s.hasToken(EmailChangeToken, tokenHash), change)
 
-	// If the index rejected the update, not every server returns a duplicate key error.
+	// The index may have rejected the update. Not every server returns a duplicate key error,
+	// and another index of the collection may have caused one.
 	if errors.Is(err, ErrUnavailable) && errors.Is(s.checkEmailFree(ctx, email, id), ErrEmailTaken) {
 		return User{}, ErrEmailTaken
 	}

@@ -1,0 +1,137 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/bson/primitive"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"latchkey/internal/mongoconn"
+)
+
+// An import or another application may have stored emails that are not canonical, such as
+// "Ann@Example.com". Queries do not find these accounts, and a second account could get the
+// same email. An exact query cannot find them without an index that ignores case, so they are
+// made canonical once, when a server starts.
+
+// EmailReport describes accounts whose stored email is not canonical.
+type EmailReport struct {
+	Fixed   int      // accounts whose email was made canonical
+	Strays  []string // IDs of accounts whose email is in another spelling
+	Invalid []string // IDs of accounts whose email ParseEmail refuses
+}
+
+// maybeStray matches every email that is not canonical but for its spelling: one with upper
+// case, spaces or anything beyond ASCII. It also matches others.
+var maybeStray = primitive.Regex{Pattern: `[A-Z\s]|[^ -~]`}
+
+// strayEmail is an account whose stored email is not canonical.
+type strayEmail struct {
+	id        string
+	stored    string
+	canonical Email // empty if the stored one is invalid
+}
+
+// CheckEmails finds the accounts whose stored email is not canonical. With many accounts it may
+// take long, so only ctx limits its time. Errors: ErrUnavailable.
+func (s *Store) CheckEmails(ctx context.Context) (EmailReport, error) {
+	strays, err := s.strayEmails(ctx)
+
+	var report EmailReport
+	for _, stray := range strays {
+		report.add(stray)
+	}
+
+	return report, err
+}
+
+// FixEmails makes stored emails canonical. An account stays as it is if another account has the
+// same email. Call EnsureEmailIndex first, which prevents two accounts from getting the same
+// email. Errors: ErrUnavailable; some emails may have been fixed.
+func (s *Store) FixEmails(ctx context.Context) (EmailReport, error) {
+	strays, err := s.strayEmails(ctx)
+
+	var report EmailReport
+	for _, stray := range strays {
+		if ctx.Err() != nil {
+			return report, mongoconn.Unavailable(ctx.Err())
+		}
+
+		fixed, err := s.fixEmail(ctx, stray)
+		switch {
+		case err != nil:
+			return report, err
+		case fixed:
+			report.Fixed++
+		default:
+			report.add(stray)
+		}
+	}
+
+	return report, err
+}
+
+func (r *EmailReport) add(stray strayEmail) {
+	if stray.canonical == "" {
+		r.Invalid = append(r.Invalid, stray.id)
+	} else {
+		r.Strays = append(r.Strays, stray.id)
+	}
+}
+
+// fixEmail makes the email of an account canonical, and reports whether it did.
+func (s *Store) fixEmail(ctx context.Context, stray strayEmail) (bool, error) {
+	if stray.canonical == "" {
+		return false, nil
+	}
+
+	err := s.checkEmailFree(ctx, stray.canonical, stray.id)
+	if err == nil {
+		unchanged := bson.D{{Key: "email", Value: stray.stored}}
+		_, err = s.update(ctx, stray.id, unchanged, s.setAndTouch(bson.E{Key: "email", Value: string(stray.canonical)}))
+	}
+	if errors.Is(err, ErrUnavailable) && errors.Is(s.checkEmailFree(ctx, stray.canonical, stray.id), ErrEmailTaken) {
+		err = ErrEmailTaken // meanwhile
+	}
+
+	switch {
+	case errors.Is(err, ErrEmailTaken):
+		return false, nil
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUnreadable):
+		return true, nil // another server has changed it, or the account has other faults, too
+	}
+
+	return err == nil, err
+}
+
+// strayEmails finds the accounts whose stored email is not canonical. Errors: ErrUnavailable.
+func (s *Store) strayEmails(ctx context.Context) ([]strayEmail, error) {
+	ctx, cancel := mongoconn.WithLongTimeout(ctx)
+	defer cancel()
+	onlyEmail := options.Find().SetProjection(bson.D{{Key: "email", Value: 1}})
+	cursor, err := s.users.Find(ctx, bson.D{{Key: "email", Value: maybeStray}}, onlyEmail)
+	if err != nil {
+		return nil, mongoconn.Unavailable(err)
+	}
+	defer func() { _ = cursor.Close(ctx) }()
+
+	var strays []strayEmail
+	for cursor.Next(ctx) {
+		stored, isString := cursor.Current.Lookup("email").StringValueOK()
+		id, isObjectID := cursor.Current.Lookup("_id").ObjectIDOK()
+		if !isString || !isObjectID {
+			continue // unreadable: see decode
+		}
+
+		canonical, err := ParseEmail(stored)
+		if err == nil && slices.Contains(canonical.spellings(), stored) {
+			continue
+		}
+		strays = append(strays, strayEmail{id: id.Hex(), stored: stored, canonical: canonical})
+	}
+
+	return strays, mongoconn.Unavailable(cursor.Err())
+}

@@ -1,0 +1,63 @@
+package user
+
+import (
+	"slices"
+	"testing"
+
+	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/testkit"
+)
+
+// Emails that another application has stored in another spelling become canonical, so that the
+// accounts are found and their emails cannot be registered again.
+func TestFixEmails(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := newStore(t)
+	testkit.NoError(t, s.EnsureEmailIndex(ctx))
+
+	ids := map[string]string{}
+	for _, stored := range []string{
+		"Caps@Example.com", " space@example.com ", "idn@MÜLLER.de", // fixable
+		"Twice@example.com", "twice@example.com",
+		"josé@example.com", `"john doe"@example.com`,
+		"fine@example.com", "fine@müller.de", "ascii@xn--mller-kva.de",
+	} {
+		ids[stored] = insertWith(t, s, stored, "lastLogin", nil)
+	}
+
+	before, err := s.CheckEmails(ctx)
+	if err != nil || before.Fixed != 0 || len(before.Strays) != 4 || len(before.Invalid) != 2 {
+		t.Errorf("check: got %+v, %v; want 4 strays and 2 invalid emails", before, err)
+	}
+
+	for round, wantFixed := range []int{3, 0} {
+		got, err := s.FixEmails(ctx)
+		testkit.NoError(t, err)
+
+		wantInvalid := []string{ids["josé@example.com"], ids[`"john doe"@example.com`]}
+		slices.Sort(got.Invalid)
+		slices.Sort(wantInvalid)
+		if got.Fixed != wantFixed || !slices.Equal(got.Strays, []string{ids["Twice@example.com"]}) || !slices.Equal(got.Invalid, wantInvalid) {
+			t.Errorf("round %d: got %+v, want %d fixed, one stray and 2 invalid emails", round, got, wantFixed)
+		}
+	}
+
+	for stored, email := range map[string]Email{
+		"Caps@Example.com":       "caps@example.com",
+		" space@example.com ":    "space@example.com",
+		"idn@MÜLLER.de":          "idn@müller.de",
+		"twice@example.com":      "twice@example.com",
+		"ascii@xn--mller-kva.de": "ascii@müller.de",
+	} {
+		if u, err := s.ByEmail(ctx, email); err != nil || u.ID != ids[stored] {
+			t.Errorf("%s: got %+v, %v; want the account stored as %q", email, u, err, stored)
+		}
+		wantErr(t, string(email), errorOf(s.Create(ctx, User{Name: "B", Email: email, PasswordHash: "h"})), ErrEmailTaken)
+	}
+
+	// Others are stored as they were.
+	var d bson.M
+	testkit.NoError(t, s.users.FindOne(ctx, bson.D{{Key: "email", Value: "ascii@xn--mller-kva.de"}}).Decode(&d))
+}
