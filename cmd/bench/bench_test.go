@@ -56,7 +56,7 @@ func TestShort(t *testing.T) {
 	for i, row := range rows {
 		cells := strings.Split(row, " | ")
 		if len(cells) != 6 || !strings.HasPrefix(cells[0], "| "+want[i].what) {
-			t.Errorf("got row %s, want one about %s", row, want[i].what)
+			t.Errorf("got row %s, want 6 cells and the text %s in the first", row, want[i].what)
 			continue
 		}
 		for name, cell := range map[string]string{"s": cells[1], "b": cells[3], "r": cells[4]} {

@@ -35,7 +35,7 @@ type bench struct {
 	closers  []func() // called in reverse order
 
 	redisAddr string
-	url       string // of the server
+	url       string // the server's
 	settings  config.Config
 	cookie    string   // of a session
 	rows      []string // of the table

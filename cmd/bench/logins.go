@@ -22,11 +22,11 @@ func (b *bench) logins() error {
 		return err
 	}
 
-	server, alone := samples[0], samples[1]
+	server, bcryptOnly := samples[0], samples[1]
 	name := fmt.Sprintf("bcrypt alone, cost %d", b.settings.BcryptCost)
 	what := fmt.Sprintf("`POST /auth/login`, %d connections: logins/s", connections)
-	b.compare(what, server, name, alone, sample.rate, 1, "≥ 0.9")
-	b.row("Core-seconds for one password", "", name, number(median(alone, sample.coreSeconds), 3), "", "")
+	b.compare(what, server, name, bcryptOnly, sample.rate, 1, "≥ 0.9")
+	b.row("Core-seconds for one password", "", name, number(median(bcryptOnly, sample.coreSeconds), 3), "", "")
 
 	return nil
 }
@@ -48,14 +48,14 @@ func (b *bench) bcryptAlone() (sample, error) {
 				return err
 			}
 
-			begun := time.Now()
-			for time.Since(begun) < b.duration {
+			start := time.Now()
+			for time.Since(start) < b.duration {
 				if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil {
 					return err
 				}
 				compared.Add(1)
 			}
-			nanoseconds.Add(int64(time.Since(begun)))
+			nanoseconds.Add(int64(time.Since(start)))
 
 			return b.ctx.Err()
 		})

@@ -11,7 +11,7 @@ import (
 	"latchkey/internal/session"
 )
 
-// memory measures the Redis memory of sessions of different users.
+// memory measures how much memory Redis needs per session if each user has one.
 func (b *bench) memory() error {
 	before, err := b.usedMemory()
 	if err != nil {

@@ -18,10 +18,10 @@ func (b *bench) row(cells ...string) {
 	b.rows = append(b.rows, "| "+strings.Join(cells, " | ")+" |\n")
 }
 
-// compare adds a row that compares a figure of the server with a baseline.
-func (b *bench) compare(what string, server []sample, name string, baseline []sample, of func(sample) float64, digits int, goal string) {
-	b.row(what, number(median(server, of), digits), name, number(median(baseline, of), digits),
-		number(ratio(server, baseline, of), 2), goal)
+// compare adds a row that compares a server figure with the same figure for a baseline.
+func (b *bench) compare(what string, server []sample, name string, baseline []sample, figure func(sample) float64, digits int, goal string) {
+	b.row(what, number(median(server, figure), digits), name, number(median(baseline, figure), digits),
+		number(ratio(server, baseline, figure), 2), goal)
 }
 
 // print writes the table in Markdown.
@@ -58,22 +58,23 @@ func (b *bench) interleave(measures ...func() (sample, error)) ([][]sample, erro
 	return samples, nil
 }
 
-// median returns the median of a figure of the samples.
-func median(samples []sample, of func(sample) float64) float64 {
+// median returns the median of a figure over all samples.
+func median(samples []sample, figure func(sample) float64) float64 {
 	var values []float64
 	for _, s := range samples {
-		values = append(values, of(s))
+		values = append(values, figure(s))
 	}
 	slices.Sort(values)
 
 	return values[len(values)/2]
 }
 
-// ratio returns the median of the ratios of a figure in the same rounds.
-func ratio(server, baseline []sample, of func(sample) float64) float64 {
+// ratio returns the median over all rounds of the ratio between a server figure and the baseline
+// figure from the same round.
+func ratio(server, baseline []sample, figure func(sample) float64) float64 {
 	var ratios []float64
 	for i := range server {
-		ratios = append(ratios, of(server[i])/of(baseline[i]))
+		ratios = append(ratios, figure(server[i])/figure(baseline[i]))
 	}
 	slices.Sort(ratios)
 

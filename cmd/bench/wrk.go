@@ -17,13 +17,13 @@ var wrkScript []byte
 
 // sample is one measurement.
 type sample struct {
-	Count    float64 // of requests or comparisons
+	Count    float64 // the number of requests or password comparisons
 	Errors   float64
 	Bytes    float64
 	Seconds  float64
 	P50, P99 float64 // milliseconds
 
-	commands float64 // of Redis
+	commands float64 // the number of Redis commands
 }
 
 func (s sample) rate() float64         { return s.Count / s.Seconds }
@@ -33,11 +33,11 @@ func (s sample) size() float64         { return s.Bytes / s.Count }
 func (s sample) commandsEach() float64 { return s.commands / s.Count }
 func (s sample) coreSeconds() float64  { return s.Seconds * float64(runtime.NumCPU()) / s.Count }
 
-// maxErrors is the highest acceptable share of wrong responses. On a busy machine a store may time
+// maxErrors is the highest acceptable share of failed requests. On a busy machine a store may time
 // out now and then.
 const maxErrors = 0.01
 
-// measure lets wrk send requests: POST with a body, GET without one.
+// measure makes wrk send requests: POST with a body, GET without one.
 func (b *bench) measure(url, body string, connections int) (sample, error) {
 	file := filepath.Join(b.dir, "wrk.lua")
 	if err := os.WriteFile(file, wrkScript, 0o600); err != nil {
@@ -67,7 +67,7 @@ func (b *bench) measure(url, body string, connections int) (sample, error) {
 	}
 
 	after, err := b.redisFigure("total_commands_processed")
-	s.commands = after - before - 1 // the first INFO
+	s.commands = after - before - 1 // without the first INFO
 
 	return s, err
 }
@@ -85,7 +85,7 @@ func runSample(cmd *exec.Cmd) (sample, error) {
 		return sample{}, fmt.Errorf("%w\n%s", err, out)
 	}
 	if s.Count == 0 || s.Errors > maxErrors*s.Count {
-		return sample{}, fmt.Errorf("%.0f of %.0f failed", s.Errors, s.Count)
+		return sample{}, fmt.Errorf("%.0f of %.0f requests failed", s.Errors, s.Count)
 	}
 
 	return s, nil

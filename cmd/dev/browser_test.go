@@ -108,6 +108,6 @@ func reservePorts(t *testing.T) (port string, release func()) {
 		_ = api.Close()
 	}
 
-	t.Fatal("found no two consecutive free ports")
+	t.Fatal("cannot find two consecutive free ports")
 	return "", nil
 }

@@ -18,8 +18,8 @@ var pages = template.Must(template.ParseFS(pageFiles, "demo/*.html"))
 //go:embed demo/*.js demo/*.css demo/*.svg
 var assets embed.FS
 
-// newDemo returns a server for the demo, a page that calls the API from another origin, and
-// for the outbox unless emails is nil. host is the name that browsers use for the server.
+// newDemo returns a server for the demo, a page that calls the API from another origin. Unless
+// emails is nil, it also serves the outbox. host is the name that browsers use for the server.
 func newDemo(api, host string, emails *outbox) (*http.Server, error) {
 	files, err := fs.Sub(assets, "demo")
 	if err != nil {

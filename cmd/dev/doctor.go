@@ -64,12 +64,12 @@ func diagnose(environ []string, stdout io.Writer, spa, api string) error {
 		return err
 	}
 
-	found := app.DiagnoseBrowser(settings, spa, api)
-	if err := doctor.Print(stdout, found); err != nil {
+	findings := app.DiagnoseBrowser(settings, spa, api)
+	if err := doctor.Print(stdout, findings); err != nil {
 		return err
 	}
 
-	switch n := doctor.Problems(found); n {
+	switch n := doctor.Problems(findings); n {
 	case 0:
 		return nil
 	case 1:

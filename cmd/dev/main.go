@@ -40,7 +40,7 @@ func main() {
 	os.Exit(1)
 }
 
-// errUsage is returned for wrong arguments.
+// errUsage is returned for invalid arguments.
 var errUsage = errors.New("run 'go run ./cmd/dev --help' for usage")
 
 const help = `Run the API for development, with Redis and MongoDB inside the process.

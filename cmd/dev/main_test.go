@@ -37,28 +37,28 @@ func TestDev(t *testing.T) {
 	for i, status := range []string{"201", "200"} {
 		got := shell(t, commands[i]+" -sS -w '%{http_code}'")
 		if !strings.HasSuffix(got, status) || !strings.Contains(got, "john@example.com") {
-			t.Errorf("%s\n%s\nwant status %s and the user", commands[i], got, status)
+			t.Errorf("%s\ngot:\n%s\nwant the user and status %s", commands[i], got, status)
 		}
 	}
 
 	jar, err := os.ReadFile("cookies.txt")
 	if err != nil || !strings.Contains(string(jar), "nestjs.sid") {
-		t.Errorf("cookies.txt is %q, %v; want a cookie nestjs.sid", jar, err)
+		t.Errorf("cookies.txt: got %q, %v; want it to contain a cookie nestjs.sid", jar, err)
 	}
 
 	got := shell(t, "curl -sS -X POST "+server.api+"/auth/logout -b cookies.txt; curl -sS "+server.api+"/auth/me -b cookies.txt")
 	if !strings.Contains(got, "Logout successful") || !strings.Contains(got, "Please login to continue") {
-		t.Errorf("after the logout got %s", got)
+		t.Errorf("logout, then GET /auth/me: got %s, want a successful logout and a request to log in", got)
 	}
 
 	server.stop()
 	if files, err := filepath.Glob(dataDir + "/*"); err != nil || len(files) == 0 {
-		t.Errorf("%s has %d files, %v; want some", dataDir, len(files), err)
+		t.Errorf("files in %s: got %d, %v; want at least 1", dataDir, len(files), err)
 	}
 
 	server = startDev(t)
 	if got := post(t, server.api+"/auth/login", `{"email":"john@example.com","password":"correct horse battery staple"}`); !strings.Contains(got, "john@example.com") {
-		t.Errorf("login after a restart: got %s, want the user", got)
+		t.Errorf("login after a restart: got %s, want it to contain the user", got)
 	}
 }
 
@@ -79,11 +79,11 @@ func TestArguments(t *testing.T) {
 		var out bytes.Buffer
 		err := run(t.Context(), strings.Fields(test.args), nil, &out)
 		if errors.Is(err, errUsage) != test.isUsage || (err == nil) == test.isUsage {
-			t.Errorf("%s: got error %v, want a usage error: %v", test.args, err, test.isUsage)
+			t.Errorf("%s: got error %v, want a usage error: %t", test.args, err, test.isUsage)
 		}
 
 		if got := out.String() + fmt.Sprint(err); !strings.Contains(got, test.want) {
-			t.Errorf("%s: got %q, want %q", test.args, got, test.want)
+			t.Errorf("%s: got %q, want it to contain %q", test.args, got, test.want)
 		}
 	}
 }
@@ -119,7 +119,7 @@ type devServer struct {
 	stop   func()
 }
 
-// startDev runs the program on free ports, with more environment variables.
+// startDev runs the program on free ports, with additional environment variables.
 func startDev(t *testing.T, more ...string) devServer {
 	t.Helper()
 	suite.Default(t)
@@ -127,7 +127,9 @@ func startDev(t *testing.T, more ...string) devServer {
 	ctx, cancel := context.WithCancel(context.Background())
 	out := &testkit.Buffer{}
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, nil, slices.Concat(os.Environ(), []string{"PORT=0", "BCRYPT_COST=4"}, more), out) }()
+	go func() {
+		done <- run(ctx, nil, slices.Concat(os.Environ(), []string{"PORT=0", "BCRYPT_COST=4"}, more), out)
+	}()
 	stop := sync.OnceFunc(func() {
 		cancel()
 		testkit.NoError(t, testkit.Receive(t, "the server to stop", done))

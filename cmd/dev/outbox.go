@@ -82,7 +82,7 @@ func (o *outbox) all() []email {
 	return append([]email{}, o.emails...)
 }
 
-// byID returns nil if there is no such email.
+// byID returns the email with the given ID, or nil if there is none.
 func (o *outbox) byID(id string) *email {
 	for _, e := range o.all() {
 		if e.ID == id {
@@ -144,7 +144,7 @@ func (o *outbox) addRoutes(mux *http.ServeMux, host string) {
 	})
 }
 
-// page renders the outbox. It opens the email with the ID, or the newest one if id is empty.
+// page renders the outbox. It opens the email with the given ID, or the newest one if id is empty.
 func (o *outbox) page(id string) ([]byte, bool) {
 	emails := o.all()
 	if id == "" && len(emails) > 0 {
@@ -162,7 +162,7 @@ func (o *outbox) page(id string) ([]byte, bool) {
 	return b.Bytes(), err == nil
 }
 
-// isOwnName reports whether the Host of a request is a name of this server. An attacker can
+// isOwnName reports whether a request's Host header names this server. An attacker can
 // point a name of their own at this machine (DNS rebinding). Pages under that name would have
 // the same origin as the outbox and could read the links in the emails.
 func isOwnName(requested, host string) bool {

@@ -29,13 +29,13 @@ func TestOutbox(t *testing.T) {
 	e := waitForEmail(t, server.outbox+".json", "ann@example.com")
 	link := regexp.MustCompile(regexp.QuoteMeta(server.demo) + `/verify-email#token=(\S+)`).FindStringSubmatch(e.Text)
 	if link == nil || !strings.Contains(e.HTML, link[0]) || e.Subject == "" || time.Since(e.At) > time.Minute {
-		t.Fatalf("got the email %+v, want a current one with a link in both versions", e)
+		t.Fatalf("got email %+v, want a recent one with a subject and the same link in text and HTML", e)
 	}
 
-	for _, want := range []string{"Email verified", `"invalid_token"`} {
+	for i, want := range []string{"Email verified", `"invalid_token"`} {
 		got := post(t, server.api+"/auth/email/verify", fmt.Sprintf(`{"token":%q}`, link[1]))
 		if !strings.Contains(got, want) {
-			t.Errorf("verify: got %s, want %s", got, want)
+			t.Errorf("verify, attempt %d: got %s, want it to contain %q", i+1, got, want)
 		}
 	}
 
@@ -52,7 +52,7 @@ func TestOutbox(t *testing.T) {
 		"/../outbox.html":      "404",
 	} {
 		if _, got := get(t, server.outbox+path, ""); !strings.Contains(got, want) {
-			t.Errorf("GET /mail%s: got %s, want %s", path, got, want)
+			t.Errorf("GET /mail%s: got %s, want it to contain %q", path, got, want)
 		}
 	}
 }
@@ -62,13 +62,13 @@ func TestNoOutboxWithSMTP(t *testing.T) {
 
 	server := startDev(t, "SMTP_URL=smtp://127.0.0.1:1", "MAIL_FROM=no-reply@example.com")
 	if server.outbox != "" || !strings.Contains(server.output, "emails go to SMTP_URL") {
-		t.Errorf("got the greeting\n%s\nwant no outbox", server.output)
+		t.Errorf("greeting: got\n%s\nwant no outbox, because emails go to SMTP_URL", server.output)
 	}
 	if res, _ := get(t, server.demo+"/mail.json", ""); res.StatusCode != http.StatusNotFound {
-		t.Errorf("GET /mail.json: status %d, want 404", res.StatusCode)
+		t.Errorf("GET /mail.json: got status %d, want 404", res.StatusCode)
 	}
 	if _, page := get(t, server.demo+"/", ""); strings.Contains(page, `href="/mail"`) {
-		t.Error("the demo links to the outbox")
+		t.Error("the demo links to the outbox, want no link")
 	}
 }
 
@@ -93,24 +93,24 @@ func TestOutboxKeepsAndPrintsEmails(t *testing.T) {
 	send("A", "Hello\n\nhttp://x/#token=1\n")
 	want := "\n  ┌─ Email to ann@example.com\n  │  About <b>\n  │\n  │  Hello\n  │\n  │  http://x/#token=1\n  └─\n\n"
 	if printed.String() != want {
-		t.Errorf("printed\n%s\nwant\n%s", printed.String(), want)
+		t.Errorf("printed email: got\n%s\nwant\n%s", printed.String(), want)
 	}
 
 	send("B", "2")
 	send("A", "3")
 	if got := o.all(); len(got) != 2 || got[0].Text != "3" || got[1].ID != "B" {
-		t.Errorf("after a retry of A got %+v, want the new A and B", got)
+		t.Errorf("emails after a retry of A: got %+v, want the new A and B", got)
 	}
 
 	for i := range 2 * maxEmails {
 		send(fmt.Sprint(i), "x")
 	}
 	if got := o.all(); len(got) != maxEmails || got[0].ID != fmt.Sprint(2*maxEmails-1) {
-		t.Errorf("got %d emails, the newest is %s, want %d and %d", len(got), got[0].ID, maxEmails, 2*maxEmails-1)
+		t.Errorf("got %d emails with %s as the newest, want %d with %d", len(got), got[0].ID, maxEmails, 2*maxEmails-1)
 	}
 }
 
-// TestOutboxIsPrivate requests the outbox under names of this server and of others.
+// TestOutboxIsPrivate requests the outbox under the server's own names and under foreign ones.
 func TestOutboxIsPrivate(t *testing.T) {
 	t.Parallel()
 
@@ -142,7 +142,7 @@ func TestOutboxIsPrivate(t *testing.T) {
 		for _, path := range []string{"/mail", "/mail.json", "/mail/A.html"} {
 			res, _ := get(t, s.URL+path, host)
 			if res.StatusCode != want {
-				t.Errorf("GET %s, Host %q: status %d, want %d", path, host, res.StatusCode, want)
+				t.Errorf("GET %s, Host %q: got status %d, want %d", path, host, res.StatusCode, want)
 			}
 			if want != 200 {
 				continue
@@ -150,19 +150,19 @@ func TestOutboxIsPrivate(t *testing.T) {
 
 			h := res.Header
 			if h.Get("Access-Control-Allow-Origin") != "" || h.Get("Cache-Control") != "no-store" || !strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'") {
-				t.Errorf("GET %s: headers %v, want no CORS, no-store and a strict policy", path, h)
+				t.Errorf("GET %s: got headers %v, want no CORS, no-store and a strict policy", path, h)
 			}
 		}
 	}
 
 	if _, page := get(t, s.URL+"/mail", ""); !strings.Contains(page, "About &lt;b&gt;") || strings.Contains(page, "About <b>") {
-		t.Errorf("the subject is not escaped: %s", page)
+		t.Errorf("GET /mail: got %s, want an escaped subject", page)
 	}
 
 	res, _ := get(t, s.URL+"/mail/A.html", "")
 	policy := res.Header.Get("Content-Security-Policy")
 	if !strings.Contains(policy, "sandbox") || strings.Contains(policy, "allow-scripts") || strings.Contains(policy, "script-src") {
-		t.Errorf("the policy of an email is %q, want no scripts", policy)
+		t.Errorf("Content-Security-Policy of an email: got %q, want a sandbox without scripts", policy)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestOutboxIsPrivate(t *testing.T) {
 func waitForEmail(t *testing.T, url, to string) email {
 	t.Helper()
 
-	var found email
+	var newest email
 	testkit.Eventually(t, "an email to "+to, func() bool {
 		_, text := get(t, url, "")
 
@@ -181,16 +181,17 @@ func waitForEmail(t *testing.T, url, to string) email {
 
 		i := slices.IndexFunc(emails, func(e email) bool { return e.To == to })
 		if i >= 0 {
-			found = emails[i]
+			newest = emails[i]
 		}
 
 		return i >= 0
 	})
 
-	return found
+	return newest
 }
 
-// get returns the response to a GET request to a host, and its body.
+// get sends a GET request and returns the response and its body. host replaces the host in the URL
+// in the Host header, unless it is empty.
 func get(t *testing.T, url, host string) (*http.Response, string) {
 	t.Helper()
 
@@ -200,7 +201,7 @@ func get(t *testing.T, url, host string) (*http.Response, string) {
 	res, err := http.DefaultClient.Do(req)
 	testkit.NoError(t, err)
 
-	return res, read(t, res)
+	return res, readBody(t, res)
 }
 
 // post sends JSON and returns the body of the response.
@@ -210,10 +211,10 @@ func post(t *testing.T, url, body string) string {
 	res, err := http.Post(url, "application/json", strings.NewReader(body))
 	testkit.NoError(t, err)
 
-	return read(t, res)
+	return readBody(t, res)
 }
 
-func read(t *testing.T, res *http.Response) string {
+func readBody(t *testing.T, res *http.Response) string {
 	t.Helper()
 
 	defer func() { _ = res.Body.Close() }()

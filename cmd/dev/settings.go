@@ -86,7 +86,7 @@ func listenAddr(vars map[string]string) (host string, port int) {
 }
 
 // demoPage is where the demo is served. The listener is nil if the port is in use, probably by
-// a page of the developer.
+// the developer's own page.
 type demoPage struct {
 	listener net.Listener
 	origin   string

@@ -79,7 +79,7 @@ func attacks() map[string]attack {
 	}
 }
 
-// The server rejects malicious requests in time, and survives them.
+// The server rejects malicious requests in time, and still works afterwards.
 func TestAbuse(t *testing.T) {
 	t.Parallel()
 	addr, _, _ := start(t, environment(t))

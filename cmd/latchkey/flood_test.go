@@ -43,7 +43,7 @@ const (
 )
 
 // pacedRequests are the requests of other users: the total rate per second, and the number
-// of connections. The response times of the first count.
+// of connections. Only the response times of the first are measured.
 var pacedRequests = []struct {
 	path    string
 	rate    int
@@ -78,19 +78,19 @@ func TestLoginFlood(t *testing.T) {
 	length := cmp.Or(*flood, 2*time.Second)
 	hashRate := f.bcryptRate(length / 16)
 	before := f.usage()
-	quiet := f.pace(length)
+	quietDelays := f.pace(length)
 	quietUsage := f.usage().since(before)
 
-	logins, flooded, floodUsage := f.flood(length)
+	logins, floodDelays, floodUsage := f.flood(length)
 	hashRate = (hashRate + f.bcryptRate(length/16)) / 2 // the speed of the machine varies
 	f.failed.report(t)
 
-	slowdown := p99(flooded).Seconds() / p99(quiet).Seconds()
+	slowdown := p99(floodDelays).Seconds() / p99(quietDelays).Seconds()
 	available := (floodUsage.server+floodUsage.idle)/floodUsage.total - quietUsage.server/quietUsage.total
 	share := float64(logins) / length.Seconds() / hashRate / available
 	memory := f.peakMemory()
 	t.Logf("%d logins, %.2f times bcrypt alone; p99 of session checks: %v, in the flood %v; %.0f MiB",
-		logins, share, p99(quiet), p99(flooded), memory)
+		logins, share, p99(quietDelays), p99(floodDelays), memory)
 	if *flood < minFloodTime {
 		return
 	}
@@ -108,7 +108,7 @@ func TestLoginFlood(t *testing.T) {
 	check("MiB of memory", memory, 0, maxFloodRSS)
 }
 
-// floodRun holds the clients of the server.
+// floodRun sends requests to the server and measures it.
 type floodRun struct {
 	t      *testing.T
 	base   string
@@ -191,7 +191,7 @@ func (f *floodRun) flood(length time.Duration) (logins int64, delays []time.Dura
 }
 
 // login sends the nth login of a client, half of the time with a wrong password. It reports
-// whether the server had too many.
+// whether the server rejected it because too many logins were waiting.
 func (f *floodRun) login(c *http.Client, n int) (rejected bool, err error) {
 	password, want := floodPassword, http.StatusOK
 	if n%2 == 1 {
@@ -243,8 +243,8 @@ func (f *floodRun) bcryptRate(length time.Duration) float64 {
 func (f *floodRun) peakMemory() float64 {
 	status, err := os.ReadFile("/proc/" + f.pid + "/status")
 	testkit.NoError(f.t, err)
-	found := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
-	kib, err := strconv.ParseFloat(string(found[1]), 64)
+	match := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
+	kib, err := strconv.ParseFloat(string(match[1]), 64)
 	testkit.NoError(f.t, err)
 
 	return kib / 1024
@@ -299,7 +299,7 @@ func (f *floodRun) usage() usage {
 	return u
 }
 
-// p99 returns the 99th percentile of times.
+// p99 sorts times and returns their 99th percentile.
 func p99(times []time.Duration) time.Duration {
 	slices.Sort(times)
 

@@ -120,7 +120,7 @@ const (
 	dropLogged  = "email dropped"
 )
 
-// waitForRetries waits until a server has failed to send emails.
+// waitForRetries waits until a server has logged n failed attempts to send an email.
 func (s *mailSetup) waitForRetries(log *testkit.Buffer, n int) {
 	s.t.Helper()
 
@@ -250,8 +250,8 @@ func TestBrokenMailServer(t *testing.T) {
 	}
 }
 
-// An email that is rejected for good is dropped. The log reports it without the reply of
-// the mail server, which may quote the email.
+// An email that the mail server rejects permanently is dropped. The log reports that without the
+// server's reply, which may quote the email.
 func TestRejectedMail(t *testing.T) {
 	t.Parallel()
 	s := newMailSetup(t)
@@ -274,15 +274,15 @@ func TestRejectedMail(t *testing.T) {
 	if n := len(s.mails.Messages()); n > 0 || strings.Contains(text, retryLogged) {
 		t.Errorf("got %d emails, want none and no retries; log:\n%s", n, text)
 	}
-	private := []string{"u0@example.com"}
+	privateTexts := []string{"u0@example.com"}
 	for _, m := range s.mails.Attempts() {
 		if m.Token() != "" {
-			private = append(private, m.Token())
+			privateTexts = append(privateTexts, m.Token())
 		}
 	}
-	for _, quoted := range private {
+	for _, quoted := range privateTexts {
 		if strings.Contains(text, quoted) {
-			t.Errorf("the log contains %s of the email:\n%s", quoted, text)
+			t.Errorf("the log contains %q from the email:\n%s", quoted, text)
 		}
 	}
 }
@@ -312,8 +312,11 @@ func TestLostMailConfirmation(t *testing.T) {
 	if first.Header("Subject") != second.Header("Subject") {
 		t.Errorf("subject: got %q, want %q", second.Header("Subject"), first.Header("Subject"))
 	}
-	if first.Token() == second.Token() || first.Header("Message-ID") == second.Header("Message-ID") {
-		t.Errorf("both emails have Message-ID %q or the same link, want different ones", first.Header("Message-ID"))
+	if first.Token() == second.Token() {
+		t.Error("both emails have the same link, want different ones")
+	}
+	if id := first.Header("Message-ID"); id == second.Header("Message-ID") {
+		t.Errorf("both emails have Message-ID %q, want different ones", id)
 	}
 
 	mustSend(t, http.StatusOK, "POST", base+"/auth/password/reset", `{"token":"`+second.Token()+`","password":"another long password"}`)

@@ -23,12 +23,12 @@ import (
 func opsAddr(t *testing.T, out *testkit.Buffer) string {
 	t.Helper()
 
-	found := regexp.MustCompile(`"ops listener started","addr":"([^"]+)"`).FindStringSubmatch(out.String())
-	if found == nil {
+	match := regexp.MustCompile(`"ops listener started","addr":"([^"]+)"`).FindStringSubmatch(out.String())
+	if match == nil {
 		t.Fatalf("the log has no ops listener:\n%s", out)
 	}
 
-	return found[1]
+	return match[1]
 }
 
 // Operators' endpoints are on the ops listener only.
@@ -99,9 +99,9 @@ func TestPrometheus(t *testing.T) {
 	}
 
 	if alerts := query(t, prometheus, `ALERTS{alertstate="firing"}`); len(alerts) != 0 {
-		t.Errorf("alerts: got %s, want none", alerts)
+		t.Errorf("firing alerts: got %s, want none", alerts)
 	}
-	if counted := query(t, prometheus, `latchkey_http_requests_total{route="/auth/session",status="200"} > 0`); len(counted) == 0 {
+	if samples := query(t, prometheus, `latchkey_http_requests_total{route="/auth/session",status="200"} > 0`); len(samples) == 0 {
 		t.Error("latchkey_http_requests_total: got no data for /auth/session")
 	}
 }
@@ -199,7 +199,7 @@ func TestTraces(t *testing.T) {
 	defer mu.Unlock()
 	for _, want := range []string{"a-name", "POST /auth/login", "GET /auth/session", "GET", "EVALSHA", "insert users", "find users"} {
 		if !strings.Contains(received.String(), want) {
-			t.Errorf("spans: got no %s", want)
+			t.Errorf("traces: got no %q, want at least one", want)
 		}
 	}
 	for _, private := range []string{"canary", "another password", "a-query", "a-user-agent", "sess:", "__Host-sid"} {

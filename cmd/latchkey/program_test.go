@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 
 const secret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
 
-// environment returns the settings of a server behind a proxy, with stores of its own.
+// environment returns the settings of a server behind a proxy, with its own stores.
 func environment(t *testing.T, more ...string) []string {
 	return slices.Concat(baseSettings(storetest.NewRedis(t), storetest.Mongo(t)), []string{
 		"TRUSTED_PROXIES=127.0.0.1",
@@ -132,7 +132,7 @@ func build(t *testing.T) string {
 	return file
 }
 
-// process is the program in a process of its own, for tests that kill or measure it.
+// process is the program in its own process, for tests that kill or measure it.
 type process struct {
 	addr   string
 	out    *testkit.Buffer
@@ -140,7 +140,7 @@ type process struct {
 	exited chan struct{} // closed when the process has exited
 }
 
-// startProcess runs the program in a process of its own until the test ends.
+// startProcess runs the program in its own process until the test ends.
 func startProcess(t *testing.T, file string, environ []string) *process {
 	t.Helper()
 
@@ -222,8 +222,8 @@ func (r response) cookie() string {
 	return pair
 }
 
-// fetch sends a request with a JSON body, if it is not empty. The headers are names and
-// values; those without a value are not sent, and "Host" sets the host.
+// fetch sends a request, with body as JSON unless it is empty. headers are pairs of a name and a
+// value. A header with an empty value is not sent, and "Host" sets the request's host.
 func fetch(c *http.Client, method, url, body string, headers ...string) (response, error) {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
@@ -253,7 +253,7 @@ func fetch(c *http.Client, method, url, body string, headers ...string) (respons
 	return response{res, string(text)}, err
 }
 
-// send is fetch that fails the test if there is an error.
+// send is like fetch, but fails the test if there is an error.
 func send(t *testing.T, method, url, body string, headers ...string) response {
 	t.Helper()
 
@@ -263,7 +263,7 @@ func send(t *testing.T, method, url, body string, headers ...string) response {
 	return res
 }
 
-// mustSend sends a request and fails the test unless the response has a status.
+// mustSend sends a request and fails the test unless the response has the given status.
 func mustSend(t *testing.T, want int, method, url, body string) response {
 	t.Helper()
 
@@ -304,12 +304,12 @@ func (f *failures) report(t *testing.T) {
 	}
 }
 
-// wantGet sends a GET request and fails the test unless the response has a status and
-// contains a text.
+// wantGet sends a GET request and fails the test unless the response has the given status and
+// contains the given text.
 func wantGet(t *testing.T, url string, status int, text string) {
 	t.Helper()
 
 	if res := send(t, "GET", url, ""); res.StatusCode != status || !strings.Contains(res.text, text) {
-		t.Errorf("GET %s: got %d %.300s, want %d %s", url, res.StatusCode, res.text, status, text)
+		t.Errorf("GET %s: got %d %.300s, want %d and a body that contains %q", url, res.StatusCode, res.text, status, text)
 	}
 }

@@ -18,9 +18,9 @@ import (
 )
 
 var (
-	replacements = flag.Int("replacements", 4, "number of servers that TestRollingRestart replaces")
-	between      = flag.Int64("between", 1000, "minimum number of requests between two replacements")
-	loadClients  = flag.Int("clients", 16, "number of keep-alive clients in TestRollingRestart")
+	replacements    = flag.Int("replacements", 4, "number of servers that TestRollingRestart replaces")
+	requestsBetween = flag.Int64("between", 1000, "minimum number of requests between two replacements")
+	loadClients     = flag.Int("clients", 16, "number of keep-alive clients in TestRollingRestart")
 )
 
 // Two servers behind nginx are replaced repeatedly without a failed request.
@@ -67,7 +67,9 @@ func TestRollingRestart(t *testing.T) {
 
 	for n := range *replacements {
 		before := requests.Load()
-		testkit.Eventually(t, "requests between two replacements", func() bool { return requests.Load() >= before+*between })
+		testkit.Eventually(t, "requests between two replacements", func() bool {
+			return requests.Load() >= before+*requestsBetween
+		})
 
 		old := servers[n%2]
 		old.stop()
@@ -83,7 +85,7 @@ func TestRollingRestart(t *testing.T) {
 	failed.report(t)
 }
 
-// loadClient is a browser that keeps its connection and its cookie.
+// loadClient is an HTTP client that keeps its connection alive and stores its session cookie.
 type loadClient struct {
 	http   *http.Client
 	base   string
@@ -96,7 +98,7 @@ func newLoadClient(base string) *loadClient {
 	return &loadClient{http: &http.Client{Transport: transport, Timeout: 20 * time.Second}, base: base}
 }
 
-// do sends a request and returns an error unless the response has the wanted status.
+// do sends a request and returns an error unless the response has the given status.
 func (c *loadClient) do(method, path, body string, want int) error {
 	res, err := fetch(c.http, method, c.base+path, body, "Host", "api.example.com", "Cookie", c.cookie)
 	if err == nil && res.StatusCode != want {

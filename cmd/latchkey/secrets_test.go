@@ -57,7 +57,7 @@ func (l *leakTest) do(want int, path, body string) {
 	}
 }
 
-// useLink uses the newest link to a page of the frontend.
+// useLink uses the newest emailed link to a page of the frontend.
 func (l *leakTest) useLink(want int, page, path, members string) {
 	l.t.Helper()
 
@@ -102,11 +102,11 @@ func (l *leakTest) search(when string) {
 func TestSecretsDoNotLeak(t *testing.T) {
 	t.Parallel()
 	const (
-		first  = "f1rst-password"
-		second = "s3cond-password"
-		third  = "th1rd-password"
-		wrong  = "wr0ng-password"
-		ann    = `"email":"ann@example.com"`
+		firstPassword  = "f1rst-password"
+		secondPassword = "s3cond-password"
+		thirdPassword  = "th1rd-password"
+		wrongPassword  = "wr0ng-password"
+		ann            = `"email":"ann@example.com"`
 	)
 
 	s := newMailSetup(t, "APP_ENV=production", "BCRYPT_COST=10", "TRUSTED_PROXIES=127.0.0.1", "RATE_LIMIT=1000/60s", "MAIL_INTERVAL=1s")
@@ -119,26 +119,26 @@ func TestSecretsDoNotLeak(t *testing.T) {
 		secrets: map[string]string{
 			secret:            "SESSION_SECRET",
 			mailtest.Password: "the password of the mail server",
-			first:             "a password",
-			second:            "the password after a reset",
-			third:             "the password after a change",
-			wrong:             "a wrong password",
+			firstPassword:     "a password",
+			secondPassword:    "the password after a reset",
+			thirdPassword:     "the password after a change",
+			wrongPassword:     "a wrong password",
 		},
 	}
 
 	s.proxy.Refuse() // emails stay in the queue
-	l.do(201, "/auth/register", `{"name":"Ann",`+ann+`,"password":"`+first+`"}`)
-	l.do(409, "/auth/register", `{"name":"Ann",`+ann+`,"password":"`+first+`"}`)
-	l.do(401, "/auth/login", `{`+ann+`,"password":"`+wrong+`"}`)
-	l.do(200, "/auth/login", `{`+ann+`,"password":"`+first+`"}`)
-	l.do(400, "/auth/login", `{`+ann+`,"password":"`+first+`","x":"`+first+`"}`)
-	l.do(400, "/auth/login", `{`+ann+`,"password":"`+first)
-	l.do(400, "/auth/login", `{"email":"`+first+`","password":["`+first+`"]}`)
+	l.do(201, "/auth/register", `{"name":"Ann",`+ann+`,"password":"`+firstPassword+`"}`)
+	l.do(409, "/auth/register", `{"name":"Ann",`+ann+`,"password":"`+firstPassword+`"}`)
+	l.do(401, "/auth/login", `{`+ann+`,"password":"`+wrongPassword+`"}`)
+	l.do(200, "/auth/login", `{`+ann+`,"password":"`+firstPassword+`"}`)
+	l.do(400, "/auth/login", `{`+ann+`,"password":"`+firstPassword+`","x":"`+firstPassword+`"}`)
+	l.do(400, "/auth/login", `{`+ann+`,"password":"`+firstPassword)
+	l.do(400, "/auth/login", `{"email":"`+firstPassword+`","password":["`+firstPassword+`"]}`)
 	for _, path := range []string{"/auth/me", "/auth/session", "/auth/sessions", "/auth/activity", "/auth/verify", "/profile"} {
 		l.do(200, path, "")
 	}
-	l.do(401, "/auth/step-up", `{"password":"`+wrong+`"}`)
-	l.do(200, "/auth/step-up", `{"password":"`+first+`"}`)
+	l.do(401, "/auth/step-up", `{"password":"`+wrongPassword+`"}`)
+	l.do(200, "/auth/step-up", `{"password":"`+firstPassword+`"}`)
 	l.do(202, "/auth/password/forgot", `{`+ann+`}`)
 	l.do(202, "/auth/email/change", `{"email":"ann2@example.com"}`)
 	s.waitForRetries(log, 1)
@@ -146,10 +146,10 @@ func TestSecretsDoNotLeak(t *testing.T) {
 
 	s.restart()
 	testkit.Eventually(t, "the queue to be empty", func() bool { return s.queued() == 0 })
-	l.useLink(200, "/reset-password", "/auth/password/reset", `,"password":"`+second+`"`)
-	l.useLink(400, "/reset-password", "/auth/password/reset", `,"password":"`+second+`"`)
+	l.useLink(200, "/reset-password", "/auth/password/reset", `,"password":"`+secondPassword+`"`)
+	l.useLink(400, "/reset-password", "/auth/password/reset", `,"password":"`+secondPassword+`"`)
 	l.useLink(400, "/verify-email", "/auth/email/verify", "") // voided by the reset
-	l.do(200, "/auth/login", `{`+ann+`,"password":"`+second+`"}`)
+	l.do(200, "/auth/login", `{`+ann+`,"password":"`+secondPassword+`"}`)
 
 	sent := len(s.mails.Messages())
 	l.do(202, "/auth/email/change", `{"email":"ann3@example.com"}`)
@@ -157,7 +157,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	l.search("before the last link is used")
 
 	l.useLink(200, "/verify-email", "/auth/email/verify", "")
-	l.do(200, "/auth/password/change", `{"currentPassword":"`+second+`","newPassword":"`+third+`"}`)
+	l.do(200, "/auth/password/change", `{"currentPassword":"`+secondPassword+`","newPassword":"`+thirdPassword+`"}`)
 	l.do(200, "/auth/rotate-session", "{}")
 	testkit.Eventually(t, "the last emails", func() bool { return s.queued() == 0 })
 	l.search("after all requests")
@@ -198,7 +198,7 @@ func dumpRedis(t *testing.T, conn redis.Conn) string {
 	keys, err := redis.Strings(conn.Do("KEYS", "*"))
 	testkit.NoError(t, err)
 
-	read := map[string][]any{
+	readCommands := map[string][]any{
 		"GET":     nil,
 		"HGETALL": nil,
 		"ZRANGE":  {0, -1, "WITHSCORES"},
@@ -206,14 +206,14 @@ func dumpRedis(t *testing.T, conn redis.Conn) string {
 	var dump strings.Builder
 	for _, key := range keys {
 		wrongTypes := 0
-		for command, args := range read {
+		for command, args := range readCommands {
 			value, err := conn.Do(command, append([]any{key}, args...)...)
 			if err != nil {
 				wrongTypes++
 			}
 			fmt.Fprintf(&dump, "%s %s\n", key, value)
 		}
-		if wrongTypes == len(read) {
+		if wrongTypes == len(readCommands) {
 			t.Errorf("%s has an unknown type", key)
 		}
 	}

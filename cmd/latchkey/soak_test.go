@@ -95,7 +95,7 @@ func TestSoak(t *testing.T) {
 		s.clients = append(s.clients, c)
 	}
 
-	var warm map[string]float64
+	var baseline map[string]float64
 	for n := range soakWindows {
 		s.runClients(*soak / soakWindows)
 		select {
@@ -109,10 +109,10 @@ func TestSoak(t *testing.T) {
 		t.Logf("window %d: %v", n+1, figures)
 		w.checkSessions(s.clients)
 		if n == soakWindows/2 {
-			warm = figures
+			baseline = figures
 		}
 		if n == soakWindows-1 {
-			w.checkGrowth(warm, figures)
+			w.checkGrowth(baseline, figures)
 		}
 	}
 	s.failed.report(t)
@@ -126,7 +126,7 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// soakRun is the traffic of a run.
+// soakRun is a run: the server and its clients.
 type soakRun struct {
 	base    string
 	clients []*soakClient
@@ -160,7 +160,7 @@ type soakClient struct {
 	actions  int // number of actions so far
 	sessions []*soakSession
 	ended    []string // cookies of sessions that ended recently
-	begun    int      // number of cookies received so far
+	received int      // number of session cookies received so far
 }
 
 // runClients runs the clients at a steady pace and then closes their connections.
@@ -203,7 +203,7 @@ func (c *soakClient) send(method, path, body, cookie string, headers ...string) 
 	return res
 }
 
-// expect reports whether a response has one of the wanted statuses, and counts it otherwise.
+// expect reports whether a response has one of the given statuses, and otherwise counts a failure.
 func (c *soakClient) expect(r response, want ...int) bool {
 	ok := slices.Contains(want, r.StatusCode)
 	if !ok && r.StatusCode != 0 {
@@ -229,7 +229,7 @@ func (c *soakClient) login() { c.begin(200, "/auth/login", c.credentials(floodPa
 
 // keep stores the cookie of a session.
 func (c *soakClient) keep(cookie string, requestedAt, createdAt time.Time) {
-	c.begun++
+	c.received++
 	c.sessions = append(c.sessions, &soakSession{
 		cookie:    cookie,
 		createdAt: createdAt,

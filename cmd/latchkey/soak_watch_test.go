@@ -15,7 +15,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// soakGrowth lists how much each figure may grow in the second half of a run, at rest.
+// soakGrowth lists how much each figure may grow in the second half of a run. The figures are
+// measured while the server is idle.
 var soakGrowth = map[string]float64{
 	"go_goroutines":                 10,
 	"descriptors":                   5,
@@ -24,26 +25,26 @@ var soakGrowth = map[string]float64{
 }
 
 const (
-	// descriptorSlack is how many more descriptors a server may have after traffic, without
-	// those of its connections to the stores.
+	// descriptorSlack is how many more descriptors the server may have after traffic than before,
+	// not counting its connections to the stores.
 	descriptorSlack = 5
 	// soakRetention is how long Redis keeps the record of a timed-out session.
 	soakRetention = 24 * time.Hour
 )
 
-// soakKinds are the prefixes of all expected keys in Redis.
-var soakKinds = []string{"sess:", "ended:", "idx:", "generation:", "limit:{"}
+// soakKeyPrefixes are the prefixes of all expected keys in Redis.
+var soakKeyPrefixes = []string{"sess:", "ended:", "idx:", "generation:", "limit:{"}
 
 // soakWatch observes the server from outside.
 type soakWatch struct {
 	t           *testing.T
 	redis       redigo.Conn
-	ops         string
+	opsURL      string
 	descriptors float64 // before the traffic
 }
 
-func newSoakWatch(t *testing.T, redis storetest.Redis, ops string) *soakWatch {
-	w := &soakWatch{t: t, redis: redis.Conn(t), ops: ops}
+func newSoakWatch(t *testing.T, redis storetest.Redis, opsURL string) *soakWatch {
+	w := &soakWatch{t: t, redis: redis.Conn(t), opsURL: opsURL}
 	w.descriptors = w.scrape()["descriptors"]
 
 	return w
@@ -55,16 +56,16 @@ func (w *soakWatch) measure() map[string]float64 {
 	testkit.Eventually(w.t, "the connections of clients to be closed", func() bool {
 		return w.scrape()["descriptors"] <= w.descriptors+descriptorSlack
 	})
-	mustSend(w.t, http.StatusOK, "GET", w.ops+"/debug/pprof/heap?gc=1", "")
+	mustSend(w.t, http.StatusOK, "GET", w.opsURL+"/debug/pprof/heap?gc=1", "")
 
 	return w.scrape()
 }
 
-// scrape returns the figures of soakGrowth. Descriptors are those that are not connections
-// to a store, which come and go.
+// scrape returns the figures of soakGrowth. The descriptors exclude connections to the stores,
+// which come and go.
 func (w *soakWatch) scrape() map[string]float64 {
 	metrics := map[string]float64{}
-	for line := range strings.Lines(mustSend(w.t, http.StatusOK, "GET", w.ops+"/metrics", "").text) {
+	for line := range strings.Lines(mustSend(w.t, http.StatusOK, "GET", w.opsURL+"/metrics", "").text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		name, _, _ = strings.Cut(name, "{")
 		n, _ := strconv.ParseFloat(value, 64)
@@ -84,10 +85,10 @@ func (w *soakWatch) scrape() map[string]float64 {
 }
 
 // checkGrowth fails the test if a figure has grown too much.
-func (w *soakWatch) checkGrowth(warm, last map[string]float64) {
-	for name, most := range soakGrowth {
-		if growth := last[name] - warm[name]; growth > most {
-			w.t.Errorf("%s: grew by %.0f from %.0f, want at most %.0f", name, growth, warm[name], most)
+func (w *soakWatch) checkGrowth(baseline, last map[string]float64) {
+	for name, limit := range soakGrowth {
+		if growth := last[name] - baseline[name]; growth > limit {
+			w.t.Errorf("%s: grew by %.0f from %.0f, want at most %.0f", name, growth, baseline[name], limit)
 		}
 	}
 }
@@ -98,15 +99,16 @@ func (w *soakWatch) checkSessions(clients []*soakClient) {
 	stored, counts := w.scanKeys()
 	after := time.Now()
 
-	begun := 0
+	received := 0
 	for _, c := range clients {
-		begun += c.begun
+		received += c.received
 		for _, known := range c.sessions {
 			key := "sess:" + session.IDOf(strings.TrimPrefix(known.cookie, "sid="))
 			certain, _ := known.aliveAt(after)
 			_, possible := known.aliveAt(before)
 			if stored[key] && !possible || !stored[key] && certain {
-				w.t.Errorf("session created %v ago and last seen %v ago: stored is %v, want %v", after.Sub(known.createdAt), after.Sub(known.seenTo), stored[key], !stored[key])
+				w.t.Errorf("session created %v ago and last seen %v ago: got stored %t, want %t",
+					after.Sub(known.createdAt), after.Sub(known.seenTo), stored[key], !stored[key])
 			}
 			delete(stored, key)
 		}
@@ -117,15 +119,20 @@ func (w *soakWatch) checkSessions(clients []*soakClient) {
 			w.t.Errorf("%s: got a session that no client has", key)
 		}
 	}
-	for kind, most := range map[string]int{"ended:": begun, "idx:": soakClients, "generation:": soakClients, "limit:{": 4 * soakClients} {
-		if counts[kind] > most {
-			w.t.Errorf("keys with prefix %s: got %d, want at most %d", kind, counts[kind], most)
+	for prefix, limit := range map[string]int{
+		"ended:":      received,
+		"idx:":        soakClients,
+		"generation:": soakClients,
+		"limit:{":     4 * soakClients,
+	} {
+		if counts[prefix] > limit {
+			w.t.Errorf("keys with prefix %s: got %d, want at most %d", prefix, counts[prefix], limit)
 		}
 	}
 }
 
-// scanKeys returns all keys in Redis with whether each is anything but a timed-out session,
-// and the number of keys by kind. Every key must have a TTL.
+// scanKeys returns the keys in Redis, and their number by prefix. stored is false for the record of
+// a timed-out session, and true for any other key. Every key must have a TTL.
 func (w *soakWatch) scanKeys() (stored map[string]bool, counts map[string]int) {
 	keys, err := redigo.Strings(w.redis.Do("KEYS", "*"))
 	testkit.NoError(w.t, err)
@@ -133,9 +140,9 @@ func (w *soakWatch) scanKeys() (stored map[string]bool, counts map[string]int) {
 	stored = map[string]bool{}
 	counts = map[string]int{}
 	for _, key := range keys {
-		i := slices.IndexFunc(soakKinds, func(kind string) bool { return strings.HasPrefix(key, kind) })
+		i := slices.IndexFunc(soakKeyPrefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 		if i < 0 {
-			w.t.Errorf("unknown kind of key: %s", key)
+			w.t.Errorf("unexpected key in Redis: %s", key)
 			continue
 		}
 
@@ -143,8 +150,8 @@ func (w *soakWatch) scanKeys() (stored map[string]bool, counts map[string]int) {
 		if err != nil || ttl == -1 {
 			w.t.Errorf("%s: got TTL %d and error %v, want a TTL", key, ttl, err)
 		}
-		counts[soakKinds[i]]++
-		stored[key] = soakKinds[i] != "sess:" || ttl > soakRetention.Milliseconds()
+		counts[soakKeyPrefixes[i]]++
+		stored[key] = soakKeyPrefixes[i] != "sess:" || ttl > soakRetention.Milliseconds()
 	}
 
 	return stored, counts

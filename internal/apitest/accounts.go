@@ -92,7 +92,7 @@ func (s *Server) HasPassword(id, password string) bool {
 	return err == nil
 }
 
-// MarkEmailVerified marks the email address of an account as verified.
+// MarkEmailVerified marks an account's email address as verified.
 func (s *Server) MarkEmailVerified(email string) {
 	s.T.Helper()
 
@@ -124,11 +124,11 @@ func (s *Server) TakeEvents() []bson.M {
 	testkit.NoError(s.T, s.activity.Flush(ctx))
 
 	collection := s.Database().Collection("activity")
-	found, err := collection.Find(ctx, bson.D{})
+	cursor, err := collection.Find(ctx, bson.D{})
 	testkit.NoError(s.T, err)
 
 	var events []bson.M
-	testkit.NoError(s.T, found.All(ctx, &events))
+	testkit.NoError(s.T, cursor.All(ctx, &events))
 
 	_, err = collection.DeleteMany(ctx, bson.D{})
 	testkit.NoError(s.T, err)

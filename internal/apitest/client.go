@@ -19,7 +19,7 @@ type Client struct {
 	*Server
 
 	Token  string            // session cookie; not sent if empty
-	Device string            // cookie of the known device; not sent if empty
+	Device string            // cookie that identifies a known device; not sent if empty
 	Flows  map[string]string // cookies of sign-ins with a provider, by name
 }
 
@@ -72,8 +72,8 @@ func (c *Client) Send(method, path string, header http.Header, body []byte) Resp
 
 	a := Response{T: c.T, Request: method + " " + path}
 	if err := c.send(&a, method, path, header, body); err != nil {
-		// Not Fatal, which must not be called from the goroutines of a race. The status 0
-		// fails what follows.
+		// Not Fatal, because it must not be called from the goroutines of a race. Status 0
+		// makes the caller's checks fail.
 		c.T.Errorf("%s: got %d: %v\n%s", a.Request, a.Status, err, a.Raw)
 		a.Status = 0
 	}
@@ -125,7 +125,7 @@ func (c *Client) addCookies(req *http.Request) {
 	}
 }
 
-// deviceCookie returns the name of the cookie that makes a device known.
+// deviceCookie returns the name of the cookie that identifies a known device.
 func (c *Client) deviceCookie() string {
 	if c.Cookie.Secure {
 		return "__Host-device"
@@ -168,15 +168,15 @@ func (c *Client) storeCookies(cookies []*http.Cookie) (sessionCookie *http.Cooki
 	return sessionCookie, nil
 }
 
-// check applies the rules for every response.
+// check checks the rules that hold for every response.
 func (c *Client) check(req *http.Request, a *Response) error {
 	if err := a.parse(req.Method); err != nil {
 		return err
 	}
 
 	isDocument := strings.HasSuffix(req.URL.Path, ".json") // its examples contain passwords
-	if found := c.Secrets.In(string(a.Raw)); found != "" && !isDocument {
-		return fmt.Errorf("the response contains %s", found)
+	if description := c.Secrets.In(string(a.Raw)); description != "" && !isDocument {
+		return fmt.Errorf("the response contains %s", description)
 	}
 
 	if c.SkipContract != nil && c.SkipContract(*a) {
@@ -201,12 +201,12 @@ func (c *Client) Preflight(path string, header http.Header) Response {
 	return Response{T: c.T, Request: "OPTIONS " + path, Status: res.StatusCode, Header: res.Header}
 }
 
-// Credentials returns the body of a login.
+// Credentials returns the body of a login request.
 func Credentials(email, password string) map[string]any {
 	return map[string]any{"email": email, "password": password}
 }
 
-// AnnsLogin is the body of a login of ann@example.com.
+// AnnsLogin is the body of a login request for ann@example.com.
 var AnnsLogin = Credentials("ann@example.com", Password)
 
 // Login signs in and reports whether the password was correct.

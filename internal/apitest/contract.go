@@ -43,7 +43,7 @@ type contractDocument struct {
 	requests *jsonschema.Compiler
 }
 
-// must returns v. It panics if there is an error, because it is the same in every test.
+// must returns v, or panics if err is not nil. Such an error is the same in every test.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -154,7 +154,7 @@ func operationPointer(route *routers.Route) string {
 	return pointerTo("/paths", route.Path, strings.ToLower(route.Method))
 }
 
-// fieldRule matches the code of a rule that the schema of a request has as well.
+// fieldRule matches the codes of rules that the request schemas in the document also contain.
 var fieldRule = regexp.MustCompile(`"code":"(unknown|wrong_type|required|too_short|too_long)"`)
 
 // matchRequest compares a request with the document. A request that the server accepted must
@@ -228,13 +228,13 @@ func (d *contractDocument) matchHeaders(pointer string, documented openapi3.Head
 			return fmt.Errorf("%s is missing", name)
 		}
 
-		at := pointerTo(pointer, "headers", name)
+		headerPointer := pointerTo(pointer, "headers", name)
 		if header.Ref != "" {
-			at = strings.TrimPrefix(header.Ref, "#")
+			headerPointer = strings.TrimPrefix(header.Ref, "#")
 		}
 
 		for _, value := range values {
-			if err := d.validate(d.responses, pointerTo(at, "schema"), value); err != nil {
+			if err := d.validate(d.responses, pointerTo(headerPointer, "schema"), value); err != nil {
 				return fmt.Errorf("%s %q: %w", name, value, err)
 			}
 		}
@@ -245,7 +245,7 @@ func (d *contractDocument) matchHeaders(pointer string, documented openapi3.Head
 func (d *contractDocument) matchBody(pointer string, documented openapi3.Content, a Response) error {
 	if len(documented) == 0 {
 		if len(a.Raw) != 0 {
-			return fmt.Errorf("the document has no body for this response")
+			return fmt.Errorf("got a body of %d bytes, but the document has none for this response", len(a.Raw))
 		}
 		return nil
 	}

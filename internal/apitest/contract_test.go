@@ -9,29 +9,29 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// The check finds responses that differ from the document.
+// The contract check detects responses that differ from the document.
 func TestContractIsChecked(t *testing.T) {
 	t.Parallel()
 	const (
-		in      = `{"authenticated":true}`
-		problem = `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"x","code":"not_authenticated","message":"x","requestId":"1"}`
+		signedIn = `{"authenticated":true}`
+		problem  = `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"x","code":"not_authenticated","message":"x","requestId":"1"}`
 	)
-	named := http.Header{"X-Auth-User-Id": {"1"}, "X-Auth-Email": {"a@example.com"}, "X-Auth-Session-Id": {"2"}}
+	userHeaders := http.Header{"X-Auth-User-Id": {"1"}, "X-Auth-Email": {"a@example.com"}, "X-Auth-Session-Id": {"2"}}
 	for _, tc := range []struct {
 		name   string
 		status int
 		header http.Header
 		kind   string
 		body   string
-		good   bool
+		want   bool // whether the response matches the document
 	}{
-		{"signed in", 200, named, "application/json; charset=utf-8", in, true},
+		{"signed in", 200, userHeaders, "application/json; charset=utf-8", signedIn, true},
 		{"not signed in", 401, nil, "application/problem+json; charset=utf-8", problem, true},
-		{"missing header", 200, nil, "application/json", in, false},
-		{"wrong content type", 200, named, "text/plain", in, false},
-		{"wrong value", 200, named, "application/json", `{"authenticated":false}`, false},
-		{"undocumented member", 200, named, "application/json", `{"authenticated":true,"email":"a@example.com"}`, false},
-		{"no body", 200, named, "application/json", "", false},
+		{"missing header", 200, nil, "application/json", signedIn, false},
+		{"wrong content type", 200, userHeaders, "text/plain", signedIn, false},
+		{"wrong value", 200, userHeaders, "application/json", `{"authenticated":false}`, false},
+		{"undocumented member", 200, userHeaders, "application/json", `{"authenticated":true,"email":"a@example.com"}`, false},
+		{"no body", 200, userHeaders, "application/json", "", false},
 		{"undocumented code", 401, nil, "application/problem+json", strings.Replace(problem, "not_authenticated", "other", 1), false},
 		{"missing member", 401, nil, "application/problem+json", strings.Replace(problem, `,"requestId":"1"`, "", 1), false},
 		{"undocumented status", 402, nil, "application/problem+json", problem, false},
@@ -41,13 +41,13 @@ func TestContractIsChecked(t *testing.T) {
 		testkit.NoError(t, err)
 		a := Response{T: t, Status: tc.status, Header: http.Header{"Content-Type": {tc.kind}}, Raw: []byte(tc.body)}
 		maps.Copy(a.Header, tc.header)
-		if err := checkContract(req, a); (err == nil) != tc.good {
-			t.Errorf("%s: %v", tc.name, err)
+		if err := checkContract(req, a); (err == nil) != tc.want {
+			t.Errorf("%s: got error %v, want a match: %t", tc.name, err, tc.want)
 		}
 	}
 }
 
-// The check of requests finds a server that accepts or rejects the wrong ones.
+// The contract check detects a server that accepts invalid requests or rejects valid ones.
 func TestContractChecksRequests(t *testing.T) {
 	t.Parallel()
 	const rejection = `{"errors":[{"field":"name","code":"required","message":"x"}]}`
@@ -79,7 +79,7 @@ func TestContractChecksRequests(t *testing.T) {
 		testkit.NoError(t, err)
 		err = contract().matchRequest(route, req, Response{Status: tc.status, Raw: []byte(tc.answer)})
 		if got := err == nil; got != tc.want {
-			t.Errorf("%s: got match %v, want %v: %v", tc.name, got, tc.want, err)
+			t.Errorf("%s: got match %t with error %v, want %t", tc.name, got, err, tc.want)
 		}
 	}
 }

@@ -30,7 +30,7 @@ func (o *Outbox) Send(_ context.Context, m mail.Message) error {
 
 	o.sent = append(o.sent, m)
 	for _, link := range LinkPattern.FindAllStringSubmatch(m.Text, -1) {
-		o.secrets.Add("a token of an email", link[2])
+		o.secrets.Add("a token from an email", link[2])
 	}
 
 	return nil

@@ -12,7 +12,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// Response is a response of the API.
+// Response is a response from the API.
 type Response struct {
 	T       testing.TB
 	Request string // "METHOD /path"
@@ -43,7 +43,7 @@ func (a *Response) parse(method string) error {
 
 	contentType := a.Header.Get("Content-Type")
 	if a.Status >= http.StatusBadRequest && contentType != "application/problem+json; charset=utf-8" {
-		return fmt.Errorf("Content-Type of a failure: got %q, want application/problem+json", contentType)
+		return fmt.Errorf("Content-Type of an error response: got %q, want application/problem+json", contentType)
 	}
 
 	if !strings.Contains(contentType, "json") || method == http.MethodHead {

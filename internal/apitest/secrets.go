@@ -38,8 +38,8 @@ var commonSecrets = map[string]string{
 	hashPrefix:                "a password hash",
 }
 
-// betweenTokens reports whether a character cannot be part of a token in base64url.
-func betweenTokens(r rune) bool {
+// isSeparator reports whether a character cannot be part of a token in base64url.
+func isSeparator(r rune) bool {
 	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 	digit := '0' <= r && r <= '9'
 
@@ -77,7 +77,7 @@ func (s *Secrets) In(text string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	for candidate := range strings.FieldsFuncSeq(text, betweenTokens) {
+	for candidate := range strings.FieldsFuncSeq(text, isSeparator) {
 		if description, ok := s.tokens[candidate]; ok {
 			return description
 		}
@@ -99,13 +99,13 @@ func (s *Server) checkLeaks() {
 		"Redis":       s.dumpRedis(),
 		"MongoDB":     strings.ReplaceAll(s.DumpMongo(), hashPrefix, ""), // where hashes belong
 	} {
-		if found := s.Secrets.In(text); found != "" {
-			s.T.Errorf("%s contains %s", place, found)
+		if description := s.Secrets.In(text); description != "" {
+			s.T.Errorf("%s contains %s", place, description)
 		}
 	}
 
-	if found := unknownLabel.FindString(metrics); found != "" {
-		s.T.Errorf("package telemetry does not list this label value: %s", found)
+	if line := unknownLabel.FindString(metrics); line != "" {
+		s.T.Errorf("package telemetry does not list this label value: %s", line)
 	}
 }
 
@@ -120,12 +120,12 @@ func (s *Server) exposition() string {
 
 // Metric returns the value of a time series, or "" if it does not exist.
 func (s *Server) Metric(series string) string {
-	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(s.exposition())
-	if found == nil {
+	match := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (.*)$`).FindStringSubmatch(s.exposition())
+	if match == nil {
 		return ""
 	}
 
-	return found[1]
+	return match[1]
 }
 
 // dumpRedis returns all keys and values in Redis, or "" if the test has stopped it.
@@ -168,9 +168,9 @@ func (s *Server) DumpMongo() string {
 	var dump strings.Builder
 	for _, name := range []string{"users", "identities", "activity"} {
 		var documents []bson.M
-		found, err := s.DB.Collection(name).Find(ctx, bson.D{})
+		cursor, err := s.DB.Collection(name).Find(ctx, bson.D{})
 		if err == nil {
-			err = found.All(ctx, &documents)
+			err = cursor.All(ctx, &documents)
 		}
 		if err != nil {
 			return ""

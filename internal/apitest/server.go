@@ -40,7 +40,7 @@ const (
 )
 
 // Server is an API server that listens on a free port. Its parts are exported so that
-// tests can arrange what the API cannot, and look behind it.
+// tests can set up and inspect state that the API does not expose.
 type Server struct {
 	T        testing.TB
 	API      *httpapi.Server
@@ -60,7 +60,7 @@ type Server struct {
 	Secrets  Secrets
 
 	// SkipContract reports whether a response need not be compared with the OpenAPI
-	// document. All are if it is nil.
+	// document. If it is nil, all responses are compared.
 	SkipContract func(Response) bool
 
 	conns    *redisconn.Client
@@ -71,8 +71,8 @@ type Server struct {
 	skew     atomic.Int64 // nanoseconds that the server's clock is ahead
 }
 
-// Options are the choices that a test makes. The zero value is a server with a database
-// and a Redis of its own that sends no emails and has no rate limits.
+// Options are the choices that a test makes. The zero value is a server with its own
+// database and Redis, no emails and no rate limits.
 type Options struct {
 	// RealTimeouts sets the time limits of production, for tests that break a store.
 	RealTimeouts bool
@@ -242,7 +242,7 @@ func authProviders(settings []oauth.Settings) (providers []auth.Provider) {
 	return providers
 }
 
-// sendMails works off the mail queue until the test ends.
+// sendMails sends the emails in the mail queue until the test ends.
 func (s *Server) sendMails(sender mail.Sender) {
 	if sender == nil {
 		return
@@ -298,7 +298,7 @@ func (s *Server) RecordKey(id string) string {
 	return "sess:{" + id[:2] + "}" + id[2:]
 }
 
-// IndexKey returns the Redis key of the session index of a user. id is one of the user's
+// IndexKey returns the Redis key of a user's session index. id is the ID of one of the user's
 // sessions.
 func (s *Server) IndexKey(id, userID string) string {
 	if s.Redis.Cluster == nil {

@@ -122,7 +122,7 @@ func (a *Admin) record(ctx context.Context, e activity.Event) {
 	a.activity.Record(ctx, e)
 }
 
-// SetPassword changes the password of an account and ends its sessions. It returns the
+// SetPassword changes an account's password and ends the account's sessions. It returns the
 // number of sessions ended.
 func (a *Admin) SetPassword(ctx context.Context, ref, password string) (user.User, int, error) {
 	u, n, err := a.change(ctx, ref, activity.PasswordChanged, func(caller auth.Caller) (auth.Changed, error) {
@@ -132,8 +132,8 @@ func (a *Admin) SetPassword(ctx context.Context, ref, password string) (user.Use
 	return u, n, explainWeak(err)
 }
 
-// Unlink removes a linked external account and ends the sessions of the account. It returns the
-// number of sessions ended.
+// Unlink unlinks an external account from an account and ends the account's sessions. It returns
+// the number of sessions ended.
 func (a *Admin) Unlink(ctx context.Context, ref, provider string) (user.User, int, error) {
 	u, err := a.User(ctx, ref)
 	if err != nil {
@@ -275,7 +275,6 @@ func (a *Admin) RevokeEverything(ctx context.Context, progress func(ended int)) 
 	a.record(ctx, activity.Event{Name: activity.SessionsRevoked, Count: n})
 
 	// An attacker with one of the sessions may have requested an email change.
-
 	return n, a.users.RevokeAllTokens(ctx, user.EmailChangeToken)
 }
 

@@ -266,11 +266,11 @@ func limits(c config.Limits) httpapi.Limits {
 	}
 }
 
-func secrets(from []config.Secret) [][]byte {
-	to := make([][]byte, len(from))
-	for i, s := range from {
-		to[i] = []byte(s)
+func secrets(configured []config.Secret) [][]byte {
+	converted := make([][]byte, len(configured))
+	for i, s := range configured {
+		converted[i] = []byte(s)
 	}
 
-	return to
+	return converted
 }

@@ -12,7 +12,7 @@ import (
 // certificateInterval is how often the certificate files are read.
 const certificateInterval = time.Second
 
-// certificate is the TLS certificate of the server. It is reloaded when its files change, so that
+// certificate is the server's TLS certificate. It is reloaded when its files change, so that
 // a renewal needs no restart. If the files are unusable, for example in the middle of a renewal,
 // the previous certificate stays in use.
 type certificate struct {

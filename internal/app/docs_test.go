@@ -23,7 +23,7 @@ func TestDocumentedLogMessages(t *testing.T) {
 		text, err := os.ReadFile(path)
 		testkit.NoError(t, err)
 
-		found := 0
+		messages := 0
 		for line := range strings.Lines(string(text)) {
 			isAdvice := strings.HasPrefix(line, "| Log | ") || strings.Contains(line, "description: Search the log")
 			if !isAdvice {
@@ -36,14 +36,14 @@ func TestDocumentedLogMessages(t *testing.T) {
 					continue
 				}
 
-				found++
+				messages++
 				if !strings.Contains(sources, `"`+m[1]) {
 					t.Errorf("%s: no log message starts with %q", path, m[1])
 				}
 			}
 		}
 
-		if found == 0 {
+		if messages == 0 {
 			t.Errorf("%s: got no log messages, want some", path)
 		}
 	}

@@ -22,16 +22,16 @@ func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.F
 	}
 	defer p.close()
 
-	var found []doctor.Finding
+	var findings []doctor.Finding
 	if spa != "" || api != "" {
-		found = DiagnoseBrowser(c, spa, api)
+		findings = DiagnoseBrowser(c, spa, api)
 	}
-	found = append(found, p.checkRedis(ctx)...)
-	found = append(found, p.checkMongo(ctx)...)
-	found = append(found, p.checkMail(ctx)...)
-	found = append(found, p.checkProviders(ctx, c, api)...)
+	findings = append(findings, p.checkRedis(ctx)...)
+	findings = append(findings, p.checkMongo(ctx)...)
+	findings = append(findings, p.checkMail(ctx)...)
+	findings = append(findings, p.checkProviders(ctx, c, api)...)
 
-	return found, nil
+	return findings, nil
 }
 
 // DiagnoseBrowser reports whether a page at the URL spa can use the API at the URL api. It
@@ -89,13 +89,13 @@ func (p parts) checkMail(ctx context.Context) []doctor.Finding {
 // checkProviders checks all providers in parallel, because each one that is down takes its whole
 // timeout.
 func (p parts) checkProviders(ctx context.Context, c config.Config, api string) []doctor.Finding {
-	found := make([][]doctor.Finding, len(c.Providers))
+	findings := make([][]doctor.Finding, len(c.Providers))
 
 	var checks sync.WaitGroup
 	for i, provider := range c.Providers {
 		checks.Go(func() {
 			health, err := p.providers.Check(ctx, provider.Name)
-			found[i] = doctor.Provider{
+			findings[i] = doctor.Provider{
 				Kind:          provider.Kind,
 				Name:          provider.Name,
 				Prefix:        provider.Prefix,
@@ -111,12 +111,12 @@ func (p parts) checkProviders(ctx context.Context, c config.Config, api string) 
 	}
 	checks.Wait()
 
-	return slices.Concat(found...)
+	return slices.Concat(findings...)
 }
 
 // checkRedis checks the persistence and the eviction policy of each Redis server.
 func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
-	var found []doctor.Finding
+	var findings []doctor.Finding
 	err := p.redis.EachServer(ctx, func(addr string, do redisconn.Sender) error {
 		if _, err := do("PING"); err != nil {
 			return err
@@ -127,7 +127,7 @@ func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
 		save, _ := redisconn.Strings(do("CONFIG", "GET", "save"))
 
 		snapshots := !slices.Contains(save, "")
-		found = append(found, doctor.NewRedis(addr, info, snapshots).Check()...)
+		findings = append(findings, doctor.NewRedis(addr, info, snapshots).Check()...)
 
 		return nil
 	})
@@ -135,5 +135,5 @@ func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
 		return doctor.Redis{Err: err}.Check()
 	}
 
-	return found
+	return findings
 }

@@ -71,8 +71,8 @@ func TestLanguage(t *testing.T) {
 
 		lastWord := "" // of the line before
 		for i, line := range strings.Split(string(text), "\n") {
-			if found := anyBanned.FindString(line); found != "" {
-				t.Errorf("%s:%d: %q: write %s", path, i+1, found, insteadOf(found))
+			if phrase := anyBanned.FindString(line); phrase != "" {
+				t.Errorf("%s:%d: %q: write %s", path, i+1, phrase, insteadOf(phrase))
 			}
 			for _, m := range unqualifiedAddress.FindAllStringSubmatch(lastWord+" "+line, -1) {
 				if !slices.Contains(addressKinds, strings.ToLower(m[1])) {
@@ -126,9 +126,9 @@ func proseOf(source []byte) []byte {
 }
 
 // insteadOf returns what to write instead of a banned phrase.
-func insteadOf(found string) string {
+func insteadOf(phrase string) string {
 	for _, b := range banned {
-		if regexp.MustCompile(`(?i)^` + b.phrase + `$`).MatchString(found) {
+		if regexp.MustCompile(`(?i)^` + b.phrase + `$`).MatchString(phrase) {
 			return b.instead
 		}
 	}

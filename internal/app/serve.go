@@ -38,7 +38,7 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// newAPIServer returns the server of the API, with TLS if there is a certificate.
+// newAPIServer returns the API server, with TLS if there is a certificate.
 func newAPIServer(c config.Config, api http.Handler, log *slog.Logger) (*http.Server, error) {
 	server := NewServer(api, log)
 	if c.TLSCertFile == "" {
@@ -87,20 +87,20 @@ func (a *App) Serve(ctx context.Context) error {
 	background.Go(func() { a.auth.RunMail(running) })
 	background.Go(func() { a.activity.Maintain(running) })
 
-	failed := make(chan error, 1)
-	go func() { failed <- a.accept() }()
+	serveErr := make(chan error, 1)
+	go func() { serveErr <- a.accept() }()
 
 	select {
-	case err := <-failed:
+	case err := <-serveErr:
 		return err
 	case <-ctx.Done():
 	}
 
-	if err := a.drain(failed); err != nil {
+	if err := a.drain(serveErr); err != nil {
 		return err
 	}
 
-	return a.shutdown(failed)
+	return a.shutdown(serveErr)
 }
 
 // accept serves connections until the listener is closed.
@@ -114,7 +114,7 @@ func (a *App) accept() error {
 
 // drain keeps answering for the drain time, so that load balancers and clients can move to other
 // servers. It returns early with an error if the listener fails.
-func (a *App) drain(failed <-chan error) error {
+func (a *App) drain(serveErr <-chan error) error {
 	if a.drainTime == 0 {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (a *App) drain(failed <-chan error) error {
 	a.api.Drain()
 	a.log.Info("draining", "for", a.drainTime.String())
 	select {
-	case err := <-failed:
+	case err := <-serveErr:
 		return err
 	case <-time.After(a.drainTime):
 	}
@@ -136,7 +136,7 @@ func (a *App) drain(failed <-chan error) error {
 }
 
 // shutdown stops accepting connections and waits for active requests.
-func (a *App) shutdown(failed <-chan error) error {
+func (a *App) shutdown(serveErr <-chan error) error {
 	a.log.Info("stopping")
 
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
@@ -152,7 +152,7 @@ func (a *App) shutdown(failed <-chan error) error {
 		return fmt.Errorf("stop: %w", err)
 	}
 
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+	if err := <-serveErr; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 
@@ -178,9 +178,9 @@ func (a *App) waitForStores(ctx context.Context) {
 }
 
 func (a *App) logRedisFindings(ctx context.Context) {
-	for _, found := range a.checkRedis(ctx) {
-		if found.Level != doctor.OK {
-			a.log.Warn("redis configuration: "+found.Message, "server", found.Subject, "fix", found.Fix)
+	for _, finding := range a.checkRedis(ctx) {
+		if finding.Level != doctor.OK {
+			a.log.Warn("redis configuration: "+finding.Message, "server", finding.Subject, "fix", finding.Fix)
 		}
 	}
 }
@@ -240,7 +240,7 @@ func fixOf(err error) string {
 }
 
 const (
-	// storeStartTimeout is how long a store may take to start beside the server.
+	// storeStartTimeout is how long a store may take to become available after the server started.
 	storeStartTimeout = time.Minute
 	// storePingInterval is the pause between two attempts.
 	storePingInterval = 250 * time.Millisecond

@@ -36,26 +36,26 @@ func StartMongo(dir string, log *slog.Logger) (uri string, stop func(), err erro
 
 	stopServer := runFerretDB(server)
 
-	// FerretDB listens on a port of its own; the caller gets that of the proxy.
-	proxied, err := url.Parse(server.MongoDBURI())
+	// FerretDB listens on its own port; the caller gets the port of the proxy.
+	uriURL, err := url.Parse(server.MongoDBURI())
 	if err != nil {
 		stopServer()
 		return "", nil, err
 	}
 
-	addr, stopProxy, err := serialize(proxied.Host)
+	addr, stopProxy, err := serialize(uriURL.Host)
 	if err != nil {
 		stopServer()
 		return "", nil, err
 	}
 
-	proxied.Host = addr
+	uriURL.Host = addr
 	stop = func() {
 		stopProxy()
 		stopServer()
 	}
 
-	return proxied.String(), stop, nil
+	return uriURL.String(), stop, nil
 }
 
 // runFerretDB runs server until stop is called.

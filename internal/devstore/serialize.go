@@ -13,7 +13,7 @@ import (
 // maxMessage is the maximum size of a message in the MongoDB wire protocol, in bytes.
 const maxMessage = 48_000_000
 
-// minMessage is the size of a message header.
+// minMessage is the size of a message header, in bytes.
 const minMessage = 16
 
 // serialize starts a proxy on a free loopback port that forwards requests to a MongoDB
@@ -106,9 +106,9 @@ func (p *proxy) roundTrip(upstream net.Conn, request []byte) ([]byte, error) {
 }
 
 // readMessage reads one message: its length in four bytes, then the rest.
-func readMessage(from io.Reader) ([]byte, error) {
+func readMessage(r io.Reader) ([]byte, error) {
 	var head [4]byte
-	if _, err := io.ReadFull(from, head[:]); err != nil {
+	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
 
@@ -119,7 +119,7 @@ func readMessage(from io.Reader) ([]byte, error) {
 
 	message := make([]byte, length)
 	copy(message, head[:])
-	_, err := io.ReadFull(from, message[len(head):])
+	_, err := io.ReadFull(r, message[len(head):])
 
 	return message, err
 }

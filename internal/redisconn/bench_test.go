@@ -22,7 +22,7 @@ func BenchmarkGetParallel(b *testing.B) {
 		for pb.Next() {
 			ctx := WithBudget(context.Background(), time.Second)
 			if reply, err := c.Do(ctx, "GET", "key"); err != nil || reply == nil {
-				b.Error(reply, err)
+				b.Errorf("GET: got %v, %v; want a value", reply, err)
 			}
 		}
 	})

@@ -39,15 +39,15 @@ type Options struct {
 
 	// Sentinels are the host:port of all Sentinels.
 	Sentinels        []string
-	Master           string // its name in the configuration of the Sentinels
-	SentinelUsername string // ACL user; if empty, the default user of the Sentinels
+	Master           string // the master's name in the Sentinels' configuration
+	SentinelUsername string // ACL user; if empty, the Sentinels' default user
 	SentinelPassword string
 
 	// Cluster contains the host:port of some servers of a Redis Cluster. The client learns
 	// the others from them.
 	Cluster []string
 
-	Username string // ACL user; if empty, the default user of the servers
+	Username string // ACL user; if empty, the servers' default user
 	Password string
 	DB       int  // must be 0 for a cluster
 	TLS      bool // use TLS 1.2 or later and verify the certificate
@@ -66,7 +66,7 @@ func (o *Options) refreshTimeout() time.Duration { return o.Timeout * 5 / 8 }
 // replicaTimeout is the time limit of the wait for the replicas.
 func (o *Options) replicaTimeout() time.Duration { return o.Timeout / 2 }
 
-// minReplicaWait is the least time in which healthy replicas acknowledge a write.
+// minReplicaWait is the shortest wait in which healthy replicas can acknowledge a write.
 func (o *Options) minReplicaWait() time.Duration { return o.Timeout / 16 }
 
 // maxPipelineWait is the time limit of the wait for the replies to a pipeline. It leaves most
@@ -78,7 +78,7 @@ func (o *Options) maxPipelineWait() time.Duration { return o.Timeout / 4 }
 type Client struct {
 	options  Options
 	topology atomic.Pointer[topology] // nil until the first refresh succeeds
-	found    chan struct{}            // closed when topology is set for the first time
+	ready    chan struct{}            // closed when topology is set for the first time
 	refresh  chan struct{}            // receives a value to request a refresh
 	stop     context.CancelFunc       // stops watch
 
@@ -96,7 +96,7 @@ func New(o Options) *Client {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Client{
 		options: o,
-		found:   make(chan struct{}),
+		ready:   make(chan struct{}),
 		refresh: make(chan struct{}, 1),
 		stop:    stop,
 		nodes:   map[string]*node{},
@@ -149,7 +149,7 @@ func (c *Client) Ping(ctx context.Context) error {
 // ErrUnavailable, and those of f.
 func (c *Client) Scan(ctx context.Context, pattern string, f func(keys []string) error) error {
 	for range maxTries {
-		before := c.topology.Load()
+		initial := c.topology.Load()
 
 		err := c.EachServer(ctx, func(_ string, do Sender) error { return scan(do, pattern, f) })
 		if err != nil {
@@ -157,7 +157,7 @@ func (c *Client) Scan(ctx context.Context, pattern string, f func(keys []string)
 		}
 
 		// If keys were moved to another server meanwhile, some may have been missed.
-		if before != nil && before.sameAs(c.topology.Load()) {
+		if initial != nil && initial.sameAs(c.topology.Load()) {
 			return nil
 		}
 	}
@@ -209,7 +209,7 @@ func (c *Client) EachServer(ctx context.Context, f func(addr string, do Sender) 
 	return nil
 }
 
-// Do sends a command whose first argument is key, and returns the reply of redigo. It does
+// Do sends a command whose first argument is key, and returns redigo's reply. It does
 // not return early when ctx is cancelled. All errors wrap ErrUnavailable; a nil reply is not
 // an error.
 func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any, error) {
@@ -218,17 +218,17 @@ func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any,
 	})
 }
 
-// run sends a command by calling send with a connection to the node at or, if at is nil, to
-// the node of key. It calls send again if the connection was dead or the cluster redirects
-// the command. name is the name of the command in the metrics.
-func (c *Client) run(ctx context.Context, name, key string, at *node, send func(timedConn) (any, error)) (reply any, err error) {
+// run sends a command by calling send with a connection. The connection is to pinned or, if
+// pinned is nil, to the node that serves key. run calls send again if the connection was dead or
+// the cluster redirects the command. name is the command's name in the metrics.
+func (c *Client) run(ctx context.Context, name, key string, pinned *node, send func(timedConn) (any, error)) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()
 
 	deadline, release := c.commandDeadline(ctx)
 	defer release()
 
-	n, asking := at, false
+	n, asking := pinned, false
 	for try := 1; ; try++ {
 		if n == nil {
 			t, err := c.current(deadline)
@@ -247,8 +247,8 @@ func (c *Client) run(ctx context.Context, name, key string, at *node, send func(
 			return reply, nil
 		}
 
-		moved := redisc.ParseRedir(err)
-		if moved == nil || moved.Type != "ASK" {
+		redirect := redisc.ParseRedir(err)
+		if redirect == nil || redirect.Type != "ASK" {
 			c.requestRefresh()
 		}
 
@@ -257,12 +257,12 @@ func (c *Client) run(ctx context.Context, name, key string, at *node, send func(
 			return nil, fmt.Errorf("%w: %w: %w", ErrUnavailable, context.DeadlineExceeded, err)
 		case redisc.IsTryAgain(err):
 			time.Sleep(10 * time.Millisecond)
-			try-- // the server has only some of the keys while their slot is moving, maybe for long
-		case moved != nil && try < maxTries:
-			n = c.nodeAt(resolveAddr(moved.Addr, n.addr))
-			asking = moved.Type == "ASK"
+			try-- // while a slot is moving, possibly for long, the server has only some of its keys
+		case redirect != nil && try < maxTries:
+			n = c.nodeAt(resolveAddr(redirect.Addr, n.addr))
+			asking = redirect.Type == "ASK"
 		case isDeadConn(err) && try < maxTries:
-			n, asking = at, false
+			n, asking = pinned, false
 		default:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}

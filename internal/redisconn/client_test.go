@@ -49,8 +49,8 @@ func newClientWithTimeout(t testing.TB, r storetest.Redis, timeout time.Duration
 	return c
 }
 
-// No command fails if the server closes connections, idle ones or during a command. If it closes
-// none, every GET is sent once.
+// No command fails if the server closes connections, whether idle or in the middle of a command. If
+// it closes none, every GET is sent exactly once.
 func TestDeadConnections(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
@@ -67,7 +67,7 @@ func TestDeadConnections(t *testing.T) {
 					t.Error(err)
 				}
 				if got, err := redis.String(c.Do(ctx, "GET", "key")); got != "value" || err != nil {
-					t.Errorf("got %q, %v; want \"value\"", got, err)
+					t.Errorf("GET: got %q, %v; want \"value\"", got, err)
 				}
 			}
 		})
@@ -81,12 +81,12 @@ func TestDeadConnections(t *testing.T) {
 	burst()
 	stats, err := redis.String(conn.Do("INFO", "commandstats"))
 	if want := fmt.Sprintf("cmdstat_get:calls=%d,", 2*maxConns*5); err != nil || !strings.Contains(stats, want) {
-		t.Errorf("got %s, %v; want %s", stats, err, want)
+		t.Errorf("INFO commandstats: got %s, %v; want it to contain %q", stats, err, want)
 	}
 
 	for range 5 {
 		if kill() == 0 {
-			t.Error("got no idle connection killed, want at least 1")
+			t.Error("CLIENT KILL: got no connections killed, want at least 1")
 		}
 
 		var wg sync.WaitGroup
@@ -111,14 +111,14 @@ func TestUnavailable(t *testing.T) {
 	_, err := r.Conn(t).Do("RPUSH", "list", "x")
 	testkit.NoError(t, err)
 
-	closed := newClient(t, storetest.Redis{Addr: "127.0.0.1:1"})
+	unreachable := newClient(t, storetest.Redis{Addr: "127.0.0.1:1"})
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	for name, err := range map[string]error{
-		"error reply":  second(c.Do(ctx, "GET", "list")),
-		"script error": second(c.Eval(ctx, NewScript(1, "return redis.call('GET', KEYS[1])"), "list")),
-		"no server":    second(closed.Do(ctx, "GET", "x")),
-		"disconnected": second(closed.Do(cancelled, "GET", "x")),
+		"error reply":  discardReply(c.Do(ctx, "GET", "list")),
+		"script error": discardReply(c.Eval(ctx, NewScript(1, "return redis.call('GET', KEYS[1])"), "list")),
+		"no server":    discardReply(unreachable.Do(ctx, "GET", "x")),
+		"disconnected": discardReply(unreachable.Do(cancelled, "GET", "x")),
 	} {
 		if !errors.Is(err, ErrUnavailable) {
 			t.Errorf("%s: got %v, want ErrUnavailable", name, err)
@@ -130,7 +130,8 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-func second(_ any, err error) error { return err }
+// discardReply returns the error of a command.
+func discardReply(_ any, err error) error { return err }
 
 // If a server does not reply, commands fail at the time limit, even if many of them wait for a
 // connection or for a pipeline.
@@ -161,14 +162,14 @@ func TestSilentServer(t *testing.T) {
 			})
 
 			// Commands that wait for each other would take a multiple of the limit.
-			if took := time.Since(start); took >= 2*timeout {
-				t.Errorf("got errors after %v, want about %v", took, timeout)
+			if elapsed := time.Since(start); elapsed >= 2*timeout {
+				t.Errorf("commands failed after %v, want about %v", elapsed, timeout)
 			}
 		})
 	}
 }
 
-// A script does not run after its deadline, even if the clock of Redis differs from ours.
+// A script does not run after its deadline, even if Redis's clock differs from ours.
 func TestScriptDeadline(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
@@ -177,7 +178,7 @@ func TestScriptDeadline(t *testing.T) {
 	set := NewScript(1, "return redis.call('SET', KEYS[1], ARGV[1])")
 	ctx := context.Background()
 	for _, offset := range []time.Duration{0, time.Hour, -time.Hour} {
-		// The client assumes a wrong clock of Redis, and corrects that.
+		// Make the client's assumption about Redis's clock wrong. It must correct that.
 		if offset != 0 {
 			n := c.topology.Load().nodeFor("key")
 			start := n.clockStart.Load().Add(-offset)
@@ -219,18 +220,18 @@ func TestTLS(t *testing.T) {
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
 	testkit.NoError(t, err)
 	pong := func([]string) string { return "+PONG\r\n" }
-	secure, plain := serve(t, l, pong), fakeServer(t, pong)
+	secureAddr, plainAddr := serve(t, l, pong), fakeServer(t, pong)
 	for _, tc := range []struct{ name, addr, tls, trusted, want string }{
-		{"trusted", secure, "yes", certFile, "<nil>"},
-		{"not trusted", secure, "yes", "/dev/null", "certificate"},
-		{"plain to TLS", secure, "", certFile, "redis is unavailable"},
-		{"TLS to plain", plain, "yes", certFile, "redis is unavailable"},
+		{"trusted", secureAddr, "yes", certFile, "<nil>"},
+		{"not trusted", secureAddr, "yes", "/dev/null", "certificate"},
+		{"plain to TLS", secureAddr, "", certFile, "redis is unavailable"},
+		{"TLS to plain", plainAddr, "yes", certFile, "redis is unavailable"},
 	} {
 		child := exec.Command(os.Args[0], "-test.run=^TestTLS$")
 		child.Env = append(os.Environ(), addrVar+"="+tc.addr, "REDISCONN_TEST_TLS="+tc.tls,
 			"SSL_CERT_FILE="+tc.trusted, "SSL_CERT_DIR=/dev/null")
 		if out, err := child.CombinedOutput(); err != nil || !strings.Contains(string(out), tc.want) {
-			t.Errorf("%s: got %v, output %q; want output with %q", tc.name, err, out, tc.want)
+			t.Errorf("%s: got %v, output %q; want the output to contain %q", tc.name, err, out, tc.want)
 		}
 	}
 }
@@ -242,7 +243,7 @@ func TestNoConnectionInTime(t *testing.T) {
 	r := storetest.NewRedis(t)
 	c := newClient(t, r)
 	testkit.NoError(t, c.Ping(context.Background()))
-	for range 20 { // a pool of redigo with Wait would panic in half of the cases
+	for range 20 { // a redigo pool with Wait would panic in half of the cases
 		n := c.nodeAt("127.0.0.1:1")
 		c.apply(c.topology.Load()) // removes n
 		if _, err := n.withConn(time.Now(), false, nil); !errors.Is(err, context.DeadlineExceeded) {

@@ -1,6 +1,6 @@
 // Package redisconn owns the connections to Redis: time limits, retries, finding the server
-// for a key, and waiting for replicas. It knows no keys; the packages that use it name their
-// own. Start reading at Client.Do, then Client.run.
+// for a key, and waiting for replicas. It knows no keys; the packages that use it define
+// their own. Start reading at Client.Do, then Client.run.
 //
 // The redigo library dials, pools connections and speaks the protocol. This is what the
 // package adds, why, and what would go wrong otherwise:
@@ -12,15 +12,15 @@
 // the client disconnects, which would cost a connection and could leave a change half done.
 //
 // Retries (Client.run). If a connection turns out to be dead, the command is sent again, so
-// that a restart of Redis fails no requests. Redis may have executed the first one, so every
+// that a restart of Redis fails no requests. Redis may have executed it the first time, so every
 // command and script must be safe to run twice. A timeout is not retried: a slow server
 // would only get slower.
 //
 // Scripts (script.go). Redis may run a command long after the client has given up on it, for
 // example when a suspended server continues. A rotation would then replace a token although
-// the browser never gets the new one. So every script has a deadline on the clock of Redis.
-// After the deadline it returns the error LATE with the time of Redis, from which the client
-// learns how far that clock is ahead.
+// the browser never gets the new one. So every script has a deadline on Redis's clock. After
+// the deadline it returns the error LATE with Redis's time, from which the client learns how far
+// that clock is ahead.
 //
 // Pipelining (pipeline.go). Most requests need a single GET. Most of its cost is one packet
 // in each direction and the resulting system calls and wake-ups. So GETs that arrive while

@@ -10,9 +10,9 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// fakeServer starts a server that replies PONG to PING and to each other command with the result of
-// reply, and returns its host:port. It is for replies that a real server cannot be made to send at a
-// given time.
+// fakeServer starts a server that replies PONG to PING, and whatever reply returns to any other
+// command. It returns the server's host:port. Use it for replies that a real server cannot be made to
+// send at a given time.
 func fakeServer(t *testing.T, reply func(command []string) string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -26,8 +26,8 @@ func fakeServer(t *testing.T, reply func(command []string) string) string {
 	})
 }
 
-// serve replies to each command on the connections to l with the result of reply. It returns the
-// host:port of l, which it closes after the test.
+// serve replies whatever reply returns to each command on connections to l. It returns the host:port
+// of l, which it closes after the test.
 func serve(t *testing.T, l net.Listener, reply func(command []string) string) string {
 	t.Helper()
 	t.Cleanup(func() { _ = l.Close() })
@@ -79,8 +79,8 @@ func readCommand(r *bufio.Reader) ([]string, error) {
 	return words, nil
 }
 
-// fakeMaster starts a server that says it is a master with two replicas, and replies to other
-// commands with the result of reply. It returns its host:port.
+// fakeMaster starts a server that claims to be a master with two replicas, and replies whatever reply
+// returns to other commands. It returns the server's host:port.
 func fakeMaster(t *testing.T, reply func(command []string) string) string {
 	t.Helper()
 	return fakeServer(t, func(command []string) string {
@@ -92,8 +92,8 @@ func fakeMaster(t *testing.T, reply func(command []string) string) string {
 	})
 }
 
-// acknowledging replies with wait to WAIT, and with OK to other commands.
-func acknowledging(wait string) func(command []string) string {
+// replyToWait returns a function that replies wait to WAIT, and OK to other commands.
+func replyToWait(wait string) func(command []string) string {
 	return func(command []string) string {
 		if command[0] == "WAIT" {
 			return wait
@@ -103,8 +103,8 @@ func acknowledging(wait string) func(command []string) string {
 	}
 }
 
-// fakeSentinel starts a Sentinel that names a master with an epoch and, optionally, the state of a
-// failover. It returns its host:port.
+// fakeSentinel starts a Sentinel that names a master with its epoch and, optionally, the state of a
+// failover. It returns the Sentinel's host:port.
 func fakeSentinel(t *testing.T, master string, epoch int, failover ...string) string {
 	t.Helper()
 	return fakeServer(t, func([]string) string { return sentinelState(master, epoch, failover...) })

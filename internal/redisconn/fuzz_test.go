@@ -23,8 +23,8 @@ func (s fixedConn) Read(b []byte) (int, error)      { return s.reader.Read(b) }
 func (fixedConn) SetReadDeadline(_ time.Time) error { return nil }
 func (fixedConn) Close() error                      { return nil }
 
-// Any reply is either parsed or an error, and never panics. A parsed topology contains only valid
-// slots and host:port pairs.
+// Any reply is either parsed or rejected with an error, without a panic. A parsed topology contains
+// only valid slots and host:port pairs.
 func FuzzReply(f *testing.F) {
 	for _, reply := range []string{
 		"+PONG\r\n", "$-1\r\n", "$3\r\nabc\r\n", ":7\r\n", "-LATE 1795350766850\r\n", "-LATE x\r\n", "-MOVED 42 127.0.0.1:1\r\n", "*0\r\n", "*-1\r\n",
@@ -38,7 +38,7 @@ func FuzzReply(f *testing.F) {
 		conn := redis.NewConn(fixedConn{reader: strings.NewReader(string(text))}, time.Second, time.Second)
 		reply, err := conn.Receive()
 		if now, late := parseLate(err); late && (!strings.HasPrefix(err.Error(), "LATE ") || strings.Trim(err.Error()[5:], "+-0123456789") != "") {
-			t.Errorf("%q: got the time %v of a late script, want none", text, now)
+			t.Errorf("%q: parsed as LATE with time %v, want it not to be", text, now)
 		}
 
 		var replyErr redis.Error
@@ -48,17 +48,17 @@ func FuzzReply(f *testing.F) {
 
 		c := New(Options{Addr: "127.0.0.1:1", Log: slog.New(slog.DiscardHandler)})
 		defer c.Close()
-		found, err := c.parseSlots(reply, err, "127.0.0.1:7000")
+		parsed, err := c.parseSlots(reply, err, "127.0.0.1:7000")
 		if err != nil {
 			return
 		}
 
-		for slot, n := range found.slots {
+		for slot, n := range parsed.slots {
 			if n == nil {
 				continue
 			}
 
-			if !slices.Contains(found.nodes, n) {
+			if !slices.Contains(parsed.nodes, n) {
 				t.Fatalf("slot %d: got server %s, want one of the nodes", slot, n.addr)
 			}
 

@@ -18,21 +18,21 @@ type node struct {
 	options Options
 	pool    *redis.Pool
 
-	// slots has an element for every connection in use. The pool could limit them itself, but
-	// then it panics if it is closed while a command that waits for a connection times out.
+	// slots has an element for every connection in use. The pool could limit connections itself,
+	// but would then panic if it were closed while a command that waits for one times out.
 	slots chan struct{}
 
 	// lastFailure is when a connection was last found dead, in Unix nanoseconds.
 	lastFailure atomic.Int64
 
-	// clockStart is the local time at which the clock of Redis was 0, or nil if that is
-	// unknown. It has a monotonic reading, so it is unaffected if the local clock is set.
+	// clockStart is the local time at which Redis's clock was 0, or nil if that is unknown. It
+	// has a monotonic reading, so setting the local clock does not affect it.
 	clockStart atomic.Pointer[time.Time]
 
 	pipeline pipeline
 
 	// lastLag is when replicas last failed to acknowledge a write in time, in Unix
-	// nanoseconds. healthyReplicas is how many others did acknowledge it.
+	// nanoseconds. healthyReplicas is the number of replicas that did acknowledge it.
 	lastLag         atomic.Int64
 	healthyReplicas atomic.Int64
 }
@@ -40,7 +40,7 @@ type node struct {
 func newNode(addr string, o Options) *node {
 	dial := new(net.Dialer).DialContext
 	if o.TLS {
-		// The TLS of redigo ignores the context during the handshake.
+		// redigo's own TLS handshake ignores the context.
 		dial = new(tls.Dialer).DialContext
 	}
 
@@ -113,7 +113,7 @@ func (n *node) withConn(deadline time.Time, asking bool, f func(timedConn) (any,
 	start := time.Now()
 	reply, err := f(timedConn{Conn: conn, node: n, deadline: deadline, asking: asking})
 
-	// If a command times out that had little time left, the other connections are probably
+	// If a command that had little time left times out, the other connections are probably
 	// alive.
 	if connErr := conn.Err(); connErr != nil {
 		hadTime := time.Since(start) > n.options.Timeout/2
@@ -137,8 +137,8 @@ func (n *node) do(deadline time.Time, command string, args ...any) (reply any, e
 	return reply, err
 }
 
-// timedConn is a connection whose commands all end at a deadline. The DoContext of redigo
-// does the same, but starts a goroutine per command.
+// timedConn is a connection whose commands all end at a deadline. redigo's DoContext does the
+// same, but starts a goroutine per command.
 type timedConn struct {
 	redis.Conn
 	node     *node
@@ -164,9 +164,9 @@ type budgetKey struct{}
 // WithBudget returns a context whose commands may take d in total. The time between commands,
 // for example to hash a password, does not count.
 func WithBudget(ctx context.Context, d time.Duration) context.Context {
-	left := new(atomic.Int64)
-	left.Store(int64(d))
-	return context.WithValue(ctx, budgetKey{}, left)
+	remaining := new(atomic.Int64)
+	remaining.Store(int64(d))
+	return context.WithValue(ctx, budgetKey{}, remaining)
 }
 
 // commandDeadline returns the deadline of a command that starts now. The caller must call
@@ -174,13 +174,13 @@ func WithBudget(ctx context.Context, d time.Duration) context.Context {
 func (c *Client) commandDeadline(ctx context.Context) (deadline time.Time, release func()) {
 	start := time.Now()
 
-	left, ok := ctx.Value(budgetKey{}).(*atomic.Int64)
+	remaining, ok := ctx.Value(budgetKey{}).(*atomic.Int64)
 	if !ok {
 		return start.Add(c.options.Timeout), func() {}
 	}
 
-	timeout := min(c.options.Timeout, time.Duration(left.Load()))
-	release = func() { left.Add(-int64(time.Since(start))) }
+	timeout := min(c.options.Timeout, time.Duration(remaining.Load()))
+	release = func() { remaining.Add(-int64(time.Since(start))) }
 
 	return start.Add(timeout), release
 }

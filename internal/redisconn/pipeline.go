@@ -28,7 +28,7 @@ type pipelinedGet struct {
 	reply chan any
 }
 
-// get sends a GET in a batch with those of other requests. If that fails or takes too long,
+// get sends a GET in a batch with GETs from other requests. If the batch fails or takes too long,
 // it sends the GET again on its own.
 func (n *node) get(deadline time.Time, key string) (any, error) {
 	g := pipelinedGet{key: key, reply: make(chan any, 1)}
@@ -37,7 +37,7 @@ func (n *node) get(deadline time.Time, key string) (any, error) {
 	if batch := n.pipeline.add(g); batch != nil {
 		n.sendBatch(batch, deadline)
 	} else {
-		// Wait for most of the time: if Redis is only slow, repeating all GETs would make it
+		// Wait for most of the remaining time: if Redis is only slow, repeating all GETs would make it
 		// slower.
 		timeout = time.After(time.Until(deadline) * 3 / 4)
 	}
@@ -112,8 +112,8 @@ func (n *node) sendBatch(batch []pipelinedGet, deadline time.Time) {
 	}
 }
 
-// getAll sends GETs in one pipeline. It returns either all replies or an error, and waits for
-// them no longer than wait. If a reply cannot be the reply to a GET, it closes the connection:
+// getAll sends GETs in one pipeline and waits for the replies no longer than wait. It returns
+// either all replies or an error. If a reply cannot be the reply to a GET, it closes the connection:
 // the replies that follow may belong to other commands, and users would get each other's
 // sessions.
 func (n *node) getAll(deadline time.Time, wait time.Duration, gets ...pipelinedGet) ([]any, error) {

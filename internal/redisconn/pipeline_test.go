@@ -42,7 +42,7 @@ func TestPipeline(t *testing.T) {
 				}
 			default:
 				if got, err := redis.Int(c.Do(context.Background(), "GET", fmt.Sprint("key", i%keys))); got != i%keys || err != nil {
-					t.Errorf("got %d, %v; want %d", got, err, i%keys)
+					t.Errorf("GET key%d: got %d, %v; want %d", i%keys, got, err, i%keys)
 				}
 			}
 		}
@@ -57,29 +57,29 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-// A GET is repeated in time if it gets no reply or an unexpected one, or is sent on its own if no
-// pipeline becomes free. No more GETs fail than if they had been sent one by one. A connection with an
+// A GET is repeated in time if it gets no reply or an unexpected one. If no pipeline becomes free, it
+// is sent on its own. No more GETs fail than if they had been sent one by one. A connection with an
 // unexpected reply is not used again, because all later replies would go to the wrong GETs.
 func TestGetAgain(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		reply   string // to the first GETs
-		first   int64  // the number of these
-		callers int
-		running int // the number of pipelines that never end
-		mayFail int64
+		badReply  string // to the first badCount GETs
+		badCount  int64
+		callers   int
+		running   int // the number of pipelines that never end
+		maxFailed int64
 	}{
-		"no reply":         {reply: "", first: 1, callers: 1},
-		"no replies":       {reply: "", first: 8, callers: maxConns, mayFail: 8},
-		"unexpected reply": {reply: "+OK\r\n$5\r\nfirst\r\n", first: 1, callers: 1},
+		"no reply":         {badReply: "", badCount: 1, callers: 1},
+		"no replies":       {badReply: "", badCount: 8, callers: maxConns, maxFailed: 8},
+		"unexpected reply": {badReply: "+OK\r\n$5\r\nfirst\r\n", badCount: 1, callers: 1},
 		"pipelines busy":   {callers: 1, running: maxPipelines},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var received, failed atomic.Int64
 			server := fakeServer(t, func([]string) string {
-				if received.Add(1) <= tc.first {
-					return tc.reply
+				if received.Add(1) <= tc.badCount {
+					return tc.badReply
 				}
 
 				return "$5\r\nvalue\r\n"
@@ -97,8 +97,8 @@ func TestGetAgain(t *testing.T) {
 				}
 			})
 
-			if n := failed.Load(); n > tc.mayFail {
-				t.Errorf("got %d failed GETs, want at most %d", n, tc.mayFail)
+			if n := failed.Load(); n > tc.maxFailed {
+				t.Errorf("got %d failed GETs, want at most %d", n, tc.maxFailed)
 			}
 		})
 	}

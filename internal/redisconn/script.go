@@ -29,7 +29,7 @@ type Script struct {
 }
 
 // checkDeadline is the beginning of every script. It removes the last argument, the deadline
-// in milliseconds, and sets the variable micros to the time of Redis in microseconds.
+// in milliseconds, and sets the variable micros to Redis's time in microseconds.
 const checkDeadline = `
 local micros = redis.call('TIME')
 micros = micros[1] * 1000000 + micros[2]
@@ -39,7 +39,7 @@ end
 `
 
 // NewScript returns a script that takes the given number of keys. It must be safe to run
-// twice. The script can use the variable micros, the time of Redis in microseconds since 1970.
+// twice. The script can use the variable micros, Redis's time in microseconds since 1970.
 func NewScript(keys int, lua string) *Script {
 	return &Script{script: redis.NewScript(keys, checkDeadline+lua)}
 }
@@ -68,15 +68,15 @@ func (c *Client) Eval(ctx context.Context, s *Script, key string, keysAndArgs ..
 }
 
 // eval runs a script on a connection. The script must start in the first half of the time;
-// the second half is for the reply. If the deadline had passed on the clock of Redis, eval
-// learns the time of Redis from the reply and tries again: the clock was unknown or was set.
+// the second half is for the reply. If the deadline had passed on Redis's clock, because that
+// clock was unknown or has been set, eval learns Redis's time from the reply and tries again.
 func (s *Script) eval(conn timedConn, keysAndArgs []any) (reply any, err error) {
 	args := slices.Clip(keysAndArgs)
 
 	const attempts = 2
 	for range attempts {
-		// The deadline is on the clock of Redis. While that is unknown, it is 0, which has
-		// always passed.
+		// The deadline is on Redis's clock. While that clock is unknown, the deadline is 0, which
+		// has always passed.
 		var deadline time.Duration
 		if start := conn.node.clockStart.Load(); start != nil {
 			deadline = time.Since(*start) + time.Until(conn.deadline)/2
@@ -96,8 +96,8 @@ func (s *Script) eval(conn timedConn, keysAndArgs []any) (reply any, err error) 
 	return reply, err
 }
 
-// parseLate reports whether err means that the deadline of a script had passed, and returns
-// the time of Redis, as the time since 1970.
+// parseLate reports whether err means that a script's deadline had passed, and returns Redis's
+// time, as the duration since 1970.
 func parseLate(err error) (now time.Duration, late bool) {
 	reply, _ := errors.AsType[redis.Error](err)
 

@@ -31,7 +31,7 @@ type sentinel struct {
 	failedSince atomic.Int64
 }
 
-// Values of sentinel.failedSince, which are long ago if taken as times.
+// Special values of sentinel.failedSince. Read as times, both are long ago.
 const (
 	neverReplied  = 1 // the Sentinel has not replied yet
 	failureLogged = 2 // the same, and a failure has been logged
@@ -55,9 +55,9 @@ func newSentinel(addr string, o Options) *sentinel {
 }
 
 // query asks the Sentinel for the master. The query starts after the call, because the reply
-// to an earlier one may be older than a failover. So callers never join a running query, but
-// all of them share the next one: it waits for the mutex. As soon as it has the mutex, later
-// callers start another query.
+// to a query that is already running may predate a failover. So callers never join a running
+// query, but all of them share the next one, which waits for the mutex. Once it holds the mutex,
+// later callers start another query.
 func (s *sentinel) query() <-chan singleflight.Result {
 	return s.calls.DoChan("", func() (any, error) {
 		s.querying.Lock()
@@ -107,25 +107,25 @@ func (s *sentinel) send() (masterReply, error) {
 	}, nil
 }
 
-// isLost reports whether not to wait for the Sentinel, because it has never replied, or not
-// for sentinelGrace.
+// isLost reports whether the Sentinel is not worth waiting for, because it has never replied, or
+// has not replied for sentinelGrace.
 func (s *sentinel) isLost() bool {
 	since := s.failedSince.Load()
 	return since != 0 && time.Since(time.Unix(0, since)) > sentinelGrace
 }
 
-// queryMaster asks the Sentinels for the master until the deadline. It leaves out those that
-// are lost, unless all is set.
+// queryMaster asks the Sentinels for the master until the deadline. It skips lost Sentinels,
+// unless includeLost is set.
 //
 // The Sentinels may disagree, because one that is cut off still names the previous master, so
 // queryMaster returns the master of the latest failover, or "" if no Sentinel replies. failing
 // contains the servers that a Sentinel is replacing. If a Sentinel does not reply, err is its
 // error, preferably a timeout.
-func (c *Client) queryMaster(deadline time.Time, all bool) (master string, failing []string, err error) {
+func (c *Client) queryMaster(deadline time.Time, includeLost bool) (master string, failing []string, err error) {
 	queries := map[*sentinel]<-chan singleflight.Result{}
 
 	for _, s := range c.sentinels {
-		if all || !s.isLost() {
+		if includeLost || !s.isLost() {
 			queries[s] = s.query()
 		}
 	}

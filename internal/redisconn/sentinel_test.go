@@ -30,17 +30,17 @@ var durableSet = NewScript(1, "return redis.call('SET', KEYS[1], 'x')").WaitForR
 // invalid replies are ignored. The leader of a failover names the old master until it is complete.
 func TestStaleSentinel(t *testing.T) {
 	t.Parallel()
-	named := func(name string) string {
+	startMaster := func(name string) string {
 		return fakeMaster(t, func([]string) string { return "+" + name + "\r\n" })
 	}
 
-	old, current := named("old"), named("current")
+	old, current := startMaster("old"), startMaster("current")
 	invalid := fakeServer(t, func([]string) string { return "+OK\r\n" })
-	for range 10 { // the replies come in any order
+	for range 10 { // the replies arrive in any order
 		c := newSentinelClient(t, busyTimeout, "127.0.0.1:1", fakeSentinel(t, old, 3), invalid,
 			fakeSentinel(t, old, 12, "reconf_slaves"), fakeSentinel(t, current, 12), fakeSentinel(t, old, 9))
 		if got, err := redis.String(c.Do(context.Background(), "SET", "key", "1")); got != "current" || err != nil {
-			t.Errorf("got a reply of %q, %v; want the current master", got, err)
+			t.Errorf("SET: got reply %q, %v; want the current master's", got, err)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestDemotedMaster(t *testing.T) {
 
 	proxy := storetest.NewProxy(t, fakeSentinel(t, server, 1))
 	c := newSentinelClient(t, busyTimeout, proxy.Addr)
-	get := func() error { return second(c.Do(context.Background(), "GET", "key")) }
+	get := func() error { return discardReply(c.Do(context.Background(), "GET", "key")) }
 	testkit.NoError(t, get())
 
 	proxy.Refuse()
@@ -85,20 +85,20 @@ func TestWriteDuringFailover(t *testing.T) {
 	t.Parallel()
 	const otherServer = "127.0.0.1:1"
 	for lag, wait := range map[string]string{"confirmed": ":2\r\n", "lagging": ":0\r\n"} {
-		master := fakeMaster(t, acknowledging(wait))
-		healthy := sentinelState(master, 1)
+		master := fakeMaster(t, replyToWait(wait))
+		healthyState := sentinelState(master, 1)
 		for name, tc := range map[string]struct {
-			one, other string // the replies of the Sentinels after the first write
+			one, other string // the Sentinels' replies after the first write
 			fails      bool
 		}{
-			"no failover":                          {healthy, healthy, false},
-			"one Sentinel replaces it":             {healthy, sentinelState(master, 1, "send_slaveof_noone"), true},
-			"one Sentinel waits for votes":         {healthy, sentinelState(master, 1, "wait_start"), false},
-			"one Sentinel names another master":    {healthy, sentinelState(otherServer, 2), true},
+			"no failover":                          {healthyState, healthyState, false},
+			"one Sentinel replaces it":             {healthyState, sentinelState(master, 1, "send_slaveof_noone"), true},
+			"one Sentinel waits for votes":         {healthyState, sentinelState(master, 1, "wait_start"), false},
+			"one Sentinel names another master":    {healthyState, sentinelState(otherServer, 2), true},
 			"it has replaced another server":       {sentinelState(master, 2), sentinelState(otherServer, 2, "reconf_slaves"), false},
-			"one Sentinel does not reply":          {healthy, "", true},
+			"one Sentinel does not reply":          {healthyState, "", true},
 			"one does not reply, one has an error": {"", "-ERR no\r\n", true},
-			"one Sentinel returns an error":        {healthy, "-ERR no\r\n", false},
+			"one Sentinel returns an error":        {healthyState, "-ERR no\r\n", false},
 			"all Sentinels return errors":          {"-ERR no\r\n", "-ERR no\r\n", false},
 		} {
 			t.Run(name+", "+lag, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestWriteDuringFailover(t *testing.T) {
 							return reply
 						}
 
-						return healthy
+						return healthyState
 					})
 				}
 
@@ -120,12 +120,12 @@ func TestWriteDuringFailover(t *testing.T) {
 				}
 
 				c := newSentinelClient(t, timeout, sentinel(tc.one), sentinel(tc.other))
-				write := func() error { return second(c.Eval(context.Background(), durableSet, "key")) }
+				write := func() error { return discardReply(c.Eval(context.Background(), durableSet, "key")) }
 				testkit.Eventually(t, "the first write", func() bool { return write() == nil })
 				written.Store(true)
-				for range 4 { // the replies come in any order
+				for range 4 { // the replies arrive in any order
 					if err := write(); errors.Is(err, ErrUnavailable) != tc.fails {
-						t.Errorf("got %v, want ErrUnavailable: %v", err, tc.fails)
+						t.Errorf("write: got %v, want ErrUnavailable: %t", err, tc.fails)
 					}
 				}
 			})
@@ -138,31 +138,31 @@ func TestWriteDuringFailover(t *testing.T) {
 // connections leads no failover.
 func TestLostSentinel(t *testing.T) {
 	t.Parallel()
-	master := fakeMaster(t, acknowledging(":2\r\n"))
-	silent := storetest.NewProxy(t, fakeSentinel(t, master, 1))
-	down := storetest.NewProxy(t, fakeSentinel(t, master, 1))
-	c := newSentinelClient(t, sentinelGrace/3, silent.Addr, down.Addr, fakeSentinel(t, master, 1))
-	write := func() error { return second(c.Eval(context.Background(), durableSet, "key")) }
+	master := fakeMaster(t, replyToWait(":2\r\n"))
+	silentProxy := storetest.NewProxy(t, fakeSentinel(t, master, 1))
+	downProxy := storetest.NewProxy(t, fakeSentinel(t, master, 1))
+	c := newSentinelClient(t, sentinelGrace/3, silentProxy.Addr, downProxy.Addr, fakeSentinel(t, master, 1))
+	write := func() error { return discardReply(c.Eval(context.Background(), durableSet, "key")) }
 	allReply := func() bool {
 		return !slices.ContainsFunc(c.sentinels, (*sentinel).isLost) && write() == nil
 	}
 
 	testkit.Eventually(t, "all Sentinels to reply", allReply)
-	down.Refuse()
+	downProxy.Refuse()
 	if err := write(); err != nil {
 		t.Errorf("one Sentinel is down: got %v, want no error", err)
 	}
 
-	silent.Blackhole()
+	silentProxy.Blackhole()
 	if err := write(); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("one Sentinel does not reply: got %v, want ErrUnavailable", err)
 	}
 
 	testkit.Eventually(t, "a write without two Sentinels", func() bool { return write() == nil })
-	silent.Set(storetest.Faults{})
-	down.Restore(t)
+	silentProxy.Set(storetest.Faults{})
+	downProxy.Restore(t)
 	testkit.Eventually(t, "all Sentinels to reply again", allReply)
-	silent.Blackhole()
+	silentProxy.Blackhole()
 	if err := write(); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("one Sentinel does not reply again: got %v, want ErrUnavailable", err)
 	}
@@ -179,7 +179,7 @@ func TestSentinelQuery(t *testing.T) {
 	}))
 	s := newSentinel(proxy.Addr, Options{Timeout: busyTimeout, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { _ = s.pool.Close() })
-	want := func(what string, replies <-chan singleflight.Result, epoch int64) {
+	wantEpoch := func(what string, replies <-chan singleflight.Result, epoch int64) {
 		t.Helper()
 		if reply, err := receive(replies, time.Now().Add(10*time.Second)); err != nil || reply.epoch != epoch {
 			t.Errorf("%s: got epoch %d, %v; want %d", what, reply.epoch, err, epoch)
@@ -196,22 +196,22 @@ func TestSentinelQuery(t *testing.T) {
 	}
 
 	epochs <- 0
-	want("the first query", first, 0)
+	wantEpoch("the first query", first, 0)
 	<-received
 	later := s.query()
 	epochs <- 1
-	want("a query during the first", next, 1)
+	wantEpoch("a query during the first", next, 1)
 	for _, other := range others {
-		want("another query during the first", other, 1)
+		wantEpoch("another query during the first", other, 1)
 	}
 
 	<-received
 	epochs <- 2
-	want("a query during the second", later, 2)
+	wantEpoch("a query during the second", later, 2)
 	proxy.Refuse()
 	proxy.Restore(t)
 	last := s.query()
 	<-received
 	epochs <- 3
-	want("a query on a new connection", last, 3)
+	wantEpoch("a query on a new connection", last, 3)
 }

@@ -70,7 +70,7 @@ func (c *Client) current(deadline time.Time) (*topology, error) {
 	t := c.topology.Load()
 	if t == nil {
 		select {
-		case <-c.found:
+		case <-c.ready:
 		case <-time.After(time.Until(deadline)):
 		}
 
@@ -90,7 +90,7 @@ func (c *Client) apply(t *topology) {
 	defer c.mu.Unlock()
 	previous := c.topology.Swap(t)
 	if previous == nil {
-		close(c.found)
+		close(c.ready)
 	}
 
 	for addr, n := range c.nodes {
@@ -189,9 +189,9 @@ func (c *Client) findSlots() (*topology, error) {
 	return nil, lastErr
 }
 
-// parseSlots parses the reply to CLUSTER SLOTS. For each range of slots it contains the first
-// slot, the last slot, the master and the replicas.
-func (c *Client) parseSlots(reply any, err error, from string) (*topology, error) {
+// parseSlots parses a reply to CLUSTER SLOTS, which came from the host:port source. For each range
+// of slots, the reply contains the first slot, the last slot, the master and the replicas.
+func (c *Client) parseSlots(reply any, err error, source string) (*topology, error) {
 	ranges, err := Values(reply, err)
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func (c *Client) parseSlots(reply any, err error, from string) (*topology, error
 			return nil, fmt.Errorf("unexpected slots: %d to %d", first, last)
 		}
 
-		n := c.nodeAt(resolveAddr(fmt.Sprintf("%s:%d", host, port), from))
+		n := c.nodeAt(resolveAddr(fmt.Sprintf("%s:%d", host, port), source))
 		if !slices.Contains(t.nodes, n) {
 			t.nodes = append(t.nodes, n)
 		}
@@ -233,16 +233,16 @@ func (c *Client) parseSlots(reply any, err error, from string) (*topology, error
 	return t, nil
 }
 
-// resolveAddr returns the host:port to dial for a server that the server from has named. A
-// cluster may name a server without a host, which means the host of from, and with an IPv6
+// resolveAddr returns the host:port to dial for addr, which the server at source has named. A
+// cluster may name a server without a host, which means the host of source, and with an IPv6
 // host without brackets.
-func resolveAddr(addr, from string) string {
+func resolveAddr(addr, source string) string {
 	colon := strings.LastIndexByte(addr, ':')
 	host := strings.Trim(addr[:max(colon, 0)], "[]")
 	port := addr[colon+1:]
 
 	if host == "" || host == "?" {
-		host, _, _ = net.SplitHostPort(from)
+		host, _, _ = net.SplitHostPort(source)
 	}
 
 	return net.JoinHostPort(host, port)

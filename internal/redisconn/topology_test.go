@@ -23,8 +23,8 @@ func TestRedirections(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		redirection string
-		tryAgain    int    // this does not count as a try
-		want        string // the commands on the other server
+		tryAgain    int    // the number of TRYAGAIN replies, which do not count as tries
+		want        string // the commands that the target server receives
 	}{
 		"moved": {"MOVED", 0, "GET "},
 		"asked": {"ASK", 0, "ASKING GET "},
@@ -53,7 +53,7 @@ func TestRedirections(t *testing.T) {
 			}
 
 			if received != tc.want {
-				t.Errorf("got commands %q on the other server, want %q", received, tc.want)
+				t.Errorf("commands on the target server: got %q, want %q", received, tc.want)
 			}
 		})
 	}
@@ -112,7 +112,7 @@ func TestWaitForReplicas(t *testing.T) {
 			for range 2 {
 				_, err := c.Eval(WithBudget(context.Background(), tc.budget), durableSet, "key")
 				if errors.Is(err, ErrUnavailable) != tc.fails {
-					t.Errorf("got %v, want ErrUnavailable: %v", err, tc.fails)
+					t.Errorf("Eval: got %v, want ErrUnavailable: %t", err, tc.fails)
 				}
 			}
 
@@ -120,7 +120,7 @@ func TestWaitForReplicas(t *testing.T) {
 				t.Errorf("got %d runs of the script, want 2", n)
 			}
 			if got := strings.Count(log.String(), "lag behind"); got > 1 || (got == 1) != tc.warns {
-				t.Errorf("got %d warnings, want one: %v; log: %s", got, tc.warns, log.String())
+				t.Errorf("got %d warnings about lagging replicas, want one: %t; log: %s", got, tc.warns, log.String())
 			}
 		})
 	}
@@ -135,7 +135,7 @@ func TestBudget(t *testing.T) {
 	start := time.Now()
 	get := func(int) {
 		if _, err := c.Do(ctx, "GET", "x"); !errors.Is(err, ErrUnavailable) {
-			t.Error(err)
+			t.Errorf("GET: got %v, want ErrUnavailable", err)
 		}
 	}
 
@@ -144,15 +144,15 @@ func TestBudget(t *testing.T) {
 		get(i)
 	}
 
-	if took := time.Since(start); took < 250*time.Millisecond || took > 10*300*time.Millisecond {
-		t.Errorf("got errors of 108 commands after %v, want about 300ms", took)
+	if elapsed := time.Since(start); elapsed < 250*time.Millisecond || elapsed > 10*300*time.Millisecond {
+		t.Errorf("108 commands failed after %v, want about 300ms", elapsed)
 	}
 
 	synctest.Test(t, func(t *testing.T) {
 		c := &Client{options: Options{Timeout: DefaultTimeout}}
 		ctx := WithBudget(t.Context(), time.Second)
 		for range 3 {
-			time.Sleep(time.Minute) // of the fake clock
+			time.Sleep(time.Minute) // on the fake clock
 			_, release := c.commandDeadline(ctx)
 			time.Sleep(250 * time.Millisecond)
 			release()
@@ -161,7 +161,7 @@ func TestBudget(t *testing.T) {
 		time.Sleep(time.Minute)
 		deadline, _ := c.commandDeadline(ctx)
 		if left := time.Until(deadline); left != 250*time.Millisecond {
-			t.Errorf("got %v left, want 250ms", left)
+			t.Errorf("remaining budget: got %v, want 250ms", left)
 		}
 	})
 }
@@ -190,15 +190,15 @@ func TestScanAgain(t *testing.T) {
 		err := c.Scan(context.Background(), "*", func(keys []string) error {
 			got = append(got, keys...)
 			if len(got) <= tc.moves {
-				to := []string{first, second}[len(got)%2]
-				c.apply(&topology{nodes: []*node{c.nodeAt(to)}})
+				next := []string{first, second}[len(got)%2]
+				c.apply(&topology{nodes: []*node{c.nodeAt(next)}})
 			}
 
 			return nil
 		})
 
 		if strings.Join(got, " ") != tc.want || errors.Is(err, ErrUnavailable) != tc.fails {
-			t.Errorf("%d moves: got keys %v, %v; want %s, error %v", tc.moves, got, err, tc.want, tc.fails)
+			t.Errorf("%d moves: got keys %v and error %v, want keys %s and ErrUnavailable: %t", tc.moves, got, err, tc.want, tc.fails)
 		}
 	}
 }

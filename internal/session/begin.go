@@ -9,19 +9,20 @@ import (
 )
 
 // Generation identifies the period between two revocations of all sessions: those of one
-// user, and those of all users. A login notes it at its start and fails if the generation
-// has changed by its end. So a revocation also covers the sessions that are about to begin.
+// user, and those of all users. A login notes the generation when it starts, and fails if the
+// generation has changed by the time it ends. A revocation therefore also covers sessions that
+// are about to begin.
 // Generations are only compared for equality, so a wrong clock does no harm.
 type Generation struct {
 	user   string
 	global string
 }
 
-// generationTTL outlives every login in progress.
+// generationTTL is longer than a login can take.
 const generationTTL = time.Hour
 
-// Generation returns the current generation of a user, for Start. Call it before checking
-// any credentials. If the account does not exist, pass any ID. Errors: ErrUnavailable.
+// Generation returns a user's current generation, for Start. Call it before checking any
+// credentials. If the account does not exist, pass any ID. Errors: ErrUnavailable.
 func (m *Manager) Generation(ctx context.Context, userID string) (Generation, error) {
 	user := m.keys.generation(userID)
 	global := m.keys.globalGeneration(shardOf(userID))
@@ -43,7 +44,7 @@ type Start struct {
 	// AuthenticatedAt is when the user authenticated. The default is now.
 	AuthenticatedAt time.Time
 
-	// Persistent is set if the cookie survives a restart of the browser.
+	// Persistent is set if the cookie survives a browser restart.
 	Persistent bool
 
 	// Generation is the user's generation when the login started.
@@ -58,8 +59,8 @@ type Start struct {
 
 // Begin starts a session and returns it with its token, which must go into the cookie and
 // nowhere else. If Begin fails, the session to be replaced stays live. Redis commands: 1, or
-// 3 if it replaces a session. Errors: ErrUnavailable; an EndedError if all sessions of the
-// user were revoked since the login started.
+// 3 if it replaces a session. Errors: ErrUnavailable; an EndedError if all of the user's
+// sessions have been revoked since the login started.
 func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, error) {
 	token := newToken(shardOf(start.UserID))
 	s := m.newSession(IDOf(token), start)
@@ -125,8 +126,8 @@ func (m *Manager) begin(ctx context.Context, s *Session, start Start) error {
 	return nil
 }
 
-// supersede ends a session whose client has been given a new one. For the next minute its
-// token gets ErrReplaced instead of ErrNone, so that a late response to a request with the
+// supersede ends a session whose client has been given a new one. For the next minute, the
+// old token gets ErrReplaced instead of ErrNone, so that a late response to a request with the
 // old token does not clear the new session's cookie.
 func (m *Manager) supersede(ctx context.Context, id string) error {
 	s, err := m.follow(ctx, id)
@@ -142,7 +143,7 @@ func (m *Manager) supersede(ctx context.Context, id string) error {
 }
 
 // undo ends a session whose token was never sent to the client. It has its own time budget,
-// since the request's may be used up. A failure is only logged: without the token, nobody
+// since the request's budget may be used up. A failure is only logged: without the token, nobody
 // can use the session.
 func (m *Manager) undo(ctx context.Context, s *Session) {
 	ctx = redisconn.WithBudget(ctx, m.redis.Timeout()/2)

@@ -2,8 +2,8 @@ package session
 
 import "testing"
 
-// BenchmarkLoad measures the cost of loading the session of a request. Run it with
-// TEST_REDIS=server, because the work of the in-process Redis would count, too.
+// BenchmarkLoad measures the cost of loading a request's session. Run it with TEST_REDIS=server,
+// because an in-process Redis would add its own work to the result.
 func BenchmarkLoad(b *testing.B) {
 	m, _ := newManager(b)
 	_, token := begin(b, m)

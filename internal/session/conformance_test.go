@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,15 +16,15 @@ import (
 // TestConformance runs every operation on a session in every state. TEST_REDIS selects the
 // store: the in-process one, a server, Sentinels or a cluster.
 
-// specimen is a session of user "u" that is brought into some state.
+// specimen is a session that belongs to user "u" and has been put into some state.
 type specimen struct {
 	m      *Manager
 	conn   redis.Conn
-	skew   time.Duration // how far the Manager's clock is ahead
-	before context.Context
+	skew   time.Duration   // how far the Manager's clock is ahead
+	loaded context.Context // carries the session as it was before it entered the state
 	id     string
 	token  string
-	// next is the current token of the client, if the session was rotated.
+	// next is the client's current token, if the session was rotated.
 	next string
 }
 
@@ -31,10 +32,10 @@ func newSpecimen(t *testing.T, m *Manager, conn redis.Conn) *specimen {
 	t.Helper()
 	s := &specimen{m: m, conn: conn}
 	m.options.Now = func() time.Time { return time.Now().Add(s.skew) }
-	begun, token := begin(t, m)
-	s.id = begun.ID
+	started, token := begin(t, m)
+	s.id = started.ID
 	s.token = token
-	s.before = load(t, m, token)
+	s.loaded = load(t, m, token)
 	return s
 }
 
@@ -49,7 +50,7 @@ func (s *specimen) rewrite(t *testing.T, keys macKeys, change func(*Session)) {
 	s.do(t, "SET", s.m.keys.record(s.id), value)
 }
 
-// states are the states of a session. In each of them, loading the session returns error.
+// states are the states that a session can be in, with the error that Load then returns.
 var states = []struct {
 	name  string
 	enter func(t *testing.T, s *specimen)
@@ -70,12 +71,12 @@ var states = []struct {
 	{name: "live, after others were revoked", enter: func(t *testing.T, s *specimen) {
 		testkit.NoError(t, errorOf(s.m.RevokeAll(background, "u", s.id, Revoked)))
 	}},
-	{name: "live, with a line of a newer release", enter: func(t *testing.T, s *specimen) {
-		s.rewrite(t, s.m.macKeys, func(of *Session) { of.extra = "tenant=acme\n" })
-		s.before = load(t, s.m, s.token)
+	{name: "live, with a line from a newer release", enter: func(t *testing.T, s *specimen) {
+		s.rewrite(t, s.m.macKeys, func(changed *Session) { changed.extra = "tenant=acme\n" })
+		s.loaded = load(t, s.m, s.token)
 	}},
 	{name: "rotated twice", enter: func(t *testing.T, s *specimen) {
-		_, next, err := s.m.Rotate(s.before)
+		_, next, err := s.m.Rotate(s.loaded)
 		testkit.NoError(t, err)
 		_, s.next, err = s.m.Rotate(load(t, s.m, next))
 		testkit.NoError(t, err)
@@ -114,7 +115,7 @@ var states = []struct {
 	{name: "malformed", error: ErrUntrusted, present: true, enter: func(t *testing.T, s *specimen) {
 		s.do(t, "SET", s.m.keys.record(s.id), "{")
 	}},
-	{name: "of another type", enter: func(t *testing.T, s *specimen) {
+	{name: "wrong type in Redis", enter: func(t *testing.T, s *specimen) {
 		s.do(t, "DEL", s.m.keys.record(s.id))
 		s.do(t, "HSET", s.m.keys.record(s.id), "a", "1")
 	}, error: ErrUntrusted, present: true},
@@ -122,7 +123,9 @@ var states = []struct {
 		s.rewrite(t, newMACKeys([][]byte{[]byte("unknown")}), func(*Session) {})
 	}, error: ErrUntrusted, present: true},
 	{name: "from the future", enter: func(t *testing.T, s *specimen) {
-		s.rewrite(t, s.m.macKeys, func(of *Session) { of.AuthenticatedAt = of.AuthenticatedAt.Add(maxClockSkew + time.Minute) })
+		s.rewrite(t, s.m.macKeys, func(changed *Session) {
+			changed.AuthenticatedAt = changed.AuthenticatedAt.Add(maxClockSkew + time.Minute)
+		})
 	}, error: ErrUntrusted, present: true},
 }
 
@@ -139,10 +142,9 @@ var errAsLoaded = errors.New("same error as Load")
 var operations = []struct {
 	name string
 	run  func(s *specimen) error
-	// ends is the reason of the session afterwards, if it was live or rotated before; "" if
-	// the session stays live.
+	// ends is why a live or rotated session has ended after the operation; "" if it stays live.
 	ends Reason
-	// dead is the error if the session is not live.
+	// dead is the error that the operation returns if the session is not live.
 	dead error
 	// reads is set if the operation reads and verifies the record first.
 	reads bool
@@ -151,17 +153,17 @@ var operations = []struct {
 		return errorOf(s.m.Load(background, s.token))
 	}},
 	{name: "touch", run: func(s *specimen) error {
-		old, _ := s.m.FromContext(s.before)
+		old, _ := s.m.FromContext(s.loaded)
 		touched := *old
 		touched.markSeen(s.m.options.Now().Add(time.Minute), time.Hour)
-		_, err := s.m.saveTouched(s.before, old, &touched)
+		_, err := s.m.saveTouched(s.loaded, old, &touched)
 		return err
 	}},
 	{name: "rotate", ends: replaced, dead: ErrReplaced, run: func(s *specimen) error {
-		_, _, err := s.m.Rotate(s.before)
+		_, _, err := s.m.Rotate(s.loaded)
 		return err
 	}},
-	{name: "end", run: func(s *specimen) error { return s.m.End(s.before, LoggedOut) }, ends: LoggedOut},
+	{name: "end", run: func(s *specimen) error { return s.m.End(s.loaded, LoggedOut) }, ends: LoggedOut},
 	{name: "end by token", ends: LoggedOut, dead: errAsLoaded, reads: true, run: func(s *specimen) error {
 		return logOut(s.m, s.token)
 	}},
@@ -173,7 +175,7 @@ var operations = []struct {
 	}},
 	{name: "revoke by another user", run: func(s *specimen) error {
 		if err := s.m.Revoke(background, "v", s.id, Revoked); !errors.Is(err, ErrNotFound) {
-			return errors.New("got no ErrNotFound for another user")
+			return fmt.Errorf("revoke by another user: got %v, want ErrNotFound", err)
 		}
 
 		return nil
@@ -193,18 +195,18 @@ var operations = []struct {
 	{name: "list", run: func(s *specimen) error { return errorOf(s.m.List(background, "u")) }},
 	{name: "begin another", run: func(s *specimen) error {
 		g, err1 := s.m.Generation(background, "u")
-		begun, _, err2 := s.m.Begin(s.before, Start{Owner: Owner{UserID: "u"}, Method: "password", Generation: g})
+		started, _, err2 := s.m.Begin(s.loaded, Start{Owner: Owner{UserID: "u"}, Method: "password", Generation: g})
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
 
-		return s.m.Revoke(background, "u", begun.ID, Revoked)
+		return s.m.Revoke(background, "u", started.ID, Revoked)
 	}},
 }
 
-// isMissed reports whether an operation does not find a session in a state. Operations on all
-// sessions of a user rely on the index, which lacks a session that was removed from it by hand
-// until its next touch.
+// isMissed reports whether an operation misses a session that is in a certain state. Operations
+// on all of a user's sessions rely on the index. A session that was removed from the index by
+// hand is missing there until it is touched.
 func isMissed(state, operation string) bool {
 	return state == "live, not in the index" && strings.HasPrefix(operation, "revoke all")
 }

@@ -16,9 +16,9 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// The control group: runs races like those of our own tests on unmodified scs and redisstore.
-// It proves that such races are found, and fails when scs no longer needs the workarounds of
-// this package.
+// TestControlStockSCS is the control group: it runs the races of our own tests on unmodified scs
+// and redisstore. It proves that such races can be detected, and fails when scs no longer needs
+// this package's workarounds.
 func TestControlStockSCS(t *testing.T) {
 	server := storetest.StartRedis(t)
 	pool := &redis.Pool{MaxIdle: 32, Dial: func() (redis.Conn, error) { return redis.Dial("tcp", server.Addr) }}
@@ -28,7 +28,7 @@ func TestControlStockSCS(t *testing.T) {
 	stock.Store = redisstore.New(pool)
 	stock.IdleTimeout = time.Hour
 
-	change := func(change func(context.Context) error) http.HandlerFunc {
+	handler := func(change func(context.Context) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if err := change(r.Context()); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -38,8 +38,8 @@ func TestControlStockSCS(t *testing.T) {
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("/read", func(_ http.ResponseWriter, r *http.Request) { stock.GetString(r.Context(), "user") })
-	mux.Handle("/logout", change(stock.Destroy))
-	mux.Handle("/rotate", change(stock.RenewToken))
+	mux.Handle("/logout", handler(stock.Destroy))
+	mux.Handle("/rotate", handler(stock.RenewToken))
 	api := stock.LoadAndSave(mux)
 
 	// race sends concurrent requests with one session and returns the number of sessions
@@ -66,16 +66,16 @@ func TestControlStockSCS(t *testing.T) {
 		return live
 	}
 
-	findRace := func(what string, found func() bool) {
-		const most = 1000
-		for round := range most {
-			if found() {
-				t.Logf("%s: found in round %d", what, round+1)
+	findRace := func(outcome string, occurs func() bool) {
+		const maxRounds = 1000
+		for round := range maxRounds {
+			if occurs() {
+				t.Logf("%s: found in round %d", outcome, round+1)
 				return
 			}
 		}
 
-		t.Errorf("%s: got none in %d rounds, want one; has scs fixed this?", what, most)
+		t.Errorf("%s: not found in %d rounds; has scs fixed this?", outcome, maxRounds)
 	}
 
 	reads := append([]string{"/logout"}, slices.Repeat([]string{"/read"}, 16)...)

@@ -9,7 +9,7 @@
 // A record is human-readable text that ends in a MAC keyed with SESSION_SECRET. Write access
 // to Redis is therefore not enough to impersonate a user: see record.go and mac.go.
 //
-// scs is the session middleware: it loads the session of a request's token and carries it in
+// scs is the session middleware: it loads the session for a request's token and keeps it in
 // the request's context. store.go explains what scs must not do here, and why.
 //
 // The package knows nothing about HTTP (cookies belong to package httpapi) or accounts (a

@@ -19,7 +19,7 @@ func (m *Manager) End(ctx context.Context, reason Reason) error {
 	return err
 }
 
-// EndToken ends the session of a token and returns it. It also accepts a token that was
+// EndToken ends the session that a token belongs to, and returns it. It also accepts a token that was
 // rotated within the last minute: a logout that loses a race against a rotation must not
 // leave the user signed in. Redis commands: 2, plus 2 per rotation followed. Errors:
 // ErrNone, ErrReplaced, ErrUntrusted, ErrUnavailable.
@@ -54,7 +54,7 @@ func (m *Manager) Revoke(ctx context.Context, userID, id string, reason Reason) 
 	return err
 }
 
-// RevokeAll ends the sessions of a user and returns the number of sessions ended. keep is
+// RevokeAll ends a user's sessions and returns the number of sessions ended. keep is
 // the ID of a session to keep, or "". Logins in progress will fail. Redis commands: 1.
 // Errors: ErrUnavailable; the sessions may have ended nevertheless.
 func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, reason Reason) (int, error) {

@@ -11,9 +11,9 @@ import (
 //	                       session by tombstoneTTL, so that the reason of a timeout
 //	                       can still be reported.
 //	ended:<session ID>     the tombstone of an ended session, see reason.go.
-//	idx:<user ID>          the index of a user: the IDs of their records, sorted by
-//	                       when they expire (microseconds, on the clock of Redis).
-//	generation:<user ID>   when all sessions of the user were last revoked, on the
+//	idx:<user ID>          a user's index: the IDs of the user's records, sorted by
+//	                       expiry time (microseconds on Redis's clock).
+//	generation:<user ID>   when all of the user's sessions were last revoked, on the
 //	                       same clock.
 //	generation             when the sessions of all users were last revoked.
 //
@@ -27,21 +27,21 @@ const recordPrefix = "sess:"
 // recordPattern matches the keys of all records.
 const recordPattern = recordPrefix + "*"
 
-func (k keys) record(id string) string         { return recordPrefix + k.tagged(id) }
-func (k keys) tombstone(id string) string      { return "ended:" + k.tagged(id) }
-func (k keys) index(userID string) string      { return "idx:" + k.ofUser(userID) }
-func (k keys) generation(userID string) string { return "generation:" + k.ofUser(userID) }
+func (k keys) record(id string) string         { return recordPrefix + k.tagSession(id) }
+func (k keys) tombstone(id string) string      { return "ended:" + k.tagSession(id) }
+func (k keys) index(userID string) string      { return "idx:" + k.tagUser(userID) }
+func (k keys) generation(userID string) string { return "generation:" + k.tagUser(userID) }
 
-// tagged returns a session ID with its shard as the hash tag.
-func (k keys) tagged(id string) string {
+// tagSession returns a session ID with its shard as the hash tag.
+func (k keys) tagSession(id string) string {
 	if !k.cluster {
 		return id
 	}
 	return "{" + id[:shardLen] + "}" + id[shardLen:]
 }
 
-// ofUser returns a user ID with the shard of the user as the hash tag.
-func (k keys) ofUser(userID string) string {
+// tagUser returns a user ID with the user's shard as the hash tag.
+func (k keys) tagUser(userID string) string {
 	if !k.cluster {
 		return userID
 	}

@@ -76,8 +76,8 @@ func (m *Manager) RevokeEverything(ctx context.Context, progress func(ended int)
 	return int(total.Load()), err
 }
 
-// startGeneration starts a new generation for all users. Its keys live as long as the
-// longest session of the old generation, which must not be rotated any more.
+// startGeneration starts a new generation for all users. Its keys live as long as
+// any session from the old generation can, because such sessions must not be rotated any more.
 func (m *Manager) startGeneration(ctx context.Context) error {
 	return forEachParallel(ctx, m.keys.globalGenerations(), func(key string) error {
 		_, err := m.redis.Eval(ctx, m.scripts.startGeneration, key, m.options.Absolute.Milliseconds())
@@ -111,7 +111,7 @@ func (m *Manager) Count(ctx context.Context) (sessions, users int, err error) {
 	return len(live), len(owners), err
 }
 
-// scan calls f with batches of the IDs of all records. The same ID may appear twice. Only
+// scan calls f with the IDs of all records, in batches. The same ID may appear twice. Only
 // operators' commands may use it, because it visits every key in Redis. Errors:
 // ErrUnavailable, and those of f.
 func (m *Manager) scan(ctx context.Context, f func(ids []string) error) error {

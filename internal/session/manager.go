@@ -41,7 +41,8 @@ var (
 
 // Options are the settings of a Manager. All durations must be positive.
 type Options struct {
-	// Secrets are the keys of the MACs. The first one signs records; all are accepted.
+	// Secrets are what the MAC keys are derived from. The first one signs records; all are
+	// accepted.
 	Secrets [][]byte
 
 	// Idle is how long a session lasts without being used.
@@ -77,7 +78,7 @@ type Manager struct {
 	untrustedLogged atomic.Int64 // the minute in which ErrUntrusted was last logged
 }
 
-// New returns a Manager that keeps its sessions in the Redis of client.
+// New returns a Manager that keeps its sessions in client's Redis.
 func New(client *redisconn.Client, o Options) *Manager {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -104,7 +105,7 @@ func New(client *redisconn.Client, o Options) *Manager {
 // Ping checks that Redis replies. Errors: ErrUnavailable.
 func (m *Manager) Ping(ctx context.Context) error { return m.redis.Ping(ctx) }
 
-// Load looks up the session of a token and returns a context that carries it, for
+// Load looks up the session for a token and returns a context that carries it, for
 // FromContext. Redis commands: 1 for a live session; 2 if the idle timeout is extended or
 // the session has ended. Errors: ErrNone, ErrReplaced, ErrUntrusted, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
@@ -173,8 +174,8 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	}
 }
 
-// saveTouched writes the record of touched if that of s is still stored, and reports whether
-// it was.
+// saveTouched replaces the record of s with that of touched, unless the stored record has
+// changed since s was read. It reports whether the new record is stored.
 func (m *Manager) saveTouched(ctx context.Context, s, touched *Session) (bool, error) {
 	value, err := touched.seal(m.macKeys)
 	if err != nil {

@@ -10,15 +10,16 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// The bytes of a record, and the memory that Redis 7 uses for its key and for the index of a user
-// with one session. jemalloc allocates memory in steps; a larger value needs the next one.
+// The maximum size of a record in bytes, and the memory that Redis 7 may use for a record's key and
+// for the index of a user with one session. jemalloc rounds sizes up to fixed classes, so a larger
+// record would use the next class.
 const (
-	maxValue  = 252 // with 4 bytes of overhead 256
+	maxValue  = 252 // 256 with 4 bytes of overhead
 	maxRecord = 360
 	maxIndex  = 136
 )
 
-// The keys of a session stay small throughout its life. cmd/bench measures the total.
+// A session's keys stay small throughout its life. cmd/bench measures the total.
 func TestSessionIsSmall(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
@@ -35,11 +36,11 @@ func TestSessionIsSmall(t *testing.T) {
 	s.markSeen(s.ExpiresAt.Add(-m.options.Idle+time.Millisecond), m.options.Idle) // the longest record
 	value, err := s.seal(m.macKeys)
 	if err != nil || len(value) > maxValue {
-		t.Errorf("got %d bytes, %v; want at most %d: %s", len(value), err, maxValue, value)
+		t.Errorf("record: got %d bytes, %v; want at most %d: %s", len(value), err, maxValue, value)
 	}
 
 	if os.Getenv("TEST_REDIS") != "server" {
-		return // the in-process Redis cannot measure it
+		return // the in-process Redis cannot measure memory
 	}
 
 	_, err = conn.Do("SET", m.keys.record(s.ID), value, "KEEPTTL")

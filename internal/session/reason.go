@@ -26,7 +26,7 @@ const (
 	TooManySessions Reason = "too_many_sessions"
 )
 
-// replaced is the reason of a session whose client got a new token, from a rotation or a
+// replaced is the reason for a session whose client has a new token, after a rotation or a
 // login. The API never reports it: see ErrReplaced.
 const replaced Reason = "replaced"
 
@@ -47,7 +47,7 @@ var Reasons = []Reason{
 var allReasons = append(slices.Clone(Reasons), replaced)
 
 const (
-	// tombstoneTTL is how long the reason of an ended session is kept.
+	// tombstoneTTL is how long the reason for a session's end is kept.
 	tombstoneTTL = 24 * time.Hour
 
 	// replacedTTL is how long the tombstone of a replaced token is kept. It must outlive
@@ -69,13 +69,13 @@ func (e *EndedError) Error() string { return "session ended: " + string(e.Reason
 func (e *EndedError) Is(target error) bool { return target == ErrNone }
 
 // replacedError is an ErrReplaced that names the session's new ID. After a login, which
-// replaces the session by one of its own, successor is empty.
+// starts an independent session, successor is empty.
 type replacedError struct{ successor string }
 
 func (e *replacedError) Error() string        { return ErrReplaced.Error() }
 func (e *replacedError) Is(target error) bool { return target == ErrReplaced }
 
-// whyEnded returns the error for the tombstone of a session, or ErrNone if it has no
+// whyEnded returns the error that a session's tombstone stands for, or ErrNone if there is no
 // tombstone. Errors: also ErrUnavailable.
 func (m *Manager) whyEnded(ctx context.Context, id string) error {
 	text, err := redisconn.String(m.redis.Do(ctx, "GET", m.keys.tombstone(id)))

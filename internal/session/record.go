@@ -19,7 +19,7 @@ type Session struct {
 	Times
 	Proof
 
-	// Persistent is set if the cookie survives a restart of the browser.
+	// Persistent is set if the cookie survives a browser restart.
 	Persistent bool `json:"-"`
 
 	generation string // the global generation in which the session began
@@ -27,7 +27,7 @@ type Session struct {
 	value      string // the record as it was read; touchLua compares it with the stored one
 }
 
-// Owner is the account of a session.
+// Owner is the account that a session belongs to.
 type Owner struct {
 	UserID string `json:"userId" pattern:"^[0-9a-f]{24}$"`
 	Email  string `json:"email"`
@@ -39,7 +39,7 @@ type Client struct {
 	IP     string `json:"ip" description:"The IP from which the session began."`
 }
 
-// Times are the timestamps of a session.
+// Times are a session's timestamps.
 type Times struct {
 	CreatedAt time.Time `json:"createdAt"`
 
@@ -221,5 +221,5 @@ func (s *Session) markSeen(now time.Time, idle time.Duration) {
 	}
 }
 
-// toMillis returns t in UTC with the precision of a record.
+// toMillis returns t in UTC, truncated to milliseconds as in a record.
 func toMillis(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -48,7 +48,7 @@ var golden = map[string]Session{
 	},
 }
 
-func stored(t testing.TB, name string) string {
+func readGolden(t testing.TB, name string) string {
 	t.Helper()
 	value, err := os.ReadFile("testdata/records/" + name)
 	testkit.NoError(t, err)
@@ -64,7 +64,7 @@ func TestGolden(t *testing.T) {
 	}
 
 	for name, want := range golden {
-		value := stored(t, name)
+		value := readGolden(t, name)
 		if !goldenKeys.verify(goldenID, value) {
 			t.Errorf("%s: got a wrong MAC, want a valid one", name)
 		}
@@ -94,14 +94,14 @@ func TestTombstones(t *testing.T) {
 
 	assertError(t, readTombstone("of_a_newer_release"), &EndedError{"of_a_newer_release"})
 
-	var moved *replacedError
-	if err := readTombstone("replaced " + goldenID); !errors.As(err, &moved) || moved.successor != goldenID {
-		t.Errorf("got %v, want the successor %s", err, goldenID)
+	var rotated *replacedError
+	if err := readTombstone("replaced " + goldenID); !errors.As(err, &rotated) || rotated.successor != goldenID {
+		t.Errorf("tombstone of a rotation: got %v, want an ErrReplaced with successor %s", err, goldenID)
 	}
 }
 
-// A malformed record is rejected even if its MAC is valid. None is written: for example, a client
-// cannot inject a line with its User-Agent.
+// A malformed record is rejected even if its MAC is valid, and is never written: for example, a
+// client cannot inject a line with its User-Agent.
 func TestMalformedRecords(t *testing.T) {
 	t.Parallel()
 	const good = "user=u\ncreated=2026-01-01T00:00:00.000Z\nidle=24h\nlasts=720h\n"
@@ -109,12 +109,12 @@ func TestMalformedRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	with := func(old, replacement string) string { return strings.Replace(good, old, replacement, 1) }
+	replaceIn := func(old, replacement string) string { return strings.Replace(good, old, replacement, 1) }
 	for _, bad := range []string{
-		"", "{}", "user=u", "1\nu\n", with("user=u", "user="), with("user=u\n", ""),
-		with("created", "made"), with("2026-01-01T", "2026-13-01T"), with("000Z", "000"),
-		with("idle=24h", "idle=24"), with("idle=24h", "idle=-24h"), with("idle=24h\n", ""),
-		with("lasts=720h", "lasts="), with("lasts=720h", "lasts=23h"), with("lasts=720h", "lasts=999999999999h"),
+		"", "{}", "user=u", "1\nu\n", replaceIn("user=u", "user="), replaceIn("user=u\n", ""),
+		replaceIn("created", "made"), replaceIn("2026-01-01T", "2026-13-01T"), replaceIn("000Z", "000"),
+		replaceIn("idle=24h", "idle=24"), replaceIn("idle=24h", "idle=-24h"), replaceIn("idle=24h\n", ""),
+		replaceIn("lasts=720h", "lasts="), replaceIn("lasts=720h", "lasts=23h"), replaceIn("lasts=720h", "lasts=999999999999h"),
 		good + "seen=yesterday\n", good + "authenticated=\n",
 	} {
 		if s, err := parse(bad); !errors.Is(err, errMalformed) {
@@ -134,49 +134,49 @@ func TestMalformedRecords(t *testing.T) {
 		s := golden["begun"]
 		change(&s)
 		if value, err := s.seal(goldenKeys); err == nil {
-			t.Errorf("got %q, want an error", value)
+			t.Errorf("seal: got %q, want an error", value)
 		}
 	}
 }
 
 // forgeries returns records that an attacker with write access to Redis, but without the
-// secret, can store instead of their own. victim and own are live sessions of two users.
-func forgeries(victim, own *Session, key macKeys) map[string]string {
-	text := own.value[:len(own.value)-macLen]
-	mac := own.value[len(text):]
+// secret, can store instead of their own. victim and attacker are the live sessions of two users.
+func forgeries(victim, attacker *Session, key macKeys) map[string]string {
+	text := attacker.value[:len(attacker.value)-macLen]
+	mac := attacker.value[len(text):]
 	raw, _ := base64.RawURLEncoding.DecodeString(mac[len(macName):])
-	swap := func(old, new string) string { return strings.Replace(own.value, old, new, 1) }
+	swap := func(old, new string) string { return strings.Replace(attacker.value, old, new, 1) }
 	line := func(name, value string) string { return text + name + "=" + value + "\n" + mac }
 	later := created.AddDate(100, 0, 0).Format(timeLayout)
 	sealed := func(change func(s *Session)) string {
-		s := *own
+		s := *attacker
 		change(&s)
 		value, _ := s.seal(key)
 		return value
 	}
 
 	return map[string]string{
-		"another user":                          swap("user="+own.UserID, "user="+victim.UserID),
+		"another user":                          swap("user="+attacker.UserID, "user="+victim.UserID),
 		"another user in a second line":         line("user", victim.UserID),
-		"another user at the start":             "user=" + victim.UserID + "\n" + own.value,
+		"another user at the start":             "user=" + victim.UserID + "\n" + attacker.value,
 		"authenticated later":                   line("authenticated", later),
 		"longer absolute timeout":               swap("lasts=4h", "lasts=4000h"),
 		"one more method":                       swap("methods=password", "methods=password otp"),
 		"no generation":                         swap("generation=", "generatiom="),
 		"another device":                        line("device", "Safari"),
-		"a line of a newer release":             line("level", "2"),
-		"one line fewer":                        strings.Replace(own.value, "cookie=session\n", "", 1),
+		"a line from a newer release":           line("level", "2"),
+		"one line fewer":                        strings.Replace(attacker.value, "cookie=session\n", "", 1),
 		"one more line break":                   text + "\n" + mac,
 		"the victim's record":                   victim.value,
-		"the victim's text, own MAC":            victim.value[:len(victim.value)-macLen] + mac,
-		"own text, the victim's MAC":            text + victim.value[len(victim.value)-macLen:],
+		"the victim's text, the attacker's MAC": victim.value[:len(victim.value)-macLen] + mac,
+		"the attacker's text, the victim's MAC": text + victim.value[len(victim.value)-macLen:],
 		"no MAC":                                text,
 		"an empty MAC":                          text + macName,
-		"a truncated MAC":                       own.value[:len(own.value)-1],
-		"a longer MAC":                          own.value + "A",
+		"a truncated MAC":                       attacker.value[:len(attacker.value)-1],
+		"a longer MAC":                          attacker.value + "A",
 		"a MAC of zeros":                        text + macName + strings.Repeat("A", 22),
 		"a padded MAC":                          text + macName + base64.URLEncoding.EncodeToString(raw),
-		"a MAC with another last bit":           own.value[:len(own.value)-1] + string(rune(own.value[len(own.value)-1]+1)),
+		"a MAC with another last bit":           attacker.value[:len(attacker.value)-1] + string(rune(attacker.value[len(attacker.value)-1]+1)),
 		"two MACs":                              text + mac + mac,
 		"under another secret":                  sealed(func(*Session) {}),
 		"another user, under another secret":    sealed(func(s *Session) { s.UserID = victim.UserID }),
@@ -202,14 +202,14 @@ func TestForgedRecords(t *testing.T) {
 
 	testkit.NoError(t, m.startGeneration(background))
 	victim, _ := start("victim")
-	own, token := start("u")
+	attacker, token := start("u")
 	set := func(record string) {
-		_, err := conn.Do("SET", m.keys.record(own.ID), record, "PX", 3600000)
+		_, err := conn.Do("SET", m.keys.record(attacker.ID), record, "PX", 3600000)
 		testkit.NoError(t, err)
 	}
 
-	for name, record := range forgeries(victim, own, newMACKeys([][]byte{[]byte("another secret")})) {
-		if record == own.value {
+	for name, record := range forgeries(victim, attacker, newMACKeys([][]byte{[]byte("another secret")})) {
+		if record == attacker.value {
 			t.Errorf("%s: got the original record, want a forged one", name)
 		}
 
@@ -218,18 +218,18 @@ func TestForgedRecords(t *testing.T) {
 			t.Errorf("%s: load: got %v, want ErrUntrusted", name, err)
 		}
 		if listed, err := m.List(background, "u"); err != nil || len(listed) != 0 {
-			t.Errorf("%s: got %d listed, %v; want 0", name, len(listed), err)
+			t.Errorf("%s: got %d listed sessions, %v; want 0", name, len(listed), err)
 		}
 	}
 
-	set(own.value)
+	set(attacker.value)
 	load(t, m, token)
 }
 
 // parse never panics, and a record that it accepts survives being written and parsed again.
 func FuzzRecord(f *testing.F) {
 	for name := range golden {
-		value := stored(f, name)
+		value := readGolden(f, name)
 		f.Add(value[:len(value)-macLen])
 	}
 
@@ -245,9 +245,9 @@ func FuzzRecord(f *testing.F) {
 			return
 		}
 
-		again, err := parse(written[:len(written)-macLen])
-		if diff := cmp.Diff(s, again, cmp.AllowUnexported(Session{})); err != nil || diff != "" {
-			t.Errorf("%q: got %q, %v, which differs (-want +got): %s", text, written, err, diff)
+		reparsed, err := parse(written[:len(written)-macLen])
+		if diff := cmp.Diff(s, reparsed, cmp.AllowUnexported(Session{})); err != nil || diff != "" {
+			t.Errorf("%q: written as %q, then parsed: got error %v and differences (-want +got):\n%s", text, written, err, diff)
 		}
 	})
 }

@@ -12,30 +12,30 @@ import (
 )
 
 // A login that started before the sessions were revoked fails; one that starts afterwards
-// succeeds. A session that is rotated after the scan of RevokeEverything has passed its new ID
-// ends during the rotation.
+// succeeds. If a session is rotated after RevokeEverything has scanned past its new ID, it ends
+// during the rotation.
 func TestGeneration(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		revoke func(m *Manager) error
-		rotate error
+		revoke    func(m *Manager) error
+		rotateErr error // of a session from the old generation
 	}{
-		"of a user": {func(m *Manager) error { return errorOf(m.RevokeAll(background, "u", "", Revoked)) }, ErrReplaced},
+		"one user": {func(m *Manager) error { return errorOf(m.RevokeAll(background, "u", "", Revoked)) }, ErrReplaced},
 		// Only the first step, because the scan that follows it could find the session here.
 		"everything": {func(m *Manager) error { return m.startGeneration(background) }, &EndedError{Revoked}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m, conn := newManager(t)
-			early := login(t, m, "u")
+			earlyLogin := login(t, m, "u")
 			_, token := begin(t, m)
 			loaded := load(t, m, token)
 			testkit.NoError(t, tc.revoke(m))
 
-			_, _, err := m.Begin(background, early)
+			_, _, err := m.Begin(background, earlyLogin)
 			assertError(t, err, &EndedError{Revoked})
 			_, _, err = m.Rotate(loaded)
-			assertError(t, err, tc.rotate)
+			assertError(t, err, tc.rotateErr)
 			assertRecords(t, conn, 0)
 
 			_, token = begin(t, m)
@@ -60,13 +60,13 @@ func TestGenerationInEveryShard(t *testing.T) {
 
 	for i := range 20_000 {
 		if key := k.globalGeneration(shardOf(strconv.Itoa(i))); !all[key] {
-			t.Fatalf("got no key %s, want one for every shard", key)
+			t.Fatalf("key %s is missing, want one for every shard", key)
 		}
 	}
 }
 
 // A session that timed out long ago does not count as ended by a revocation. If only the user's
-// sessions are revoked, its reason stays a timeout.
+// sessions are revoked, the timeout remains the reason for its end.
 func TestRevokeAfterTimeout(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -74,22 +74,22 @@ func TestRevokeAfterTimeout(t *testing.T) {
 		reason Reason
 	}{
 		"everything": {func(m *Manager) (int, error) { return m.RevokeEverything(background, func(int) {}) }, Revoked},
-		"of a user":  {func(m *Manager) (int, error) { return m.RevokeAll(background, "u", "", Revoked) }, IdleTimeout},
+		"one user":   {func(m *Manager) (int, error) { return m.RevokeAll(background, "u", "", Revoked) }, IdleTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m, conn := newManager(t)
 			s, token := begin(t, m)
 
-			// The state of Redis ten minutes after the timeout.
-			left := tombstoneTTL - 10*time.Minute
-			_, err := conn.Do("PEXPIRE", m.keys.record(s.ID), left.Milliseconds())
+			// Redis now looks as it does ten minutes after the timeout.
+			remaining := tombstoneTTL - 10*time.Minute
+			_, err := conn.Do("PEXPIRE", m.keys.record(s.ID), remaining.Milliseconds())
 			testkit.NoError(t, err)
 			_, err = conn.Do("ZADD", m.keys.index("u"), time.Now().Add(-10*time.Minute).UnixMicro(), s.ID)
 			testkit.NoError(t, err)
 
 			if n, err := tc.end(m); n != 0 || err != nil {
-				t.Errorf("got %d ended, %v; want 0", n, err)
+				t.Errorf("got %d ended sessions, %v; want 0", n, err)
 			}
 
 			m.options.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
@@ -171,7 +171,7 @@ func TestLeastPrivilege(t *testing.T) {
 
 	for _, forbidden := range [][]any{{"KEYS", "*"}, {"GET", "x"}, {"CONFIG", "GET", "*"}} {
 		if _, err := m.redis.Do(background, forbidden[0].(string), forbidden[1].(string), forbidden[2:]...); err == nil {
-			t.Errorf("%v: got no error, want it forbidden", forbidden)
+			t.Errorf("%v: got no error, want the command to be forbidden", forbidden)
 		}
 	}
 }

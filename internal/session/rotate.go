@@ -8,7 +8,7 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// The results of replaceLua.
+// The results that replaceLua returns.
 const (
 	rotateLost    = 0 // another rotation or a logout came first
 	rotateDone    = 1

@@ -52,8 +52,8 @@ func newScripts(cluster bool) scripts {
 	}
 }
 
-// library contains the functions that the scripts share. The variable micros, the time of
-// Redis in microseconds, comes from package redisconn.
+// library contains the functions that the scripts share. The variable micros, Redis's
+// time in microseconds, comes from package redisconn.
 const library = `
 local cluster, tombstoneTTL, replacedTTL, maxClockSkew, maxSuccessors = %t, %d, %d, %d, %d
 
@@ -86,8 +86,8 @@ local function save(id, record, index, ttl)
   if redis.call('PTTL', index) < keyTTL then redis.call('PEXPIRE', index, int(keyTTL)) end
 end
 
--- Returns true if, according to the TTL of its record, a session timed out so long ago that
--- every server considers it ended, even one with a slow clock.
+-- Returns true if the TTL of a session's record shows that the session timed out so long ago
+-- that every server considers it ended, even a server with a slow clock.
 local function surelyTimedOut(id)
   local left = redis.call('PTTL', key('sess:', id))
   return left ~= -1 and left < tombstoneTTL - maxClockSkew
@@ -128,8 +128,8 @@ local function finish(id, reason)
 end
 `
 
-// beginLua begins a session, unless the sessions of its user, or of all users, were revoked
-// since the login started. If the user has too many sessions then, it ends those that would
+// beginLua begins a session, unless the sessions of its user or of all users have been revoked
+// since the login started. If the user then has too many sessions, it ends those that would
 // expire first. The session that the login replaces is not counted and not ended here.
 //
 // It returns whether the session began, and how many others it ended.

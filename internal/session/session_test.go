@@ -25,7 +25,8 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 // background is the context of calls outside a request.
 var background = context.Background()
 
-// newManager returns a Manager on an empty database, and a connection to inspect that.
+// newManager returns a Manager with an empty database, and a connection for inspecting that
+// database.
 func newManager(t testing.TB) (*Manager, redis.Conn) {
 	t.Helper()
 	r := storetest.NewRedis(t)
@@ -43,7 +44,7 @@ func newManagerOn(t testing.TB, r storetest.Redis) *Manager {
 	})
 }
 
-// login returns the login of a user that starts now.
+// login returns a user's login that starts now.
 func login(t testing.TB, m *Manager, userID string) Start {
 	t.Helper()
 	g, err := m.Generation(background, userID)
@@ -58,7 +59,7 @@ func begin(t testing.TB, m *Manager) (*Session, string) {
 	return s, token
 }
 
-// load returns a context that carries the session of a token.
+// load returns a context that carries the session for a token.
 func load(t *testing.T, m *Manager, token string) context.Context {
 	t.Helper()
 	ctx, err := m.Load(background, token)
@@ -66,7 +67,7 @@ func load(t *testing.T, m *Manager, token string) context.Context {
 	return ctx
 }
 
-// logOut ends the session of a token.
+// logOut ends the session that a token belongs to.
 func logOut(m *Manager, token string) error { return errorOf(m.EndToken(background, token, LoggedOut)) }
 
 // errorOf returns the error of a call that also returns something else.
@@ -86,9 +87,9 @@ func assertRecords(t *testing.T, conn redis.Conn, want int) {
 func TestBeginLoad(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
-	begun, token := begin(t, m)
+	started, token := begin(t, m)
 	loaded, _ := m.FromContext(load(t, m, token))
-	if diff := cmp.Diff(begun, loaded, cmpopts.IgnoreUnexported(Session{})); diff != "" {
+	if diff := cmp.Diff(started, loaded, cmpopts.IgnoreUnexported(Session{})); diff != "" {
 		t.Error(diff)
 	}
 
@@ -97,7 +98,7 @@ func TestBeginLoad(t *testing.T) {
 		t.Fatalf("got keys %v, %v; want a record and an index", names, err)
 	}
 
-	record, err := redis.String(conn.Do("GET", m.keys.record(begun.ID)))
+	record, err := redis.String(conn.Do("GET", m.keys.record(started.ID)))
 	testkit.NoError(t, err)
 	index, err := redis.Strings(conn.Do("ZRANGE", m.keys.index("u"), 0, -1))
 	testkit.NoError(t, err)
@@ -117,30 +118,30 @@ func TestMalformedTokens(t *testing.T) {
 		assertError(t, errorOf(m.Load(background, token)), ErrNone)
 		assertError(t, logOut(m, token), ErrNone)
 		if id := IDOf(token); id != "" {
-			t.Errorf("IDOf(%q) = %q, want none", token, id)
+			t.Errorf("IDOf(%q) = %q, want \"\"", token, id)
 		}
 	}
 }
 
-// A client that has disconnected leaves no change half done.
+// If the client has disconnected, no change is left half done.
 func TestCancelledRequest(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
-	gone, cancel := context.WithCancel(background)
+	cancelled, cancel := context.WithCancel(background)
 	cancel()
-	_, token, err := m.Begin(gone, Start{Owner: Owner{UserID: "u"}, Method: "password"})
+	_, token, err := m.Begin(cancelled, Start{Owner: Owner{UserID: "u"}, Method: "password"})
 	testkit.NoError(t, err)
-	ctx, err := m.Load(gone, token)
+	ctx, err := m.Load(cancelled, token)
 	testkit.NoError(t, err)
 	_, token, err = m.Rotate(ctx)
 	testkit.NoError(t, err)
 
-	testkit.NoError(t, errorOf(m.EndToken(gone, token, LoggedOut)))
+	testkit.NoError(t, errorOf(m.EndToken(cancelled, token, LoggedOut)))
 	assertRecords(t, conn, 0)
 }
 
-// Every key expires in time, including the tombstone of a rotation, even if the clock of Redis
-// differs from ours.
+// Every key expires in time, including a rotation's tombstone, even if Redis's clock differs from
+// ours.
 func TestEveryKeyExpires(t *testing.T) {
 	t.Parallel()
 	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
@@ -161,7 +162,8 @@ func TestEveryKeyExpires(t *testing.T) {
 		}
 		for key, ttl := range want {
 			millis, err := redis.Int64(conn.Do("PTTL", key))
-			if off := ttl - time.Duration(millis)*time.Millisecond; err != nil || off < 0 || off > 30*time.Second {
+			elapsed := ttl - time.Duration(millis)*time.Millisecond
+			if err != nil || elapsed < 0 || elapsed > 30*time.Second {
 				t.Errorf("clock off by %v: %s: got a TTL of %d ms, %v; want %v", skew, key, millis, err, ttl)
 			}
 		}
@@ -172,14 +174,14 @@ func TestEveryKeyExpires(t *testing.T) {
 
 		load(t, m, token)
 		if live, err := m.List(background, "u"); err != nil || len(live) != 1 {
-			t.Errorf("clock off by %v: got %d listed, %v; want 1", skew, len(live), err)
+			t.Errorf("clock off by %v: got %d listed sessions, %v; want 1", skew, len(live), err)
 		}
 	}
 }
 
 // A session that times out during its request, for example while a password is hashed, is
-// neither extended nor reported as live. Counting ends nothing, because the clock of that machine
-// may be wrong.
+// neither extended nor reported as live. Counting sessions ends none, because the clock of the
+// operator's machine may be wrong.
 func TestTimeoutDuringRequest(t *testing.T) {
 	t.Parallel()
 	m, _ := newManager(t)
@@ -195,9 +197,9 @@ func TestTimeoutDuringRequest(t *testing.T) {
 	}
 
 	m.options.Now = time.Now
-	again, _ := m.FromContext(load(t, m, token))
-	if before, _ := m.FromContext(loaded); again.value != before.value {
-		t.Errorf("got record %q, want %q", again.value, before.value)
+	reloaded, _ := m.FromContext(load(t, m, token))
+	if original, _ := m.FromContext(loaded); reloaded.value != original.value {
+		t.Errorf("got record %q, want %q", reloaded.value, original.value)
 	}
 }
 
@@ -208,12 +210,12 @@ func TestIndexFollowsRecords(t *testing.T) {
 	index := m.keys.index("u")
 	assertIndex := func(step string, want ...string) {
 		t.Helper()
-		listed, err := redis.Strings(conn.Do("ZRANGE", index, 0, -1))
+		ids, err := redis.Strings(conn.Do("ZRANGE", index, 0, -1))
 		testkit.NoError(t, err)
-		slices.Sort(listed)
+		slices.Sort(ids)
 		slices.Sort(want)
-		if !slices.Equal(listed, want) {
-			t.Errorf("%s: got index %v, want %v", step, listed, want)
+		if !slices.Equal(ids, want) {
+			t.Errorf("%s: got index %v, want %v", step, ids, want)
 		}
 	}
 
@@ -231,8 +233,8 @@ func TestIndexFollowsRecords(t *testing.T) {
 	testkit.NoError(t, logOut(m, token))
 	assertIndex("logged out")
 
-	longGone := time.Now().Add(-tombstoneTTL - time.Hour).UnixMicro()
-	_, err = conn.Do("ZADD", index, longGone, first.ID)
+	expiredAt := time.Now().Add(-tombstoneTTL - time.Hour).UnixMicro()
+	_, err = conn.Do("ZADD", index, expiredAt, first.ID)
 	testkit.NoError(t, err)
 	third, _ := begin(t, m)
 	assertIndex("login after another record expired", third.ID)
@@ -274,14 +276,14 @@ func TestTooManySessionsNearAbsoluteTimeout(t *testing.T) {
 	t.Parallel()
 	for uses := range 3 {
 		m, _ := newManager(t)
-		var passed time.Duration
-		m.options.Now = func() time.Time { return time.Now().Add(passed) }
+		var elapsed time.Duration
+		m.options.Now = func() time.Time { return time.Now().Add(elapsed) }
 		m.options.MaxPerUser = 2
 		m.options.TouchInterval = time.Nanosecond
-		m.options.Idle = 3*time.Hour - time.Minute // the clock of Redis does not advance
+		m.options.Idle = 3*time.Hour - time.Minute // Redis's clock does not advance
 		_, first := begin(t, m)
 		m.options.Idle = 3 * time.Hour
-		passed = 2 * time.Hour
+		elapsed = 2 * time.Hour
 		_, second := begin(t, m)
 		for range uses {
 			load(t, m, first)

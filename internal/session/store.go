@@ -35,8 +35,8 @@ func (s store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) 
 // Decode implements scs.Codec for the result of FindCtx. It replaces the gob codec of scs,
 // which is not human-readable and cannot decode stored sessions after a type has changed.
 // Errors: ErrUntrusted.
-func (s store) Decode(found []byte) (time.Time, map[string]any, error) {
-	session, err := s.m.open(string(found[:idLen]), string(found[idLen:]))
+func (s store) Decode(data []byte) (time.Time, map[string]any, error) {
+	session, err := s.m.open(string(data[:idLen]), string(data[idLen:]))
 	if err != nil {
 		return time.Time{}, nil, err
 	}

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Buffer is a bytes.Buffer that is safe for concurrent use. Tests use it as the log of
-// code that runs in the background. The zero value is an empty buffer.
+// Buffer is a bytes.Buffer that is safe for concurrent use. Tests use it to capture
+// the log output of background goroutines and processes. The zero value is an empty buffer.
 type Buffer struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer

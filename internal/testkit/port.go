@@ -20,7 +20,7 @@ func FreePort() (string, error) {
 	return port, err
 }
 
-// FreeAddr returns the host:port of a FreePort on the loopback interface.
+// FreeAddr returns the host:port of a free port on the loopback interface.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 

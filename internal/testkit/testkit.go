@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// NoError fails the test if there is an error.
+// NoError fails the test if err is not nil.
 func NoError(t testing.TB, err error) {
 	t.Helper()
 
@@ -16,8 +16,8 @@ func NoError(t testing.TB, err error) {
 }
 
 const (
-	// waitLimit is generous because a busy machine is no reason to fail. Only a failing
-	// test waits this long.
+	// waitLimit is generous because tests must not fail just because the machine is busy. Only
+	// a failing test waits this long.
 	waitLimit    = 2 * time.Minute
 	pollInterval = 5 * time.Millisecond
 )

@@ -1,4 +1,4 @@
-// What users do with their accounts, and the emails about it.
+// What users do with their accounts, and the emails that result.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
@@ -89,25 +89,25 @@ test('a click confirms the email, opening the link does not', async (t) => {
 });
 
 test('a password change ends the sessions of other browsers', async (t) => {
-  const [here, there] = [await open(t), await open(t)];
-  const email = await register(here);
-  await logIn(there, email);
-  await submit(here, '#change-password', { currentPassword: 'not the password', newPassword: 'a better password' });
-  await rejected(here, 'wrong_password');
-  await submit(here, '#change-password', { currentPassword: password, newPassword: password });
-  await rejected(here, 'weak_password');
-  await there.click('#refresh');
-  await signedIn(there);
+  const [page, other] = [await open(t), await open(t)];
+  const email = await register(page);
+  await logIn(other, email);
+  await submit(page, '#change-password', { currentPassword: 'not the password', newPassword: 'a better password' });
+  await rejected(page, 'wrong_password');
+  await submit(page, '#change-password', { currentPassword: password, newPassword: password });
+  await rejected(page, 'weak_password');
+  await other.click('#refresh');
+  await signedIn(other);
 
-  const before = await sessionId(here);
-  await submit(here, '#change-password', { newPassword: 'a better password' });
-  await shows(here, 'Password changed');
-  await here.waitForFunction((id) => document.querySelector('#session [data-field=sessionId]').textContent !== id, before);
-  assert.deepEqual(await here.$$eval('#change-password input[type=password]', (inputs) => inputs.map((input) => input.value)), ['', '']);
-  await there.click('#refresh');
-  await signedOut(there);
-  await shows(there, 'The password was changed.');
-  await logIn(there, email, { withPassword: 'a better password' });
+  const before = await sessionId(page);
+  await submit(page, '#change-password', { newPassword: 'a better password' });
+  await shows(page, 'Password changed');
+  await page.waitForFunction((id) => document.querySelector('#session [data-field=sessionId]').textContent !== id, before);
+  assert.deepEqual(await page.$$eval('#change-password input[type=password]', (inputs) => inputs.map((input) => input.value)), ['', '']);
+  await other.click('#refresh');
+  await signedOut(other);
+  await shows(other, 'The password was changed.');
+  await logIn(other, email, { withPassword: 'a better password' });
 });
 
 test('a common password is rejected with an explanation', async (t) => {
@@ -208,9 +208,9 @@ test('the activity lists the events of the account', async (t) => {
 
   const firstIs = (wanted) => page.waitForFunction((text) => document.querySelector('#activity strong').textContent === text, wanted);
   await firstIs('Profile updated');
-  assert.deepEqual(await page.$$eval('#activity strong', (found) => found.map((strong) => strong.textContent)),
+  assert.deepEqual(await page.$$eval('#activity strong', (names) => names.map((name) => name.textContent)),
     ['Profile updated', 'Signed in', 'Failed login', 'Account created']);
-  assert.deepEqual(await page.$$eval('#activity li:has(.badge)', (found) => found.map((item) => item.querySelector('strong').textContent)), ['Signed in']);
+  assert.deepEqual(await page.$$eval('#activity li:has(.badge)', (items) => items.map((item) => item.querySelector('strong').textContent)), ['Signed in']);
   assert.match(await page.textContent('#activity li'), /Chrome \d+ on Linux · 127\.0\.0\.1 · just now/);
   assert.ok(await page.isHidden('#more-activity'));
 

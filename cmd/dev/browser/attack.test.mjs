@@ -1,4 +1,4 @@
-// Attacks by pages of other origins.
+// Attacks by pages on other origins.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { API, open, password, register, sessionId, signedIn, startAttacker } from './page.mjs';

@@ -55,19 +55,19 @@ test('errors of the API are shown', async (t) => {
 });
 
 test('one browser ends the session of another', async (t) => {
-  const here = await open(t);
+  const desktop = await open(t);
   const phone = await open(t, PAGE, {
     userAgent: 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 Mobile/15E148 Safari/604.1',
   });
-  const email = await register(here);
+  const email = await register(desktop);
   await logIn(phone, email);
-  await here.click('#refresh');
-  await here.waitForFunction(() => document.querySelectorAll('#sessions li').length === 2);
-  assert.match(await here.textContent('#sessions li:first-child'), /current session/);
-  assert.match(await here.textContent('#sessions li:last-child'), /Safari 17 on iOS/);
+  await desktop.click('#refresh');
+  await desktop.waitForFunction(() => document.querySelectorAll('#sessions li').length === 2);
+  assert.match(await desktop.textContent('#sessions li:first-child'), /current session/);
+  assert.match(await desktop.textContent('#sessions li:last-child'), /Safari 17 on iOS/);
 
-  await here.click('#sessions button');
-  await here.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
+  await desktop.click('#sessions button');
+  await desktop.waitForFunction(() => document.querySelectorAll('#sessions li').length === 1);
   await phone.click('#refresh');
   await signedOut(phone);
   await shows(phone, 'ended on another device');
@@ -75,9 +75,9 @@ test('one browser ends the session of another', async (t) => {
   await logIn(phone, email);
   await phone.click('#end-all');
   await signedOut(phone);
-  await here.click('#rotate');
-  await signedOut(here);
-  await shows(here, 'ended on another device');
+  await desktop.click('#rotate');
+  await signedOut(desktop);
+  await shows(desktop, 'ended on another device');
 });
 
 test('a tab notices a logout in another tab', async (t) => {

@@ -1,5 +1,5 @@
-// Helpers for the tests of external providers: users with accounts at the providers of
-// providers.mjs, and what they do there.
+// Helpers for the tests of external providers. They create accounts at the providers of
+// providers.mjs and sign in, link and unlink as their users do.
 import assert from 'node:assert/strict';
 import { API, PAGE, signedIn, signedOut } from './page.mjs';
 
@@ -60,7 +60,7 @@ export async function assertSignedOut(page) {
   assert.equal((await me(page)).status, 401);
 }
 
-// signInMethods returns the linked providers, and 'password' if there is one.
+// signInMethods returns the linked providers, and 'password' if the user has one.
 export async function signInMethods(page) {
   const { status, body: { identities, hasPassword } } = await request(page, 'GET', '/auth/identities');
   assert.equal(status, 200);

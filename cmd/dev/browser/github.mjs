@@ -1,7 +1,7 @@
-// A simulation of GitHub's OAuth apps, written after its documentation ("Authorizing OAuth
+// A simulation of GitHub's OAuth apps, based on its documentation ("Authorizing OAuth
 // apps", "Troubleshooting OAuth app access token request errors", and the REST API endpoints
 // for users and emails). It differs from OpenID Connect: there are no ID tokens, errors have
-// the status 200, and emails have an endpoint of their own.
+// the status 200, and emails have their own endpoint.
 import { createHash, randomBytes } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 

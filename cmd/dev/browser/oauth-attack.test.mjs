@@ -1,5 +1,5 @@
-// Attacks on signing in with external providers that depend on the browser. The others are
-// in internal/httpapi/callback_test.go and linking_test.go.
+// Attacks on sign-ins with external providers, as far as they depend on the browser. The other
+// attacks are in internal/httpapi/callback_test.go and linking_test.go.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { API, PAGE, open, rejected, sessionId, signedIn, startAttacker } from './page.mjs';

@@ -31,7 +31,7 @@ for (const provider of ['google', 'acme', 'github']) {
     await signedOut(page);
     await assertSignedOut(page);
     await goTo(page, provider);
-    if (provider === 'github') await authorize(page, user); // the others have a session
+    if (provider === 'github') await authorize(page, user); // the other providers have a session
     await signedIn(page);
     assert.equal((await me(page)).user.id, account.id);
   });
@@ -80,8 +80,8 @@ test('a linked provider signs in to the same account until it is unlinked', asyn
   await signedOut(page);
   await goTo(page, 'acme');
   await signedIn(page);
-  const again = (await me(page)).user;
-  assert.deepEqual([again.id, again.email, again.name], [account.id, account.email, account.name]);
+  const sameUser = (await me(page)).user;
+  assert.deepEqual([sameUser.id, sameUser.email, sameUser.name], [account.id, account.email, account.name]);
   assert.deepEqual((await request(page, 'GET', '/auth/session')).body.methods, ['acme']);
 
   await unlink(page, 'acme');

@@ -85,32 +85,32 @@ export async function logIn(page, email, { rememberMe = true, withPassword = pas
   await signedIn(page);
 }
 
-// openEmail waits until the outbox has a number of emails to a recipient, and opens the
-// newest in a new tab.
+// openEmail waits until the outbox has count emails to a recipient with a subject, and opens
+// the newest in a new tab.
 export async function openEmail(page, to, subject, count = 1) {
   const tab = await page.context().newPage();
   await tab.goto(`${new URL(page.url()).origin}/mail`);
 
-  const listed = tab.locator('#emails a', { hasText: to }).filter({ hasText: subject });
-  await listed.nth(count - 1).waitFor();
-  await listed.first().click();
+  const emails = tab.locator('#emails a', { hasText: to }).filter({ hasText: subject });
+  await emails.nth(count - 1).waitFor();
+  await emails.first().click();
   await tab.locator('#emails a[aria-current]', { hasText: to }).filter({ hasText: subject }).waitFor();
   return tab;
 }
 
 // hasEmail waits until the outbox lists an email.
-export const hasEmail = (tab, to, subject) => tab.waitForFunction(([recipient, about]) => [...document.querySelectorAll('#emails a')].some((email) =>
-  email.querySelector('span').textContent === recipient && email.querySelector('strong').textContent === about), [to, subject]);
+export const hasEmail = (tab, to, subject) => tab.waitForFunction((wanted) => [...document.querySelectorAll('#emails a')].some((email) =>
+  email.querySelector('span').textContent === wanted.to && email.querySelector('strong').textContent === wanted.subject), { to, subject });
 
 export const emailLink = (tab) => tab.frameLocator('iframe').getByRole('link').first();
 
 // hasPassed waits until a number of seconds have passed since a time that the page shows.
-export const hasPassed = (page, selector, seconds) => page.waitForFunction(([time, wanted]) =>
-  Date.now() - new Date(document.querySelector(time)?.dateTime) > wanted * 1000, [selector, seconds]);
+export const hasPassed = (page, selector, seconds) => page.waitForFunction(([time, minSeconds]) =>
+  Date.now() - new Date(document.querySelector(time)?.dateTime) > minSeconds * 1000, [selector, seconds]);
 
 export const authenticatedAt = '#session [data-field=authenticatedAt] time';
 
-// stepUpExpires waits until a page of STRICT_PAGE needs a step-up again: TestBrowser sets
+// stepUpExpires waits until a STRICT_PAGE needs a step-up again: TestBrowser sets
 // STEP_UP_MAX_AGE to 5 seconds.
 export const stepUpExpires = (page) => hasPassed(page, authenticatedAt, 5.1);
 
@@ -144,7 +144,7 @@ export function watchForLeaks(page) {
     assert.ok(!tab.url().includes(secret), 'the token is in the URL');
 
     const stored = await tab.evaluate(() => JSON.stringify([history.state, { ...localStorage }, { ...sessionStorage }, document.cookie]));
-    assert.ok(!stored.includes(secret), 'the token is in the storage');
+    assert.ok(!stored.includes(secret), 'the browser stores the token');
     assert.ok(!(await tab.content()).includes(secret), 'the token is in the page');
   };
 }

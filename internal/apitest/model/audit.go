@@ -11,8 +11,8 @@ import (
 // audit reads with every token and lists all sessions at the end of a history. Redis must
 // then hold exactly what the model knows.
 func (p *player) audit() string {
-	if wrong := p.endOutage(); wrong != "" {
-		return wrong
+	if problem := p.endOutage(); problem != "" {
+		return problem
 	}
 
 	p.cookies = noCookies
@@ -20,8 +20,8 @@ func (p *player) audit() string {
 		for i := range p.w.tokens {
 			for _, kind := range []string{"session", "list"} {
 				p.cookies[0] = i
-				if wrong := p.perform(step{kind: kind, seed: uint64(i)}); wrong != "" {
-					return wrong
+				if problem := p.perform(step{kind: kind, seed: uint64(i)}); problem != "" {
+					return problem
 				}
 			}
 		}
@@ -50,14 +50,14 @@ func (p *player) auditStores() string {
 		case i < 0:
 			unknown++
 		case p.w.tokens[i].alive == no && now.before(earlier(p.w.timeouts(i))): // Redis keeps timed-out sessions
-			return fmt.Sprintf("token %d has ended, but is in Redis", i)
+			return fmt.Sprintf("token %d has ended, but is still in Redis", i)
 		}
 	}
 
 	lostTokens := p.w.orphans
 	for i, account := range p.w.accounts {
 		lostTokens += account.lostTokens
-		if n := len(p.w.of(i, -1)); p.w.cap > 0 && n > p.w.cap {
+		if n := len(p.w.tokensOf(i, -1)); p.w.cap > 0 && n > p.w.cap {
 			return fmt.Sprintf("live sessions: got %d, want at most %d", n, p.w.cap)
 		}
 	}
@@ -67,8 +67,8 @@ func (p *player) auditStores() string {
 	}
 
 	for _, s := range p.servers {
-		if found := s.Secrets.In(s.Log.String()); found != "" {
-			return "the log contains " + found
+		if description := s.Secrets.In(s.Log.String()); description != "" {
+			return "the log contains " + description
 		}
 	}
 

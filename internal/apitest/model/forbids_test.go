@@ -14,16 +14,16 @@ import (
 func TestModelForbids(t *testing.T) {
 	t.Parallel()
 
-	now := time.Now()
-	at := interval{now, now.Add(time.Millisecond)}
+	start := time.Now()
+	now := interval{start, start.Add(time.Millisecond)}
 	const live, rotated, ended = 0, 1, 2
 	w := &world{touch: time.Minute, accounts: []account{{exists: yes, active: yes, passwords: []string{apitest.Password}}}}
 	for i, name := range []string{"live", "rotated", "ended"} {
-		w.tokens = append(w.tokens, token{value: name, id: name, root: i, alive: yes, started: at, seen: at, proved: at})
+		w.tokens = append(w.tokens, token{value: name, id: name, root: i, alive: yes, started: now, seen: now, proved: now})
 	}
 
-	w.end(replaced, at, rotated)
-	w.end(session.LoggedOut, at, ended)
+	w.end(replaced, now, rotated)
+	w.end(session.LoggedOut, now, ended)
 	cleared, newCookie := &http.Cookie{MaxAge: -1}, &http.Cookie{Value: "new"}
 	unauthenticated := map[string]any{"code": "not_authenticated"}
 	unavailable := map[string]any{"code": "session_store_unavailable"}
@@ -57,31 +57,31 @@ func TestModelForbids(t *testing.T) {
 	} {
 		tc.a.T = t
 		w.down = tc.down
-		if wrong := w.judge(tc.o, tc.a, at); (wrong == "") != tc.valid {
-			t.Errorf("%s: got %q, want valid %v", name, wrong, tc.valid)
+		if problem := w.judge(tc.o, tc.a, now); (problem == "") != tc.valid {
+			t.Errorf("%s: got problem %q, want a valid response: %t", name, problem, tc.valid)
 		}
 	}
 
-	// A 503 leaves it open whether the session is alive, the next response settles that, a
-	// timeout ends the session, and so does a logout.
+	// After a 503, the session may or may not be alive. The next response settles that. A timeout
+	// and a logout end the session.
 	w.down = redisDown
-	w.learnAll([]op{{kind: "rotate", token: live}}, []apitest.Response{{T: t, Status: 503}}, at, true)
-	if got := w.alive(live, at); got != maybe {
+	w.learnAll([]op{{kind: "rotate", token: live}}, []apitest.Response{{T: t, Status: 503}}, now, true)
+	if got := w.alive(live, now); got != maybe {
 		t.Errorf("alive after a 503: got %v, want %v", got, maybe)
 	}
 
 	w.down = 0
-	w.learnAll([]op{{kind: "me", token: live}}, []apitest.Response{{T: t, Status: 200}}, at, false)
-	if got := w.alive(live, at); got != yes {
+	w.learnAll([]op{{kind: "me", token: live}}, []apitest.Response{{T: t, Status: 200}}, now, false)
+	if got := w.alive(live, now); got != yes {
 		t.Errorf("alive after a 200: got %v, want %v", got, yes)
 	}
 
-	if got := w.alive(live, at.add(apitest.IdleTimeout+time.Second)); got != no {
+	if got := w.alive(live, now.add(apitest.IdleTimeout+time.Second)); got != no {
 		t.Errorf("alive after the idle timeout: got %v, want %v", got, no)
 	}
 
-	w.learnAll([]op{{kind: "logout", token: live}}, []apitest.Response{{T: t, Status: 200, Cookie: cleared}}, at, false)
-	if got := w.alive(live, at); got != no || w.tokens[live].reason != session.LoggedOut {
+	w.learnAll([]op{{kind: "logout", token: live}}, []apitest.Response{{T: t, Status: 200, Cookie: cleared}}, now, false)
+	if got := w.alive(live, now); got != no || w.tokens[live].reason != session.LoggedOut {
 		t.Errorf("alive after the logout: got %v (%s), want %v (%s)", got, w.tokens[live].reason, no, session.LoggedOut)
 	}
 }

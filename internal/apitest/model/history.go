@@ -14,7 +14,7 @@ type step struct {
 	kind     string // an operation, or one of the kinds below
 	client   int
 	stolen   bool   // sends any known token instead of the client's own
-	seed     uint64 // of the choices that are made when the step is played
+	seed     uint64 // for the choices that are made when the step is played
 	duration time.Duration
 	outage   outage
 	after    int    // the number of commands or replies before the outage begins
@@ -57,7 +57,7 @@ var (
 	kindsAtOnce = weighted("register", "delete", "operator enables", "operator revokes everything", timePasses, hoursOfUse, storeFails, atOnce)
 )
 
-// weighted returns the kinds of steps, each as often as its weight says.
+// weighted returns the kinds of steps, each repeated by its weight.
 func weighted(except ...string) (all []string) {
 	for _, w := range weights {
 		if !slices.Contains(except, w.kind) {
@@ -76,9 +76,9 @@ var durations = []time.Duration{20 * time.Second, 2 * time.Minute, 2 * time.Minu
 func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
 // pick returns a random element.
-func pick[T any](random *rand.Rand, from []T) T { return from[random.IntN(len(from))] }
+func pick[T any](random *rand.Rand, items []T) T { return items[random.IntN(len(items))] }
 
-// newHistory returns the history of a seed.
+// newHistory returns the history for a seed.
 func newHistory(seed uint64) []step {
 	random := newRandom(seed)
 	history := []step{{kind: "register"}}
@@ -96,13 +96,13 @@ func newHistory(seed uint64) []step {
 		case atOnce:
 			conflicting := random.IntN(3) > 0
 			for range 2 + random.IntN(maxAtOnce-1) {
-				one := newStep(random, kindsAtOnce)
+				concurrent := newStep(random, kindsAtOnce)
 				if conflicting {
-					one.client = s.client
-					one.stolen = false
+					concurrent.client = s.client
+					concurrent.stolen = false
 				}
 
-				s.steps = append(s.steps, one)
+				s.steps = append(s.steps, concurrent)
 			}
 		}
 
@@ -137,7 +137,8 @@ func newStep(random *rand.Rand, kinds []string) step {
 
 const nextSecret = "the next secret of the tests, 32 b"
 
-// configurations are those of the servers on which histories are played. The seed selects one.
+// configurations are the configurations of the servers on which histories are played. The seed
+// selects one.
 var configurations = []apitest.Options{
 	{TouchInterval: time.Minute, MaxPerUser: 4},
 	{TouchInterval: time.Nanosecond, MaxPerUser: 4},

@@ -60,7 +60,7 @@ func TestHistories(t *testing.T) {
 		slow += p.slow
 	}
 
-	t.Logf("%d requests; for %d of them a store was too slow by itself", requests, slow)
+	t.Logf("%d requests; for %d of them a store was too slow without an outage", requests, slow)
 	if slow > requests/10 {
 		t.Error("the machine is too slow for a meaningful result")
 	}

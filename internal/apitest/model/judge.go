@@ -30,8 +30,8 @@ func cookieChange(a apitest.Response) string {
 	return setsCookie
 }
 
-// mismatch describes how a response differs from the wanted status, code and cookie, or
-// returns "".
+// mismatch compares a response's status and code with want, and its change of the cookie with
+// cookie. It describes the first difference, or returns "".
 func mismatch(a apitest.Response, want, cookie string) string {
 	code, _ := a.JSON["code"].(string)
 	got := strings.TrimSpace(fmt.Sprint(a.Status, " ", code))
@@ -51,7 +51,7 @@ func isUnauthenticated(a apitest.Response) bool {
 }
 
 // judge returns what is wrong with a response, given what was known before, or "".
-func (w *world) judge(o op, a apitest.Response, at interval) string {
+func (w *world) judge(o op, a apitest.Response, now interval) string {
 	r := operations[o.kind]
 	switch {
 	case a.Status == http.StatusServiceUnavailable:
@@ -60,8 +60,8 @@ func (w *world) judge(o op, a apitest.Response, at interval) string {
 	case o.token < 0:
 		return mismatch(a, "401 not_authenticated", keepsCookie)
 	case isUnauthenticated(a):
-		return w.judgeRefusal(o.token, a, at)
-	case w.alive(o.token, at) == no && (o.kind != "logout" || w.tokenReplaced(o.token, at) == no):
+		return w.judgeRefusal(o.token, a, now)
+	case w.alive(o.token, now) == no && (o.kind != "logout" || w.tokenReplaced(o.token, now) == no):
 		return "an ended session was accepted"
 	}
 
@@ -71,22 +71,22 @@ func (w *world) judge(o op, a apitest.Response, at interval) string {
 
 	allowed := yes
 	if r.allowed != nil {
-		allowed = r.allowed(w, o, at)
+		allowed = r.allowed(w, o, now)
 	}
 	if allowed == no || allowed == maybe && a.Status >= 300 {
 		return mismatch(a, r.refusal, keepsCookie)
 	}
 
-	wrong := mismatch(a, cmp.Or(r.success, "200"), w.wantedCookie(o, a))
-	if wrong == "" && r.check != nil {
-		wrong = r.check(w, o, a, at)
+	problem := mismatch(a, cmp.Or(r.success, "200"), w.expectedCookie(o, a))
+	if problem == "" && r.check != nil {
+		problem = r.check(w, o, a, now)
 	}
 
-	return wrong
+	return problem
 }
 
-// wantedCookie returns what a success does to the cookie.
-func (w *world) wantedCookie(o op, a apitest.Response) string {
+// expectedCookie returns what a success does to the cookie.
+func (w *world) expectedCookie(o op, a apitest.Response) string {
 	// If the session is rotated or ends at the same time, the password is changed and the
 	// client is logged out.
 	loggedOut := o.kind == "change password" && w.concurrent() && cookieChange(a) == dropsCookie
@@ -112,18 +112,18 @@ func (w *world) judgeOutage(o op, a apitest.Response) string {
 	return ""
 }
 
-// reasonKnownFor is how long the reason of an ended session is certainly known. It is stored
-// for a day, but a timeout may have happened hours before it was noticed here.
+// reasonKnownFor is how long the server certainly knows why a session ended. It stores the reason
+// for a day, but the model may notice a timeout hours late.
 const reasonKnownFor = 18 * time.Hour
 
 // judgeRefusal judges a 401 for a token that does not belong to a live session.
-func (w *world) judgeRefusal(i int, a apitest.Response, at interval) string {
+func (w *world) judgeRefusal(i int, a apitest.Response, now interval) string {
 	k := w.tokens[i]
-	ended := w.alive(i, at) == no
-	tokenReplaced := w.tokenReplaced(i, at)
-	reasonKnown := k.reason != "" && k.reason != replaced && at.before(k.ended.add(reasonKnownFor))
+	ended := w.alive(i, now) == no
+	tokenReplaced := w.tokenReplaced(i, now)
+	reasonKnown := k.reason != "" && k.reason != replaced && now.before(k.ended.add(reasonKnownFor))
 	switch {
-	case w.alive(i, at) == yes:
+	case w.alive(i, now) == yes:
 		return "a live session was rejected"
 	case cookieChange(a) == setsCookie, ended && tokenReplaced == yes && cookieChange(a) != keepsCookie:
 		return "the cookie changed, but the browser may hold a newer one"
@@ -160,7 +160,7 @@ func (w *world) begin(ops []op) {
 // judgeAll judges the responses of operations that ran at the same time, considering what
 // the other operations may have changed. It returns the index of the first wrong response
 // and what is wrong with it.
-func (w *world) judgeAll(ops []op, responses []apitest.Response, at interval) (int, string) {
+func (w *world) judgeAll(ops []op, responses []apitest.Response, now interval) (int, string) {
 	for i, o := range ops {
 		v := w.clone()
 		v.begin(ops)
@@ -178,8 +178,8 @@ func (w *world) judgeAll(ops []op, responses []apitest.Response, at interval) (i
 			}
 		}
 
-		if wrong := v.judge(o, responses[i], at); wrong != "" {
-			return i, wrong
+		if problem := v.judge(o, responses[i], now); problem != "" {
+			return i, problem
 		}
 	}
 
@@ -188,16 +188,16 @@ func (w *world) judgeAll(ops []op, responses []apitest.Response, at interval) (i
 
 // learnAll records what follows from all responses together. lossy is set if an operation
 // that got 503 may have been executed, completely or in part.
-func (w *world) learnAll(ops []op, responses []apitest.Response, at interval, lossy bool) {
+func (w *world) learnAll(ops []op, responses []apitest.Response, now interval, lossy bool) {
 	w.begin(ops)
 
-	lost := func(i int) bool { return lossy && responses[i].Status == http.StatusServiceUnavailable }
+	wasLost := func(i int) bool { return lossy && responses[i].Status == http.StatusServiceUnavailable }
 	for i, o := range ops {
-		if w.concurrent() || lost(i) {
+		if w.concurrent() || wasLost(i) {
 			w.may(o)
 		}
 
-		if operations[o.kind].startsSession && lost(i) {
+		if operations[o.kind].startsSession && wasLost(i) {
 			w.accounts[o.account].lostTokens++
 			w.orphans++ // its account may have been rolled back
 		}
@@ -205,11 +205,11 @@ func (w *world) learnAll(ops []op, responses []apitest.Response, at interval, lo
 
 	// New tokens are learned first and ended sessions last.
 	for i, o := range ops {
-		w.learnToken(o, responses[i], at)
+		w.learnToken(o, responses[i], now)
 	}
 
 	for i, o := range ops {
-		w.learn(o, responses[i], at)
+		w.learn(o, responses[i], now)
 	}
 
 	for i := range w.accounts {
@@ -222,33 +222,33 @@ func (w *world) learnAll(ops []op, responses []apitest.Response, at interval, lo
 	}
 
 	for i, o := range ops {
-		if o.next != "" && lost(i) {
+		if o.next != "" && wasLost(i) {
 			w.accounts[o.account].mayHave(o.next)
 		}
 	}
 
-	w.endForbidden(at)
+	w.endForbidden(now)
 }
 
 // endForbidden ends the new sessions that their accounts do not allow. However a login and a
-// change of the account interleave, none of them survives.
-func (w *world) endForbidden(at interval) {
+// change of the account interleave, no such session survives.
+func (w *world) endForbidden(now interval) {
 	for i := w.firstNew; i < len(w.tokens); i++ {
 		k := w.tokens[i]
 		a := w.accounts[k.account]
 		oldPassword := len(a.passwords) > 0 && k.root == i && a.hasPassword(k.password) == no
 		if a.exists == no || a.active == no || oldPassword {
-			w.end("", at, i)
+			w.end("", now, i)
 		}
 	}
 }
 
 // learn records what follows from a response that was judged correct.
-func (w *world) learn(o op, a apitest.Response, at interval) {
+func (w *world) learn(o op, a apitest.Response, now interval) {
 	r := operations[o.kind]
 	unavailable := a.Status == http.StatusServiceUnavailable
 	if o.token >= 0 && !r.public && w.tokens[o.token].alive != no {
-		w.use(o.token, at, w.down == 0 && !w.concurrent() && !unavailable)
+		w.use(o.token, now, w.down == 0 && !w.concurrent() && !unavailable)
 	}
 
 	switch {
@@ -258,31 +258,31 @@ func (w *world) learn(o op, a apitest.Response, at interval) {
 	case o.token < 0:
 		return
 	case isUnauthenticated(a):
-		w.end("", at, o.token)
+		w.end("", now, o.token)
 
 		return
-	case !w.concurrent() && w.alive(o.token, at) == maybe && o.kind != "logout":
+	case !w.concurrent() && w.alive(o.token, now) == maybe && o.kind != "logout":
 		w.tokens[o.token].alive = yes
 	}
 
 	success := a.Status < 300
 	switch {
 	case success && r.learn != nil:
-		r.learn(w, o, a, at)
+		r.learn(w, o, a, now)
 	case !success && r.learnRefusal != nil:
-		r.learnRefusal(w, o, a, at)
+		r.learnRefusal(w, o, a, now)
 	}
 
 	w.forgetTimeouts(w.targets(o, r.forgets))
 	if success && r.reason != "" {
-		w.endTargets(o, r.ends, r.reason, at)
+		w.endTargets(o, r.ends, r.reason, now)
 	}
 }
 
 // endTargets ends the sessions in a scope, except for those that started at the same time,
 // because they may have started after the others had ended.
-func (w *world) endTargets(o op, s scope, reason session.Reason, at interval) {
-	w.end(reason, at, slices.DeleteFunc(w.targets(o, s), func(i int) bool { return w.tokens[i].root >= w.firstNew })...)
+func (w *world) endTargets(o op, s scope, reason session.Reason, now interval) {
+	w.end(reason, now, slices.DeleteFunc(w.targets(o, s), func(i int) bool { return w.tokens[i].root >= w.firstNew })...)
 
 	for i := range w.accounts {
 		if !w.concurrent() && (s == everySession || s == allSessions && i == o.account) {
@@ -292,12 +292,12 @@ func (w *world) endTargets(o op, s scope, reason session.Reason, at interval) {
 }
 
 // learnToken records the token in a response.
-func (w *world) learnToken(o op, a apitest.Response, at interval) {
+func (w *world) learnToken(o op, a apitest.Response, now interval) {
 	if cookieChange(a) != setsCookie {
 		return
 	}
 
-	next := token{root: len(w.tokens), account: o.account, started: at, proved: at, password: o.password}
+	next := token{root: len(w.tokens), account: o.account, started: now, proved: now, password: o.password}
 	if !operations[o.kind].public {
 		old := w.tokens[o.token]
 		next.root = old.root
@@ -307,13 +307,13 @@ func (w *world) learnToken(o op, a apitest.Response, at interval) {
 			next.proved = old.proved
 		}
 
-		w.end(replaced, at, o.token)
+		w.end(replaced, now, o.token)
 		w.tokens[o.token].reason = replaced // end leaves the reason empty if requests are concurrent
 	}
 
 	next.value = a.Cookie.Value
 	next.id = session.IDOf(next.value)
-	next.seen = at
+	next.seen = now
 	next.alive = yes
 	if w.concurrent() {
 		next.alive = maybe

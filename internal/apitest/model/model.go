@@ -24,7 +24,7 @@ const (
 
 func (f fact) String() string { return [...]string{"no", "maybe", "yes"}[f] }
 
-// interval contains a time on the server's clock that is not known exactly.
+// interval is a range of times on the server's clock. It contains a time that is not known exactly.
 type interval struct{ from, to time.Time }
 
 func (s interval) add(d time.Duration) interval { return interval{s.from.Add(d), s.to.Add(d)} }
@@ -33,8 +33,8 @@ func (s interval) add(d time.Duration) interval { return interval{s.from.Add(d),
 // rounding.
 const slack = 100 * time.Millisecond
 
-// holds reports whether the time can be t.
-func (s interval) holds(t time.Time) bool {
+// contains reports whether the unknown time can be t.
+func (s interval) contains(t time.Time) bool {
 	return !t.Before(s.from.Add(-slack)) && !t.After(s.to.Add(slack))
 }
 
@@ -87,7 +87,7 @@ func (w *world) clone() *world {
 	return &c
 }
 
-// account is an account, or one that may be created.
+// account is an existing account, or one that a history may create.
 type account struct {
 	name, email, id string
 	exists, active  fact
@@ -124,7 +124,7 @@ const clockSkew = 5 * time.Minute
 // grace is how long the server remembers that a token was replaced.
 const grace = time.Minute
 
-// byID returns the token of a session ID, or -1.
+// byID returns the index of the token with a session ID, or -1.
 func (w *world) byID(id string) int {
 	return slices.IndexFunc(w.tokens, func(k token) bool { return k.id == id })
 }
@@ -134,8 +134,8 @@ func (w *world) byValue(value string) int {
 	return slices.IndexFunc(w.tokens, func(k token) bool { return k.value == value })
 }
 
-// where returns the tokens that match.
-func (w *world) where(match func(token) bool) (all []int) {
+// filterTokens returns the tokens that match.
+func (w *world) filterTokens(match func(token) bool) (all []int) {
 	for i, k := range w.tokens {
 		if match(k) {
 			all = append(all, i)
@@ -145,14 +145,15 @@ func (w *world) where(match func(token) bool) (all []int) {
 	return all
 }
 
-// of returns the tokens of an account that may be alive, except for one session (-1 for none).
-func (w *world) of(account, spared int) []int {
-	return w.where(func(k token) bool { return k.account == account && k.root != spared && k.alive != no })
+// tokensOf returns an account's tokens that may be alive, except for those of one session, which
+// is identified by its first token. -1 excludes none.
+func (w *world) tokensOf(account, exceptSession int) []int {
+	return w.filterTokens(func(k token) bool { return k.account == account && k.root != exceptSession && k.alive != no })
 }
 
-// sessionOf returns all tokens of the session that a token belongs to. -1 is no token.
+// sessionOf returns all tokens of the session that a token belongs to. It returns none for -1.
 func (w *world) sessionOf(i int) []int {
-	return w.where(func(k token) bool { return i >= 0 && k.root == w.tokens[i].root })
+	return w.filterTokens(func(k token) bool { return i >= 0 && k.root == w.tokens[i].root })
 }
 
 // timeouts returns when a session times out.
@@ -161,30 +162,30 @@ func (w *world) timeouts(i int) (idle, absolute interval) {
 }
 
 // alive reports whether a token belongs to a live session at a time.
-func (w *world) alive(i int, at interval) fact {
+func (w *world) alive(i int, now interval) fact {
 	deadline := earlier(w.timeouts(i))
 	switch {
-	case w.tokens[i].alive == no || deadline.before(at):
+	case w.tokens[i].alive == no || deadline.before(now):
 		return no
-	case at.before(deadline):
+	case now.before(deadline):
 		return w.tokens[i].alive
 	}
 
 	return maybe
 }
 
-// pass ends the sessions that have timed out.
-func (w *world) pass(at interval) {
+// expire ends the sessions that have timed out.
+func (w *world) expire(now interval) {
 	for i := range w.tokens {
 		k := &w.tokens[i]
-		if k.alive == no || w.alive(i, at) != no {
+		if k.alive == no || w.alive(i, now) != no {
 			continue
 		}
 
 		idle, absolute := w.timeouts(i)
 		switch {
 		case k.alive == maybe:
-		case !earlier(idle, absolute).add(clockSkew).before(at):
+		case !earlier(idle, absolute).add(clockSkew).before(now):
 			// For a while, a revocation of all sessions can give its own reason.
 		case idle.before(absolute):
 			k.reason = session.IdleTimeout
@@ -193,12 +194,12 @@ func (w *world) pass(at interval) {
 		}
 
 		k.alive = no
-		k.ended = at
+		k.ended = now
 	}
 }
 
 // end records that tokens are dead, and why.
-func (w *world) end(reason session.Reason, at interval, tokens ...int) {
+func (w *world) end(reason session.Reason, now interval, tokens ...int) {
 	for _, i := range tokens {
 		k := &w.tokens[i]
 		if k.alive == no {
@@ -206,12 +207,12 @@ func (w *world) end(reason session.Reason, at interval, tokens ...int) {
 		}
 
 		k.reason = reason
-		if w.alive(i, at) != yes || w.concurrent() {
+		if w.alive(i, now) != yes || w.concurrent() {
 			k.reason = ""
 		}
 
 		k.alive = no
-		k.ended = at
+		k.ended = now
 	}
 }
 
@@ -234,13 +235,13 @@ func (w *world) mayEnd(tokens ...int) {
 
 // tokenReplaced reports whether the server still remembers that a dead token was replaced.
 // Then it leaves the cookie alone, and a logout ends the successor.
-func (w *world) tokenReplaced(i int, at interval) fact {
+func (w *world) tokenReplaced(i int, now interval) fact {
 	k := w.tokens[i]
 	forgotten := k.ended.add(grace)
 	switch {
-	case k.alive != no || k.reason != "" && k.reason != replaced || forgotten.before(at):
+	case k.alive != no || k.reason != "" && k.reason != replaced || forgotten.before(now):
 		return no
-	case k.reason == "" || !at.before(forgotten):
+	case k.reason == "" || !now.before(forgotten):
 		return maybe
 	}
 
@@ -248,19 +249,19 @@ func (w *world) tokenReplaced(i int, at interval) fact {
 }
 
 // use records that a request used a session, which extends it after the touch interval.
-func (w *world) use(i int, at interval, sure bool) {
+func (w *world) use(i int, now interval, sure bool) {
 	k := &w.tokens[i]
 	switch {
-	case sure && at.from.Sub(k.seen.to) >= w.touch:
-		k.seen = at
-	case sure && at.to.Sub(k.seen.from)+slack < w.touch:
+	case sure && now.from.Sub(k.seen.to) >= w.touch:
+		k.seen = now
+	case sure && now.to.Sub(k.seen.from)+slack < w.touch:
 	default:
-		k.seen.to = at.to
+		k.seen.to = now.to
 	}
 }
 
-// expiry returns when a session expires according to the index. The index may have the
-// absolute timeout late by as long as a request takes.
+// expiry returns when a session expires according to the index. The absolute
+// timeout in the index may be late by as long as a request takes.
 func (w *world) expiry(i int) interval {
 	idle, absolute := w.timeouts(i)
 	absolute.to = absolute.to.Add(time.Second)
@@ -269,38 +270,38 @@ func (w *world) expiry(i int) interval {
 }
 
 // evicted returns the sessions that a new session certainly evicts and the sessions that it
-// may evict, except for the one that it replaces (-1 for none). A session is evicted if at
-// least cap others, including the new one, expire later. If the replaced session was
-// rotated, its successor does not count while the server remembers it.
-func (w *world) evicted(account, spared int) (surely, perhaps []int) {
+// may evict. replacedToken belongs to the session that it replaces, which is not evicted; -1 is
+// none. A session is evicted if at least cap others, including the new one, expire later. If the
+// replaced session was rotated, its successor does not count while the server remembers it.
+func (w *world) evicted(account, replacedToken int) (certain, possible []int) {
 	if w.cap == 0 {
 		return nil, nil
 	}
 
-	all := slices.DeleteFunc(w.of(account, -1), func(i int) bool { return i == spared || i >= w.firstNew })
-	succeeds := func(i int) bool { return spared >= 0 && w.tokens[i].root == w.tokens[spared].root }
+	all := slices.DeleteFunc(w.tokensOf(account, -1), func(i int) bool { return i == replacedToken || i >= w.firstNew })
+	succeeds := func(i int) bool { return replacedToken >= 0 && w.tokens[i].root == w.tokens[replacedToken].root }
 	for _, i := range all {
-		after := 1
-		perhapsAfter := w.atOnce + w.accounts[account].lostTokens
+		laterCount := 1
+		maxLaterCount := w.atOnce + w.accounts[account].lostTokens
 		for _, other := range all {
 			if w.tokens[other].alive == yes && !succeeds(other) && w.expiry(i).to.Before(w.expiry(other).from) {
-				after++
+				laterCount++
 			}
 
 			if other != i && !w.expiry(other).to.Before(w.expiry(i).from) {
-				perhapsAfter++
+				maxLaterCount++
 			}
 		}
 
 		switch {
-		case after >= w.cap && !succeeds(i):
-			surely = append(surely, i)
-		case perhapsAfter >= w.cap:
-			perhaps = append(perhaps, i)
+		case laterCount >= w.cap && !succeeds(i):
+			certain = append(certain, i)
+		case maxLaterCount >= w.cap:
+			possible = append(possible, i)
 		}
 	}
 
-	return surely, perhaps
+	return certain, possible
 }
 
 // hasPassword reports whether a password is the account's.
@@ -327,7 +328,7 @@ func (a *account) hasNot(password string) {
 	a.passwords = slices.DeleteFunc(slices.Clone(a.passwords), func(s string) bool { return s == password })
 }
 
-// String returns the state as text, to be printed with a history.
+// String describes the state, to be printed with a history.
 func (w *world) String() string {
 	text := ""
 	for _, a := range w.accounts {

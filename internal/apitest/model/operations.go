@@ -26,9 +26,9 @@ func mayRegister(w *world, o op) {
 	}
 }
 
-func learnRegister(w *world, o op, a apitest.Response, at interval) {
+func learnRegister(w *world, o op, a apitest.Response, now interval) {
 	w.learnSignIn(o, a)
-	w.replaceSession(o, at)
+	w.replaceSession(o, now)
 }
 
 func learnUsed(w *world, o op, _ apitest.Response, _ interval) { w.accounts[o.account].exists = yes }
@@ -52,21 +52,21 @@ func checkUser(w *world, o op, a apitest.Response, _ interval) string {
 }
 
 func mayLogin(w *world, o op) {
-	surely, perhaps := w.evicted(o.account, o.token)
-	w.mayEnd(append(surely, perhaps...)...)
+	certain, possible := w.evicted(o.account, o.token)
+	w.mayEnd(append(certain, possible...)...)
 }
 
-func learnLogin(w *world, o op, a apitest.Response, at interval) {
+func learnLogin(w *world, o op, a apitest.Response, now interval) {
 	w.accounts[o.account].exists = yes
 	w.accounts[o.account].id = a.Text("user", "id")
 	if !w.concurrent() {
 		w.learnSignIn(o, a)
-		surely, perhaps := w.evicted(o.account, o.token)
-		w.mayEnd(perhaps...)
-		w.end(session.TooManySessions, at, surely...)
+		certain, possible := w.evicted(o.account, o.token)
+		w.mayEnd(possible...)
+		w.end(session.TooManySessions, now, certain...)
 	}
 
-	w.replaceSession(o, at)
+	w.replaceSession(o, now)
 }
 
 // learnSignIn records what follows for the account.
@@ -90,42 +90,42 @@ func learnLoginRefused(w *world, o op, _ apitest.Response, _ interval) {
 }
 
 // replaceSession ends the session that the client had before it signed in.
-func (w *world) replaceSession(o op, at interval) {
+func (w *world) replaceSession(o op, now interval) {
 	if o.token < 0 {
 		return
 	}
 
 	all := w.sessionOf(o.token)
-	if w.alive(o.token, at) == yes || w.tokenReplaced(o.token, at) == yes {
-		w.end(replaced, at, all...)
+	if w.alive(o.token, now) == yes || w.tokenReplaced(o.token, now) == yes {
+		w.end(replaced, now, all...)
 
 		return
 	}
 
 	w.mayEnd(all...) // either the whole session ended or none of it
-	w.end("", at, o.token)
+	w.end("", now, o.token)
 }
 
 // Using a session.
 
-func checkSession(w *world, o op, a apitest.Response, at interval) string {
+func checkSession(w *world, o op, a apitest.Response, now interval) string {
 	k := w.tokens[o.token]
 	account := w.accounts[k.account]
 	expires, idle := a.Time("expiresAt"), a.Time("idleExpiresAt")
-	seen := interval{k.seen.from, at.to}
+	seen := interval{k.seen.from, now.to}
 	switch {
 	case a.Text("sessionId") != k.id || a.Text("userId") != account.id || a.Text("email") != account.email:
 		return "got another session"
-	case !k.started.add(apitest.AbsoluteTimeout).holds(expires):
+	case !k.started.add(apitest.AbsoluteTimeout).contains(expires):
 		return fmt.Sprintf("expiresAt: got %v for a login at %v", expires, k.started.from)
-	case !idle.Equal(expires) && !seen.add(apitest.IdleTimeout).holds(idle):
+	case !idle.Equal(expires) && !seen.add(apitest.IdleTimeout).contains(idle):
 		return fmt.Sprintf("idleExpiresAt: got %v for a session last seen at %v", idle, k.seen.from)
 	}
 
 	return ""
 }
 
-func checkList(w *world, o op, a apitest.Response, at interval) string {
+func checkList(w *world, o op, a apitest.Response, now interval) string {
 	listed := listedIn(a)
 	unknown := 0
 	for id, current := range listed {
@@ -135,15 +135,15 @@ func checkList(w *world, o op, a apitest.Response, at interval) string {
 			unknown++
 		case w.tokens[i].account != o.account:
 			return fmt.Sprintf("token %d of another account is listed", i)
-		case w.alive(i, at) == no:
+		case w.alive(i, now) == no:
 			return fmt.Sprintf("ended token %d is listed", i)
 		case current && i != o.token:
 			return fmt.Sprintf("current session: got token %d, want %d", i, o.token)
 		}
 	}
 
-	for _, i := range w.of(o.account, -1) {
-		if _, found := listed[w.tokens[i].id]; !found && w.alive(i, at) == yes {
+	for _, i := range w.tokensOf(o.account, -1) {
+		if _, found := listed[w.tokens[i].id]; !found && w.alive(i, now) == yes {
 			return fmt.Sprintf("live token %d is not listed", i)
 		}
 	}
@@ -168,17 +168,17 @@ func listedIn(a apitest.Response) map[string]bool {
 	return ids
 }
 
-func learnList(w *world, o op, a apitest.Response, at interval) {
+func learnList(w *world, o op, a apitest.Response, now interval) {
 	if w.concurrent() || w.down != 0 {
 		return
 	}
 
 	listed := listedIn(a)
-	for _, i := range w.of(o.account, -1) {
+	for _, i := range w.tokensOf(o.account, -1) {
 		if _, found := listed[w.tokens[i].id]; found {
 			w.tokens[i].alive = yes
 		} else {
-			w.end("", at, i)
+			w.end("", now, i)
 		}
 	}
 }
@@ -212,7 +212,7 @@ func learnWrongPassword(w *world, o op, _ apitest.Response, _ interval) {
 
 func mayChange(w *world, o op) { w.accounts[o.account].mayHave(o.next) }
 
-func learnChange(w *world, o op, a apitest.Response, at interval) {
+func learnChange(w *world, o op, a apitest.Response, now interval) {
 	account := &w.accounts[o.account]
 	account.changed = append(account.changed, o.next)
 	account.passwords = []string{o.next}
@@ -222,7 +222,7 @@ func learnChange(w *world, o op, a apitest.Response, at interval) {
 		ended = otherSessions
 	}
 
-	w.endTargets(o, ended, session.PasswordChanged, at)
+	w.endTargets(o, ended, session.PasswordChanged, now)
 }
 
 // Ending sessions.
@@ -236,39 +236,39 @@ func checkLogout(_ *world, _ op, a apitest.Response, _ interval) string {
 }
 
 // canRevoke accepts the ID of a replaced token while the server remembers the replacement.
-func canRevoke(w *world, o op, at interval) fact {
+func canRevoke(w *world, o op, now interval) fact {
 	var alive fact
 	for _, i := range w.targets(o, targetSession) {
-		alive = max(alive, w.alive(i, at))
+		alive = max(alive, w.alive(i, now))
 	}
 
-	return min(alive, max(w.alive(o.target, at), w.tokenReplaced(o.target, at)))
+	return min(alive, max(w.alive(o.target, now), w.tokenReplaced(o.target, now)))
 }
 
-func learnRevoke(w *world, o op, _ apitest.Response, at interval) {
+func learnRevoke(w *world, o op, _ apitest.Response, now interval) {
 	reason := session.Revoked
 	if o.target == o.token {
 		reason = session.LoggedOut
 	}
 
-	w.endTargets(o, targetSession, reason, at)
+	w.endTargets(o, targetSession, reason, now)
 }
 
-func learnNotFound(w *world, o op, _ apitest.Response, at interval) {
+func learnNotFound(w *world, o op, _ apitest.Response, now interval) {
 	if w.tokens[o.target].account == o.account {
-		w.end("", at, o.target)
+		w.end("", now, o.target)
 	}
 }
 
 // checkRevoked checks the number of sessions that a response reports as revoked.
-func checkRevoked(w *world, o op, a apitest.Response, at interval) string {
+func checkRevoked(w *world, o op, a apitest.Response, now interval) string {
 	scope := otherSessions
 	if o.kind == "revoke all" {
 		scope = allSessions
 	}
 
 	targets := w.targets(o, scope)
-	least := len(slices.DeleteFunc(slices.Clone(targets), func(i int) bool { return w.alive(i, at) != yes }))
+	least := len(slices.DeleteFunc(slices.Clone(targets), func(i int) bool { return w.alive(i, now) != yes }))
 	most := len(targets) + w.accounts[o.account].lostTokens
 
 	n, _ := a.JSON["revoked"].(float64)
@@ -281,13 +281,13 @@ func checkRevoked(w *world, o op, a apitest.Response, at interval) string {
 
 // Deleting and disabling accounts.
 
-// isRecent reports whether the client has proved its identity a short while ago.
-func isRecent(w *world, o op, at interval) fact {
+// isRecent reports whether the user has recently proved their identity.
+func isRecent(w *world, o op, now interval) fact {
 	stale := w.tokens[o.token].proved.add(apitest.StepUpMaxAge)
 	switch {
-	case at.before(stale):
+	case now.before(stale):
 		return yes
-	case stale.before(at):
+	case stale.before(now):
 		return no
 	}
 
@@ -312,4 +312,4 @@ func learnDisable(w *world, o op, _ apitest.Response, _ interval) { w.accounts[o
 
 func learnEnable(w *world, o op, _ apitest.Response, _ interval) { w.accounts[o.account].active = yes }
 
-func learnDeleteKey(w *world, o op, _ apitest.Response, at interval) { w.end("", at, o.target) }
+func learnDeleteKey(w *world, o op, _ apitest.Response, now interval) { w.end("", now, o.target) }

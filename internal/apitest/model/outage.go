@@ -47,7 +47,7 @@ var outages = []outage{
 	{name: "MongoDB hangs", down: mongoDown, slow: true, faults: storetest.Faults{Command: storetest.Swallow}},
 }
 
-// startingAfter returns the faults, but lets a number of commands or replies pass first.
+// startingAfter returns the outage's faults, delayed until n commands or replies have passed.
 func (o outage) startingAfter(n int) storetest.Faults {
 	delayed := func(f fault) fault {
 		if f == nil {
@@ -69,11 +69,11 @@ func (o outage) startingAfter(n int) storetest.Faults {
 
 // startOutage begins the outage of a step.
 func (p *player) startOutage(s step) string {
-	if wrong := p.endOutage(); wrong != "" {
-		return wrong
+	if problem := p.endOutage(); problem != "" {
+		return problem
 	}
 
-	p.note("%s at server 0, after %d, for %d requests", s.outage.name, s.after, s.requests)
+	p.note("outage of server 0: %s, after %d commands or replies, for %d requests", s.outage.name, s.after, s.requests)
 	p.outage = &s.outage
 	p.lossy = s.after > 0
 	p.outageLeft = s.requests
@@ -105,13 +105,13 @@ func (p *player) endOutage() string {
 		return ""
 	}
 
-	const patience = 20 * time.Second
+	const maxWait = 20 * time.Second
 	for started := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		a := p.servers[0].NewClient().Do("GET", "/readyz", nil)
 		switch {
 		case a.Status == 200:
 			return ""
-		case time.Since(started) > patience:
+		case time.Since(started) > maxWait:
 			return "not ready after the end of an outage: " + string(a.Raw)
 		}
 	}

@@ -28,9 +28,9 @@ type player struct {
 	redisMu    sync.Mutex // for operations that run at the same time
 	redisProxy *storetest.Proxy
 	mongoProxy *storetest.Proxy
-	emails     int // the number of emails that were used
-	requests   int // of all histories
-	slow       int // requests for which a store was too slow by itself
+	emails     int // the number of email addresses used so far
+	requests   int // the number of requests in all histories
+	slow       int // the number of those for which a store was too slow without an outage
 
 	// Of the current history:
 	w          *world
@@ -89,9 +89,9 @@ func (p *player) play(history []step) string {
 	p.notes = nil
 
 	for _, s := range history {
-		before := p.w.String()
-		if wrong := p.step(s); wrong != "" {
-			p.note("=> %s\n\nKnown before:\n%s", wrong, before)
+		knownBefore := p.w.String()
+		if problem := p.step(s); problem != "" {
+			p.note("=> %s\n\nKnown before:\n%s", problem, knownBefore)
 
 			return strings.Join(p.notes, "\n")
 		}
@@ -103,10 +103,10 @@ func (p *player) play(history []step) string {
 // shrink leaves out the steps that are not needed for a failure.
 func (p *player) shrink(history []step, failure string) string {
 	for i := len(history) - 1; i >= 0; i-- {
-		without := slices.Concat(history[:i], history[i+1:])
-		if shorter := p.play(without); shorter != "" {
-			history = without
-			failure = shorter
+		shorter := slices.Concat(history[:i], history[i+1:])
+		if newFailure := p.play(shorter); newFailure != "" {
+			history = shorter
+			failure = newFailure
 		}
 	}
 
@@ -129,28 +129,28 @@ func (p *player) step(s step) string {
 	return p.perform(s)
 }
 
-// passTime moves the servers' clocks, and does the same for Redis by shortening all TTLs
-// and moving the times in the indexes.
+// passTime advances the servers' clocks by d. In Redis it has the same effect by shortening every
+// TTL and moving the index times back.
 func (p *player) passTime(d time.Duration) string {
-	if wrong := p.endOutage(); wrong != "" {
-		return wrong
+	if problem := p.endOutage(); problem != "" {
+		return problem
 	}
 
 	if _, err := passTimeScript.Do(p.redis, d.Milliseconds()); err != nil {
-		return "time cannot pass: " + err.Error()
+		return "advance time in Redis: " + err.Error()
 	}
 
 	for _, s := range p.servers {
 		s.Advance(d)
 	}
 
-	p.note("%v pass", d)
-	p.w.pass(p.since(p.now()))
+	p.note("advance the clocks by %v", d)
+	p.w.expire(p.since(p.now()))
 
 	return ""
 }
 
-// passTimeScript takes a number of milliseconds.
+// passTimeScript advances time in Redis. Its argument is a number of milliseconds.
 var passTimeScript = redis.NewScript(0, `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
@@ -167,7 +167,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1`)
 
-// now returns the time on the clock of the servers.
+// now returns the time on the servers' clock.
 func (p *player) now() time.Time { return p.servers[0].Now() }
 
 // since returns the interval from a time until now.
@@ -190,25 +190,25 @@ func (p *player) perform(steps ...step) string {
 		return ""
 	}
 
-	began := p.now()
-	p.w.pass(p.since(began))
+	start := p.now()
+	p.w.expire(p.since(start))
 
 	responses := testkit.Concurrently(len(ops), func(i int) apitest.Response { return p.do(ops[i]) })
-	at := p.since(began)
+	now := p.since(start)
 	p.requests += len(ops)
 	for i, o := range ops {
 		p.noteResponse(o, responses[i])
 	}
 
 	lossy := p.findOutages(ops, responses)
-	if i, wrong := p.w.judgeAll(ops, responses, at); wrong != "" {
+	if i, problem := p.w.judgeAll(ops, responses, now); problem != "" {
 		a := responses[i]
-		return fmt.Sprintf("%s: %s\n%s %s\n%s", ops[i].kind, wrong, a.Raw, a.Header.Get("Set-Cookie"), p.logged(a))
+		return fmt.Sprintf("%s: %s\n%s %s\n%s", ops[i].kind, problem, a.Raw, a.Header.Get("Set-Cookie"), p.logLine(a))
 	}
 
-	p.w.learnAll(ops, responses, at, lossy)
+	p.w.learnAll(ops, responses, now, lossy)
 	for i, o := range ops {
-		p.keep(o, responses[i])
+		p.storeCookie(o, responses[i])
 	}
 
 	p.outageLeft -= len(ops)
@@ -219,9 +219,9 @@ func (p *player) perform(steps ...step) string {
 	return p.endOutage()
 }
 
-// timedOut matches the log line of a request for which a store was too slow, as happens on a
+// timeoutPattern matches the log line of a request for which a store was too slow, as happens on a
 // busy machine. That counts as an outage.
-var timedOut = regexp.MustCompile("i/o timeout|deadline exceeded|: LATE ")
+var timeoutPattern = regexp.MustCompile("i/o timeout|deadline exceeded|: LATE ")
 
 // findOutages sets which stores were down for the responses. It returns whether
 // an operation that got 503 may have been executed.
@@ -238,7 +238,7 @@ func (p *player) findOutages(ops []op, responses []apitest.Response) (lossy bool
 			store = mongoDown
 		}
 
-		if a.Status == 503 && p.w.down&store == 0 && timedOut.MatchString(p.logged(a)) {
+		if a.Status == 503 && p.w.down&store == 0 && timeoutPattern.MatchString(p.logLine(a)) {
 			p.w.down |= store
 			p.slow++
 			lossy = true
@@ -248,8 +248,8 @@ func (p *player) findOutages(ops []op, responses []apitest.Response) (lossy bool
 	return lossy
 }
 
-// logged returns the log line of a failed request.
-func (p *player) logged(a apitest.Response) string {
+// logLine returns the log line about a failed request.
+func (p *player) logLine(a apitest.Response) string {
 	for _, s := range p.servers {
 		for line := range strings.Lines(s.Log.String()) {
 			if strings.Contains(line, "request failed") && strings.Contains(line, a.Text("requestId")) {
@@ -261,8 +261,8 @@ func (p *player) logged(a apitest.Response) string {
 	return ""
 }
 
-// keep stores the cookie of a response in the client.
-func (p *player) keep(o op, a apitest.Response) {
+// storeCookie stores a response's cookie in the client that sent the request.
+func (p *player) storeCookie(o op, a apitest.Response) {
 	if o.client < 0 {
 		return
 	}
@@ -275,7 +275,7 @@ func (p *player) keep(o op, a apitest.Response) {
 	}
 }
 
-// noteResponse notes an operation and its response. Token -1 is none.
+// noteResponse notes an operation and its response. Token -1 means no token.
 func (p *player) noteResponse(o op, a apitest.Response) {
 	p.note("%s: %s with token %d, target %d, password %q -> %q, client %d, server %d: %d %v %v, cookie %s",
 		p.w.accounts[o.account].name, o.kind, o.token, o.target, o.password, o.next, o.client, o.server,

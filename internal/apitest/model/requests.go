@@ -56,7 +56,8 @@ func (p *player) resolve(s step) (op, bool) {
 	return p.choose(random, o)
 }
 
-// choose chooses what is special to the kind of an operation.
+// choose fills in the fields that only some kinds of operations need. It returns false if the
+// operation has no suitable target.
 func (p *player) choose(random *rand.Rand, o op) (op, bool) {
 	w := p.w
 	account := w.accounts[o.account]
@@ -68,7 +69,7 @@ func (p *player) choose(random *rand.Rand, o op) (op, bool) {
 
 		o.target = random.IntN(len(w.tokens))
 		if o.token >= 0 && random.IntN(4) > 0 {
-			o.target = pick(random, w.where(func(k token) bool { return k.account == o.account }))
+			o.target = pick(random, w.filterTokens(func(k token) bool { return k.account == o.account }))
 		}
 
 		if operations[o.kind].operator() {
@@ -138,8 +139,8 @@ func (p *player) do(o op) apitest.Response {
 	return c.Do(method, path, body)
 }
 
-// operate does what an operator's command does (see app.Admin) and returns a response as if
-// it were a request. Operators are not affected by outages.
+// operate does what an operator's command does (see app.Admin) and returns a response as if the
+// command were a request. Operators are not affected by outages.
 func (p *player) operate(o op) apitest.Response {
 	s := p.servers[1]
 	ctx := context.Background()
@@ -171,7 +172,7 @@ func (p *player) operate(o op) apitest.Response {
 	case "operator sets password":
 		_, err = s.Auth.SetPassword(ctx, auth.Operator(userID), o.next)
 	default:
-		err = fmt.Errorf("no operation %q", o.kind)
+		err = fmt.Errorf("unknown operation %q", o.kind)
 	}
 
 	if err != nil {

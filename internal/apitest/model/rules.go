@@ -12,24 +12,24 @@ type op struct {
 	server         int
 	account        int // the account that it uses or changes
 	token          int // the token that is sent
-	target         int // a token of the session that it names
+	target         int // a token of the session that the request names
 	password, next string
 }
 
-// scope is which sessions an operation ends.
+// scope defines which sessions an operation ends.
 type scope byte
 
 const (
 	noSession     scope = iota
 	ownToken            // the session continues under a new token
-	ownSession          //
-	targetSession       //
-	otherSessions       // all of the account except for the client's
-	allSessions         // all of the account
-	everySession        // of all accounts
+	ownSession          // the client's session
+	targetSession       // the session that the request names
+	otherSessions       // all of the account's sessions except for the client's
+	allSessions         // all of the account's sessions
+	everySession        // all sessions of all accounts
 )
 
-// revokes reports whether sessions end that are being started at the same time.
+// revokes reports whether sessions that are being started at the same time also end.
 func (s scope) revokes() bool { return s >= otherSessions }
 
 // targets returns the tokens in the scope of an operation.
@@ -42,11 +42,11 @@ func (w *world) targets(o op, s scope) []int {
 	case s == targetSession && w.tokens[o.target].account == o.account:
 		return w.sessionOf(o.target)
 	case s == otherSessions && o.token >= 0:
-		return w.of(o.account, w.tokens[o.token].root)
+		return w.tokensOf(o.account, w.tokens[o.token].root)
 	case s == allSessions:
-		return w.of(o.account, -1)
+		return w.tokensOf(o.account, -1)
 	case s == everySession:
-		return w.where(func(token) bool { return true })
+		return w.filterTokens(func(token) bool { return true })
 	}
 
 	return nil
@@ -59,26 +59,27 @@ type rule struct {
 	account       bool   // needs MongoDB
 	startsSession bool   // may start a session or replace its token
 
-	// allowed reports whether the operation succeeds. If it is nil, it does.
-	allowed func(w *world, o op, at interval) fact
+	// allowed reports whether the operation succeeds. If it is nil, every operation does.
+	allowed func(w *world, o op, now interval) fact
 	success string // the status; the default is 200
 	cookie  string // what a success does to the cookie; the default is nothing
 	refusal string // the status and the code
 	// check returns what else is wrong with a success, or "". It may be nil.
-	check func(w *world, o op, a apitest.Response, at interval) string
+	check func(w *world, o op, a apitest.Response, now interval) string
 
-	// ends is which sessions may end. If reason is set, they do end with a success.
+	// ends defines which sessions may end. If reason is set, they certainly end if the
+	// operation succeeds.
 	ends   scope
 	reason session.Reason
-	// forgets is which sessions lose their record even if they have timed out. Then the
-	// server no longer knows the reason.
+	// forgets defines which sessions lose their record even if they have timed out. The server
+	// then no longer knows the reason.
 	forgets scope
 
 	// may records what else the operation may change whatever its response. It may be nil.
 	may func(w *world, o op)
 	// learn and learnRefusal record what else follows from a response, except for new
 	// tokens. They may be nil.
-	learn, learnRefusal func(w *world, o op, a apitest.Response, at interval)
+	learn, learnRefusal func(w *world, o op, a apitest.Response, now interval)
 }
 
 func (r rule) operator() bool { return r.request == "" }

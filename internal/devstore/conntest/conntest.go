@@ -14,8 +14,8 @@ import (
 // Timeout is the time limit of a command on a busy machine.
 const Timeout = 10 * time.Second
 
-// Redis returns a client of r, which it closes after the test. It sets the location, the
-// credentials and whatever else o leaves out.
+// Redis returns a client for r, which it closes after the test. The servers and credentials in o
+// are replaced with those of r; the other options have defaults.
 func Redis(t testing.TB, r storetest.Redis, o redisconn.Options) *redisconn.Client {
 	t.Helper()
 	o.Addr = r.Addr

@@ -43,7 +43,7 @@ func StartCluster(t testing.TB) *ClusterRedis {
 // startCluster starts a cluster with the given number of replicas per master.
 func startCluster(cleanup func(func()), dir string, replicas int) (*ClusterRedis, error) {
 	c := &ClusterRedis{}
-	create := []string{"--cluster-yes", "--cluster-replicas", strconv.Itoa(replicas), "--cluster", "create"}
+	createArgs := []string{"--cluster-yes", "--cluster-replicas", strconv.Itoa(replicas), "--cluster", "create"}
 
 	for i := range clusterMasters * (1 + replicas) {
 		busPort, err := testkit.FreePort()
@@ -61,13 +61,13 @@ func startCluster(cleanup func(func()), dir string, replicas int) (*ClusterRedis
 		}
 
 		c.servers = append(c.servers, server)
-		create = append(create, server.Addr+"@"+busPort)
+		createArgs = append(createArgs, server.Addr+"@"+busPort)
 		if i < clusterMasters {
 			c.Cluster = append(c.Cluster, server.Addr)
 		}
 	}
 
-	if output, err := exec.Command("redis-cli", create...).CombinedOutput(); err != nil {
+	if output, err := exec.Command("redis-cli", createArgs...).CombinedOutput(); err != nil {
 		return c, fmt.Errorf("create the cluster: %w\n%s", err, output)
 	}
 
@@ -111,12 +111,12 @@ func (c *ClusterRedis) AwaitFailover(t testing.TB, failed *RedisServer) {
 	}))
 }
 
-// awaitHealthy waits until all servers except down consider the cluster healthy, and
-// condition holds for the output of CLUSTER NODES of each.
-func (c *ClusterRedis) awaitHealthy(what string, down *RedisServer, condition func(nodes string) bool) error {
+// awaitHealthy waits until all servers except failed consider the cluster healthy, and condition
+// returns true for the output of CLUSTER NODES on each.
+func (c *ClusterRedis) awaitHealthy(what string, failed *RedisServer, condition func(nodes string) bool) error {
 	return eventually(what, func() error {
 		for _, server := range c.servers {
-			if server == down {
+			if server == failed {
 				continue
 			}
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// OnWrites returns a Command fault that passes only commands that may write to command.
+// OnWrites returns a Command fault that calls command only for commands that may write.
 func OnWrites(command func(net.Conn, []byte) bool) func(net.Conn, []byte) bool {
 	return func(client net.Conn, chunk []byte) bool {
 		for _, name := range []string{"EVAL", "ZREM", "DEL"} { // EVALSHA as well
@@ -27,13 +27,13 @@ func Say(reply string) func(net.Conn, []byte) bool {
 	}
 }
 
-// HangUp is a fault that closes the connection of the client.
+// HangUp is a fault that closes the client's connection.
 func HangUp(client net.Conn, _ []byte) bool {
 	_ = client.Close()
 	return true
 }
 
-// Reset is a fault that resets the connection of the client.
+// Reset is a fault that resets the client's connection.
 func Reset(client net.Conn, chunk []byte) bool {
 	_ = client.(*net.TCPConn).SetLinger(0)
 	return HangUp(client, chunk)
@@ -50,7 +50,7 @@ func Late(wait time.Duration) func(net.Conn, []byte) bool {
 	}
 }
 
-// ForgetScripts answers EVALSHA as a Redis that has lost its scripts.
+// ForgetScripts is a fault that answers EVALSHA like a Redis that has lost its scripts.
 func ForgetScripts(client net.Conn, chunk []byte) bool {
 	const reply = "-NOSCRIPT No matching script. Please use EVAL.\r\n"
 	return bytes.Contains(chunk, []byte("\r\nEVALSHA")) && Say(reply)(client, chunk)

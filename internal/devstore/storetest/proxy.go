@@ -44,11 +44,11 @@ type Faults struct {
 	Hold func(chunk []byte) bool
 }
 
-// heldChunk is data that Faults.Hold has kept back.
+// heldChunk is data that Faults.Hold has held back.
 type heldChunk struct {
 	server  net.Conn
 	chunk   []byte
-	replied <-chan struct{} // has a value after a reply on this connection
+	replied <-chan struct{} // receives a value after a reply on this connection
 }
 
 // NewProxy starts a proxy that forwards everything to server until its faults are set.
@@ -143,7 +143,7 @@ func (p *Proxy) Restore(t testing.TB) {
 	check(t, p.listen())
 }
 
-// Release delivers the data that Faults.Hold has kept back, waits for the replies, and
+// Release delivers the data that Faults.Hold has held back, waits for the replies, and
 // returns the number of chunks delivered. It also removes Faults.Hold.
 func (p *Proxy) Release() int {
 	p.mu.Lock()

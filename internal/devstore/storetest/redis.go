@@ -26,7 +26,7 @@ type Redis struct {
 	DB   int
 
 	Sentinels []string
-	Master    string // its name in the configuration of the Sentinels
+	Master    string // the master's name in the Sentinels' configuration
 	Cluster   []string
 
 	Username string // an ACL user that a test has created

@@ -17,7 +17,7 @@ import (
 	"latchkey/internal/testkit/suite"
 )
 
-// SentinelName is the name of the master in the configuration of the Sentinels.
+// SentinelName is the master's name in the Sentinels' configuration.
 const SentinelName = "sessions"
 
 // SentinelRedis is a Redis master with two replicas and three Sentinels.
@@ -125,14 +125,14 @@ func checkSentinel(sentinel string) error {
 // until all of them name the new master.
 func (s *SentinelRedis) Failover(t testing.TB) {
 	t.Helper()
-	before := s.masterAddr(t, 0)
+	previous := s.masterAddr(t, 0)
 	_, err := query(s.Sentinels[0], "SENTINEL", "FAILOVER", SentinelName)
 	check(t, err)
 
 	check(t, eventually("all Sentinels name a new master", func() error {
 		for i := range s.Sentinels {
-			if s.masterAddr(t, i) == before {
-				return fmt.Errorf("sentinel %s still names %s", s.Sentinels[i], before)
+			if s.masterAddr(t, i) == previous {
+				return fmt.Errorf("sentinel %s still names %s", s.Sentinels[i], previous)
 			}
 		}
 
@@ -144,12 +144,12 @@ func (s *SentinelRedis) Failover(t testing.TB) {
 // then on the failover completes even if the old master recovers.
 func (s *SentinelRedis) AwaitFailoverStart(t testing.TB) {
 	t.Helper()
-	started := []string{"send_slaveof_noone", "wait_promotion", "reconf_slaves"}
+	startedStates := []string{"send_slaveof_noone", "wait_promotion", "reconf_slaves"}
 
 	check(t, eventually("a failover starts", func() error {
 		for _, sentinel := range s.Sentinels {
 			state, err := redis.StringMap(query(sentinel, "SENTINEL", "MASTER", SentinelName))
-			if err != nil || slices.Contains(started, state["failover-state"]) {
+			if err != nil || slices.Contains(startedStates, state["failover-state"]) {
 				return err
 			}
 		}

@@ -45,7 +45,7 @@ func StartRedis(t testing.TB) *RedisServer {
 	return s
 }
 
-// startRedis starts a redis-server and registers its end with cleanup.
+// startRedis starts a redis-server. It passes cleanup a function that kills the server.
 func startRedis(cleanup func(func()), dir string, args ...string) (*RedisServer, error) {
 	common := []string{"--save", "", "--databases", strconv.Itoa(maxDatabases)}
 	return startServer(cleanup, dir, "Ready to accept connections", append(common, args...)...)
@@ -70,7 +70,7 @@ func startServer(cleanup func(func()), dir, ready string, args ...string) (*Redi
 	return s, s.start(cleanup)
 }
 
-// start starts the process, waits until it is ready, and registers its end with cleanup.
+// start starts the process, waits until it is ready, and passes Kill to cleanup.
 func (s *RedisServer) start(cleanup func(func())) error {
 	s.cmd = exec.Command("redis-server", s.args...)
 

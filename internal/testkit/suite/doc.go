@@ -6,6 +6,6 @@
 //	TEST_SUITES=race,model go test ./internal/httpapi/...
 //
 // Without it, go test runs Ordinary and the suites that are quick at their default size.
-// Naming a suite is a demand that it runs: the programs that it needs must be installed,
-// and a package in which no test of the suite ran fails.
+// A suite that is named there must run: the programs that it needs must be installed, and a
+// package fails if none of its tests in that suite ran.
 package suite

@@ -25,7 +25,7 @@ const (
 	Model Suite = "model"
 	// Timing compares response times of existing and unknown accounts.
 	Timing Suite = "timing"
-	// Flood measures what a flood of logins does to other requests.
+	// Flood measures how a flood of logins affects other requests.
 	Flood Suite = "flood"
 	// Failover kills Redis servers under load.
 	Failover Suite = "failover"
@@ -41,17 +41,17 @@ const (
 	Clients Suite = "clients"
 )
 
-// all has every suite; byDefault has those that run without TEST_SUITES.
+// all lists every suite; defaultSuites lists those that run without TEST_SUITES.
 var (
-	all       = []Suite{Ordinary, Outage, Race, Model, Timing, Flood, Failover, Rolling, Soak, Postman, Browser, Clients}
-	byDefault = []Suite{Ordinary, Outage, Race, Model, Timing, Flood}
+	all           = []Suite{Ordinary, Outage, Race, Model, Timing, Flood, Failover, Rolling, Soak, Postman, Browser, Clients}
+	defaultSuites = []Suite{Ordinary, Outage, Race, Model, Timing, Flood}
 )
 
 // variable is the environment variable that lists the suites to run.
 const variable = "TEST_SUITES"
 
-// demanded returns the suites in TEST_SUITES, nil if it is not set.
-var demanded = sync.OnceValue(func() []Suite {
+// requested returns the suites in TEST_SUITES, or nil if the variable is not set.
+var requested = sync.OnceValue(func() []Suite {
 	var suites []Suite
 	for _, name := range strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return r == ',' || r == ' ' }) {
 		suites = append(suites, Suite(name))
@@ -62,18 +62,18 @@ var demanded = sync.OnceValue(func() []Suite {
 
 // Selected reports whether the tests of a suite run.
 func Selected(s Suite) bool {
-	selected := demanded()
+	selected := requested()
 	if selected == nil {
-		selected = byDefault
+		selected = defaultSuites
 	}
 
 	return slices.Contains(selected, s)
 }
 
 var (
-	mu        sync.Mutex
-	belonging = map[string]bool{} // names of top-level tests that called Require
-	ran       = map[Suite]bool{}  // suites of which a test ran and was not skipped
+	mu         sync.Mutex
+	suiteTests = map[string]bool{} // names of top-level tests that called Require
+	ranSuites  = map[Suite]bool{}  // suites with a test that ran and was not skipped
 )
 
 // topLevel returns the name of the test function that t belongs to.
@@ -89,7 +89,7 @@ func Require(t testing.TB, suites ...Suite) {
 	t.Helper()
 
 	mu.Lock()
-	belonging[topLevel(t)] = true
+	suiteTests[topLevel(t)] = true
 	mu.Unlock()
 
 	if !slices.ContainsFunc(suites, Selected) {
@@ -104,7 +104,7 @@ func Require(t testing.TB, suites ...Suite) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, s := range suites {
-			ran[s] = true
+			ranSuites[s] = true
 		}
 	})
 }
@@ -115,7 +115,7 @@ func Default(t testing.TB) {
 	t.Helper()
 
 	mu.Lock()
-	inSuite := belonging[topLevel(t)]
+	inSuite := suiteTests[topLevel(t)]
 	mu.Unlock()
 
 	if !inSuite && !Selected(Ordinary) {
@@ -129,7 +129,7 @@ func Program(t testing.TB, name string) string {
 	t.Helper()
 
 	path, err := exec.LookPath(name)
-	complete := demanded() != nil || os.Getenv("TEST_REDIS") != "" // every make target except test
+	complete := requested() != nil || os.Getenv("TEST_REDIS") != "" // every make target except test
 	switch {
 	case err != nil && complete:
 		t.Fatalf("%s is not installed", name)
@@ -144,9 +144,9 @@ func Program(t testing.TB, name string) string {
 // an unknown suite. It also fails if TEST_SUITES leaves out Ordinary and no test of a
 // suite that it names ran: a run that tested nothing must not look like a success.
 func Run(m *testing.M) (code int) {
-	for _, s := range demanded() {
+	for _, s := range requested() {
 		if !slices.Contains(all, s) {
-			fmt.Fprintf(os.Stderr, "%s: unknown suite %q, want some of %v\n", variable, s, all)
+			fmt.Fprintf(os.Stderr, "%s: unknown suite %q, want any of %v\n", variable, s, all)
 
 			return 2
 		}
@@ -157,8 +157,8 @@ func Run(m *testing.M) (code int) {
 		return code
 	}
 
-	for _, s := range demanded() {
-		if !ran[s] {
+	for _, s := range requested() {
+		if !ranSuites[s] {
 			fmt.Fprintf(os.Stderr, "%s: no test of suite %q ran in this package\n", variable, s)
 			code = 1
 		}
