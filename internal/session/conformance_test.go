@@ -175,7 +175,7 @@ var operations = []struct {
 	}},
 	{name: "revoke by another user", run: func(s *specimen) error {
 		if err := s.m.Revoke(background, "v", s.id, Revoked); !errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("revoke by another user: got %v, want ErrNotFound", err)
+			return fmt.Errorf("revoke by another user: got %w, want ErrNotFound", err)
 		}
 
 		return nil

@@ -44,17 +44,20 @@ func TestFixEmails(t *testing.T) {
 		}
 	}
 
-	for stored, email := range map[string]Email{
-		"Caps@Example.com":       "caps@example.com",
-		" space@example.com ":    "space@example.com",
-		"idn@MÜLLER.de":          "idn@müller.de",
-		"twice@example.com":      "twice@example.com",
-		"ascii@xn--mller-kva.de": "ascii@müller.de",
+	for _, row := range []struct {
+		stored string
+		email  Email
+	}{
+		{"Caps@Example.com", "caps@example.com"},
+		{" space@example.com ", "space@example.com"},
+		{"idn@MÜLLER.de", "idn@müller.de"},
+		{"twice@example.com", "twice@example.com"},
+		{"ascii@xn--mller-kva.de", "ascii@müller.de"},
 	} {
-		if u, err := s.ByEmail(ctx, email); err != nil || u.ID != ids[stored] {
-			t.Errorf("%s: got %+v, %v; want the account stored as %q", email, u, err, stored)
+		if u, err := s.ByEmail(ctx, row.email); err != nil || u.ID != ids[row.stored] {
+			t.Errorf("%s: got %+v, %v; want the account stored as %q", row.email, u, err, row.stored)
 		}
-		wantErr(t, string(email), errorOf(s.Create(ctx, User{Name: "B", Email: email, PasswordHash: "h"})), ErrEmailTaken)
+		wantErr(t, string(row.email), errorOf(s.Create(ctx, User{Name: "B", Email: row.email, PasswordHash: "h"})), ErrEmailTaken)
 	}
 
 	// Others are stored as they were.
