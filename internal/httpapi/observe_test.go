@@ -48,7 +48,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 		`latchkey_limit_hits_total{budget="login",scope="ip"}`:                          "1",
 		`latchkey_limit_hits_total{budget="callback",scope="account"}`:                  "0", // an alert needs it before the first
 		`latchkey_limit_hits_total{budget="login",scope="ip-devices"}`:                  "0",
-		`latchkey_mails_sent_total{kind="account_claimed",outcome="dropped"}`:           "0",
+		`latchkey_email_send_attempts_total{kind="account_claimed",outcome="dropped"}`:  "0",
 		`latchkey_http_requests_total{method="GET",route="/auth/session",status="401"}`: "2",
 		`latchkey_http_requests_total{method="POST",route="/auth/login",status="429"}`:  "1",
 		`latchkey_http_requests_total{method="GET",route="other",status="404"}`:         "1",

@@ -20,7 +20,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// fakeCollector is an OpenTelemetry collector that keeps the spans.
+// fakeCollector is an OpenTelemetry collector that keeps the spans it receives, by name.
 type fakeCollector struct {
 	*httptest.Server
 	t *testing.T
@@ -33,9 +33,9 @@ type fakeCollector struct {
 
 func (c *fakeCollector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	raw, err := io.ReadAll(r.Body)
-	var in collector.ExportTraceServiceRequest
-	if err := errors.Join(err, proto.Unmarshal(raw, &in)); err != nil {
-		c.t.Errorf("got error %v, want none", err)
+	var request collector.ExportTraceServiceRequest
+	if err := errors.Join(err, proto.Unmarshal(raw, &request)); err != nil {
+		c.t.Errorf("read an export request: got error %v, want none", err)
 	}
 
 	c.mu.Lock()
@@ -43,9 +43,9 @@ func (c *fakeCollector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	_ = r.Header.Write(&c.raw)
 	c.raw.Write(raw)
 
-	for _, of := range in.GetResourceSpans() {
-		c.resource = textOf(of.GetResource().GetAttributes())
-		for _, scope := range of.GetScopeSpans() {
+	for _, group := range request.GetResourceSpans() {
+		c.resource = attributeTexts(group.GetResource().GetAttributes())
+		for _, scope := range group.GetScopeSpans() {
 			for _, span := range scope.GetSpans() {
 				c.spans[span.GetName()] = span
 			}
@@ -53,7 +53,8 @@ func (c *fakeCollector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func textOf(attrs []*common.KeyValue) map[string]string {
+// attributeTexts returns the string attributes, and the integer ones, which are HTTP statuses, as text.
+func attributeTexts(attrs []*common.KeyValue) map[string]string {
 	texts := map[string]string{}
 	for _, kv := range attrs {
 		texts[kv.GetKey()] = kv.GetValue().GetStringValue()
@@ -65,8 +66,8 @@ func textOf(attrs []*common.KeyValue) map[string]string {
 	return texts
 }
 
-// export sends a request through h, like visit, and returns a collector with its spans. vars
-// configures the tracing, in addition to the endpoint.
+// export sends a request through h, like visit, and returns the collector that received its spans.
+// vars are settings of the tracing, in addition to the collector's endpoint.
 func export(t *testing.T, vars map[string]string, h HTTP, change func(*http.Request)) *fakeCollector {
 	t.Helper()
 

@@ -16,10 +16,10 @@ import (
 	"latchkey/internal/testkit/suite"
 )
 
-// configs is the directory of the files for Prometheus and Grafana.
+// configs is the directory with the configuration of Prometheus and Grafana.
 const configs = "../../configs"
 
-// dashboardQueries returns the queries of the Grafana dashboard.
+// dashboardQueries returns the PromQL queries in the Grafana dashboard.
 func dashboardQueries(t *testing.T) []string {
 	t.Helper()
 
@@ -44,20 +44,23 @@ func dashboardQueries(t *testing.T) []string {
 }
 
 var (
-	// metric matches the name of one of our metrics and its label selector.
-	metric = regexp.MustCompile(`\b(latchkey_[a-z_]+)(\{[^}]*\})?`)
-	// matcher matches one label of a selector.
-	matcher = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
-	// grouping matches the labels of an aggregation.
-	grouping = regexp.MustCompile(`by \(([^)]*)\)`)
+	// metricRE matches the name of one of our metrics (group 1) and its label selector, if any
+	// (group 2).
+	metricRE = regexp.MustCompile(`\b(latchkey_[a-z_]+)(\{[^}]*\})?`)
+	// labelRE matches a label name (group 1) and its operator in a label selector.
+	labelRE = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
+	// groupingRE matches the by clause of an aggregation. Group 1 lists its labels, separated by
+	// commas.
+	groupingRE = regexp.MustCompile(`by \(([^)]*)\)`)
 )
 
-// exportedLabels returns the labels of each of our metrics, and all labels.
-func exportedLabels(t *testing.T) (exported map[string][]string, labels map[string]bool) {
+// exportedLabels returns the label names of each of our metrics, and the set of all label names,
+// including those that Prometheus adds.
+func exportedLabels(t *testing.T) (byMetric map[string][]string, all map[string]bool) {
 	t.Helper()
 
-	exported = map[string][]string{}
-	labels = map[string]bool{"instance": true, "job": true, "le": true}
+	byMetric = map[string][]string{}
+	all = map[string]bool{"instance": true, "job": true, "le": true}
 
 	families, err := usedMetrics().registry.Gather()
 	testkit.NoError(t, err)
@@ -67,71 +70,73 @@ func exportedLabels(t *testing.T) (exported map[string][]string, labels map[stri
 			continue
 		}
 
-		exported[f.GetName()] = []string{}
+		byMetric[f.GetName()] = []string{}
 		for _, pair := range f.GetMetric()[0].GetLabel() {
-			exported[f.GetName()] = append(exported[f.GetName()], pair.GetName())
-			labels[pair.GetName()] = true
+			byMetric[f.GetName()] = append(byMetric[f.GetName()], pair.GetName())
+			all[pair.GetName()] = true
 		}
 	}
 
-	return exported, labels
+	return byMetric, all
 }
 
-// The dashboard and the alerts only use existing metrics and labels. If a metric is renamed, a
-// dashboard is empty and an alert never fires, which looks as if everything was fine.
+// The dashboard and the alerts use all our metrics, and no metric or label that does not exist. If a
+// metric were renamed only in the code, a panel would stay empty and an alert would never fire, as if
+// all were well.
 func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
 	t.Parallel()
 
-	exported, labels := exportedLabels(t)
+	labelsOf, allLabels := exportedLabels(t)
 	rules, err := os.ReadFile(filepath.Join(configs, "alerts.yml"))
 	testkit.NoError(t, err)
 
-	seen := map[string]bool{}
+	used := map[string]bool{}
 
 	for _, expr := range append(dashboardQueries(t), string(rules)) {
-		for _, found := range metric.FindAllStringSubmatch(expr, -1) {
-			name := found[1]
+		for _, match := range metricRE.FindAllStringSubmatch(expr, -1) {
+			name, selector := match[1], match[2]
 			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-				if base := strings.TrimSuffix(name, suffix); exported[base] != nil {
+				if base := strings.TrimSuffix(name, suffix); labelsOf[base] != nil {
 					name = base
 				}
 			}
 
-			has, ok := exported[name]
+			labels, ok := labelsOf[name]
 			if !ok {
-				t.Errorf("got metric %s, which is not exported", found[1])
+				t.Errorf("got a query for metric %s, want only exported metrics", match[1])
 			}
 
-			seen[name] = true
-			for _, by := range matcher.FindAllStringSubmatch(found[2], -1) {
-				if label := by[1]; label != "instance" && !slices.Contains(has, label) {
-					t.Errorf("got label %s of %s, which does not exist", label, name)
+			used[name] = true
+			for _, match := range labelRE.FindAllStringSubmatch(selector, -1) {
+				if label := match[1]; label != "instance" && !slices.Contains(labels, label) {
+					t.Errorf("got label %s in a selector for %s, want instance or one of %q",
+						label, name, labels)
 				}
 			}
 		}
 
-		for _, by := range grouping.FindAllStringSubmatch(expr, -1) {
-			for label := range strings.SplitSeq(by[1], ",") {
-				if label = strings.TrimSpace(label); !labels[label] {
-					t.Errorf("got label %s in %q, which no metric has", label, by[0])
+		for _, match := range groupingRE.FindAllStringSubmatch(expr, -1) {
+			for label := range strings.SplitSeq(match[1], ",") {
+				if label = strings.TrimSpace(label); !allLabels[label] {
+					t.Errorf("got label %s in %q, want a label that some metric has", label, match[0])
 				}
 			}
 		}
 	}
 
-	for _, name := range slices.Sorted(maps.Keys(exported)) {
-		if !seen[name] {
-			t.Errorf("got no use of metric %s, want one in the dashboard or an alert", name)
+	for _, name := range slices.Sorted(maps.Keys(labelsOf)) {
+		if !used[name] {
+			t.Errorf("got no query for metric %s, want one in the dashboard or an alert", name)
 		}
 	}
 }
 
-// promtool accepts the configuration, the alerts and the queries of the dashboard, and each alert
-// fires when it should.
+// promtool accepts the configuration, the alerts and the dashboard's queries, and each alert fires
+// when it should.
 func TestPromtool(t *testing.T) {
 	t.Parallel()
 
-	program := suite.Program(t, "promtool") // Debian has it in the package prometheus
+	program := suite.Program(t, "promtool") // in Debian's package prometheus
 	variables := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
 	var rules []map[string]string
 	for i, expr := range dashboardQueries(t) {

@@ -13,27 +13,27 @@ import (
 )
 
 const (
-	// maxErrorLines is the maximum number of lines per minute. If a collector is down, each batch
-	// is an error; if a scrape is interrupted, each metric is.
+	// maxErrorLines is the maximum number of lines logged per minute. While a collector is down,
+	// each batch of spans fails; if a scrape is interrupted, each metric does.
 	maxErrorLines = 3
-	// maxErrorText is the maximum length of an error in bytes. It may quote the collector.
+	// maxErrorText is the maximum length of a logged error in bytes. An error may quote the
+	// collector's response.
 	maxErrorText = 300
 )
 
-// errorLog writes the errors of OpenTelemetry and Prometheus to our log. By default they write
-// to standard error, in a format of their own.
+// errorLog writes errors from OpenTelemetry and Prometheus to our log. By default, both libraries
+// write them to standard error, in their own formats.
 type errorLog struct {
 	log     *slog.Logger
 	message string
 	now     func() time.Time
 
 	mu     sync.Mutex
-	minute int64
-	lines  int // in this minute
+	minute int64 // the Unix time of the last error, in minutes
+	errors int   // the number of errors in that minute
 }
 
-// redirectOTelErrors makes OpenTelemetry log its errors to log. The setting is global to the
-// process.
+// redirectOTelErrors makes OpenTelemetry write its errors to log, in the whole process.
 func redirectOTelErrors(log *slog.Logger) {
 	l := &errorLog{log: log, message: "trace export failed", now: time.Now}
 	otel.SetErrorHandler(l)
@@ -51,7 +51,7 @@ func (l *errorLog) Handle(err error) {
 	l.log.Warn(l.message, "error", text)
 }
 
-// allow reports whether another line may be logged in this minute.
+// allow counts an error and reports whether it may still be logged in this minute.
 func (l *errorLog) allow() bool {
 	minute := l.now().Unix() / 60
 
@@ -60,15 +60,15 @@ func (l *errorLog) allow() bool {
 
 	if minute != l.minute {
 		l.minute = minute
-		l.lines = 0
+		l.errors = 0
 	}
-	l.lines++
+	l.errors++
 
-	return l.lines <= maxErrorLines
+	return l.errors <= maxErrorLines
 }
 
-// logSink is the log of OpenTelemetry. It passes only errors on, without their values: one of
-// them is the authorization header for the collector.
+// logSink receives OpenTelemetry's own log. It passes on only errors, without their key-value pairs:
+// one of those is the authorization header for the collector.
 type logSink struct{ *errorLog }
 
 // Init implements logr.LogSink.

@@ -44,7 +44,7 @@ func newGauge(name, help string, labels prometheus.Labels) prometheus.Gauge {
 	})
 }
 
-// commands counts and times the commands of one store.
+// commands counts and times the commands sent to one store.
 type commands struct {
 	names   values
 	total   *prometheus.CounterVec
@@ -54,13 +54,14 @@ type commands struct {
 func (f factory) commands(name, store string, names values, bounds []float64) commands {
 	return commands{
 		names:   names,
-		total:   f.counters(name+"_commands_total", "Commands sent to "+store+", by outcome.", "command", "outcome"),
+		total:   f.counters(name+"_commands_total", "Commands sent to "+store+", by command and outcome.", "command", "outcome"),
 		seconds: f.histograms(name+"_command_duration_seconds", "Duration of commands to "+store+".", bounds, "command"),
 	}
 }
 
-func (c commands) count(command, outcome string, took time.Duration) {
-	command = c.names.of(command)
+// record records a finished command.
+func (c commands) record(command, outcome string, took time.Duration) {
+	command = c.names.label(command)
 	c.total.WithLabelValues(command, outcome).Inc()
 	c.seconds.WithLabelValues(command).Observe(took.Seconds())
 }
@@ -80,7 +81,7 @@ func newBuildInfo() prometheus.Collector {
 	return g
 }
 
-// build returns the version and the commit of the program, or "unknown".
+// build returns the program's version and commit, each "unknown" if it is not recorded.
 func build() (version, revision string) {
 	const unknown = "unknown"
 

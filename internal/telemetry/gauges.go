@@ -7,11 +7,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrapeTimeout limits each query of a scrape. Prometheus waits 10 seconds for the complete
-// scrape.
+// scrapeTimeout limits each query that a scrape makes to a store. Prometheus waits 10 seconds for
+// the whole scrape.
 const scrapeTimeout = 2 * time.Second
 
-// observe registers a gauge that calls read at every scrape. It replaces a gauge with the same
+// observe registers a gauge that calls read at every scrape. It replaces any gauge with the same
 // name and labels.
 func (m *Metrics) observe(name, help string, labels prometheus.Labels, read func() float64) {
 	if m == nil {
@@ -31,26 +31,28 @@ func (m *Metrics) replace(c prometheus.Collector) {
 	m.registry.MustRegister(c)
 }
 
-// ObserveHashQueue exports the number of passwords that wait to be hashed, as returned by
-// waiting.
+// ObserveHashQueue exports the number of passwords that are waiting to be hashed or compared, as
+// returned by waiting.
 func (m *Metrics) ObserveHashQueue(waiting func() int) {
-	m.observe("password_hash_queue", "Passwords waiting to be hashed.", nil, func() float64 { return float64(waiting()) })
+	m.observe("password_hash_queue", "Passwords waiting to be hashed or compared.", nil,
+		func() float64 { return float64(waiting()) })
 }
 
-// mailQueue is a gauge without a value while the length is unknown. Reporting 0 would be wrong.
+// mailQueue is a gauge that has no value while the length of the queue is unknown. Reporting 0 would
+// be wrong.
 type mailQueue struct {
 	prometheus.Gauge
 	length func(context.Context) (int, error)
 }
 
 // Collect implements prometheus.Collector.
-func (q mailQueue) Collect(to chan<- prometheus.Metric) {
+func (q mailQueue) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 
 	if n, err := q.length(ctx); err == nil {
 		q.Set(float64(n))
-		q.Gauge.Collect(to)
+		q.Gauge.Collect(ch)
 	}
 }
 
@@ -67,8 +69,8 @@ func (m *Metrics) ObserveMailQueue(length func(context.Context) (int, error)) {
 	})
 }
 
-// ObserveStore exports whether a store ("redis" or "mongodb") is available: ping must return
-// nil if it is.
+// ObserveStore exports whether this process can reach a store ("redis" or "mongodb"): 1 if ping
+// returns nil, and 0 otherwise.
 func (m *Metrics) ObserveStore(store string, ping func(context.Context) error) {
 	m.observe("store_up", "Whether this process can reach the store (1) or not (0).", prometheus.Labels{"store": store}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
@@ -82,7 +84,7 @@ func (m *Metrics) ObserveStore(store string, ping func(context.Context) error) {
 	})
 }
 
-// ObserveRedisConnections exports the number of connections of this process to all Redis
+// ObserveRedisConnections exports the number of connections from this process to all Redis
 // servers, as returned by count.
 func (m *Metrics) ObserveRedisConnections(count func() (idle, inUse int)) {
 	m.observeConnections("redis", "Redis", count)
@@ -90,7 +92,7 @@ func (m *Metrics) ObserveRedisConnections(count func() (idle, inUse int)) {
 
 func (m *Metrics) observeConnections(name, store string, count func() (idle, inUse int)) {
 	observe := func(state string, read func() int) {
-		m.observe(name+"_connections", "Connections of this process to "+store+", by state.", prometheus.Labels{"state": state},
+		m.observe(name+"_connections", "Connections from this process to "+store+", by state.", prometheus.Labels{"state": state},
 			func() float64 { return float64(read()) })
 	}
 

@@ -10,7 +10,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 )
 
-// HTTP observes the requests of a router: it counts, traces and logs them. Metrics and Tracing
+// HTTP observes the requests to a router: it counts, traces and logs them. Metrics and Tracing
 // may be nil.
 type HTTP struct {
 	Metrics *Metrics
@@ -19,17 +19,16 @@ type HTTP struct {
 	// Log gets a line for each request. The line identifies the request but contains none of its
 	// data (OWASP ASVS 5.0 16.2.5): no query, no cookie and no value of a path parameter.
 	Log *slog.Logger
-	// Quiet lists the patterns of routes that are polled by probes. Their successful requests are
-	// logged at level debug.
+	// Quiet lists the patterns of routes that probes poll. Successful requests to them are logged at
+	// level debug.
 	Quiet []string
 
 	// Route returns the pattern that the router has matched, such as "/auth/sessions/{id}", or
 	// "". It is called after the response.
 	Route func(*http.Request) string
-	// ClientIP returns the IP of the client.
+	// ClientIP returns the client's IP.
 	ClientIP func(*http.Request) string
-	// Trusted reports whether the traceparent header of a request is trusted. See
-	// Tracing.Request.
+	// Trusted reports whether a request's traceparent header is trusted. See Tracing.Request.
 	Trusted func(*http.Request) bool
 }
 
@@ -57,7 +56,7 @@ func (h HTTP) Middleware(next http.Handler) http.Handler {
 				level = slog.LevelDebug
 			}
 			h.Log.LogAttrs(r.Context(), level, "request",
-				slog.String("method", httpMethods.of(r.Method)),
+				slog.String("method", httpMethods.label(r.Method)),
 				slog.String("route", route),
 				slog.Int("status", status),
 				slog.Float64("durationMs", float64(took.Microseconds())/1000),
@@ -69,6 +68,6 @@ func (h HTTP) Middleware(next http.Handler) http.Handler {
 		}()
 
 		next.ServeHTTP(response, r)
-		statusIfUnwritten = http.StatusOK // what net/http sends then
+		statusIfUnwritten = http.StatusOK // what net/http sends if the handler has written nothing
 	})
 }

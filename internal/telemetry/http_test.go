@@ -22,19 +22,19 @@ func TestAccessLog(t *testing.T) {
 
 	for _, canary := range canaries {
 		if strings.Contains(out.String(), canary) && canary != "203.0.113.77" {
-			t.Errorf("got %s in the log", canary)
+			t.Errorf("got log %s, want it not to contain %q", out.String(), canary)
 		}
 	}
 
 	got := read(t, &out)
 	if len(got) != 1 {
-		t.Fatalf("got %d lines, want 1: %v", len(got), got)
+		t.Fatalf("got %d log lines, want 1: %v", len(got), got)
 	}
 	if took, _ := got[0]["durationMs"].(float64); took <= 0 {
 		t.Errorf("got durationMs %v, want more than 0", got[0]["durationMs"])
 	}
-	if got[0]["trace_id"] != traceIDOf(c.spans["GET /auth/sessions/{id}"]) {
-		t.Errorf("got trace_id %v, want the trace of the request", got[0]["trace_id"])
+	if want := traceIDOf(c.spans["GET /auth/sessions/{id}"]); got[0]["trace_id"] != want {
+		t.Errorf("got trace_id %v, want %s, the request's trace", got[0]["trace_id"], want)
 	}
 
 	for _, name := range []string{"durationMs", "trace_id", "span_id"} {
@@ -47,11 +47,11 @@ func TestAccessLog(t *testing.T) {
 	}
 
 	if diff := cmp.Diff(want, got[0]); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("log line (-want +got)\n%s", diff)
 	}
 }
 
-// responses lists what handlers can do, and what HTTP must observe.
+// responses maps paths to handlers, and to the status and the body size that HTTP must observe.
 var responses = map[string]struct {
 	handler http.HandlerFunc
 	status  int
@@ -97,7 +97,7 @@ func TestResponsesAreObserved(t *testing.T) {
 				}
 			}()
 
-			observed := func(w http.ResponseWriter, r *http.Request) {
+			handler := func(w http.ResponseWriter, r *http.Request) {
 				if got := testutil.ToFloat64(m.inFlight); got != 1 {
 					t.Errorf("%s: got %v requests in flight during the request, want 1", path, got)
 				}
@@ -105,25 +105,26 @@ func TestResponsesAreObserved(t *testing.T) {
 				row.handler(w, r)
 			}
 
-			h.Middleware(http.HandlerFunc(observed)).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodHead, path, http.NoBody))
+			h.Middleware(http.HandlerFunc(handler)).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodHead, path, http.NoBody))
 		}()
 
 		if got := testutil.ToFloat64(m.requests.WithLabelValues("HEAD", path, statusText(row.status))); got != 1 {
 			t.Errorf("%s: got %v requests with status %d, want 1", path, got, row.status)
 		}
 		if got := testutil.ToFloat64(m.inFlight); got != 0 {
-			t.Errorf("%s: got %v requests in flight afterwards, want 0", path, got)
+			t.Errorf("%s: got %v requests in flight after the request, want 0", path, got)
 		}
 
 		lines := read(t, &out)
 		if path == "/probe" {
 			if len(lines) != 0 {
-				t.Errorf("%s: got lines %v, want none", path, lines)
+				t.Errorf("%s: got log lines %v, want none", path, lines)
 			}
 			continue
 		}
 		if len(lines) != 1 || lines[0]["bytes"] != row.bytes || lines[0]["status"] != float64(row.status) {
-			t.Errorf("%s: got %v, want one line with status %d and %v bytes", path, lines, row.status, row.bytes)
+			t.Errorf("%s: got log lines %v, want one with status %d and %v bytes",
+				path, lines, row.status, row.bytes)
 		}
 	}
 }

@@ -12,28 +12,28 @@ const other = "other"
 // values is a set of label values. It must be complete before the first request.
 type values map[string]string
 
-func newValues(v ...string) values {
+func newValues(members ...string) values {
 	var set values
-	set.add(v...)
+	set.add(members...)
 
 	return set
 }
 
-func (v *values) add(more ...string) {
+func (v *values) add(members ...string) {
 	if *v == nil {
 		*v = values{}
 	}
 
-	for _, s := range more {
+	for _, s := range members {
 		(*v)[s] = s
 	}
 }
 
-// of returns the member of the set that equals s, or other. It does not return s itself, which
+// label returns the member of the set that equals s, or other. It does not return s itself, which
 // may be part of a request: the series would keep the whole request in memory.
-func (v values) of(s string) string {
-	if own, ok := v[s]; ok {
-		return own
+func (v values) label(s string) string {
+	if member, ok := v[s]; ok {
+		return member
 	}
 
 	return other
@@ -55,7 +55,7 @@ var (
 	mailOutcomes = newValues(MailSent, MailRetried, MailDropped)
 )
 
-// statuses contains the texts of all HTTP status codes, so that requests do not allocate them.
+// statuses maps each HTTP status code to its digits, so that requests do not allocate them.
 var statuses = func() (texts [600]string) {
 	for i := 100; i < len(texts); i++ {
 		texts[i] = strconv.Itoa(i)

@@ -7,8 +7,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// LogHandler returns a handler that passes records to next. If the context contains a span, it
-// adds trace_id and span_id, which become part of the current group.
+// LogHandler returns a handler that passes records to next. If a record's context contains a span,
+// the handler adds the span's trace_id and span_id to the record, in the current group.
 func LogHandler(next slog.Handler) slog.Handler { return logHandler{next} }
 
 type logHandler struct{ slog.Handler }

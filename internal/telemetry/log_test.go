@@ -23,30 +23,30 @@ func newRequest() *http.Request { return httptest.NewRequest(http.MethodGet, "/"
 
 func traceIDOf(span *otlp.Span) string { return hex.EncodeToString(span.GetTraceId()) }
 
-// inSpan returns a context that contains a span.
-func inSpan() context.Context {
+// spanContext returns a context that contains a span.
+func spanContext() context.Context {
 	return trace.ContextWithSpanContext(context.Background(), trace.NewSpanContext(trace.SpanContextConfig{
 		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2},
 	}))
 }
 
-// read returns the logged lines without time and level.
+// read returns the fields of each log line, without time and level.
 func read(t *testing.T, out *bytes.Buffer) []map[string]any {
 	t.Helper()
 
-	var all []map[string]any
+	var lines []map[string]any
 	for line := range strings.Lines(out.String()) {
-		one := map[string]any{}
-		if err := json.Unmarshal([]byte(line), &one); err != nil {
-			t.Fatalf("got error %v for line %s", err, line)
+		fields := map[string]any{}
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Fatalf("got log line %s, error %v, want JSON", line, err)
 		}
 
-		delete(one, "time")
-		delete(one, "level")
-		all = append(all, one)
+		delete(fields, "time")
+		delete(fields, "level")
+		lines = append(lines, fields)
 	}
 
-	return all
+	return lines
 }
 
 func TestLogLinesContainTrace(t *testing.T) {
@@ -54,21 +54,21 @@ func TestLogLinesContainTrace(t *testing.T) {
 
 	var out bytes.Buffer
 	log := slog.New(LogHandler(slog.NewJSONHandler(&out, nil)))
-	ctx := inSpan()
+	ctx := spanContext()
 	log.InfoContext(ctx, "plain")
 	log.With("a", 1).InfoContext(ctx, "with", "b", 2)
 	log.WithGroup("g").InfoContext(ctx, "grouped", "c", 3)
 	log.Info("without")
 	log.DebugContext(ctx, "below the level")
-	ids := func(more map[string]any) map[string]any {
-		more["trace_id"], more["span_id"] = "01000000000000000000000000000000", "0200000000000000"
-		return more
+	withIDs := func(fields map[string]any) map[string]any {
+		fields["trace_id"], fields["span_id"] = "01000000000000000000000000000000", "0200000000000000"
+		return fields
 	}
 
 	want := []map[string]any{
-		ids(map[string]any{"msg": "plain"}),
-		ids(map[string]any{"msg": "with", "a": 1., "b": 2.}),
-		{"msg": "grouped", "g": ids(map[string]any{"c": 3.})},
+		withIDs(map[string]any{"msg": "plain"}),
+		withIDs(map[string]any{"msg": "with", "a": 1., "b": 2.}),
+		{"msg": "grouped", "g": withIDs(map[string]any{"c": 3.})},
 		{"msg": "without"},
 	}
 
@@ -85,9 +85,9 @@ func TestLogHandlerConformsToSlog(t *testing.T) {
 		out.Reset()
 		return LogHandler(slog.NewJSONHandler(&out, nil))
 	}, func(t *testing.T) map[string]any {
-		one := map[string]any{}
-		testkit.NoError(t, json.Unmarshal(out.Bytes(), &one))
+		fields := map[string]any{}
+		testkit.NoError(t, json.Unmarshal(out.Bytes(), &fields))
 
-		return one
+		return fields
 	})
 }

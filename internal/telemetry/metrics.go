@@ -13,7 +13,7 @@ const namespace = "latchkey"
 
 // Outcomes of a login, for Metrics.Login.
 const (
-	// LoginSuccess means that a session began.
+	// LoginSuccess means that a session was started.
 	LoginSuccess = "success"
 	// LoginFailed means that the password was wrong or the account is disabled.
 	LoginFailed = "failed"
@@ -49,11 +49,11 @@ type Metrics struct {
 	requestSeconds *prometheus.HistogramVec
 	inFlight       prometheus.Gauge
 
-	begun  *prometheus.CounterVec
-	ended  *prometheus.CounterVec
-	logins *prometheus.CounterVec
-	limits *prometheus.CounterVec
-	mails  *prometheus.CounterVec
+	sessionsStarted *prometheus.CounterVec
+	sessionsEnded   *prometheus.CounterVec
+	logins          *prometheus.CounterVec
+	limitHits       *prometheus.CounterVec
+	sendAttempts    *prometheus.CounterVec
 
 	hashes   prometheus.Counter
 	hashWait prometheus.Observer
@@ -83,26 +83,30 @@ func NewMetrics() *Metrics {
 
 	m := &Metrics{
 		registry: f.Registry,
-		requests: f.counters("http_requests_total", "Handled HTTP requests.", "method", "route", "status"),
+		requests: f.counters("http_requests_total",
+			"HTTP requests handled, by method, route and status.", "method", "route", "status"),
 		requestSeconds: f.histograms("http_request_duration_seconds",
-			"Time from the headers of an HTTP request to the end of the response.", requestBounds, "method", "route"),
-		inFlight: newGauge("http_requests_in_flight", "HTTP requests in progress.", nil),
-		begun:    f.counters("sessions_begun_total", "Sessions begun, by sign-in method.", "method"),
-		ended: f.counters("sessions_ended_total",
-			"Sessions ended, by reason. An expired session counts each time that its cookie is used.", "reason"),
-		logins:   f.counters("logins_total", "Logins, by outcome.", "outcome"),
-		limits:   f.counters("limit_hits_total", "Requests that exceeded a rate limit, by budget and scope.", "budget", "scope"),
-		hashes:   f.counters("password_hashes_total", "Passwords hashed or compared.").WithLabelValues(),
-		hashWait: f.histograms("password_hash_wait_seconds", "Time that passwords waited before they were hashed.", hashBounds).WithLabelValues(),
-		mails:    f.counters("mails_sent_total", "Attempts to send an email, by outcome.", "kind", "outcome"),
-		redis:    f.commands("redis", "Redis", redisCommands, redisBounds),
-		mongo:    f.commands("mongo", "MongoDB", mongoCommands, mongoBounds),
+			"Time from receiving the request headers to the end of the response.", requestBounds, "method", "route"),
+		inFlight:        newGauge("http_requests_in_flight", "HTTP requests in progress.", nil),
+		sessionsStarted: f.counters("sessions_begun_total", "Sessions started, by sign-in method.", "method"),
+		sessionsEnded: f.counters("sessions_ended_total",
+			"Sessions ended, by reason. An expired session is counted each time its cookie is presented.", "reason"),
+		logins: f.counters("logins_total", "Logins, by outcome.", "outcome"),
+		limitHits: f.counters("limit_hits_total",
+			"Requests that exceeded a rate limit, by budget and scope.", "budget", "scope"),
+		hashes: f.counters("password_hashes_total", "Passwords hashed or compared.").WithLabelValues(),
+		hashWait: f.histograms("password_hash_wait_seconds",
+			"Time a password waited to be hashed or compared.", hashBounds).WithLabelValues(),
+		sendAttempts: f.counters("email_send_attempts_total",
+			"Attempts to send an email, by kind and outcome.", "kind", "outcome"),
+		redis: f.commands("redis", "Redis", redisCommands, redisBounds),
+		mongo: f.commands("mongo", "MongoDB", mongoCommands, mongoBounds),
 	}
 
 	f.MustRegister(m.inFlight)
 
-	// Create the series that alerts use with the value 0, here and where values are declared. If
-	// a series only appeared at its first event, Prometheus would not see an increase.
+	// Initialize the series that alerts use to 0, here and where values are declared. If a series
+	// appeared only with its first event, Prometheus would not see an increase.
 	for outcome := range loginOutcomes {
 		m.logins.WithLabelValues(outcome)
 	}
@@ -110,8 +114,8 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Routes declares the patterns of the router, such as "/auth/sessions/{id}". Undeclared routes
-// are counted as "other". The same applies to all other declared values.
+// Routes declares the router's patterns, such as "/auth/sessions/{id}". An undeclared route is
+// counted as "other", and so are undeclared values of the other labels.
 func (m *Metrics) Routes(patterns ...string) {
 	if m != nil {
 		m.routes.add(patterns...)
@@ -127,11 +131,11 @@ func (m *Metrics) SignInMethods(names ...string) {
 	m.signInMethods.add(names...)
 
 	for _, name := range names {
-		m.begun.WithLabelValues(name)
+		m.sessionsStarted.WithLabelValues(name)
 	}
 }
 
-// EndReasons declares the reasons for which sessions end, for SessionsEnded.
+// EndReasons declares the reasons why sessions end, for SessionsEnded.
 func (m *Metrics) EndReasons(reasons ...string) {
 	if m == nil {
 		return
@@ -140,7 +144,7 @@ func (m *Metrics) EndReasons(reasons ...string) {
 	m.endReasons.add(reasons...)
 
 	for _, reason := range reasons {
-		m.ended.WithLabelValues(reason)
+		m.sessionsEnded.WithLabelValues(reason)
 	}
 }
 
@@ -154,7 +158,7 @@ func (m *Metrics) Budget(name string, scopes ...string) {
 	m.scopes.add(scopes...)
 
 	for _, scope := range scopes {
-		m.limits.WithLabelValues(name, scope)
+		m.limitHits.WithLabelValues(name, scope)
 	}
 }
 
@@ -167,24 +171,24 @@ func (m *Metrics) MailKinds(kinds ...string) {
 	m.mailKinds.add(kinds...)
 
 	for _, kind := range kinds {
-		m.mails.WithLabelValues(kind, MailDropped)
+		m.sendAttempts.WithLabelValues(kind, MailDropped)
 	}
 }
 
 // Request counts a handled request. route is the matched pattern, or "" if none matched. took is
-// the time from the headers of the request to the end of the response.
+// the time from receiving the request headers to the end of the response.
 func (m *Metrics) Request(method, route string, status int, took time.Duration) {
 	if m == nil {
 		return
 	}
 
-	method = httpMethods.of(method)
-	route = m.routes.of(route)
+	method = httpMethods.label(method)
+	route = m.routes.label(route)
 	m.requests.WithLabelValues(method, route, statusText(status)).Inc()
 	m.requestSeconds.WithLabelValues(method, route).Observe(took.Seconds())
 }
 
-// InFlight changes the number of requests in progress: by 1 when a request begins, and by -1
+// InFlight changes the number of requests in progress: by 1 when a request starts, and by -1
 // when it ends.
 func (m *Metrics) InFlight(change int) {
 	if m != nil {
@@ -192,24 +196,24 @@ func (m *Metrics) InFlight(change int) {
 	}
 }
 
-// SessionBegun counts a session by its sign-in method.
+// SessionBegun counts a started session by its sign-in method.
 func (m *Metrics) SessionBegun(method string) {
 	if m != nil {
-		m.begun.WithLabelValues(m.signInMethods.of(method)).Inc()
+		m.sessionsStarted.WithLabelValues(m.signInMethods.label(method)).Inc()
 	}
 }
 
-// SessionsEnded counts n ended sessions by their reason, a value of session.Reason.
+// SessionsEnded counts n ended sessions by the reason why they ended, a value of session.Reason.
 func (m *Metrics) SessionsEnded(reason string, n int) {
 	if m != nil && n > 0 {
-		m.ended.WithLabelValues(m.endReasons.of(reason)).Add(float64(n))
+		m.sessionsEnded.WithLabelValues(m.endReasons.label(reason)).Add(float64(n))
 	}
 }
 
 // Login counts a login by its outcome: LoginSuccess, LoginFailed or LoginBusy.
 func (m *Metrics) Login(outcome string) {
 	if m != nil {
-		m.logins.WithLabelValues(loginOutcomes.of(outcome)).Inc()
+		m.logins.WithLabelValues(loginOutcomes.label(outcome)).Inc()
 	}
 }
 
@@ -217,12 +221,12 @@ func (m *Metrics) Login(outcome string) {
 // A request can hit several limits.
 func (m *Metrics) LimitHit(budget, scope string) {
 	if m != nil {
-		m.limits.WithLabelValues(m.budgets.of(budget), m.scopes.of(scope)).Inc()
+		m.limitHits.WithLabelValues(m.budgets.label(budget), m.scopes.label(scope)).Inc()
 	}
 }
 
-// PasswordHashed counts a password that was hashed or compared. waited is how long it waited
-// before that.
+// PasswordHashed counts a password that was hashed or compared. waited is the time that the password
+// spent in the queue before.
 func (m *Metrics) PasswordHashed(waited time.Duration) {
 	if m == nil {
 		return
@@ -236,6 +240,6 @@ func (m *Metrics) PasswordHashed(waited time.Duration) {
 // MailSent, MailRetried or MailDropped.
 func (m *Metrics) Mail(kind, outcome string) {
 	if m != nil {
-		m.mails.WithLabelValues(m.mailKinds.of(kind), mailOutcomes.of(outcome)).Inc()
+		m.sendAttempts.WithLabelValues(m.mailKinds.label(kind), mailOutcomes.label(outcome)).Inc()
 	}
 }

@@ -87,7 +87,7 @@ func TestNilDoesNothing(t *testing.T) {
 	visit(HTTP{}, nil, nil)
 	shutdown(t, nil)
 	if m := (*Metrics)(nil).PoolMonitor(); m != nil {
-		t.Errorf("PoolMonitor of a nil *Metrics: got %v, want nil", m)
+		t.Errorf("PoolMonitor on a nil *Metrics: got %v, want nil", m)
 	}
 }
 
@@ -99,14 +99,16 @@ func scrape(m *Metrics) string {
 	return w.Body.String()
 }
 
-// Names and labels must not change, because dashboards and alerts of operators depend on them.
-// Declared series exist with the value 0, because an alert sees no increase in a series that begins
-// with its first event.
+// Names and labels must not change, because operators' dashboards and alerts depend on them. Declared
+// series exist with the value 0, because an alert sees no increase in a series that starts with its
+// first event.
 func TestValues(t *testing.T) {
 	t.Parallel()
 
 	want := []string{
 		`latchkey_build_info{goversion="?",revision="?",version="?"} 1`,
+		`latchkey_email_send_attempts_total{kind="new_device",outcome="dropped"} 0`,
+		`latchkey_email_send_attempts_total{kind="new_device",outcome="sent"} 1`,
 		`latchkey_http_request_duration_seconds_count{method="POST",route="/auth/login"} 2`,
 		`latchkey_http_request_duration_seconds_sum{method="POST",route="/auth/login"} 0.004`,
 		`latchkey_http_requests_in_flight 1`,
@@ -118,8 +120,6 @@ func TestValues(t *testing.T) {
 		`latchkey_logins_total{outcome="failed"} 1`,
 		`latchkey_logins_total{outcome="success"} 0`,
 		`latchkey_mails_queued 5`,
-		`latchkey_mails_sent_total{kind="new_device",outcome="dropped"} 0`,
-		`latchkey_mails_sent_total{kind="new_device",outcome="sent"} 1`,
 		`latchkey_mongo_command_duration_seconds_count{command="find"} 1`,
 		`latchkey_mongo_command_duration_seconds_count{command="insert"} 1`,
 		`latchkey_mongo_commands_total{command="find",outcome="ok"} 1`,
@@ -167,7 +167,7 @@ func TestUnknownQueueLength(t *testing.T) {
 
 	m := NewMetrics()
 	m.ObserveMailQueue(func(ctx context.Context) (int, error) {
-		if _, bounded := ctx.Deadline(); !bounded {
+		if _, ok := ctx.Deadline(); !ok {
 			t.Error("got a context without a deadline, want one so that scrapes end")
 		}
 
@@ -175,13 +175,13 @@ func TestUnknownQueueLength(t *testing.T) {
 	})
 
 	if text := scrape(m); strings.Contains(text, "latchkey_mails_queued") {
-		t.Errorf("got metrics %s, want no latchkey_mails_queued", text)
+		t.Errorf("got metrics %s, want them not to contain latchkey_mails_queued", text)
 	}
 
 	// A later call replaces the function.
 	m.ObserveMailQueue(func(context.Context) (int, error) { return 4, nil })
 	if text := scrape(m); !strings.Contains(text, "latchkey_mails_queued 4\n") {
-		t.Errorf("got metrics %s, want latchkey_mails_queued 4", text)
+		t.Errorf("got metrics %s, want them to contain latchkey_mails_queued 4", text)
 	}
 }
 
@@ -219,11 +219,11 @@ func TestClientsCannotCreateSeries(t *testing.T) {
 	}
 
 	if got := count(); got != before {
-		t.Errorf("got %d series, want %d as before", got, before)
+		t.Errorf("got %d series after 10,000 rounds, want %d, as after the first", got, before)
 	}
 
 	if strings.Contains(scrape(m), "canary") {
-		t.Error("got a value of a client in the metrics, want none")
+		t.Error("got metrics containing a value that a client sent, want none")
 	}
 }
 

@@ -16,16 +16,15 @@ type mongoKey struct {
 	request    int64
 }
 
-// MongoMonitor returns a monitor that counts the commands of a MongoDB client. If the context of
-// a command contains a span, the command gets a span as well, even with a nil *Metrics.
-// Commands that are not sent because no server is available are not counted; ObserveStore
-// exports that state.
+// MongoMonitor returns a monitor that counts a MongoDB client's commands. If a command's context
+// contains a span, the command gets a child span, even with a nil *Metrics. Commands that are not
+// sent because no server is available are not counted; ObserveStore exports that state.
 func (m *Metrics) MongoMonitor() *event.CommandMonitor {
 	var spans sync.Map // mongoKey -> trace.Span
 
-	ended := func(e *event.CommandFinishedEvent, outcome string, took time.Duration) {
+	finish := func(e *event.CommandFinishedEvent, outcome string, took time.Duration) {
 		if m != nil {
-			m.mongo.count(e.CommandName, outcome, took)
+			m.mongo.record(e.CommandName, outcome, took)
 		}
 
 		if span, ok := spans.LoadAndDelete(mongoKey{e.ConnectionID, e.RequestID}); ok {
@@ -40,19 +39,19 @@ func (m *Metrics) MongoMonitor() *event.CommandMonitor {
 			}
 		},
 		Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) {
-			ended(&e.CommandFinishedEvent, outcomeOK, e.Duration)
+			finish(&e.CommandFinishedEvent, outcomeOK, e.Duration)
 		},
-		// The error is dropped because MongoDB may quote the values of a document.
+		// The error is dropped because it may quote the values in a document.
 		Failed: func(_ context.Context, e *event.CommandFailedEvent) {
-			ended(&e.CommandFinishedEvent, outcomeError, e.Duration)
+			finish(&e.CommandFinishedEvent, outcomeError, e.Duration)
 		},
 	}
 }
 
-// mongoSpan begins the span of a command. The span contains the name of the collection, but not
-// the filter, which identifies a user.
+// mongoSpan starts the span for a command. The span contains the collection's name, but not the
+// filter, which identifies a user.
 func mongoSpan(ctx context.Context, e *event.CommandStartedEvent) trace.Span {
-	command := mongoCommands.of(e.CommandName)
+	command := mongoCommands.label(e.CommandName)
 	name := command
 	attrs := []attribute.KeyValue{
 		attribute.String("db.system.name", "mongodb"),
@@ -70,8 +69,8 @@ func mongoSpan(ctx context.Context, e *event.CommandStartedEvent) trace.Span {
 	return span
 }
 
-// PoolMonitor returns a monitor that counts the connections of a MongoDB client. Use it for one
-// client only, because all clients share the counters. With a nil *Metrics it returns nil,
+// PoolMonitor returns a monitor that counts a MongoDB client's connections. Use it for one client
+// only, because all clients share the counters. With a nil *Metrics it returns nil,
 // which the driver accepts.
 func (m *Metrics) PoolMonitor() *event.PoolMonitor {
 	if m == nil {

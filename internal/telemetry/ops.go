@@ -21,8 +21,8 @@ const maxScrapes = 4
 // profiles, /healthz (the process is running) and /readyz (ready returns nil). Everything else
 // is 404.
 //
-// The handler has no authentication and must never be public: profiles reveal the internals of
-// the program and slow it down, and the metrics reveal how many users log in. Use a listen
+// The handler has no authentication and must never be public: profiles reveal the program's
+// internals and slow it down, and the metrics reveal how many users log in. Use a listen
 // address that only operators can reach, and never expose it through a proxy (OWASP ASVS 5.0
 // 13.4.2, 13.4.5).
 func Ops(m *Metrics, ready func(context.Context) error, log *slog.Logger) http.Handler {
@@ -69,7 +69,7 @@ func (m *Metrics) handler(log *slog.Logger) http.Handler {
 	})
 }
 
-// scrapeLog logs the errors of scrapes.
+// scrapeLog logs scrape errors.
 type scrapeLog struct{ *errorLog }
 
 // Println implements promhttp.Logger.

@@ -27,7 +27,7 @@ func TestOps(t *testing.T) {
 	for _, row := range []struct {
 		method, path string
 		status       int
-		has          string
+		want         string // a part of the body
 	}{
 		{"GET", "/metrics", http.StatusOK, `latchkey_logins_total{outcome="busy"} 1`},
 		{"GET", "/metrics", http.StatusOK, "process_resident_memory_bytes"},
@@ -50,8 +50,9 @@ func TestOps(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(row.method, row.path, http.NoBody).WithContext(cancelled))
-		if w.Code != row.status || !strings.Contains(w.Body.String(), row.has) {
-			t.Errorf("%s %s: got %d %.300s, want %d with %q", row.method, row.path, w.Code, w.Body, row.status, row.has)
+		if w.Code != row.status || !strings.Contains(w.Body.String(), row.want) {
+			t.Errorf("%s %s: got %d %.300s, want %d and a body that contains %q",
+				row.method, row.path, w.Code, w.Body, row.status, row.want)
 		}
 		if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s %s: got headers %v, want no-store and nosniff", row.method, row.path, w.Header())
@@ -59,13 +60,13 @@ func TestOps(t *testing.T) {
 
 		for _, canary := range canaries {
 			if strings.HasPrefix(row.path, "/metrics") && strings.Contains(w.Body.String(), canary) {
-				t.Errorf("got %s in the metrics", canary)
+				t.Errorf("%s: got metrics containing %q, want no data of the request", row.path, canary)
 			}
 		}
 	}
 }
 
-// Without stores and metrics, the server is not ready and has no metrics.
+// If a store is down, the server is not ready. Without metrics, /metrics does not exist.
 func TestNotReady(t *testing.T) {
 	t.Parallel()
 
@@ -73,8 +74,11 @@ func TestNotReady(t *testing.T) {
 	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/metrics": http.StatusNotFound} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
-		if w.Code != want || path == "/readyz" && !strings.Contains(w.Body.String(), "Redis does not answer") {
-			t.Errorf("%s: got %d %s, want %d", path, w.Code, w.Body, want)
+		if w.Code != want {
+			t.Errorf("GET %s: got status %d, want %d", path, w.Code, want)
+		}
+		if body := w.Body.String(); path == "/readyz" && !strings.Contains(body, "Redis does not answer") {
+			t.Errorf("GET %s: got body %q, want it to contain the error", path, body)
 		}
 	}
 }
@@ -93,12 +97,12 @@ func TestOpsWithFailingMetric(t *testing.T) {
 		t.Errorf("got %d %s, want 200 with the other metrics and without the error", w.Code, w.Body)
 	}
 	if !strings.Contains(out.String(), "canary") {
-		t.Errorf("got log %s, want the error in it", out.String())
+		t.Errorf("got log %s, want it to contain the error", out.String())
 	}
 }
 
 type failingGauge struct{ prometheus.Gauge }
 
-func (g failingGauge) Collect(to chan<- prometheus.Metric) {
-	to <- prometheus.NewInvalidMetric(g.Desc(), errors.New("canary"))
+func (g failingGauge) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.NewInvalidMetric(g.Desc(), errors.New("canary"))
 }

@@ -8,9 +8,9 @@ import (
 
 var environMu sync.Mutex
 
-// withOTelEnv calls f while exactly those OTEL_ variables are set in the environment of the
-// process that are in vars, and restores the environment afterwards. OpenTelemetry reads its
-// settings from there, but ours may come from a .env file.
+// withOTelEnv calls f while the OTEL_ variables in the process's environment are exactly those in
+// vars, and restores the environment afterwards. OpenTelemetry reads its settings from the
+// environment, but ours may come from a .env file.
 func withOTelEnv(vars map[string]string, f func()) {
 	environMu.Lock()
 	defer environMu.Unlock()
@@ -24,8 +24,8 @@ func withOTelEnv(vars map[string]string, f func()) {
 
 	for name, value := range vars {
 		if strings.HasPrefix(name, "OTEL_") {
-			// Deferred calls run in reverse order: these run before those above, which restore the
-			// original values.
+			// Deferred calls run in reverse order: these run before the ones above, which restore
+			// the original values.
 			defer func() { _ = os.Unsetenv(name) }()
 			_ = os.Setenv(name, value)
 		}

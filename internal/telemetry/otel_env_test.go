@@ -16,8 +16,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// The tests in this file are not parallel because they use the environment and the global error
-// handler of OpenTelemetry.
+// The tests in this file are not parallel because they use the environment and OpenTelemetry's global
+// error handler.
 
 func TestSettingsOverrideEnvironment(t *testing.T) {
 	t.Setenv("OTEL_SERVICE_NAME", "environment")
@@ -27,18 +27,18 @@ func TestSettingsOverrideEnvironment(t *testing.T) {
 		t.Errorf("got service.name %q, want settings", c.resource["service.name"])
 	}
 	if got := os.Getenv("OTEL_SERVICE_NAME"); got != "environment" {
-		t.Errorf("got OTEL_SERVICE_NAME=%q afterwards, want the original value", got)
+		t.Errorf("after NewTracing: got OTEL_SERVICE_NAME=%q, want environment", got)
 	}
-	if os.Getenv("OTEL_TRACES_SAMPLER") != "always_off" {
-		t.Errorf("got OTEL_TRACES_SAMPLER=%q afterwards, want the original value", os.Getenv("OTEL_TRACES_SAMPLER"))
+	if got := os.Getenv("OTEL_TRACES_SAMPLER"); got != "always_off" {
+		t.Errorf("after NewTracing: got OTEL_TRACES_SAMPLER=%q, want always_off", got)
 	}
-	if _, there := os.LookupEnv("OTEL_CANARY"); there {
-		t.Error("got OTEL_CANARY in the environment afterwards, want it to be removed")
+	if got, ok := os.LookupEnv("OTEL_CANARY"); ok {
+		t.Errorf("after NewTracing: got OTEL_CANARY=%q, want it unset, as before", got)
 	}
 }
 
-// Errors of OpenTelemetry are logged without secrets, and only a few per minute. The clock of the
-// synctest bubble begins with a minute.
+// OpenTelemetry's errors are logged without secrets, and only a few per minute. The clock in a synctest
+// bubble starts on a full minute.
 func TestOTelErrorsAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
@@ -62,7 +62,7 @@ func TestOTelErrorsAreLogged(t *testing.T) {
 		otel.Handle(nil)
 		got := out.String()
 		if n := strings.Count(got, "\n"); n != minutes*maxErrorLines {
-			t.Errorf("got %d lines, want %d", n, minutes*maxErrorLines)
+			t.Errorf("got %d log lines, want %d", n, minutes*maxErrorLines)
 		}
 		if len(got) > minutes*2000 {
 			t.Errorf("got %d bytes of log, want at most %d", len(got), minutes*2000)
@@ -75,7 +75,7 @@ func TestOTelErrorsAreLogged(t *testing.T) {
 		}
 
 		if strings.Contains(got, "canary") {
-			t.Error("got the authorization header for the collector in the log")
+			t.Errorf("got log %s, want it not to contain the collector's authorization header", got)
 		}
 	})
 }

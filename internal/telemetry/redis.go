@@ -16,8 +16,8 @@ const (
 	outcomeError   = "error"
 )
 
-// outcomeOf returns the outcome for an error. The error itself is never exported, because errors
-// of stores may quote a key or an email.
+// outcomeOf returns the outcome of a command that returned err. The error itself is never exported,
+// because errors from stores may quote a key or an email.
 func outcomeOf(err error) string {
 	if err == nil {
 		return outcomeOK
@@ -39,11 +39,11 @@ type RedisCommand struct {
 	span    trace.Span // may be nil
 }
 
-// RedisCommand records the start of a command, such as "GET". The caller must call Done at its
-// end. The command is counted, and gets a span if ctx contains one, even with a nil *Metrics.
-// Keys and arguments are not recorded.
+// RedisCommand records the start of a command, such as "GET". The caller must call Done when the
+// command has finished; only then is it counted. If ctx contains a span, the command gets a child
+// span, even with a nil *Metrics. Keys and arguments are not recorded.
 func (m *Metrics) RedisCommand(ctx context.Context, name string) RedisCommand {
-	c := RedisCommand{metrics: m, name: redisCommands.of(name), start: time.Now()}
+	c := RedisCommand{metrics: m, name: redisCommands.label(name), start: time.Now()}
 	if traced(ctx) {
 		_, c.span = Span(ctx, c.name, trace.SpanKindClient,
 			attribute.String("db.system.name", "redis"),
@@ -53,11 +53,11 @@ func (m *Metrics) RedisCommand(ctx context.Context, name string) RedisCommand {
 	return c
 }
 
-// Done records the end of the command and its result.
+// Done records that the command has finished with err, which is nil on success.
 func (c RedisCommand) Done(err error) {
 	outcome := outcomeOf(err)
 	if c.metrics != nil {
-		c.metrics.redis.count(c.name, outcome, time.Since(c.start))
+		c.metrics.redis.record(c.name, outcome, time.Since(c.start))
 	}
 	if c.span != nil {
 		endSpan(c.span, outcome)

@@ -14,9 +14,9 @@ const scope = "latchkey/internal/telemetry"
 // traced reports whether ctx contains a span that is recorded.
 func traced(ctx context.Context) bool { return trace.SpanFromContext(ctx).IsRecording() }
 
-// Span begins a child of the span in ctx, and returns a context with the new span. The caller
-// must end it. If ctx contains no recorded span, Span does nothing: otherwise background
-// polling would fill the traces.
+// Span starts a child of the span in ctx, and returns the child and a context that contains it. The
+// caller must end the child. If ctx contains no recorded span, Span does nothing: otherwise
+// background polling would fill the traces.
 //
 // Names and attributes are sent to the collector. They must contain neither secrets nor
 // personal data; see the package documentation.
@@ -32,7 +32,7 @@ func Span(ctx context.Context, name string, kind trace.SpanKind, attrs ...attrib
 // noSpan is a span that is never recorded.
 var noSpan = trace.SpanFromContext(context.Background())
 
-// endSpan ends the span of a command with its outcome.
+// endSpan records a command's outcome in its span, and ends the span.
 func endSpan(span trace.Span, outcome string) {
 	if outcome != outcomeOK {
 		span.SetStatus(codes.Error, "")

@@ -22,10 +22,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// flushTimeout limits the export of the last spans at the end of the process.
+// flushTimeout limits the export of the last spans when the process ends.
 const flushTimeout = time.Second
 
-// Tracing creates the spans of requests and exports them with OTLP over HTTP, in the background.
+// Tracing creates spans for requests and exports them with OTLP over HTTP, in the background.
 // An unavailable collector does not slow down requests: spans wait in a buffer of fixed size
 // and are dropped when it is full. A nil *Tracing does nothing.
 type Tracing struct {
@@ -35,7 +35,7 @@ type Tracing struct {
 	tracer   trace.Tracer
 }
 
-// NewTracing returns a Tracing that is configured by the standard variables of OpenTelemetry
+// NewTracing returns a Tracing that is configured by OpenTelemetry's standard variables
 // (OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_*, OTEL_SERVICE_NAME,
 // OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_BSP_*, OTEL_SPAN_*). vars contains all
 // settings, whether from the environment or from a file. Without OTEL_TRACES_EXPORTER or an
@@ -66,7 +66,7 @@ func (t *Tracing) init(ctx context.Context, options []otlptracehttp.Option) erro
 		return err
 	}
 
-	// Do not add attributes of the process: its arguments may contain secrets.
+	// Do not add process attributes: the command line may contain secrets.
 	version, _ := build()
 	res, err := resource.New(ctx,
 		resource.WithAttributes(
@@ -93,7 +93,7 @@ func (t *Tracing) init(ctx context.Context, options []otlptracehttp.Option) erro
 	return nil
 }
 
-// maxBatchSetting is the maximum value of OTEL_BSP_* variables: spans or milliseconds.
+// maxBatchSetting is the maximum value of an OTEL_BSP_* variable, in spans or milliseconds.
 const maxBatchSetting = 100_000
 
 // tracingEnabled reports whether the variables enable tracing, and rejects values that
@@ -174,11 +174,11 @@ type RequestSpan struct {
 	method string
 }
 
-// Request begins the span of a request and returns the request with the span in its context.
-// If the request is trusted, because one of our proxies sent it, the span continues the trace
-// in its traceparent header (W3C Trace Context). Otherwise a new trace begins: clients could
-// use the header to force recording and to write into any trace. A trusted proxy must set or
-// drop the header itself, which nginx does not do by default.
+// Request starts a span for a request and returns the request with the span in its context. If the
+// request is trusted, because one of our proxies sent it, the span continues the trace in the
+// traceparent header (W3C Trace Context). Otherwise the span starts a new trace: with the header,
+// clients could add spans to any trace and force sampling. A trusted proxy must set or remove the
+// header itself, which nginx does not do by default.
 func (t *Tracing) Request(r *http.Request, trusted bool) (*http.Request, RequestSpan) {
 	if t == nil {
 		return r, RequestSpan{}
@@ -190,9 +190,9 @@ func (t *Tracing) Request(r *http.Request, trusted bool) (*http.Request, Request
 	}
 
 	name := r.Method
-	method := httpMethods.of(r.Method)
+	method := httpMethods.label(r.Method)
 	if method == other {
-		// The convention of OpenTelemetry for unknown methods.
+		// OpenTelemetry's convention for unknown methods.
 		name = "HTTP"
 		method = "_OTHER"
 	}
@@ -204,7 +204,7 @@ func (t *Tracing) Request(r *http.Request, trusted bool) (*http.Request, Request
 	return r.WithContext(ctx), RequestSpan{span, name}
 }
 
-// End ends the span of a request. route is the matched pattern, or "" if none matched.
+// End ends the span. route is the matched pattern, or "" if none matched.
 func (s RequestSpan) End(route string, status int) {
 	if s.span == nil {
 		return

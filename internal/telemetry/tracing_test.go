@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -21,7 +22,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// canaries are secrets and personal data in a request and its commands. None may be exported.
+// canaries are secrets and personal data in a request and its commands. None of them may be exported.
 var canaries = []string{"canary-query", "canary-cookie", "canary-id", "canary-key", "canary-argument", "canary@example.com", "canary-failure", "canary-agent", "203.0.113.77"}
 
 // complete sets the fields that a test does not use.
@@ -42,7 +43,8 @@ func (h HTTP) complete() HTTP {
 	return h
 }
 
-// visit sends a request through h to a route that uses both stores. change may be nil.
+// visit sends a request through h to a route that uses both stores. change, which may be nil, modifies
+// the request.
 func visit(h HTTP, m *Metrics, change func(*http.Request)) {
 	monitor := m.MongoMonitor()
 	router := http.NewServeMux()
@@ -81,60 +83,69 @@ func TestRequestSpans(t *testing.T) {
 
 	c := export(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "x-key=collectors-secret", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"}, HTTP{}, nil)
 
-	server := "SPAN_KIND_SERVER"
-	db := "SPAN_KIND_CLIENT"
+	const serverKind = "SPAN_KIND_SERVER"
+	const clientKind = "SPAN_KIND_CLIENT"
 	want := map[string]map[string]string{
-		"GET /auth/sessions/{id}": {"kind": server, "status": "STATUS_CODE_ERROR", "http.request.method": "GET", "http.route": "/auth/sessions/{id}", "http.response.status_code": "503", "error.type": "503"},
-		"GET":                     {"kind": db, "status": "STATUS_CODE_UNSET", "db.system.name": "redis", "db.operation.name": "GET"},
-		"other":                   {"kind": db, "status": "STATUS_CODE_ERROR", "db.system.name": "redis", "db.operation.name": "other", "error.type": "timeout"},
-		"find users":              {"kind": db, "status": "STATUS_CODE_UNSET", "db.system.name": "mongodb", "db.namespace": "latchkey", "db.operation.name": "find", "db.collection.name": "users"},
-		"insert":                  {"kind": db, "status": "STATUS_CODE_ERROR", "db.system.name": "mongodb", "db.namespace": "latchkey", "db.operation.name": "insert", "error.type": "error"},
+		"GET /auth/sessions/{id}": {"kind": serverKind, "status": "STATUS_CODE_ERROR", "http.request.method": "GET", "http.route": "/auth/sessions/{id}", "http.response.status_code": "503", "error.type": "503"},
+		"GET":                     {"kind": clientKind, "status": "STATUS_CODE_UNSET", "db.system.name": "redis", "db.operation.name": "GET"},
+		"other":                   {"kind": clientKind, "status": "STATUS_CODE_ERROR", "db.system.name": "redis", "db.operation.name": "other", "error.type": "timeout"},
+		"find users":              {"kind": clientKind, "status": "STATUS_CODE_UNSET", "db.system.name": "mongodb", "db.namespace": "latchkey", "db.operation.name": "find", "db.collection.name": "users"},
+		"insert":                  {"kind": clientKind, "status": "STATUS_CODE_ERROR", "db.system.name": "mongodb", "db.namespace": "latchkey", "db.operation.name": "insert", "error.type": "error"},
 	}
 
 	got := map[string]map[string]string{}
 	root := c.spans["GET /auth/sessions/{id}"]
 
 	for name, span := range c.spans {
-		got[name] = textOf(span.GetAttributes())
+		got[name] = attributeTexts(span.GetAttributes())
 		got[name]["kind"], got[name]["status"] = span.GetKind().String(), span.GetStatus().GetCode().String()
 		if !bytes.Equal(span.GetTraceId(), root.GetTraceId()) || span != root && !bytes.Equal(span.GetParentSpanId(), root.GetSpanId()) {
-			t.Errorf("got span %s outside the trace of the request", name)
+			t.Errorf("span %s: got trace %x and parent %x, want trace %x and parent %x",
+				name, span.GetTraceId(), span.GetParentSpanId(), root.GetTraceId(), root.GetSpanId())
 		}
 		if len(span.GetEvents()) > 0 || span.GetStatus().GetMessage() != "" {
-			t.Errorf("got span %s with events or a message, want none: %v", name, span)
+			t.Errorf("span %s: got events %v and status message %q, want neither",
+				name, span.GetEvents(), span.GetStatus().GetMessage())
 		}
 	}
 
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("spans (-want +got)\n%s", diff)
 	}
 	if c.resource["service.name"] != "latchkey" || c.resource["deployment.environment.name"] != "test" {
-		t.Errorf("got resource %v, want the service name and the environment", c.resource)
+		t.Errorf("got resource %v, want service.name latchkey and deployment.environment.name test",
+			c.resource)
 	}
 	if !strings.Contains(c.raw.String(), "X-Key: collectors-secret") {
-		t.Error("got no X-Key header at the collector, want the configured one")
+		t.Error("got an export without the header X-Key, want the configured header")
 	}
 
 	for _, canary := range canaries {
 		if strings.Contains(c.raw.String(), canary) {
-			t.Errorf("got %s at the collector", canary)
+			t.Errorf("got an export containing %q, want no data of the request", canary)
 		}
 	}
 }
 
-// The traceparent header is only used if the request is trusted: otherwise clients could write
-// into any trace and force recording.
+// The traceparent header is used only if the request is trusted: otherwise clients could add spans to
+// any trace and force sampling.
 func TestTraceparentOnlyIfTrusted(t *testing.T) {
 	t.Parallel()
 
-	const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	const traceID, parentID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	for _, trusted := range []bool{true, false} {
 		h := HTTP{Trusted: func(*http.Request) bool { return trusted }}
-		c := export(t, nil, h, func(r *http.Request) { r.Header.Set("Traceparent", traceparent) })
+		c := export(t, nil, h, func(r *http.Request) { r.Header.Set("Traceparent", "00-"+traceID+"-"+parentID+"-01") })
 		span := c.spans["GET /auth/sessions/{id}"]
-		id := traceIDOf(span)
-		if continued := id == "0af7651916cd43dd8448eb211c80319c"; continued != trusted || (len(span.GetParentSpanId()) > 0) != trusted {
-			t.Errorf("trusted %t: got trace %s and parent %x, want the trace to continue: %t", trusted, id, span.GetParentSpanId(), trusted)
+		gotTrace, gotParent := traceIDOf(span), hex.EncodeToString(span.GetParentSpanId())
+
+		if trusted && (gotTrace != traceID || gotParent != parentID) {
+			t.Errorf("trusted request: got trace %s and parent %q, want trace %s and parent %s, as in the header",
+				gotTrace, gotParent, traceID, parentID)
+		}
+		if !trusted && (gotTrace == traceID || gotParent != "") {
+			t.Errorf("untrusted request: got trace %s and parent %q, want a new trace without a parent",
+				gotTrace, gotParent)
 		}
 	}
 }
@@ -143,11 +154,15 @@ func TestUnknownMethod(t *testing.T) {
 	t.Parallel()
 
 	c := export(t, nil, HTTP{}, func(r *http.Request) { r.Method = "CANARY" })
-	if got := textOf(c.spans["HTTP"].GetAttributes()); got["http.request.method"] != "_OTHER" || got["http.route"] != "" {
-		t.Errorf("got attributes %v of spans %v, want method _OTHER and no route", got, slices.Collect(maps.Keys(c.spans)))
+	span, ok := c.spans["HTTP"]
+	if !ok {
+		t.Fatalf("got spans %v, want one named HTTP", slices.Collect(maps.Keys(c.spans)))
+	}
+	if got := attributeTexts(span.GetAttributes()); got["http.request.method"] != "_OTHER" || got["http.route"] != "" {
+		t.Errorf("span HTTP: got attributes %v, want http.request.method _OTHER and no http.route", got)
 	}
 	if strings.Contains(c.raw.String(), "CANARY") {
-		t.Error("got the method of the client at the collector")
+		t.Error("client-supplied method reached the collector")
 	}
 }
 
@@ -203,10 +218,10 @@ func TestTracingEnabled(t *testing.T) {
 	}
 }
 
-// hanging is a collector that accepts requests and never responds.
-type hanging struct{ started, cancelled chan struct{} }
+// hangingCollector is the transport to a collector that accepts requests and never responds.
+type hangingCollector struct{ started, cancelled chan struct{} }
 
-func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+func (h hangingCollector) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case h.started <- struct{}{}:
 	default:
@@ -222,9 +237,9 @@ func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// A collector that hangs does not delay requests, and only delays Shutdown up to its timeout. The
-// clock of a synctest bubble advances only while all goroutines are blocked, so any wait is
-// visible. The test would not end if a goroutine was left.
+// A collector that hangs does not delay requests, and delays Shutdown no longer than its timeout. The
+// clock in a synctest bubble advances only while all goroutines are blocked, so any wait is visible. A
+// leaked goroutine would fail the test.
 func TestHangingCollector(t *testing.T) {
 	t.Parallel()
 
@@ -233,12 +248,12 @@ func TestHangingCollector(t *testing.T) {
 		timeout time.Duration
 		want    time.Duration
 	}{
-		"own timeout":       {time.Hour, flushTimeout},
-		"timeout of caller": {time.Second, time.Second},
-		"no time":           {0, 0},
+		"own timeout":           {time.Hour, flushTimeout},
+		"caller's timeout":      {time.Second, time.Second},
+		"context already ended": {0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			h := hanging{make(chan struct{}, 1), make(chan struct{}, 1)}
+			h := hangingCollector{make(chan struct{}, 1), make(chan struct{}, 1)}
 			tracing, err := NewTracing(context.Background(), vars, slog.New(slog.DiscardHandler), otlptracehttp.WithHTTPClient(&http.Client{Transport: h}))
 			testkit.NoError(t, err)
 
@@ -251,7 +266,7 @@ func TestHangingCollector(t *testing.T) {
 			}
 
 			if took := time.Since(start); took > 0 {
-				t.Errorf("%s: got a delay of %v for requests, want none", name, took)
+				t.Errorf("%s: got requests delayed by %v, want no delay", name, took)
 			}
 
 			ctx, cancel := context.WithTimeout(context.Background(), row.timeout)
