@@ -9,8 +9,8 @@ import (
 	"go.mongodb.org/mongo-driver/bson/primitive"
 )
 
-// Name is the name of an event. It is part of the log, the collection and the API, so a
-// released name never gets another meaning.
+// Name is the name of an event. It appears in the log, the collection and the API, so the meaning
+// of a released name must not change.
 type Name string
 
 // The names of the events. The suffix _failed means that the password or token was wrong,
@@ -39,10 +39,10 @@ const (
 	AccountDisabled        Name = "account_disabled"
 	AccountEnabled         Name = "account_enabled"
 	LimitHit               Name = "limit_hit"           // a request was rate-limited
-	CrossOriginDenied      Name = "cross_origin_denied" // a page of another site made a browser send a request
+	CrossOriginDenied      Name = "cross_origin_denied" // a page on another site sent a request
 	IdentityLinked         Name = "identity_linked"     // an external account was linked
 	IdentityUnlinked       Name = "identity_unlinked"
-	AccountClaimed         Name = "account_claimed" // the owner of its email took over an unverified account
+	AccountClaimed         Name = "account_claimed" // the owner of the email took over an unverified account
 	ProfileUpdated         Name = "profile_updated"
 )
 
@@ -71,11 +71,11 @@ type Event struct {
 	// ID has 24 hexadecimal digits. The Recorder sets it.
 	ID string `bson:"-"`
 	// At is when the event happened, in UTC with a precision of milliseconds. The default is the
-	// time of the call of Record.
+	// time when Record is called.
 	At   time.Time `bson:"at"`
 	Name Name      `bson:"name"`
-	// UserID is the account concerned, or "" if it is unknown. Users see only events with their
-	// own ID.
+	// UserID is the ID of the account concerned, or "" if it is unknown. Users see only events
+	// with their own ID.
 	UserID string `bson:"userId,omitempty"`
 	// SessionID is the public ID of the session, which is not a secret.
 	SessionID string `bson:"sessionId,omitempty"`
@@ -93,7 +93,7 @@ type Event struct {
 	Count int `bson:"count,omitempty"`
 }
 
-// textField is a text in an event, with its key in the log.
+// textField is one of an event's texts, with the key that it has in the log.
 type textField struct {
 	key   string
 	value *string
@@ -124,8 +124,8 @@ func IsID(s string) bool {
 // maxText is the maximum length of a text in bytes.
 const maxText = 256
 
-// cleaned returns the event with texts that are safe to display. Most of them were sent by a
-// client. Log handlers escape them, but terminals and pages that show the collection may not.
+// cleaned returns a copy of the event whose texts are safe to display. Clients chose most of the
+// texts. Log handlers escape them, but terminals and pages that show the collection may not.
 func (e Event) cleaned() Event {
 	for _, field := range e.textFields() {
 		*field.value = clean(*field.value)
@@ -147,7 +147,7 @@ func clean(s string) string {
 	}, strings.ToValidUTF8(s[:min(len(s), maxText)], ""))
 }
 
-// attrs returns the attributes of the log line, without empty fields.
+// attrs returns the log line's attributes, without empty fields.
 func (e Event) attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.String("event", string(e.Name)), slog.String("eventId", e.ID)}
 	for _, field := range e.textFields() {

@@ -9,11 +9,11 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// Whatever a client sends, the texts of an event are printable and short, and do not change in
-// the collection.
+// Whatever a client sends, an event's texts are printable and short, and the collection returns the
+// event unchanged.
 func FuzzEvent(f *testing.F) {
 	f.Add("Mozilla/5.0 (X11; Linux x86_64)", "https://evil.example")
-	for _, s := range hostile {
+	for _, s := range hostileTexts {
 		f.Add(s, s)
 	}
 
@@ -26,20 +26,20 @@ func FuzzEvent(f *testing.F) {
 		}
 
 		if e.cleaned() != e {
-			t.Errorf("got %+v, which changes if it is cleaned again", e)
+			t.Errorf("cleaned twice: got %+v, want %+v, as after the first time", e.cleaned(), e)
 		}
 
 		id := primitive.NewObjectID()
-		stored, err := bson.Marshal(document{ID: id, Event: e})
+		encoded, err := bson.Marshal(document{ID: id, Event: e})
 		testkit.NoError(t, err)
 
 		var d document
-		testkit.NoError(t, bson.Unmarshal(stored, &d))
+		testkit.NoError(t, bson.Unmarshal(encoded, &d))
 
 		e.ID = id.Hex()
 		e.At = d.At.UTC()
 		if got := d.event(); got != e {
-			t.Errorf("got stored event %+v, want %+v", got, e)
+			t.Errorf("encoded and decoded: got %+v, want %+v", got, e)
 		}
 	})
 }

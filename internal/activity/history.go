@@ -28,15 +28,15 @@ func (d document) event() Event {
 	return e
 }
 
-// newestFirst is the order of a user's events. It needs both fields: several events can happen
-// in the same millisecond, and IDs of different processes are not ordered by time.
+// newestFirst is the order of a user's events. It needs both fields: several events can happen in
+// the same millisecond, and IDs from different processes are not ordered by time.
 var newestFirst = bson.D{{Key: "at", Value: -1}, {Key: "_id", Value: -1}}
 
-// ByUser returns up to limit events of a user, newest first. If before is the ID of an event,
-// it returns the events that follow it in this order. If the user has no such event, because
-// it was removed, it returns none. Events that are older than the retention are not returned.
-// To include events that were just recorded, call Flush first. Errors:
-// mongoconn.ErrUnavailable.
+// ByUser returns up to limit of a user's events, newest first. If before is not "", it is the ID of
+// an event, and ByUser returns the events after that one in this order. If the user has no event
+// with this ID, for example because it was removed, ByUser returns no events. Events that are older
+// than the retention are not returned. To include events that were just recorded, call Flush first.
+// Errors: mongoconn.ErrUnavailable.
 func (r *Recorder) ByUser(ctx context.Context, userID, before string, limit int) ([]Event, error) {
 	if limit < 1 { // MongoDB treats 0 as no limit
 		return nil, nil
@@ -47,7 +47,7 @@ func (r *Recorder) ByUser(ctx context.Context, userID, before string, limit int)
 
 	filter := bson.D{{Key: "userId", Value: userID}}
 	if r.options.Retention > 0 {
-		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: r.oldest()}}})
+		filter = append(filter, bson.E{Key: "at", Value: bson.D{{Key: "$gte", Value: r.cutoff()}}})
 	}
 
 	if before != "" {
@@ -67,13 +67,13 @@ func (r *Recorder) ByUser(ctx context.Context, userID, before string, limit int)
 		}})
 	}
 
-	found, err := r.events.Find(ctx, filter, options.Find().SetSort(newestFirst).SetLimit(int64(limit)))
+	cursor, err := r.events.Find(ctx, filter, options.Find().SetSort(newestFirst).SetLimit(int64(limit)))
 	if err != nil {
 		return nil, mongoconn.Unavailable(err)
 	}
 
 	var documents []document
-	if err := found.All(ctx, &documents); err != nil {
+	if err := cursor.All(ctx, &documents); err != nil {
 		return nil, mongoconn.Unavailable(err)
 	}
 
@@ -86,12 +86,12 @@ func (r *Recorder) ByUser(ctx context.Context, userID, before string, limit int)
 }
 
 const (
-	// maintenanceInterval is the time between two runs of the maintenance.
+	// maintenanceInterval is the time between two maintenance runs.
 	maintenanceInterval = time.Hour
 	// maintenanceRetry is the delay after a failed run.
 	maintenanceRetry = time.Minute
 	// maintenanceTimeout limits one run. It is long because no user is waiting, and there may be
-	// much to remove if no server was running for a while.
+	// many events to remove if no server was running for a while.
 	maintenanceTimeout = time.Minute
 )
 
@@ -113,15 +113,14 @@ func (r *Recorder) EnsureIndexes(ctx context.Context) error {
 	return nil
 }
 
-// Prune removes events that are older than the retention period and returns how many it
-// removed. It is
-// limited only by ctx. Errors: mongoconn.ErrUnavailable; some events may have been removed.
+// Prune removes events that are older than the retention and returns the number of events removed.
+// It is limited only by ctx. Errors: mongoconn.ErrUnavailable; some events may have been removed.
 func (r *Recorder) Prune(ctx context.Context) (int64, error) {
 	if r.options.Retention <= 0 {
 		return 0, nil
 	}
 
-	result, err := r.events.DeleteMany(ctx, bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: r.oldest()}}}})
+	result, err := r.events.DeleteMany(ctx, bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: r.cutoff()}}}})
 	if err != nil {
 		return 0, mongoconn.Unavailable(err)
 	}
@@ -129,8 +128,8 @@ func (r *Recorder) Prune(ctx context.Context) (int64, error) {
 	return result.DeletedCount, nil
 }
 
-// oldest returns the time of the oldest event to keep.
-func (r *Recorder) oldest() time.Time { return r.options.Now().Add(-r.options.Retention) }
+// cutoff returns the time before which events are removed.
+func (r *Recorder) cutoff() time.Time { return r.options.Now().Add(-r.options.Retention) }
 
 // Maintain creates the indexes and removes old events, immediately and then every hour, until
 // ctx ends. Any number of processes may run it at the same time.

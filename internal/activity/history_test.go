@@ -18,9 +18,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// Pages of any size contain each event of a user once and in order, even if several happened
-// in the same millisecond and were recorded by two processes. They contain no events of other
-// users.
+// Pages of any size contain each of a user's events once and in order, even if several happened in
+// the same millisecond and were recorded by two processes. They contain no other users' events.
 func TestPages(t *testing.T) {
 	t.Parallel()
 
@@ -30,13 +29,13 @@ func TestPages(t *testing.T) {
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 	for i := range 24 {
-		at := start.Add(time.Duration(i/8) * time.Millisecond)
+		eventTime := start.Add(time.Duration(i/8) * time.Millisecond)
 		if i%7 == 0 {
-			at = at.Add(-time.Hour) // recorded with a delay
+			eventTime = eventTime.Add(-time.Hour) // recorded with a delay
 		}
 
 		for _, user := range []string{"u", "v", ""} {
-			processes[i%2].Record(ctx, Event{At: at, Name: Login, UserID: user, RequestID: strconv.Itoa(i)})
+			processes[i%2].Record(ctx, Event{At: eventTime, Name: Login, UserID: user, RequestID: strconv.Itoa(i)})
 		}
 	}
 
@@ -46,11 +45,11 @@ func TestPages(t *testing.T) {
 
 	all, err := processes[0].ByUser(ctx, "u", "", 1000)
 	if err != nil || len(all) != 24 {
-		t.Fatalf("got %d events, error %v, want 24", len(all), err)
+		t.Fatalf("ByUser: got %d events, error %v, want 24", len(all), err)
 	}
 
 	if !slices.IsSortedFunc(all, func(a, b Event) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(b.ID, a.ID)) }) {
-		t.Errorf("got %+v, want the newest first", all)
+		t.Errorf("ByUser: got %+v, want the newest event first", all)
 	}
 
 	for _, size := range []int{1, 5, 8, 24, 25} {
@@ -58,7 +57,7 @@ func TestPages(t *testing.T) {
 		for before := ""; len(got) <= len(all); {
 			page, err := processes[1].ByUser(ctx, "u", before, size)
 			if err != nil || len(page) > size {
-				t.Fatalf("page size %d: got %d events, error %v", size, len(page), err)
+				t.Fatalf("page size %d: got %d events, error %v, want at most %d", size, len(page), err, size)
 			}
 
 			if len(page) == 0 {
@@ -76,7 +75,7 @@ func TestPages(t *testing.T) {
 
 	others, err := processes[0].ByUser(ctx, "v", "", 1)
 	if err != nil || len(others) != 1 {
-		t.Fatal(others, err)
+		t.Fatalf("ByUser for another user: got %d events, error %v, want 1", len(others), err)
 	}
 
 	for _, q := range []struct {
@@ -87,7 +86,7 @@ func TestPages(t *testing.T) {
 		{"u", others[0].ID, 10}, {"u", "x", 10}, {"u", "65f000000000000000000000", 10},
 	} {
 		if got, err := processes[0].ByUser(ctx, q.user, q.before, q.limit); err != nil || len(got) != 0 {
-			t.Errorf("%+v: got %d events, error %v, want none", q, len(got), err)
+			t.Errorf("ByUser with %+v: got %d events, error %v, want none", q, len(got), err)
 		}
 	}
 }
@@ -100,19 +99,19 @@ func TestRetention(t *testing.T) {
 	ctx := context.Background()
 	uri := storetest.Mongo(t)
 	var now atomic.Pointer[time.Time]
-	set := func(at time.Time) { now.Store(&at) }
+	setNow := func(t time.Time) { now.Store(&t) }
 	o := Options{Retention: 24 * time.Hour, Now: func() time.Time { return *now.Load() }}
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	set(start)
+	setNow(start)
 	writer := newRecorder(t, uri, Options{})
-	r := &Recorder{options: o, db: writer.db, events: writer.events} // does not prune by itself
+	r := &Recorder{options: o, db: writer.db, events: writer.events} // does not run Maintain
 
 	for i := range 4 {
 		writer.Record(ctx, Event{At: start.Add(time.Duration(i) * time.Hour), Name: Login, UserID: "u", RequestID: strconv.Itoa(i)})
 	}
 
 	flush(t, writer)
-	assert := func(want ...string) {
+	assertEvents := func(want ...string) {
 		t.Helper()
 
 		var got []string
@@ -123,42 +122,42 @@ func TestRetention(t *testing.T) {
 		}
 
 		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("got events %v, error %v, want %v", got, err, want)
+			t.Errorf("ByUser: got events %v, error %v, want %v", got, err, want)
 		}
 	}
 
-	assert("3", "2", "1", "0")
-	first, err := r.ByUser(ctx, "u", "", 10)
+	assertEvents("3", "2", "1", "0")
+	all, err := r.ByUser(ctx, "u", "", 10)
 	testkit.NoError(t, err)
 
-	set(start.Add(25 * time.Hour)) // event 1 is exactly as old as the retention
-	assert("3", "2", "1")
+	setNow(start.Add(25 * time.Hour)) // event 1 is exactly as old as the retention
+	assertEvents("3", "2", "1")
 
 	for _, want := range []int64{1, 0} {
 		if n, err := r.Prune(ctx); n != want || err != nil {
-			t.Errorf("got %d pruned, error %v, want %d", n, err, want)
+			t.Errorf("Prune: got %d events removed, error %v, want %d", n, err, want)
 		}
 	}
 
-	assert("3", "2", "1")
-	if page, err := r.ByUser(ctx, "u", first[3].ID, 10); len(page) != 0 || err != nil {
-		t.Errorf("after a removed event: got %v, error %v, want none", page, err)
+	assertEvents("3", "2", "1")
+	if page, err := r.ByUser(ctx, "u", all[3].ID, 10); len(page) != 0 || err != nil {
+		t.Errorf("ByUser after a removed event: got %v, error %v, want no events", page, err)
 	}
 
-	set(start.Add(26*time.Hour + time.Minute))
-	maintaining, stop := context.WithCancel(ctx)
+	setNow(start.Add(26*time.Hour + time.Minute))
+	maintainCtx, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
-	group.Go(func() { newRecorder(t, uri, o).Maintain(maintaining) })
+	group.Go(func() { newRecorder(t, uri, o).Maintain(maintainCtx) })
 	t.Cleanup(func() {
 		stop()
 		group.Wait()
 	})
 
-	testkit.Eventually(t, "one event after pruning", func() bool { return len(stored(t, uri)) == 1 })
-	set(start.Add(10000 * time.Hour))
-	forever := newRecorder(t, uri, Options{Now: o.Now})
-	if n, err := forever.Prune(ctx); n != 0 || err != nil || len(stored(t, uri)) != 1 {
-		t.Errorf("without a retention: got %d pruned, error %v, want 0", n, err)
+	testkit.Eventually(t, "one event after pruning", func() bool { return len(countByRequest(t, uri)) == 1 })
+	setNow(start.Add(10000 * time.Hour))
+	unlimited := newRecorder(t, uri, Options{Now: o.Now})
+	if n, err := unlimited.Prune(ctx); n != 0 || err != nil || len(countByRequest(t, uri)) != 1 {
+		t.Errorf("Prune without a retention: got %d events removed, error %v, want 0", n, err)
 	}
 }
 
@@ -173,11 +172,11 @@ func TestIndexes(t *testing.T) {
 		testkit.NoError(t, r.EnsureIndexes(ctx))
 	}
 
-	found, err := storetest.Database(t, uri).Collection("activity").Indexes().List(ctx)
+	cursor, err := storetest.Database(t, uri).Collection("activity").Indexes().List(ctx)
 	testkit.NoError(t, err)
 
 	var all []struct{ Key bson.D }
-	testkit.NoError(t, found.All(ctx, &all))
+	testkit.NoError(t, cursor.All(ctx, &all))
 
 	var got []string
 	for _, index := range all {
@@ -186,6 +185,6 @@ func TestIndexes(t *testing.T) {
 
 	slices.Sort(got)
 	if want := []string{"[{_id 1}]", "[{at 1}]", "[{userId 1} {at -1} {_id -1}]"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+		t.Errorf("got indexes %q, want %q", got, want)
 	}
 }

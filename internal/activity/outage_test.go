@@ -28,8 +28,8 @@ var mongoFaults = map[string]func(*storetest.Proxy){
 	"hangs":   (*storetest.Proxy).Blackhole,
 }
 
-// productionRecorder returns a Recorder with the timeout of production, its database, the proxy
-// in front of that, and the log.
+// productionRecorder returns a Recorder with the timeout used in production, the URI of its database,
+// the proxy in front of MongoDB, and the Recorder's log.
 func productionRecorder(t *testing.T) (*Recorder, string, *storetest.Proxy, *testkit.Buffer) {
 	t.Helper()
 
@@ -40,14 +40,14 @@ func productionRecorder(t *testing.T) (*Recorder, string, *storetest.Proxy, *tes
 	return newRecorderOn(t, db, Options{Log: slog.New(slog.NewTextHandler(log, nil))}), uri, proxy, log
 }
 
-// flushSoon calls Flush until it succeeds, after MongoDB is available again.
+// flushSoon calls Flush until it succeeds. MongoDB must be available, or about to be.
 func flushSoon(t *testing.T, r *Recorder) {
 	t.Helper()
-	testkit.Eventually(t, "a flush that succeeds", func() bool { return r.Flush(context.Background()) == nil })
+	testkit.Eventually(t, "Flush to succeed", func() bool { return r.Flush(context.Background()) == nil })
 }
 
-// Events recorded during an outage are stored once each when it is over. Record does not block
-// meanwhile, and Flush fails within its timeout.
+// Events recorded during an outage are stored exactly once after it. During the outage, Record does not
+// block, and Flush fails within its timeout.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 
@@ -62,7 +62,7 @@ func TestOutage(t *testing.T) {
 			start := time.Now()
 			recordAll(r, 30, 630)
 			if took := time.Since(start); took > time.Second {
-				t.Errorf("got %v for 600 events, want at most 1s", took)
+				t.Errorf("Record: got 600 events recorded in %v, want at most 1s", took)
 			}
 
 			for range 3 {
@@ -80,7 +80,8 @@ func TestOutage(t *testing.T) {
 			defer cancel()
 			start = time.Now()
 			if err := r.Flush(ctx); !errors.Is(err, mongoconn.ErrUnavailable) || time.Since(start) > time.Second {
-				t.Errorf("Flush with 20 ms: got error %v after %v, want ErrUnavailable", err, time.Since(start))
+				t.Errorf("Flush with a timeout of 20ms: got error %v after %v, want ErrUnavailable within 1s",
+					err, time.Since(start))
 			}
 			if _, err := r.ByUser(context.Background(), "u", "", 10); !errors.Is(err, mongoconn.ErrUnavailable) {
 				t.Errorf("ByUser: got error %v, want ErrUnavailable", err)
@@ -92,10 +93,10 @@ func TestOutage(t *testing.T) {
 			flushSoon(t, r)
 			assertOnce(t, uri, 700)
 			if n := strings.Count(log.String(), "cannot store security events"); n != 1 {
-				t.Errorf("got %d warnings, want 1 per outage", n)
+				t.Errorf("got %d warnings about the outage, want 1", n)
 			}
 			if n := strings.Count(log.String(), "security event\""); n != 700 {
-				t.Errorf("got %d lines in the log, want 700", n)
+				t.Errorf("got %d log lines about events, want 700", n)
 			}
 		})
 	}
@@ -111,7 +112,7 @@ func TestLostReplies(t *testing.T) {
 	recordAll(r, 0, 10)
 	flush(t, r)
 	var inserts sync.Map // connections with an insert in progress
-	var lost atomic.Int64
+	var lostReplies atomic.Int64
 	proxy.Set(storetest.Faults{
 		Command: func(client net.Conn, chunk []byte) bool {
 			if bytes.Contains(chunk, []byte("insert\x00")) {
@@ -121,7 +122,7 @@ func TestLostReplies(t *testing.T) {
 			return false
 		},
 		Reply: func(client net.Conn, _ []byte) bool {
-			if _, ok := inserts.LoadAndDelete(client); !ok || lost.Add(1) > 3 {
+			if _, ok := inserts.LoadAndDelete(client); !ok || lostReplies.Add(1) > 3 {
 				return false
 			}
 
@@ -133,14 +134,14 @@ func TestLostReplies(t *testing.T) {
 
 	recordAll(r, 10, 400)
 	flushSoon(t, r)
-	if lost.Load() < 3 {
-		t.Errorf("got %d lost replies, want at least 3", lost.Load())
+	if n := lostReplies.Load(); n < 3 {
+		t.Errorf("got %d lost replies, want at least 3", n)
 	}
 
 	assertOnce(t, uri, 400)
 }
 
-// If the buffer is full, further events are only logged, and their number is logged once.
+// If the buffer is full, further events are only logged. After the outage, their number is logged once.
 func TestOverflow(t *testing.T) {
 	t.Parallel()
 
@@ -158,10 +159,10 @@ func TestOverflow(t *testing.T) {
 	flushSoon(t, r)
 	assertOnce(t, uri, 300)
 	if n := strings.Count(log.String(), "buffer full\" count=150"); n != 1 {
-		t.Errorf("got %d warnings about dropped events, want 1: %s", n, log.String())
+		t.Errorf("got %d warnings about 150 dropped events, want 1: %s", n, log.String())
 	}
 	if n := strings.Count(log.String(), "event=login"); n != 450 {
-		t.Errorf("got %d lines in the log, want 450", n)
+		t.Errorf("got %d log lines about events, want 450", n)
 	}
 
 	recordAll(r, 300, 310) // they fit into the buffer again
@@ -169,7 +170,7 @@ func TestOverflow(t *testing.T) {
 	assertOnce(t, uri, 310)
 }
 
-// An event that MongoDB always rejects does not block the others. FerretDB v1 only rejects
+// An event that MongoDB always rejects does not block other events. FerretDB v1 rejects only
 // duplicates, so the test replaces the error code in the reply.
 func TestRejectedEvent(t *testing.T) {
 	t.Parallel()
@@ -179,13 +180,13 @@ func TestRejectedEvent(t *testing.T) {
 		mongo.IndexModel{Keys: bson.D{{Key: "sessionId", Value: 1}}, Options: options.Index().SetUnique(true)})
 	testkit.NoError(t, err)
 
-	duplicate := []byte("\x10code\x00\xf8\x2a\x00\x00")
-	invalid := []byte("\x10code\x00\x79\x00\x00\x00")
-	var rejected atomic.Int64
+	duplicateCode := []byte("\x10code\x00\xf8\x2a\x00\x00")
+	otherCode := []byte("\x10code\x00\x79\x00\x00\x00")
+	var rejections atomic.Int64
 	proxy.Set(storetest.Faults{Reply: func(_ net.Conn, chunk []byte) bool {
-		if i := bytes.LastIndex(chunk, duplicate); i >= 0 {
-			copy(chunk[i:], invalid)
-			rejected.Add(1)
+		if i := bytes.LastIndex(chunk, duplicateCode); i >= 0 {
+			copy(chunk[i:], otherCode)
+			rejections.Add(1)
 		}
 
 		return false
@@ -196,12 +197,13 @@ func TestRejectedEvent(t *testing.T) {
 		r.Record(context.Background(), e)
 	}
 
-	flushSoon(t, r) // does not wait for the writer, but observes minPause
+	flushSoon(t, r) // does not wait for the writer's pauses, but for minPause between attempts
 	if took := time.Since(start); took < (maxRejections-1)*minPause {
-		t.Errorf("got %d attempts in %v, want a pause of %v between them", maxRejections, took, minPause)
+		t.Errorf("got %d attempts within %v, want a pause of %v between them", maxRejections, took, minPause)
 	}
-	if n := strings.Count(log.String(), "rejected by MongoDB\" count=1"); n != 1 || rejected.Load() != maxRejections {
-		t.Errorf("got %d errors in the log after %d rejections, want 1 after %d: %s", n, rejected.Load(), maxRejections, log.String())
+	if n := strings.Count(log.String(), "rejected by MongoDB\" count=1"); n != 1 || rejections.Load() != maxRejections {
+		t.Errorf("got %d log lines about a rejected event after %d rejections, want 1 after %d: %s",
+			n, rejections.Load(), maxRejections, log.String())
 	}
 
 	r.Record(context.Background(), Event{RequestID: "2", SessionID: "c"})
@@ -209,7 +211,7 @@ func TestRejectedEvent(t *testing.T) {
 	assertOnce(t, uri, 3)
 }
 
-// While MongoDB is down, Close retries until its context ends and returns the number of lost
+// While MongoDB is down, Close retries until its context ends. Its error contains the number of lost
 // events.
 func TestCloseWhileDown(t *testing.T) {
 	t.Parallel()
@@ -226,7 +228,7 @@ func TestCloseWhileDown(t *testing.T) {
 			defer cancel()
 			start := time.Now()
 			if err := r.Close(ctx); !errors.Is(err, mongoconn.ErrUnavailable) || !strings.Contains(err.Error(), "7 security events") {
-				t.Errorf("Close: got error %v, want 7 lost events", err)
+				t.Errorf("Close: got error %v, want ErrUnavailable with 7 lost events", err)
 			}
 
 			if took := time.Since(start); took < 200*time.Millisecond || took > time.Second {
@@ -245,18 +247,18 @@ func TestCloseDuringOutage(t *testing.T) {
 	proxy.Refuse()
 	recordAll(r, 0, 500)
 	if err := r.Flush(context.Background()); !errors.Is(err, mongoconn.ErrUnavailable) {
-		t.Fatal(err)
+		t.Fatalf("Flush: got error %v, want ErrUnavailable", err)
 	}
 
-	closed := make(chan error)
+	closeErr := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		closed <- r.Close(ctx)
+		closeErr <- r.Close(ctx)
 	}()
 
 	proxy.Restore(t)
-	if err := <-closed; err != nil {
+	if err := <-closeErr; err != nil {
 		t.Errorf("Close: got error %v, want none", err)
 	}
 

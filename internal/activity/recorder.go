@@ -16,8 +16,8 @@ import (
 
 const (
 	collection = "activity"
-	// maxBuffered is the maximum number of events that wait to be stored: about 10 MB, or some
-	// minutes of an outage of MongoDB under load.
+	// maxBuffered is the maximum number of events that wait to be stored: about 10 MB, enough for
+	// a MongoDB outage of a few minutes under load.
 	maxBuffered = 10_000
 )
 
@@ -40,9 +40,9 @@ type Recorder struct {
 	cancel   context.CancelFunc
 	writer   sync.WaitGroup
 	wake     chan struct{}      // signals that the buffer is not empty
-	attempts singleflight.Group // writes a batch
+	attempts singleflight.Group // runs attempt
 
-	// Only used in attempt, which never runs concurrently.
+	// failing and rejections are used only in attempt, which never runs concurrently.
 	failing    bool
 	rejections int
 
@@ -59,10 +59,10 @@ type Recorder struct {
 	userLimit      int
 	anonymousLimit int
 
-	// added and done are the numbers of events that have entered and left the buffer. Events
-	// leave in order, so an event is stored once done reaches the value that added had after it.
-	added int64
-	done  int64
+	// added and removed count the events that have entered and left the buffer. Events leave in
+	// order, so an event has left once removed reaches the value that added had after the event.
+	added   int64
+	removed int64
 }
 
 // New returns a Recorder for a database and starts the goroutine that writes events. It
@@ -127,16 +127,16 @@ const (
 	// It protects the collection from users who repeat an action that is not rate-limited, such
 	// as rotating a session.
 	maxPerUser = 60
-	// maxAnonymous is the same limit for all events without a user together: anyone can cause
-	// those, from any number of IPs.
+	// maxAnonymous is the same limit for events without a user: anyone can cause these, from any
+	// number of IPs.
 	maxAnonymous = 300
-	// maxCounts is the maximum number of counters per minute. Further users are not limited;
-	// nobody can create so many accounts in a minute.
+	// maxCounts is the maximum number of counters per minute. Further users are not limited, but
+	// nobody can create that many accounts in a minute.
 	maxCounts = 10_000
 )
 
-// throttled reports whether an event is only logged because there were too many like it in the
-// current minute.
+// throttled counts an event and reports whether it must only be logged, because there were too many
+// like it in the current minute.
 func (r *Recorder) throttled(e Event) bool {
 	key := string(e.Name) + " " + e.UserID
 	limit := r.userLimit
@@ -176,7 +176,7 @@ func (r *Recorder) Flush(ctx context.Context) error {
 	target := r.added
 	r.mu.Unlock()
 
-	for !r.isDone(target) {
+	for !r.hasRemoved(target) {
 		select {
 		case result := <-r.attempts.DoChan("", r.attempt):
 			if result.Err != nil {
@@ -192,11 +192,12 @@ func (r *Recorder) Flush(ctx context.Context) error {
 	return nil
 }
 
-func (r *Recorder) isDone(target int64) bool {
+// hasRemoved reports whether at least target events have left the buffer.
+func (r *Recorder) hasRemoved(target int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 
-	return r.done >= target
+	return r.removed >= target
 }
 
 // Close writes the buffered events, retrying until ctx ends, and stops the goroutine. ctx must
@@ -218,7 +219,7 @@ func (r *Recorder) Close(ctx context.Context) error {
 	r.writer.Wait()
 	_, _, _ = r.attempts.Do("", r.attempt)
 
-	// 3. Count what is lost.
+	// 3. Count the lost events.
 	r.mu.Lock()
 	defer r.mu.Unlock()
 

@@ -28,8 +28,8 @@ import (
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// newRecorder returns a Recorder for a database. It is closed at the end of the test, with a
-// timeout in case MongoDB is down by then.
+// newRecorder returns a Recorder for a database. It is closed when the test ends, with a timeout in
+// case MongoDB is down by then.
 func newRecorder(t *testing.T, uri string, o Options) *Recorder {
 	t.Helper()
 
@@ -45,7 +45,7 @@ func newRecorderOn(t *testing.T, db *mongoconn.Database, o Options) *Recorder {
 
 	r := New(db, o)
 
-	// Tests of the limits set their own.
+	// TestThrottle sets its own limits.
 	r.userLimit = math.MaxInt
 	r.anonymousLimit = math.MaxInt
 
@@ -64,23 +64,23 @@ func flush(t *testing.T, r *Recorder) {
 	testkit.NoError(t, r.Flush(context.Background()))
 }
 
-// stored returns how many documents the collection contains for each request ID.
-func stored(t *testing.T, uri string) map[string]int {
+// countByRequest returns the number of documents in the collection for each request ID.
+func countByRequest(t *testing.T, uri string) map[string]int {
 	t.Helper()
 
 	ctx := context.Background()
-	found, err := storetest.Database(t, uri).Collection("activity").Find(ctx, bson.D{})
+	cursor, err := storetest.Database(t, uri).Collection("activity").Find(ctx, bson.D{})
 	testkit.NoError(t, err)
 
 	var all []document
-	testkit.NoError(t, found.All(ctx, &all))
+	testkit.NoError(t, cursor.All(ctx, &all))
 
-	times := map[string]int{}
+	counts := map[string]int{}
 	for _, d := range all {
-		times[d.RequestID]++
+		counts[d.RequestID]++
 	}
 
-	return times
+	return counts
 }
 
 // assertOnce fails the test unless the collection contains exactly one event for each of the
@@ -88,29 +88,30 @@ func stored(t *testing.T, uri string) map[string]int {
 func assertOnce(t *testing.T, uri string, n int) {
 	t.Helper()
 
-	got := stored(t, uri)
+	got := countByRequest(t, uri)
 	if len(got) != n {
-		t.Errorf("got %d stored requests, want %d", len(got), n)
+		t.Errorf("got stored events for %d requests, want %d", len(got), n)
 	}
 
 	for i := range n {
-		if times := got[strconv.Itoa(i)]; times != 1 {
-			t.Errorf("request %d: got %d stored events, want 1", i, times)
+		if count := got[strconv.Itoa(i)]; count != 1 {
+			t.Errorf("request %d: got %d stored events, want 1", i, count)
 		}
 	}
 }
 
-// recordAll concurrently records events for the requests from to to-1.
-func recordAll(r *Recorder, from, to int) {
+// recordAll concurrently records one event for each of the requests first to end-1.
+func recordAll(r *Recorder, first, end int) {
 	var wg sync.WaitGroup
-	for i := from; i < to; i++ {
+	for i := first; i < end; i++ {
 		wg.Go(func() { r.Record(context.Background(), Event{Name: Login, UserID: "u", RequestID: strconv.Itoa(i)}) })
 	}
 
 	wg.Wait()
 }
 
-var full = Event{
+// fullEvent has a value in most fields.
+var fullEvent = Event{
 	Name: SessionsRevoked, UserID: "u", SessionID: "handle", RequestID: "r", Route: "POST /auth/logout-all", IP: "192.0.2.1",
 	UserAgent: "Mozilla/5.0", Device: "Firefox on Linux", NewDevice: true, By: "operator", Count: 3,
 }
@@ -119,13 +120,13 @@ var full = Event{
 func TestRecordAndRead(t *testing.T) {
 	t.Parallel()
 
-	at := time.Date(2026, 5, 1, 12, 0, 0, 123_456_789, time.FixedZone("", 7200))
-	r := newRecorder(t, storetest.Mongo(t), Options{Retention: time.Hour, Now: func() time.Time { return at }})
-	r.Record(context.Background(), full)
+	now := time.Date(2026, 5, 1, 12, 0, 0, 123_456_789, time.FixedZone("", 7200))
+	r := newRecorder(t, storetest.Mongo(t), Options{Retention: time.Hour, Now: func() time.Time { return now }})
+	r.Record(context.Background(), fullEvent)
 	flush(t, r)
 	got, err := r.ByUser(context.Background(), "u", "", 10)
 	if err != nil || len(got) != 1 || len(got[0].ID) != 24 {
-		t.Fatalf("got %+v, error %v, want one event with an ID of 24 digits", got, err)
+		t.Fatalf("ByUser: got %+v, error %v, want one event with an ID of 24 digits", got, err)
 	}
 
 	for id, want := range map[string]bool{got[0].ID: true, "": false, "x": false, got[0].ID + "0": false, strings.Repeat("g", 24): false} {
@@ -134,7 +135,7 @@ func TestRecordAndRead(t *testing.T) {
 		}
 	}
 
-	want := full
+	want := fullEvent
 	want.ID = got[0].ID
 	want.At = time.Date(2026, 5, 1, 10, 0, 0, 123_000_000, time.UTC)
 	if diff := cmp.Diff([]Event{want}, got); diff != "" {
@@ -147,7 +148,7 @@ func TestRecordAndRead(t *testing.T) {
 	}
 
 	if got, err := r.ByUser(context.Background(), "v", "", 1000); err != nil || len(got) != 20 {
-		t.Errorf("got %d events, error %v, want 20", len(got), err)
+		t.Errorf("ByUser: got %d events, error %v, want 20", len(got), err)
 	}
 }
 
@@ -164,7 +165,7 @@ func TestLogLine(t *testing.T) {
 	}
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
 	r := newRecorder(t, storetest.Mongo(t), Options{Log: log})
-	r.Record(context.Background(), full)
+	r.Record(context.Background(), fullEvent)
 	r.Record(context.Background(), Event{Name: LoginFailed})
 	testkit.NoError(t, r.Close(context.Background()))
 
@@ -178,9 +179,9 @@ level=WARN msg="security event" event=login_failed eventId=ID
 	}
 }
 
-// hostile contains texts that forge a log line, control a terminal, reverse the direction of
-// text, are very long, or are not valid UTF-8.
-var hostile = []string{
+// hostileTexts forge a log line, control a terminal, reverse the direction of text, are very long, or
+// are not valid UTF-8.
+var hostileTexts = []string{
 	"x\r\n{\"level\":\"INFO\",\"msg\":\"security event\",\"event\":\"login\"}",
 	"x\nlevel=INFO msg=\"security event\" event=login",
 	"\x1b[2J\x1b]0;owned\x07", "\u009b31m", "a\u2028b\u2029c\u0085d", "\u202eevil\u2066", "\x00\x7f", "\xff\xfe\xc3(",
@@ -200,45 +201,46 @@ func TestHostileText(t *testing.T) {
 
 	var out bytes.Buffer
 	r := newRecorder(t, storetest.Mongo(t), Options{Log: slog.New(slog.NewJSONHandler(&out, nil))})
-	for _, s := range hostile {
+	for _, s := range hostileTexts {
 		r.Record(context.Background(), Event{Name: LimitHit, UserID: "u", RequestID: s, Route: s, IP: s, UserAgent: s, Device: s, SessionID: s, By: s})
 	}
 
 	flush(t, r)
 	events, err := r.ByUser(context.Background(), "u", "", 100)
-	if err != nil || len(events) != len(hostile) {
-		t.Fatalf("got %d events, error %v, want %d", len(events), err, len(hostile))
+	if err != nil || len(events) != len(hostileTexts) {
+		t.Fatalf("ByUser: got %d events, error %v, want %d", len(events), err, len(hostileTexts))
 	}
 
 	for _, e := range events {
 		for _, s := range []string{e.RequestID, e.Route, e.IP, e.UserAgent, e.Device, e.SessionID, e.By} {
 			if !isClean(s) {
-				t.Errorf("got text %q, want short printable UTF-8", s)
+				t.Errorf("got stored text %q, want short printable UTF-8", s)
 			}
 		}
 	}
 
 	testkit.NoError(t, r.Close(context.Background()))
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	if len(lines) != len(hostile) {
-		t.Errorf("got %d lines in the log, want %d", len(lines), len(hostile))
+	if len(lines) != len(hostileTexts) {
+		t.Errorf("got %d log lines, want %d", len(lines), len(hostileTexts))
 	}
 
 	for _, line := range lines {
 		if strings.Contains(line, `\u`) || strings.Contains(line, `\n`) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("got line %q, want no unprintable characters", line)
+			t.Errorf("got log line %q, want it not to contain unprintable characters", line)
 		}
 	}
 }
 
-// Names contains every constant once, in their order. Exactly the failures have level Warn.
+// Names contains every constant once, in the order of declaration. Failures and refused requests have
+// level Warn, and other events do not.
 func TestNames(t *testing.T) {
 	t.Parallel()
 
 	source, err := os.ReadFile("event.go")
 	testkit.NoError(t, err)
 
-	var constants, warned []Name
+	var constants, warnings []Name
 	for _, c := range regexp.MustCompile(`(?m)^\t\w+ +Name = "(\w+)"`).FindAllSubmatch(source, -1) {
 		constants = append(constants, Name(c[1]))
 	}
@@ -249,42 +251,42 @@ func TestNames(t *testing.T) {
 
 	for _, n := range Names {
 		if n.level() == slog.LevelWarn {
-			warned = append(warned, n)
+			warnings = append(warnings, n)
 		}
 	}
 
 	want := []Name{LoginFailed, PasswordChangeFailed, PasswordResetFailed, EmailVerifyFailed, StepUpFailed, LimitHit, CrossOriginDenied}
-	if diff := cmp.Diff(want, warned); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+	if diff := cmp.Diff(want, warnings); diff != "" {
+		t.Errorf("names with level Warn: (-want +got)\n%s", diff)
 	}
 }
 
-// Close writes the buffered events and stops the goroutine. Later events are only logged. The
+// Close writes the buffered events and stops the writer's goroutine. Later events are only logged. The
 // test is not parallel because it counts goroutines.
 func TestClose(t *testing.T) {
 	uri := storetest.Mongo(t)
 	r := newRecorder(t, uri, Options{})
-	testkit.Eventually(t, "one goroutine", func() bool { return writerGoroutines() == 1 })
+	testkit.Eventually(t, "one writer goroutine", func() bool { return writerGoroutines() == 1 })
 	recordAll(r, 0, 500)
 	testkit.NoError(t, r.Close(context.Background()))
 
 	if n := writerGoroutines(); n != 0 {
-		t.Errorf("got %d goroutines, want 0", n)
+		t.Errorf("after Close: got %d writer goroutines, want 0", n)
 	}
 
 	assertOnce(t, uri, 500)
 	recordAll(r, 500, 501)
 	if err := r.Flush(context.Background()); err != nil {
-		t.Errorf("Flush: got error %v, want none", err)
+		t.Errorf("Flush after Close: got error %v, want none", err)
 	}
 	if err := r.Close(context.Background()); !errors.Is(err, mongoconn.ErrUnavailable) || !strings.Contains(err.Error(), "1 security events") {
-		t.Errorf("second Close: got error %v, want one lost event", err)
+		t.Errorf("second Close: got error %v, want ErrUnavailable with 1 lost event", err)
 	}
 
 	assertOnce(t, uri, 500)
 }
 
-// writerGoroutines returns the number of running writers of Recorders.
+// writerGoroutines returns the number of goroutines that write events for a Recorder.
 func writerGoroutines() int {
 	stacks := make([]byte, 1<<22)
 	stacks = stacks[:runtime.Stack(stacks, true)]

@@ -33,25 +33,25 @@ func TestThrottle(t *testing.T) {
 	r.Record(ctx, Event{Name: Login, UserID: "eve", RequestID: "login"})
 	r.Record(ctx, Event{Name: CrossOriginDenied, IP: "192.0.2.2", RequestID: "other"})
 	flush(t, r)
-	got := stored(t, uri)
+	got := countByRequest(t, uri)
 
 	for id, want := range map[string]int{"rotated": 5, "denied": 6, "ann": 1, "login": 1, "other": 0} {
 		if got[id] != want {
-			t.Errorf("%s: got %d stored events, want %d", id, got[id], want)
+			t.Errorf("request ID %s: got %d stored events, want %d", id, got[id], want)
 		}
 	}
 
 	if n := strings.Count(log.String(), "security event\""); n != 43 {
-		t.Errorf("got %d lines in the log, want 43", n)
+		t.Errorf("got %d log lines about events, want 43", n)
 	}
 	if n := strings.Count(log.String(), "too many in a minute"); n != 2 {
-		t.Errorf("got %d warnings, want 2", n)
+		t.Errorf("got %d warnings about throttled events, want 2", n)
 	}
 
 	now = now.Add(time.Minute)
 	r.Record(ctx, Event{Name: SessionRotated, UserID: "eve", RequestID: "later"})
 	flush(t, r)
-	if got := stored(t, uri); got["later"] != 1 {
+	if got := countByRequest(t, uri); got["later"] != 1 {
 		t.Errorf("got %d stored events one minute later, want 1", got["later"])
 	}
 }

@@ -15,13 +15,13 @@ import (
 const (
 	// maxBatch is the maximum number of events per insert.
 	maxBatch = 200
-	// minPause and maxPause limit the time between two attempts of the writer while MongoDB is
-	// down. Calls of Flush do not wait for the next attempt of the writer, but there are never
-	// two attempts within minPause.
+	// minPause and maxPause limit the writer's pauses between attempts while MongoDB is down. A call
+	// to Flush does not wait for the writer's next attempt, but it also starts no attempt within
+	// minPause of a failed one.
 	minPause = 50 * time.Millisecond
 	maxPause = 5 * time.Second
-	// maxRejections is the number of times that a batch is tried if MongoDB rejects part of it.
-	// An event that is always rejected must not block the events behind it.
+	// maxRejections is the number of attempts to write a batch if MongoDB rejects part of it each
+	// time. An event that is always rejected must not block the events behind it.
 	maxRejections = 5
 	// duplicateKey is the error code for an existing _id.
 	duplicateKey = 11000
@@ -43,9 +43,9 @@ func (r *Recorder) write() {
 	}
 }
 
-// attempt writes a batch of events. After a failure, the events are written again with the same
-// _id. If the first attempt has stored them after all, MongoDB rejects them as duplicates, so
-// each event is stored once.
+// attempt writes a batch of events. After a failure, the next attempt writes the same events with
+// the same _id. If the failed attempt has stored them after all, MongoDB rejects them as
+// duplicates, so each event is stored once.
 func (r *Recorder) attempt() (any, error) {
 	batch := r.nextBatch()
 	if len(batch) == 0 {
@@ -134,7 +134,7 @@ func (r *Recorder) removeFirst(n int) {
 	if len(r.buffer) == 0 {
 		r.buffer = nil // releases the memory after a long outage
 	}
-	r.done += int64(n)
+	r.removed += int64(n)
 	dropped := r.dropped
 	r.dropped = 0
 	r.mu.Unlock()

@@ -5,8 +5,8 @@
 // The package creates and checks the proofs that a device keeps, and chooses the budgets for an
 // attempt. Nothing is stored on the server. A proof never replaces a password.
 //
-// The cookie that contains the proofs, the routes with limits and the response headers belong
-// to package httpapi. Counting belongs to package ratelimit.
+// The cookie with the proofs, the rate-limited routes and the response headers belong to package
+// httpapi. Counting belongs to package ratelimit.
 //
 // Start reading at Proofs.Known in proof.go, then Limiter.Take in limiter.go.
 package device

@@ -6,10 +6,11 @@ import (
 	"latchkey/internal/ratelimit"
 )
 
-// sharedBy is the number of known devices that can use up their budgets on one account or from
-// one IP. Each login without a known device creates one, so without this limit anyone with an
-// account could create any number of devices and make any number of attempts.
-const sharedBy = 10
+// sharedFactor is the size of the budget that all known devices share on one account or at one IP,
+// as a multiple of a single device's budget. Each login from an unknown device makes it a known one,
+// so without this limit anyone with an account could create any number of devices and make any
+// number of attempts.
+const sharedFactor = 10
 
 // Limiter limits attempts by IP, by account and by known device.
 type Limiter struct {
@@ -18,8 +19,8 @@ type Limiter struct {
 	device  ratelimit.Rule
 }
 
-// NewLimiter returns a Limiter. The rule account applies to each account, whoever makes the
-// attempt. The rule device applies to each known device.
+// NewLimiter returns a Limiter. The rule device limits the attempts from each known device of an
+// account. The rule account limits all other attempts on an account, from any number of devices.
 func NewLimiter(limiter *ratelimit.Limiter, account, device ratelimit.Rule) *Limiter {
 	return &Limiter{limiter: limiter, account: account, device: device}
 }
@@ -57,18 +58,18 @@ type Budget struct {
 type Decision struct {
 	// Refused is the budget that refused the attempt, or nil if the attempt is allowed.
 	Refused *Budget
-	// Budgets are the budgets that decided, in the order in which they were counted.
+	// Budgets are the budgets that the decision is based on, in the order in which they were counted.
 	Budgets []Budget
-	// Exhausted are the names of all exhausted budgets. This includes the budgets of a known
-	// device even if the attempt was then counted like any other.
+	// Exhausted lists the names of all exhausted budgets, including those of a known device whose
+	// attempt was then counted like one from an unknown device.
 	Exhausted []string
 }
 
 // Take counts an attempt and decides whether it is allowed. Errors: redisconn.ErrUnavailable.
 //
-// An attempt from a known device only counts against the budgets for known devices, until one
-// of them is exhausted. So strangers cannot lock out the owner, unless they have many known
-// devices at the same IP themselves (OWASP ASVS 5.0 6.1.1, 6.3.1). All other attempts count
+// An attempt from a known device counts only against the budgets for known devices, until one
+// of them is exhausted. So strangers cannot lock out the owner, unless they themselves have many
+// known devices at the same IP (OWASP ASVS 5.0 6.1.1, 6.3.1). All other attempts count
 // against the budgets of the IP and the account.
 func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 	if a.Rule.Unlimited() {
@@ -81,7 +82,7 @@ func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 	var exhausted []string
 	if a.Device != "" && !l.device.Unlimited() {
 		shared := l.device
-		shared.Events *= sharedBy
+		shared.Events *= sharedFactor
 
 		d, err := l.take(ctx, []Budget{
 			{Name: "device", Rule: l.device, key: accountKey + ":" + a.Device},
@@ -106,19 +107,19 @@ func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 	return d, err
 }
 
-// take counts an attempt against each budget in turn, until one of them refuses it. The
-// remaining budgets are not touched.
+// take counts an attempt against each budget in turn, until one of them refuses it. It does not
+// count the attempt against the budgets after that.
 func (l *Limiter) take(ctx context.Context, budgets []Budget) (Decision, error) {
 	var d Decision
 	for _, b := range budgets {
-		left, err := l.limiter.Take(ctx, b.key, b.Rule)
+		result, err := l.limiter.Take(ctx, b.key, b.Rule)
 		if err != nil {
 			return Decision{}, err
 		}
 
-		b.Budget = left
+		b.Budget = result
 		d.Budgets = append(d.Budgets, b)
-		if !left.Allowed {
+		if !result.Allowed {
 			d.Refused = &b
 			d.Exhausted = []string{b.Name}
 			break

@@ -18,8 +18,8 @@ import (
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// two is a limit of two attempts. The window is longer than a test takes.
-var two = ratelimit.Rule{Events: 2, Window: time.Hour}
+// twoPerHour is a limit of two attempts. The window is longer than a test takes.
+var twoPerHour = ratelimit.Rule{Events: 2, Window: time.Hour}
 
 func newLimiter(t *testing.T, r storetest.Redis, account, device ratelimit.Rule) *Limiter {
 	t.Helper()
@@ -36,34 +36,34 @@ func take(t *testing.T, l *Limiter, a Attempt) string {
 	d, err := l.Take(context.Background(), a)
 	testkit.NoError(t, err)
 
-	var left []string
+	var budgets []string
 	for _, b := range d.Budgets {
-		left = append(left, fmt.Sprintf("%s %d/%d", b.Name, b.Remaining, b.Rule.Events))
+		budgets = append(budgets, fmt.Sprintf("%s %d/%d", b.Name, b.Remaining, b.Rule.Events))
 	}
 
 	if d.Refused != nil {
-		if d.Refused.Allowed || d.Refused.RetryAfter <= 0 || d.Refused.Name != left[len(left)-1][:len(d.Refused.Name)] {
-			t.Errorf("got refusal %+v, want the last budget with a time to wait", d.Refused)
+		if d.Refused.Allowed || d.Refused.RetryAfter <= 0 || d.Refused.Name != budgets[len(budgets)-1][:len(d.Refused.Name)] {
+			t.Errorf("got Refused %+v, want the last budget, with Allowed false and a RetryAfter", d.Refused)
 		}
 
-		return fmt.Sprintf("%q refused, exhausted %q", left, d.Exhausted)
+		return fmt.Sprintf("%q refused, exhausted %q", budgets, d.Exhausted)
 	}
 	if len(d.Exhausted) > 0 {
-		return fmt.Sprintf("%q exhausted %q", left, d.Exhausted)
+		return fmt.Sprintf("%q exhausted %q", budgets, d.Exhausted)
 	}
 
-	return fmt.Sprintf("%q", left)
+	return fmt.Sprintf("%q", budgets)
 }
 
-// step is a login, unless it has another action, and the decision.
+// step is an attempt, which is a login unless action is set, and the expected decision.
 type step struct{ action, ip, account, device, want string }
 
 func checkSteps(t *testing.T, steps []step) {
 	t.Helper()
 
-	l := newLimiter(t, storetest.NewRedis(t), two, two)
+	l := newLimiter(t, storetest.NewRedis(t), twoPerHour, twoPerHour)
 	for i, s := range steps {
-		a := Attempt{Action: cmp.Or(s.action, "login"), Rule: two, IP: s.ip, Account: s.account, Device: s.device}
+		a := Attempt{Action: cmp.Or(s.action, "login"), Rule: twoPerHour, IP: s.ip, Account: s.account, Device: s.device}
 		if got := take(t, l, a); got != s.want {
 			t.Errorf("step %d: got %s, want %s", i, got, s.want)
 		}
@@ -89,8 +89,8 @@ func TestByIPAndAccount(t *testing.T) {
 	})
 }
 
-// A known device has a budget of its own, even if strangers have used up the other budgets. When
-// it is exhausted, the device counts like a stranger.
+// A known device has its own budget, even if strangers have used up the other budgets. When that budget
+// is exhausted, the device is treated as unknown.
 func TestByDevice(t *testing.T) {
 	t.Parallel()
 
@@ -101,10 +101,10 @@ func TestByDevice(t *testing.T) {
 		{ip: "203.0.113.1", account: ann, device: "phone", want: `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
 		{ip: "203.0.113.1", account: ann, device: "phone", want: `["device 0/2" "account-devices 18/20" "ip-devices 18/20"]`},
 		{ip: "203.0.113.1", account: ann, device: "phone", want: `["ip 0/2"] refused, exhausted ["device" "ip"]`},
-		// Another account on the same device, and another device of the account.
+		// Another account on the same device, and another device on the same account.
 		{ip: "203.0.113.2", account: "bob@example.com", device: "phone", want: `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
 		{ip: "203.0.113.1", account: ann, device: "laptop", want: `["device 1/2" "account-devices 17/20" "ip-devices 17/20"]`},
-		// The budget of the phone is exhausted at other IPs, too.
+		// The phone's budget is also exhausted at other IPs.
 		{ip: "203.0.113.3", account: ann, device: "phone", want: `["ip 1/2" "account 0/2"] refused, exhausted ["device" "account"]`},
 	})
 }
@@ -124,51 +124,54 @@ func TestSharedDeviceBudget(t *testing.T) {
 			return Attempt{IP: "203.0.113.1", Account: fmt.Sprintf("ann%d@example.com", i), Device: fmt.Sprintf("device%d", i)}
 		}, "ip-devices"},
 	} {
-		l := newLimiter(t, storetest.NewRedis(t), two, two)
-		for i := range 2*sharedBy + 1 {
+		l := newLimiter(t, storetest.NewRedis(t), twoPerHour, twoPerHour)
+		for i := range 2*sharedFactor + 1 {
 			a := tc.attempt(i)
 			a.Action = "login"
-			a.Rule = two
+			a.Rule = twoPerHour
 			d, err := l.Take(context.Background(), a)
 			testkit.NoError(t, err)
 
-			if got, want := slices.Contains(d.Exhausted, tc.exhausted), i == 2*sharedBy; got != want {
-				t.Errorf("%s, device %d: got exhausted %q, want %s in it: %t", name, i, d.Exhausted, tc.exhausted, want)
+			if got, want := slices.Contains(d.Exhausted, tc.exhausted), i == 2*sharedFactor; got != want {
+				t.Errorf("%s, device %d: got exhausted %q, want it to contain %s: %t",
+					name, i, d.Exhausted, tc.exhausted, want)
 			}
 		}
 	}
 }
 
-// A zero rule for the IP disables all limits. Another zero rule only disables its own limit.
+// If the attempt's rule is zero, no limit applies. A zero rule for accounts or devices disables only
+// that limit.
 func TestUnlimited(t *testing.T) {
 	t.Parallel()
 
 	r := storetest.NewRedis(t)
-	none := ratelimit.Rule{}
-	a := Attempt{Action: "login", Rule: two, IP: "203.0.113.1", Account: ann, Device: "phone"}
-	if got, want := take(t, newLimiter(t, r, two, none), a), `["ip 1/2" "account 1/2"]`; got != want {
+	unlimited := ratelimit.Rule{}
+	a := Attempt{Action: "login", Rule: twoPerHour, IP: "203.0.113.1", Account: ann, Device: "phone"}
+	if got, want := take(t, newLimiter(t, r, twoPerHour, unlimited), a), `["ip 1/2" "account 1/2"]`; got != want {
 		t.Errorf("without a rule for devices: got %s, want %s", got, want)
 	}
 
 	a.Device = ""
-	if got, want := take(t, newLimiter(t, r, none, two), a), `["ip 0/2"]`; got != want {
+	if got, want := take(t, newLimiter(t, r, unlimited, twoPerHour), a), `["ip 0/2"]`; got != want {
 		t.Errorf("without a rule for accounts: got %s, want %s", got, want)
 	}
 
-	a.Rule = none
-	if got, want := take(t, newLimiter(t, r, two, two), a), `[]`; got != want {
-		t.Errorf("without a rule: got %s, want %s", got, want)
+	a.Rule = unlimited
+	if got, want := take(t, newLimiter(t, r, twoPerHour, twoPerHour), a), `[]`; got != want {
+		t.Errorf("without a rule for the attempt: got %s, want %s", got, want)
 	}
 }
 
 func TestRedisDown(t *testing.T) {
 	t.Parallel()
 
-	l := newLimiter(t, storetest.Redis{Addr: "127.0.0.1:1"}, two, two)
+	l := newLimiter(t, storetest.Redis{Addr: "127.0.0.1:1"}, twoPerHour, twoPerHour)
 	for _, device := range []string{"", "phone"} {
-		a := Attempt{Action: "login", Rule: two, IP: "203.0.113.1", Account: ann, Device: device}
+		a := Attempt{Action: "login", Rule: twoPerHour, IP: "203.0.113.1", Account: ann, Device: device}
 		if d, err := l.Take(context.Background(), a); !errors.Is(err, redisconn.ErrUnavailable) || len(d.Budgets) != 0 {
-			t.Errorf("got %+v, error %v, want ErrUnavailable", d, err)
+			t.Errorf("Take with device %q: got %+v, error %v, want no budgets and ErrUnavailable",
+				device, d, err)
 		}
 	}
 }

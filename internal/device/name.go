@@ -7,7 +7,7 @@ import (
 	"github.com/mileusna/useragent"
 )
 
-// maxName is the maximum length of the name of a device in bytes.
+// maxName is the maximum length of a device name in bytes.
 const maxName = 64
 
 // Name returns the name of the device that a User-Agent describes: browser, major version and

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// devices maps User-Agent headers to names.
+// devices maps User-Agent headers to device names.
 var devices = map[string]string{
 	"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36":                         "Chrome 141 on Windows",
 	"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36 Edg/141.0.0.0":           "Edge 141 on Windows",

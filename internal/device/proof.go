@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// MaxAccounts is the maximum number of accounts that a device keeps proofs for.
+// MaxAccounts is the maximum number of accounts for which a device keeps proofs.
 const MaxAccounts = 8
 
 const (
@@ -20,8 +20,8 @@ const (
 // encoding is strict: a lenient decoder would accept several encodings of the same name.
 var encoding = base64.RawURLEncoding.Strict()
 
-// Proofs creates and checks the value that a device keeps. It contains the random name of the
-// device and a proof for each account that has logged in with it:
+// Proofs creates and checks the value that a device keeps. The value contains the device's random
+// name and a proof for each account that has logged in on the device:
 //
 //	<name>.<proof>.<proof>...
 //
@@ -36,8 +36,8 @@ type Proofs struct {
 func NewProofs(secrets [][]byte) Proofs {
 	var p Proofs
 	for _, secret := range secrets {
-		// Derive a separate key, so that a proof is never valid for another purpose of the same
-		// secret.
+		// Derive a separate key, so that proofs are never valid where the secret is used for
+		// another purpose.
 		mac := hmac.New(sha256.New, secret)
 		mac.Write([]byte("latchkey device v1"))
 		p.keys = append(p.keys, mac.Sum(nil))
@@ -46,10 +46,10 @@ func NewProofs(secrets [][]byte) Proofs {
 	return p
 }
 
-// Known returns the name of the device with the value kept, if the account with this canonical
-// email has logged in with it. Otherwise it returns "".
-func (p Proofs) Known(kept, email string) string {
-	name, proofs := parse(kept)
+// Known returns the name of the device that keeps value, if the account with the given canonical
+// email has logged in on that device. Otherwise it returns "".
+func (p Proofs) Known(value, email string) string {
+	name, proofs := parse(value)
 	if name == "" {
 		return ""
 	}
@@ -67,11 +67,12 @@ func (p Proofs) Known(kept, email string) string {
 	return ""
 }
 
-// Add returns the new value for a device with the value kept after the account with this
-// canonical email has logged in. Beyond MaxAccounts, the account with the oldest login is
-// dropped.
-func (p Proofs) Add(kept, email string) string {
-	name, proofs := parse(kept)
+// Add adds a proof for the account with the given canonical email, which has just logged in, to the
+// value that its device keeps, and returns the new value. If value is malformed, the device gets a
+// new name. If there would be more than MaxAccounts proofs, Add drops the one whose account has not
+// logged in for the longest time.
+func (p Proofs) Add(value, email string) string {
+	name, proofs := parse(value)
 	if name == "" {
 		raw := make([]byte, nameBytes)
 		_, _ = rand.Read(raw) // never fails: crypto/rand crashes the program instead
@@ -89,10 +90,9 @@ func (p Proofs) Add(kept, email string) string {
 	return name + "." + strings.Join(proofs, ".")
 }
 
-// parse returns the name and the proofs in the value of a device. The name is "" if the value
-// is malformed.
-func parse(kept string) (name string, proofs []string) {
-	parts := strings.Split(kept, ".")
+// parse returns the device name and the proofs in a value. The name is "" if the value is malformed.
+func parse(value string) (name string, proofs []string) {
+	parts := strings.Split(value, ".")
 	raw, err := encoding.DecodeString(parts[0])
 	if err != nil || len(raw) != nameBytes || len(parts) > 1+MaxAccounts {
 		return "", nil
@@ -101,7 +101,7 @@ func parse(kept string) (name string, proofs []string) {
 	return parts[0], parts[1:]
 }
 
-// prove returns the proof of a device for an account.
+// prove returns the proof that an account has logged in on a device.
 func prove(key []byte, name, email string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(name + "." + email))

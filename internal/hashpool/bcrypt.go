@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// prehashed is the prefix of the hashes that this package makes. There are two formats:
+// prehashPrefix is the prefix of the hashes that this package makes. There are two formats:
 //
 //	hs256$2a$10$...  bcrypt of prehash(password)
 //	$2b$10$...       bcrypt of the password itself, imported from another application, which
@@ -21,18 +21,18 @@ import (
 // Plain bcrypt reads only 72 bytes, and cannot tell "abc" from "abc\x00abc", so that
 // different passwords match the same hash (OWASP ASVS 5.0 6.2.8, 6.2.9). The HMAC covers
 // every byte of passwords of any length, and in base64 it has no zero bytes.
-const prehashed = "hs256"
+const prehashPrefix = "hs256"
 
 // prehashDomain makes the prehash differ from a plain SHA-256 of the password. Otherwise,
-// leaked SHA-256 hashes of other sites could be tested against stolen bcrypt hashes
+// leaked SHA-256 hashes from other sites could be tested against stolen bcrypt hashes
 // (password shucking).
 const prehashDomain = "latchkey password v1"
 
-// maxStoredCost is the highest bcrypt cost accepted in a stored hash. A comparison at cost
-// 31, whether imported or injected by an attacker, would keep a core busy for most of a day.
+// maxStoredCost is the highest bcrypt cost accepted in a stored hash. Comparing a password with a
+// hash of cost 31, imported or injected by an attacker, would keep a core busy for most of a day.
 const maxStoredCost = 14
 
-// maxPlainBytes is the number of bytes of a password that plain bcrypt reads.
+// maxPlainBytes is the number of password bytes that plain bcrypt reads.
 const maxPlainBytes = 72
 
 // ErrUnusable is returned for a stored value that is not a supported hash.
@@ -46,35 +46,37 @@ func (p *Pool) Hash(ctx context.Context, password string) (string, error) {
 	var hash []byte
 	var err error
 
-	notRun := p.do(ctx, func() { hash, err = bcrypt.GenerateFromPassword(prehash(password), p.cost) })
-	if notRun != nil {
-		return "", notRun
+	poolErr := p.do(ctx, func() { hash, err = bcrypt.GenerateFromPassword(prehash(password), p.cost) })
+	if poolErr != nil {
+		return "", poolErr
 	}
 
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
 	}
 
-	return prehashed + string(hash), nil
+	return prehashPrefix + string(hash), nil
 }
 
 // Verify reports whether password matches a stored hash. If it does, Verify also reports
-// whether the hash is outdated: imported, or with a lower cost than the pool's.
+// whether the hash is outdated: it was imported, or its cost is lower than the pool's.
 //
 // An imported hash of a password of 72 bytes or more is never outdated, although it ignores
 // the bytes after the 72nd. Nobody has checked those, so a hash that includes them could lock
 // out the owner. Only a new password replaces it.
 //
-// Every mismatch takes as long as one comparison at the pool's cost, whatever its reason, so
+// Every mismatch, whatever the reason, takes as long as one comparison at the pool's cost, so
 // that response times do not reveal which accounts exist (OWASP ASVS 5.0 6.3.8). Only a
 // stored hash with a higher cost takes longer.
 //
-// Errors: ErrUnusable, after the same time as a mismatch; ErrBusy; ctx.Err().
+// Errors: ErrUnusable if stored is not a supported hash, which takes as long as a mismatch;
+// ErrBusy; ctx.Err().
 func (p *Pool) Verify(ctx context.Context, stored, password string) (ok, outdated bool, err error) {
-	notRun := p.do(ctx, func() { ok, outdated, err = p.verify(stored, password) })
-	if notRun != nil {
-		return false, false, notRun
+	poolErr := p.do(ctx, func() { ok, outdated, err = p.verify(stored, password) })
+	if poolErr != nil {
+		return false, false, poolErr
 	}
+
 	return ok, outdated, err
 }
 
@@ -86,7 +88,7 @@ func (p *Pool) DummyCompare(ctx context.Context, password string) error {
 
 // verify does the work of Verify.
 func (p *Pool) verify(stored, password string) (ok, outdated bool, err error) {
-	hash, isPrehashed := strings.CutPrefix(stored, prehashed)
+	hash, isPrehashed := strings.CutPrefix(stored, prehashPrefix)
 
 	cost, err := bcrypt.Cost([]byte(hash))
 	if err == nil && cost > maxStoredCost {

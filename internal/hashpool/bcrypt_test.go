@@ -49,11 +49,12 @@ func TestEveryByteCounts(t *testing.T) {
 		testkit.NoError(t, err)
 
 		if ok, outdated, err := p.Verify(t.Context(), stored, tc.password); !ok || outdated || err != nil {
-			t.Errorf("%.20q: got ok %v, outdated %v, %v; want true, false", tc.password, ok, outdated, err)
+			t.Errorf("Verify(%.20q): got ok %t, outdated %t, error %v, want true, false, no error",
+				tc.password, ok, outdated, err)
 		}
 
 		if ok, _, _ := p.Verify(t.Context(), stored, tc.other); ok {
-			t.Errorf("hash of %.20q: got a match with %.20q, want none", tc.password, tc.other)
+			t.Errorf("Verify(%.20q) with the hash of %.20q: got a match, want none", tc.other, tc.password)
 		}
 	}
 }
@@ -65,7 +66,7 @@ func TestPlainBcrypt(t *testing.T) {
 	a72 := strings.Repeat("a", 72)
 	for _, kind := range []string{"$2a$", "$2b$", "$2y$"} {
 		for _, tc := range []struct {
-			password, given string
+			stored, entered string // passwords
 			want            bool
 		}{
 			{"password123", "password123", true},
@@ -75,13 +76,14 @@ func TestPlainBcrypt(t *testing.T) {
 			{"abc", "abc\x00abc", false},
 			{"", "\x00", false},
 		} {
-			plain, err := bcrypt.GenerateFromPassword([]byte(tc.password), 4)
+			plain, err := bcrypt.GenerateFromPassword([]byte(tc.stored), 4)
 			testkit.NoError(t, err)
 
 			stored := strings.Replace(string(plain), "$2a$", kind, 1)
-			ok, outdated, err := p.Verify(t.Context(), stored, tc.given)
+			ok, outdated, err := p.Verify(t.Context(), stored, tc.entered)
 			if ok != tc.want || outdated != tc.want || err != nil {
-				t.Errorf("%s hash of %.12q with %.12q: got ok %v, outdated %v, %v; want %v", kind, tc.password, tc.given, ok, outdated, err, tc.want)
+				t.Errorf("Verify(%.12q) with the %s hash of %.12q: got ok %t, outdated %t, error %v, want %t, %t, no error",
+					tc.entered, kind, tc.stored, ok, outdated, err, tc.want, tc.want)
 			}
 		}
 	}
@@ -92,7 +94,8 @@ func TestPlainBcrypt(t *testing.T) {
 		"$2b$04$X0OXgiw1ANMjf6Jfuh6RPezXOOaxhgx3U6ww8vRN9y.tzNbKqWZva",
 	} {
 		if ok, outdated, err := p.Verify(t.Context(), stored, "password123"); !ok || !outdated || err != nil {
-			t.Errorf("%s: got ok %v, outdated %v, %v; want true, true", stored, ok, outdated, err)
+			t.Errorf("Verify with hash %s: got ok %t, outdated %t, error %v, want true, true, no error",
+				stored, ok, outdated, err)
 		}
 	}
 }
@@ -103,27 +106,28 @@ func TestPlainBcrypt(t *testing.T) {
 func TestLongImportedPassword(t *testing.T) {
 	t.Parallel()
 
-	// Made with bcryptjs 3.0.3, of 80 bytes each.
+	// Hashes of two passwords of 80 bytes, made with bcryptjs 3.0.3.
 	const (
-		ofXs    = "$2b$04$VfzwmlN8qRbol7X1.5cDVuK03PVZc5DLF53RuLEpi2d9Reg4uDxqy"
-		ofEmoji = "$2b$04$vnvbYat0Xl.rA/pjYkAb6uz7FCBRyTNtyL0ZMGFChZ2cvI6WmGPGq"
+		xsHash    = "$2b$04$VfzwmlN8qRbol7X1.5cDVuK03PVZc5DLF53RuLEpi2d9Reg4uDxqy"
+		emojiHash = "$2b$04$vnvbYat0Xl.rA/pjYkAb6uz7FCBRyTNtyL0ZMGFChZ2cvI6WmGPGq"
 	)
 
 	for _, tc := range []struct {
-		stored, given string
-		want          bool
+		stored, entered string
+		want            bool
 	}{
-		{ofXs, strings.Repeat("x", 80), true},
-		{ofXs, strings.Repeat("x", 72) + "other end", true},
-		{ofXs, strings.Repeat("x", 72), true},
-		{ofXs, strings.Repeat("x", 71), false},
-		{ofXs, strings.Repeat("x", 71) + "y" + strings.Repeat("x", 8), false},
-		{ofEmoji, strings.Repeat("😀", 20), true},
-		{ofEmoji, strings.Repeat("😀", 17) + "😁😀😀", false},
+		{xsHash, strings.Repeat("x", 80), true},
+		{xsHash, strings.Repeat("x", 72) + "other end", true},
+		{xsHash, strings.Repeat("x", 72), true},
+		{xsHash, strings.Repeat("x", 71), false},
+		{xsHash, strings.Repeat("x", 71) + "y" + strings.Repeat("x", 8), false},
+		{emojiHash, strings.Repeat("😀", 20), true},
+		{emojiHash, strings.Repeat("😀", 17) + "😁😀😀", false},
 	} {
-		ok, outdated, err := testPool(t, 5).Verify(t.Context(), tc.stored, tc.given)
+		ok, outdated, err := testPool(t, 5).Verify(t.Context(), tc.stored, tc.entered)
 		if ok != tc.want || outdated || err != nil {
-			t.Errorf("%s with %q: got ok %v, outdated %v, %v; want %v, false", tc.stored, tc.given, ok, outdated, err, tc.want)
+			t.Errorf("Verify(%q) with hash %s: got ok %t, outdated %t, error %v, want %t, false, no error",
+				tc.entered, tc.stored, ok, outdated, err, tc.want)
 		}
 	}
 
@@ -133,18 +137,20 @@ func TestLongImportedPassword(t *testing.T) {
 	testkit.NoError(t, err)
 
 	if ok, outdated, err := testPool(t, 5).Verify(t.Context(), string(plain), short); !ok || !outdated || err != nil {
-		t.Errorf("password of 71 bytes: got ok %v, outdated %v, %v; want true, true", ok, outdated, err)
+		t.Errorf("Verify with a password of 71 bytes: got ok %t, outdated %t, error %v, want true, true, no error",
+			ok, outdated, err)
 	}
 }
 
 func TestRaisedCost(t *testing.T) {
 	t.Parallel()
-	old, err := testPool(t, 4).Hash(t.Context(), "password")
+	stored, err := testPool(t, 4).Hash(t.Context(), "password")
 	testkit.NoError(t, err)
 
 	for cost, want := range map[int]bool{4: false, 5: true} {
-		if ok, outdated, err := testPool(t, cost).Verify(t.Context(), old, "password"); !ok || outdated != want || err != nil {
-			t.Errorf("cost %d: got ok %v, outdated %v, %v; want true, %v", cost, ok, outdated, err, want)
+		if ok, outdated, err := testPool(t, cost).Verify(t.Context(), stored, "password"); !ok || outdated != want || err != nil {
+			t.Errorf("Verify in a pool of cost %d: got ok %t, outdated %t, error %v, want true, %t, no error",
+				cost, ok, outdated, err, want)
 		}
 	}
 
@@ -153,7 +159,7 @@ func TestRaisedCost(t *testing.T) {
 	testkit.NoError(t, err)
 
 	if ok, outdated, _ := testPool(t, 4).Verify(t.Context(), high, "password"); !ok || outdated {
-		t.Errorf("hash with a higher cost: got ok %v, outdated %v; want true, false", ok, outdated)
+		t.Errorf("Verify with a hash of higher cost: got ok %t, outdated %t, want true, false", ok, outdated)
 	}
 }
 
@@ -161,15 +167,15 @@ func TestRaisedCost(t *testing.T) {
 // take most of a day.
 func TestUnusableHash(t *testing.T) {
 	t.Parallel()
-	good, err := testPool(t, 4).Hash(t.Context(), "password")
+	valid, err := testPool(t, 4).Hash(t.Context(), "password")
 	testkit.NoError(t, err)
 
 	for _, stored := range []string{
-		"", "x", "password", "hs256", "hs256password", strings.Replace(good, "$04$", "$31$", 1), strings.Replace(good, "$04$", "$15$", 1),
-		strings.Replace(good, "$04$", "$03$", 1), "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+		"", "x", "password", "hs256", "hs256password", strings.Replace(valid, "$04$", "$31$", 1), strings.Replace(valid, "$04$", "$15$", 1),
+		strings.Replace(valid, "$04$", "$03$", 1), "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
 	} {
 		if ok, _, err := testPool(t, 4).Verify(t.Context(), stored, "password"); ok || !errors.Is(err, ErrUnusable) {
-			t.Errorf("%q: got ok %v, %v; want ErrUnusable", stored, ok, err)
+			t.Errorf("Verify with hash %q: got ok %t, error %v, want false, ErrUnusable", stored, ok, err)
 		}
 	}
 }
@@ -179,11 +185,11 @@ func TestUnusableHash(t *testing.T) {
 func TestDummyHash(t *testing.T) {
 	t.Parallel()
 	if err := bcrypt.CompareHashAndPassword(dummyHash(4), prehash("password")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
-		t.Errorf("compare with the dummy hash: got %v, want a mismatch", err)
+		t.Errorf("compare a password with the dummy hash: got error %v, want a mismatch", err)
 	}
 
 	if cost, err := bcrypt.Cost(dummyHash(12)); cost != 12 || err != nil {
-		t.Errorf("got cost %d, %v; want 12", cost, err)
+		t.Errorf("cost of dummyHash(12): got %d, error %v, want 12", cost, err)
 	}
 }
 
@@ -193,7 +199,7 @@ func TestDummyHash(t *testing.T) {
 func TestMismatchesCostTheSame(t *testing.T) {
 	t.Parallel()
 	const poolCost = 7
-	work := 0
+	work := 0 // in bcrypt rounds
 	p := testPool(t, poolCost)
 	p.compare = func(hash, password []byte) error {
 		cost, err := bcrypt.Cost(hash)
@@ -205,22 +211,23 @@ func TestMismatchesCostTheSame(t *testing.T) {
 		return bcrypt.CompareHashAndPassword(hash, password)
 	}
 
-	stored := map[string]string{"unusable": "x", "of an impossible cost": strings.Replace(string(dummyHash(4)), "$04$", "$31$", 1)}
+	stored := map[string]string{"unusable": "x", "too expensive": strings.Replace(string(dummyHash(4)), "$04$", "$31$", 1)}
 	for _, cost := range []int{4, 5, 7} {
 		hash, err := testPool(t, cost).Hash(t.Context(), "password")
 		testkit.NoError(t, err)
 
-		stored[fmt.Sprint("ours of cost ", cost)] = hash
-		stored[fmt.Sprint("plain of cost ", cost)] = strings.TrimPrefix(hash, prehashed)
+		stored[fmt.Sprintf("cost-%d prehash", cost)] = hash
+		stored[fmt.Sprintf("cost-%d plain", cost)] = strings.TrimPrefix(hash, prehashPrefix)
 	}
 
 	for name, hash := range stored {
-		for _, given := range []string{"wrong", strings.Repeat("w", 100)} {
+		for _, password := range []string{"wrong", strings.Repeat("w", 100)} {
 			work = 0
 			before := p.Hashes()
-			ok, _, _ := p.Verify(t.Context(), hash, given)
+			ok, _, _ := p.Verify(t.Context(), hash, password)
 			if jobs := p.Hashes() - before; ok || work != 1<<poolCost || jobs != 1 {
-				t.Errorf("%s, password of %d bytes: got ok %v, work %d in %d jobs; want false, %d in 1", name, len(given), ok, work, jobs, 1<<poolCost)
+				t.Errorf("Verify with the %s hash and a password of %d bytes: got ok %t, %d rounds in %d jobs, want false, %d rounds in 1 job",
+					name, len(password), ok, work, jobs, 1<<poolCost)
 			}
 		}
 	}
@@ -229,15 +236,15 @@ func TestMismatchesCostTheSame(t *testing.T) {
 	before := p.Hashes()
 	testkit.NoError(t, p.DummyCompare(t.Context(), "wrong"))
 	if jobs := p.Hashes() - before; work != 1<<poolCost || jobs != 1 {
-		t.Errorf("unknown account: got work %d in %d jobs; want %d in 1", work, jobs, 1<<poolCost)
+		t.Errorf("DummyCompare: got %d rounds in %d jobs, want %d rounds in 1 job", work, jobs, 1<<poolCost)
 	}
 }
 
-// The methods return the errors of the pool.
+// The methods return the errors of Pool.do.
 func TestPoolErrors(t *testing.T) {
 	t.Parallel()
 	p := testPool(t, 4)
-	old, err := p.Hash(t.Context(), "password")
+	stored, err := p.Hash(t.Context(), "password")
 	testkit.NoError(t, err)
 
 	cancelled, cancel := context.WithCancel(t.Context())
@@ -249,14 +256,15 @@ func TestPoolErrors(t *testing.T) {
 
 		hash, err := p.Hash(ctx, "password")
 		if !errors.Is(err, want) || hash != "" {
-			t.Errorf("hash: got %q, %v; want %v", hash, err, want)
+			t.Errorf("Hash: got %q, error %v, want error %v", hash, err, want)
 		}
 
-		if ok, outdated, err := p.Verify(ctx, old, "password"); !errors.Is(err, want) || errors.Is(err, ErrUnusable) || ok || outdated {
-			t.Errorf("verify: got %v, %v, %v; want %v", ok, outdated, err, want)
+		if ok, outdated, err := p.Verify(ctx, stored, "password"); !errors.Is(err, want) || errors.Is(err, ErrUnusable) || ok || outdated {
+			t.Errorf("Verify: got ok %t, outdated %t, error %v, want false, false, error %v",
+				ok, outdated, err, want)
 		}
 		if err := p.DummyCompare(ctx, "password"); !errors.Is(err, want) {
-			t.Errorf("dummy comparison: got %v, want %v", err, want)
+			t.Errorf("DummyCompare: got error %v, want %v", err, want)
 		}
 	}
 }

@@ -25,17 +25,18 @@ const (
 	// and proxies would give up, and users would submit the form again.
 	maxHashWait = 5 * time.Second
 
-	// maxQueue bounds the memory used by a flood of logins while jobs are fast.
+	// maxQueue is the maximum number of queued jobs. It bounds the memory that a flood of logins
+	// can use while jobs are fast.
 	maxQueue = 1024
 
-	// firstAverage is the assumed duration of a job before any has finished. It is about
+	// initialAverage is the job duration that is assumed until jobs have finished. It is about
 	// that of bcrypt at cost 10.
-	firstAverage = 100 * time.Millisecond
+	initialAverage = 100 * time.Millisecond
 )
 
-// Pool hashes passwords on threads with the lowest priority of the system. If the goroutines
-// of the requests did it, a flood of logins would starve all other requests, because Go
-// preempts a goroutine only after 10 ms.
+// Pool hashes passwords on threads with the lowest priority. If the goroutines that handle
+// requests did it, a flood of logins would starve all other requests, because Go preempts a
+// goroutine only after 10 ms.
 //
 // Every method that hashes is a single job, so that all logins wait equally long. Call Close
 // when the pool is no longer needed.
@@ -53,16 +54,16 @@ type Pool struct {
 	wake    sync.Cond // uses mu; signals a new job or Close
 	queue   []*job    // oldest first
 	running int
-	average time.Duration // moving average of the duration of a job
+	average time.Duration // moving average of the job duration
 	started bool
 	closed  bool
 }
 
 type job struct {
-	work     func()
-	queued   time.Time
-	done     chan struct{}
-	panicked string // the panic and its stack, if any; valid once done is closed
+	work      func()
+	queued    time.Time
+	done      chan struct{}
+	panicText string // the panic and its stack, if work panicked; valid once done is closed
 }
 
 // New returns a pool that hashes with bcrypt at the given cost, which must be from 4 to 14.
@@ -82,7 +83,7 @@ func newPool(slots int, maxWait time.Duration) *Pool {
 		slots:   slots,
 		maxWait: maxWait,
 		compare: bcrypt.CompareHashAndPassword,
-		average: firstAverage,
+		average: initialAverage,
 	}
 	p.wake.L = &p.mu
 
@@ -117,8 +118,8 @@ func (p *Pool) Close() {
 	p.workers.Wait()
 }
 
-// do runs work on one of the threads and returns when it is done. If ctx ends while work is
-// queued, work never runs; once work has started, do waits for it. If work panics, so does
+// do runs work on one of the threads and returns when work has finished. If ctx ends while work
+// is queued, work never runs; once work has started, do waits for it. If work panics, so does
 // do. Errors: ErrBusy, without waiting; ctx.Err().
 func (p *Pool) do(ctx context.Context, work func()) error {
 	if err := ctx.Err(); err != nil {
@@ -139,8 +140,8 @@ func (p *Pool) do(ctx context.Context, work func()) error {
 		<-j.done
 	}
 
-	if j.panicked != "" {
-		panic(j.panicked)
+	if j.panicText != "" {
+		panic(j.panicText)
 	}
 
 	return nil
@@ -180,8 +181,8 @@ func (p *Pool) withdraw(j *job) bool {
 }
 
 // full reports whether a new job must be refused. The caller must hold mu. While a slot is
-// free it accepts any job, however long the last ones took: otherwise a single very slow job
-// would keep out all those that could bring the average down again.
+// free, any job is accepted, however long recent jobs took: otherwise a single very slow job
+// would keep out all the jobs that could bring the average down again.
 func (p *Pool) full() bool {
 	waiting := len(p.queue)
 	if p.closed || waiting >= maxQueue {
@@ -195,8 +196,8 @@ func (p *Pool) full() bool {
 }
 
 // worker runs one job after another on its own thread. It never unlocks the thread, so that
-// the thread ends with the worker. Otherwise the runtime would use a thread with low
-// priority for requests. No other thread inherits the priority, because the runtime never
+// the thread ends with the worker. Otherwise the runtime would use a low-priority
+// thread for requests. No other thread inherits the priority, because the runtime never
 // clones a locked thread.
 func (p *Pool) worker() {
 	runtime.LockOSThread()
@@ -237,7 +238,7 @@ func (p *Pool) run(j *job) {
 
 	defer func() {
 		if cause := recover(); cause != nil {
-			j.panicked = fmt.Sprintf("%v\n\nwhile hashing:\n%s", cause, debug.Stack())
+			j.panicText = fmt.Sprintf("%v\n\nwhile hashing:\n%s", cause, debug.Stack())
 		}
 
 		p.mu.Lock()

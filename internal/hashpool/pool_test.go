@@ -14,32 +14,32 @@ import (
 	"latchkey/internal/telemetry"
 )
 
-// In synctest.Test the clock advances only while all goroutines are blocked, so that a job takes
-// exactly as long as it sleeps.
+// The clock in a synctest bubble advances only while all goroutines are blocked, so a job takes exactly
+// as long as it sleeps.
 
 // mustDo runs a job that must not be refused.
 func mustDo(t *testing.T, p *Pool, work func()) {
 	t.Helper()
 
 	if err := p.do(t.Context(), work); err != nil {
-		t.Errorf("got error %v, want the job done", err)
+		t.Errorf("do: got error %v, want the job to run", err)
 	}
 }
 
 // block occupies a slot of p until release is called.
 func block(t *testing.T, p *Pool) (release func()) {
 	t.Helper()
-	begun, end, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	started, finish, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(returned)
-		mustDo(t, p, func() { close(begun); <-end })
+		mustDo(t, p, func() { close(started); <-finish })
 	}()
 	select {
-	case <-begun:
-	case <-returned: // refused
+	case <-started:
+	case <-returned: // the job was refused
 	}
 
-	return sync.OnceFunc(func() { close(end); <-returned })
+	return sync.OnceFunc(func() { close(finish); <-returned })
 }
 
 func TestPoolOrder(t *testing.T) {
@@ -56,11 +56,11 @@ func TestPoolOrder(t *testing.T) {
 		release()
 		p.Close()
 		if !slices.Equal(order, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}) {
-			t.Errorf("got order %v, want that of the calls", order)
+			t.Errorf("got jobs run in order %v, want the order of the calls", order)
 		}
 
 		if n := p.Hashes(); n != 11 {
-			t.Errorf("got %d jobs counted, want 11", n)
+			t.Errorf("Hashes: got %d, want 11", n)
 		}
 	})
 }
@@ -71,15 +71,15 @@ func TestPoolSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(3, time.Hour)
 		defer p.Close()
-		began := time.Now()
+		start := time.Now()
 		var wg sync.WaitGroup
 		for range 12 {
 			wg.Go(func() { mustDo(t, p, func() { time.Sleep(time.Second) }) })
 		}
 
 		wg.Wait()
-		if took := time.Since(began); took != 4*time.Second {
-			t.Errorf("12 jobs of 1s in 3 slots: got %v, want 4s", took)
+		if took := time.Since(start); took != 4*time.Second {
+			t.Errorf("12 jobs of 1s in 3 slots: got them finished after %v, want 4s", took)
 		}
 	})
 }
@@ -90,39 +90,40 @@ func TestPoolBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(2, 5*time.Second)
 		defer p.Close()
-		second := func() { time.Sleep(time.Second) }
-		for range 100 { // now the average is a second
-			mustDo(t, p, second)
+		work := func() { time.Sleep(time.Second) }
+		for range 100 { // brings the average to one second
+			mustDo(t, p, work)
 		}
 
 		var wg sync.WaitGroup
-		var refused atomic.Int64
+		var refusals atomic.Int64
 		for range 30 {
 			wg.Go(func() {
-				began := time.Now()
-				switch err := p.do(t.Context(), second); {
-				case errors.Is(err, ErrBusy) && time.Since(began) == 0:
-					refused.Add(1)
-				case err != nil || time.Since(began) > 6*time.Second:
-					t.Errorf("got %v after %v, want no error within 6s", err, time.Since(began))
+				start := time.Now()
+				switch err := p.do(t.Context(), work); {
+				case errors.Is(err, ErrBusy) && time.Since(start) == 0:
+					refusals.Add(1)
+				case err != nil || time.Since(start) > 6*time.Second:
+					t.Errorf("do: got error %v after %v, want ErrBusy at once or no error within 6s",
+						err, time.Since(start))
 				}
 			})
 		}
 
 		synctest.Wait()
 		if !p.Busy() {
-			t.Error("got Busy false with a full queue, want true")
+			t.Error("Busy with a full queue: got false, want true")
 		}
 
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		if p.Busy() {
-			t.Error("got Busy true after six jobs, want false")
+			t.Error("Busy after six finished jobs: got true, want false")
 		}
 
 		wg.Wait()
-		if n := refused.Load(); n < 18 || n > 20 {
-			t.Errorf("got %d of 30 refused, want 18 to 20: in 5s the slots do 10 jobs", n)
+		if n := refusals.Load(); n < 18 || n > 20 {
+			t.Errorf("got %d of 30 jobs refused, want 18 to 20: the slots finish 10 jobs in 5s", n)
 		}
 	})
 }
@@ -137,11 +138,11 @@ func TestPoolIdleIsNotBusy(t *testing.T) {
 	release := block(t, p)
 	defer release()
 	if p.Busy() {
-		t.Error("got Busy true with a free slot, want false")
+		t.Error("Busy with a free slot: got true, want false")
 	}
 	defer block(t, p)()
 	if !p.Busy() {
-		t.Error("got Busy false with a wait of an hour, want true")
+		t.Error("Busy with a wait of an hour: got false, want true")
 	}
 }
 
@@ -149,22 +150,22 @@ func TestPoolQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(1, time.Hour)
-		p.average = 0 // so that only the length matters
+		p.average = 0 // so that only the length of the queue matters
 		release := block(t, p)
-		var done atomic.Int64
+		var finished atomic.Int64
 		for range maxQueue {
-			go func() { _ = p.do(t.Context(), func() { done.Add(1) }) }()
+			go func() { _ = p.do(t.Context(), func() { finished.Add(1) }) }()
 		}
 
 		synctest.Wait()
-		if err := p.do(t.Context(), func() { t.Error("got a refused job run, want it not to run") }); !errors.Is(err, ErrBusy) {
-			t.Errorf("full queue: got %v, want ErrBusy", err)
+		if err := p.do(t.Context(), func() { t.Error("got the refused job run, want it never to run") }); !errors.Is(err, ErrBusy) {
+			t.Errorf("do with a full queue: got error %v, want ErrBusy", err)
 		}
 
 		release()
 		p.Close()
-		if n := done.Load(); n != maxQueue {
-			t.Errorf("got %d jobs done, want %d", n, maxQueue)
+		if n := finished.Load(); n != maxQueue {
+			t.Errorf("got %d jobs finished, want %d", n, maxQueue)
 		}
 	})
 }
@@ -175,39 +176,42 @@ func TestPoolCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(1, time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
-		left := make(chan error, 1)
-		begun := false
-		running := make(chan error)
+		runningErr, queuedErr := make(chan error, 1), make(chan error, 1)
+		started := false
 		go func() {
-			running <- p.do(ctx, func() { begun = true; time.Sleep(time.Second) })
+			runningErr <- p.do(ctx, func() { started = true; time.Sleep(time.Second) })
 		}()
 		synctest.Wait()
-		go func() { left <- p.do(ctx, func() { t.Error("got a cancelled job run, want it not to run") }) }()
+		go func() {
+			queuedErr <- p.do(ctx, func() { t.Error("got the cancelled job run, want it never to run") })
+		}()
 		synctest.Wait()
-		began := time.Now()
+		start := time.Now()
 		cancel()
-		if err := <-left; !errors.Is(err, context.Canceled) || time.Since(began) != 0 {
-			t.Errorf("queued job: got %v after %v, want Canceled immediately", err, time.Since(began))
+		if err := <-queuedErr; !errors.Is(err, context.Canceled) || time.Since(start) != 0 {
+			t.Errorf("do with a queued job: got error %v after %v, want Canceled at once",
+				err, time.Since(start))
 		}
 
 		if p.Waiting() != 0 {
 			t.Errorf("got %d jobs in the queue, want 0", p.Waiting())
 		}
-		if err := <-running; err != nil || !begun || time.Since(began) != time.Second {
-			t.Errorf("running job: got %v after %v, want no error after 1s", err, time.Since(began))
+		if err := <-runningErr; err != nil || !started || time.Since(start) != time.Second {
+			t.Errorf("do with a running job: got error %v after %v, started %t, want no error after 1s, true",
+				err, time.Since(start), started)
 		}
-		if err := p.do(ctx, func() { t.Error("got a cancelled job run, want it not to run") }); !errors.Is(err, context.Canceled) {
-			t.Errorf("context cancelled before the call: got %v, want Canceled", err)
+		if err := p.do(ctx, func() { t.Error("got the cancelled job run, want it never to run") }); !errors.Is(err, context.Canceled) {
+			t.Errorf("do with a cancelled context: got error %v, want Canceled", err)
 		}
 
 		p.Close()
 		if n := p.Hashes(); n != 1 {
-			t.Errorf("got %d jobs counted, want 1", n)
+			t.Errorf("Hashes: got %d, want 1", n)
 		}
 	})
 }
 
-// A panic in a job also panics in the caller. The worker continues.
+// If a job panics, so does the caller of do. The worker continues.
 func TestPoolPanic(t *testing.T) {
 	t.Parallel()
 	p := newPool(1, time.Hour)
@@ -215,11 +219,11 @@ func TestPoolPanic(t *testing.T) {
 	func() {
 		defer func() {
 			if text, _ := recover().(string); !strings.HasPrefix(text, "out of salt\n") || !strings.Contains(text, "TestPoolPanic") {
-				t.Errorf("got panic %q, want the message and the stack", text)
+				t.Errorf("do: got panic %q, want the job's panic and its stack", text)
 			}
 		}()
 		_ = p.do(t.Context(), func() { panic("out of salt") })
-		t.Error("got no panic, want one")
+		t.Error("do: got no panic, want the job's")
 	}()
 	mustDo(t, p, func() {})
 }
@@ -228,18 +232,18 @@ func TestPoolClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(2, time.Hour)
-		var done atomic.Int64
+		var finished atomic.Int64
 		for range 6 {
-			go func() { _ = p.do(t.Context(), func() { time.Sleep(time.Second); done.Add(1) }) }()
+			go func() { _ = p.do(t.Context(), func() { time.Sleep(time.Second); finished.Add(1) }) }()
 		}
 
 		synctest.Wait()
 		p.Close()
-		if n := done.Load(); n != 6 {
-			t.Errorf("got %d jobs done, want 6", n)
+		if n := finished.Load(); n != 6 {
+			t.Errorf("Close: got %d jobs finished when it returned, want 6", n)
 		}
-		if err := p.do(t.Context(), func() { t.Error("got a job run after Close, want it not to run") }); !errors.Is(err, ErrBusy) || !p.Busy() {
-			t.Errorf("after Close: got %v, busy %v; want ErrBusy, true", err, p.Busy())
+		if err := p.do(t.Context(), func() { t.Error("got a job run after Close, want it never to run") }); !errors.Is(err, ErrBusy) || !p.Busy() {
+			t.Errorf("do after Close: got error %v, Busy %t, want ErrBusy, true", err, p.Busy())
 		}
 
 		p.Close()
@@ -253,15 +257,16 @@ func TestNew(t *testing.T) {
 	p := New(5, telemetry.NewMetrics())
 	defer p.Close()
 	if p.slots != defaultSlots() || p.maxWait != maxHashWait || p.metrics == nil {
-		t.Errorf("got %d slots, wait %v, metrics %v; want the defaults", p.slots, p.maxWait, p.metrics)
+		t.Errorf("New: got %d slots, maxWait %v, metrics %p, want %d, %v, the given metrics",
+			p.slots, p.maxWait, p.metrics, defaultSlots(), maxHashWait)
 	}
 
 	hash, err := p.Hash(t.Context(), "password")
 	if err != nil || !strings.HasPrefix(hash, "hs256$2a$05$") {
-		t.Errorf("got %q, %v; want a prehashed hash with cost 5", hash, err)
+		t.Errorf("Hash: got %q, error %v, want a hash with prefix hs256 and cost 5", hash, err)
 	}
 
 	if n := p.Hashes(); n != 1 {
-		t.Errorf("got %d hashes counted, want 1", n)
+		t.Errorf("Hashes: got %d, want 1", n)
 	}
 }

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// lowestPriority is the highest "nice" value. Next to a busy thread with normal priority,
-	// a thread with lowestPriority gets about 1/70 of the CPU time; otherwise it gets all.
+	// lowestPriority is the highest nice value. While a thread with normal priority keeps the
+	// CPU busy, a thread with lowestPriority gets about 1/70 of the time; otherwise it gets all.
 	lowestPriority = 19
 
 	// shortestSlice is the shortest time slice of a thread that Linux supports, in
@@ -18,8 +18,8 @@ const (
 	shortestSlice = 100_000
 )
 
-// lowerPriority gives the calling thread the lowest priority. On Linux, setpriority works on
-// single threads and needs no privilege to lower the priority. If it fails anyway, hashing
+// lowerPriority gives the calling thread the lowest priority. On Linux, setpriority applies to
+// a single thread, and lowering the priority needs no privilege. If it fails anyway, hashing
 // competes with requests on equal terms; the pool still bounds it.
 func lowerPriority() {
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), lowestPriority)

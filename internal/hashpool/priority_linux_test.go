@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// usual is the nice value with which the tests were started.
-var usual = nice(syscall.Getpid())
+// normalNice is the nice value with which the tests were started.
+var normalNice = nice(syscall.Getpid())
 
 // nice returns the nice value of a thread of this process, or "" if there is no such thread.
 func nice(tid int) string {
@@ -33,13 +33,13 @@ func TestPoolPriority(t *testing.T) {
 	p := newPool(slots, time.Hour)
 	var mu sync.Mutex
 	threads := map[int]bool{}
-	var wg, all sync.WaitGroup
-	all.Add(slots)
+	var wg, started sync.WaitGroup
+	started.Add(slots)
 	for range slots {
 		wg.Go(func() {
 			mustDo(t, p, func() {
-				all.Done()
-				all.Wait() // so that every job runs on a different worker
+				started.Done()
+				started.Wait() // so that every job runs on a different worker
 				mu.Lock()
 				defer mu.Unlock()
 				tid := syscall.Gettid()
@@ -53,7 +53,7 @@ func TestPoolPriority(t *testing.T) {
 
 	wg.Wait()
 	if len(threads) != slots {
-		t.Errorf("got %d threads, want %d", len(threads), slots)
+		t.Errorf("got jobs on %d threads, want %d", len(threads), slots)
 	}
 
 	checkOtherThreads(t)
@@ -68,21 +68,21 @@ func TestPoolPriority(t *testing.T) {
 	checkOtherThreads(t)
 }
 
-// checkOtherThreads checks the priority of threads of other goroutines. It uses more threads than
-// existed before.
+// checkOtherThreads checks that other goroutines run on threads with normal priority. It uses more
+// threads than existed before, so that it also covers new ones.
 func checkOtherThreads(t *testing.T) {
 	t.Helper()
 	const n = 50
-	var wg, all sync.WaitGroup
-	all.Add(n)
+	var wg, started sync.WaitGroup
+	started.Add(n)
 	for range n {
 		wg.Go(func() {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
-			all.Done()
-			all.Wait()
-			if got := nice(syscall.Gettid()); got != usual {
-				t.Errorf("other goroutine: got nice value %s, want %s", got, usual)
+			started.Done()
+			started.Wait()
+			if got := nice(syscall.Gettid()); got != normalNice {
+				t.Errorf("other goroutine: got nice value %s, want %s", got, normalNice)
 			}
 		})
 	}

@@ -5,33 +5,33 @@ import (
 	"sync"
 )
 
-// threadPriority reports whether each thread can have its own priority.
-const threadPriority = runtime.GOOS == "linux"
+// hasThreadPriority is whether each thread can have its own priority.
+const hasThreadPriority = runtime.GOOS == "linux"
 
 var (
 	// startProcs is GOMAXPROCS at the start of the program, before raiseProcs.
 	startProcs = runtime.GOMAXPROCS(0)
 
-	// machine is the number of CPUs.
-	machine = runtime.NumCPU()
+	// numCPU is the number of CPUs.
+	numCPU = runtime.NumCPU()
 )
 
 // defaultSlots returns the number of passwords to hash in parallel on this machine.
-func defaultSlots() int { return slotsFor(startProcs, machine) }
+func defaultSlots() int { return slotsFor(startProcs, numCPU) }
 
 // slotsFor returns one slot per CPU if priorities keep the CPUs available to requests.
 // Otherwise it reserves one CPU for requests.
-func slotsFor(procs, machine int) int {
-	if priorityDecides(procs, machine) {
-		return machine
+func slotsFor(procs, cpus int) int {
+	if priorityDecides(procs, cpus) {
+		return cpus
 	}
 	return max(1, procs-1)
 }
 
-// priorityDecides reports whether threads with normal priority always get a CPU first. That
-// is so on Linux, except in a container with a CPU quota: there all threads use up the same
-// quota. Go sets GOMAXPROCS below the number of CPUs if there is a quota.
-func priorityDecides(procs, machine int) bool { return threadPriority && procs >= machine }
+// priorityDecides reports whether threads with normal priority always get a CPU first. They do
+// on Linux, except in a container with a CPU quota, where all threads use up the same quota. Go
+// sets GOMAXPROCS below the number of CPUs if there is a quota.
+func priorityDecides(procs, cpus int) bool { return hasThreadPriority && procs >= cpus }
 
 // procsFor returns the GOMAXPROCS that leaves enough processors (the Ps of Go's scheduler)
 // for requests while slots jobs are running.
@@ -41,8 +41,8 @@ func priorityDecides(procs, machine int) bool { return threadPriority && procs >
 // more P covers a request whose thread was preempted by the system: Go takes its P back only
 // after a while. Under a quota there is just one P more than workers, because additional
 // threads would only use up the quota faster.
-func procsFor(slots, procs, machine int) int {
-	if priorityDecides(procs, machine) {
+func procsFor(slots, procs, cpus int) int {
+	if priorityDecides(procs, cpus) {
 		return procs + slots + 1
 	}
 	return max(procs, slots+1)
@@ -56,7 +56,7 @@ var procsMu sync.Mutex
 func raiseProcs(slots int) {
 	procsMu.Lock()
 	defer procsMu.Unlock()
-	want := procsFor(slots, startProcs, machine)
+	want := procsFor(slots, startProcs, numCPU)
 	if runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)
 	}

@@ -8,25 +8,25 @@ import (
 
 func TestSlots(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ procs, machine, slots, want, other, wantOther int }{
+	for _, tc := range []struct{ procs, cpus, linuxSlots, linuxProcs, otherSlots, otherProcs int }{
 		{1, 1, 1, 3, 1, 2},
 		{2, 2, 2, 5, 1, 2},
 		{8, 8, 8, 17, 7, 8},
-		{16, 8, 8, 25, 15, 16}, // GOMAXPROCS in the environment
-		{1, 8, 1, 2, 1, 2},     // a quota
+		{16, 8, 8, 25, 15, 16}, // GOMAXPROCS is set in the environment
+		{1, 8, 1, 2, 1, 2},     // a CPU quota
 		{4, 8, 3, 4, 3, 4},
 	} {
-		slots, want := tc.slots, tc.want
-		if !threadPriority {
-			slots, want = tc.other, tc.wantOther
+		wantSlots, wantProcs := tc.linuxSlots, tc.linuxProcs
+		if !hasThreadPriority {
+			wantSlots, wantProcs = tc.otherSlots, tc.otherProcs
 		}
 
-		if got := slotsFor(tc.procs, tc.machine); got != slots {
-			t.Errorf("%d of %d CPUs: got %d slots, want %d", tc.procs, tc.machine, got, slots)
+		if got := slotsFor(tc.procs, tc.cpus); got != wantSlots {
+			t.Errorf("slotsFor(%d, %d): got %d, want %d", tc.procs, tc.cpus, got, wantSlots)
 		}
 
-		if got := procsFor(slots, tc.procs, tc.machine); got != want {
-			t.Errorf("%d of %d CPUs: got GOMAXPROCS %d, want %d", tc.procs, tc.machine, got, want)
+		if got := procsFor(wantSlots, tc.procs, tc.cpus); got != wantProcs {
+			t.Errorf("procsFor(%d, %d, %d): got %d, want %d", wantSlots, tc.procs, tc.cpus, got, wantProcs)
 		}
 	}
 
@@ -34,7 +34,7 @@ func TestSlots(t *testing.T) {
 	defer p.Close()
 	mustDo(t, p, func() {})
 
-	if n, want := runtime.GOMAXPROCS(0), procsFor(defaultSlots(), startProcs, machine); n < want {
+	if n, want := runtime.GOMAXPROCS(0), procsFor(defaultSlots(), startProcs, numCPU); n < want {
 		t.Errorf("got GOMAXPROCS %d, want at least %d for %d slots", n, want, defaultSlots())
 	}
 }

@@ -24,7 +24,7 @@ var (
 	textTemplate = texttemplate.Must(texttemplate.New("text").Funcs(texttemplate.FuncMap{"wrap": wrap}).Parse(textSource))
 )
 
-// templateData is the data that both templates are executed with.
+// templateData is the data for both templates.
 type templateData struct {
 	texts
 	emailTexts
@@ -33,8 +33,9 @@ type templateData struct {
 	Link     string
 	Footer   string
 
-	// Outlook on Windows ignores max-width and needs a table of fixed width in conditional
-	// comments. They are values because html/template strips comments from a template.
+	// OutlookBefore and OutlookAfter are conditional comments with a table of fixed width, which
+	// Outlook on Windows needs because it ignores max-width. They are values because html/template
+	// strips comments from templates.
 	OutlookBefore template.HTML
 	OutlookAfter  template.HTML
 }
@@ -50,9 +51,9 @@ const (
 	outlookAfter  = `<!--[if mso]></td></tr></table><![endif]-->`
 )
 
-// Compose renders an email. Errors say what is missing or invalid, without quoting any of
-// the content.
-func Compose(e Email) (Message, error) { return compose(inEnglish, e, time.Now()) }
+// Compose renders an email. Errors name what is missing or invalid, and do not quote the
+// content.
+func Compose(e Email) (Message, error) { return compose(englishTexts, e, time.Now()) }
 
 func compose(t texts, e Email, now time.Time) (Message, error) {
 	words, ok := t.Emails[e.Kind]
@@ -176,7 +177,7 @@ func isLink(s string) bool {
 	return isHTTP && u.Host != "" && u.User == nil
 }
 
-// textLine matches up to 72 characters before a space, or a complete longer word.
+// textLine matches up to 72 characters before a space or the end, or a complete longer word.
 var textLine = regexp.MustCompile(`(.{1,72})(?: |$)`)
 
 // wrap breaks a paragraph into lines, at spaces only.
@@ -186,7 +187,7 @@ func wrap(paragraph string) string {
 	return strings.TrimSuffix(textLine.ReplaceAllString(words, "$1\n"), "\n")
 }
 
-// maxName is the maximum number of characters of a name that are shown.
+// maxName is the maximum length of a displayed name in characters.
 const maxName = 60
 
 // printable returns user input as a single line without invisible characters. Control

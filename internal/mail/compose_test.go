@@ -13,8 +13,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// shown returns the visible text of an HTML document and the targets of its links.
-func shown(t *testing.T, document string) (text string, links []string) {
+// visibleText returns the visible text in an HTML document and the targets of its links.
+func visibleText(t *testing.T, document string) (text string, links []string) {
 	t.Helper()
 
 	var b strings.Builder
@@ -30,8 +30,8 @@ func shown(t *testing.T, document string) (text string, links []string) {
 	return strings.Join(strings.Fields(b.String()), " "), links
 }
 
-// Every email contains the recipient, the event, what to do if it wasn't the recipient, and when
-// its link expires. Text and HTML have the same content.
+// Every email names the recipient and the event, and tells the recipient what to do if it wasn't them
+// and when the link expires. The text and the HTML have the same content.
 func TestCompose(t *testing.T) {
 	t.Parallel()
 
@@ -39,32 +39,33 @@ func TestCompose(t *testing.T) {
 	subjects := map[string]bool{}
 
 	for _, kind := range kinds {
-		l := sample(kind)
-		m, err := compose(inEnglish, l, now)
+		e := sample(kind)
+		m, err := compose(englishTexts, e, now)
 		testkit.NoError(t, err)
 
-		if m.ID != "JOB" || m.To != l.To || subjects[m.Subject] || !strings.Contains(m.Subject, "Latchkey") {
-			t.Errorf("%s: got %+v, want ID JOB, recipient %q and a unique subject with Latchkey", kind, m, l.To)
+		if m.ID != "JOB" || m.To != e.To || subjects[m.Subject] || !strings.Contains(m.Subject, "Latchkey") {
+			t.Errorf("%s: got %+v, want ID JOB, recipient %q and a unique subject with Latchkey",
+				kind, m, e.To)
 		}
 
 		subjects[m.Subject] = true
-		words := inEnglish.Emails[kind]
+		words := englishTexts.Emails[kind]
 		want := []string{
 			"Hello Ada Lovelace,", "22 Nov 2026, 05:26 UTC", "Firefox on Linux", "2001:db8::17",
 			"sent to ada@example.com", words.Why, strings.ReplaceAll(words.Otherwise, "{provider}", "Google"),
 		}
 
-		if l.ExpiresIn > 0 {
+		if e.ExpiresIn > 0 {
 			want = append(want, "This link can be used once and expires in 30 minutes, on 22 Nov 2026, 14:02 UTC.")
 		}
-		if l.NewEmail != "" {
-			want = append(want, l.NewEmail)
+		if e.NewEmail != "" {
+			want = append(want, e.NewEmail)
 		}
-		if l.Provider != "" {
-			want = append(want, l.Provider)
+		if e.Provider != "" {
+			want = append(want, e.Provider)
 		}
 
-		htmlText, links := shown(t, m.HTML)
+		htmlText, links := visibleText(t, m.HTML)
 		text := strings.Join(strings.Fields(m.Text), " ")
 
 		for _, s := range want {
@@ -77,24 +78,24 @@ func TestCompose(t *testing.T) {
 		}
 
 		var wantLinks []string
-		if l.Link != "" {
-			wantLinks = []string{l.Link, l.Link}
-			if !strings.Contains(m.Text, "\n"+l.Link+"\n") || !strings.Contains(htmlText, " "+l.Link+" ") {
+		if e.Link != "" {
+			wantLinks = []string{e.Link, e.Link}
+			if !strings.Contains(m.Text, "\n"+e.Link+"\n") || !strings.Contains(htmlText, " "+e.Link+" ") {
 				t.Errorf("%s: got text %s\nwant the link on a line of its own", kind, m.Text)
 			}
 		}
 		if diff := cmp.Diff(wantLinks, links); diff != "" {
 			t.Errorf("%s: links (-want +got)\n%s", kind, diff)
 		}
-		checkHTML(t, m.HTML, l.Link)
-		if left := regexp.MustCompile(`\{\w*\}|ZgotmplZ`).FindString(m.Text + m.HTML + m.Subject); left != "" {
-			t.Errorf("%s: got unfilled placeholder %s", kind, left)
+		checkHTML(t, m.HTML, e.Link)
+		if placeholder := regexp.MustCompile(`\{\w*\}|ZgotmplZ`).FindString(m.Text + m.HTML + m.Subject); placeholder != "" {
+			t.Errorf("%s: got an email with unfilled placeholder %s, want none", kind, placeholder)
 		}
 	}
 }
 
-// Names are shown only if they cannot be mistaken for our text or for a link: anyone can sign up
-// with the email of someone else and any name.
+// Names are shown only if they cannot be mistaken for our text or for a link: anyone can sign up with
+// someone else's email and any name.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()
 
@@ -121,97 +122,105 @@ func TestHostileNames(t *testing.T) {
 		{"call +1 (555) 0100", "Hello,"},
 		{strings.Repeat("x", 70) + " evil.example", "Hello,"},
 	} {
-		l := sample(NewDevice)
-		l.Name = tt.name
-		l.Device = tt.name
-		m, err := Compose(l)
+		e := sample(NewDevice)
+		e.Name = tt.name
+		e.Device = tt.name
+		m, err := Compose(e)
 		testkit.NoError(t, err)
 
-		htmlText, links := shown(t, m.HTML)
+		htmlText, links := visibleText(t, m.HTML)
 		if first, _, _ := strings.Cut(m.Text, "\n\n"); strings.ReplaceAll(first, "\n", " ") != tt.want || !strings.Contains(htmlText, " "+tt.want+" ") {
 			t.Errorf("name %q: got greeting %q in the text and HTML %q, want %q", tt.name, first, htmlText, tt.want)
 		}
 		if len(links) != 2 {
-			t.Errorf("name %q: got links %q, want only %q twice", tt.name, links, l.Link)
+			t.Errorf("name %q: got links %q, want only %q twice", tt.name, links, e.Link)
 		}
-		checkHTML(t, m.HTML, l.Link)
+		checkHTML(t, m.HTML, e.Link)
 
-		shownName, greeted := strings.CutPrefix(strings.TrimSuffix(tt.want, ","), "Hello ")
-		if has := strings.Contains(m.Text, "\nDevice: "); has != greeted || greeted && !strings.Contains(m.Text, "\nDevice: "+shownName+"\n") {
-			t.Errorf("device %q: got text %s\nwant the device in it: %t", tt.name, m.Text, greeted)
+		visibleName, isVisible := strings.CutPrefix(strings.TrimSuffix(tt.want, ","), "Hello ")
+		if isVisible && !strings.Contains(m.Text, "\nDevice: "+visibleName+"\n") {
+			t.Errorf("device %q: got text %s\nwant it to contain the device %q", tt.name, m.Text, visibleName)
+		}
+		if !isVisible && strings.Contains(m.Text, "\nDevice: ") {
+			t.Errorf("device %q: got text %s\nwant it not to contain a device", tt.name, m.Text)
 		}
 
 		for _, hidden := range []string{"\u202e", "\u200b", "\u2028", "\r", "evil.", "evil。"} {
 			if strings.Contains(m.Text, hidden) || strings.Contains(m.HTML, hidden) {
-				t.Errorf("name %q: got %q in the email", tt.name, hidden)
+				t.Errorf("name %q: got text %s\nand HTML %s\nwant them not to contain %q",
+					tt.name, m.Text, m.HTML, hidden)
 			}
 		}
 	}
 }
 
-// Compose rejects an email with a missing value or an invalid link, without quoting it.
+// Compose rejects an email with a missing value or an invalid link. Errors do not quote the value.
 func TestComposeRejects(t *testing.T) {
 	t.Parallel()
 
 	for name, change := range map[string]func(*Email){
-		"kind":         func(l *Email) { l.Kind = "secret" },
-		"recipient":    func(l *Email) { l.To = "" },
-		"new email":    func(l *Email) { l.NewEmail = "" },
-		"link":         func(l *Email) { l.Link = "" },
-		"no lifetime":  func(l *Email) { l.ExpiresIn = 0 },
-		"script":       func(l *Email) { l.Link = "javascript://example.com/secret" },
-		"relative":     func(l *Email) { l.Link = "/secret" },
-		"quote":        func(l *Email) { l.Link = "https://example.com/secret'" },
-		"space":        func(l *Email) { l.Link = "https://example.com/sec ret" },
-		"line":         func(l *Email) { l.Link = "https://example.com/secret\nx" },
-		"not ASCII":    func(l *Email) { l.Link = "https://exämple.com/secret" },
-		"user of link": func(l *Email) { l.Link = "https://example.com@evil.example/secret" },
+		"kind":         func(e *Email) { e.Kind = "secret" },
+		"recipient":    func(e *Email) { e.To = "" },
+		"new email":    func(e *Email) { e.NewEmail = "" },
+		"link":         func(e *Email) { e.Link = "" },
+		"no lifetime":  func(e *Email) { e.ExpiresIn = 0 },
+		"script":       func(e *Email) { e.Link = "javascript://example.com/secret" },
+		"relative":     func(e *Email) { e.Link = "/secret" },
+		"quote":        func(e *Email) { e.Link = "https://example.com/secret'" },
+		"space":        func(e *Email) { e.Link = "https://example.com/sec ret" },
+		"line":         func(e *Email) { e.Link = "https://example.com/secret\nx" },
+		"not ASCII":    func(e *Email) { e.Link = "https://exämple.com/secret" },
+		"user in link": func(e *Email) { e.Link = "https://example.com@evil.example/secret" },
 	} {
-		l := sample(ConfirmEmail)
-		change(&l)
-		if m, err := Compose(l); err == nil || m != (Message{}) || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: got %+v, error %v, want an error without the value", name, m, err)
+		e := sample(ConfirmEmail)
+		change(&e)
+		if m, err := Compose(e); err == nil || m != (Message{}) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: Compose: got %+v, error %v, want an error without the value", name, m, err)
 		}
 	}
 
-	l := sample(EmailChanged)
-	l.OldEmail = ""
-	if _, err := Compose(l); err == nil {
-		t.Error("email change without the old email: got no error")
+	e := sample(EmailChanged)
+	e.OldEmail = ""
+	if _, err := Compose(e); err == nil {
+		t.Error("email change without the old email: Compose: got no error, want one")
 	}
 
-	l = sample(PasswordChanged)
-	l.At = time.Time{}
-	l.IP = "127.0.0.1 <b>"
-	l.Device = ""
-	if m, err := Compose(l); err != nil || strings.Contains(m.HTML, "<b>") || strings.Contains(m.Text, "When") || strings.Contains(m.Text, "IP") {
-		t.Errorf("no valid details: got error %v and text %s\nwant no details", err, m.Text)
+	e = sample(PasswordChanged)
+	e.At = time.Time{}
+	e.IP = "127.0.0.1 <b>"
+	e.Device = ""
+	if m, err := Compose(e); err != nil || strings.Contains(m.HTML, "<b>") || strings.Contains(m.Text, "When") || strings.Contains(m.Text, "IP") {
+		t.Errorf("no valid details: Compose: got error %v and text %s\nwant no error and no details",
+			err, m.Text)
 	}
 }
 
-// The file of texts contains exactly the texts that the program uses.
+// The file with the English texts contains exactly the texts that the program uses.
 func TestTexts(t *testing.T) {
 	t.Parallel()
 
 	var got, want any
-	testkit.NoError(t, json.Unmarshal(english, &got))
+	testkit.NoError(t, json.Unmarshal(englishJSON, &got))
 
-	encoded, err := json.Marshal(inEnglish)
+	encoded, err := json.Marshal(englishTexts)
 	testkit.NoError(t, err)
 	testkit.NoError(t, json.Unmarshal(encoded, &want))
 
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("program (-) and file (+) differ:\n%s", diff)
 	}
-	if strings.Contains(string(english), `""`) || len(inEnglish.Emails) != len(kinds) {
-		t.Errorf("got %d kinds of emails, or an empty text, want %d", len(inEnglish.Emails), len(kinds))
+	if strings.Contains(string(englishJSON), `""`) {
+		t.Error("got a file with an empty text, want none")
+	}
+	if got, want := len(englishTexts.Emails), len(kinds); got != want {
+		t.Errorf("got texts for %d kinds of emails, want %d", got, want)
 	}
 
 	for d, want := range map[time.Duration]string{
 		time.Second: "1 minute", 15 * time.Minute: "15 minutes", time.Hour: "1 hour", 90 * time.Minute: "90 minutes",
 		24 * time.Hour: "24 hours", 48 * time.Hour: "2 days", 49 * time.Hour: "49 hours",
 	} {
-		if got := inEnglish.duration(d); got != want {
+		if got := englishTexts.duration(d); got != want {
 			t.Errorf("duration(%v): got %q, want %q", d, got, want)
 		}
 	}

@@ -11,8 +11,8 @@
 // and email.txt.tmpl.
 //
 // The package knows nothing about accounts, tokens or the URLs of the product: package auth
-// decides when to send which email, and handles the jobs. Package mailtest has an SMTP server
-// for tests.
+// decides when to send which email, and handles the jobs. Package mailtest provides an SMTP
+// server for tests.
 //
 // Start reading at Job in job.go and Compose in compose.go. Then read queue.go and run.go
 // for the queue, and smtp.go and smtp_session.go for the delivery.

@@ -20,8 +20,8 @@ var expectedHeaders = []string{
 	"Auto-Submitted", "Content-Type", "Date", "From", "Message-Id", "Mime-Version", "Subject", "To", "X-Auto-Response-Suppress",
 }
 
-// No input of users can add a header or a recipient to a message, or a link, an image or a script
-// to its content.
+// No user input can add a header or a recipient to a message, or a link, an image or a script to its
+// content.
 func FuzzCompose(f *testing.F) {
 	f.Add("Ada", "ada@example.com", "Google", "Firefox on Linux", "192.0.2.7", "JOB", byte(0))
 	f.Add("Ada\r\nBcc: eve@example.com", "ada@example.com\r\nBcc: eve@example.com", "<img src=x>", "x\n.\n", "::1%\r\n", "a\r\nX: y", byte(3))
@@ -30,26 +30,26 @@ func FuzzCompose(f *testing.F) {
 	testkit.NoError(f, err)
 
 	f.Fuzz(func(t *testing.T, name, email, provider, device, ip, id string, n byte) {
-		l := sample(kinds[int(n)%len(kinds)])
-		l.Name = name
-		l.NewEmail = email
-		l.OldEmail = email
-		l.Provider = provider
-		l.Device = device
-		l.IP = ip
-		l.ID = id
-		m, err := compose(inEnglish, l, l.At.Add(time.Minute))
+		e := sample(kinds[int(n)%len(kinds)])
+		e.Name = name
+		e.NewEmail = email
+		e.OldEmail = email
+		e.Provider = provider
+		e.Device = device
+		e.IP = ip
+		e.ID = id
+		m, err := compose(englishTexts, e, e.At.Add(time.Minute))
 		if err != nil {
 			return
 		}
 
-		if m.To != l.To || m.Subject != inEnglish.Emails[l.Kind].Subject {
-			t.Errorf("got recipient %q and subject %q, want %q and the fixed subject", m.To, m.Subject, l.To)
+		if m.To != e.To || m.Subject != englishTexts.Emails[e.Kind].Subject {
+			t.Errorf("got recipient %q and subject %q, want %q and the fixed subject", m.To, m.Subject, e.To)
 		}
 
-		checkHTML(t, m.HTML, l.Link)
+		checkHTML(t, m.HTML, e.Link)
 		if strings.ContainsFunc(m.Text, func(r rune) bool { return r != '\n' && unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) }) {
-			t.Errorf("got invisible characters in the text: %q", m.Text)
+			t.Errorf("got text %q, want it not to contain invisible characters", m.Text)
 		}
 
 		var encoded bytes.Buffer
@@ -59,13 +59,13 @@ func FuzzCompose(f *testing.F) {
 	})
 }
 
-// checkWire checks an encoded message as a mail server receives it, and returns it.
+// checkWire checks an encoded message, as a mail server receives it, and returns it parsed.
 func checkWire(t *testing.T, wire []byte, to string) *netmail.Message {
 	t.Helper()
 
-	bare := bytes.ReplaceAll(wire, []byte("\r\n"), nil)
-	if bytes.ContainsAny(bare, "\r\n") {
-		t.Errorf("got a line that does not end with CR LF:\n%q", wire)
+	withoutCRLF := bytes.ReplaceAll(wire, []byte("\r\n"), nil)
+	if bytes.ContainsAny(withoutCRLF, "\r\n") {
+		t.Errorf("got message %q, want every line to end with CR LF", wire)
 	}
 
 	got, err := netmail.ReadMessage(bytes.NewReader(wire))
@@ -87,7 +87,7 @@ func checkWire(t *testing.T, wire []byte, to string) *netmail.Message {
 	return got
 }
 
-// asciiAddress returns exactly one email address that no mail server can interpret differently.
+// asciiAddress returns a single email address that all mail servers interpret the same way.
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"ada@example.com", "ada@MÜLLER.de", "a@b.c\r\nRCPT TO:<eve@example.com>", `"a b"@c.de`, "a@[192.0.2.7]", "a@b.c (x)", "a@\xff"} {
 		f.Add(s)
@@ -99,7 +99,8 @@ func FuzzAddress(f *testing.F) {
 			return
 		}
 		if again, err := asciiAddress(got); err != nil || again != got {
-			t.Errorf("asciiAddress(%q): got %q, error %v, want it unchanged (from %q)", got, again, err, s)
+			t.Errorf("asciiAddress(%q), the result for %q: got %q, error %v, want it unchanged",
+				got, s, again, err)
 		}
 		if strings.Count(got, "@") != 1 || strings.ContainsFunc(got, func(r rune) bool { return r <= ' ' || r > '~' }) || strings.ContainsAny(got, "<>,;:\"") {
 			t.Errorf("asciiAddress(%q): got %q, want plain ASCII with one @", s, got)
@@ -107,7 +108,7 @@ func FuzzAddress(f *testing.F) {
 	})
 }
 
-// Errors do not quote the settings, and accepted settings use TLS, except on loopback.
+// NewSMTP does not quote the URL in errors. Settings that it accepts require TLS, except on loopback.
 func FuzzNewSMTP(f *testing.F) {
 	for url := range smtpURLs {
 		f.Add(url, sender)
@@ -118,7 +119,7 @@ func FuzzNewSMTP(f *testing.F) {
 		s, err := NewSMTP(rawURL, from)
 		if err != nil {
 			if strings.Contains(rawURL, "secret") && strings.Contains(err.Error(), "secret") {
-				t.Errorf("%q: got error %v with the password", rawURL, err)
+				t.Errorf("NewSMTP(%q): got error %v, want it not to contain the password", rawURL, err)
 			}
 
 			return
@@ -126,11 +127,11 @@ func FuzzNewSMTP(f *testing.F) {
 
 		if s.encryption == noTLS || s.encryption == startTLSIfOffered {
 			if u, err := url.Parse(rawURL); err != nil || !loopback.Host(u.Hostname()) {
-				t.Errorf("%q: got no TLS, want it except on loopback", rawURL)
+				t.Errorf("NewSMTP(%q): got encryption %d, want one that requires TLS", rawURL, s.encryption)
 			}
 		}
 		if _, err := asciiAddress(s.from.Address); err != nil || strings.ContainsAny(s.from.Name, "\r\n\x00") {
-			t.Errorf("%q: got sender %q, want a valid email address", from, s.from)
+			t.Errorf("NewSMTP with sender %q: got sender %v, want a valid email address", from, s.from)
 		}
 
 		var encoded bytes.Buffer

@@ -16,7 +16,7 @@ const (
 	ResetPassword        Kind = "reset_password"
 	ConfirmEmail         Kind = "confirm_email"      // sent to the new email address
 	EmailChangeRequested Kind = "email_change_asked" // sent to the current email address
-	EmailChanged         Kind = "email_changed"      // sent to both, with a job for each
+	EmailChanged         Kind = "email_changed"      // sent to the old and the new one, with separate jobs
 	PasswordChanged      Kind = "password_changed"
 	NewDevice            Kind = "new_device" // a login from a device that was not used before
 	IdentityLinked       Kind = "identity_linked"
@@ -33,13 +33,13 @@ type Job struct {
 	Kind Kind   `json:"kind"`
 
 	UserID string `json:"userId,omitempty"`
-	// To is the email address of the recipient. For ResetPassword it is what someone entered,
-	// possibly without an account.
+	// To is the recipient's email address. For ResetPassword it is what someone entered, even if
+	// there is no account with it.
 	To   string `json:"email"`
 	Name string `json:"name,omitempty"` // as entered by the user
 
-	// RequestID identifies a request stored in the account that may be cancelled before the
-	// email is sent.
+	// RequestID identifies a request that is stored in the account. The request may be cancelled
+	// before the email is sent.
 	RequestID string    `json:"requestId,omitempty"`
 	NewEmail  string    `json:"newEmail,omitempty"` // for an email change
 	OldEmail  string    `json:"oldEmail,omitempty"`
@@ -47,7 +47,7 @@ type Job struct {
 	Device    string    `json:"device,omitempty"`   // a description of the device used
 	IP        string    `json:"ip,omitempty"`
 	At        time.Time `json:"at,omitzero"` // when the event happened
-	Created   time.Time `json:"created"`     // when the job was queued
+	Created   time.Time `json:"created"`     // when the job was first pushed
 }
 
 // Email is a Job that is ready to be composed and sent.
@@ -65,7 +65,7 @@ type Message struct {
 	// ID is the local part of the Message-ID header. It stays the same if the message is sent
 	// again.
 	ID      string
-	To      string // the email address of the recipient
+	To      string // the recipient's email address
 	Subject string
 	Text    string
 	HTML    string

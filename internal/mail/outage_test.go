@@ -13,18 +13,18 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// If a process dies while it handles a job, another process gets the job when the lease ends, and
+// If a process crashes while it handles a job, another process gets the job when the lease ends, and
 // not before.
-func TestRunAfterDeath(t *testing.T) {
+func TestRunAfterCrash(t *testing.T) {
 	t.Parallel()
 
 	r := storetest.NewRedis(t)
 	const lease = 400 * time.Millisecond
-	dead, _ := newQueue(t, r, QueueOptions{Lease: lease})
+	crashed, _ := newQueue(t, r, QueueOptions{Lease: lease})
 	q, _ := newQueue(t, r, QueueOptions{})
-	push(t, dead, "job")
+	push(t, crashed, "job")
 	claimedAt := time.Now()
-	if c, err := dead.claim(t.Context(), "token"); err != nil || c == nil || c.id != "job" || c.attempts != 1 {
+	if c, err := crashed.claim(t.Context(), "token"); err != nil || c == nil || c.id != "job" || c.attempts != 1 {
 		t.Fatalf("claim: got %+v, error %v, want the job", c, err)
 	}
 
@@ -34,13 +34,13 @@ func TestRunAfterDeath(t *testing.T) {
 		return nil
 	})
 
-	if after := testkit.Receive(t, "the job", received); after < lease {
-		t.Errorf("got the job after %v, want it after the lease of %v", after, lease)
+	if delay := testkit.Receive(t, "the job", received); delay < lease {
+		t.Errorf("got the job %v after the claim, want it after the lease of %v", delay, lease)
 	}
 
-	testkit.Eventually(t, "the queue to be empty", empty(t, q))
+	testkit.Eventually(t, "the queue to be empty", isEmpty(t, q))
 	if len(received) > 0 {
-		t.Error("got the job twice, want it once")
+		t.Error("got the job handled twice, want once")
 	}
 }
 
@@ -85,12 +85,12 @@ func TestRunRedisDown(t *testing.T) {
 	})
 
 	proxy.Restore(t)
-	testkit.Eventually(t, "the queue to be empty", empty(t, observer))
+	testkit.Eventually(t, "the queue to be empty", isEmpty(t, observer))
 
 	for _, log := range []*testkit.Buffer{log, otherLog} {
 		testkit.Eventually(t, "both queues to resume", func() bool { return len(lines(t, log, "email queue resumed")) > 0 })
 		if n := len(lines(t, log, pausedMessage)); n != 1 {
-			t.Errorf("got %d lines about the outage, want 1", n)
+			t.Errorf("got %d log lines about the outage, want 1", n)
 		}
 	}
 
@@ -99,15 +99,15 @@ func TestRunRedisDown(t *testing.T) {
 	}
 }
 
-// If Redis is down at the start, the outage is logged once. When Redis is available again, no job
-// is claimed before other processes had time to remove the jobs that they have sent.
+// If Redis is down when Run starts, the outage is logged once. When Redis is available again, no job is
+// claimed until other processes have had time to remove the jobs that they have sent.
 func TestRunSettles(t *testing.T) {
 	t.Parallel()
 
 	direct, proxied, proxy := storetest.ProxiedRedis(t)
-	dead, _ := newQueue(t, direct, QueueOptions{Lease: time.Millisecond})
-	push(t, dead, "job")
-	if c, err := dead.claim(t.Context(), "token"); c == nil || err != nil {
+	crashed, _ := newQueue(t, direct, QueueOptions{Lease: time.Millisecond})
+	push(t, crashed, "job")
+	if c, err := crashed.claim(t.Context(), "token"); c == nil || err != nil {
 		t.Fatalf("claim: got %v, error %v, want the job", c, err)
 	}
 
@@ -131,18 +131,19 @@ func TestRunSettles(t *testing.T) {
 		return len(lines(t, log, pausedMessage)) > 0 && connects.Load() > 30 // several for each command
 	})
 
-	restored := time.Now()
+	outageEnd := time.Now()
 	proxy.Set(storetest.Faults{})
-	if at := testkit.Receive(t, "the job", received); at.Sub(restored) < settleIntervals*interval {
-		t.Errorf("got the job %v after the outage, want it after %v", at.Sub(restored), settleIntervals*interval)
+	delay := testkit.Receive(t, "the job", received).Sub(outageEnd)
+	if delay < settleIntervals*interval {
+		t.Errorf("got the job %v after the outage, want it after %v", delay, settleIntervals*interval)
 	}
 	if n := len(lines(t, log, pausedMessage)); n != 1 {
-		t.Errorf("got %d lines about the outage, want 1", n)
+		t.Errorf("got %d log lines about the outage, want 1", n)
 	}
 }
 
-// At its end, Run waits for the running jobs, but not longer than the grace period, and starts no
-// new ones.
+// When its context ends, Run waits for the running jobs, but no longer than the grace period, and starts
+// no new ones.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()
 
@@ -166,19 +167,19 @@ func TestRunEnds(t *testing.T) {
 
 	select {
 	case <-ended:
-		t.Fatal("got the end of Run, want it to wait for the running job")
+		t.Fatal("Run returned, want it to wait for the running job")
 	case <-time.After(50 * time.Millisecond): // a longer wait would only find more bugs
 	}
 
 	close(proceed)
 	testkit.Receive(t, "the end of Run", ended)
 	if n, err := q.Len(t.Context()); n != 1 || err != nil || len(started) > 0 {
-		t.Errorf("got %d jobs, error %v, want 1 and no second start", n, err)
+		t.Errorf("got %d queued jobs, error %v, %d more jobs started, want 1 and none", n, err, len(started))
 	}
 
-	impatient, _ := newQueue(t, storetest.NewRedis(t), QueueOptions{Grace: 20 * time.Millisecond})
-	push(t, impatient, "job")
-	stop = start(t, impatient, func(ctx context.Context, _ Job) error {
+	shortGrace, _ := newQueue(t, storetest.NewRedis(t), QueueOptions{Grace: 20 * time.Millisecond})
+	push(t, shortGrace, "job")
+	stop = start(t, shortGrace, func(ctx context.Context, _ Job) error {
 		started <- "hanging"
 		<-ctx.Done()
 
@@ -187,14 +188,14 @@ func TestRunEnds(t *testing.T) {
 
 	testkit.Receive(t, "a started job", started)
 	stop()
-	if n, err := impatient.Len(t.Context()); n != 1 || err != nil {
-		t.Errorf("after a cancelled job: got %d jobs, error %v, want 1", n, err)
+	if n, err := shortGrace.Len(t.Context()); n != 1 || err != nil {
+		t.Errorf("after a cancelled job: got %d queued jobs, error %v, want 1", n, err)
 	}
 
 	// An attempt is cancelled long before the lease ends, so that no other process starts one.
-	slow, log := newQueue(t, storetest.NewRedis(t), QueueOptions{Lease: 200 * time.Millisecond, Backoff: time.Hour})
-	push(t, slow, "job")
-	start(t, slow, func(ctx context.Context, _ Job) error {
+	shortLease, log := newQueue(t, storetest.NewRedis(t), QueueOptions{Lease: 200 * time.Millisecond, Backoff: time.Hour})
+	push(t, shortLease, "job")
+	start(t, shortLease, func(ctx context.Context, _ Job) error {
 		<-ctx.Done()
 		return ctx.Err()
 	})

@@ -20,7 +20,7 @@ import (
 //	mail:{queue}                 job IDs, sorted by due time (microseconds, Redis clock)
 //	mail:{queue}:jobs            jobs by ID, as JSON
 //	mail:{queue}:attempts        number of attempts by job ID
-//	mail:{queue}:claim:<token>   the job that a claim has returned
+//	mail:{queue}:claim:<token>   the job that the claim with this token has returned
 //	mail:{queue}:done:<id>       exists for the length of a lease after a job is done
 //	mail:{queue}:throttle:<hash> exists while no further job with this throttle is accepted
 //	mail:{queue}:day:<hash>      number of jobs with this throttle in the last 24 hours
@@ -34,8 +34,9 @@ const (
 	attemptsKey = dueKey + ":attempts"
 )
 
-// key returns the key of a token, a job ID or the hash of a throttle. Throttles are hashed
-// because key names must not contain email addresses.
+// key returns the Redis key for a kind of value and a name, which is a claim's token, a job ID or
+// the hash of a throttle. Throttles are hashed because key names must not contain email
+// addresses.
 func key(kind, name string) string { return dueKey + ":" + kind + ":" + name }
 
 // QueueOptions are the settings of a Queue. Zero values select the defaults.
@@ -52,7 +53,7 @@ type QueueOptions struct {
 	Backoff time.Duration
 	// MaxAge is the age at which a job is dropped. The default is 72 h.
 	MaxAge time.Duration
-	// Grace is how long Run waits for running jobs after its context ended. The default is 8 s.
+	// Grace is how long Run waits for running jobs after its context has ended. The default is 8 s.
 	Grace time.Duration
 
 	Metrics *telemetry.Metrics
@@ -65,7 +66,7 @@ const maxBackoff = 30 * time.Minute
 // Queue is the email queue in Redis that all processes share. It is safe for concurrent use.
 //
 // Each job is delivered at least once. It is delivered twice only if a process dies or loses
-// its connection to Redis between the reply of the mail server and the removal of the job.
+// its connection to Redis between the mail server's reply and the removal of the job.
 // Both messages then have the same Message-ID, so many mail servers drop the second one,
 // unless it contains a new link.
 type Queue struct {
@@ -84,7 +85,7 @@ func NewQueue(client *redisconn.Client, o QueueOptions) *Queue {
 	o.Grace = cmp.Or(o.Grace, 8*time.Second)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 
-	for kind := range inEnglish.Emails {
+	for kind := range englishTexts.Emails {
 		o.Metrics.MailKinds(string(kind))
 	}
 
@@ -94,7 +95,7 @@ func NewQueue(client *redisconn.Client, o QueueOptions) *Queue {
 // pushScript adds a job unless it is already queued or done: the script may run again after
 // the job was sent. If ARGV[6] is 1, the job is throttled: one job is accepted per ARGV[3]
 // milliseconds, and after ARGV[4] jobs in a day one per ARGV[5] milliseconds. The script
-// returns 1 if the job was accepted, now or before.
+// returns 1 if the job was accepted, in this run or an earlier one.
 var pushScript = redisconn.NewScript(5, `
 if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 1 end
 if ARGV[6] == '1' then
@@ -114,17 +115,17 @@ const (
 	// slowInterval applies. Anyone can enter a stranger's email address, and nobody needs
 	// more emails than this.
 	maxPerDay = 20
-	// slowInterval is the minimum time between two jobs from then on. It is shorter than the
+	// slowInterval is the minimum time between two jobs after maxPerDay. It is shorter than the
 	// lifetime of a link: flooding an owner with emails must not lock them out of the links
 	// that they request themselves.
 	slowInterval = 15 * time.Minute
 )
 
 // PushThrottled queues a job for immediate delivery and reports whether it was accepted. Of
-// the jobs with the same throttle, one is accepted per interval (0 is no minimum interval),
+// the jobs with the same throttle, one is accepted per interval (0 means no minimum interval),
 // and fewer after maxPerDay. The throttle "" accepts all jobs. ID and Created are set if they
-// are empty. A job with an ID of its own may be pushed again after an error. Errors:
-// redisconn.ErrUnavailable.
+// are empty. If the caller has set the ID, the same job may be pushed again after an error.
+// Errors: redisconn.ErrUnavailable.
 func (q *Queue) PushThrottled(ctx context.Context, job Job, throttle string, interval time.Duration) (bool, error) {
 	job.ID = cmp.Or(job.ID, rand.Text())
 	if job.Created.IsZero() {
@@ -224,7 +225,7 @@ if not due or string.format('%.0f', tonumber(due)) ~= ARGV[2] then return 0 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', micros + tonumber(ARGV[3])), ARGV[1])
 return 1`)
 
-// postpone ends the lease of a job and makes the job due again after a delay.
+// postpone ends a job's lease and makes the job due again after a delay.
 func (q *Queue) postpone(ctx context.Context, c *claimedJob, delay time.Duration) error {
 	_, err := q.redis.Eval(ctx, postponeScript, dueKey, c.id, c.lease, strconv.FormatInt(delay.Microseconds(), 10))
 

@@ -23,17 +23,17 @@ const pausedMessage = "email queue paused: Redis is unavailable"
 func lines(t testing.TB, log *testkit.Buffer, message string) []map[string]any {
 	t.Helper()
 
-	var found []map[string]any
+	var matches []map[string]any
 	for line := range strings.Lines(log.String()) {
 		var fields map[string]any
 		testkit.NoError(t, json.Unmarshal([]byte(line), &fields))
 
 		if fields["msg"] == message {
-			found = append(found, fields)
+			matches = append(matches, fields)
 		}
 	}
 
-	return found
+	return matches
 }
 
 // newQueue returns the queue of one process, with short intervals.
@@ -49,7 +49,7 @@ func newQueue(t testing.TB, r storetest.Redis, o QueueOptions) (*Queue, *testkit
 	client := conntest.Redis(t, r, redisconn.Options{})
 	t.Cleanup(func() {
 		if strings.Contains(log.String(), "@") {
-			t.Errorf("got an email address in the log:\n%s", log.String())
+			t.Errorf("got log %s\nwant it not to contain an email address", log.String())
 		}
 	})
 
@@ -93,14 +93,15 @@ func push(t testing.TB, q *Queue, ids ...string) {
 	}
 }
 
-func empty(t testing.TB, q *Queue) func() bool {
+// isEmpty returns a condition for testkit.Eventually: no job is queued.
+func isEmpty(t testing.TB, q *Queue) func() bool {
 	return func() bool {
 		n, err := q.Len(t.Context())
 		return n == 0 && err == nil
 	}
 }
 
-// Every script can run twice, as it does when a reply is lost.
+// Every script may run twice, as happens when a reply is lost.
 func TestScriptsTwice(t *testing.T) {
 	t.Parallel()
 
@@ -112,15 +113,16 @@ func TestScriptsTwice(t *testing.T) {
 
 	again, err := q.claim(ctx, "token")
 	if err != nil || first == nil || again == nil || again.id != "one" || again.lease != first.lease || again.attempts != 1 {
-		t.Errorf("same token: got %+v and then %+v, error %v, want the same job", first, again, err)
+		t.Errorf("claim twice with the same token: got %+v and then %+v, error %v, want job one in its first attempt both times",
+			first, again, err)
 	}
 
 	other, err := q.claim(ctx, "other")
 	if err != nil || other == nil || other.id != "two" {
-		t.Errorf("another token: got %+v, error %v, want job two", other, err)
+		t.Errorf("claim with another token: got %+v, error %v, want job two", other, err)
 	}
-	if none, err := q.claim(ctx, "third"); none != nil || err != nil {
-		t.Errorf("no due job: got %+v, error %v, want none", none, err)
+	if c, err := q.claim(ctx, "third"); c != nil || err != nil {
+		t.Errorf("claim without a due job: got %+v, error %v, want nil", c, err)
 	}
 
 	for range 2 {
@@ -129,18 +131,18 @@ func TestScriptsTwice(t *testing.T) {
 
 	push(t, q, "one") // again, after it is done
 	if n, err := q.Len(ctx); n != 1 || err != nil {
-		t.Errorf("got %d jobs, error %v, want 1", n, err)
+		t.Errorf("got %d queued jobs, error %v, want 1", n, err)
 	}
 	testkit.NoError(t, q.postpone(ctx, other, 0))
 
-	retried, err := q.claim(ctx, "fourth")
-	if err != nil || retried == nil || retried.attempts != 2 {
-		t.Fatalf("postponed job: got %+v, error %v, want the second attempt", retried, err)
+	second, err := q.claim(ctx, "fourth")
+	if err != nil || second == nil || second.attempts != 2 {
+		t.Fatalf("claim after postpone: got %+v, error %v, want the second attempt", second, err)
 	}
 
 	// An old lease cannot postpone the job.
 	testkit.NoError(t, q.postpone(ctx, other, 0))
-	if early, err := q.claim(ctx, "fifth"); early != nil || err != nil {
-		t.Errorf("postponed with an old lease: got %+v, error %v, want no due job", early, err)
+	if c, err := q.claim(ctx, "fifth"); c != nil || err != nil {
+		t.Errorf("claim after postpone with an old lease: got %+v, error %v, want nil", c, err)
 	}
 }

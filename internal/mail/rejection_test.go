@@ -17,10 +17,10 @@ import (
 func TestSendRequiresTLS(t *testing.T) {
 	t.Parallel()
 
-	plain := mailtest.New(t, mailtest.Options{})
-	secure := mailtest.New(t, mailtest.Options{StartTLS: true})
-	implicit := mailtest.New(t, mailtest.Options{ImplicitTLS: true})
-	remote := func(url string, server *mailtest.Server) *SMTP {
+	plainServer := mailtest.New(t, mailtest.Options{})
+	startTLSServer := mailtest.New(t, mailtest.Options{StartTLS: true})
+	implicitServer := mailtest.New(t, mailtest.Options{ImplicitTLS: true})
+	newRemote := func(url string, server *mailtest.Server) *SMTP {
 		s := newSMTP(t, url, server.Roots)
 		s.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, server.Addr)
@@ -30,38 +30,41 @@ func TestSendRequiresTLS(t *testing.T) {
 	}
 
 	for name, s := range map[string]*SMTP{
-		"no STARTTLS":                remote("smtp://"+credentials+"mail.test", plain),
-		"no STARTTLS, no user":       remote("smtp://mail.test", plain),
-		"unknown CA":                 newSMTP(t, "smtp://"+credentials+secure.Addr, nil),
-		"unknown CA, implicit":       newSMTP(t, "smtps://"+credentials+implicit.Addr, nil),
-		"another CA":                 newSMTP(t, "smtp://"+credentials+secure.Addr, implicit.Roots),
-		"wrong name":                 remote("smtp://"+credentials+"mail.test", secure),
-		"wrong name, implicit":       remote("smtps://"+credentials+"mail.test", implicit),
-		"implicit TLS, plain server": remote("smtps://"+credentials+"mail.test", plain),
+		"no STARTTLS":                newRemote("smtp://"+credentials+"mail.test", plainServer),
+		"no STARTTLS, no user":       newRemote("smtp://mail.test", plainServer),
+		"unknown CA":                 newSMTP(t, "smtp://"+credentials+startTLSServer.Addr, nil),
+		"unknown CA, implicit":       newSMTP(t, "smtps://"+credentials+implicitServer.Addr, nil),
+		"another CA":                 newSMTP(t, "smtp://"+credentials+startTLSServer.Addr, implicitServer.Roots),
+		"wrong name":                 newRemote("smtp://"+credentials+"mail.test", startTLSServer),
+		"wrong name, implicit":       newRemote("smtps://"+credentials+"mail.test", implicitServer),
+		"implicit TLS, plain server": newRemote("smtps://"+credentials+"mail.test", plainServer),
 	} {
 		for _, err := range []error{s.Send(t.Context(), message(t)), s.Check(t.Context())} {
 			if err == nil || errors.Is(err, ErrRejected) || strings.Contains(err.Error(), mailtest.Password) {
-				t.Errorf("%s: got error %v, want one that is retried and without the password", name, err)
+				t.Errorf("%s: got error %v, want one that does not wrap ErrRejected or contain the password",
+					name, err)
 			}
 		}
 	}
 
-	for _, server := range []*mailtest.Server{plain, secure, implicit} {
+	for _, server := range []*mailtest.Server{plainServer, startTLSServer, implicitServer} {
 		if len(server.Messages())+len(server.Logins()) > 0 {
-			t.Errorf("got %d messages and logins %v, want none", len(server.Messages()), server.Logins())
+			t.Errorf("got %d messages and logins %v at the server, want none",
+				len(server.Messages()), server.Logins())
 		}
 	}
 
 	// PLAIN and LOGIN are refused without TLS even if the encryption is misconfigured.
-	s := remote("smtp://"+credentials+"mail.test", plain)
+	s := newRemote("smtp://"+credentials+"mail.test", plainServer)
 	s.encryption = noTLS
-	if err := s.Check(t.Context()); err == nil || len(plain.Logins()) > 0 {
-		t.Errorf("unencrypted login: got error %v, logins %v, want an error and none", err, plain.Logins())
+	if err := s.Check(t.Context()); err == nil || len(plainServer.Logins()) > 0 {
+		t.Errorf("Check without TLS: got error %v and logins %v, want an error and no login",
+			err, plainServer.Logins())
 	}
 }
 
-// Permanent rejections of the message or its recipient are reported as ErrRejected. Failures that
-// an operator can fix, or that are temporary, are not. Replies are not quoted.
+// Permanent rejections of the message or its recipient are reported as ErrRejected, but failures that
+// are temporary or that an operator can fix are not. Errors do not quote the server's replies.
 func TestRejections(t *testing.T) {
 	t.Parallel()
 
@@ -81,26 +84,29 @@ func TestRejections(t *testing.T) {
 		server.FailAt(tt.step, mailtest.Reply(tt.code, "no <"+m.To+"> "+mailtest.Password+" "+sample(ResetPassword).Link))
 		err := s.Send(t.Context(), m)
 		if err == nil || errors.Is(err, ErrRejected) != tt.rejected {
-			t.Errorf("%s %d: got error %v, want ErrRejected: %t", tt.step, tt.code, err, tt.rejected)
+			t.Errorf("Send with reply %d to %s: got error %v, want one that wraps ErrRejected: %t",
+				tt.code, tt.step, err, tt.rejected)
 			continue
 		}
 
 		for _, secret := range []string{m.To, "ada", mailtest.Password, "token", "https:"} {
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("%s %d: got error %v with %s", tt.step, tt.code, err, secret)
+				t.Errorf("Send with reply %d to %s: got error %v, want it not to contain %q",
+					tt.code, tt.step, err, secret)
 			}
 		}
 
 		server.FailAt(tt.step, nil)
 		if err := s.Send(t.Context(), m); err != nil || len(server.Messages()) != 1 {
-			t.Errorf("%s %d: afterwards got error %v and %d messages, want 1", tt.step, tt.code, err, len(server.Messages()))
+			t.Errorf("Send after reply %d to %s: got error %v and %d messages, want no error and 1",
+				tt.code, tt.step, err, len(server.Messages()))
 		}
 	}
 
 	server := mailtest.New(t, mailtest.Options{})
-	wrong := newSMTP(t, "smtp://mailer:secret@"+server.Addr, nil)
-	if err := wrong.Check(t.Context()); err == nil || errors.Is(err, ErrRejected) || !strings.Contains(err.Error(), "535 5.7.8 to AUTH") {
-		t.Errorf("wrong password: got error %v, want the code of the reply to AUTH", err)
+	s := newSMTP(t, "smtp://mailer:secret@"+server.Addr, nil)
+	if err := s.Check(t.Context()); err == nil || errors.Is(err, ErrRejected) || !strings.Contains(err.Error(), "535 5.7.8 to AUTH") {
+		t.Errorf("Check with a wrong password: got error %v, want it to contain the reply code for AUTH", err)
 	}
 
 	for _, to := range []string{"", "ada", "ada@", "@example.com", "Ada <ada@example.com>", "ada@example.com, eve@example.com", "ada@example.com>\r\nRCPT TO:<eve@example.com",
@@ -108,17 +114,17 @@ func TestRejections(t *testing.T) {
 		m := message(t)
 		m.To = to
 		if err := newSMTP(t, "smtp://"+server.Addr, nil).Send(t.Context(), m); !errors.Is(err, ErrRejected) || strings.Contains(err.Error(), "ada") {
-			t.Errorf("recipient %q: got error %v, want ErrRejected without the recipient", to, err)
+			t.Errorf("Send to %q: got error %v, want ErrRejected without the recipient", to, err)
 		}
 	}
 
 	if len(server.Messages()) != 0 {
-		t.Errorf("got %d messages with invalid recipients, want 0", len(server.Messages()))
+		t.Errorf("got %d messages to invalid recipients, want 0", len(server.Messages()))
 	}
 }
 
-// Send returns within its timeout wherever the server hangs or disconnects. If it hangs after it has
-// accepted the message, Send succeeds.
+// Send returns within its timeout, wherever the server hangs or disconnects. If the server hangs after
+// it has accepted the message, Send succeeds.
 func TestHangingServer(t *testing.T) {
 	t.Parallel()
 
@@ -172,28 +178,28 @@ func TestHangingServer(t *testing.T) {
 			start := time.Now()
 			err := s.Send(t.Context(), message(t))
 			if (err == nil) != tt.sent || errors.Is(err, ErrRejected) {
-				t.Errorf("got error %v, want success: %t", err, tt.sent)
+				t.Errorf("Send: got error %v, want success: %t", err, tt.sent)
 			}
 			if took := time.Since(start); took > bound {
-				t.Errorf("got a result after %v, want it within %v", took, bound)
+				t.Errorf("Send: got a result after %v, want it within %v", took, bound)
 			}
 			if n := len(server.Messages()); n == 1 != tt.sent {
-				t.Errorf("got %d messages, want it sent: %t", n, tt.sent)
+				t.Errorf("got %d messages at the server, want the message sent: %t", n, tt.sent)
 			}
 
-			// A cancelled context ends Send as well.
+			// Send also ends when its context is cancelled.
 			s.Timeout = time.Hour
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			defer time.AfterFunc(timeout, cancel).Stop()
 			if err := s.Send(ctx, message(t)); err == nil && !tt.sent {
-				t.Error("cancelled: got no error, want one")
+				t.Error("Send with a cancelled context: got no error, want one")
 			}
 		})
 	}
 
-	dead := newSMTP(t, "smtp://127.0.0.1:1", nil)
-	if err := dead.Send(t.Context(), message(t)); err == nil || errors.Is(err, ErrRejected) {
-		t.Errorf("refused connection: got error %v, want one that is retried", err)
+	s := newSMTP(t, "smtp://127.0.0.1:1", nil)
+	if err := s.Send(t.Context(), message(t)); err == nil || errors.Is(err, ErrRejected) {
+		t.Errorf("Send with a refused connection: got error %v, want one that does not wrap ErrRejected", err)
 	}
 }

@@ -14,12 +14,12 @@ import (
 	"latchkey/internal/telemetry"
 )
 
-// settleIntervals is the number of intervals without claims after an outage of Redis. If the
-// outage was longer than the leases, other processes need this time to remove the jobs that
+// settleIntervals is the number of intervals for which no job is claimed after a Redis outage. If
+// the outage was longer than the leases, other processes need this time to remove the jobs that
 // they delivered meanwhile.
 const settleIntervals = 3
 
-// run is the state of one call of Run.
+// run is the state of one call to Run.
 type run struct {
 	*Queue
 	handle func(context.Context, Job) error
@@ -29,7 +29,7 @@ type run struct {
 
 	mu          sync.Mutex
 	redisDown   bool
-	pausedUntil time.Time // the end of the settle time after an outage
+	pausedUntil time.Time // the end of the settling time after an outage
 }
 
 // Run calls handle for due jobs, the longest due first and up to Workers at a time, until
@@ -89,7 +89,7 @@ func (r *run) next(ctx context.Context) *claimedJob {
 	return nil
 }
 
-// setRedisState records whether Redis is available, given the result of a command, and logs
+// setRedisState records whether Redis is available, given the error of a command, and logs
 // changes.
 func (r *run) setRedisState(ctx context.Context, err error) {
 	r.mu.Lock()

@@ -17,7 +17,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// Each job is handled by one of several processes. No process handles more jobs at the same time
+// Each job is handled once, by one of several processes. No process handles more jobs at the same time
 // than it has workers.
 func TestRunOnce(t *testing.T) {
 	t.Parallel()
@@ -50,7 +50,7 @@ func TestRunOnce(t *testing.T) {
 		push(t, q, id)
 	}
 
-	testkit.Eventually(t, "the queue to be empty", empty(t, q))
+	testkit.Eventually(t, "the queue to be empty", isEmpty(t, q))
 	mu.Lock()
 	defer mu.Unlock()
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -60,7 +60,7 @@ func TestRunOnce(t *testing.T) {
 	conn := r.Conn(t)
 	for _, key := range []string{dueKey, jobsKey, attemptsKey} {
 		if n, err := conn.Do("EXISTS", key); n != int64(0) || err != nil {
-			t.Errorf("got %s in Redis, error %v, want no key", key, err)
+			t.Errorf("EXISTS %s: got %v, error %v, want 0", key, n, err)
 		}
 	}
 }
@@ -70,19 +70,19 @@ func TestRunOrder(t *testing.T) {
 	t.Parallel()
 
 	q, _ := newQueue(t, storetest.NewRedis(t), QueueOptions{Workers: 1})
-	at := time.Date(2026, 11, 22, 5, 26, 0, 0, time.UTC)
-	full := Job{
+	eventTime := time.Date(2026, 11, 22, 5, 26, 0, 0, time.UTC)
+	fullJob := Job{
 		ID: "z", Kind: EmailChanged, UserID: "u", To: "a@example.com", Name: "Ada", NewEmail: "b@example.com", OldEmail: "c@example.com",
-		Device: "Firefox", IP: "192.0.2.1", At: at, Created: at.Add(time.Second),
+		Device: "Firefox", IP: "192.0.2.1", At: eventTime, Created: eventTime.Add(time.Second),
 	}
 
-	q.now = func() time.Time { return at.Add(time.Hour) }
-	testkit.NoError(t, q.Push(t.Context(), full))
+	q.now = func() time.Time { return eventTime.Add(time.Hour) }
+	testkit.NoError(t, q.Push(t.Context(), fullJob))
 
 	ids := []string{"z", "y", "x", "b", "c", "a"}
 	push(t, q, ids[1:]...)
 	if n, err := q.Len(t.Context()); n != len(ids) || err != nil {
-		t.Errorf("got %d jobs, error %v, want %d", n, err, len(ids))
+		t.Errorf("got %d queued jobs, error %v, want %d", n, err, len(ids))
 	}
 
 	received := make(chan Job, len(ids))
@@ -91,18 +91,19 @@ func TestRunOrder(t *testing.T) {
 		return nil
 	})
 
-	if diff := cmp.Diff(full, testkit.Receive(t, "a job", received)); diff != "" {
+	if diff := cmp.Diff(fullJob, testkit.Receive(t, "a job", received)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 
 	for _, want := range ids[1:] {
 		if job := testkit.Receive(t, "a job", received); job.ID != want || !job.Created.Equal(q.now()) {
-			t.Errorf("got job %s created %v, want %s created now", job.ID, job.Created, want)
+			t.Errorf("got job %s created %v, want job %s created %v", job.ID, job.Created, want, q.now())
 		}
 	}
 
-	if err := q.Push(t.Context(), Job{}); err != nil || len(testkit.Receive(t, "a job", received).ID) < 26 {
-		t.Errorf("job without ID: got error %v, or no new ID", err)
+	testkit.NoError(t, q.Push(t.Context(), Job{}))
+	if id := testkit.Receive(t, "a job", received).ID; len(id) < 26 {
+		t.Errorf("job without an ID: got ID %q, want a random one", id)
 	}
 }
 
@@ -150,7 +151,7 @@ func TestRunFailures(t *testing.T) {
 				return err
 			})
 
-			testkit.Eventually(t, "the queue to be empty", empty(t, q))
+			testkit.Eventually(t, "the queue to be empty", isEmpty(t, q))
 			if len(attempts) != tt.attempts {
 				t.Errorf("got %d attempts, want %d", len(attempts), tt.attempts)
 			}
@@ -164,10 +165,10 @@ func TestRunFailures(t *testing.T) {
 			dropped := lines(t, log, "email dropped")
 			if tt.dropped == "" && len(dropped) > 0 || tt.dropped != "" && (len(dropped) != 1 || dropped[0]["error"] != tt.dropped ||
 				dropped[0]["id"] != "job" || dropped[0]["kind"] != "new_device" || dropped[0]["attempts"] != float64(max(1, tt.attempts))) {
-				t.Errorf("got dropped %v, want error %q", dropped, tt.dropped)
+				t.Errorf("got log lines about dropped jobs %v, want error %q", dropped, tt.dropped)
 			}
-			if again := lines(t, log, "email not sent; will retry"); len(again) != max(0, tt.attempts-1) {
-				t.Errorf("got retries %v, want %d", again, max(0, tt.attempts-1))
+			if retries := lines(t, log, "email not sent; will retry"); len(retries) != max(0, tt.attempts-1) {
+				t.Errorf("got log lines about retries %v, want %d", retries, max(0, tt.attempts-1))
 			}
 		})
 	}
@@ -180,7 +181,7 @@ func TestRunFailures(t *testing.T) {
 	}
 }
 
-// A malformed job is dropped and does not block others.
+// A malformed job is dropped and does not block other jobs.
 func TestRunMalformedJob(t *testing.T) {
 	t.Parallel()
 
@@ -208,10 +209,10 @@ func TestRunMalformedJob(t *testing.T) {
 	})
 
 	if job := testkit.Receive(t, "a job", received); job.ID != "job" {
-		t.Errorf("got job %+v, want job", job)
+		t.Errorf("got job %+v, want the valid job", job)
 	}
 
-	testkit.Eventually(t, "the queue to be empty", empty(t, q))
+	testkit.Eventually(t, "the queue to be empty", isEmpty(t, q))
 	ids := map[string]bool{}
 
 	for _, line := range lines(t, log, "email dropped") {
@@ -219,7 +220,7 @@ func TestRunMalformedJob(t *testing.T) {
 	}
 
 	if got := slices.Sorted(maps.Keys(ids)); !slices.Equal(got, []string{"broken", "invalid"}) {
-		t.Errorf("got dropped %v, want broken and invalid", got)
+		t.Errorf("got jobs %v dropped, want broken and invalid", got)
 	}
 }
 
@@ -243,12 +244,13 @@ func TestRunRemembersSent(t *testing.T) {
 	r.sent.Store(c.id, true)
 	r.process(t.Context(), c)
 	if calls != 0 {
-		t.Errorf("got %d calls for a sent job, want 0", calls)
+		t.Errorf("process with a sent job: got %d calls of the handler, want 0", calls)
 	}
 
 	r.sent.Delete(c.id)
 	r.process(t.Context(), c)
 	if n, err := q.Len(t.Context()); calls != 1 || n != 0 || err != nil {
-		t.Errorf("got %d calls, %d jobs, error %v, want one call and no job", calls, n, err)
+		t.Errorf("process with an unsent job: got %d calls of the handler, %d queued jobs, error %v, want 1 and 0",
+			calls, n, err)
 	}
 }

@@ -17,36 +17,36 @@ var kinds = []Kind{
 	NewDevice, IdentityLinked, IdentityUnlinked, AccountClaimed, AccountDeleted,
 }
 
-// sample returns a realistic email of a kind.
+// sample returns a realistic email of the given kind.
 func sample(kind Kind) Email {
-	l := Email{Job: Job{
+	e := Email{Job: Job{
 		Kind: kind, ID: "JOB", To: "ada@example.com", Name: "Ada Lovelace",
 		Device: "Firefox on Linux", IP: "2001:db8::17", At: time.Date(2026, 11, 22, 6, 26, 0, 0, time.FixedZone("CET", 3600)),
 	}}
 
 	switch kind {
 	case VerifyEmail, ResetPassword, ConfirmEmail:
-		l.ExpiresIn = 30 * time.Minute
-		l.Link = "https://app.example.com/account/" + string(kind) + "?a=1&b=2+3#token=bXkgc2VjcmV0IHRva2VuIGlzIHZlcnkgbG9uZyAxMjM0NTY3ODk"
+		e.ExpiresIn = 30 * time.Minute
+		e.Link = "https://app.example.com/account/" + string(kind) + "?a=1&b=2+3#token=bXkgc2VjcmV0IHRva2VuIGlzIHZlcnkgbG9uZyAxMjM0NTY3ODk"
 	case NewDevice:
-		l.Link = "https://app.example.com/account/security"
+		e.Link = "https://app.example.com/account/security"
 	}
 
 	switch kind {
 	case ConfirmEmail, EmailChangeRequested, EmailChanged:
-		l.OldEmail = "ada@example.com"
-		l.NewEmail = "countess.of.lovelace@analytical-engines.example.org"
+		e.OldEmail = "ada@example.com"
+		e.NewEmail = "countess.of.lovelace@analytical-engines.example.org"
 	}
 
 	switch kind {
 	case IdentityLinked, IdentityUnlinked, AccountClaimed:
-		l.Provider = "Google"
+		e.Provider = "Google"
 	}
 
-	return l
+	return e
 }
 
-// nodes returns all nodes of an HTML document.
+// nodes returns all nodes in an HTML document.
 func nodes(t *testing.T, document string) []*html.Node {
 	t.Helper()
 
@@ -67,13 +67,13 @@ func attribute(n *html.Node, name string) string {
 }
 
 // checkHTML checks that a document has our layout and only harmless elements, loads no external
-// resources and contains no URL but links to link.
+// resources, and contains no URLs except links to link.
 func checkHTML(t *testing.T, document, link string) {
 	t.Helper()
 
 	for _, want := range []string{`lang="en"`, `role="presentation"`, "prefers-color-scheme: dark", "<!--[if mso]>"} {
 		if !strings.Contains(document, want) {
-			t.Errorf("got no %s in the HTML", want)
+			t.Errorf("got HTML %s\nwant it to contain %s", document, want)
 		}
 	}
 
@@ -84,21 +84,22 @@ func checkHTML(t *testing.T, document, link string) {
 			continue
 		}
 		if !strings.Contains(allowed, " "+n.Data+" ") {
-			t.Errorf("got element %s, want only%s", n.Data, allowed)
+			t.Errorf("got HTML with element %s, want only%s", n.Data, allowed)
 		}
 
 		for _, a := range n.Attr {
 			isURL := strings.Contains(a.Val, "//") || strings.Contains(a.Val, "url(") || slices.Contains(urlAttributes, a.Key)
 			if isURL && (n.Data != "a" || a.Key != "href" || a.Val != link) {
-				t.Errorf("got URL %q in %s of %s, want only links to %q", a.Val, a.Key, n.Data, link)
+				t.Errorf("got HTML with URL %q in attribute %s of element %s, want only links to %q",
+					a.Val, a.Key, n.Data, link)
 			}
 		}
 
 		if n.Data == "style" && (strings.Contains(n.FirstChild.Data, "url(") || strings.Contains(n.FirstChild.Data, "@import")) {
-			t.Error("got a style that loads a resource")
+			t.Errorf("got HTML with style %s, want it to load no resource", n.FirstChild.Data)
 		}
 	}
 }
 
-// urlAttributes are attributes whose value is a URL, even if it has no slashes.
+// urlAttributes are attributes whose value is always a URL, even without slashes.
 var urlAttributes = []string{"href", "src", "background", "action"}

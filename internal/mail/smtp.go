@@ -27,11 +27,11 @@ import (
 // SMTP sends messages through a mail server. Each message uses its own connection. The
 // exported fields must not change after the first use.
 type SMTP struct {
-	// Timeout limits one call of Send or Check, even if the server hangs. The default is 30 s.
+	// Timeout limits each call to Send or Check, even if the server hangs. The default is 30 s.
 	Timeout time.Duration
 
-	// RootCAs are the authorities that may have signed the certificate of the server. The
-	// default is those of the system.
+	// RootCAs are the authorities that are trusted to sign the server's certificate. The default
+	// is the system's authorities.
 	RootCAs *x509.CertPool
 
 	host       string
@@ -58,8 +58,8 @@ const (
 	noTLS
 )
 
-// NewSMTP returns an SMTP for the mail server at rawURL. All emails come from the sender
-// from, for example "Latchkey <no-reply@example.com>". It does not connect.
+// NewSMTP returns an SMTP for the mail server at rawURL, without connecting. from is the sender
+// of all emails, for example "Latchkey <no-reply@example.com>".
 //
 //	smtp://user:password@host:587   STARTTLS; optional on loopback
 //	smtps://user:password@host:465  implicit TLS
@@ -205,11 +205,11 @@ func (s *SMTP) encode(out *bytes.Buffer, m Message, to string) error {
 	return nil
 }
 
-// validID matches the IDs of jobs.
+// validID matches job IDs that can be part of a header.
 var validID = regexp.MustCompile(`^[\w-]+$`)
 
-// messageID returns the local part of a Message-ID. Equal IDs give equal results,
-// except that an empty ID gives a random one.
+// messageID returns the local part of the Message-ID for a message's ID. Equal IDs give equal
+// results, except that the empty ID gives a random one.
 func messageID(id string) string {
 	if validID.MatchString(id) {
 		return id
@@ -234,8 +234,8 @@ func asciiAddress(address string) (string, error) {
 		return "", err
 	}
 
-	// Parse the result: if it is not parsed as itself, it contains more than one email
-	// address, such as a name or a second recipient.
+	// Parse the result. If that changes it, it contains more than an email address, such as a
+	// name or a second recipient.
 	plain := local + "@" + ascii
 	parsed, err := netmail.ParseAddress(plain)
 	if err != nil || parsed.Address != plain || parsed.Name != "" || !plainAddress.MatchString(plain) {

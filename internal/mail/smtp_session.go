@@ -36,9 +36,9 @@ const (
 // quitTimeout is how long we wait for the reply to QUIT.
 const quitTimeout = time.Second
 
-// withSession connects, logs in and calls f. We do not use the Client of go-mail because it
-// has a separate timeout for each step, leaves connections open after early failures, and
-// reports an error after the server accepted the message as a failed delivery.
+// withSession connects, logs in and calls f. We do not use go-mail's Client because it has a
+// separate timeout for each step, leaves connections open after early failures, and reports a
+// failed delivery if an error occurs after the server has accepted the message.
 func (s *SMTP) withSession(ctx context.Context, f func(*smtp.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Timeout, 30*time.Second))
 	defer cancel()
@@ -60,8 +60,8 @@ func (s *SMTP) withSession(ctx context.Context, f func(*smtp.Client) error) erro
 	}
 
 	err = f(c)
-	var rejected *replyError
-	if err == nil || errors.As(err, &rejected) {
+	var reply *replyError
+	if err == nil || errors.As(err, &reply) {
 		// The reply to QUIT does not matter: the message is already accepted or rejected.
 		_ = conn.SetDeadline(time.Now().Add(quitTimeout))
 		_ = c.Quit()
@@ -87,11 +87,11 @@ func (s *SMTP) login(conn net.Conn) (*smtp.Client, error) {
 		return nil, stepError(stepHello, err)
 	}
 
-	offered, _ := c.Extension("STARTTLS")
-	if !offered && s.encryption == startTLS {
+	hasStartTLS, _ := c.Extension("STARTTLS")
+	if !hasStartTLS && s.encryption == startTLS {
 		return nil, errors.New("mail server does not offer STARTTLS")
 	}
-	if offered && (s.encryption == startTLS || s.encryption == startTLSIfOffered) {
+	if hasStartTLS && (s.encryption == startTLS || s.encryption == startTLSIfOffered) {
 		if err := c.StartTLS(config); err != nil {
 			return nil, stepError(stepStartTLS, err)
 		}
@@ -116,8 +116,8 @@ func (s *SMTP) login(conn net.Conn) (*smtp.Client, error) {
 // and LOGIN send the password itself; go-mail refuses them without TLS, except on loopback.
 func (s *SMTP) authMechanism(c *smtp.Client) (smtp.Auth, error) {
 	allowUnencrypted := loopback.Host(s.host)
-	_, offered := c.Extension("AUTH")
-	names := strings.Fields(strings.ToUpper(offered))
+	_, params := c.Extension("AUTH")
+	offered := strings.Fields(strings.ToUpper(params))
 
 	for _, mechanism := range []struct {
 		name string
@@ -128,7 +128,7 @@ func (s *SMTP) authMechanism(c *smtp.Client) (smtp.Auth, error) {
 		{"PLAIN", smtp.PlainAuth("", s.username, s.password, s.host, allowUnencrypted)},
 		{"LOGIN", smtp.LoginAuth(s.username, s.password, s.host, allowUnencrypted)},
 	} {
-		if slices.Contains(names, mechanism.name) {
+		if slices.Contains(offered, mechanism.name) {
 			return mechanism.auth, nil
 		}
 	}
@@ -152,7 +152,7 @@ var validHostname = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
 // enhancedCode matches an enhanced status code (RFC 3463) at the start of a reply.
 var enhancedCode = regexp.MustCompile(`^[245]\.\d{1,3}\.\d{1,3}\b`)
 
-// replyError is a negative reply of a mail server.
+// replyError is a negative reply from a mail server.
 type replyError struct {
 	text  string
 	cause error // ErrRejected or nil
@@ -161,8 +161,9 @@ type replyError struct {
 func (e *replyError) Error() string { return e.text }
 func (e *replyError) Unwrap() error { return e.cause }
 
-// stepError adds the step to an error, or returns nil. It drops the text of replies after
-// STARTTLS, which may quote the recipient or the password.
+// stepError adds the step to an error. It returns nil for nil. It drops the text of negative
+// replies and, after STARTTLS, of malformed replies: they may quote the recipient or the
+// password.
 func stepError(step string, err error) error {
 	if err == nil {
 		return nil
@@ -197,7 +198,7 @@ func stepError(step string, err error) error {
 func isRejection(step string, code int) bool {
 	concernsMessage := step == stepTo || step == stepData || step == stepMessage
 	isPermanent := code >= 500 && code < 600
-	fixable := []int{500, 502, 503, 504, 521, 530, 534, 535, 538}
+	fixableCodes := []int{500, 502, 503, 504, 521, 530, 534, 535, 538}
 
-	return concernsMessage && isPermanent && !slices.Contains(fixable, code)
+	return concernsMessage && isPermanent && !slices.Contains(fixableCodes, code)
 }

@@ -71,7 +71,8 @@ func TestSend(t *testing.T) {
 			server := mailtest.New(t, tt.options)
 			s := newSMTP(t, tt.scheme+"://"+tt.user+server.Addr+tt.query, server.Roots)
 			if err := s.Check(t.Context()); err != nil || len(server.Messages()) != 0 {
-				t.Errorf("Check: got error %v and %d messages, want none", err, len(server.Messages()))
+				t.Errorf("Check: got error %v and %d messages, want no error and no message",
+					err, len(server.Messages()))
 			}
 			testkit.NoError(t, s.Send(t.Context(), message(t)))
 
@@ -83,7 +84,7 @@ func TestSend(t *testing.T) {
 				t.Errorf("got TLS version %x, login %t, SMTPUTF8 %t, want TLS %t, login %t, no SMTPUTF8", got[0].TLSVersion, got[0].LoggedIn, got[0].UTF8, tt.tls, tt.user != "")
 			}
 			if tt.login != "" && server.Logins()[0] != tt.login {
-				t.Errorf("got login with %v, want %s", server.Logins(), tt.login)
+				t.Errorf("got logins with %v, want %s first", server.Logins(), tt.login)
 			}
 		})
 	}
@@ -124,7 +125,7 @@ func TestMessage(t *testing.T) {
 		t.Errorf("got sender %v, error %v, want the configured one", from, err)
 	}
 	if date, err := m.Header.Date(); err != nil || time.Since(date).Abs() > time.Minute {
-		t.Errorf("got date %v, error %v, want now", date, err)
+		t.Errorf("got date %v, error %v, want the current time", date, err)
 	}
 	if subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject")); err != nil || subject != "Grüße Bcc: victim@example.com body" {
 		t.Errorf("got subject %q, error %v, want it on one line", subject, err)
@@ -132,7 +133,7 @@ func TestMessage(t *testing.T) {
 
 	checkParts(t, m, want)
 	if second := all[1].Header("Message-Id"); second != m.Header.Get("Message-Id") {
-		t.Errorf("sent again: got Message-Id %s, want the same", second)
+		t.Errorf("sent again: got Message-Id %s, want %s, as before", second, m.Header.Get("Message-Id"))
 	}
 
 	for _, line := range bytes.Split(got.Data, []byte("\n")) {
@@ -142,7 +143,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// checkParts checks that a message has exactly a text and an HTML part, with the content of want.
+// checkParts checks that a message has exactly two parts, text and HTML, with the content of want.
 func checkParts(t *testing.T, m *netmail.Message, want Message) {
 	t.Helper()
 
@@ -164,7 +165,7 @@ func checkParts(t *testing.T, m *netmail.Message, want Message) {
 
 		body, err := io.ReadAll(quotedprintable.NewReader(part))
 		if got := strings.ReplaceAll(string(body), "\r\n", "\n"); err != nil || strings.TrimSpace(got) != strings.TrimSpace(want.body) {
-			t.Errorf("got error %v and body\n%s\nwant\n%s", err, got, want.body)
+			t.Errorf("part %s: got error %v and body\n%s\nwant\n%s", want.kind, err, got, want.body)
 		}
 	}
 
@@ -177,7 +178,7 @@ func isASCII(line []byte) bool {
 	return bytes.IndexFunc(line, func(r rune) bool { return r > '~' }) < 0
 }
 
-// smtpURLs maps URLs to settings. Invalid URLs have none.
+// smtpURLs maps URLs to the settings that NewSMTP returns, and invalid URLs to the zero SMTP.
 var smtpURLs = map[string]SMTP{
 	"smtp://mail.example.com":                    {host: "mail.example.com", port: "587", encryption: startTLS},
 	"smtp://u:s%40crt@mail.example.com:25/":      {host: "mail.example.com", port: "25", encryption: startTLS, username: "u", password: "s@crt"},
@@ -210,33 +211,34 @@ func TestNewSMTP(t *testing.T) {
 		got, err := NewSMTP(url, sender)
 		if want.host == "" {
 			if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "ret@") {
-				t.Errorf("%s: got error %v, want one without the password", url, err)
+				t.Errorf("NewSMTP(%q): got error %v, want one without the password", url, err)
 			}
 			continue
 		}
 		if err != nil || got.host != want.host || got.port != want.port || got.encryption != want.encryption || got.username != want.username || got.password != want.password {
-			t.Errorf("%s: got %+v, error %v, want %+v", url, got, err, want)
+			t.Errorf("NewSMTP(%q): got %+v, error %v, want %+v", url, got, err, want)
 		}
 	}
 
-	for from, ok := range map[string]bool{
+	for from, isValid := range map[string]bool{
 		"no-reply@example.com": true, "Latchkey <no-reply@bücher.example>": true, "no-reply@localhost": true,
 		"": false, "Latchkey": false, "a@example.com, b@example.com": false, "ä@example.com": false,
 	} {
-		if _, err := NewSMTP("smtp://localhost", from); (err == nil) != ok {
-			t.Errorf("sender %q: got error %v, want it to be valid: %t", from, err, ok)
+		if _, err := NewSMTP("smtp://localhost", from); (err == nil) != isValid {
+			t.Errorf("NewSMTP with sender %q: got error %v, want success: %t", from, err, isValid)
 		}
 	}
 }
 
-// messageID returns a valid local part for any job ID.
+// messageID returns a valid local part, whatever the job ID is.
 func TestMessageID(t *testing.T) {
 	t.Parallel()
 
 	if messageID("ABC2") != "ABC2" || len(messageID("")) < 20 {
-		t.Errorf("got %q and %q, want ABC2 and a random ID", messageID("ABC2"), messageID(""))
+		t.Errorf("messageID of ABC2 and of the empty ID: got %q and %q, want ABC2 and a random ID",
+			messageID("ABC2"), messageID(""))
 	}
 	if id := messageID("a>\r\nBcc: b"); id != messageID("a>\r\nBcc: b") || strings.ContainsAny(id, ">\r\n: ") {
-		t.Errorf("invalid job ID: got %q, want a constant valid ID", id)
+		t.Errorf("messageID of an invalid ID: got %q, want the same valid ID each time", id)
 	}
 }

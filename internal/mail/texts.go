@@ -1,19 +1,19 @@
 package mail
 
 import (
-	_ "embed" // for english
+	_ "embed" // for englishJSON
 	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// english contains the English texts. A translation is a file with the same structure.
+// englishJSON contains the English texts. A translation is a file with the same structure.
 // Placeholders are in braces: {to}, {old} and {new} are email addresses, {provider} is the
 // title of a provider, {for} is a duration, {until} is a time and {n} is a number.
 //
 //go:embed texts.en.json
-var english []byte
+var englishJSON []byte
 
 // texts contains all texts of the emails in one language.
 type texts struct {
@@ -51,7 +51,7 @@ type emailTexts struct {
 	Why       string   `json:"why"`       // why the recipient gets this email
 }
 
-var inEnglish = mustParse(english)
+var englishTexts = mustParse(englishJSON)
 
 // mustParse parses a file of texts. The files are embedded, so an invalid one is a bug.
 func mustParse(file []byte) texts {

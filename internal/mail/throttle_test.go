@@ -31,14 +31,17 @@ func TestThrottle(t *testing.T) {
 		return accepted
 	}
 
-	if !push("1", "ann@example.com", "a") || push("2", "ann@example.com", "a") {
-		t.Error("got a second job with the same throttle in a minute, want only the first")
+	if !push("1", "ann@example.com", "a") {
+		t.Error("first job: got it refused, want it accepted")
+	}
+	if push("2", "ann@example.com", "a") {
+		t.Error("second job with the same throttle: got it accepted, want it refused within a minute")
 	}
 	if !push("1", "ann@example.com", "a") {
-		t.Error("got an accepted job refused when pushed again, want it accepted")
+		t.Error("accepted job pushed again: got it refused, want it accepted")
 	}
 	if !push("3", "ann@example.com", "b") || !push("4", "eve@example.com", "c") {
-		t.Error("got a job refused because of another throttle, want it accepted")
+		t.Error("jobs with other throttles: got one refused, want them accepted")
 	}
 
 	// Delete the key each time, as if the interval had passed.
@@ -48,23 +51,24 @@ func TestThrottle(t *testing.T) {
 		}
 
 		if !push(fmt.Sprint("day", i), "ann@example.com", "d") {
-			t.Errorf("got email %d of the day refused, want %d accepted", i+1, maxPerDay)
+			t.Errorf("got job %d of the day refused, want %d accepted", i+1, maxPerDay)
 		}
 	}
 
-	if left, err := redis.Int64(conn.Do("PTTL", key("throttle", token.Hash("d")))); err != nil || left < slowInterval.Milliseconds()-60_000 {
-		t.Errorf("after %d emails: got a pause of %d ms, error %v, want about %v", maxPerDay, left, err, slowInterval)
+	if ttl, err := redis.Int64(conn.Do("PTTL", key("throttle", token.Hash("d")))); err != nil || ttl < slowInterval.Milliseconds()-60_000 {
+		t.Errorf("after %d jobs: got a pause of %d ms, error %v, want about %v",
+			maxPerDay, ttl, err, slowInterval)
 	}
 	if err := q.Push(ctx, Job{Kind: PasswordChanged, To: "ann@example.com"}); err != nil {
-		t.Errorf("got error %v, want none", err)
+		t.Errorf("Push without a throttle: got error %v, want none", err)
 	}
 	if n, err := q.Len(ctx); err != nil || n != maxPerDay+4 {
-		t.Errorf("got %d jobs, error %v, want %d", n, err, maxPerDay+4)
+		t.Errorf("got %d queued jobs, error %v, want %d", n, err, maxPerDay+4)
 	}
 
 	for _, name := range []string{key("throttle", token.Hash("a")), key("day", token.Hash("a"))} {
-		if left, err := conn.Do("PTTL", name); err != nil || left.(int64) <= 0 {
-			t.Errorf("%s: got TTL %v, error %v, want the key to expire", name, left, err)
+		if ttl, err := conn.Do("PTTL", name); err != nil || ttl.(int64) <= 0 {
+			t.Errorf("PTTL %s: got %v, error %v, want the key to expire", name, ttl, err)
 		}
 	}
 }

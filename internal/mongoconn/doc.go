@@ -1,8 +1,8 @@
 // Package mongoconn owns the connections to MongoDB: the connection string, the time limits
-// of operations, and the error for all failures.
+// of operations, and the error that wraps all failures.
 //
-// It knows no collections: those belong to packages user and activity. The commands and
-// connections are counted by package telemetry.
+// It does not know the collections, which belong to packages user and activity. Package
+// telemetry counts the commands and connections.
 //
 // Start reading at Open.
 package mongoconn

@@ -25,19 +25,19 @@ var ErrUnavailable = errors.New("MongoDB is unavailable")
 
 var errInvalidURI = errors.New("invalid MongoDB URI")
 
-// DefaultTimeout is the default of Options.Timeout. While MongoDB is down, a request with two
-// operations is answered within 3 seconds.
+// DefaultTimeout is the default of Options.Timeout. It lets the server answer a request that needs
+// two operations within 3 seconds while MongoDB is down.
 const DefaultTimeout = 1200 * time.Millisecond
 
 // defaultName is the name of the database if the connection string contains none.
 const defaultName = "latchkey"
 
-// Options configure a Database.
+// Options are the settings of a Database.
 type Options struct {
 	// URI is a MongoDB connection string.
 	URI string
 
-	// Timeout bounds an operation, including the selection of a server. The default is
+	// Timeout limits each operation, including the selection of a server. The default is
 	// DefaultTimeout.
 	Timeout time.Duration
 
@@ -52,8 +52,8 @@ type Database struct {
 }
 
 // Open returns a database. It connects on first use, but resolves a mongodb+srv host
-// immediately. An error means that the connection string is invalid; the error does not
-// contain it, because it may contain a password.
+// immediately. An error means that the connection string is invalid or its host cannot be
+// resolved. Errors do not quote the connection string, which may contain a password.
 //
 // Read preference, read concern and write concern are not taken from the connection string.
 // A secondary that lags would make new accounts look deleted, and a write that only the
@@ -90,7 +90,7 @@ func Open(o Options) (*Database, error) {
 	return &Database{Database: client.Database(name), timeout: timeout}, nil
 }
 
-// dialer opens connections on which no read waits forever: see conn.
+// dialer opens connections whose reads never block forever: see conn.
 type dialer struct{ net.Dialer }
 
 // DialContext implements options.ContextDialer.
@@ -102,10 +102,11 @@ func (d dialer) DialContext(ctx context.Context, network, hostPort string) (net.
 	return conn{Conn: c, timeout: d.Timeout}, nil
 }
 
-// conn sets a deadline for reads that have none. Those belong to handshakes, because all our
-// operations have a deadline: see WithTimeout and WithLongTimeout. The driver sets none for a
-// handshake, and runs only a few handshakes at a time. A MongoDB that accepts connections but
-// does not reply would block these even after it has recovered.
+// conn sets a deadline for reads that have none. Such reads belong to handshakes, because all
+// our operations have a deadline: see WithTimeout and WithLongTimeout. The driver sets no
+// deadline for a handshake, and runs only a few handshakes at a time. If MongoDB accepted
+// connections without replying, those handshakes would still block all others after MongoDB
+// has recovered.
 type conn struct {
 	net.Conn
 
@@ -120,28 +121,29 @@ func (c conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// WithTimeout returns a context for one operation. It is not cancelled with ctx: a client
-// that disconnects must not leave a change half done or cost a connection.
+// WithTimeout returns a context for one operation. It is not cancelled with ctx: if a
+// client disconnects, that must not leave a change half done or make the driver close a
+// connection.
 func (d *Database) WithTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), d.timeout)
 }
 
 // WithLongTimeout returns a context for one operation that may read every document. It ends
-// with ctx or after an hour. Without any deadline, conn would mistake the operation for a
-// handshake.
+// when ctx does, and after an hour at the latest. Without any deadline, conn would mistake the
+// operation for a handshake.
 func WithLongTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Hour)
 }
 
-// Unavailable wraps an error of the driver in ErrUnavailable, without the values that a server
-// may quote in it: see redactedError. It returns nil for nil.
+// Unavailable wraps an error from the driver in ErrUnavailable, without the values that a
+// server may quote in it: see redactedError. It returns nil for nil.
 func Unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
 
-	var fromServer mongo.ServerError
-	if errors.As(err, &fromServer) {
+	var serverErr mongo.ServerError
+	if errors.As(err, &serverErr) {
 		err = redactedError{err}
 	}
 
@@ -154,13 +156,13 @@ type redactedError struct{ error }
 
 // Error returns the message up to the first quoted document.
 func (e redactedError) Error() string {
-	message, quoted, found := strings.Cut(e.error.Error(), "{")
-	if !found || quoted == "" {
+	message, document, ok := strings.Cut(e.error.Error(), "{")
+	if !ok || document == "" {
 		return message
 	}
 
 	return message + "{...}"
 }
 
-// Unwrap returns the error of the driver.
+// Unwrap returns the driver's error.
 func (e redactedError) Unwrap() error { return e.error }

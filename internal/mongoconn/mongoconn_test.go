@@ -100,22 +100,22 @@ func TestUnavailableHidesValues(t *testing.T) {
 	} {
 		got := Unavailable(err)
 		if !strings.Contains(got.Error(), want) || strings.Contains(got.Error(), "ann@") {
-			t.Errorf("got error %q, want %q without the email", got, want)
+			t.Errorf("got error %q, want it to contain %q and not the email", got, want)
 		}
 		if !errors.Is(got, ErrUnavailable) || mongo.IsDuplicateKeyError(got) != mongo.IsDuplicateKeyError(err) {
-			t.Errorf("got error %q, want ErrUnavailable that wraps the driver's error", got)
+			t.Errorf("got error %q, want one that wraps ErrUnavailable and the driver's error", got)
 		}
 	}
 
 	// The driver's own errors list the servers in braces.
 	selection := errors.New("server selection error: current topology: { Addr: db:27017 }")
 	if got := Unavailable(selection).Error(); !strings.Contains(got, "db:27017") {
-		t.Errorf("got error %q, want the server in it", got)
+		t.Errorf("got error %q, want it to contain the server", got)
 	}
 }
 
-// A MongoDB that accepts connections without replying must be usable again as soon as it
-// recovers. The handshakes that got no reply time out, and the driver makes new ones.
+// If MongoDB accepted connections without replying, it must be usable as soon as it recovers. The
+// handshakes that got no reply time out, and the driver starts new ones.
 func TestRecoveryAfterSilentHandshakes(t *testing.T) {
 	t.Parallel()
 	uri, proxy := storetest.ProxiedMongo(t)
@@ -134,11 +134,11 @@ func TestRecoveryAfterSilentHandshakes(t *testing.T) {
 
 	proxy.Set(storetest.Faults{Command: storetest.Swallow})
 
-	// The driver runs 2 handshakes at a time, and has 1 idle connection.
+	// The driver runs 2 handshakes at a time, and has 1 idle connection, so 4 pings occupy all of them.
 	const pings = 4
 	for _, err := range testkit.Concurrently(pings, func(int) error { return ping() }) {
 		if err == nil {
-			t.Error("ping without a reply: got no error, want a timeout")
+			t.Error("Ping without a reply: got no error, want a timeout")
 		}
 	}
 

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Every spelling of an IP has the same key. No input from a client results in a long key, in
-// a key that changes the slot in a cluster, or in the key of another client.
+// All spellings of an IP have the same key. No client input produces a long key, a key that
+// changes the slot in a cluster, or another client's key.
 func FuzzKeys(f *testing.F) {
 	for ip := range ipKeys {
 		f.Add(ip, "192.0.2.1")
@@ -21,12 +21,13 @@ func FuzzKeys(f *testing.F) {
 
 		for _, key := range []string{redisKey(keyA), redisKey(a), redisKey(AccountKey(a))} {
 			if !isSafe(key) {
-				t.Errorf("got Redis key %q for %q, want a short one in printable ASCII", key, a)
+				t.Errorf("got Redis key %q for %q, want a short key in printable ASCII", key, a)
 			}
 		}
 
 		if (redisKey(a) == redisKey(b)) != (a == b) {
-			t.Errorf("got Redis keys %s and %s for %q and %q, want the same only for the same input", redisKey(a), redisKey(b), a, b)
+			t.Errorf("got Redis keys %s and %s for %q and %q, want equal keys only for equal input",
+				redisKey(a), redisKey(b), a, b)
 		}
 
 		ipA, errA := netip.ParseAddr(a)
@@ -36,7 +37,7 @@ func FuzzKeys(f *testing.F) {
 
 		ipA = ipA.Unmap().WithZone("")
 		if got := IPKey(ipA.StringExpanded()); got != keyA {
-			t.Errorf("IPKey of %s in long form: got %s, want %s", a, got, keyA)
+			t.Errorf("IPKey(%s): got %s, want %s, as for %s", ipA.StringExpanded(), got, keyA, a)
 		}
 
 		ipB, errB := netip.ParseAddr(b)
@@ -47,7 +48,7 @@ func FuzzKeys(f *testing.F) {
 		ipB = ipB.Unmap().WithZone("")
 		sameNetwork := ipA.Is6() && ipB.Is6() && netip.PrefixFrom(ipA, 64).Masked() == netip.PrefixFrom(ipB, 64).Masked()
 		if want := ipA == ipB || sameNetwork; (keyA == keyB) != want {
-			t.Errorf("got keys %s and %s for %s and %s, want the same: %v", keyA, keyB, a, b, want)
+			t.Errorf("got keys %s and %s for %s and %s, want equal keys: %t", keyA, keyB, a, b, want)
 		}
 	})
 }

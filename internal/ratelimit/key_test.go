@@ -32,8 +32,8 @@ func TestIPKey(t *testing.T) {
 	}
 }
 
-// Keys in Redis are short and printable, whatever the caller passes, and different keys of
-// the caller stay different.
+// Whatever key the caller passes, the key in Redis is short and printable, and different keys
+// stay different.
 func TestRedisKey(t *testing.T) {
 	t.Parallel()
 
@@ -60,10 +60,10 @@ func TestRedisKey(t *testing.T) {
 		}
 
 		if strings.Contains(got, "@") {
-			t.Errorf("redisKey(%.40q) = %q, want no email in it", in, got)
+			t.Errorf("redisKey(%.40q) = %q, want it not to contain an email", in, got)
 		}
 		if (got == "limit:{"+in+"}") != unchanged {
-			t.Errorf("redisKey(%.40q) = %q, want the key itself: %v", in, got, unchanged)
+			t.Errorf("redisKey(%.40q) = %q, want the key unhashed: %t", in, got, unchanged)
 		}
 
 		if other, ok := seen[got]; ok {

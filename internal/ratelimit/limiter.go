@@ -15,7 +15,7 @@ type Limiter struct {
 	redis *redisconn.Client
 }
 
-// New returns a Limiter that counts in the Redis of client.
+// New returns a Limiter that counts events through client.
 func New(client *redisconn.Client) *Limiter { return &Limiter{redis: client} }
 
 // takeScript counts one event. ARGV[1] is the interval, the time in which one event becomes
@@ -23,8 +23,8 @@ func New(client *redisconn.Client) *Limiter { return &Limiter{redis: client} }
 // microseconds.
 //
 // A key stores the time at which all events will be available again, in microseconds on the
-// clock of Redis (the "theoretical arrival time" of GCRA), and expires then: a missing key
-// means that all events are available. An "r" after the time means that the last event was
+// Redis clock (GCRA's "theoretical arrival time"), and expires then: a missing key means that
+// all events are available. An "r" after the time means that the last event was
 // refused.
 //
 // The script returns whether the event was allowed, the time until all events are available
@@ -34,9 +34,9 @@ func New(client *redisconn.Client) *Limiter { return &Limiter{redis: client} }
 //
 //   - A refused event does not extend the wait. Otherwise a client that keeps trying would
 //     lock itself out forever, along with everyone who shares its IP.
-//   - A time further in the future than the burst is treated as "no events available". It
-//     comes from a longer rule, from a clock that was set back, or from before a failover.
-//     Otherwise nothing would be allowed until that time.
+//   - If the stored time is further in the future than the burst, no events are available,
+//     but the wait is cut to the burst. Such a time comes from a rule with a longer window,
+//     or from a clock that was ahead: it was set back, or a failover changed it.
 //   - A value that is not a time is ignored: all events are available.
 //   - If a lost reply makes Redis run the script twice, the event counts twice and the first
 //     refusal may go unnoticed. This is the safe direction: a client cannot get more events
@@ -98,7 +98,7 @@ func (l *Limiter) Take(ctx context.Context, key string, rule Rule) (Budget, erro
 	return rule.budget(allowed, firstRefusal, reset), nil
 }
 
-// Rule allows a burst of Events, which become available again one by one, each after
+// Rule allows a burst of Events. They become available again one by one, each after
 // Window/Events. In the long run that is Events per Window, and never more than 2*Events-1
 // in any one Window.
 //
@@ -112,8 +112,8 @@ type Rule struct {
 // Unlimited reports whether r is the zero Rule, which means no limit.
 func (r Rule) Unlimited() bool { return r == Rule{} }
 
-// interval returns the number of microseconds after which one event becomes available
-// again. It rounds up, so that rounding never allows more events than the rule.
+// interval returns the number of microseconds in which one event becomes available again. It
+// rounds up, so that rounding never allows more events than the rule.
 func (r Rule) interval() int64 {
 	events := int64(r.Events)
 	return (r.Window.Microseconds() + events - 1) / events
@@ -139,7 +139,7 @@ type Budget struct {
 	RetryAfter time.Duration
 }
 
-// budget returns the Budget of a key whose events are all available again after reset.
+// budget returns the Budget for a key whose events will all be available again after reset.
 func (r Rule) budget(allowed, firstRefusal bool, reset time.Duration) Budget {
 	interval := time.Duration(r.interval()) * time.Microsecond
 	available := interval*time.Duration(r.Events) - reset
@@ -157,7 +157,8 @@ func (r Rule) budget(allowed, firstRefusal bool, reset time.Duration) Budget {
 	return b
 }
 
-// maxKey bounds the length of a key in Redis, because part of it may come from the client.
+// maxKey is the maximum length of a readable key in Redis, in bytes. Part of a key may come
+// from the client.
 const maxKey = 128
 
 // redisKey returns the name of the Redis key for a caller's key:
@@ -179,10 +180,10 @@ var printable = regexp.MustCompile(`^[!-z|~]+$`)
 
 func isPlain(key string) bool { return len(key) <= maxKey && printable.MatchString(key) }
 
-// maxInvalidIP bounds the length of the IPKey of text that is not an IP.
+// maxInvalidIP is the maximum length of an IPKey for text that is not an IP, in bytes.
 const maxInvalidIP = 64
 
-// IPKey returns the key of the client at an IP. For IPv6 it is the /64 prefix: a customer
+// IPKey returns the key for the client at an IP. For IPv6 it is the /64 prefix: a customer
 // usually gets at least a /64, and could use each of its 2^64 IPs as a new client. IPv4 in
 // IPv6 notation counts as IPv4, and zones are ignored. Text that is not an IP is returned
 // as it is, truncated to 64 bytes.
@@ -200,7 +201,7 @@ func IPKey(ip string) string {
 	return netip.PrefixFrom(addr, 64).Masked().String()
 }
 
-// AccountKey returns the key of the account with a canonical email. It is a hash, so that
-// the logs and the monitoring of Redis do not show emails. It is not secret: anyone who
-// knows the email can compute it.
+// AccountKey returns the key for the account with the given canonical email. The key is a
+// hash, so that Redis logs and monitoring tools do not show emails. It is not secret: anyone
+// who knows the email can compute it.
 func AccountKey(email string) string { return token.Hash(email) }

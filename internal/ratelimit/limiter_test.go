@@ -17,15 +17,15 @@ import (
 
 var rounds = flag.Int("rounds", 20, "rounds of each race")
 
-// clockError is how far the clock of Redis may differ from the monotonic clock of the test.
+// clockError is the maximum difference between the Redis clock and the test's monotonic clock.
 const clockError = 5 * time.Millisecond
 
-// tenPerHour makes an event available again every six minutes, so not during a test.
+// tenPerHour makes an event available again every six minutes, which is longer than a test.
 var tenPerHour = Rule{Events: 10, Window: time.Hour}
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// newLimiter returns a Limiter with its own connections, like a separate process.
+// newLimiter returns a Limiter with its own connections, as in a separate process.
 func newLimiter(t *testing.T, r storetest.Redis) *Limiter {
 	t.Helper()
 
@@ -41,7 +41,7 @@ func take(t *testing.T, l *Limiter, key string, rule Rule) Budget {
 	return b
 }
 
-// assertTTL fails the test unless the key "k" expires within max.
+// assertTTL fails the test unless the caller's key "k" expires within max.
 func assertTTL(t *testing.T, conn redis.Conn, max time.Duration) {
 	t.Helper()
 
@@ -53,13 +53,14 @@ func assertTTL(t *testing.T, conn redis.Conn, max time.Duration) {
 	}
 }
 
-// assertCountdown fails the test unless got is a countdown that was at from since start.
-func assertCountdown(t *testing.T, what string, got, from time.Duration, start time.Time) {
+// assertCountdown fails the test unless got is what is left of the duration initial, after it has
+// counted down since start or a little later.
+func assertCountdown(t *testing.T, what string, got, initial time.Duration, start time.Time) {
 	t.Helper()
 
-	least := from - time.Since(start) - clockError
-	if got < least || got > from {
-		t.Errorf("got %s %v, want %v to %v", what, got, least, from)
+	minimum := initial - time.Since(start) - clockError
+	if got < minimum || got > initial {
+		t.Errorf("got %s %v, want %v to %v", what, got, minimum, initial)
 	}
 }
 
@@ -73,7 +74,7 @@ func TestRaceForBudget(t *testing.T) {
 		budgets := testkit.Concurrently(100, func(i int) Budget {
 			b, err := processes[i%2].Take(context.Background(), "race:"+strconv.Itoa(round), tenPerHour)
 			if err != nil {
-				t.Errorf("round %d: %v", round, err)
+				t.Errorf("round %d: Take: got error %v, want none", round, err)
 			}
 
 			return b
@@ -102,7 +103,7 @@ func TestBudget(t *testing.T) {
 	conn := r.Conn(t)
 
 	const interval = 6 * time.Minute
-	const tick = 100 * time.Millisecond // the clock of the in-process Redis moves in steps
+	const tick = 100 * time.Millisecond // the in-process Redis's clock moves in steps
 	start := time.Now()
 
 	for n := 1; n <= 13; n++ {
@@ -110,12 +111,13 @@ func TestBudget(t *testing.T) {
 
 		wantAllowed := n <= 10
 		wantRemaining := max(0, 10-n)
-		wantFirst := n == 11
-		if b.Allowed != wantAllowed || b.Remaining != wantRemaining || b.FirstRefusal != wantFirst {
-			t.Errorf("event %d: got %+v, want allowed %v, %d remaining, first refusal %v", n, b, wantAllowed, wantRemaining, wantFirst)
+		wantFirstRefusal := n == 11
+		if b.Allowed != wantAllowed || b.Remaining != wantRemaining || b.FirstRefusal != wantFirstRefusal {
+			t.Errorf("event %d: got %+v, want Allowed %t, Remaining %d, FirstRefusal %t",
+				n, b, wantAllowed, wantRemaining, wantFirstRefusal)
 		}
 
-		// A refused event changes nothing.
+		// A refused event does not extend the wait.
 		wantReset := time.Duration(min(n, 10)) * interval
 		assertCountdown(t, "Reset", b.Reset, wantReset, start)
 
@@ -132,7 +134,7 @@ func TestBudget(t *testing.T) {
 	}
 
 	if b := take(t, l, "other", tenPerHour); b.Remaining != 9 {
-		t.Errorf("another key: got %d remaining, want 9", b.Remaining)
+		t.Errorf("another key: got Remaining %d, want 9", b.Remaining)
 	}
 }
 
@@ -153,15 +155,15 @@ func TestRefill(t *testing.T) {
 		}
 
 		elapsed := time.Since(start) + clockError
-		if most := rule.Events + int(elapsed/interval); allowed > most {
-			t.Fatalf("got %d events allowed after %v, want at most %d", allowed, elapsed, most)
+		if limit := rule.Events + int(elapsed/interval); allowed > limit {
+			t.Fatalf("got %d events allowed after %v, want at most %d", allowed, elapsed, limit)
 		}
 
 		return allowed == 10
 	})
 }
 
-// A value that is not a time is ignored.
+// A stored value that is not a time is ignored.
 func TestInvalidValue(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
@@ -193,14 +195,14 @@ func TestInvalidValue(t *testing.T) {
 		}
 
 		if b := take(t, l, "k", tenPerHour); !b.Allowed || b.Remaining != 9 {
-			t.Errorf("%.60v: got %+v, want allowed with 9 remaining", command, b)
+			t.Errorf("after %.60v: got %+v, want Allowed true and Remaining 9", command, b)
 		}
 		assertTTL(t, conn, 6*time.Minute)
 	}
 }
 
-// A time too far in the future, from a clock that was ahead or a rule with a longer window,
-// delays nobody longer than the rule.
+// A stored time that is too far in the future, from a clock that was ahead or a rule with a
+// longer window, delays no client longer than the rule does.
 func TestTimeTooFarInFuture(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
@@ -215,23 +217,25 @@ func TestTimeTooFarInFuture(t *testing.T) {
 	start := time.Now()
 	first := take(t, l, "k", tenPerHour)
 	if first.Allowed || first.Reset != time.Hour || first.RetryAfter != 6*time.Minute {
-		t.Errorf("got %+v, want it refused with Reset 1h and RetryAfter 6m", first)
+		t.Errorf("first event: got %+v, want Allowed false, Reset 1h and RetryAfter 6m", first)
 	}
 	assertTTL(t, conn, time.Hour)
 
 	second := take(t, l, "k", tenPerHour)
 	assertCountdown(t, "Reset", second.Reset, time.Hour, start)
 	if second.Reset >= first.Reset {
-		t.Errorf("got Reset %v after %v, want it to decrease", second.Reset, first.Reset)
+		t.Errorf("second event: got Reset %v, want less than the first event's %v", second.Reset, first.Reset)
 	}
 
-	shorter := take(t, l, "k", Rule{Events: 5, Window: time.Minute})
-	if shorter.Allowed || shorter.RetryAfter > 12*time.Second {
-		t.Errorf("shorter rule: got %+v, want it refused with RetryAfter of at most 12s", shorter)
+	third := take(t, l, "k", Rule{Events: 5, Window: time.Minute})
+	if third.Allowed || third.RetryAfter > 12*time.Second {
+		t.Errorf("third event, with a shorter rule: got %+v, want Allowed false and RetryAfter at most 12s",
+			third)
 	}
 }
 
-// If the events do not divide the window evenly, rounding never allows more than the rule.
+// If the number of events does not divide the window evenly, rounding never allows more than the
+// rule does.
 func TestUnevenRule(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(t, storetest.NewRedis(t))
@@ -246,7 +250,7 @@ func TestUnevenRule(t *testing.T) {
 		for n := range min(rule.Events, 10) {
 			want := rule.Events - 1 - n
 			if b := take(t, l, strconv.Itoa(rule.Events), rule); !b.Allowed || b.Remaining != want {
-				t.Errorf("%+v, event %d: got %+v, want allowed with %d remaining", rule, n, b, want)
+				t.Errorf("%+v, event %d: got %+v, want Allowed true and Remaining %d", rule, n, b, want)
 			}
 		}
 	}
@@ -254,9 +258,9 @@ func TestUnevenRule(t *testing.T) {
 
 func TestUnlimited(t *testing.T) {
 	t.Parallel()
-	unreachable := newLimiter(t, storetest.Redis{Addr: "127.0.0.1:1"})
+	l := newLimiter(t, storetest.Redis{Addr: "127.0.0.1:1"})
 
-	if b := take(t, unreachable, "k", Rule{}); !b.Allowed {
-		t.Errorf("zero rule: got %+v, want allowed without using Redis", b)
+	if b := take(t, l, "k", Rule{}); !b.Allowed {
+		t.Errorf("zero rule: got %+v, want Allowed true without using Redis", b)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// While Redis is down, nothing is allowed and nobody waits long.
+// While Redis is down, no event is allowed and Take returns soon.
 func TestRedisDown(t *testing.T) {
 	t.Parallel()
 	_, proxied, proxy := storetest.ProxiedRedis(t)
@@ -35,10 +35,10 @@ func TestRedisDown(t *testing.T) {
 		start := time.Now()
 		b, err := l.Take(context.Background(), "k", tenPerHour)
 		if b.Allowed || !errors.Is(err, redisconn.ErrUnavailable) {
-			t.Errorf("%s: got %+v, %v; want ErrUnavailable", name, b, err)
+			t.Errorf("%s: Take: got %+v, error %v, want Allowed false, ErrUnavailable", name, b, err)
 		}
 		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("%s: got an error after %v, want at most 2s", name, took)
+			t.Errorf("%s: Take: got an error after %v, want it within 2s", name, took)
 		}
 
 		proxy.Refuse() // close all connections
@@ -48,12 +48,12 @@ func TestRedisDown(t *testing.T) {
 	testkit.Eventually(t, "an allowed event after the outage", isAllowed)
 }
 
-// If a reply is lost, the event is sent again and counts twice. It must not be missing.
+// If a reply is lost, the script runs again and the event counts twice. It must never go uncounted.
 func TestLostReply(t *testing.T) {
 	t.Parallel()
 	_, proxied, proxy := storetest.ProxiedRedis(t)
 	l := newLimiter(t, proxied)
-	take(t, l, "k", tenPerHour) // loads the script and learns the clock of Redis
+	take(t, l, "k", tenPerHour) // loads the script and learns the Redis clock
 
 	var lost atomic.Bool
 	proxy.Set(storetest.Faults{Reply: func(client net.Conn, _ []byte) bool {
@@ -67,6 +67,6 @@ func TestLostReply(t *testing.T) {
 	}})
 
 	if b := take(t, l, "k", tenPerHour); !b.Allowed || b.Remaining != 7 {
-		t.Errorf("got %+v, want allowed with 7 remaining", b)
+		t.Errorf("got %+v, want Allowed true and Remaining 7", b)
 	}
 }

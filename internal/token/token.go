@@ -11,7 +11,7 @@ import (
 const Size = 32
 
 // encoding rejects alternative encodings of the same bytes, which differ only in the unused
-// last bits. It still ignores line breaks: see decode.
+// bits of the last character. It still ignores line breaks: see decode.
 var encoding = base64.RawURLEncoding.Strict()
 
 // New returns a random token: 256 bits in 43 characters of unpadded base64url.

@@ -14,47 +14,47 @@ func TestNew(t *testing.T) {
 	for range 1000 {
 		s := New()
 		if len(s) != 43 || !Valid(s) || seen[s] {
-			t.Fatalf("got %q, valid %v, seen before %v; want a new valid token", s, Valid(s), seen[s])
+			t.Fatalf("New: got %q, Valid %t, seen before %t, want a new valid token", s, Valid(s), seen[s])
 		}
 
 		seen[s] = true
 	}
 
 	// Every bit is random: it is set in about half of the tokens.
-	set := make([]int, 8*Size)
+	counts := make([]int, 8*Size) // the number of tokens in which each bit is set
 	for s := range seen {
 		raw, ok := Decode(s, Size)
 		if !ok {
-			t.Fatalf("Decode(%q): got false, want true", s)
+			t.Fatalf("Decode(%q): got ok false, want true", s)
 		}
 
-		for i := range set {
-			set[i] += int(raw[i/8] >> (i % 8) & 1)
+		for i := range counts {
+			counts[i] += int(raw[i/8] >> (i % 8) & 1)
 		}
 	}
 
-	for i, n := range set {
+	for i, n := range counts {
 		if n < 350 || n > 650 {
 			t.Errorf("bit %d: got it set in %d of 1000 tokens, want 350 to 650", i, n)
 		}
 	}
 }
 
-// good is a valid token: 256 bits and 2 unused ones.
-var good = strings.Repeat("-", 42) + "8"
+// validToken encodes 256 bits. The last character has 2 unused bits.
+var validToken = strings.Repeat("-", 42) + "8"
 
 // badEncodings are not valid tokens.
 var badEncodings = map[string]string{
 	"empty":                             "",
-	"too short":                         good[1:],
-	"too long":                          "-" + good,
-	"padded":                            good + "=",
-	"unused bits":                       good[:42] + "9",
-	"trailing line break":               good + "\n",
-	"line break inside":                 good[:20] + "\n" + good[20:],
+	"too short":                         validToken[1:],
+	"too long":                          "-" + validToken,
+	"padded":                            validToken + "=",
+	"unused bits":                       validToken[:42] + "9",
+	"trailing line break":               validToken + "\n",
+	"line break inside":                 validToken[:20] + "\n" + validToken[20:],
 	"line break as the first character": "\r" + strings.Repeat("A", 42),
-	"standard alphabet":                 "+" + good[1:],
-	"not ASCII":                         "é" + good[2:],
+	"standard alphabet":                 "+" + validToken[1:],
+	"not ASCII":                         "é" + validToken[2:],
 }
 
 // A token has exactly one valid encoding. Otherwise a used token could be presented again in a
@@ -62,8 +62,8 @@ var badEncodings = map[string]string{
 func TestOneEncoding(t *testing.T) {
 	t.Parallel()
 
-	if !Valid(good) {
-		t.Fatalf("Valid(%q) = false, want true", good)
+	if !Valid(validToken) {
+		t.Fatalf("Valid(%q) = false, want true", validToken)
 	}
 
 	for name, s := range badEncodings {
@@ -88,22 +88,22 @@ func FuzzDecode(f *testing.F) {
 	for _, s := range badEncodings {
 		f.Add(s)
 	}
-	filled := Encode(make([]byte, 45)) // no unused bits
-	for _, s := range []string{good, filled, filled[:59] + "\n", filled[:56] + "\n\n\n\n", filled + "\n"} {
+	fullGroups := Encode(make([]byte, 45)) // no unused bits
+	for _, s := range []string{validToken, fullGroups, fullGroups[:59] + "\n", fullGroups[:56] + "\n\n\n\n", fullGroups + "\n"} {
 		f.Add(s)
 	}
 
 	f.Fuzz(func(t *testing.T, s string) {
-		lenient, err := base64.RawURLEncoding.DecodeString(s)
-		canonical := err == nil && base64.RawURLEncoding.EncodeToString(lenient) == s
+		want, err := base64.RawURLEncoding.DecodeString(s)
+		isCanonical := err == nil && base64.RawURLEncoding.EncodeToString(want) == s
 
 		raw, ok := Decode(s, encoding.DecodedLen(len(s)))
-		if ok != canonical || ok && !bytes.Equal(raw, lenient) {
-			t.Errorf("%q: got %x, %v; want %x, %v", s, raw, ok, lenient, canonical)
+		if ok != isCanonical || ok && !bytes.Equal(raw, want) {
+			t.Errorf("Decode(%q): got %x, %t, want %x, %t", s, raw, ok, want, isCanonical)
 		}
 
-		if Valid(s) != (canonical && len(lenient) == Size) {
-			t.Errorf("Valid(%q) = %v, want %v", s, Valid(s), canonical && len(lenient) == Size)
+		if want := isCanonical && len(want) == Size; Valid(s) != want {
+			t.Errorf("Valid(%q) = %t, want %t", s, Valid(s), want)
 		}
 	})
 }

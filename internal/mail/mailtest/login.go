@@ -6,13 +6,14 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// The only account of a Server. The password has characters that need escaping in a URL.
+// The credentials that a Server accepts. The password has characters that need escaping in a
+// URL.
 const (
 	Username = "mailer"
 	Password = "p/ss:w@rd"
 )
 
-// ScramSHA256 is a mechanism that go-sasl does not name.
+// ScramSHA256 is a mechanism for which go-sasl has no constant.
 const ScramSHA256 = "SCRAM-SHA-256"
 
 func (c *conversation) AuthMechanisms() []string { return c.server.mechanisms }
@@ -24,7 +25,7 @@ func (c *conversation) Auth(mechanism string) (sasl.Server, error) {
 
 	switch mechanism {
 	case ScramSHA256:
-		return newScramServer(func() { c.now.LoggedIn = true })
+		return newScramServer(func() { c.message.LoggedIn = true })
 	case sasl.Login:
 		return &loginServer{check: c.checkPassword}, nil
 	}
@@ -34,14 +35,15 @@ func (c *conversation) Auth(mechanism string) (sasl.Server, error) {
 	}), nil
 }
 
-// checkPassword quotes a wrong password in its reply, as some servers do.
+// checkPassword checks a login. The reply to a wrong password quotes that password, as some
+// servers do.
 func (c *conversation) checkPassword(username, password string) error {
-	if err := c.at(Auth); err != nil {
+	if err := c.reach(Auth); err != nil {
 		return err
 	}
 
-	c.now.LoggedIn = username == Username && password == Password
-	if !c.now.LoggedIn {
+	c.message.LoggedIn = username == Username && password == Password
+	if !c.message.LoggedIn {
 		return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "no login for " + username + " " + password}
 	}
 

@@ -19,7 +19,7 @@ type Message struct {
 	Data       []byte
 }
 
-// parse parses the email. If that is impossible, it returns an empty email.
+// parse returns the parsed email, or an empty one if parsing fails.
 func (m Message) parse() *mail.Message {
 	parsed, err := mail.ReadMessage(bytes.NewReader(m.Data))
 	if err != nil {
@@ -53,10 +53,10 @@ var tokenPattern = regexp.MustCompile(`#token=([\w-]+)`)
 
 // Token returns the one-time token in the email's link, or "" if there is none.
 func (m Message) Token() string {
-	found := tokenPattern.FindStringSubmatch(m.Text())
-	if found == nil {
+	match := tokenPattern.FindStringSubmatch(m.Text())
+	if match == nil {
 		return ""
 	}
 
-	return found[1]
+	return match[1]
 }

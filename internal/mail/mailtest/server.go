@@ -19,10 +19,10 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// Step is a moment in an SMTP conversation at which the server can fail.
+// Step is a point in an SMTP conversation at which the server can fail.
 type Step string
 
-// The steps, in their order.
+// The steps in the order of a conversation.
 const (
 	Auth   Step = "AUTH"
 	Mail   Step = "MAIL"
@@ -32,8 +32,8 @@ const (
 	Stored Step = "stored"       // the email is stored, and the reply is due
 )
 
-// Options are the choices that a test makes. The zero value is a server without TLS that
-// offers PLAIN and LOGIN.
+// Options are the settings of a Server. The zero value is a server without TLS that offers
+// PLAIN and LOGIN.
 type Options struct {
 	StartTLS    bool
 	ImplicitTLS bool
@@ -96,17 +96,17 @@ func (s *Server) createCertificate(t testing.TB) *tls.Config {
 	certFile, keyFile := storetest.Certificate(t, t.TempDir())
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	testkit.NoError(t, err)
-	authority, err := os.ReadFile(certFile)
+	certPEM, err := os.ReadFile(certFile)
 	testkit.NoError(t, err)
 
 	s.Roots = x509.NewCertPool()
-	s.Roots.AppendCertsFromPEM(authority)
+	s.Roots.AppendCertsFromPEM(certPEM)
 
 	return &tls.Config{Certificates: []tls.Certificate{pair}}
 }
 
-// FailAt calls fail at a step of every conversation from now on. The error it returns is
-// sent to the client. With nil, the step works again.
+// FailAt makes every conversation call fail when it reaches a step, from now on, and send the
+// error that fail returns to the client. If fail is nil, the step works again.
 func (s *Server) FailAt(step Step, fail func(*smtp.Conn) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,11 +156,12 @@ func (s *Server) Logins() []string {
 type conversation struct {
 	server *Server
 	conn   *smtp.Conn
-	now    Message
+	// message is the email that is being received.
+	message Message
 }
 
-// at fails if the server is to fail at a step.
-func (c *conversation) at(step Step) error {
+// reach returns the error that the test has set for a step with FailAt, if any.
+func (c *conversation) reach(step Step) error {
 	c.server.mu.Lock()
 	fail := c.server.failures[step]
 	c.server.mu.Unlock()
@@ -173,16 +174,16 @@ func (c *conversation) at(step Step) error {
 }
 
 func (c *conversation) Mail(from string, o *smtp.MailOptions) error {
-	c.now.From = from
-	c.now.UTF8 = o.UTF8
+	c.message.From = from
+	c.message.UTF8 = o.UTF8
 
-	return c.at(Mail)
+	return c.reach(Mail)
 }
 
 func (c *conversation) Rcpt(to string, _ *smtp.RcptOptions) error {
-	c.now.To = to
+	c.message.To = to
 
-	return c.at(Rcpt)
+	return c.reach(Rcpt)
 }
 
 func (c *conversation) Data(r io.Reader) error {
@@ -190,30 +191,30 @@ func (c *conversation) Data(r io.Reader) error {
 	if _, err := io.CopyN(&data, r, 100); err != nil {
 		return err
 	}
-	if err := c.at(Half); err != nil {
+	if err := c.reach(Half); err != nil {
 		return err
 	}
 	if _, err := io.Copy(&data, r); err != nil {
 		return err
 	}
 
-	c.now.Data = data.Bytes()
+	c.message.Data = data.Bytes()
 	if state, ok := c.conn.TLSConnectionState(); ok {
-		c.now.TLSVersion = state.Version
+		c.message.TLSVersion = state.Version
 	}
 
 	c.server.mu.Lock()
-	c.server.attempts = append(c.server.attempts, c.now)
+	c.server.attempts = append(c.server.attempts, c.message)
 	c.server.mu.Unlock()
-	if err := c.at(Data); err != nil {
+	if err := c.reach(Data); err != nil {
 		return err
 	}
 
 	c.server.mu.Lock()
-	c.server.messages = append(c.server.messages, c.now)
+	c.server.messages = append(c.server.messages, c.message)
 	c.server.mu.Unlock()
 
-	return c.at(Stored)
+	return c.reach(Stored)
 }
 
 func (c *conversation) Reset() {}
