@@ -70,8 +70,8 @@ var responseHeaders = []responseHeader{
 	},
 	{
 		name:        "Clear-Site-Data",
-		description: "Makes the browser delete what the pages of this origin have stored.",
-		example:     `"cache", "storage"`,
+		description: "Makes the browser delete what the pages of the API's own origin have stored: local storage, databases and service workers. Pages of other origins keep theirs.",
+		example:     `"storage"`,
 	},
 	{
 		name:        "RateLimit",
