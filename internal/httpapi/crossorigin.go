@@ -1,12 +1,10 @@
 package httpapi
 
 import (
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/cors"
 
 	"latchkey/internal/activity"
@@ -125,20 +123,4 @@ func (o *origins) isOwn(origin, host string) bool {
 	}
 
 	return u.Scheme == "https" || u.Scheme == "http" && (!o.https || loopback.Host(u.Hostname()))
-}
-
-// clientIP returns the IP of the client, which is the peer of the connection or the IP that
-// trusted proxies report in X-Forwarded-For: see Options.TrustedProxies.
-func clientIP(r *http.Request) string {
-	if ip := middleware.GetClientIP(r.Context()); ip != "" {
-		return ip
-	}
-
-	// X-Forwarded-For is missing or malformed, or contains trusted proxies only.
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-
-	return host
 }

@@ -14,11 +14,12 @@ var OpenAPI = sync.OnceValue(func() []byte {
 
 // Limits of requests and responses.
 const (
-	ActivityPage   = activityPage
-	MaxBody        = maxBody
-	MaxCookies     = maxCookies
-	MaxFlowCookies = maxFlowCookies
-	MaxHeaders     = maxHeaders
+	ActivityPage       = activityPage
+	MaxBody            = maxBody
+	MaxCookies         = maxCookies
+	MaxFlowCookies     = maxFlowCookies
+	MaxHeaders         = maxHeaders
+	MaxReportedProxies = maxReportedProxies
 )
 
 // IsPublic reports whether the route "METHOD /path" works without a session, according to

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -95,7 +96,9 @@ func FuzzClientIP(f *testing.F) {
 	f.Add("[fe80::1%eth0]:1", "unknown", ",,")
 	f.Add("127.0.0.1:1234", "203.0.113.1", "10.0.0.1:80")
 	f.Add("127.0.0.1:1234", "198.51.100.7", "2001:db9::1")
-	s := &Server{proxies: []string{"127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"}}
+	f.Add("127.0.0.1:1234", "198.51.100.7, 203.0.113.1:51234", "[2001:db8::7]:443, [2001:db8::8]")
+	f.Add("127.0.0.1:1234", "198.51.100.7, [203.0.113.1", "")
+	s := &Server{proxies: []string{"127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"}, log: slog.New(slog.DiscardHandler)}
 	trusted := func(a netip.Addr) bool {
 		return slices.ContainsFunc(s.proxies, func(p string) bool { return netip.MustParsePrefix(p).Contains(a) })
 	}
@@ -127,6 +130,14 @@ func FuzzClientIP(f *testing.F) {
 			}
 
 			named, err := netip.ParseAddr(entry)
+			if err != nil && strings.HasPrefix(entry, "[") && strings.HasSuffix(entry, "]") {
+				named, err = netip.ParseAddr(entry[1 : len(entry)-1])
+			}
+			if err != nil {
+				var at netip.AddrPort
+				at, err = netip.ParseAddrPort(entry)
+				named = at.Addr()
+			}
 			if err != nil {
 				break // and nothing to the left of it counts
 			}

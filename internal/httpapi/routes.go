@@ -237,14 +237,6 @@ func (s *Server) limitRedisTime(next http.Handler) http.Handler {
 	})
 }
 
-// findClientIP stores the client's IP for clientIP. chi's RealIP would trust any client.
-func (s *Server) findClientIP() func(http.Handler) http.Handler {
-	if len(s.proxies) == 0 {
-		return middleware.ClientIPFromRemoteAddr
-	}
-	return middleware.ClientIPFromXFF(s.proxies...)
-}
-
 // methodNotAllowed handles requests to a path that exists with other methods. It lists these in
 // Allow (RFC 9110 section 15.5.6), because chi does not pass them to a custom handler.
 func methodNotAllowed(routes chi.Routes) handler {
