@@ -198,7 +198,12 @@ func (c *Client) Preflight(path string, header http.Header) Response {
 	testkit.NoError(c.T, err)
 	defer func() { _ = res.Body.Close() }()
 
-	return Response{T: c.T, Request: "OPTIONS " + path, Status: res.StatusCode, Header: res.Header}
+	a := Response{T: c.T, Request: "OPTIONS " + path, Status: res.StatusCode, Header: res.Header}
+	a.Raw, err = io.ReadAll(res.Body)
+	testkit.NoError(c.T, err)
+	testkit.NoError(c.T, a.parse(http.MethodOptions))
+
+	return a
 }
 
 // Credentials returns the body of a login request.

@@ -42,14 +42,32 @@ func newOrigins(listed []string, https bool) (*origins, error) {
 		// The whole origin is compared, because the package would ignore case and expand "*".
 		AllowOriginFunc:  func(origin string) bool { return slices.Contains(listed, origin) },
 		AllowCredentials: true,
-		AllowedMethods:   []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders:   []string{"Content-Type"},
+		// A page that may read everything gains nothing by another method, which the router refuses,
+		// or by another header. Tools such as Sentry and OpenTelemetry add headers of their own.
+		AllowedMethods: methods,
+		AllowedHeaders: []string{"*"},
 		// The response headers that a page may read.
 		ExposedHeaders: []string{requestIDHeader, "Retry-After", "RateLimit", "RateLimit-Policy"},
 		MaxAge:         600,
 	}).Handler
 
 	return o, nil
+}
+
+// refusePreflight refuses the preflight requests of pages whose origin is not listed. The CORS
+// package would answer 204 without permissions, which explains nothing.
+func (s *Server) refusePreflight(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		isPreflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+		origin := r.Header.Get("Origin")
+
+		if isPreflight && origin != "" && !slices.Contains(s.origins.listed, origin) {
+			s.fail(w, r, errCrossOrigin)
+			return
+		}
+
+		next.ServeHTTP(w, r)
+	})
 }
 
 // requireSameOrigin keeps pages of other origins from changing anything, which includes logging

@@ -212,6 +212,7 @@ func (s *Server) routes() http.Handler {
 		setSecurityHeaders(s.cookie.Secure), // on every response, errors included
 		s.findClientIP(),                    // for the log, rate limits and security events
 		s.observe,                           // log, count and trace the request
+		s.refusePreflight,                   // of pages that are not in FRONTEND_URL
 		s.origins.cors,                      // let pages of FRONTEND_URL read the response
 		s.limitHeaders,                      // refuse requests with too many or ambiguous headers
 		middleware.GetHead,                  // answer HEAD like GET
@@ -237,12 +238,15 @@ func (s *Server) limitRedisTime(next http.Handler) http.Handler {
 	})
 }
 
+// methods are the methods of HTTP that a route may have.
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
 // methodNotAllowed handles requests to a path that exists with other methods. It lists these in
 // Allow (RFC 9110 section 15.5.6), because chi does not pass them to a custom handler.
 func methodNotAllowed(routes chi.Routes) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var allowed []string
-		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+		for _, method := range methods {
 			registered := method
 			if method == "HEAD" {
 				registered = "GET"
