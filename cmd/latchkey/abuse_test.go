@@ -37,12 +37,12 @@ func attacks() map[string]attack {
 
 	return map[string]attack{
 		// Message framing.
-		"CL and TE":                        {post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nGET /x HTTP/1.1\r\n\r\n"), []int{411}},
-		"chunks":                           {post("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"), []int{411}},
+		"CL and TE":                        {post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nGET /x HTTP/1.1\r\n\r\n"), badRequest},
+		"chunks":                           {post("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"), badRequest},
 		"two lengths that differ":          {post("Content-Length: 5\r\nContent-Length: 6\r\n", "hello!"), badRequest},
 		"a huge length":                    {post("Content-Length: 9223372036854775807\r\n", "{}"), []int{413}},
 		"TE with a space before the colon": {post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), badRequest},
-		"TE in HTTP/1.0":                   {"POST /auth/login HTTP/1.0\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", []int{400, 411}},
+		"TE in HTTP/1.0":                   {"POST /auth/login HTTP/1.0\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", badRequest},
 		"a length that is too small":       {post("Connection: close\r\nContent-Length: 2\r\n", login), badRequest},
 		"a length that is too large":       {post("Content-Length: 500\r\n", login), []int{0, 400, 408}},
 		"an upgrade to HTTP/2":             {get("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"), []int{401}},

@@ -90,8 +90,6 @@ var errNoSession = newFailure(http.StatusNotFound, "not_found", "Session not fou
 var errMethodNotAllowed = newFailure(http.StatusMethodNotAllowed, "method_not_allowed", "This URL does not support that method.").
 	explain("The `Allow` header lists the methods of this URL.")
 
-var errLengthRequired = newFailure(http.StatusLengthRequired, "length_required", "Send the request body with a Content-Length header.")
-
 var errTooLarge = newFailure(http.StatusRequestEntityTooLarge, "body_too_large", "The request body is larger than 64 KiB.")
 
 var errNotJSON = newFailure(http.StatusUnsupportedMediaType, "unsupported_media_type", "Send the request body as application/json in UTF-8.")

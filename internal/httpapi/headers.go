@@ -55,7 +55,7 @@ const (
 	maxCookies = 200
 )
 
-// limitHeaders rejects requests with too many headers or an ambiguous framing.
+// limitHeaders rejects requests with too many headers or cookies.
 func (s *Server) limitHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		lines := 0
@@ -68,18 +68,12 @@ func (s *Server) limitHeaders(next http.Handler) http.Handler {
 			cookies += strings.Count(line, ";") + 1
 		}
 
-		switch {
-		case lines > maxHeaders || cookies > maxCookies:
+		if lines > maxHeaders || cookies > maxCookies {
 			w.Header().Set("Connection", "close")
 			s.fail(w, r, errTooManyHeaders)
-		case len(r.TransferEncoding) > 0:
-			// Refuse chunks. net/http ignores a Content-Length that is sent as well, but a proxy
-			// might use it and see other requests on the connection than this server (request
-			// smuggling, RFC 9112 section 11.2). Clients of a JSON API do not need chunks.
-			w.Header().Set("Connection", "close")
-			s.fail(w, r, errLengthRequired)
-		default:
-			next.ServeHTTP(w, r)
+			return
 		}
+
+		next.ServeHTTP(w, r)
 	})
 }

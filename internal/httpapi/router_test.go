@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -108,23 +107,6 @@ func TestDrain(t *testing.T) {
 		s.API.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 		if closes := w.Header().Get("Connection") == "close"; closes != draining || (w.Code == 503) != draining {
 			t.Errorf("draining %v: got %d with Connection %q", draining, w.Code, w.Header().Get("Connection"))
-		}
-	}
-}
-
-// A chunked body is rejected on every path before it is read, and the connection is closed:
-// a proxy may take a part of it for the next request.
-func TestChunks(t *testing.T) {
-	t.Parallel()
-
-	s := apitest.New(t)
-	for _, path := range []string{"/auth/login", "/auth/logout", "/nothing"} {
-		r := httptest.NewRequest(http.MethodPost, path, struct{ io.Reader }{strings.NewReader("{}")})
-		r.TransferEncoding = []string{"chunked"}
-		w := httptest.NewRecorder()
-		s.API.ServeHTTP(w, r)
-		if w.Code != 411 || w.Header().Get("Connection") != "close" {
-			t.Errorf("%s: got %d with Connection %q", path, w.Code, w.Header().Get("Connection"))
 		}
 	}
 }

@@ -44,7 +44,7 @@ type errs []error
 // sharedErrors returns the errors that all routes of the kind have. The OpenAPI document
 // lists them after the errors of the route.
 func (rt route) sharedErrors() errs {
-	shared := errs{errInvalidJSON, errInvalidField, errLengthRequired, errTooLarge, errNotJSON, errTooManyHeaders}
+	shared := errs{errInvalidJSON, errInvalidField, errTooLarge, errNotJSON, errTooManyHeaders}
 
 	method, _, _ := strings.Cut(rt.pattern, " ")
 	if !safe(method) {
@@ -207,14 +207,14 @@ func (s *Server) providerRoutes(name string) []route {
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(
-		s.closeWhenDraining,                 // move clients to another server during a shutdown
+		s.closeConnection,                   // during a shutdown, and after a chunked request
 		setRequestID,                        // name the request, for the log and the response
 		setSecurityHeaders(s.cookie.Secure), // on every response, errors included
 		s.findClientIP(),                    // for the log, rate limits and security events
 		s.observe,                           // log, count and trace the request
 		s.refusePreflight,                   // of pages that are not in FRONTEND_URL
 		s.origins.cors,                      // let pages of FRONTEND_URL read the response
-		s.limitHeaders,                      // refuse requests with too many or ambiguous headers
+		s.limitHeaders,                      // refuse requests with too many headers
 		middleware.GetHead,                  // answer HEAD like GET
 		s.limitRedisTime,                    // bound the total wait for Redis
 	)

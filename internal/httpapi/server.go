@@ -125,10 +125,14 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 // a client may just be sending a request on one, and could not know whether it was processed.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// closeWhenDraining adds Connection: close to responses during shutdown.
-func (s *Server) closeWhenDraining(next http.Handler) http.Handler {
+// closeConnection adds Connection: close to responses during shutdown, and to the response to a
+// chunked request. Such a request may have a Content-Length too, which net/http ignores and
+// removes. A proxy that uses it sees other requests on the connection than this server (request
+// smuggling). Therefore nothing may follow on the connection (RFC 9112 sections 6.1 and 11.2).
+func (s *Server) closeConnection(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.draining.Load() {
+		isChunked := len(r.TransferEncoding) > 0
+		if isChunked || s.draining.Load() {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)

@@ -37,7 +37,6 @@ switch (refused.error.code) {
   case "validation_failed":
   case "invalid_json":
   case "cross_origin_denied":
-  case "length_required":
   case "body_too_large":
   case "unsupported_media_type":
   case "too_many_requests":
