@@ -152,6 +152,8 @@ func (c *Client) storeCookies(cookies []*http.Cookie) (sessionCookie *http.Cooki
 			if k.MaxAge < 0 {
 				delete(c.Flows, k.Name)
 			}
+		case k.Name == c.Cookie.Name && k.Domain == "" && c.Cookie.Domain != "" && k.MaxAge < 0 && sessionCookie == nil:
+			// clears a cookie from the time before the server had a domain for it
 		case k.Name == c.Cookie.Name && sessionCookie == nil:
 			sessionCookie = k
 			c.Token = k.Value

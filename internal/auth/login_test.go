@@ -86,7 +86,7 @@ func TestLoginWork(t *testing.T) {
 	_, err := s.users.SetActive(ctx, eve.User.ID, false)
 	testkit.NoError(t, err)
 
-	client := Client{SessionID: ann.Session.ID}
+	client := Client{SessionIDs: []string{ann.Session.ID}}
 	for _, tc := range []struct {
 		email        user.Email
 		password, id string
@@ -195,7 +195,7 @@ func TestAccountChangesDuringSignIn(t *testing.T) {
 					}
 				}
 
-				_, err = s.signIn(ctx, Client{SessionID: previous.Session.ID}, attempt{
+				_, err = s.signIn(ctx, Client{SessionIDs: []string{previous.Session.ID}}, attempt{
 					userID: u.ID,
 					start:  session.Start{Method: MethodPassword},
 					prove: func() (user.User, error) {

@@ -11,9 +11,9 @@ import (
 // Client describes the browser that signs in.
 type Client struct {
 	session.Client
-	// SessionID is the session that the browser already has, possibly of another user, or "".
-	// The new session replaces it.
-	SessionID string
+	// SessionIDs are the sessions that the browser already has, possibly of other users. The new
+	// session replaces them.
+	SessionIDs []string
 }
 
 // SignedIn is a user whose session has begun.
@@ -71,7 +71,7 @@ func (s *Service) signIn(ctx context.Context, client Client, a attempt) (SignedI
 	start := a.start
 	start.Owner = session.Owner{UserID: u.ID, Email: string(u.Email)}
 	start.Client = client.Client
-	start.Replaces = client.SessionID
+	start.Replaces = client.SessionIDs
 	start.Generation = generation
 
 	begun, token, err := s.sessions.Begin(ctx, start)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 
 	"latchkey/internal/auth"
@@ -12,12 +13,25 @@ import (
 // cookie is refused without a read from Redis. If Redis is down, the error says nothing about
 // the session, and the cookie stays.
 func (s *Server) authenticate(r *http.Request) (*http.Request, error) {
-	loaded, err := s.sessions.Load(r.Context(), s.cookie.token(r))
+	loaded, err := s.sessions.Load(r.Context(), s.cookie.values(r)...)
 	if err != nil {
 		return nil, err
 	}
 
 	return r.WithContext(loaded), nil
+}
+
+// reasonOf returns why a request has no session, if it is known.
+func reasonOf(err error) session.Reason {
+	var ended *session.EndedError
+	switch {
+	case errors.As(err, &ended):
+		return ended.Reason
+	case errors.Is(err, session.ErrAmbiguous):
+		return session.SeveralSessions
+	}
+
+	return ""
 }
 
 // current returns the session of an authenticated request.
@@ -32,9 +46,9 @@ func clientOf(r *http.Request) session.Client {
 	return session.Client{IP: clientIP(r), Device: device.Name(userAgent(r))}
 }
 
-// signInClient returns the client of a sign-in, including the session that it replaces.
+// signInClient returns the client of a sign-in, including the sessions that it replaces.
 func (s *Server) signInClient(r *http.Request) auth.Client {
-	return auth.Client{Client: clientOf(r), SessionID: session.IDOf(s.cookie.token(r))}
+	return auth.Client{Client: clientOf(r), SessionIDs: session.IDsOf(s.cookie.values(r))}
 }
 
 // caller returns the user of an authenticated request.

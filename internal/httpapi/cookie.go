@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"latchkey/internal/session"
@@ -15,32 +16,29 @@ type Cookie struct {
 	SameSite http.SameSite
 }
 
-// token returns the session token of a request, or "" if there is none. If there are several
-// cookies of the name, all are ignored: some were planted from a subdomain or another path, and
-// nothing shows which.
-func (c Cookie) token(r *http.Request) string {
-	cookies := r.CookiesNamed(c.Name)
-	if len(cookies) != 1 {
+// values returns the different values of the cookie in a request. A browser sends several if it has
+// cookies of the name with different domains or paths.
+func (c Cookie) values(r *http.Request) []string {
+	var values []string
+	for _, cookie := range r.CookiesNamed(c.Name) {
+		if !slices.Contains(values, cookie.Value) {
+			values = append(values, cookie.Value)
+		}
+	}
+
+	return values
+}
+
+// value returns the value of the cookie in a request, or "" if there is none. If there are several
+// values, all are ignored: some were planted from a subdomain or another path, and nothing shows
+// which.
+func (c Cookie) value(r *http.Request) string {
+	values := c.values(r)
+	if len(values) != 1 {
 		return ""
 	}
 
-	return cookies[0].Value
-}
-
-// clearDeadCookie makes the browser delete a cookie whose session has ended. It does nothing if
-// there are several: it could only delete the cookie that this server set, and the next request
-// would use a planted one.
-func (s *Server) clearDeadCookie(w http.ResponseWriter, r *http.Request) {
-	count := len(r.CookiesNamed(s.cookie.Name))
-
-	switch count {
-	case 0:
-	case 1:
-		s.cookie.clear(w)
-	default:
-		s.log.WarnContext(r.Context(), "request has several session cookies; one may be planted",
-			"requestId", w.Header().Get(requestIDHeader), "cookies", count)
-	}
+	return values[0]
 }
 
 // set sends the token of a session. Call it only when a token was created: any other response
@@ -55,11 +53,26 @@ func (c Cookie) set(w http.ResponseWriter, s *session.Session, token string) {
 		maxAge = max(1, int(s.ExpiresAt.Sub(s.LastSeenAt)/time.Second))
 	}
 
+	c.clearHostOnly(w)
 	c.write(w, token, maxAge)
 }
 
 // clear makes the browser delete the cookie.
-func (c Cookie) clear(w http.ResponseWriter) { c.write(w, "", -1) }
+func (c Cookie) clear(w http.ResponseWriter) {
+	c.clearHostOnly(w)
+	c.write(w, "", -1)
+}
+
+// clearHostOnly makes the browser delete a cookie without a Domain, from the time before the setting
+// was changed. Call it before write: if the Domain is the host itself, both are the same cookie.
+func (c Cookie) clearHostOnly(w http.ResponseWriter) {
+	if c.Domain == "" {
+		return
+	}
+
+	c.Domain = ""
+	c.write(w, "", -1)
+}
 
 func (c Cookie) write(w http.ResponseWriter, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{

@@ -41,19 +41,19 @@ func newDevices(session Cookie, secrets [][]byte) devices {
 // known returns the name of the device that sent the request, or "" if the account has never
 // logged in on it.
 func (d devices) known(r *http.Request, email string) string {
-	return d.proofs.Known(d.cookie.token(r), email)
+	return d.proofs.Known(d.cookie.value(r), email)
 }
 
 // remember makes the device that sent the request known to an account that has just logged in.
 // Do not call it for a session that ends with the browser, which may be on a shared computer.
 func (d devices) remember(w http.ResponseWriter, r *http.Request, email string) {
-	d.cookie.write(w, d.proofs.Add(d.cookie.token(r), email), deviceMaxAge)
+	d.cookie.write(w, d.proofs.Add(d.cookie.value(r), email), deviceMaxAge)
 }
 
 // rememberUntilClosed makes a device known to an account until the browser is closed. It changes
 // nothing if the browser already has a device cookie, which may know other accounts for longer.
 func (d devices) rememberUntilClosed(w http.ResponseWriter, r *http.Request, email string) {
-	if d.cookie.token(r) == "" {
+	if d.cookie.value(r) == "" {
 		d.cookie.write(w, d.proofs.Add("", email), 0)
 	}
 }

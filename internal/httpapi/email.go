@@ -39,7 +39,7 @@ var verifyEmailOperation = operation{
 func (s *Server) verifyEmail(w http.ResponseWriter, r *http.Request, in verifyEmailRequest) error {
 	// A browser that is signed in to the account stays signed in.
 	caller := auth.Caller{Client: clientOf(r)}
-	loaded, err := s.sessions.Load(r.Context(), s.cookie.token(r))
+	loaded, err := s.sessions.Load(r.Context(), s.cookie.values(r)...)
 	switch {
 	case err == nil:
 		r = r.WithContext(loaded)

@@ -27,7 +27,7 @@ type problem struct {
 	Message       string         `json:"message" description:"The same text as detail."`
 	RequestID     string         `json:"requestId" minLength:"1"`
 	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"What is wrong with the request, in a 400."`
-	Reason        session.Reason `json:"reason,omitempty" description:"Why the session ended, in a 401. Known for at most a day."`
+	Reason        session.Reason `json:"reason,omitempty" description:"Why the session ended or is not used, in a 401. Known for at most a day."`
 	Authenticated *bool          `json:"authenticated,omitempty" description:"False in a 401 of GET /auth/session."`
 	Stores        *storeStates   `json:"stores,omitempty" description:"The states of the stores, in a 503 of GET /readyz."`
 }
@@ -121,7 +121,8 @@ var errUserStore = newFailure(http.StatusServiceUnavailable, "user_store_unavail
 var errInternal = newFailure(http.StatusInternalServerError, "internal", "Something went wrong on our side.")
 
 var notAuthenticated = newFailure(http.StatusUnauthorized, "not_authenticated", "Please login to continue").
-	explain("There is no session cookie, or its session has ended. In that case the cookie is cleared, and `reason` is set if it is known.")
+	explain("There is no session cookie, or its session has ended. In that case the cookie is cleared, and `reason` is set if it is known. " +
+		"With the `reason` `several_sessions` the request has the cookies of several live sessions, of which none is used. A login or a logout ends them all.")
 
 // failures maps the errors of other packages. An error without a row becomes errInternal,
 // and its text appears only in the log.
@@ -132,6 +133,7 @@ var failures = []struct {
 	{session.ErrNone, notAuthenticated},
 	{session.ErrReplaced, notAuthenticated},
 	{session.ErrUntrusted, notAuthenticated},
+	{session.ErrAmbiguous, notAuthenticated},
 	{
 		session.ErrUnavailable,
 		newFailure(http.StatusServiceUnavailable, "session_store_unavailable", "Sessions are temporarily unavailable. Try again shortly.").
@@ -269,14 +271,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 	if f.status == http.StatusUnauthorized {
 		p.Authenticated = authenticatedMember(chi.RouteContext(r.Context()).RoutePattern())
+		p.Reason = reasonOf(err)
 
-		if errors.Is(err, session.ErrNone) {
-			s.clearDeadCookie(w, r)
-		}
-
-		var ended *session.EndedError
-		if errors.As(err, &ended) {
-			p.Reason = ended.Reason
+		isDead := errors.Is(err, session.ErrNone) && len(s.cookie.values(r)) > 0
+		if isDead {
+			s.cookie.clear(w)
 		}
 	}
 

@@ -42,7 +42,7 @@ func (f flowCookies) of(id string) Cookie {
 
 // secret returns the secret that the browser sent for the flow of a state, or "".
 func (f flowCookies) secret(r *http.Request, state string) string {
-	return f.of(oauth.FlowID(state)).token(r)
+	return f.of(oauth.FlowID(state)).value(r)
 }
 
 // keep stores the secret of a flow in the browser. Beyond maxFlowCookies it deletes the oldest

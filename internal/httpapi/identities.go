@@ -199,7 +199,7 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request, finished oauth.Fin
 // has a session of that user, this is its ID, which a rotation may have changed. With
 // SameSite=Strict the browser returns without its session cookie, so the ID comes from the flow.
 func (s *Server) linkingSession(r *http.Request, flow oauth.Flow) string {
-	if loaded, err := s.sessions.Load(r.Context(), s.cookie.token(r)); err == nil {
+	if loaded, err := s.sessions.Load(r.Context(), s.cookie.values(r)...); err == nil {
 		if current, _ := s.sessions.FromContext(loaded); current.UserID == flow.UserID {
 			return current.ID
 		}

@@ -140,15 +140,18 @@ var logoutOperation = operation{
 	},
 }
 
-// logout handles POST /auth/logout. It ends the session even if a rotation has just replaced its
-// token. Otherwise a user who logs out during a rotation would stay signed in.
+// logout handles POST /auth/logout. It ends every session whose cookie the browser sent, even if a
+// rotation has just replaced the token. Otherwise a user who logs out during a rotation would stay
+// signed in.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
-	ended, err := s.sessions.EndToken(r.Context(), s.cookie.token(r), session.LoggedOut)
+	ended, err := s.sessions.EndTokens(r.Context(), s.cookie.values(r), session.LoggedOut)
+	for _, e := range ended {
+		s.record(w, r, activity.Event{Name: activity.Logout, UserID: e.UserID, SessionID: e.ID})
+	}
 	if err != nil {
 		return err
 	}
 
-	s.record(w, r, activity.Event{Name: activity.Logout, UserID: ended.UserID, SessionID: ended.ID})
 	s.forget(w)
 	return writeJSON(w, http.StatusOK, logoutResult{"Logout successful"})
 }

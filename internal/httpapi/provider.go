@@ -98,7 +98,7 @@ func (s *Server) startSignIn(provider string) handler {
 		}
 
 		flow := oauth.Flow{ReturnTo: back, Reauthenticate: prompt == "login", KeepAccount: isForeign}
-		loaded, err := s.sessions.Load(r.Context(), s.cookie.token(r))
+		loaded, err := s.sessions.Load(r.Context(), s.cookie.values(r)...)
 		if err == nil {
 			current, _ := s.sessions.FromContext(loaded)
 			flow.UserID = current.UserID
@@ -217,9 +217,9 @@ func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, fini
 	}
 
 	client := s.signInClient(r)
-	if client.SessionID == "" {
+	if len(client.SessionIDs) == 0 && flow.SessionID != "" {
 		// With SameSite=Strict the browser returns without its session cookie.
-		client.SessionID = flow.SessionID
+		client.SessionIDs = []string{flow.SessionID}
 	}
 
 	in := auth.ProviderSignIn{Claims: claims, Persistent: !flow.Temporary}

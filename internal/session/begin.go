@@ -50,17 +50,17 @@ type Start struct {
 	// Generation is the user's generation when the login started.
 	Generation Generation
 
-	// Replaces is the ID of the session that the client had before, or "". It may belong to
-	// any user. It ends once the new one has begun, so that a token planted in a browser
-	// before a login is worthless afterwards (session fixation). It does not count towards
-	// Options.MaxPerUser.
-	Replaces string
+	// Replaces are the IDs of the sessions that the client had before, usually one. They may
+	// belong to any user. They end once the new one has begun, so that a token planted in a
+	// browser before a login is worthless afterwards (session fixation). They do not count
+	// towards Options.MaxPerUser.
+	Replaces []string
 }
 
 // Begin starts a session and returns it with its token, which must go into the cookie and
-// nowhere else. If Begin fails, the session to be replaced stays live. Redis commands: 1, or
-// 3 if it replaces a session. Errors: ErrUnavailable; an EndedError if all of the user's
-// sessions have been revoked since the login started.
+// nowhere else. If Begin fails, the session to be replaced stays live; of several, some may
+// have ended. Redis commands: 1, and 2 per session to replace. Errors: ErrUnavailable; an
+// EndedError if all of the user's sessions have been revoked since the login started.
 func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, error) {
 	token := newToken(shardOf(start.UserID))
 	s := m.newSession(IDOf(token), start)
@@ -69,9 +69,11 @@ func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, err
 		return nil, "", err
 	}
 
-	if err := m.supersede(ctx, start.Replaces); err != nil {
-		m.undo(ctx, s)
-		return nil, "", err
+	for _, id := range start.Replaces {
+		if err := m.supersede(ctx, id); err != nil {
+			m.undo(ctx, s)
+			return nil, "", err
+		}
 	}
 
 	m.options.Metrics.SessionBegun(start.Method)
@@ -107,10 +109,14 @@ func (m *Manager) begin(ctx context.Context, s *Session, start Start) error {
 		return err
 	}
 
-	reply, err := m.redis.Eval(ctx, m.scripts.begin,
-		m.keys.record(s.ID), m.keys.index(s.UserID), m.keys.generation(s.UserID), m.keys.globalGeneration(shardOf(s.UserID)),
-		s.ID, value, m.ttl(s.IdleExpiresAt), start.Generation.user, start.Generation.global,
-		m.options.MaxPerUser, start.Replaces)
+	args := []any{
+		m.keys.index(s.UserID), m.keys.generation(s.UserID), m.keys.globalGeneration(shardOf(s.UserID)),
+		s.ID, value, m.ttl(s.IdleExpiresAt), start.Generation.user, start.Generation.global, m.options.MaxPerUser,
+	}
+	for _, id := range start.Replaces {
+		args = append(args, id)
+	}
+	reply, err := m.redis.Eval(ctx, m.scripts.begin, m.keys.record(s.ID), args...)
 
 	var began, surplus int
 	if err := redisconn.Scan(reply, err, &began, &surplus); err != nil {
@@ -156,5 +162,5 @@ func (m *Manager) undo(ctx context.Context, s *Session) {
 // IsGone reports whether err means that there is no usable session, as opposed to
 // ErrUnavailable, which leaves that open.
 func IsGone(err error) bool {
-	return errors.Is(err, ErrNone) || errors.Is(err, ErrReplaced) || errors.Is(err, ErrUntrusted)
+	return errors.Is(err, ErrNone) || errors.Is(err, ErrReplaced) || errors.Is(err, ErrUntrusted) || errors.Is(err, ErrAmbiguous)
 }

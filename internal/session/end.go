@@ -19,23 +19,6 @@ func (m *Manager) End(ctx context.Context, reason Reason) error {
 	return err
 }
 
-// EndToken ends the session that a token belongs to, and returns it. It also accepts a token that was
-// rotated within the last minute: a logout that loses a race against a rotation must not
-// leave the user signed in. Redis commands: 2, plus 2 per rotation followed. Errors:
-// ErrNone, ErrReplaced, ErrUntrusted, ErrUnavailable.
-func (m *Manager) EndToken(ctx context.Context, token string, reason Reason) (*Session, error) {
-	s, err := m.follow(ctx, IDOf(token))
-	if err != nil {
-		return nil, err
-	}
-
-	if _, err := m.end(ctx, s.ID, reason); err != nil {
-		return nil, err
-	}
-
-	return s, nil
-}
-
 // Revoke ends one session of a user. It also accepts the ID of a session that was rotated
 // within the last minute. Errors: ErrNotFound if the session is not live or belongs to
 // another user; ErrUnavailable.

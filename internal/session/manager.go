@@ -105,14 +105,9 @@ func New(client *redisconn.Client, o Options) *Manager {
 // Ping checks that Redis replies. Errors: ErrUnavailable.
 func (m *Manager) Ping(ctx context.Context) error { return m.redis.Ping(ctx) }
 
-// Load looks up the session for a token and returns a context that carries it, for
-// FromContext. Redis commands: 1 for a live session; 2 if the idle timeout is extended or
-// the session has ended. Errors: ErrNone, ErrReplaced, ErrUntrusted, ErrUnavailable.
-func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
-	if !IsToken(token) {
-		return nil, ErrNone
-	}
-
+// load returns a context that carries the session for a token. Errors: same as Load, but for
+// ErrAmbiguous.
+func (m *Manager) load(ctx context.Context, token string) (context.Context, error) {
 	loaded, err := m.scs.Load(ctx, token)
 	if err != nil {
 		m.logUntrusted(ctx, IDOf(token), err)

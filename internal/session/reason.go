@@ -26,12 +26,16 @@ const (
 	TooManySessions Reason = "too_many_sessions"
 )
 
+// SeveralSessions is reported to a client whose request has several live sessions, of which
+// none is used: see ErrAmbiguous. No session ends for this reason.
+const SeveralSessions Reason = "several_sessions"
+
 // replaced is the reason for a session whose client has a new token, after a rotation or a
 // login. The API never reports it: see ErrReplaced.
 const replaced Reason = "replaced"
 
-// Reasons are the reasons that the API reports.
-var Reasons = []Reason{
+// endReasons are the reasons for which sessions end, except for replaced.
+var endReasons = []Reason{
 	IdleTimeout,
 	AbsoluteTimeout,
 	LoggedOut,
@@ -43,8 +47,11 @@ var Reasons = []Reason{
 	TooManySessions,
 }
 
+// Reasons are the reasons that the API reports.
+var Reasons = append(slices.Clone(endReasons), SeveralSessions)
+
 // allReasons are the values of the reason label in the metrics.
-var allReasons = append(slices.Clone(Reasons), replaced)
+var allReasons = append(slices.Clone(endReasons), replaced)
 
 const (
 	// tombstoneTTL is how long the reason for a session's end is kept.

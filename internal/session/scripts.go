@@ -130,12 +130,13 @@ end
 
 // beginLua begins a session, unless the sessions of its user or of all users have been revoked
 // since the login started. If the user then has too many sessions, it ends those that would
-// expire first. The session that the login replaces is not counted and not ended here.
+// expire first. The sessions that the login replaces, the rest of ARGV, are not counted and
+// not ended here.
 //
 // It returns whether the session began, and how many others it ended.
 const beginLua = `
 local index, generation, globalGeneration = KEYS[2], KEYS[3], KEYS[4]
-local id, record, ttl, seen, seenGlobal, max, replaces = unpack(ARGV)
+local id, record, ttl, seen, seenGlobal, max = unpack(ARGV)
 max = tonumber(max)
 
 if isStale(generation, seen) or isStale(globalGeneration, seenGlobal) then return {0, 0} end
@@ -146,14 +147,17 @@ if redis.call('EXISTS', key('ended:', id)) == 1 then return {0, 0} end
 save(id, record, index, ttl)
 if max == 0 or redis.call('ZCARD', index) <= max then return {1, 0} end
 
-local sameShard = string.sub(replaces, 1, 2) == string.sub(id, 1, 2)
-if sameShard then replaces = latest(replaces) end
+local replaced = {}
+for i = 7, #ARGV do
+  local sameShard = string.sub(ARGV[i], 1, 2) == string.sub(id, 1, 2)
+  if sameShard then replaced[latest(ARGV[i])] = true end
+end
 
 local others, count = {}, 0
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', index, int(micros), '+inf')) do
   if redis.call('EXISTS', key('sess:', other)) == 0 then
     redis.call('ZREM', index, other)
-  elseif other ~= replaces then
+  elseif not replaced[other] then
     count = count + 1
     if other ~= id then others[#others + 1] = other end
   end

@@ -68,7 +68,9 @@ func load(t *testing.T, m *Manager, token string) context.Context {
 }
 
 // logOut ends the session that a token belongs to.
-func logOut(m *Manager, token string) error { return errorOf(m.EndToken(background, token, LoggedOut)) }
+func logOut(m *Manager, token string) error {
+	return errorOf(m.EndTokens(background, []string{token}, LoggedOut))
+}
 
 // errorOf returns the error of a call that also returns something else.
 func errorOf[T any](_ T, err error) error { return err }
@@ -136,7 +138,7 @@ func TestCancelledRequest(t *testing.T) {
 	_, token, err = m.Rotate(ctx)
 	testkit.NoError(t, err)
 
-	testkit.NoError(t, errorOf(m.EndToken(cancelled, token, LoggedOut)))
+	testkit.NoError(t, errorOf(m.EndTokens(cancelled, []string{token}, LoggedOut)))
 	assertRecords(t, conn, 0)
 }
 
@@ -264,7 +266,7 @@ func TestLoginOverRotatedSessionAtLimit(t *testing.T) {
 	testkit.NoError(t, err)
 
 	start := login(t, m, "u")
-	start.Replaces = own.ID
+	start.Replaces = []string{own.ID}
 	_, _, err = m.Begin(background, start)
 	testkit.NoError(t, err)
 	testkit.NoError(t, errorOf(m.ByID(background, other.ID)))

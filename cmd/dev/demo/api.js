@@ -14,6 +14,7 @@ const reasons = {
   account_disabled: 'The account is disabled.',
   account_deleted: 'The account was deleted.',
   too_many_sessions: 'You signed in on too many devices.',
+  several_sessions: 'Your browser has the cookies of several sessions. Log in again.',
 };
 
 const labels = {
