@@ -140,10 +140,20 @@ var logoutOperation = operation{
 	},
 }
 
-// logout handles POST /auth/logout. It ends every session whose cookie the browser sent, even if a
-// rotation has just replaced the token. Otherwise a user who logs out during a rotation would stay
-// signed in.
+// logout handles POST /auth/logout.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
+	if err := s.endSession(w, r); err != nil {
+		return err
+	}
+
+	return writeJSON(w, http.StatusOK, logoutResult{"Logout successful"})
+}
+
+// endSession ends every session whose cookie the browser sent, and forgets them. It follows a
+// rotation that has just replaced the token: otherwise a user who logs out during a rotation would
+// stay signed in. If a login has replaced the session, it returns an error and leaves the cookie,
+// which is that of the new session.
+func (s *Server) endSession(w http.ResponseWriter, r *http.Request) error {
 	ended, err := s.sessions.EndTokens(r.Context(), s.cookie.values(r), session.LoggedOut)
 	for _, e := range ended {
 		s.record(w, r, activity.Event{Name: activity.Logout, UserID: e.UserID, SessionID: e.ID})
@@ -153,7 +163,8 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 	}
 
 	s.forget(w)
-	return writeJSON(w, http.StatusOK, logoutResult{"Logout successful"})
+
+	return nil
 }
 
 // forget makes the browser delete the session cookie and the storage of this origin (OWASP ASVS

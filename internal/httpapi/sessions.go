@@ -86,7 +86,12 @@ func (s *Server) revokeSession(w http.ResponseWriter, r *http.Request) error {
 	current := s.current(r)
 	id := chi.URLParam(r, "id")
 	if id == current.ID {
-		return s.revokeCurrent(w, r)
+		if err := s.endSession(w, r); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+
+		return nil
 	}
 
 	err := s.auth.RevokeSession(r.Context(), current.UserID, id)
@@ -98,19 +103,6 @@ func (s *Server) revokeSession(w http.ResponseWriter, r *http.Request) error {
 	}
 
 	s.record(w, r, activity.Event{Name: activity.SessionRevoked, UserID: current.UserID, SessionID: id})
-	w.WriteHeader(http.StatusNoContent)
-
-	return nil
-}
-
-// revokeCurrent logs out.
-func (s *Server) revokeCurrent(w http.ResponseWriter, r *http.Request) error {
-	if err := s.sessions.End(r.Context(), session.LoggedOut); err != nil {
-		return err
-	}
-
-	s.recordForSession(w, r, activity.Logout)
-	s.forget(w)
 	w.WriteHeader(http.StatusNoContent)
 
 	return nil

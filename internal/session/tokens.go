@@ -88,8 +88,18 @@ func (m *Manager) endFollowed(ctx context.Context, id string, reason Reason) (*S
 		return nil, err
 	}
 
-	if _, err := m.end(ctx, s.ID, reason); err != nil {
+	ended, err := m.end(ctx, s.ID, reason)
+	if err != nil {
 		return nil, err
+	}
+
+	if !ended {
+		// It has ended since follow. If a login replaced it, the browser has a new session, which
+		// stays live.
+		_, err := m.follow(ctx, s.ID)
+		if errors.Is(err, ErrReplaced) || errors.Is(err, ErrUnavailable) {
+			return nil, err
+		}
 	}
 
 	return s, nil

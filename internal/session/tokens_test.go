@@ -1,8 +1,11 @@
 package session
 
 import (
+	"net"
+	"sync"
 	"testing"
 
+	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/testkit"
 )
 
@@ -38,5 +41,40 @@ func TestSeveralTokensWithoutAnswer(t *testing.T) {
 	for _, tokens := range [][]string{{live, unknown}, {unknown, live}} {
 		assertError(t, errorOf(m.Load(background, tokens...)), ErrUnavailable)
 		assertError(t, errorOf(m.EndTokens(background, tokens, LoggedOut)), ErrUnavailable)
+	}
+}
+
+// A logout that loses a race against a login over the same session has ended nothing. Its response
+// must not clear the cookie, which is that of the new session by then. A logout that loses against
+// another logout succeeds.
+func TestLogoutLosesRace(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		first func(m *Manager, s *Session) error
+		want  error
+	}{
+		"against a login":        {func(m *Manager, s *Session) error { return m.supersede(background, s.ID) }, ErrReplaced},
+		"against a logout":       {func(m *Manager, s *Session) error { return m.Revoke(background, "u", s.ID, LoggedOut) }, nil},
+		"against a revocation":   {func(m *Manager, s *Session) error { return errorOf(m.RevokeAll(background, "u", "", Revoked)) }, nil},
+		"against nothing at all": {func(*Manager, *Session) error { return nil }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			direct, proxied, proxy := storetest.ProxiedRedis(t)
+			winner, loser := newManagerOn(t, direct), newManagerOn(t, proxied)
+			s, token := begin(t, winner)
+
+			// The first write of the logout comes after it has read the session.
+			var once sync.Once
+			var err error
+			proxy.Set(storetest.Faults{Command: storetest.OnWrites(func(net.Conn, []byte) bool {
+				once.Do(func() { err = tc.first(winner, s) })
+
+				return false
+			})})
+
+			assertError(t, logOut(loser, token), tc.want)
+			testkit.NoError(t, err)
+		})
 	}
 }
