@@ -99,12 +99,15 @@ func (s *Server) startSignIn(provider string) handler {
 
 		flow := oauth.Flow{ReturnTo: back, Reauthenticate: prompt == "login", KeepAccount: isForeign}
 		loaded, err := s.sessions.Load(r.Context(), s.cookie.values(r)...)
-		if err == nil {
+		switch {
+		case err == nil:
 			current, _ := s.sessions.FromContext(loaded)
 			flow.UserID = current.UserID
 			flow.SessionID = current.ID
 			flow.Temporary = !current.Persistent
-		} else if !session.IsGone(err) {
+		case isForeign && errors.Is(err, session.ErrAmbiguous):
+			return s.redirectFailure(w, r, back, errCrossOrigin) // nothing shows which account to keep
+		case !session.IsGone(err):
 			return s.redirectFailure(w, r, back, err)
 		}
 

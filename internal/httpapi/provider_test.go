@@ -631,4 +631,17 @@ func TestSignInFromForeignPage(t *testing.T) {
 			t.Errorf("%s: session of another account replaced: got %v, want %v", name, replaced, c.replaces)
 		}
 	}
+
+	// Of two live sessions, nothing shows which account to keep.
+	bob, carol := e.NewClient(), e.NewClient()
+	e.signInWith(bob, "acme", providerUser{sub: "bob", email: "bob@example.com"}, "")
+	e.signInWith(carol, "acme", providerUser{sub: "carol", email: "carol@example.com"}, "")
+	for site, starts := range map[string]bool{"cross-site": false, "same-origin": true} {
+		h := navigation(site, "?1", "")
+		h.Set("Cookie", "sid="+bob.Token+"; sid="+carol.Token)
+		to := e.NewClient().Send("GET", "/auth/acme", h, nil).Want(302).Header.Get("Location")
+		if refused := to == testFrontend+"/?error=cross_origin_denied"; refused == starts {
+			t.Errorf("two sessions, %s: redirect: got %s", site, to)
+		}
+	}
 }
