@@ -70,7 +70,7 @@ func (s *Server) refusePreflight(next http.Handler) http.Handler {
 	})
 }
 
-// requireSameOrigin keeps pages of other origins from changing anything, which includes logging
+// requireSameOrigin keeps pages on other origins from changing anything, which includes logging
 // in and out (OWASP ASVS 5.0 3.5.1, 3.5.3). It does not depend on the cookie, so it also keeps a
 // page from logging a victim in to the attacker's account.
 func (s *Server) requireSameOrigin(w http.ResponseWriter, r *http.Request) error {
@@ -110,7 +110,7 @@ func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// isForeign reports whether a page of another site that is not listed navigates the browser to
+// isForeign reports whether a page on another site that is not listed navigates the browser to
 // the URL. It returns false for browsers without Fetch Metadata.
 func (o *origins) isForeign(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && !slices.Contains(o.listed, pageOrigin(r))

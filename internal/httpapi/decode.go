@@ -73,7 +73,7 @@ func unmarshal(r *http.Request, body []byte, into any) error {
 }
 
 // isJSON reports whether the body is JSON in UTF-8, without a content encoding. This also
-// keeps out HTML forms: a page of another origin cannot send this type without a preflight
+// keeps out HTML forms: a page on another origin cannot send this type without a preflight
 // (OWASP ASVS 5.0 3.5.2).
 func isJSON(h http.Header) bool {
 	if len(h.Values("Content-Type")) != 1 || h.Get("Content-Encoding") != "" {
@@ -85,12 +85,12 @@ func isJSON(h http.Header) bool {
 		return false
 	}
 
-	charset, given := params["charset"]
-	return !given || strings.EqualFold(charset, "utf-8")
+	charset, ok := params["charset"]
+	return !ok || strings.EqualFold(charset, "utf-8")
 }
 
-// decodeFailure describes what is wrong with a body. It quotes nothing of it but the names of
-// members.
+// decodeFailure describes what is wrong with a body. The only parts of the body that it quotes
+// are member names.
 func decodeFailure(err error) error {
 	if err == nil {
 		return nil

@@ -65,7 +65,7 @@ func jsonBody[T any](h func(http.ResponseWriter, *http.Request, T) error) endpoi
 // serve returns the handler of a route. Every request to the API takes these steps.
 func (s *Server) serve(rt route) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// 1. Refuse changes by pages of other origins.
+		// 1. Refuse changes by pages on other origins.
 		if err := s.requireSameOrigin(w, r); err != nil {
 			return err
 		}

@@ -137,7 +137,7 @@ var linkIdentityOperation = operation{
 }
 
 // startLink handles POST /auth/identities/{provider} with the URL that the page must open to
-// link an external account. A GET would let a page of another site link a stranger's account.
+// link an external account. A GET would let a page on another site link a stranger's account.
 // It requires a recent login, because linking adds a way to log in.
 func (s *Server) startLink(w http.ResponseWriter, r *http.Request, in linkRequest) error {
 	if err := s.requireRecentAuth(r); err != nil {

@@ -55,7 +55,7 @@ var startSignInOperation = operation{
 	summary: "Log in with a provider",
 	description: "Navigate the browser here. The user is redirected to the provider (authorization code flow with PKCE) and has 10 minutes to return. " +
 		"If the login cannot start, the browser is redirected to `return_to` with an `error` parameter: see `SignInError`.\n\n" +
-		"A page of a site that is not in `FRONTEND_URL` needs a click on a link (otherwise `cross_origin_denied`), and cannot replace the session of another account (`wrong_account`). " +
+		"A page on a site that is not in `FRONTEND_URL` needs a click on a link (otherwise `cross_origin_denied`), and cannot replace the session of another account (`wrong_account`). " +
 		"A session that ends with the browser still does after the login.",
 	params: startSignInParams{},
 	response: response{
@@ -89,7 +89,7 @@ func (s *Server) startSignIn(provider string) handler {
 			return errNotNavigation
 		}
 
-		// A page of another site must not sign the browser in without a click (OWASP ASVS 5.0
+		// A page on another site must not sign the browser in without a click (OWASP ASVS 5.0
 		// 7.6.2), and not replace the session of another account even with one.
 		isForeign := s.origins.isForeign(r)
 		if isForeign && r.Header.Get("Sec-Fetch-User") != "?1" {

@@ -562,7 +562,7 @@ func TestSignInIsNavigation(t *testing.T) {
 	}
 }
 
-// A page of another site cannot sign the browser in without a click, and a click does not
+// A page on another site cannot sign the browser in without a click, and a click does not
 // replace the session of another account (OWASP ASVS 5.0 7.6.2).
 func TestSignInFromForeignPage(t *testing.T) {
 	t.Parallel()

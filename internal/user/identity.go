@@ -50,13 +50,13 @@ type Claims struct {
 	AuthenticatedAt time.Time
 }
 
-// Identity is an external account that is linked to a User, who can log in with it.
+// Identity is an external account that a User has linked and can log in with.
 type Identity struct {
 	Provider  string    `bson:"provider"`
 	Issuer    string    `bson:"issuer"`
-	Subject   string    `bson:"providerId"` // the name in the guide's app
+	Subject   string    `bson:"providerId"` // named as in the guides
 	UserID    string    `bson:"-"`
-	Email     Email     `bson:"email,omitempty"` // the email at the provider when it was linked
+	Email     Email     `bson:"email,omitempty"` // the provider's email for the account at link time
 	CreatedAt time.Time `bson:"createdAt"`
 	LastLogin time.Time `bson:"lastLogin,omitempty"` // zero before the first login
 }
@@ -67,10 +67,10 @@ type identityDocument struct {
 	UserID   primitive.ObjectID `bson:"userId"`
 	Identity `bson:",inline"`
 
-	// Pending is when ProposeLink created the link, until ConfirmLink removes it.
+	// Pending is when ProposeLink created the link. ConfirmLink clears it; nil means confirmed.
 	Pending *time.Time `bson:"pending,omitempty"`
 
-	// Removing is when Unlink started to remove the link.
+	// Removing is when Unlink started removing the link.
 	Removing *time.Time `bson:"removing,omitempty"`
 }
 
