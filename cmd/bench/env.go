@@ -62,7 +62,7 @@ func (b *bench) prepare() (err error) {
 
 	b.progressf("building the server")
 	program := filepath.Join(b.dir, "latchkey")
-	build := b.command("go", "build", "-trimpath", "-o", program, "latchkey/cmd/latchkey")
+	build := b.command("go", "build", "-o", program, "latchkey/cmd/latchkey")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as in make build
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the server: %w\n%s", err, out)
