@@ -43,8 +43,8 @@ test: ## Run the tests on in-process stores
 	go test -ldflags=-w -p 2 -parallel 8 ./...
 
 # "make -j 2" runs two of these at a time. In this order, those that mostly wait run beside
-# those that need the processors.
-check: test check-vuln lint check-soak check-redis check-failover check-rolling check-clients check-stores check-browser check-race check-postman check-model check-deploy ## Run all checks of CI; needs the programs that CONTRIBUTING lists
+# those that need the processors, and only one at a time compiles with the race detector.
+check: test check-vuln lint check-soak check-redis check-stores check-clients check-rolling check-browser check-race check-failover check-postman check-model check-deploy ## Run all checks of CI; needs the programs that CONTRIBUTING lists
 
 check-long: ## Run the checks that find rare faults, for hours
 	$(MAKE) check-race ROUNDS=1000
