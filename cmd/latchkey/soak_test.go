@@ -78,7 +78,7 @@ func TestSoak(t *testing.T) {
 		"SESSION_TOUCH_INTERVAL="+soakTouch.String(),
 		"SESSION_ABSOLUTE_MAX_AGE="+soakAbsolute.String(),
 		"RATE_LIMIT=2000/60s",
-		"BCRYPT_COST=4", // hashing has the lowest priority, so it is slow on a busy machine
+		"BCRYPT_COST=4", // hashing has a low priority, so it is slow on a busy machine
 		"REDIS_TIMEOUT=10s",
 		"MONGODB_TIMEOUT=10s"))
 	s := &soakRun{base: "http://" + p.addr}

@@ -34,7 +34,7 @@ const (
 	initialAverage = 100 * time.Millisecond
 )
 
-// Pool hashes passwords on threads with the lowest priority. If the goroutines that handle
+// Pool hashes passwords on threads with a low priority. If the goroutines that handle
 // requests did it, a flood of logins would starve all other requests, because Go preempts a
 // goroutine only after 10 ms.
 //

@@ -7,9 +7,12 @@ import (
 )
 
 const (
-	// lowestPriority is the highest nice value. While a thread with normal priority keeps the
-	// CPU busy, a thread with lowestPriority gets about 1/70 of the time; otherwise it gets all.
-	lowestPriority = 19
+	// niceIncrement is added to the nice value of the program. While one of its other threads
+	// keeps the CPU busy, a hashing thread gets about a quarter of the time; otherwise it gets
+	// all. With a greater increment, logins would take seconds next to another busy program.
+	niceIncrement = 5
+
+	maxNice = 19
 
 	// shortestSlice is the shortest time slice of a thread that Linux supports, in
 	// nanoseconds. Since Linux 6.6 a thread keeps its CPU until the end of its slice, even
@@ -18,16 +21,23 @@ const (
 	shortestSlice = 100_000
 )
 
-// lowerPriority gives the calling thread the lowest priority. On Linux, setpriority applies to
+// lowerPriority gives the calling thread a low priority. On Linux, setpriority applies to
 // a single thread, and lowering the priority needs no privilege. If it fails anyway, hashing
 // competes with requests on equal terms; the pool still bounds it.
 func lowerPriority() {
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), lowestPriority)
+	priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, syscall.Gettid())
+	if err != nil {
+		return
+	}
+
+	nice := 20 - priority // the system call adds 20 to the negative nice value
+	nice = min(nice+niceIncrement, maxNice)
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), nice)
 
 	// Before 6.12, Linux ignores the slice.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{
 		Policy:  unix.SCHED_NORMAL,
-		Nice:    lowestPriority,
+		Nice:    int32(nice),
 		Runtime: shortestSlice,
 	}, 0)
 }

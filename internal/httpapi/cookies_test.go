@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"latchkey/internal/apitest"
+	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/httpapi"
 	"latchkey/internal/session"
 	"latchkey/internal/testkit"
@@ -263,7 +264,8 @@ func TestDeploymentOnSubdomain(t *testing.T) {
 	t.Parallel()
 
 	production := apitest.New(t, apitest.Options{Cookie: withDomain("example.test")})
-	staging := apitest.New(t, apitest.Options{Cookie: withDomain("staging.example.test")})
+	stagingRedis, _, _ := storetest.ProxiedRedis(t) // not the database of production, as on a cluster
+	staging := apitest.New(t, apitest.Options{Redis: &stagingRedis, Cookie: withDomain("staging.example.test")})
 	const productionHost, stagingHost = "api.example.test", "api.staging.example.test"
 	b := newBrowser(t)
 	for _, s := range []*apitest.Server{production, staging} {
