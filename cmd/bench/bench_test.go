@@ -23,7 +23,7 @@ func TestShort(t *testing.T) {
 	}
 
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(program, "-rounds", "1", "-duration", "2s", "-sessions", "2000")
+	cmd := exec.Command(program, "-rounds", "1", "-duration", "1s", "-sessions", "500")
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &stderr, &stdout)
@@ -47,7 +47,7 @@ func TestShort(t *testing.T) {
 		{"`GET /auth/session`, 64 connections: requests/s", "sbr"},
 		{"`POST /auth/login`, ", "sbr"},
 		{"Core-seconds for one password", "b"},
-		{"A session with its index in Redis, of 2000: bytes", "s"},
+		{"A session with its index in Redis, of 500: bytes", "s"},
 	}
 	if len(rows) != len(want) {
 		t.Fatalf("got %d rows, want %d", len(rows), len(want))
