@@ -45,7 +45,8 @@ test: ## Run the tests on in-process stores
 check: test check-redis check-others ## Run all checks of CI; needs the programs that CONTRIBUTING lists
 
 # "make -j 2" runs two of these at a time. In this order, those that mostly wait run beside
-# those that need the processors. The tests of test and check-redis have tighter time limits.
+# those that need the processors. test and check-redis run alone, because some of their tests
+# have tight time limits.
 check-others: check-vuln lint check-soak check-stores check-clients check-rolling check-browser check-race check-failover check-postman check-model check-deploy ## Run the checks that can run side by side
 
 check-long: ## Run the checks that find rare faults, for hours
