@@ -25,19 +25,18 @@ const (
 // a single thread, and lowering the priority needs no privilege. If it fails anyway, hashing
 // competes with requests on equal terms; the pool still bounds it.
 func lowerPriority() {
-	priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, syscall.Gettid())
+	current, err := unix.SchedGetAttr(0, 0)
 	if err != nil {
 		return
 	}
 
-	nice := 20 - priority // the system call adds 20 to the negative nice value
-	nice = min(nice+niceIncrement, maxNice)
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), nice)
+	nice := min(current.Nice+niceIncrement, maxNice)
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), int(nice))
 
 	// Before 6.12, Linux ignores the slice.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{
 		Policy:  unix.SCHED_NORMAL,
-		Nice:    int32(nice),
+		Nice:    nice,
 		Runtime: shortestSlice,
 	}, 0)
 }

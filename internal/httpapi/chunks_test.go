@@ -53,7 +53,7 @@ func TestChunkedBodies(t *testing.T) {
 
 	login := string(apitest.Encode(apitest.AnnsLogin))
 	res := send("", "/auth/login", login)
-	if res.StatusCode != 200 {
+	if res.StatusCode != http.StatusOK {
 		t.Fatalf("login: got %d, want 200", res.StatusCode)
 	}
 	var c *apitest.Client
@@ -78,7 +78,7 @@ func TestChunkedBodies(t *testing.T) {
 		}
 	}
 
-	if res := send(c.Token, "/auth/logout", ""); res.StatusCode != 200 {
+	if res := send(c.Token, "/auth/logout", ""); res.StatusCode != http.StatusOK {
 		t.Errorf("logout: got %d, want 200", res.StatusCode)
 	}
 	c.WantReason("logged_out")
