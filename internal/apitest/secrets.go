@@ -30,12 +30,12 @@ const hashPrefix = "hs256$2a$"
 
 // commonSecrets are the secrets of every test, with their descriptions.
 var commonSecrets = map[string]string{
-	Password:                  "a password",
-	NewPassword:               "a new password",
-	"the password of a thief": "a rejected password",
-	"wrong password":          "a wrong password",
-	SessionSecret:             "SESSION_SECRET",
-	hashPrefix:                "a password hash",
+	Password:             "a password",
+	NewPassword:          "a new password",
+	"a thief's password": "a rejected password",
+	"wrong password":     "a wrong password",
+	SessionSecret:        "SESSION_SECRET",
+	hashPrefix:           "a password hash",
 }
 
 // isSeparator reports whether a character cannot be part of a token in base64url.

@@ -65,7 +65,7 @@ func (p parts) checkMongo(ctx context.Context) []doctor.Finding {
 		{Name: "on emails", Without: "nobody can register", Err: p.users.EnsureEmailIndex(ctx)},
 		{Name: "on linked accounts", Without: "nobody can link a provider", Err: p.users.EnsureIdentityIndexes(ctx)},
 	} {
-		index.Fix = fixOf(index.Err)
+		index.Fix = suggestedFix(index.Err)
 		found = append(found, index.Check()...)
 	}
 

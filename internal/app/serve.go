@@ -112,7 +112,7 @@ func (a *App) accept() error {
 	return a.server.Serve(a.listener)
 }
 
-// drain keeps answering for the drain time, so that load balancers and clients can move to other
+// drain keeps serving requests for the drain time, so that load balancers and clients can move to other
 // servers. It returns early with an error if the listener fails.
 func (a *App) drain(serveErr <-chan error) error {
 	if a.drainTime == 0 {
@@ -202,7 +202,7 @@ func (a *App) prepareMongo(ctx context.Context) {
 
 func (a *App) logMissingIndex(ctx context.Context, message string, err error) {
 	if ctx.Err() == nil {
-		a.log.Error(message, "error", err, "fix", fixOf(err))
+		a.log.Error(message, "error", err, "fix", suggestedFix(err))
 	}
 }
 
@@ -226,11 +226,11 @@ func (a *App) fixEmails(ctx context.Context) {
 	}
 }
 
-// firstFew returns the first IDs of a list that may be long.
+// firstFew returns at most the first ten IDs, to keep log lines short.
 func firstFew(ids []string) []string { return ids[:min(len(ids), 10)] }
 
-// fixOf returns what an operator can do about a missing index.
-func fixOf(err error) string {
+// suggestedFix returns what an operator can do if an index cannot be created.
+func suggestedFix(err error) string {
 	var missing *user.IndexError
 	if errors.As(err, &missing) {
 		return missing.Fix
@@ -240,14 +240,15 @@ func fixOf(err error) string {
 }
 
 const (
-	// storeStartTimeout is how long a store may take to become available after the server started.
+	// storeStartTimeout is how long a store may take to become available after the server starts.
 	storeStartTimeout = time.Minute
-	// storePingInterval is the pause between two attempts.
+	// storePingInterval is the pause between attempts.
 	storePingInterval = 250 * time.Millisecond
 )
 
-// waitForStore pings a store until it answers, and reports whether it did. The server answers
-// requests in the meantime, as it does whenever a store is down.
+// waitForStore pings a store until it answers, ctx ends or storeStartTimeout passes, and reports
+// whether the store answered. The server handles requests in the meantime, as it does whenever a
+// store is down.
 func (a *App) waitForStore(ctx context.Context, store string, ping func(context.Context) error) bool {
 	started := time.Now()
 	warned := false

@@ -114,7 +114,7 @@ func (l *loader) checkIssuer(p *Provider) {
 
 	l.secureURL(setting, p.Issuer, "https://id.example.com")
 	if p.Issuer == googleIssuer {
-		// Whatever its name, Google needs the stricter check of verified emails.
+		// Google needs the stricter verified-email check, whatever name it is configured under.
 		p.Kind = Google
 	}
 

@@ -66,11 +66,11 @@ func Browser(s Setup, spa, api string) []Finding {
 	return f
 }
 
-// parseURL parses the URL that was given with a flag.
+// parseURL parses the URL passed to a flag.
 func parseURL(f *findings, flag, given string) (*url.URL, bool) {
 	u, err := url.Parse(given)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		f.problem(subjectURL, "use "+flag+" https://app.example.com", "%s %q is not an http or https URL", flag, given)
+		f.problem(subjectURL, "give "+flag+" a full URL, such as https://www.example.com", "%s %q is not an http or https URL", flag, given)
 		return nil, false
 	}
 

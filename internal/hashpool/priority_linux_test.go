@@ -29,7 +29,7 @@ func nice(tid int) string {
 	return fields[19-3]
 }
 
-// Only the workers run with a low priority. Their threads are not reused for other goroutines.
+// Only the workers run at low priority. Their threads are not reused for other goroutines.
 func TestPoolPriority(t *testing.T) {
 	t.Parallel()
 

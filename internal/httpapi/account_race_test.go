@@ -274,6 +274,7 @@ func TestRaceRegister(t *testing.T) {
 
 			winner := wantOneWinner(t, responses, "201", "409 email_taken")
 			ann := s.Account(fmt.Sprintf(email, round))
+			defer s.DeleteAccount(ann.ID)
 			isWinners := ann.ID == responses[winner].Text("user", "id") && s.HasPassword(ann.ID, racePassword(winner))
 			if !isWinners || ann.Name != fmt.Sprintf("Ann %d", winner) {
 				t.Fatalf("got account %+v, want that of the response %s", ann, responses[winner].Raw)

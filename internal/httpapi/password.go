@@ -97,7 +97,7 @@ var changePasswordOperation = operation{
 	},
 	response: response{
 		status:  http.StatusOK,
-		result:  "The password is changed, and the session has a new cookie",
+		result:  "The password was changed, and the session has a new cookie",
 		body:    passwordChangedResult{"Password changed", exampleSessionID, exampleTime},
 		headers: []string{"Set-Cookie"},
 	},
@@ -221,7 +221,7 @@ var resetPasswordOperation = operation{
 	},
 	response: response{
 		status:  http.StatusOK,
-		result:  "The password is changed",
+		result:  "The password was changed",
 		body:    messageResult{msgPasswordReset},
 		headers: []string{"Set-Cookie"},
 	},
@@ -242,7 +242,7 @@ func (s *Server) resetPassword(w http.ResponseWriter, r *http.Request, in resetR
 	}
 
 	// The owner can now log in on this device even if strangers use up the account's rate limit.
-	// The device may be a shared computer, so only a login decides whether it stays known.
+	// This may be a shared computer, so the device is remembered only until the browser is closed.
 	s.devices.rememberUntilClosed(w, r, string(canonical(changed.User)))
 	return writeJSON(w, http.StatusOK, messageResult{msgPasswordReset})
 }

@@ -45,7 +45,7 @@ func (o *origins) returnTo(given string) (to string, ok bool) {
 		}
 
 		u, err := url.Parse(given)
-		if err != nil || u.Query().Has("error") { // which only withError may add
+		if err != nil || u.Query().Has("error") { // only withError may add this parameter
 			return "", false
 		}
 		if u.Path == "" {

@@ -47,7 +47,7 @@ type Job struct {
 	Device    string    `json:"device,omitempty"`   // a description of the device used
 	IP        string    `json:"ip,omitempty"`
 	At        time.Time `json:"at,omitzero"` // when the event happened
-	Created   time.Time `json:"created"`     // when the job was first pushed
+	Created   time.Time `json:"created"`     // when the job was first queued
 }
 
 // Email is a Job that is ready to be composed and sent.
@@ -55,7 +55,7 @@ type Email struct {
 	Job
 
 	// Link is an http or https URL. VerifyEmail, ResetPassword and ConfirmEmail need one; in
-	// other emails it may lead to a page where users secure their account.
+	// other emails it may lead to a page where users can secure their account.
 	Link      string
 	ExpiresIn time.Duration // the remaining lifetime of the link
 }

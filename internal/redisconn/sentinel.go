@@ -145,7 +145,8 @@ func (c *Client) queryMaster(deadline time.Time, includeLost bool) (master strin
 			failing = append(failing, reply.addr)
 		}
 
-		// During a failover its leader names the old master with the new epoch.
+		// During a failover, the Sentinel that leads it reports the old master with the new epoch.
+		// So with equal epochs, prefer one that is not failing over.
 		isNewer := reply.epoch > epoch || reply.epoch == epoch && !reply.failover
 		if isNewer {
 			epoch = reply.epoch
@@ -156,7 +157,7 @@ func (c *Client) queryMaster(deadline time.Time, includeLost bool) (master strin
 	return master, failing, err
 }
 
-// receive returns the result of a query, or a timeout after the deadline.
+// receive returns the result of a query, or context.DeadlineExceeded if there is none before the deadline.
 func receive(query <-chan singleflight.Result, deadline time.Time) (masterReply, error) {
 	select {
 	case result := <-query:

@@ -125,7 +125,7 @@ func TestMalformedTokens(t *testing.T) {
 	}
 }
 
-// If the client has disconnected, no change is left half done.
+// A client that disconnects does not leave a change half done.
 func TestCancelledRequest(t *testing.T) {
 	t.Parallel()
 	m, conn := newManager(t)
@@ -142,7 +142,7 @@ func TestCancelledRequest(t *testing.T) {
 	assertRecords(t, conn, 0)
 }
 
-// Every key expires in time, including a rotation's tombstone, even if Redis's clock differs from
+// Every key, including a rotation's tombstone, expires on time, even if Redis's clock differs from
 // ours.
 func TestEveryKeyExpires(t *testing.T) {
 	t.Parallel()

@@ -7,14 +7,14 @@ var linkedAccounts = folder{
 		{
 			name:        "List the providers",
 			route:       "GET /auth/providers",
-			description: "The configured providers, for the buttons of a login page. Public.",
+			description: "The configured providers, for the buttons on a login page. No authentication required.",
 			checks: []script{
 				status(200),
 				check("is a list", "pm.expect(pm.response.json().providers).to.be.an('array')"),
 			},
 		},
 		{
-			name:        "List my ways to sign in",
+			name:        "List my sign-in methods",
 			route:       "GET /auth/identities",
 			description: "The password and the linked accounts.",
 			checks: []script{

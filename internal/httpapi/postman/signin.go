@@ -210,7 +210,7 @@ var devicesAndLimits = folder{
 		{
 			name:  "Log in on a known device",
 			route: "POST /auth/login",
-			description: "The browser sends its `device` cookie, so the attempt counts against the limit of this device only. " +
+			description: "The browser sends its `device` cookie, so the attempt counts only against the limit of this device. " +
 				"Strangers who guess passwords cannot lock the owner out. In `RateLimit`, `r` is the number of attempts left and `t` the number of seconds until all are available again. " +
 				"`RateLimit-Policy` allows `q` attempts in `w` seconds.",
 			body: []field{
