@@ -211,6 +211,30 @@ func TestRejectedEvent(t *testing.T) {
 	assertOnce(t, uri, 3)
 }
 
+// The reason for a rejection does not quote the values of the event, which the log gets.
+func TestRejectionHidesValues(t *testing.T) {
+	t.Parallel()
+
+	quoting := func(code int) mongo.BulkWriteError {
+		return mongo.BulkWriteError{WriteError: mongo.WriteError{
+			Code:    code,
+			Message: `Document failed validation: { email: "ann@example.com" }`,
+		}}
+	}
+
+	n, err := rejections(mongo.BulkWriteException{WriteErrors: []mongo.BulkWriteError{quoting(121), quoting(duplicateKey)}})
+	if n != 1 || !errors.Is(err, mongoconn.ErrUnavailable) || !strings.Contains(err.Error(), "code 121: Document failed validation") {
+		t.Errorf("got %d rejections, error %v, want 1 and the reason", n, err)
+	}
+	if strings.Contains(err.Error(), "ann@") {
+		t.Errorf("got error %v, want it not to contain the email", err)
+	}
+
+	if n, err := rejections(mongo.BulkWriteException{WriteErrors: []mongo.BulkWriteError{quoting(duplicateKey)}}); n != 0 || err != nil {
+		t.Errorf("duplicates: got %d rejections, error %v, want none", n, err)
+	}
+}
+
 // While MongoDB is down, Close retries until its context ends. Its error contains the number of lost
 // events.
 func TestCloseWhileDown(t *testing.T) {

@@ -112,16 +112,18 @@ func (r *Recorder) insert(batch []document) (rejected int, err error) {
 		return 0, mongoconn.Unavailable(err)
 	}
 
-	// A write concern error without write errors means that the events are stored, but not yet
-	// on enough servers.
+	return rejections(bulk)
+}
+
+// rejections returns the number of events that MongoDB has rejected, and the last reason. A
+// duplicate is stored already. A write concern error without write errors means that the events
+// are stored, but not yet on enough servers.
+func rejections(bulk mongo.BulkWriteException) (rejected int, err error) {
 	for _, e := range bulk.WriteErrors {
 		if e.Code != duplicateKey {
 			rejected++
-			err = fmt.Errorf("code %d: %s", e.Code, e.Message)
+			err = fmt.Errorf("code %d: %w", e.Code, e.WriteError)
 		}
-	}
-	if rejected == 0 {
-		return 0, nil
 	}
 
 	return rejected, mongoconn.Unavailable(err)

@@ -90,7 +90,10 @@ func (s *Secrets) In(text string) string {
 // Requests may have any value, events inside the server may not.
 var unknownLabel = regexp.MustCompile(`(?m)^latchkey_(sessions|logins|limit|mails|redis|mongo).*="other".*`)
 
-// checkLeaks fails the test if a secret has leaked.
+// loggedEmail matches an email in the log, which must not contain any.
+var loggedEmail = regexp.MustCompile(`[\w.+-]+@[\w-]+\.(com|org|net|example)\b`)
+
+// checkLeaks fails the test if a secret or an email has leaked.
 func (s *Server) checkLeaks() {
 	metrics := s.exposition()
 	for place, text := range map[string]string{
@@ -102,6 +105,10 @@ func (s *Server) checkLeaks() {
 		if description := s.Secrets.In(text); description != "" {
 			s.T.Errorf("%s contains %s", place, description)
 		}
+	}
+
+	if email := loggedEmail.FindString(s.Log.String()); email != "" {
+		s.T.Errorf("the log contains the email %s", email)
 	}
 
 	if line := unknownLabel.FindString(metrics); line != "" {

@@ -3,9 +3,7 @@ package hashpool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -60,10 +58,10 @@ type Pool struct {
 }
 
 type job struct {
-	work      func()
-	queued    time.Time
-	done      chan struct{}
-	panicText string // the panic and its stack, if work panicked; valid once done is closed
+	work     func()
+	queued   time.Time
+	done     chan struct{}
+	panicked error // telemetry.Recovered, if work panicked; valid once done is closed
 }
 
 // New returns a pool that hashes with bcrypt at the given cost, which must be from 4 to 14.
@@ -140,8 +138,8 @@ func (p *Pool) do(ctx context.Context, work func()) error {
 		<-j.done
 	}
 
-	if j.panicText != "" {
-		panic(j.panicText)
+	if j.panicked != nil {
+		panic(j.panicked)
 	}
 
 	return nil
@@ -238,7 +236,7 @@ func (p *Pool) run(j *job) {
 
 	defer func() {
 		if cause := recover(); cause != nil {
-			j.panicText = fmt.Sprintf("%v\n\nwhile hashing:\n%s", cause, debug.Stack())
+			j.panicked = telemetry.Recovered(cause)
 		}
 
 		p.mu.Lock()

@@ -1,11 +1,10 @@
 package httpapi
 
 import (
-	"fmt"
 	"net/http"
 	"reflect"
-	"runtime/debug"
 
+	"latchkey/internal/telemetry"
 	"latchkey/internal/user"
 )
 
@@ -115,7 +114,7 @@ func (s *Server) handle(h handler) http.HandlerFunc {
 			case http.ErrAbortHandler:
 				panic(p)
 			default:
-				s.fail(w, r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+				s.fail(w, r, telemetry.Recovered(p))
 			}
 		}()
 
