@@ -53,9 +53,10 @@ type Recorder struct {
 	// dropped is the number of events that did not fit into the buffer since the last batch.
 	dropped int
 
-	// minute, counts and the limits are used in throttled.
-	minute         int64
+	// hour, counts and the limits are used in throttled.
+	hour           int64
 	counts         map[string]int
+	maxCounts      int
 	userLimit      int
 	anonymousLimit int
 
@@ -79,6 +80,7 @@ func New(db *mongoconn.Database, o Options) *Recorder {
 		events:         db.Collection(collection),
 		wake:           make(chan struct{}, 1),
 		size:           maxBuffered,
+		maxCounts:      maxCounts,
 		userLimit:      maxPerUser,
 		anonymousLimit: maxAnonymous,
 	}
@@ -123,45 +125,42 @@ func (r *Recorder) Record(ctx context.Context, e Event) {
 }
 
 const (
-	// maxPerUser is the number of events with the same name that are stored per user and minute.
+	// maxPerUser is the number of events with the same name that are stored per user and hour.
 	// It protects the collection from users who repeat an action that is not rate-limited, such
-	// as rotating a session.
-	maxPerUser = 60
+	// as rotating a session or changing their name: each kind of event adds at most 300 KB a day.
+	maxPerUser = 30
 	// maxAnonymous is the same limit for events without a user: anyone can cause these, from any
 	// number of IPs.
-	maxAnonymous = 300
-	// maxCounts is the maximum number of counters per minute. Further users are not limited, but
-	// nobody can create that many accounts in a minute.
-	maxCounts = 10_000
+	maxAnonymous = 1000
+	// maxCounts is the maximum number of counters, which take about 10 MB. After that all counters
+	// start again at zero. Nobody can force that, since each counter needs an account.
+	maxCounts = 100_000
 )
 
 // throttled counts an event and reports whether it must only be logged, because there were too many
-// like it in the current minute.
+// like it in the current hour.
 func (r *Recorder) throttled(e Event) bool {
 	key := string(e.Name) + " " + e.UserID
 	limit := r.userLimit
 	if e.UserID == "" {
 		limit = r.anonymousLimit
 	}
-	minute := r.options.Now().Unix() / 60
+	hour := r.options.Now().Unix() / 3600
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 
-	if minute != r.minute {
-		r.minute = minute
-		r.counts = map[string]int{}
-	}
-
 	_, isCounted := r.counts[key]
-	if !isCounted && e.UserID != "" && len(r.counts) >= maxCounts {
-		return false
+	isFull := !isCounted && len(r.counts) >= r.maxCounts
+	if hour != r.hour || isFull {
+		r.hour = hour
+		r.counts = map[string]int{}
 	}
 
 	r.counts[key]++
 	n := r.counts[key]
 	if n == limit+1 {
-		r.options.Log.Warn("security events not stored: too many in a minute", "event", e.Name, "userId", e.UserID)
+		r.options.Log.Warn("security events not stored: too many in an hour", "event", e.Name, "userId", e.UserID)
 	}
 
 	return n > limit

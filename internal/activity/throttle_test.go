@@ -3,6 +3,7 @@ package activity
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,14 +45,67 @@ func TestThrottle(t *testing.T) {
 	if n := strings.Count(log.String(), "security event\""); n != 43 {
 		t.Errorf("got %d log lines about events, want 43", n)
 	}
-	if n := strings.Count(log.String(), "too many in a minute"); n != 2 {
+	if n := strings.Count(log.String(), "too many in an hour"); n != 2 {
 		t.Errorf("got %d warnings about throttled events, want 2", n)
 	}
 
-	now = now.Add(time.Minute)
+	now = now.Add(time.Hour)
 	r.Record(ctx, Event{Name: SessionRotated, UserID: "eve", RequestID: "later"})
 	flush(t, r)
 	if got := countByRequest(t, uri); got["later"] != 1 {
-		t.Errorf("got %d stored events one minute later, want 1", got["later"])
+		t.Errorf("got %d stored events one hour later, want 1", got["later"])
+	}
+}
+
+// A signed-in user can repeat some actions without a rate limit. The events take at most 2 MB a
+// day of the collection for all of these together.
+func TestThrottleBoundsStorage(t *testing.T) {
+	t.Parallel()
+
+	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	r := &Recorder{
+		options:        Options{Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)},
+		maxCounts:      maxCounts,
+		userLimit:      maxPerUser,
+		anonymousLimit: maxAnonymous,
+	}
+
+	stored := 0
+	unlimited := []Name{ProfileUpdated, SessionRotated, SessionsRevoked, SessionRevoked}
+	for range 24 * 60 {
+		for range 100 {
+			for _, name := range unlimited {
+				if !r.throttled(Event{Name: name, UserID: "eve"}) {
+					stored++
+				}
+			}
+		}
+		now = now.Add(time.Minute)
+	}
+
+	const bytesPerEvent = 400
+	if size := stored * bytesPerEvent; size > 2_000_000 {
+		t.Errorf("got %d bytes of events in a day, want at most 2 MB", size)
+	}
+}
+
+// The counters take a bounded amount of memory, and every user stays limited.
+func TestThrottleBoundsMemory(t *testing.T) {
+	t.Parallel()
+
+	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	r := &Recorder{
+		options:   Options{Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)},
+		maxCounts: 10,
+		userLimit: 1,
+	}
+
+	for i := range 1000 {
+		user := strconv.Itoa(i)
+		r.throttled(Event{Name: Login, UserID: user})
+		if isThrottled := r.throttled(Event{Name: Login, UserID: user}); !isThrottled || len(r.counts) > 10 {
+			t.Errorf("user %d: got the second event throttled %t with %d counters, want it throttled with at most 10",
+				i, isThrottled, len(r.counts))
+		}
 	}
 }
