@@ -38,8 +38,9 @@ type Flow struct {
 	Temporary bool `json:"temporary,omitzero"`
 }
 
-// flowRecord is a Flow as stored in Redis under the key oauth:<name>. The record is not enough
-// to finish the flow: neither the state nor the code verifier can be derived from it.
+// flowRecord is a Flow as stored in Redis under the key oauth:<name>, followed by a MAC: see
+// sealKeys. The record is not enough to finish the flow: neither the state nor the code verifier
+// can be derived from it.
 type flowRecord struct {
 	Provider  string    `json:"provider"`
 	Flow      Flow      `json:"flow"`
@@ -118,7 +119,8 @@ func (s *Service) Start(ctx context.Context, provider string, f Flow) (redirect,
 	if err != nil {
 		return "", "", "", fmt.Errorf("flow: %w", err)
 	}
-	if _, err := s.redis.Do(ctx, "SET", keys.name, record, "EX", int(flowTTL/time.Second)); err != nil {
+	sealed := s.sealKeys.seal(keys.name, record)
+	if _, err := s.redis.Do(ctx, "SET", keys.name, sealed, "EX", int(flowTTL/time.Second)); err != nil {
 		return "", "", "", err
 	}
 
@@ -186,8 +188,13 @@ func (s *Service) take(ctx context.Context, keys flowKeys, provider string) (flo
 		return flowRecord{}, err
 	}
 
+	record, ok := s.sealKeys.open(keys.name, value)
+	if !ok {
+		return flowRecord{}, fmt.Errorf("%w: record signed with another SESSION_SECRET or tampered with", ErrNoFlow)
+	}
+
 	var r flowRecord
-	if json.Unmarshal(value, &r) != nil {
+	if json.Unmarshal(record, &r) != nil {
 		return flowRecord{}, fmt.Errorf("%w: malformed record", ErrNoFlow)
 	}
 

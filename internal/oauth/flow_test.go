@@ -1,8 +1,10 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -179,8 +181,9 @@ func TestFlowAtRest(t *testing.T) {
 		}
 	}
 
+	record, _, _ := strings.Cut(string(value), "\nmac=")
 	var got any
-	testkit.NoError(t, json.Unmarshal(value, &got))
+	testkit.NoError(t, json.Unmarshal([]byte(record), &got))
 
 	want := map[string]any{
 		"provider": "home", "startedAt": "2026-03-01T12:00:00Z",
@@ -209,7 +212,7 @@ func TestMalformedRecord(t *testing.T) {
 		w, i := oneIssuer(t)
 		f := w.begin(t, "home", Flow{})
 		keys, _ := keysOf(f.secret)
-		if _, err := w.redis.Do("SET", keys.name, value); err != nil {
+		if _, err := w.redis.Do("SET", keys.name, w.sealKeys.seal(keys.name, []byte(value))); err != nil {
 			t.Fatal(err)
 		}
 
@@ -221,12 +224,96 @@ func TestMalformedRecord(t *testing.T) {
 	}
 }
 
+// With write access to Redis, an attacker cannot change what their own flow does: put another user
+// into it, or copy the flow of another user. Records that were signed with an earlier secret are
+// still accepted.
+func TestForgedRecord(t *testing.T) {
+	t.Parallel()
+
+	oldKeys := newSealKeys([][]byte{[]byte("the secret before")})
+	for name, tc := range map[string]struct {
+		forge func(w *fixture, own, victims string) []byte
+		want  error
+	}{
+		"unchanged": {
+			func(w *fixture, own, _ string) []byte { return w.value(t, own) },
+			nil,
+		},
+		"signed with the secret before": {
+			func(w *fixture, own, _ string) []byte {
+				record, _ := w.sealKeys.open(own, w.value(t, own))
+
+				return oldKeys.seal(own, slices.Clone(record))
+			},
+			nil,
+		},
+		"another user": {
+			func(w *fixture, own, _ string) []byte {
+				return bytes.Replace(w.value(t, own), []byte("eve"), []byte("ann"), 1)
+			},
+			ErrNoFlow,
+		},
+		"the victim's record": {
+			func(w *fixture, _, victims string) []byte { return w.value(t, victims) },
+			ErrNoFlow,
+		},
+		"no MAC": {
+			func(w *fixture, own, _ string) []byte {
+				record, _ := w.sealKeys.open(own, w.value(t, own))
+
+				return record
+			},
+			ErrNoFlow,
+		},
+		"signed with another secret": {
+			func(w *fixture, own, _ string) []byte {
+				record, _ := w.sealKeys.open(own, w.value(t, own))
+
+				return newSealKeys([][]byte{[]byte("a guess")}).seal(own, slices.Clone(record))
+			},
+			ErrNoFlow,
+		},
+		"empty": {
+			func(*fixture, string, string) []byte { return nil },
+			ErrNoFlow,
+		},
+	} {
+		w, i := oneIssuer(t)
+		w.sealKeys = append(w.sealKeys, oldKeys...)
+
+		own := w.begin(t, "home", Flow{UserID: "eve", SessionID: "eve's"})
+		victims := w.begin(t, "home", Flow{UserID: "ann", SessionID: "ann's", Link: true})
+		ownKeys, _ := keysOf(own.secret)
+		victimsKeys, _ := keysOf(victims.secret)
+
+		forged := tc.forge(w, ownKeys.name, victimsKeys.name)
+		if _, err := w.redis.Do("SET", ownKeys.name, forged); err != nil {
+			t.Fatal(err)
+		}
+
+		_, finished, err := w.end(t, "home", own.secret, i.Authorize(t, own.redirect, ann))
+		if !errors.Is(err, tc.want) || finished.UserID == "ann" {
+			t.Errorf("%s: got flow %+v, error %v, want error %v", name, finished, err, tc.want)
+		}
+	}
+}
+
+// value returns a value in Redis.
+func (w *fixture) value(t *testing.T, name string) []byte {
+	t.Helper()
+
+	value, err := redis.Bytes(w.redis.Do("GET", name))
+	testkit.NoError(t, err)
+
+	return value
+}
+
 // Exactly one of several concurrent callbacks finishes the flow.
 func TestConcurrentCallbacks(t *testing.T) {
 	t.Parallel()
 
 	w, i := oneIssuer(t)
-	other := New(w.Service.redis, []Settings{settingsOf(OIDC, "home", i.URL)}, Options{Now: w.clock.now})
+	other := New(w.Service.redis, []Settings{settingsOf(OIDC, "home", i.URL)}, Options{Secrets: fixtureSecrets, Now: w.clock.now})
 
 	for range 5 {
 		f := w.begin(t, "home", Flow{})

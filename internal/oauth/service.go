@@ -60,6 +60,10 @@ type Settings struct {
 
 // Options are the optional settings of a Service.
 type Options struct {
+	// Secrets are what the keys that sign flows are derived from. The first one signs; all are
+	// accepted. By default no other Service can finish a flow of this one.
+	Secrets [][]byte
+
 	Now func() time.Time // the default is time.Now
 	Log *slog.Logger     // the default discards all messages
 }
@@ -81,6 +85,7 @@ type Service struct {
 	listed    []Provider
 	providers map[string]provider
 	client    *client
+	sealKeys  sealKeys
 	now       func() time.Time
 
 	startTimeout  time.Duration
@@ -123,6 +128,7 @@ func New(redis *redisconn.Client, settings []Settings, o Options) *Service {
 		redis:         redis,
 		providers:     map[string]provider{},
 		client:        newClient(),
+		sealKeys:      newSealKeys(o.Secrets),
 		now:           o.Now,
 		startTimeout:  startTimeout,
 		finishTimeout: finishTimeout,

@@ -62,13 +62,20 @@ type fixture struct {
 	known []secretProvider
 }
 
+// fixtureSecrets are the secrets that sign the flows of a fixture.
+var fixtureSecrets = [][]byte{[]byte("the secret of the tests")}
+
 func newFixture(t *testing.T, settings ...Settings) *fixture {
 	t.Helper()
 
 	r := storetest.NewRedis(t)
 	conns := conntest.Redis(t, r, redisconn.Options{})
 	w := &fixture{clock: newClock(), redis: r.Conn(t), log: &testkit.Buffer{}}
-	w.Service = New(conns, settings, Options{Now: w.clock.now, Log: slog.New(slog.NewTextHandler(w.log, nil))})
+	w.Service = New(conns, settings, Options{
+		Secrets: fixtureSecrets,
+		Now:     w.clock.now,
+		Log:     slog.New(slog.NewTextHandler(w.log, nil)),
+	})
 
 	// The machine may be busy. Tests of timeouts set their own.
 	w.startTimeout = time.Minute

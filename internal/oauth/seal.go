@@ -1,0 +1,71 @@
+package oauth
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+
+	"latchkey/internal/token"
+)
+
+// A sealed record ends in a line with its MAC.
+const (
+	sealName   = "\nmac="
+	sealLength = len(sealName) + 43
+)
+
+// sealKeys sign the records of flows. Without a MAC, an attacker with write access to Redis could
+// put the session of a victim into their own flow, to link their external account to the
+// victim's account. The first key signs; all are accepted.
+type sealKeys [][]byte
+
+// newSealKeys derives the keys from secrets. Without secrets the key is random.
+func newSealKeys(secrets [][]byte) sealKeys {
+	if len(secrets) == 0 {
+		return sealKeys{[]byte(rand.Text())}
+	}
+
+	keys := make(sealKeys, len(secrets))
+	for i, secret := range secrets {
+		key, err := hkdf.Key(sha256.New, secret, nil, "latchkey sign-in flow v1", sha256.Size)
+		if err != nil {
+			panic(err) // only for an invalid key length, which is constant here
+		}
+		keys[i] = key
+	}
+
+	return keys
+}
+
+// seal appends a MAC to the record with the given name, which covers the name, so that a record
+// cannot be copied to another flow.
+func (k sealKeys) seal(name string, record []byte) []byte {
+	return append(record, sealOf(k[0], name, record)...)
+}
+
+// open returns the record in a sealed value. It returns false if the MAC is wrong.
+func (k sealKeys) open(name string, value []byte) (record []byte, ok bool) {
+	if len(value) < sealLength {
+		return nil, false
+	}
+
+	record = value[:len(value)-sealLength]
+	got := value[len(record):]
+	for _, key := range k {
+		if hmac.Equal([]byte(sealOf(key, name, record)), got) {
+			return record, true
+		}
+	}
+
+	return nil, false
+}
+
+// sealOf returns the last line of a sealed record. All names have the same length.
+func sealOf(key []byte, name string, record []byte) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(name))
+	mac.Write(record)
+
+	return sealName + token.Encode(mac.Sum(nil))
+}
