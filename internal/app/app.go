@@ -158,6 +158,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 		if err != nil {
 			return parts{}, fmt.Errorf("SMTP_URL, MAIL_FROM: %w", err)
 		}
+		smtp.HeloName = c.Mail.HeloName
 
 		sender = smtp
 	}

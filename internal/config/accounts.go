@@ -43,6 +43,10 @@ func (l *loader) checkAccounts() {
 
 func (l *loader) checkMail() {
 	l.atLeastSecond("MAIL_INTERVAL", l.Mail.Interval)
+	isFullName := isDomain(l.Mail.HeloName) && strings.Index(l.Mail.HeloName, ".") > 0
+	if l.Mail.HeloName != "" && !isFullName {
+		l.report("SMTP_HELO_NAME", "must be a full host name like latchkey.example.com")
+	}
 
 	if l.Mail.URL == "" {
 		if l.AppEnv == Production {

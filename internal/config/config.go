@@ -162,6 +162,8 @@ type Mail struct {
 	// URL is an smtp:// or smtps:// URL. If empty, no email is sent.
 	URL  Secret `env:"SMTP_URL"`
 	From string `env:"MAIL_FROM"`
+	// HeloName is our name in EHLO. If empty, the host name or IP is used.
+	HeloName string `env:"SMTP_HELO_NAME"`
 	// Interval is the minimum time between two emails with a link to one recipient.
 	Interval time.Duration `env:"MAIL_INTERVAL" envDefault:"1m"`
 }

@@ -239,10 +239,12 @@ func TestAccounts(t *testing.T) {
 		"RATE_LIMIT":       "20/1m",
 		"RATE_LIMIT_LOGIN": "5/30s",
 		"SMTP_URL":         "smtps://u:p@mail.example",
+		"SMTP_HELO_NAME":   "latchkey.example.com",
 		"MAIL_FROM":        "Latchkey <no-reply@example.com>",
 	}))
 	checkEqual(t, "PUBLIC_URL", c.Accounts.PublicURL, "https://z.example")
 	checkEqual(t, "PASSWORD_COMMON", c.Accounts.RefuseCommon, Refuse(true))
+	checkEqual(t, "SMTP_HELO_NAME", c.Mail.HeloName, "latchkey.example.com")
 	checkEqual(t, "warnings", len(c.Warnings), 0)
 	checkEqual(t, "RATE_LIMIT_LOGIN", c.Limits.Login, Rate{Events: 5, Window: 30 * time.Second})
 	checkEqual(t, "RATE_LIMIT_REGISTER", c.Limits.Register, Rate{Events: 20, Window: time.Minute})

@@ -255,6 +255,12 @@ var reference = []group{
 				example: "Latchkey <no-reply@example.com>",
 			},
 			{
+				name:    "SMTP_HELO_NAME",
+				about:   "Host name to give to the SMTP server (EHLO), for servers that check it.",
+				derived: "this host's name if it contains a domain, or its IP",
+				example: "latchkey.example.com",
+			},
+			{
 				name:    "PUBLIC_URL",
 				kind:    "URL",
 				about:   "Base URL of the links in emails, which point to `/reset-password#token=...` and `/verify-email#token=...`.",

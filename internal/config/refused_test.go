@@ -66,6 +66,7 @@ var refusedValues = map[string][]string{
 	"PASSWORD_BREACH_URL: must look like":   {"pwned"},
 	"PASSWORD_BREACH_URL: must be https":    {"http://breach.example"},
 	"SMTP_URL: must look like":              {"http://u:hunter2@x", "smtp://u:hunter%zz2@x"},
+	"SMTP_HELO_NAME: must be a full host":   {"vm", ".example.com", "mail.example.com.", "a b.example", "192.0.2.1", "bücher.example"},
 	"RATE_LIMIT: must be a rate like":       {"on", "0/60s"},
 	"RATE_LIMIT_LOGIN: must be a rate like": {"off", "10/60", "10/1000h"},
 
@@ -238,7 +239,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
 		"PUBLIC_URL", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
-		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "MAIL_INTERVAL",
+		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
 		"GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET_FILE", "GITHUB_CALLBACK_URL",
 		"OIDC_ACME_CLIENT_ID", "OIDC_ACME_CLIENT_SECRET", "OIDC_ACME_CALLBACK_URL", "OIDC_ACME_ISSUER",
 		"OIDC_YOU_CLIENT_ID", "OIDC_YOU_CLIENT_SECRET", "OIDC_YOU_CALLBACK_URL", "OIDC_YOU_ISSUER", "OIDC_YOU_SCOPES",

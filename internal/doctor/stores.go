@@ -152,7 +152,8 @@ func Mail(configured bool, err error) []Finding {
 		f.warning(subject, "set SMTP_URL and MAIL_FROM",
 			"no email is sent: nobody can reset a password or verify an email address")
 	case err != nil:
-		f.problem(subject, "check SMTP_URL; unsent emails wait in Redis for three days", "cannot be sent: %v", err)
+		f.problem(subject, "check SMTP_URL, and set SMTP_HELO_NAME if the reply is to EHLO; unsent emails wait in Redis for three days",
+			"cannot be sent: %v", err)
 	default:
 		f.ok(subject, "the SMTP server accepts our login")
 	}

@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -132,7 +130,7 @@ func (r *run) process(ctx context.Context, c *claimedJob) {
 
 	age := r.now().Sub(job.Created)
 	if age > r.options.MaxAge {
-		log = log.With("age", age)
+		log = log.With("age", age.Round(time.Minute).String())
 		drop(errors.New("too old"))
 
 		return
@@ -147,7 +145,7 @@ func (r *run) process(ctx context.Context, c *claimedJob) {
 	case errors.Is(err, ErrRejected), age+delay > r.options.MaxAge:
 		drop(err)
 	default:
-		log.WarnContext(ctx, "email not sent; will retry", "error", err, "after", delay)
+		log.WarnContext(ctx, "email not sent; will retry", "error", err, "after", delay.String())
 		r.options.Metrics.Mail(string(job.Kind), telemetry.MailRetried)
 		// If this fails, the job becomes due when the lease ends.
 		r.setRedisState(ctx, r.postpone(ctx, c, delay))
@@ -162,7 +160,7 @@ func (r *run) try(ctx context.Context, log *slog.Logger, job Job) (err error) {
 
 	defer func() {
 		if p := recover(); p != nil {
-			log.ErrorContext(ctx, "panic while sending an email", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			log.ErrorContext(ctx, "panic while sending an email", "error", telemetry.Recovered(p))
 			err = errors.New("panic")
 		}
 	}()

@@ -11,6 +11,7 @@ import (
 	"net"
 	netmail "net/mail"
 	"net/url"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -34,6 +35,10 @@ type SMTP struct {
 	// is the system's authorities.
 	RootCAs *x509.CertPool
 
+	// HeloName is our host name for EHLO. The default is the name of this machine if that is
+	// fully qualified, and otherwise our IP.
+	HeloName string
+
 	host       string
 	port       string
 	username   string
@@ -41,6 +46,7 @@ type SMTP struct {
 	from       netmail.Address
 	encryption encryption
 	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
+	hostname   func() (string, error)
 }
 
 // encryption is how a connection is encrypted.
@@ -79,6 +85,7 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 		port:     u.Port(),
 		username: u.User.Username(),
 		dial:     (&net.Dialer{}).DialContext,
+		hostname: os.Hostname,
 	}
 	s.password, _ = u.User.Password()
 

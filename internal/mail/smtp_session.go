@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/textproto"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,8 +50,6 @@ func (s *SMTP) withSession(ctx context.Context, f func(*smtp.Client) error) erro
 	defer func() { _ = conn.Close() }()
 
 	// End all reads and writes with ctx.
-	deadline, _ := ctx.Deadline()
-	_ = conn.SetDeadline(deadline)
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 
 	c, err := s.login(conn)
@@ -72,6 +70,8 @@ func (s *SMTP) withSession(ctx context.Context, f func(*smtp.Client) error) erro
 
 // login starts a session on a new connection: greeting, EHLO, STARTTLS and AUTH.
 func (s *SMTP) login(conn net.Conn) (*smtp.Client, error) {
+	name := s.heloName(conn.LocalAddr())
+
 	config := &tls.Config{ServerName: s.host, RootCAs: s.RootCAs, MinVersion: tls.VersionTLS12}
 	if s.encryption == implicitTLS {
 		conn = tls.Client(conn, config)
@@ -83,8 +83,8 @@ func (s *SMTP) login(conn net.Conn) (*smtp.Client, error) {
 	}
 
 	c.SkipSMTPUTF8(true) // our envelopes are always ASCII
-	if err := c.Hello(hostname()); err != nil {
-		return nil, stepError(stepHello, err)
+	if err := c.Hello(name); err != nil {
+		return nil, fmt.Errorf("%w (as %s)", stepError(stepHello, err), name)
 	}
 
 	hasStartTLS, _ := c.Extension("STARTTLS")
@@ -136,18 +136,41 @@ func (s *SMTP) authMechanism(c *smtp.Client) (smtp.Auth, error) {
 	return nil, errors.New("mail server offers none of SCRAM, PLAIN and LOGIN")
 }
 
-// hostname returns the name of this machine for EHLO. The domain of the sender would be
+// fullName matches fully qualified host names. The last label is not a number, as it is in an
+// IP.
+var fullName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+// heloName returns our name for EHLO: HeloName, the name of this machine, or else our IP of the
+// connection. RFC 5321 section 4.1.1.1 requires a fully qualified name or an IP, and strict
+// servers reject other names, such as that of a container. The domain of the sender would be
 // wrong: mail servers of that domain reject strangers who claim its name.
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil || !validHostname.MatchString(name) {
-		return "localhost"
+func (s *SMTP) heloName(local net.Addr) string {
+	if s.HeloName != "" {
+		return s.HeloName
 	}
 
-	return name
+	if name, err := s.hostname(); err == nil && fullName.MatchString(name) {
+		return name
+	}
+
+	return ipLiteral(local)
 }
 
-var validHostname = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
+// ipLiteral returns the IP of a listen address in the form that EHLO takes instead of a name,
+// such as [192.0.2.1] or [IPv6:2001:db8::1] (RFC 5321 section 4.1.3).
+func ipLiteral(local net.Addr) string {
+	hostPort, err := netip.ParseAddrPort(local.String())
+	if err != nil {
+		return "[127.0.0.1]" // not a TCP connection
+	}
+
+	ip := hostPort.Addr().Unmap().WithZone("")
+	if ip.Is4() {
+		return "[" + ip.String() + "]"
+	}
+
+	return "[IPv6:" + ip.String() + "]"
+}
 
 // enhancedCode matches an enhanced status code (RFC 3463) at the start of a reply.
 var enhancedCode = regexp.MustCompile(`^[245]\.\d{1,3}\.\d{1,3}\b`)

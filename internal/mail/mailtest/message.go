@@ -11,6 +11,7 @@ import (
 
 // Message is an email as the server received it.
 type Message struct {
+	Helo       string // the client's name in EHLO
 	From       string
 	To         string
 	UTF8       bool   // sent with SMTPUTF8

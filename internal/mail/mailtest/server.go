@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -24,6 +25,7 @@ type Step string
 
 // The steps in the order of a conversation.
 const (
+	Hello  Step = "EHLO"
 	Auth   Step = "AUTH"
 	Mail   Step = "MAIL"
 	Rcpt   Step = "RCPT"
@@ -64,7 +66,9 @@ func New(t testing.TB, o Options) *Server {
 	}
 
 	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &conversation{server: s, conn: c}, nil
+		session := &conversation{server: s, conn: c, message: Message{Helo: c.Hostname()}}
+
+		return session, session.reach(Hello)
 	}))
 	server.Domain = "mail.test"
 	server.AllowInsecureAuth = true
@@ -150,6 +154,17 @@ func (s *Server) Logins() []string {
 	defer s.mu.Unlock()
 
 	return slices.Clone(s.logins)
+}
+
+// RefuseBareNames is a failure at Hello of clients without a fully qualified name, as with
+// reject_non_fqdn_helo_hostname of Postfix. It accepts IPs in brackets.
+func RefuseBareNames(c *smtp.Conn) error {
+	name := c.Hostname()
+	if strings.Contains(name, ".") || strings.HasPrefix(name, "[") {
+		return nil
+	}
+
+	return &smtp.SMTPError{Code: 504, EnhancedCode: smtp.EnhancedCode{5, 5, 2}, Message: "<" + name + ">: need fully-qualified hostname"}
 }
 
 // conversation is one connection to the server.
