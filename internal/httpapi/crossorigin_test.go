@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -268,6 +269,30 @@ func TestVerify(t *testing.T) {
 	for name := range a.Header {
 		if strings.HasPrefix(name, "X-Auth") {
 			t.Errorf("response without a session has the header %s", name)
+		}
+	}
+}
+
+// The email in a header contains neither characters that applications may interpret nor bytes
+// outside of ASCII. Decoding it gives the email.
+func TestVerifyEncodesEmail(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	for email, want := range map[string]string{
+		"ann.o-brien_1+news~x@mail.example.com": "ann.o-brien_1+news~x@mail.example.com",
+		"ann@bücher.example":                    "ann@b%C3%BCcher.example",
+		"o'brien@example.com":                   "o%27brien@example.com",
+		"a|b$c&d#e?f`g@example.com":             "a%7Cb%24c%26d%23e%3Ff%60g@example.com",
+		"a%40b@example.com":                     "a%2540b@example.com",
+		"!*/={}^@example.com":                   "%21%2A%2F%3D%7B%7D%5E@example.com",
+	} {
+		got := s.Register(email).Do("GET", "/auth/verify", nil).Want(200).Header.Get("X-Auth-Email")
+		if got != want {
+			t.Errorf("%s: got X-Auth-Email %q, want %q", email, got, want)
+		}
+		if decoded, err := url.PathUnescape(got); decoded != email || err != nil {
+			t.Errorf("%s: got %q after decoding, error %v, want the email", email, decoded, err)
 		}
 	}
 }

@@ -96,7 +96,13 @@ var responseHeaders = []responseHeader{
 		required:    true,
 	},
 	{name: "X-Auth-User-Id", description: "The user's ID.", example: exampleUser.ID, required: true},
-	{name: "X-Auth-Email", description: "The user's email, which may not be verified.", example: string(exampleUser.Email), required: true},
+	{
+		name:        "X-Auth-Email",
+		description: "The user's email, which may not be verified. Percent-encoded: `decodeURIComponent` decodes it.",
+		pattern:     "^[A-Za-z0-9._~+@%-]+$",
+		example:     string(exampleUser.Email),
+		required:    true,
+	},
 	{name: "X-Auth-Session-Id", description: "The session's ID.", example: exampleSessionID, required: true},
 }
 

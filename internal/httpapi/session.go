@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"net/http"
+	"net/url"
+	"strings"
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
@@ -56,7 +58,8 @@ var verifyOperation = operation{
 	tag:     tagSession,
 	summary: "Identify the user for a reverse proxy",
 	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis. " +
-		"The proxy must remove headers of these names from the requests of clients.",
+		"The proxy must remove headers of these names from the requests of clients. " +
+		"The email is percent-encoded and may not be verified: identify users by their ID.",
 	response: response{
 		status:  http.StatusOK,
 		result:  "The user is signed in, and the headers identify them",
@@ -73,10 +76,18 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
 	current := s.current(r)
 	h := w.Header()
 	h.Set("X-Auth-User-Id", current.UserID)
-	h.Set("X-Auth-Email", current.Email)
+	h.Set("X-Auth-Email", headerEmail(current.Email))
 	h.Set("X-Auth-Session-Id", current.ID)
 
 	return writeJSON(w, http.StatusOK, verifyResult{true})
+}
+
+// headerEmail returns an email for a header: percent-encoded, except for letters, digits and the
+// characters "-._~+@". Most emails stay as they are. The others have letters of a foreign script
+// in the host, which HTTP headers cannot contain reliably, or characters such as "|" and "$" in
+// the local part, with which anyone could register to attack an application behind the proxy.
+func headerEmail(email string) string {
+	return strings.NewReplacer("%40", "@", "%2B", "+").Replace(url.QueryEscape(email))
 }
 
 type rotateResult struct {
