@@ -92,13 +92,13 @@ func (s *Server) HasPassword(id, password string) bool {
 	return err == nil
 }
 
-// MarkEmailVerified marks an account's email address as verified.
+// MarkEmailVerified marks an account's email address as verified by its owner.
 func (s *Server) MarkEmailVerified(email string) {
 	s.T.Helper()
 
 	_, err := s.Database().Collection("users").UpdateOne(s.T.Context(),
 		bson.D{{Key: "email", Value: email}},
-		bson.D{{Key: "$set", Value: bson.D{{Key: "emailVerified", Value: true}}}})
+		bson.D{{Key: "$set", Value: bson.D{{Key: "emailVerified", Value: true}, {Key: "ownerConfirmed", Value: true}}}})
 	testkit.NoError(s.T, err)
 }
 

@@ -80,8 +80,13 @@ func (s *Service) cancelEmailChange(ctx context.Context, userID string) {
 // ConfirmEmail redeems the token of a verification link or of an email change, and reports
 // which of the two it was. A change voids the account's other one-time tokens, ends its
 // sessions and notifies both email addresses. If the caller has a session of this account,
-// it continues under a new token. Errors: ErrInvalidToken, user.ErrEmailTaken,
-// user.ErrUnavailable, the errors of package session.
+// it continues under a new token.
+//
+// Without a session of the account, the token only proves that somebody receives the email.
+// The account may belong to somebody else: see user.User.OwnerConfirmed.
+//
+// Errors: ErrInvalidToken, user.ErrEmailTaken, user.ErrUnavailable, the errors of package
+// session.
 func (s *Service) ConfirmEmail(ctx context.Context, token string, caller Caller) (changed Changed, isChange bool, err error) {
 	kind, id, err := readToken(token)
 	if err != nil {
@@ -90,7 +95,7 @@ func (s *Service) ConfirmEmail(ctx context.Context, token string, caller Caller)
 
 	switch kind {
 	case user.VerifyToken:
-		u, err := s.users.VerifyEmail(ctx, id, tokenHash(token))
+		u, err := s.users.VerifyEmail(ctx, id, tokenHash(token), caller.UserID == id)
 
 		return Changed{User: u}, false, invalidIfGone(err)
 	case user.EmailChangeToken:
@@ -113,8 +118,9 @@ func (s *Service) changeEmail(ctx context.Context, id, token string, caller Call
 		return Changed{}, user.ErrEmailTaken
 	}
 
+	byOwner := caller.UserID == id
 	keep := ""
-	if caller.UserID == id {
+	if byOwner {
 		keep = caller.SessionID
 	}
 
@@ -123,7 +129,7 @@ func (s *Service) changeEmail(ctx context.Context, id, token string, caller Call
 		why:  session.EmailChanged,
 		keep: keep,
 		apply: func() (user.User, error) {
-			return s.users.ChangeEmail(ctx, id, tokenHash(token), email)
+			return s.users.ChangeEmail(ctx, id, tokenHash(token), email, byOwner)
 		},
 		notify: func(u user.User) {
 			for _, to := range []user.Email{before.Email, u.Email} {

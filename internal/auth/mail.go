@@ -48,7 +48,6 @@ func (s *Service) pushNotice(ctx context.Context, job mail.Job) (queued bool, er
 func addressed(job mail.Job, u user.User, client session.Client) mail.Job {
 	job.UserID = u.ID
 	job.To = string(u.Email)
-	job.Name = u.Name
 	job.IP = client.IP
 	job.Device = client.Device
 
@@ -121,10 +120,6 @@ func (s *Service) prepare(ctx context.Context, job mail.Job) (mail.Email, error)
 			return email, err
 		}
 
-		// Use the stored spelling of the email, not what someone typed.
-		email.To = string(u.Email)
-		email.Name = u.Name
-
 		err = s.addLink(ctx, &email, u, user.ResetToken)
 
 		return email, err
@@ -156,6 +151,9 @@ func (s *Service) addConfirmation(ctx context.Context, email *mail.Email) error 
 	if err != nil {
 		return err
 	}
+	if err := s.addLink(ctx, email, u, user.EmailChangeToken); err != nil {
+		return err
+	}
 
 	other, err := s.users.ByEmail(ctx, user.Email(email.To))
 	if err == nil && other.ID != u.ID {
@@ -165,12 +163,15 @@ func (s *Service) addConfirmation(ctx context.Context, email *mail.Email) error 
 		return err
 	}
 
-	return s.addLink(ctx, email, u, user.EmailChangeToken)
+	return nil
 }
 
 // addLink stores a new one-time token in an account and adds the link that contains it. The
 // token is in the URL fragment, which browsers send neither to servers nor in the Referer
 // header, and malware scanners that open links cannot use it up (OWASP ASVS 5.0 14.2.1).
+//
+// The recipient is the email that is stored with the token, and not the one in the job, which
+// someone has typed or changed in Redis: write access to Redis must not be enough to get a link.
 func (s *Service) addLink(ctx context.Context, email *mail.Email, u user.User, kind user.TokenKind) error {
 	token, err := newToken(kind, u.ID)
 	if err != nil {
@@ -188,14 +189,17 @@ func (s *Service) addLink(ctx context.Context, email *mail.Email, u user.User, k
 		Hash:    tokenHash(token),
 		Expires: s.options.Now().Add(email.ExpiresIn),
 	}
+	to := u.Email
 	if kind == user.EmailChangeToken {
-		err = s.users.IssueToken(ctx, u.ID, kind, email.RequestID, stored)
+		to, err = s.users.IssueToken(ctx, u.ID, email.RequestID, stored)
+		email.NewEmail = string(to)
 	} else {
 		err = s.users.PutToken(ctx, u.ID, u.Email, kind, stored)
 	}
 	if err != nil {
 		return err
 	}
+	email.To = string(to)
 
 	email.Link = s.options.BaseURL + path + "#token=" + token
 	// A retried email contains a new link, so it needs a new Message-ID: a mail server that

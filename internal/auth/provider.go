@@ -36,8 +36,8 @@ type Outcome string
 const (
 	Existing Outcome = ""        // the account was linked before
 	Created  Outcome = "created" // a new account
-	Linked   Outcome = "linked"  // an account with the same email, verified on both sides
-	Claimed  Outcome = "claimed" // an account with the same email, which its creator never verified
+	Linked   Outcome = "linked"  // an account of the owner of the same email
+	Claimed  Outcome = "claimed" // an account with the same email, which may be somebody else's
 )
 
 // signInTries is the number of times that a sign-in with a provider is tried if concurrent
@@ -57,10 +57,11 @@ type ProviderSignIn struct {
 //
 //   - No account has this email: ErrNoAccount.
 //   - The provider has not verified the email: ErrLinkRequired.
-//   - The provider and the account have both verified it: the external account is linked.
-//   - Only the provider has verified it: the user takes over the account. Someone else may
-//     have created it in advance to share it with its future owner (pre-hijacking), so its
-//     password, sessions, links and one-time tokens are removed.
+//   - The user of the account has proved to be its owner (user.User.OwnerConfirmed): the
+//     external account is linked.
+//   - Otherwise the user takes over the account. Someone else may have created it in advance
+//     to share it with the owner of the email (pre-hijacking), so its password, sessions,
+//     links and one-time tokens are removed.
 //
 // Once the account was linked or taken over, errors come with the account and the outcome.
 // Other errors: ErrNoEmail, ErrDisabled, ErrBadCredentials, user.ErrUnavailable,
@@ -150,7 +151,7 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 
 	outcome := Linked
 	kind := mail.IdentityLinked
-	if !u.EmailVerified {
+	if !u.OwnerConfirmed {
 		outcome = Claimed
 		kind = mail.AccountClaimed
 		if u, err = s.claim(ctx, u, c); err != nil {
@@ -161,7 +162,7 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 	// Check again before confirming, because the email may have changed concurrently.
 	added, err := s.connect(ctx, u.ID, c, func() error {
 		now, err := s.users.ByID(ctx, u.ID)
-		if err == nil && (now.Email != u.Email || !now.EmailVerified) {
+		if err == nil && (now.Email != u.Email || !now.OwnerConfirmed) {
 			err = user.ErrNotFound
 		}
 
@@ -186,10 +187,11 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 // account is removed again.
 func (s *Service) create(ctx context.Context, c user.Claims, client session.Client) (user.User, error) {
 	u, err := s.users.Create(ctx, user.User{
-		Name:          nameOf(c),
-		Email:         c.Email,
-		EmailVerified: c.EmailVerified,
-		Picture:       c.Picture,
+		Name:           nameOf(c),
+		Email:          c.Email,
+		EmailVerified:  c.EmailVerified,
+		OwnerConfirmed: c.EmailVerified,
+		Picture:        c.Picture,
 	})
 	if err != nil {
 		return user.User{}, err
@@ -232,9 +234,9 @@ func (s *Service) linkRequired(ctx context.Context, u user.User) error {
 	return errors.Join(user.ErrNotFound, s.users.DeleteUnfinishedSignUp(ctx, u))
 }
 
-// claim hands an account with an unverified email to the owner of the email and locks out
-// its creator. The email is marked as verified last, so that an interrupted claim is
-// repeated at the next sign-in.
+// claim hands an account to the owner of its email and locks out its creator. The email is
+// marked as verified by its owner last, so that an interrupted claim is repeated at the next
+// sign-in.
 func (s *Service) claim(ctx context.Context, u user.User, c user.Claims) (user.User, error) {
 	if _, err := s.endSessions(ctx, u.ID, change{why: session.Revoked}); err != nil {
 		return user.User{}, err

@@ -24,7 +24,9 @@ var verifyEmailOperation = operation{
 	tag:     tagAccount,
 	summary: "Verify an email with the token of a link",
 	description: "The token works once. If it belongs to a change of email, the account gets the new email and its sessions end. " +
-		"The session of this request continues with a new token.",
+		"The session of this request continues with a new token.\n\n" +
+		"Without a session of the account the email is verified as well, but the account may have been created by somebody else. " +
+		"The first sign-in with a provider and this email then takes the account over, instead of adding the provider to it.",
 	request: verifyEmailRequest{Token: "Ag..."},
 	response: response{
 		status:  http.StatusOK,
@@ -59,7 +61,12 @@ func (s *Server) verifyEmail(w http.ResponseWriter, r *http.Request, in verifyEm
 		return err
 	}
 
-	s.record(w, r, activity.Event{Name: activity.EmailVerified, UserID: changed.User.ID})
+	event := activity.Event{Name: activity.EmailVerified, UserID: changed.User.ID}
+	if caller.UserID == changed.User.ID {
+		event.SessionID = caller.SessionID
+	}
+	s.record(w, r, event)
+
 	return writeJSON(w, http.StatusOK, messageResult{"Email verified"})
 }
 

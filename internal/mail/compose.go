@@ -28,10 +28,9 @@ var (
 type templateData struct {
 	texts
 	emailTexts
-	Greeting string
-	Details  []detail
-	Link     string
-	Footer   string
+	Details []detail
+	Link    string
+	Footer  string
 
 	// OutlookBefore and OutlookAfter are conditional comments with a table of fixed width, which
 	// Outlook on Windows needs because it ignores max-width. They are values because html/template
@@ -81,16 +80,11 @@ func compose(t texts, e Email, now time.Time) (Message, error) {
 	data := templateData{
 		texts:         t,
 		emailTexts:    words,
-		Greeting:      t.GreetingWithoutName,
 		Details:       t.details(e),
 		Link:          e.Link,
 		Footer:        fill(t.Footer),
 		OutlookBefore: outlookBefore,
 		OutlookAfter:  outlookAfter,
-	}
-
-	if name := safeName(e.Name); name != "" {
-		data.Greeting = strings.ReplaceAll(t.Greeting, "{name}", name)
 	}
 
 	data.Expires = ""
@@ -152,8 +146,8 @@ func (t texts) details(e Email) []detail {
 	if !e.At.IsZero() {
 		details = append(details, detail{t.Details.At, t.time(e.At)})
 	}
-	if device := safeName(e.Device); device != "" {
-		details = append(details, detail{t.Details.Device, device})
+	if browser.MatchString(e.Device) {
+		details = append(details, detail{t.Details.Device, e.Device})
 	}
 	if ip, err := netip.ParseAddr(e.IP); err == nil && ip.Zone() == "" {
 		details = append(details, detail{t.Details.IP, ip.String()})
@@ -161,6 +155,12 @@ func (t texts) details(e Email) []detail {
 
 	return details
 }
+
+// browser matches the devices that emails show: well-known browsers, as package device names
+// them. Other clients have a User-Agent of their choice. Anyone can trigger an email to a
+// stranger, so emails contain no free text: no names of users, and no names of such clients.
+var browser = regexp.MustCompile(`^(Chrome|Edge|Firefox|Headless Chrome|Internet Explorer|(Mobile )?Safari|Opera( Mini| Touch)?|Samsung Browser|Vivaldi)` +
+	`( \d{1,4})?( on (Android|ChromeOS|FreeBSD|Harmony|iOS|Linux|macOS|Windows))?$`)
 
 // linkCharacters matches URLs of RFC 3986 characters that neither the templates nor mail
 // clients change. The single quote is excluded because it can end an HTML attribute.
@@ -187,9 +187,6 @@ func wrap(paragraph string) string {
 	return strings.TrimSuffix(textLine.ReplaceAllString(words, "$1\n"), "\n")
 }
 
-// maxName is the maximum length of a displayed name in characters.
-const maxName = 60
-
 // printable returns user input as a single line without invisible characters. Control
 // characters could end a header. Format characters could reverse the direction of the text
 // that follows, or hide the dot in a domain.
@@ -206,25 +203,4 @@ func printable(s string) string {
 	}, s)
 
 	return strings.Join(strings.Fields(s), " ")
-}
-
-// looksLikeLink matches what mail clients may turn into a link: a scheme, www, an @, a phone
-// number, or a dot (or a character that browsers treat as one) before two letters or a digit.
-// It does not match "J.R. Tolkien".
-var looksLikeLink = regexp.MustCompile(`(?i)://|www|[.。．｡](\p{L}\p{M}*[\p{L}\p{N}-]|\p{N})|@|mailto:|tel:|(\p{N}[^\p{L}]*){5}`)
-
-// safeName returns the name of a person or a device for display, or "" if it must not be
-// shown. Otherwise an attacker could sign up with a victim's email address and the name "You
-// won! See evil.example", and Latchkey would deliver the message.
-func safeName(name string) string {
-	name = printable(name)
-	if looksLikeLink.MatchString(name) {
-		return ""
-	}
-
-	if runes := []rune(name); len(runes) > maxName {
-		return strings.TrimSpace(string(runes[:maxName-1])) + "…"
-	}
-
-	return name
 }

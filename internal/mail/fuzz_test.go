@@ -23,15 +23,14 @@ var expectedHeaders = []string{
 // No user input can add a header or a recipient to a message, or a link, an image or a script to its
 // content.
 func FuzzCompose(f *testing.F) {
-	f.Add("Ada", "ada@example.com", "Google", "Firefox on Linux", "192.0.2.7", "JOB", byte(0))
-	f.Add("Ada\r\nBcc: eve@example.com", "ada@example.com\r\nBcc: eve@example.com", "<img src=x>", "x\n.\n", "::1%\r\n", "a\r\nX: y", byte(3))
-	f.Add("you won, evil.example", "a@b.c>, <eve@example.com", "{to}", "\u202e", "fe80::1%eth0", "", byte(8))
+	f.Add("ada@example.com", "Google", "Firefox on Linux", "192.0.2.7", "JOB", byte(0))
+	f.Add("ada@example.com\r\nBcc: eve@example.com", "<img src=x>", "x\n.\n", "::1%\r\n", "a\r\nX: y", byte(3))
+	f.Add("a@b.c>, <eve@example.com", "{to}", "\u202e", "fe80::1%eth0", "", byte(8))
 	s, err := NewSMTP("smtp://localhost:1", sender)
 	testkit.NoError(f, err)
 
-	f.Fuzz(func(t *testing.T, name, email, provider, device, ip, id string, n byte) {
+	f.Fuzz(func(t *testing.T, email, provider, device, ip, id string, n byte) {
 		e := sample(kinds[int(n)%len(kinds)])
-		e.Name = name
 		e.NewEmail = email
 		e.OldEmail = email
 		e.Provider = provider

@@ -34,9 +34,9 @@ type Job struct {
 
 	UserID string `json:"userId,omitempty"`
 	// To is the recipient's email address. For ResetPassword it is what someone entered, even if
-	// there is no account with it.
-	To   string `json:"email"`
-	Name string `json:"name,omitempty"` // as entered by the user
+	// there is no account with it. Emails with a link go to the email stored in the account
+	// instead.
+	To string `json:"email"`
 
 	// RequestID identifies a request that is stored in the account. The request may be cancelled
 	// before the email is sent.

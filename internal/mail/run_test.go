@@ -72,7 +72,7 @@ func TestRunOrder(t *testing.T) {
 	q, _ := newQueue(t, storetest.NewRedis(t), QueueOptions{Workers: 1})
 	eventTime := time.Date(2026, 11, 22, 5, 26, 0, 0, time.UTC)
 	fullJob := Job{
-		ID: "z", Kind: EmailChanged, UserID: "u", To: "a@example.com", Name: "Ada", NewEmail: "b@example.com", OldEmail: "c@example.com",
+		ID: "z", Kind: EmailChanged, UserID: "u", To: "a@example.com", NewEmail: "b@example.com", OldEmail: "c@example.com",
 		Device: "Firefox", IP: "192.0.2.1", At: eventTime, Created: eventTime.Add(time.Second),
 	}
 
@@ -167,8 +167,12 @@ func TestRunFailures(t *testing.T) {
 				dropped[0]["id"] != "job" || dropped[0]["kind"] != "new_device" || dropped[0]["attempts"] != float64(max(1, tt.attempts))) {
 				t.Errorf("got log lines about dropped jobs %v, want error %q", dropped, tt.dropped)
 			}
-			if retries := lines(t, log, "email not sent; will retry"); len(retries) != max(0, tt.attempts-1) {
+			retries := lines(t, log, "email not sent; will retry")
+			if len(retries) != max(0, tt.attempts-1) {
 				t.Errorf("got log lines about retries %v, want %d", retries, max(0, tt.attempts-1))
+			}
+			if len(retries) > 0 && retries[0]["after"] != "30ms" {
+				t.Errorf("got a retry after %v, want it readable: 30ms", retries[0]["after"])
 			}
 		})
 	}

@@ -20,7 +20,7 @@ var kinds = []Kind{
 // sample returns a realistic email of the given kind.
 func sample(kind Kind) Email {
 	e := Email{Job: Job{
-		Kind: kind, ID: "JOB", To: "ada@example.com", Name: "Ada Lovelace",
+		Kind: kind, ID: "JOB", To: "ada@example.com",
 		Device: "Firefox on Linux", IP: "2001:db8::17", At: time.Date(2026, 11, 22, 6, 26, 0, 0, time.FixedZone("CET", 3600)),
 	}}
 

@@ -20,17 +20,16 @@ type texts struct {
 	Lang    string `json:"lang"`
 	Product string `json:"product"`
 
-	Greeting            string `json:"greeting"`
-	GreetingWithoutName string `json:"greetingWithoutName"`
-	Time                string `json:"time"` // a layout for time.Format
-	Minute              string `json:"minute"`
-	Minutes             string `json:"minutes"`
-	Hour                string `json:"hour"`
-	Hours               string `json:"hours"`
-	Days                string `json:"days"`
-	Expires             string `json:"expires"`
-	Written             string `json:"written"` // introduces the link as plain text
-	Details             struct {
+	Greeting string `json:"greeting"`
+	Time     string `json:"time"` // a layout for time.Format
+	Minute   string `json:"minute"`
+	Minutes  string `json:"minutes"`
+	Hour     string `json:"hour"`
+	Hours    string `json:"hours"`
+	Days     string `json:"days"`
+	Expires  string `json:"expires"`
+	Written  string `json:"written"` // introduces the link as plain text
+	Details  struct {
 		At     string `json:"at"`
 		Device string `json:"device"`
 		IP     string `json:"ip"`

@@ -38,7 +38,7 @@ func insertWith(t *testing.T, s *Store, email, field string, value any) (id stri
 func TestUnexpectedTypes(t *testing.T) {
 	t.Parallel()
 
-	for _, field := range []string{"name", "emailVerified", "picture", "password", "unlinked", "lastLogin", "createdAt", "updatedAt", "tickets"} {
+	for _, field := range []string{"name", "emailVerified", "ownerConfirmed", "picture", "password", "unlinked", "lastLogin", "createdAt", "updatedAt", "tickets"} {
 		for _, value := range unexpected {
 			raw, err := bson.Marshal(bson.D{
 				{Key: "_id", Value: primitive.NewObjectID()},
@@ -54,7 +54,7 @@ func TestUnexpectedTypes(t *testing.T) {
 			}
 
 			isNumber := value == int32(5) || value == 2.5 // the driver reads these as true
-			if u.EmailVerified && !isNumber {
+			if (u.EmailVerified || u.OwnerConfirmed) && !isNumber {
 				t.Errorf("%s of type %T: got a verified email", field, value)
 			}
 			if field == "password" && u.PasswordHash == "" && value != nil {

@@ -72,18 +72,22 @@ func (s *Store) findDocument(ctx context.Context, filter bson.D) (document, erro
 // changed account. Together with ErrUnreadable it returns what is readable of it. Errors:
 // ErrNotFound, ErrUnreadable, ErrUnavailable.
 func (s *Store) update(ctx context.Context, id string, filter, change bson.D) (User, error) {
+	d, err := s.updateDocument(ctx, id, filter, change)
+	return d.user(), err
+}
+
+// updateDocument is like update, but returns the whole document.
+func (s *Store) updateDocument(ctx context.Context, id string, filter, change bson.D) (document, error) {
 	oid, err := objectID(id)
 	if err != nil {
-		return User{}, err
+		return document{}, err
 	}
 
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
 	filter = slices.Concat(bson.D{{Key: "_id", Value: oid}}, filter)
 	returnNew := options.FindOneAndUpdate().SetReturnDocument(options.After)
-	d, err := decodeResult(s.users.FindOneAndUpdate(ctx, filter, change, returnNew))
-
-	return d.user(), err
+	return decodeResult(s.users.FindOneAndUpdate(ctx, filter, change, returnNew))
 }
 
 // set returns an update that sets fields.

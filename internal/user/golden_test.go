@@ -83,8 +83,8 @@ func TestGoldenUser(t *testing.T) {
 		{"login", func() (User, error) { return s.RecordLogin(ctx, want) }, []string{"lastLogin"}},
 		{"stronger hash", func() (User, error) { return User{}, s.ReplaceHash(ctx, want.ID, want.PasswordHash, "better") }, []string{"password"}},
 		{"clear unlinked", func() (User, error) { return User{}, s.ClearUnlinked(ctx, want.ID, "google") }, []string{"unlinked"}},
-		{"verify", func() (User, error) { return s.VerifyEmail(ctx, want.ID, "verify-hash") }, []string{"emailVerified", "updatedAt", "tickets"}},
-		{"email change", func() (User, error) { return s.ChangeEmail(ctx, want.ID, "change-hash", "ann@example.org") }, []string{"email", "updatedAt", "tickets"}},
+		{"verify", func() (User, error) { return s.VerifyEmail(ctx, want.ID, "verify-hash", true) }, []string{"emailVerified", "ownerConfirmed", "updatedAt", "tickets"}},
+		{"email change", func() (User, error) { return s.ChangeEmail(ctx, want.ID, "change-hash", "ann@example.org", true) }, []string{"email", "updatedAt", "tickets"}},
 		{"password change", func() (User, error) { return s.ChangePassword(ctx, want.ID, "better", "new") }, []string{"password", "updatedAt", "tickets"}},
 		{"disable", func() (User, error) { return s.SetActive(ctx, want.ID, false) }, []string{"isActive", "updatedAt"}},
 	} {

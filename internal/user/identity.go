@@ -198,51 +198,54 @@ func (s *Store) recordIdentityLogin(ctx context.Context, userID primitive.Object
 	return err
 }
 
-// isUnverified returns the filter for an active account whose email was never verified.
-func isUnverified(email Email) bson.D {
-	return slices.Concat(
-		hasEmail(email),
-		bson.D{{Key: "emailVerified", Value: bson.D{{Key: "$ne", Value: true}}}},
-		isActive)
+// isNotTrue returns the condition that a field is missing or false.
+func isNotTrue(field string) bson.D {
+	return bson.D{{Key: field, Value: bson.D{{Key: "$ne", Value: true}}}}
+}
+
+// isUnconfirmed returns the filter for an active account whose user has not proved to be the
+// owner of its email.
+func isUnconfirmed(email Email) bson.D {
+	return slices.Concat(hasEmail(email), isNotTrue("ownerConfirmed"), isActive)
 }
 
 // hasNoPassword is the filter for accounts with an empty or missing password hash.
 var hasNoPassword = bson.D{{Key: "password", Value: bson.D{{Key: "$in", Value: bson.A{"", nil}}}}}
 
-// RemoveCredentials removes the password and the one-time tokens of an account with an
-// unverified email, so that its creator can no longer log in. It ends no sessions and removes
-// no identities. Errors: ErrNotFound if the email was verified or changed, or the account was
-// disabled; ErrUnavailable.
+// RemoveCredentials removes the password and the one-time tokens of an account whose user has
+// not proved to be the owner of its email, so that its creator can no longer log in. It ends no
+// sessions and removes no identities. Errors: ErrNotFound if the owner confirmed the email or
+// the email was changed, or the account was disabled; ErrUnavailable.
 func (s *Store) RemoveCredentials(ctx context.Context, id string, email Email) error {
 	change := slices.Concat(
 		s.setAndTouch(bson.E{Key: "password", Value: ""}),
 		unset(tokensField, "unlinked"))
 
-	_, err := s.update(ctx, id, isUnverified(email), change)
+	_, err := s.update(ctx, id, isUnconfirmed(email), change)
 	return err
 }
 
 // ClaimAccount hands an account over to the owner of its email, and marks the email as
-// verified. Call RemoveCredentials first. Errors: ErrNotFound, ErrUnavailable.
+// verified by its owner. Call RemoveCredentials first. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) ClaimAccount(ctx context.Context, id string, email Email, name, picture string) (User, error) {
+	fields := append(verifiedByOwner(),
+		bson.E{Key: "name", Value: name},
+		bson.E{Key: "picture", Value: picture})
 	change := slices.Concat(
-		s.setAndTouch(
-			bson.E{Key: "emailVerified", Value: true},
-			bson.E{Key: "name", Value: name},
-			bson.E{Key: "picture", Value: picture}),
+		s.setAndTouch(fields...),
 		// A session of the creator may have requested more tokens since RemoveCredentials.
 		unset(tokensField))
 
-	return s.update(ctx, id, slices.Concat(isUnverified(email), hasNoPassword), change)
+	return s.update(ctx, id, slices.Concat(isUnconfirmed(email), hasNoPassword), change)
 }
 
 // AddPassword gives an account its first password. It fails if the account has changed in
 // any way since u was read: other changes compare the old hash, but an empty one is the same
 // for all accounts without a password. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) AddPassword(ctx context.Context, u User, hash string) (User, error) {
-	verified := bson.E{Key: "emailVerified", Value: true}
-	if !u.EmailVerified {
-		verified.Value = bson.D{{Key: "$ne", Value: true}}
+	confirmed := bson.D{{Key: "ownerConfirmed", Value: true}}
+	if !u.OwnerConfirmed {
+		confirmed = isNotTrue("ownerConfirmed")
 	}
 
 	updatedAt := bson.E{Key: "updatedAt", Value: u.UpdatedAt}
@@ -250,7 +253,7 @@ func (s *Store) AddPassword(ctx context.Context, u User, hash string) (User, err
 		updatedAt.Value = nil // missing
 	}
 
-	unchanged := slices.Concat(hasNoPassword, bson.D{verified, updatedAt}, isActive)
+	unchanged := slices.Concat(hasNoPassword, confirmed, bson.D{updatedAt}, isActive)
 
 	return s.setPassword(ctx, u.ID, hash, unchanged)
 }
@@ -273,7 +276,9 @@ func (s *Store) DeleteUnfinishedSignUp(ctx context.Context, u User) error {
 			{Key: "lastLogin", Value: nil},
 			{Key: "createdAt", Value: s.longAgo()},
 		},
-		isUnverified(u.Email),
+		hasEmail(u.Email),
+		isNotTrue("emailVerified"),
+		isActive,
 		hasNoPassword)
 	_, err = s.users.DeleteOne(ctx, filter)
 

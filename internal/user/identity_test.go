@@ -225,7 +225,13 @@ func TestClaimAccount(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	s := newStore(t)
-	u := create(t, s, User{Name: "Planted", Email: "ann@example.com", PasswordHash: "h", Picture: "https://evil.example/x"})
+	u := create(t, s, User{
+		Name:          "Planted",
+		Email:         "ann@example.com",
+		EmailVerified: true, // by its owner, who did not mean to
+		PasswordHash:  "h",
+		Picture:       "https://evil.example/x",
+	})
 	testkit.NoError(t, s.PutToken(ctx, u.ID, u.Email, EmailChangeToken, OneTimeToken{Hash: "t", Email: "eve@example.com", Expires: time.Now().Add(time.Hour)}))
 
 	wantErr(t, "claim with a password", errorOf(s.ClaimAccount(ctx, u.ID, "ann@example.com", "Eve", "")), ErrNotFound)
@@ -241,14 +247,23 @@ func TestClaimAccount(t *testing.T) {
 	claimed, err := s.ClaimAccount(ctx, u.ID, "ann@example.com", "Ann", "")
 	testkit.NoError(t, err)
 
-	want := User{ID: u.ID, Name: "Ann", Email: "ann@example.com", EmailVerified: true, Active: true, CreatedAt: u.CreatedAt, UpdatedAt: claimed.UpdatedAt}
+	want := User{
+		ID:             u.ID,
+		Name:           "Ann",
+		Email:          "ann@example.com",
+		EmailVerified:  true,
+		OwnerConfirmed: true,
+		Active:         true,
+		CreatedAt:      u.CreatedAt,
+		UpdatedAt:      claimed.UpdatedAt,
+	}
 	if diff := cmp.Diff(want, claimed); diff != "" {
 		t.Error(diff)
 	}
 
 	wantErr(t, "password of the creator", errorOf(s.AddPassword(ctx, stale, "planted")), ErrNotFound)
-	wantErr(t, "email change of the creator", errorOf(s.ChangeEmail(ctx, u.ID, "t", "eve@example.com")), ErrNotFound)
-	wantErr(t, "remove credentials of a verified account", s.RemoveCredentials(ctx, u.ID, "ann@example.com"), ErrNotFound)
+	wantErr(t, "email change of the creator", errorOf(s.ChangeEmail(ctx, u.ID, "t", "eve@example.com", true)), ErrNotFound)
+	wantErr(t, "remove credentials of an account that its owner has confirmed", s.RemoveCredentials(ctx, u.ID, "ann@example.com"), ErrNotFound)
 
 	// The first password can also be added if the field is missing.
 	testkit.NoError(t, errorOf(s.users.UpdateOne(ctx, bson.D{}, bson.D{{Key: "$unset", Value: bson.D{{Key: "password", Value: ""}}}})))

@@ -72,15 +72,21 @@ func (s *Store) PutToken(ctx context.Context, id string, email Email, kind Token
 // should contain it is not a document.
 const pathNotViable = 28
 
-// IssueToken adds the hash and the expiry of t to the stored token with the given request ID,
-// when its email is about to be sent. Errors: ErrNotFound, ErrUnavailable.
-func (s *Store) IssueToken(ctx context.Context, id string, kind TokenKind, requestID string, t OneTimeToken) error {
+// IssueToken adds the hash and the expiry of t to the stored EmailChangeToken with the given
+// request ID, when its email is about to be sent, and returns the new email of the token. The
+// token must be sent to that email and no other. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) IssueToken(ctx context.Context, id, requestID string, t OneTimeToken) (Email, error) {
+	const kind = EmailChangeToken
 	filter := slices.Concat(bson.D{{Key: kind.field("ask"), Value: requestID}}, isActive)
 
-	_, err := s.update(ctx, id, filter, set(
+	d, err := s.updateDocument(ctx, id, filter, set(
 		bson.E{Key: kind.field("hash"), Value: t.Hash},
 		bson.E{Key: kind.field("expires"), Value: toMillis(t.Expires)}))
-	return err
+	if err == nil && d.Tokens[kind].Email == "" {
+		err = ErrNotFound // a field of the token has an unexpected type
+	}
+
+	return d.Tokens[kind].Email, err
 }
 
 // PendingEmailChange returns the request ID of the EmailChangeToken for a new email, if it
@@ -172,26 +178,39 @@ func (s *Store) RevokeAllTokens(ctx context.Context, kind TokenKind) error {
 	return mongoconn.Unavailable(err)
 }
 
-// ResetPassword uses a ResetToken to replace the password hash. It also marks the email as
-// verified, because the token was sent to it. Errors: ErrNotFound if the token is not valid;
-// ErrUnavailable.
-func (s *Store) ResetPassword(ctx context.Context, id, tokenHash, passwordHash string) (User, error) {
-	verified := bson.E{Key: "emailVerified", Value: true}
-	return s.setPassword(ctx, id, passwordHash, s.hasToken(ResetToken, tokenHash), verified)
+// verifiedByOwner returns the fields to set when the user of an account has proved to be the
+// owner of its email.
+func verifiedByOwner() []bson.E {
+	return []bson.E{
+		{Key: "emailVerified", Value: true},
+		{Key: "ownerConfirmed", Value: true},
+	}
 }
 
-// VerifyEmail uses a VerifyToken to mark the email as verified. Errors: ErrNotFound if the
-// token is not valid; ErrUnavailable.
-func (s *Store) VerifyEmail(ctx context.Context, id, tokenHash string) (User, error) {
-	change := slices.Concat(
-		s.setAndTouch(bson.E{Key: "emailVerified", Value: true}),
-		unset(VerifyToken.path()))
+// ResetPassword uses a ResetToken to replace the password hash. It also marks the email as
+// verified by its owner, because the token was sent to it. Errors: ErrNotFound if the token is
+// not valid; ErrUnavailable.
+func (s *Store) ResetPassword(ctx context.Context, id, tokenHash, passwordHash string) (User, error) {
+	return s.setPassword(ctx, id, passwordHash, s.hasToken(ResetToken, tokenHash), verifiedByOwner()...)
+}
+
+// VerifyEmail uses a VerifyToken to mark the email as verified. byOwner is set if it was used in
+// a session of the account: see User.OwnerConfirmed. Errors: ErrNotFound if the token is not
+// valid; ErrUnavailable.
+func (s *Store) VerifyEmail(ctx context.Context, id, tokenHash string, byOwner bool) (User, error) {
+	fields := []bson.E{{Key: "emailVerified", Value: true}}
+	if byOwner {
+		fields = verifiedByOwner()
+	}
+
+	change := slices.Concat(s.setAndTouch(fields...), unset(VerifyToken.path()))
 	return s.update(ctx, id, s.hasToken(VerifyToken, tokenHash), change)
 }
 
 // ChangeEmail uses an EmailChangeToken to change the email, and revokes all other one-time
-// tokens. Errors: ErrNotFound if the token is not valid; ErrEmailTaken, ErrUnavailable.
-func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Email) (User, error) {
+// tokens. byOwner is as in VerifyEmail. Errors: ErrNotFound if the token is not valid;
+// ErrEmailTaken, ErrUnavailable.
+func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Email, byOwner bool) (User, error) {
 	if err := s.checkEmailFree(ctx, email, id); err != nil {
 		return User{}, err
 	}
@@ -199,7 +218,8 @@ func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Ema
 	change := slices.Concat(
 		s.setAndTouch(
 			bson.E{Key: "email", Value: string(email)},
-			bson.E{Key: "emailVerified", Value: true}),
+			bson.E{Key: "emailVerified", Value: true},
+			bson.E{Key: "ownerConfirmed", Value: byOwner}),
 		unset(tokensField))
 	u, err := s.update(ctx, id, s.hasToken(EmailChangeToken, tokenHash), change)
 

@@ -19,8 +19,8 @@ func TestOneTimeTokens(t *testing.T) {
 	var u User
 	use := map[TokenKind]func(hash string) error{
 		ResetToken:       func(hash string) error { return errorOf(s.ResetPassword(ctx, u.ID, hash, "h2")) },
-		VerifyToken:      func(hash string) error { return errorOf(s.VerifyEmail(ctx, u.ID, hash)) },
-		EmailChangeToken: func(hash string) error { return errorOf(s.ChangeEmail(ctx, u.ID, hash, "new@example.com")) },
+		VerifyToken:      func(hash string) error { return errorOf(s.VerifyEmail(ctx, u.ID, hash, false)) },
+		EmailChangeToken: func(hash string) error { return errorOf(s.ChangeEmail(ctx, u.ID, hash, "new@example.com", false)) },
 	}
 
 	putAll := func(suffix string) {
@@ -86,21 +86,79 @@ func TestOneTimeTokenEffects(t *testing.T) {
 	}
 
 	wantErr(t, "reset with a verify token", errorOf(s.ResetPassword(ctx, ann.ID, "x", "h2")), ErrNotFound)
-	wantErr(t, "verify Eve with Ann's token", errorOf(s.VerifyEmail(ctx, eve.ID, "x")), ErrNotFound)
+	wantErr(t, "verify Eve with Ann's token", errorOf(s.VerifyEmail(ctx, eve.ID, "x", true)), ErrNotFound)
 
 	if _, email, err := s.ByToken(ctx, ann.ID, EmailChangeToken, "x"); err != nil || email != "eve@example.com" {
 		t.Errorf("by token: got email %q, %v; want eve@example.com", email, err)
 	}
 
-	wantErr(t, "change to a registered email", errorOf(s.ChangeEmail(ctx, ann.ID, "x", "eve@example.com")), ErrEmailTaken)
+	wantErr(t, "change to a registered email", errorOf(s.ChangeEmail(ctx, ann.ID, "x", "eve@example.com", true)), ErrEmailTaken)
 	wantErr(t, "token for a previous email", s.PutToken(ctx, ann.ID, "old@example.com", ResetToken, token), ErrNotFound)
 
-	if u, err := s.VerifyEmail(ctx, ann.ID, "x"); err != nil || !u.EmailVerified || u.PasswordHash != "h" {
+	if u, err := s.VerifyEmail(ctx, ann.ID, "x", true); err != nil || !u.EmailVerified || !u.OwnerConfirmed || u.PasswordHash != "h" {
 		t.Errorf("verify: got %+v, %v; want it verified with the same password", u, err)
 	}
 	testkit.NoError(t, s.PutToken(ctx, eve.ID, eve.Email, ResetToken, token))
 
-	if u, err := s.ResetPassword(ctx, eve.ID, "x", "h2"); err != nil || u.PasswordHash != "h2" || !u.EmailVerified {
+	if u, err := s.ResetPassword(ctx, eve.ID, "x", "h2"); err != nil || u.PasswordHash != "h2" || !u.EmailVerified || !u.OwnerConfirmed {
 		t.Errorf("reset: got %+v, %v; want the new password and a verified email", u, err)
+	}
+}
+
+// A token that is used outside of a session of the account verifies the email, but does not prove
+// that the user of the account owns it. A change to another email drops an earlier proof.
+func TestOwnerConfirmed(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := newStore(t)
+	ann := create(t, s, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})
+	put := func(kind TokenKind, email Email) {
+		t.Helper()
+		token := OneTimeToken{Hash: "x", Email: email, Expires: time.Now().Add(time.Minute)}
+		testkit.NoError(t, s.PutToken(ctx, ann.ID, ann.Email, kind, token))
+	}
+
+	for i, step := range []struct {
+		kind  TokenKind
+		use   func() (User, error)
+		email Email
+		want  bool
+	}{
+		{VerifyToken, func() (User, error) { return s.VerifyEmail(ctx, ann.ID, "x", false) }, "", false},
+		{VerifyToken, func() (User, error) { return s.VerifyEmail(ctx, ann.ID, "x", true) }, "", true},
+		{VerifyToken, func() (User, error) { return s.VerifyEmail(ctx, ann.ID, "x", false) }, "", true},
+		{EmailChangeToken, func() (User, error) { return s.ChangeEmail(ctx, ann.ID, "x", "b@example.com", false) }, "b@example.com", false},
+		{ResetToken, func() (User, error) { return s.ResetPassword(ctx, ann.ID, "x", "h2") }, "", true},
+		{EmailChangeToken, func() (User, error) { return s.ChangeEmail(ctx, ann.ID, "x", "c@example.com", false) }, "c@example.com", false},
+		{EmailChangeToken, func() (User, error) { return s.ChangeEmail(ctx, ann.ID, "x", "d@example.com", true) }, "d@example.com", true},
+	} {
+		put(step.kind, step.email)
+
+		u, err := step.use()
+		testkit.NoError(t, err)
+		if !u.EmailVerified || u.OwnerConfirmed != step.want {
+			t.Errorf("step %d: got %+v, want a verified email, confirmed by the owner: %v", i, u, step.want)
+		}
+		ann = u
+	}
+}
+
+// The email of a change comes from the account, whatever the queue contains.
+func TestIssueToken(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := newStore(t)
+	ann := create(t, s, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})
+	expires := time.Now().Add(time.Minute)
+	pending := OneTimeToken{RequestID: "request", Email: "new@example.com", Expires: expires}
+	testkit.NoError(t, s.PutToken(ctx, ann.ID, ann.Email, EmailChangeToken, pending))
+
+	wantErr(t, "another request", errorOf(s.IssueToken(ctx, ann.ID, "other", OneTimeToken{Hash: "x", Expires: expires})), ErrNotFound)
+
+	if email, err := s.IssueToken(ctx, ann.ID, "request", OneTimeToken{Hash: "x", Expires: expires}); email != "new@example.com" || err != nil {
+		t.Errorf("got email %q, error %v, want new@example.com", email, err)
+	}
+	if _, email, err := s.ByToken(ctx, ann.ID, EmailChangeToken, "x"); email != "new@example.com" || err != nil {
+		t.Errorf("by token: got email %q, error %v, want new@example.com", email, err)
 	}
 }
