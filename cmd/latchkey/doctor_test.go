@@ -11,6 +11,7 @@ import (
 
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/doctor"
+	"latchkey/internal/mail/mailtest"
 	"latchkey/internal/oauth/oauthtest"
 	"latchkey/internal/testkit"
 )
@@ -147,6 +148,21 @@ func TestDoctorOfProviders(t *testing.T) {
 			return f.Level == tc.want.Level && strings.Contains(f.Message, tc.want.Message) && strings.Contains(f.Fix, tc.want.Fix)
 		}) {
 			t.Errorf("%s: got findings %+v, want one like %+v", name, found, tc.want)
+		}
+	}
+}
+
+// If the mail server rejects our name, the doctor shows the reply, the name and the setting.
+func TestDoctorExplainsEHLO(t *testing.T) {
+	t.Parallel()
+
+	s := newMailSetup(t, "SMTP_HELO_NAME=latchkey.example.com")
+	s.mails.FailAt(mailtest.Hello, mailtest.Reply(504, "unknown host"))
+
+	out, err := command(s.environ, "", "doctor")
+	for _, want := range []string{"mail server replied 504", "to EHLO (as latchkey.example.com)", "set SMTP_HELO_NAME"} {
+		if err == nil || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("got error %v, want a problem that contains %q:\n%s", err, want, out)
 		}
 	}
 }

@@ -127,8 +127,8 @@ func (r *Recorder) Record(ctx context.Context, e Event) {
 const (
 	// maxPerUser is the number of events with the same name that are stored per user and hour.
 	// It protects the collection from users who repeat an action that is not rate-limited, such
-	// as rotating a session or changing their name: each kind of event adds at most 300 KB a day.
-	maxPerUser = 30
+	// as rotating a session or changing their name: each kind of event adds at most 600 KB a day.
+	maxPerUser = 60
 	// maxAnonymous is the same limit for events without a user: anyone can cause these, from any
 	// number of IPs.
 	maxAnonymous = 1000

@@ -83,7 +83,7 @@ var contract = sync.OnceValue(func() *contractDocument {
 func servedDocument() []byte {
 	api := must(httpapi.New(nil, nil, nil, httpapi.Options{
 		Cookie:    httpapi.Cookie{Name: "sid"},
-		Providers: oauth.New(nil, nil, oauth.Options{}),
+		Providers: oauth.New(nil, nil, nil, oauth.Options{}),
 		Log:       slog.New(slog.DiscardHandler),
 		Now:       time.Now,
 	}))

@@ -215,7 +215,7 @@ func (s *Server) startAPI(o Options) {
 		RedisBudget:    s.conns.Timeout() * 7 / 4,
 		Secrets:        s.secrets,
 		Activity:       s.activity,
-		Providers:      oauth.New(s.conns, o.Providers, oauth.Options{Secrets: s.secrets, Now: s.Now, Log: s.log}),
+		Providers:      oauth.New(s.conns, s.secrets, o.Providers, oauth.Options{Now: s.Now, Log: s.log}),
 		StepUpMaxAge:   StepUpMaxAge,
 		Now:            s.Now,
 		Metrics:        s.metrics,

@@ -179,7 +179,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	p.redis = redisconn.New(redisOptions(c.Redis, metrics, log))
 	p.limiter = ratelimit.New(p.redis)
 	p.mailQueue = mail.NewQueue(p.redis, mail.QueueOptions{Metrics: metrics, Log: log})
-	p.providers = oauth.New(p.redis, oauthProviders(c.Providers), oauth.Options{Secrets: secrets(c.Session.Secrets), Log: log})
+	p.providers = oauth.New(p.redis, secrets(c.Session.Secrets), oauthProviders(c.Providers), oauth.Options{Log: log})
 	p.sessions = session.New(p.redis, session.Options{
 		Secrets:       secrets(c.Session.Secrets),
 		Idle:          c.Session.MaxAge,

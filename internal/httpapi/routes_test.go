@@ -29,7 +29,7 @@ var SomeProviders = []oauth.Settings{{
 var apiWithoutStores = sync.OnceValue(func() *Server {
 	api, err := New(nil, nil, nil, Options{
 		Cookie:    Cookie{Name: "sid"},
-		Providers: oauth.New(nil, SomeProviders, oauth.Options{}),
+		Providers: oauth.New(nil, nil, SomeProviders, oauth.Options{}),
 		Log:       slog.New(slog.DiscardHandler),
 		Now:       time.Now,
 	})

@@ -100,7 +100,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 	}
 
 	if s.providers == nil {
-		s.providers = oauth.New(nil, nil, oauth.Options{})
+		s.providers = oauth.New(nil, nil, nil, oauth.Options{})
 	}
 
 	var err error

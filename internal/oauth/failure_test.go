@@ -149,7 +149,7 @@ func TestFinishTimeout(t *testing.T) {
 func TestDefaultLimits(t *testing.T) {
 	t.Parallel()
 
-	s := New(nil, nil, Options{})
+	s := New(nil, nil, nil, Options{})
 	if s.startTimeout != 3*time.Second || s.finishTimeout != 8*time.Second || s.client.timeout != 5*time.Second {
 		t.Errorf("got timeouts %v, %v, %v, want 3s, 8s, 5s", s.startTimeout, s.finishTimeout, s.client.timeout)
 	}

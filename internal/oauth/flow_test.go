@@ -313,7 +313,7 @@ func TestConcurrentCallbacks(t *testing.T) {
 	t.Parallel()
 
 	w, i := oneIssuer(t)
-	other := New(w.Service.redis, []Settings{settingsOf(OIDC, "home", i.URL)}, Options{Secrets: fixtureSecrets, Now: w.clock.now})
+	other := New(w.Service.redis, fixtureSecrets, []Settings{settingsOf(OIDC, "home", i.URL)}, Options{Now: w.clock.now})
 
 	for range 5 {
 		f := w.begin(t, "home", Flow{})

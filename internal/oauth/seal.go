@@ -3,7 +3,6 @@ package oauth
 import (
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 
 	"latchkey/internal/token"
@@ -20,12 +19,8 @@ const (
 // victim's account. The first key signs; all are accepted.
 type sealKeys [][]byte
 
-// newSealKeys derives the keys from secrets. Without secrets the key is random.
+// newSealKeys derives the keys from secrets.
 func newSealKeys(secrets [][]byte) sealKeys {
-	if len(secrets) == 0 {
-		return sealKeys{[]byte(rand.Text())}
-	}
-
 	keys := make(sealKeys, len(secrets))
 	for i, secret := range secrets {
 		key, err := hkdf.Key(sha256.New, secret, nil, "latchkey sign-in flow v1", sha256.Size)

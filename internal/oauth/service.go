@@ -60,10 +60,6 @@ type Settings struct {
 
 // Options are the optional settings of a Service.
 type Options struct {
-	// Secrets are what the keys that sign flows are derived from. The first one signs; all are
-	// accepted. By default no other Service can finish a flow of this one.
-	Secrets [][]byte
-
 	Now func() time.Time // the default is time.Now
 	Log *slog.Logger     // the default discards all messages
 }
@@ -115,8 +111,9 @@ type server struct {
 	sendsIssuer bool
 }
 
-// New returns a Service. It contacts the providers only when they are first used.
-func New(redis *redisconn.Client, settings []Settings, o Options) *Service {
+// New returns a Service. It contacts the providers only when they are first used. The keys that
+// sign flows are derived from secrets: the first one signs, all are accepted.
+func New(redis *redisconn.Client, secrets [][]byte, settings []Settings, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -128,7 +125,7 @@ func New(redis *redisconn.Client, settings []Settings, o Options) *Service {
 		redis:         redis,
 		providers:     map[string]provider{},
 		client:        newClient(),
-		sealKeys:      newSealKeys(o.Secrets),
+		sealKeys:      newSealKeys(secrets),
 		now:           o.Now,
 		startTimeout:  startTimeout,
 		finishTimeout: finishTimeout,

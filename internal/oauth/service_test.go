@@ -71,11 +71,7 @@ func newFixture(t *testing.T, settings ...Settings) *fixture {
 	r := storetest.NewRedis(t)
 	conns := conntest.Redis(t, r, redisconn.Options{})
 	w := &fixture{clock: newClock(), redis: r.Conn(t), log: &testkit.Buffer{}}
-	w.Service = New(conns, settings, Options{
-		Secrets: fixtureSecrets,
-		Now:     w.clock.now,
-		Log:     slog.New(slog.NewTextHandler(w.log, nil)),
-	})
+	w.Service = New(conns, fixtureSecrets, settings, Options{Now: w.clock.now, Log: slog.New(slog.NewTextHandler(w.log, nil))})
 
 	// The machine may be busy. Tests of timeouts set their own.
 	w.startTimeout = time.Minute
