@@ -104,7 +104,7 @@ func TestThrottleBoundsMemory(t *testing.T) {
 		user := strconv.Itoa(i)
 		r.throttled(Event{Name: Login, UserID: user})
 		if isThrottled := r.throttled(Event{Name: Login, UserID: user}); !isThrottled || len(r.counts) > 10 {
-			t.Errorf("user %d: got the second event throttled %t with %d counters, want it throttled with at most 10",
+			t.Fatalf("user %d: got the second event throttled %t with %d counters, want it throttled with at most 10",
 				i, isThrottled, len(r.counts))
 		}
 	}
