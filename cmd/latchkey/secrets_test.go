@@ -75,9 +75,13 @@ func (l *leakTest) useLink(want int, page, path, members string) {
 	l.do(want, path, `{"token":"`+token+`"`+members+`}`)
 }
 
-// search fails the test if a secret appears anywhere.
+// search fails the test if a secret appears anywhere, or an email in the log.
 func (l *leakTest) search(when string) {
 	l.t.Helper()
+
+	if strings.Contains(l.log.String(), "@example.com") {
+		l.t.Errorf("%s: the log contains an email: %s", when, l.log)
+	}
 
 	for place, text := range map[string]string{
 		"the log":    l.log.String(),
