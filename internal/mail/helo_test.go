@@ -3,7 +3,7 @@ package mail
 import (
 	"errors"
 	"net"
-	"strings"
+	"slices"
 	"testing"
 
 	"latchkey/internal/mail/mailtest"
@@ -88,7 +88,7 @@ func TestIsRejection(t *testing.T) {
 	rejections := []int{501, 550, 551, 552, 553, 554, 555, 571}
 	steps := []string{stepConnect, stepHello, stepStartTLS, stepAuth, stepFrom, stepTo, stepData, stepMessage, stepNoop}
 	for _, step := range steps {
-		aboutMessage := strings.Contains("RCPT TO, DATA, end of DATA", step)
+		aboutMessage := slices.Contains([]string{stepTo, stepData, stepMessage}, step)
 		for _, code := range []int{0, 200, 250, 354, 421, 450, 451, 452, 454, 500, 502, 503, 504, 521, 530, 534, 535, 538, 600} {
 			if isRejection(step, code) {
 				t.Errorf("reply %d to %s: got a rejection, want another attempt", code, step)
