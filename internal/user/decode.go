@@ -14,9 +14,15 @@ type unreadableError struct {
 	reason string
 }
 
-// Error returns a message with the _id of the document, but no other stored value.
+// Error returns a message for the log. It contains no stored value but the _id, and that only if
+// it is an ObjectID: another application may use the email.
 func (e *unreadableError) Error() string {
-	return fmt.Sprintf("document %s of %s: %v: %s", e.id, collection, ErrUnreadable, e.reason)
+	name := "document"
+	if IsID(e.id) {
+		name += " " + e.id
+	}
+
+	return fmt.Sprintf("%s of %s: %v: %s", name, collection, ErrUnreadable, e.reason)
 }
 
 // Unwrap returns ErrUnreadable.
