@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
 	"github.com/mna/redisc"
 
 	"latchkey/internal/telemetry"
@@ -31,6 +29,9 @@ const (
 	// maxTries is the maximum number of times that a command is sent if connections are dead
 	// or a cluster redirects it.
 	maxTries = 5
+
+	// maxConnAge is how long a connection is used.
+	maxConnAge = 5 * time.Second
 )
 
 // Options configure a Client. Set exactly one of Addr, Sentinels and Cluster.
@@ -132,7 +133,7 @@ func (c *Client) Close() {
 	c.apply(noMaster)
 
 	for _, s := range c.sentinels {
-		_ = s.pool.Close()
+		_ = s.pool.Load().Close()
 	}
 }
 
@@ -220,7 +221,8 @@ func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any,
 
 // run sends a command by calling send with a connection. The connection is to pinned or, if
 // pinned is nil, to the node that serves key. run calls send again if the connection was dead or
-// the cluster redirects the command. name is the command's name in the metrics.
+// the cluster redirects the command, and once if the server was demoted. name is the command's
+// name in the metrics.
 func (c *Client) run(ctx context.Context, name, key string, pinned *node, send func(timedConn) (any, error)) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()
@@ -228,7 +230,7 @@ func (c *Client) run(ctx context.Context, name, key string, pinned *node, send f
 	deadline, release := c.commandDeadline(ctx)
 	defer release()
 
-	n, asking := pinned, false
+	n, asking, demoted := pinned, false, false
 	for try := 1; ; try++ {
 		if n == nil {
 			t, err := c.current(deadline)
@@ -263,6 +265,9 @@ func (c *Client) run(ctx context.Context, name, key string, pinned *node, send f
 			asking = redirect.Type == "ASK"
 		case isDeadConn(err) && try < maxTries:
 			n, asking = pinned, false
+		case isDemoted(err) && !demoted:
+			n.dropConns(n.pool.Load())
+			n, asking, demoted = pinned, false, true
 		default:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -275,30 +280,9 @@ func (c *Client) Connections() (idle, inUse int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.nodes {
-		stats := n.pool.Stats()
-		idle += stats.IdleCount
-		inUse += stats.ActiveCount - stats.IdleCount
+		idle += n.pool.Load().IdleCount()
+		inUse += len(n.slots)
 	}
 
 	return idle, inUse
-}
-
-// isDeadConn reports whether err means that a connection was closed during a command (end of
-// file, connection reset, broken pipe). Only then does a retry help: not if Redis is slow,
-// refuses connections, or replies with an error.
-func isDeadConn(err error) bool {
-	if err == nil || isTimeout(err) || errors.Is(err, errNotConfirmed) {
-		return false
-	}
-
-	_, replied := errors.AsType[redis.Error](err)
-	opErr, _ := errors.AsType[*net.OpError](err)
-	unreachable := opErr != nil && opErr.Op == "dial"
-
-	return !replied && !unreachable
-}
-
-func isTimeout(err error) bool {
-	netErr, ok := errors.AsType[net.Error](err)
-	return ok && netErr.Timeout()
 }

@@ -304,7 +304,7 @@ func TestClose(t *testing.T) {
 	nodes := c.topology.Load().nodes
 	c.Close()
 	for _, n := range nodes {
-		if stats := n.pool.Stats(); stats.ActiveCount != 0 {
+		if stats := n.pool.Load().Stats(); stats.ActiveCount != 0 {
 			t.Errorf("got %d connections to %s, want 0", stats.ActiveCount, n.addr)
 		}
 	}

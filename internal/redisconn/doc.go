@@ -29,12 +29,16 @@
 // out only when all of them have arrived and each can be the reply to a GET: if one were
 // missing, users would get each other's sessions.
 //
-// Topology (topology.go, sentinel.go). A goroutine looks up the servers every second and
-// after each failure, so that requests do not wait for that. With Sentinel, it uses the
-// server that the Sentinels name, and only while its ROLE is master: a demoted master lags
-// behind, and ended sessions would be live there. It asks all Sentinels and believes the one
-// that knows the latest failover, because a Sentinel that is cut off still names the old
-// master. If no Sentinel replies, it keeps the current server while that is a master.
+// Topology (topology.go, sentinel.go). A goroutine looks up the servers every second and after each failure,
+// so that requests do not wait for that. With Sentinel, it uses the server that the Sentinels name, and only
+// while its ROLE is master: a demoted master lags behind, and ended sessions would be live there. It asks
+// all Sentinels and believes the one that knows the latest failover, because a Sentinel that is cut off still
+// names the old master. If no Sentinel replies, it keeps the current server while that is a master.
+//
+// After a failover, the host:port of a single server may lead to another one: a managed service, a
+// Kubernetes Service or a proxy does that. Open connections would stay with the demoted server. So they are
+// closed after maxConnAge, and when the server refuses a command because it was demoted. Then the command is
+// sent once more. New connections must lead to a master.
 //
 // Durable writes (script.go). Redis replies before its replicas have received a write, so a
 // failover could bring back a session that has ended. Eval of a durable script therefore:

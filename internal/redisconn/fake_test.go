@@ -10,10 +10,22 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// fakeServer starts a server that replies PONG to PING, and whatever reply returns to any other
-// command. It returns the server's host:port. Use it for replies that a real server cannot be made to
-// send at a given time.
+// fakeServer starts a server that replies PONG to PING, does not know ROLE, as some proxies, and replies
+// whatever reply returns to any other command. It returns the server's host:port. Use it for replies
+// that a real server cannot be made to send at a given time.
 func fakeServer(t *testing.T, reply func(command []string) string) string {
+	t.Helper()
+	return fakeServerWithRole(t, func(command []string) string {
+		if command[0] == "ROLE" {
+			return "-ERR unknown command 'ROLE'\r\n"
+		}
+
+		return reply(command)
+	})
+}
+
+// fakeServerWithRole is like fakeServer, but reply also returns the reply to ROLE.
+func fakeServerWithRole(t *testing.T, reply func(command []string) string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.NoError(t, err)
@@ -83,7 +95,7 @@ func readCommand(r *bufio.Reader) ([]string, error) {
 // returns to other commands. It returns the server's host:port.
 func fakeMaster(t *testing.T, reply func(command []string) string) string {
 	t.Helper()
-	return fakeServer(t, func(command []string) string {
+	return fakeServerWithRole(t, func(command []string) string {
 		if command[0] == "ROLE" {
 			return "*3\r\n$6\r\nmaster\r\n:9\r\n*2\r\n*0\r\n*0\r\n"
 		}

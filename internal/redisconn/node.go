@@ -1,7 +1,6 @@
 package redisconn
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,14 +15,13 @@ import (
 type node struct {
 	addr    string // host:port
 	options Options
-	pool    *redis.Pool
+
+	// pool is replaced when its connections must not be used again: see dropConns.
+	pool atomic.Pointer[redis.Pool]
 
 	// slots has an element for every connection in use. The pool could limit connections itself,
 	// but would then panic if it were closed while a command that waits for one times out.
 	slots chan struct{}
-
-	// lastFailure is when a connection was last found dead, in Unix nanoseconds.
-	lastFailure atomic.Int64
 
 	// clockStart is the local time at which Redis's clock was 0, or nil if that is unknown. It
 	// has a monotonic reading, so setting the local clock does not affect it.
@@ -38,55 +36,70 @@ type node struct {
 }
 
 func newNode(addr string, o Options) *node {
-	dial := new(net.Dialer).DialContext
-	if o.TLS {
-		// redigo's own TLS handshake ignores the context.
-		dial = new(tls.Dialer).DialContext
-	}
-
-	options := []redis.DialOption{
-		redis.DialContextFunc(dial),
-		redis.DialReadTimeout(o.Timeout),
-		redis.DialWriteTimeout(o.Timeout),
-		redis.DialUsername(o.Username),
-		redis.DialPassword(o.Password),
-		redis.DialDatabase(o.DB),
-	}
-
 	n := &node{addr: addr, options: o, slots: make(chan struct{}, maxConns)}
-	n.pool = &redis.Pool{
-		MaxIdle:     maxConns,
-		DialContext: func(ctx context.Context) (redis.Conn, error) { return connect(ctx, addr, options) },
-
-		// If one connection has died, the idle ones are probably dead, too. A PING before
-		// each use would detect that as well, but cost every command a round trip.
-		TestOnBorrow: func(_ redis.Conn, idleSince time.Time) error {
-			if idleSince.UnixNano() <= n.lastFailure.Load() {
-				return errors.New("idle since before a failure")
-			}
-
-			return nil
-		},
-	}
+	n.pool.Store(n.newPool())
 
 	return n
 }
 
+func (n *node) newPool() *redis.Pool {
+	return &redis.Pool{MaxIdle: maxConns, MaxConnLifetime: maxConnAge, DialContext: n.connect}
+}
+
+// dropConns makes later commands use new connections, unless pool has been replaced already.
+// Connections in use are closed when they are returned.
+func (n *node) dropConns(pool *redis.Pool) {
+	if n.pool.CompareAndSwap(pool, n.newPool()) {
+		_ = pool.Close()
+		n.clockStart.Store(nil)
+	}
+}
+
 // connect opens a connection and checks that the server is Redis. redigo considers any reply
 // to SELECT a success, and in the wrong database all sessions would seem to have ended.
-func connect(ctx context.Context, addr string, options []redis.DialOption) (redis.Conn, error) {
-	conn, err := redis.DialContext(ctx, "tcp", addr, options...)
+func (n *node) connect(ctx context.Context) (redis.Conn, error) {
+	dial := new(net.Dialer).DialContext
+	if n.options.TLS {
+		// redigo's own TLS handshake ignores the context.
+		dial = new(tls.Dialer).DialContext
+	}
+
+	conn, err := redis.DialContext(ctx, "tcp", n.addr,
+		redis.DialContextFunc(dial),
+		redis.DialReadTimeout(n.options.Timeout),
+		redis.DialWriteTimeout(n.options.Timeout),
+		redis.DialUsername(n.options.Username),
+		redis.DialPassword(n.options.Password),
+		redis.DialDatabase(n.options.DB))
 	if err != nil {
 		return nil, err
 	}
 
-	reply, err := redis.String(redis.DoContext(conn, ctx, "PING"))
-	if err != nil || reply != "PONG" {
+	pong, err := redis.String(redis.DoContext(conn, ctx, "PING"))
+	if err == nil && pong != "PONG" {
+		err = errors.New("not a Redis server: no PONG in reply to PING")
+	}
+	if err == nil && len(n.options.Sentinels)+len(n.options.Cluster) == 0 {
+		err = checkRole(ctx, conn)
+	}
+
+	if err != nil {
 		_ = conn.Close()
-		return nil, cmp.Or(err, errors.New("not a Redis server: no PONG in reply to PING"))
+		return nil, err
 	}
 
 	return conn, nil
+}
+
+// checkRole returns an error if a server is a replica. A proxy or an ACL may prevent the check.
+func checkRole(ctx context.Context, conn redis.Conn) error {
+	var role string
+	reply, err := redis.DoContext(conn, ctx, "ROLE")
+	if Scan(reply, err, &role) == nil && role == "slave" {
+		return redis.Error("READONLY the server is a replica")
+	}
+
+	return conn.Err()
 }
 
 // withConn calls f with a connection whose commands end at the deadline. If all connections
@@ -104,7 +117,8 @@ func (n *node) withConn(deadline time.Time, asking bool, f func(timedConn) (any,
 		return nil, ctx.Err()
 	}
 
-	conn, err := n.pool.GetContext(ctx)
+	pool := n.pool.Load()
+	conn, err := pool.GetContext(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -113,14 +127,12 @@ func (n *node) withConn(deadline time.Time, asking bool, f func(timedConn) (any,
 	start := time.Now()
 	reply, err := f(timedConn{Conn: conn, node: n, deadline: deadline, asking: asking})
 
-	// If a command that had little time left times out, the other connections are probably
-	// alive.
-	if connErr := conn.Err(); connErr != nil {
-		hadTime := time.Since(start) > n.options.Timeout/2
-		if isDeadConn(connErr) || hadTime {
-			n.lastFailure.Store(time.Now().UnixNano())
-			n.clockStart.Store(nil)
-		}
+	// If one connection has died, the others are probably dead, too, unless a command that had
+	// little time left has timed out.
+	connErr := conn.Err()
+	hadTime := time.Since(start) > n.options.Timeout/2
+	if isDeadConn(connErr) || connErr != nil && hadTime {
+		n.dropConns(pool)
 	}
 
 	return reply, err

@@ -3,6 +3,9 @@ package redisconn
 import (
 	"errors"
 	"fmt"
+	"net"
+	"slices"
+	"strings"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -25,16 +28,14 @@ var (
 // Scan copies the elements of an array reply to dest, like redis.Scan. Errors: same as
 // Values.
 func Scan(reply any, err error, dest ...any) error {
-	convert := expect(func(reply any, err error) ([]any, error) {
+	_, err = expect(func(reply any, err error) ([]any, error) {
 		values, err := redis.Values(reply, err)
 		if err != nil {
 			return nil, err
 		}
 
 		return redis.Scan(values, dest...)
-	})
-
-	_, err = convert(reply, err)
+	})(reply, err)
 
 	return err
 }
@@ -60,4 +61,43 @@ func zeroOrOne(reply any, err error) (bool, error) {
 		err = fmt.Errorf("got %d, want 0 or 1", n)
 	}
 	return n == 1, err
+}
+
+// Code returns the code of an error reply from Redis, such as NOPERM, or "" for another error.
+func Code(err error) string {
+	reply, _ := errors.AsType[redis.Error](err)
+	text := string(reply)
+	if _, inScript, ok := strings.Cut(text, ": -"); ok { // before Redis 7
+		text = inScript
+	}
+
+	code, _, _ := strings.Cut(text, " ")
+
+	return code
+}
+
+// isDemoted reports whether err means that a server did not run a command because it is a replica
+// or is becoming one.
+func isDemoted(err error) bool {
+	return slices.Contains([]string{"READONLY", "MASTERDOWN", "LOADING"}, Code(err)) && !errors.Is(err, errNotConfirmed)
+}
+
+// isDeadConn reports whether err means that a connection was closed during a command (end of
+// file, connection reset, broken pipe). Only then does a retry help: not if Redis is slow,
+// refuses connections, or replies with an error.
+func isDeadConn(err error) bool {
+	if err == nil || isTimeout(err) || errors.Is(err, errNotConfirmed) {
+		return false
+	}
+
+	_, replied := errors.AsType[redis.Error](err)
+	opErr, _ := errors.AsType[*net.OpError](err)
+	unreachable := opErr != nil && opErr.Op == "dial"
+
+	return !replied && !unreachable
+}
+
+func isTimeout(err error) bool {
+	netErr, ok := errors.AsType[net.Error](err)
+	return ok && netErr.Timeout()
 }

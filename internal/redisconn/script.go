@@ -102,26 +102,18 @@ func parseLate(err error) (now time.Duration, late bool) {
 	reply, _ := errors.AsType[redis.Error](err)
 
 	text, late := strings.CutPrefix(string(reply), "LATE ")
-	if !late {
-		return 0, false
-	}
-
 	millis, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0, false
-	}
 
-	return time.Duration(millis) * time.Millisecond, true
+	return time.Duration(millis) * time.Millisecond, late && err == nil
 }
 
 // confirm waits until a failover can no longer undo the writes made on a connection.
 func (c *Client) confirm(ctx context.Context, conn timedConn) error {
-	if err := c.awaitReplicas(ctx, conn); err != nil {
-		return fmt.Errorf("%w: %w", errNotConfirmed, err)
+	err := c.awaitReplicas(ctx, conn)
+	if err == nil {
+		err = c.confirmMaster(conn) // last, because a replica could be promoted during awaitReplicas
 	}
-
-	// This must come last, because a replica could be promoted during awaitReplicas.
-	if err := c.confirmMaster(conn); err != nil {
+	if err != nil {
 		return fmt.Errorf("%w: %w", errNotConfirmed, err)
 	}
 

@@ -51,7 +51,7 @@ func TestDemotedMaster(t *testing.T) {
 	t.Parallel()
 	role := make(chan string, 1)
 	role <- "master"
-	server := fakeServer(t, func(command []string) string {
+	server := fakeServerWithRole(t, func(command []string) string {
 		if command[0] != "ROLE" {
 			return "$1\r\n1\r\n"
 		}
@@ -178,7 +178,7 @@ func TestSentinelQuery(t *testing.T) {
 		return sentinelState("127.0.0.1:1", <-epochs)
 	}))
 	s := newSentinel(proxy.Addr, Options{Timeout: busyTimeout, Log: slog.New(slog.DiscardHandler)})
-	t.Cleanup(func() { _ = s.pool.Close() })
+	t.Cleanup(func() { _ = s.pool.Load().Close() })
 	wantEpoch := func(what string, replies <-chan singleflight.Result, epoch int64) {
 		t.Helper()
 		if reply, err := receive(replies, time.Now().Add(10*time.Second)); err != nil || reply.epoch != epoch {

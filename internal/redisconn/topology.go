@@ -95,7 +95,7 @@ func (c *Client) apply(t *topology) {
 
 	for addr, n := range c.nodes {
 		if !slices.Contains(t.nodes, n) {
-			_ = n.pool.Close() // connections in use are closed when they are returned
+			_ = n.pool.Load().Close() // connections in use are closed when they are returned
 			delete(c.nodes, addr)
 		}
 	}

@@ -18,8 +18,8 @@ import (
 type Proxy struct {
 	Addr string // host:port of the proxy
 
-	server   string // host:port of the store
 	mu       sync.Mutex
+	server   string // host:port of the store
 	listener net.Listener
 	conns    []net.Conn // closed by Refuse
 	faults   Faults
@@ -143,6 +143,20 @@ func (p *Proxy) Restore(t testing.TB) {
 	check(t, p.listen())
 }
 
+// Retarget makes the proxy forward new connections to another server. Open ones stay where they are,
+// as behind a DNS name or a Kubernetes Service.
+func (p *Proxy) Retarget(server string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = server
+}
+
+func (p *Proxy) target() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.server
+}
+
 // Release delivers the data that Faults.Hold has held back, waits for the replies, and
 // returns the number of chunks delivered. It also removes Faults.Hold.
 func (p *Proxy) Release() int {
@@ -178,7 +192,7 @@ func (p *Proxy) serve(listener net.Listener) {
 			continue
 		}
 
-		server, err := net.Dial("tcp", p.server)
+		server, err := net.Dial("tcp", p.target())
 		if err != nil {
 			_ = client.Close()
 			continue
