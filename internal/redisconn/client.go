@@ -44,8 +44,7 @@ type Options struct {
 	SentinelUsername string // ACL user; if empty, the Sentinels' default user
 	SentinelPassword string
 
-	// Cluster contains the host:port of some servers of a Redis Cluster. The client learns
-	// the others from them.
+	// Cluster contains the host:port of some servers of a Redis Cluster. They name the others.
 	Cluster []string
 
 	Username string // ACL user; if empty, the servers' default user
@@ -219,10 +218,9 @@ func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any,
 	})
 }
 
-// run sends a command by calling send with a connection. The connection is to pinned or, if
-// pinned is nil, to the node that serves key. run calls send again if the connection was dead or
-// the cluster redirects the command, and once if the server was demoted. name is the command's
-// name in the metrics.
+// run sends a command by calling send with a connection. The connection is to pinned or, if pinned is nil,
+// to the node that serves key. run calls send again if the connection was dead or the cluster redirects the
+// command, and once if the server was demoted. name is the command's name in the metrics.
 func (c *Client) run(ctx context.Context, name, key string, pinned *node, send func(timedConn) (any, error)) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()

@@ -75,15 +75,7 @@ func (n *node) connect(ctx context.Context) (redis.Conn, error) {
 		return nil, err
 	}
 
-	pong, err := redis.String(redis.DoContext(conn, ctx, "PING"))
-	if err == nil && pong != "PONG" {
-		err = errors.New("not a Redis server: no PONG in reply to PING")
-	}
-	if err == nil && len(n.options.Sentinels)+len(n.options.Cluster) == 0 {
-		err = checkRole(ctx, conn)
-	}
-
-	if err != nil {
+	if err := n.checkServer(ctx, conn); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -91,15 +83,29 @@ func (n *node) connect(ctx context.Context) (redis.Conn, error) {
 	return conn, nil
 }
 
-// checkRole returns an error if a server is a replica. A proxy or an ACL may prevent the check.
-func checkRole(ctx context.Context, conn redis.Conn) error {
+// checkServer returns an error unless a new connection leads to Redis and, if there is a single
+// server, to a master. A proxy or an ACL may prevent the check of the role.
+func (n *node) checkServer(ctx context.Context, conn redis.Conn) error {
+	_ = conn.Send("PING")
+	_ = conn.Send("ROLE")
+	replies, err := redis.Values(redis.DoContext(conn, ctx, ""))
+	if err != nil {
+		return err
+	}
+
 	var role string
-	reply, err := redis.DoContext(conn, ctx, "ROLE")
-	if Scan(reply, err, &role) == nil && role == "slave" {
+	isSingle := len(n.options.Sentinels)+len(n.options.Cluster) == 0
+	pong, err := redis.String(replies[0], nil)
+	switch {
+	case err != nil:
+		return err
+	case pong != "PONG":
+		return errors.New("not a Redis server: no PONG in reply to PING")
+	case isSingle && Scan(replies[1], nil, &role) == nil && role == "slave":
 		return redis.Error("READONLY the server is a replica")
 	}
 
-	return conn.Err()
+	return nil
 }
 
 // withConn calls f with a connection whose commands end at the deadline. If all connections

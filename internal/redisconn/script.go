@@ -12,13 +12,11 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// lagPause is how long writes wait for the healthy replicas only, after a wait for all of
-// them has timed out.
+// lagPause is how long writes wait for the healthy replicas only, after a wait for all of them timed out.
 const lagPause = time.Second
 
-// errNotConfirmed is returned if a write was made but may be lost in a failover. It must not
-// be retried: on a connection that has written nothing, WAIT succeeds immediately (since
-// Redis 7.2).
+// errNotConfirmed is returned if a write was made but may be lost in a failover. It must not be retried: on
+// a connection that has written nothing, WAIT succeeds immediately (since Redis 7.2).
 var errNotConfirmed = errors.New("not confirmed by replicas or Sentinels")
 
 // Script is a Lua script that Redis runs before a deadline or not at all: see "Scripts" in the
