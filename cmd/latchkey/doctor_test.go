@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,99 @@ func TestDoctor(t *testing.T) {
 	var report struct{ Findings []map[string]string }
 	if err == nil || json.Unmarshal([]byte(out), &report) != nil || len(report.Findings) < 5 {
 		t.Errorf("--json: got error %v, want an error and at least 5 findings:\n%s", err, out)
+	}
+}
+
+// shippedUser creates the user in configs/redis.conf.
+func shippedUser(t *testing.T) string {
+	t.Helper()
+
+	file, err := os.ReadFile("../../configs/redis.conf")
+	testkit.NoError(t, err)
+	_, rules, _ := strings.Cut(string(file), "# user ")
+
+	return "ACL SETUSER " + strings.TrimSpace(rules)
+}
+
+// The doctor tries what the server does with Redis, and its warnings are also in the log of the server. A
+// server that cannot store sessions is not ready, so that it does not replace one that can.
+func TestDoctorOfRedis(t *testing.T) {
+	t.Parallel()
+	mongo := storetest.Mongo(t)
+
+	for name, tc := range map[string]struct {
+		command string // of the administrator of Redis
+		message string // in a problem; empty if there is none
+		fix     string
+		ready   bool
+	}{
+		"the shipped user":   {shippedUser(t), "", "", true},
+		"a replica":          {"REPLICAOF 127.0.0.1 1", "READONLY", "to the primary", false},
+		"other keys":         {"ACL SETUSER latchkey on >a-long-random-password ~other:* +@all", "the keys sess:*, ended:*, idx:*, generation:*, limit:*, mail:* cannot be used: redis is unavailable: NOPERM", "configs/redis.conf", false},
+		"no emails":          {"ACL SETUSER latchkey on >a-long-random-password ~sess:* ~ended:* ~idx:* ~generation* ~limit:* +@all", "the keys mail:* cannot be used", "configs/redis.conf", false},
+		"no evalsha":         {"ACL SETUSER latchkey on >a-long-random-password ~* +@read +@write +@connection +info +config", "'evalsha'", "configs/redis.conf", false},
+		"a disabled user":    {"ACL SETUSER latchkey off", "WRONGPASS", "REDIS_USERNAME", false},
+		"no memory":          {"CONFIG SET maxmemory 1mb maxmemory-policy noeviction", "OOM", "raise maxmemory", true},
+		"no healthy replica": {"CONFIG SET min-replicas-to-write 1", "NOREPLICAS", "start the replicas", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			redis := storetest.StartRedis(t)
+			words := strings.Fields(tc.command)
+			args := make([]any, 0, len(words))
+			for _, word := range words[1:] {
+				args = append(args, word)
+			}
+			_, err := redis.Conn(t).Do(words[0], args...)
+			testkit.NoError(t, err)
+			user := ""
+			if words[0] == "ACL" {
+				user = "latchkey:a-long-random-password@"
+			}
+
+			environ := append(baseSettings(redis.Redis, mongo),
+				"REDIS_URI=redis://"+user+redis.Addr,
+				"TRUSTED_PROXIES=127.0.0.1",
+				"REDIS_TIMEOUT=10s",
+				"MONGODB_TIMEOUT=10s",
+				"DRAIN_TIME=0",
+				"FRONTEND_URL=https://app.example.com",
+				"SMTP_URL=smtp://127.0.0.1:1",
+				"MAIL_FROM=no-reply@example.com")
+			out, err := command(environ, "", "doctor", "--json")
+			if err == nil {
+				t.Error("got no error, want one, also for the mail server")
+			}
+			var report struct{ Findings []doctor.Finding }
+			testkit.NoError(t, json.Unmarshal([]byte(out), &report))
+
+			var problems []doctor.Finding
+			for _, f := range report.Findings {
+				if f.Level == doctor.Problem && strings.HasPrefix(f.Subject, "Redis") {
+					problems = append(problems, f)
+				}
+			}
+			switch {
+			case tc.message == "" && len(problems) > 0:
+				t.Errorf("got problems %+v, want none", problems)
+			case tc.message == "":
+			case len(problems) != 1 || !strings.Contains(problems[0].Message, tc.message) || !strings.Contains(problems[0].Fix, tc.fix):
+				t.Errorf("got problems %+v, want one with message %q and fix %q", problems, tc.message, tc.fix)
+			}
+
+			addr, log, _ := start(t, environ)
+			status := http.StatusServiceUnavailable
+			if tc.ready {
+				status = http.StatusOK
+			}
+			wantGet(t, "http://"+addr+"/readyz", status, "")
+			if tc.message != "" {
+				testkit.Eventually(t, "the warning", func() bool { return strings.Contains(log.String(), tc.fix) })
+			}
+			if strings.Contains(log.String()+out, "a-long-random-password") {
+				t.Errorf("the output contains the password:\n%s\n%s", out, log)
+			}
+		})
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"latchkey/internal/mongoconn"
 	"latchkey/internal/oauth"
 	"latchkey/internal/ratelimit"
+	"latchkey/internal/redischeck"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/telemetry"
@@ -214,6 +215,8 @@ func (s *Server) startAPI(o Options) {
 		Limiter:        ratelimit.New(s.conns),
 		RedisBudget:    s.conns.Timeout() * 7 / 4,
 		Secrets:        s.secrets,
+		CheckRedis:     redischeck.New(s.conns, session.KeyPrefixes()).Ready,
+		CheckMongo:     s.Users.CheckReady,
 		Activity:       s.activity,
 		Providers:      oauth.New(s.conns, s.secrets, o.Providers, oauth.Options{Now: s.Now, Log: s.log}),
 		StepUpMaxAge:   StepUpMaxAge,

@@ -18,6 +18,7 @@ import (
 	"latchkey/internal/mongoconn"
 	"latchkey/internal/oauth"
 	"latchkey/internal/ratelimit"
+	"latchkey/internal/redischeck"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/telemetry"
@@ -38,19 +39,20 @@ type App struct {
 
 // parts is shared by the server and the operator's commands.
 type parts struct {
-	redis     *redisconn.Client
-	mongo     *mongoconn.Database
-	users     *user.Store
-	sessions  *session.Manager
-	limiter   *ratelimit.Limiter
-	activity  *activity.Recorder
-	mailQueue *mail.Queue
-	hasher    *hashpool.Pool
-	auth      *auth.Service
-	providers *oauth.Service
-	smtp      *mail.SMTP         // nil if another sender was given, or if SMTP_URL is not set
-	tracing   *telemetry.Tracing // nil if traces are off
-	log       *slog.Logger
+	redis      *redisconn.Client
+	redisCheck *redischeck.Checker
+	mongo      *mongoconn.Database
+	users      *user.Store
+	sessions   *session.Manager
+	limiter    *ratelimit.Limiter
+	activity   *activity.Recorder
+	mailQueue  *mail.Queue
+	hasher     *hashpool.Pool
+	auth       *auth.Service
+	providers  *oauth.Service
+	smtp       *mail.SMTP         // nil if another sender was given, or if SMTP_URL is not set
+	tracing    *telemetry.Tracing // nil if traces are off
+	log        *slog.Logger
 }
 
 // New builds the server and opens its port, so that a port in use is an error here. It does not
@@ -138,6 +140,8 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Limits:         limits(c.Limits),
 		Limiter:        a.limiter,
 		Secrets:        secrets(c.Session.Secrets),
+		CheckRedis:     a.redisCheck.Ready,
+		CheckMongo:     a.users.CheckReady,
 		Activity:       a.activity,
 		Providers:      a.providers,
 		StepUpMaxAge:   c.Accounts.StepUpMaxAge,
@@ -177,6 +181,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	p.activity = activity.New(db, activity.Options{Retention: c.Accounts.ActivityRetention, Log: log})
 
 	p.redis = redisconn.New(redisOptions(c.Redis, metrics, log))
+	p.redisCheck = redischeck.New(p.redis, redisPrefixes(c, sender != nil))
 	p.limiter = ratelimit.New(p.redis)
 	p.mailQueue = mail.NewQueue(p.redis, mail.QueueOptions{Metrics: metrics, Log: log})
 	p.providers = oauth.New(p.redis, secrets(c.Session.Secrets), oauthProviders(c.Providers), oauth.Options{Log: log})
@@ -205,6 +210,22 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	})
 
 	return p, nil
+}
+
+// redisPrefixes returns the prefixes of the keys in Redis that the server uses.
+func redisPrefixes(c config.Config, sendsEmails bool) []string {
+	prefixes := session.KeyPrefixes()
+	if c.Limits != (config.Limits{}) {
+		prefixes = append(prefixes, ratelimit.KeyPrefix)
+	}
+	if sendsEmails {
+		prefixes = append(prefixes, mail.KeyPrefix)
+	}
+	if len(c.Providers) > 0 {
+		prefixes = append(prefixes, oauth.KeyPrefix)
+	}
+
+	return prefixes
 }
 
 func redisOptions(c config.Redis, metrics *telemetry.Metrics, log *slog.Logger) redisconn.Options {

@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"sync"
 	"time"
+
+	"go.mongodb.org/mongo-driver/mongo"
 
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
@@ -69,6 +72,9 @@ func (p parts) checkMongo(ctx context.Context) []doctor.Finding {
 		found = append(found, index.Check()...)
 	}
 
+	err := p.users.CheckWrites(ctx)
+	found = append(found, doctor.MongoWrites(err, mongoFix(err))...)
+
 	emails, err := p.users.CheckEmails(ctx)
 
 	return append(found, doctor.Emails{
@@ -76,6 +82,32 @@ func (p parts) checkMongo(ctx context.Context) []doctor.Finding {
 		Strays:  emails.Strays,
 		Invalid: emails.Invalid,
 	}.Check()...)
+}
+
+// mongoFix returns what an operator can do about an error from MongoDB.
+func mongoFix(err error) string {
+	const (
+		unauthorized       = 13
+		duplicateKey       = 11000
+		failedValidation   = 121
+		notWritablePrimary = 10107
+	)
+
+	var refused mongo.ServerError
+	switch {
+	case !errors.As(err, &refused):
+		return "check MONGODB_URI"
+	case refused.HasErrorCode(unauthorized):
+		return "give the user in MONGODB_URI the role readWrite on the database"
+	case refused.HasErrorCode(notWritablePrimary):
+		return "name the members of the replica set in MONGODB_URI, with replicaSet and without directConnection"
+	case refused.HasErrorCode(failedValidation):
+		return "remove the rules that another application has set for the collection users (collMod with validator)"
+	case refused.HasErrorCode(duplicateKey):
+		return "drop the unique index of users that another application has left"
+	}
+
+	return "check MongoDB"
 }
 
 func (p parts) checkMail(ctx context.Context) []doctor.Finding {
@@ -114,14 +146,34 @@ func (p parts) checkProviders(ctx context.Context, c config.Config, api string) 
 	return slices.Concat(findings...)
 }
 
-// checkRedis checks the persistence and the eviction policy of each Redis server.
+// checkRedis checks that keys can be used, and the settings of each Redis server.
 func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
+	if err := p.redis.Ping(ctx); err != nil {
+		return doctor.Redis{Err: err, Code: redisconn.Code(err)}.Check()
+	}
+
+	return append(p.checkRedisKeys(ctx), p.checkRedisServers(ctx)...)
+}
+
+// checkRedisKeys writes, reads and deletes keys in Redis.
+func (p parts) checkRedisKeys(ctx context.Context) []doctor.Finding {
+	failures := p.redisCheck.Probe(ctx)
+	if len(failures) == 0 {
+		return doctor.RedisKeys{}.Check()
+	}
+
+	var findings []doctor.Finding
+	for _, failure := range failures {
+		findings = append(findings, doctor.RedisKeys(failure).Check()...)
+	}
+
+	return findings
+}
+
+// checkRedisServers checks the persistence and the eviction policy of each Redis server.
+func (p parts) checkRedisServers(ctx context.Context) []doctor.Finding {
 	var findings []doctor.Finding
 	err := p.redis.EachServer(ctx, func(addr string, do redisconn.Sender) error {
-		if _, err := do("PING"); err != nil {
-			return err
-		}
-
 		// A user with minimal privileges may not run these.
 		info, _ := redisconn.String(do("INFO"))
 		save, _ := redisconn.Strings(do("CONFIG", "GET", "save"))
@@ -132,7 +184,7 @@ func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
 		return nil
 	})
 	if err != nil {
-		return doctor.Redis{Err: err}.Check()
+		return doctor.Redis{Err: err, Code: redisconn.Code(err)}.Check()
 	}
 
 	return findings

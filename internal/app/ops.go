@@ -25,8 +25,8 @@ func (a *App) newOpsServer(ctx context.Context, addr string, metrics *telemetry.
 	metrics.ObserveHashQueue(a.hasher.Waiting)
 	metrics.ObserveMailQueue(a.mailQueue.Len)
 	metrics.ObserveRedisConnections(a.redis.Connections)
-	metrics.ObserveStore("redis", a.redis.Ping)
-	metrics.ObserveStore("mongodb", a.users.Ping)
+	metrics.ObserveStore("redis", a.redisCheck.Ready)
+	metrics.ObserveStore("mongodb", a.users.CheckReady)
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
+	"latchkey/internal/redisconn"
 	"latchkey/internal/user"
 )
 
@@ -166,27 +167,37 @@ func (a *App) waitForStores(ctx context.Context) {
 	defer stores.Wait()
 
 	stores.Go(func() {
-		if a.waitForStore(ctx, "redis", a.redis.Ping) && a.inspectRedis {
+		redisFix := func(err error) string { return doctor.RedisFix(redisconn.Code(err)) }
+		if a.waitForStore(ctx, "redis", a.redis.Ping, redisFix) {
 			a.logRedisFindings(ctx)
 		}
 	})
 	stores.Go(func() {
-		if a.waitForStore(ctx, "mongodb", a.users.Ping) {
+		if a.waitForStore(ctx, "mongodb", a.users.Ping, mongoFix) {
 			a.prepareMongo(ctx)
 		}
 	})
 }
 
 func (a *App) logRedisFindings(ctx context.Context) {
-	for _, finding := range a.checkRedis(ctx) {
-		if finding.Level != doctor.OK {
+	findings := a.checkRedisKeys(ctx)
+	if a.inspectRedis {
+		findings = append(findings, a.checkRedisServers(ctx)...)
+	}
+
+	for _, finding := range findings {
+		if finding.Level != doctor.OK && ctx.Err() == nil {
 			a.log.Warn("redis configuration: "+finding.Message, "server", finding.Subject, "fix", finding.Fix)
 		}
 	}
 }
 
-// prepareMongo creates the indexes and makes stored emails canonical.
+// prepareMongo checks that accounts can be changed, creates the indexes and makes stored emails canonical.
 func (a *App) prepareMongo(ctx context.Context) {
+	if err := a.users.CheckReady(ctx); err != nil && ctx.Err() == nil {
+		a.log.Warn("mongodb configuration: accounts cannot be changed", "error", err, "fix", mongoFix(err))
+	}
+
 	const noEmailIndex = "cannot create the unique email index; registration is disabled"
 	if err := a.users.EnsureEmailIndex(ctx); err != nil {
 		a.logMissingIndex(ctx, noEmailIndex, err)
@@ -248,8 +259,8 @@ const (
 
 // waitForStore pings a store until it answers, ctx ends or storeStartTimeout passes, and reports
 // whether the store answered. The server handles requests in the meantime, as it does whenever a
-// store is down.
-func (a *App) waitForStore(ctx context.Context, store string, ping func(context.Context) error) bool {
+// store is down. fix returns what an operator can do.
+func (a *App) waitForStore(ctx context.Context, store string, ping func(context.Context) error, fix func(error) string) bool {
 	started := time.Now()
 	warned := false
 	for {
@@ -264,10 +275,10 @@ func (a *App) waitForStore(ctx context.Context, store string, ping func(context.
 
 			return true
 		case time.Since(started) > storeStartTimeout:
-			a.log.Error("store still unavailable; waiting for a request before trying again", "store", store, "error", err)
+			a.log.Error("store still unavailable; waiting for a request before trying again", "store", store, "error", err, "fix", fix(err))
 			return false
 		case !warned:
-			a.log.Warn("store unavailable; retrying", "store", store, "error", err)
+			a.log.Warn("store unavailable; retrying", "store", store, "error", err, "fix", fix(err))
 			warned = true
 		}
 

@@ -112,6 +112,8 @@ func TestStores(t *testing.T) {
 	}{
 		{Redis{AppendOnly: true, Policy: "noeviction"}, OK, ""},
 		{Redis{Err: errors.New("refused")}, Problem, "REDIS_HOST"},
+		{Redis{Err: errors.New("LOADING ..."), Code: "LOADING"}, Problem, "wait until"},
+		{Redis{Err: errors.New("ERR unknown command"), Code: "ERR"}, Problem, "Redis 6.2"},
 		{Redis{Policy: "noeviction"}, Problem, "appendonly yes"},
 		{Redis{Snapshots: true, Policy: "noeviction"}, Warning, "appendonly yes"},
 		{Redis{AppendOnly: true, Policy: "allkeys-lru", MaxMemory: 1 << 30}, Problem, "noeviction"},
@@ -129,13 +131,22 @@ func TestStores(t *testing.T) {
 	}
 	down := errors.New("down")
 	duplicate := errors.New("duplicate")
-	for _, f := range [][]Finding{MongoDown(down), Index{Name: "on emails", Err: duplicate, Fix: "drop it"}.Check()} {
+	for _, f := range [][]Finding{MongoDown(down), MongoWrites(down, "change it"), Index{Name: "on emails", Err: duplicate, Fix: "drop it"}.Check()} {
 		if len(f) != 1 || f[0].Level != Problem || f[0].Fix == "" {
 			t.Errorf("got %+v, want one problem with a fix", f)
 		}
 	}
 	if f := (Emails{Strays: []string{"id1"}, Invalid: []string{"id2"}}).Check(); len(f) != 2 || f[0].Level != Warning || !strings.Contains(f[0].Message, "id1") || !strings.Contains(f[1].Message, "id2") {
 		t.Errorf("got %+v, want two warnings with the IDs", f)
+	}
+	for _, f := range [][]Finding{RedisKeys{}.Check(), MongoWrites(nil, "unused")} {
+		if len(f) != 1 || f[0].Level != OK || f[0].Fix != "" {
+			t.Errorf("got %+v, want one finding with level ok", f)
+		}
+	}
+	denied := RedisKeys{Err: errors.New("NOPERM ..."), Code: "NOPERM", Prefixes: []string{"sess:", "idx:"}}
+	if f := denied.Check(); len(f) != 1 || f[0].Level != Problem || !strings.Contains(f[0].Message, "sess:*, idx:*") || !strings.Contains(f[0].Fix, "configs/redis.conf") {
+		t.Errorf("got %+v, want a problem with the keys and a fix", f)
 	}
 	if f := (Emails{}).Check(); len(f) != 0 {
 		t.Errorf("got %+v, want no findings", f)

@@ -8,7 +8,8 @@ import (
 // Redis is what a Redis server reports about persistence and eviction.
 type Redis struct {
 	Addr       string
-	Err        error  // set if the server cannot be reached
+	Err        error  // set if the server cannot be reached or refuses PING
+	Code       string // of the reply in Err, such as LOADING; empty if there was none
 	Unknown    bool   // the server refused INFO; the fields below mean nothing
 	AppendOnly bool   // persists every write
 	Snapshots  bool   // persists from time to time
@@ -42,9 +43,12 @@ func (r Redis) Check() []Finding {
 	var f findings
 
 	subject := strings.TrimSpace("Redis " + r.Addr)
-	if r.Err != nil {
-		f.problem(subject, "check REDIS_HOST, REDIS_PORT and REDIS_PASSWORD, or the settings that you use instead",
-			"cannot be reached: %v", r.Err)
+	switch {
+	case r.Err != nil && r.Code == "":
+		f.problem(subject, RedisFix(r.Code), "cannot be reached: %v", r.Err)
+		return f
+	case r.Err != nil:
+		f.problem(subject, RedisFix(r.Code), "refuses commands: %v", r.Err)
 		return f
 	}
 	if r.Unknown {
@@ -86,12 +90,69 @@ func (r Redis) checkEviction(f *findings, subject string) {
 	}
 }
 
+// RedisFix returns what to change if Redis replies with the given code, or "" if it does not reply.
+func RedisFix(code string) string {
+	fixes := map[string]string{
+		"":           "check REDIS_HOST, REDIS_PORT and REDIS_PASSWORD, or the settings that you use instead",
+		"READONLY":   "set REDIS_HOST and REDIS_PORT, or the settings that you use instead, to the primary: this is a replica",
+		"MASTERDOWN": "set REDIS_HOST and REDIS_PORT, or the settings that you use instead, to the primary: this is a replica",
+		"NOPERM":     "give the user the permissions of the user in configs/redis.conf",
+		"NOAUTH":     "set REDIS_PASSWORD, and REDIS_USERNAME for a user other than default",
+		"WRONGPASS":  "check REDIS_USERNAME and REDIS_PASSWORD, and that the user is on",
+		"OOM":        "raise maxmemory, or move other data to another Redis",
+		"MISCONF":    "see the log of Redis: it cannot write to its disk, which may be full",
+		"NOREPLICAS": "start the replicas, or lower min-replicas-to-write",
+		"LOADING":    "wait until Redis has loaded its data",
+		"BUSY":       "wait until the script of another client ends, or run SCRIPT KILL",
+	}
+
+	fix, ok := fixes[code]
+	if !ok {
+		return "see the log of Redis; Latchkey needs Redis 6.2 or later"
+	}
+
+	return fix
+}
+
+// RedisKeys is the result of writing, reading and deleting keys in Redis.
+type RedisKeys struct {
+	Err      error    // why Redis did not do that
+	Code     string   // of the reply in Err, such as NOPERM; empty if there was none
+	Prefixes []string // of the keys
+}
+
+// Check judges the result.
+func (k RedisKeys) Check() []Finding {
+	const subject = "Redis"
+
+	var f findings
+	if k.Err == nil {
+		f.ok(subject, "keys can be written, read and deleted")
+	} else {
+		f.problem(subject, RedisFix(k.Code), "nobody can log in, because the keys %s* cannot be used: %v", strings.Join(k.Prefixes, "*, "), k.Err)
+	}
+
+	return f
+}
+
 const mongoSubject = "MongoDB"
 
 // MongoDown judges the error of reaching MongoDB.
 func MongoDown(err error) []Finding {
 	var f findings
 	f.problem(mongoSubject, "check MONGODB_URI", "cannot be reached: %v", err)
+
+	return f
+}
+
+// MongoWrites judges the error of creating, changing and deleting an account, and what to do about it.
+func MongoWrites(err error, fix string) []Finding {
+	var f findings
+	if err != nil {
+		f.problem(mongoSubject, fix, "an account cannot be created, changed and deleted: %v", err)
+	} else {
+		f.ok(mongoSubject, "accounts can be created, changed and deleted")
+	}
 
 	return f
 }

@@ -116,7 +116,7 @@ var errWrongAccount = newFailure(http.StatusConflict, "wrong_account", "You sign
 var errNotNavigation = newFailure(http.StatusBadRequest, "not_a_navigation", "Open this URL in the browser. Scripts cannot fetch it.")
 
 var errUserStore = newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Accounts are temporarily unavailable. Try again shortly.").
-	explain("MongoDB does not respond, or the stored account is unusable.")
+	explain("MongoDB does not respond or refuses a command, or the stored account is unusable.")
 
 var errInternal = newFailure(http.StatusInternalServerError, "internal", "Something went wrong on our side.")
 
@@ -137,7 +137,7 @@ var failures = []struct {
 	{
 		session.ErrUnavailable,
 		newFailure(http.StatusServiceUnavailable, "session_store_unavailable", "Sessions are temporarily unavailable. Try again shortly.").
-			explain("Redis does not respond. The session and its cookie are unchanged."),
+			explain("Redis does not respond, or refuses a command. The session and its cookie are unchanged."),
 	},
 
 	{user.ErrUnavailable, errUserStore},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 )
 
 type healthResult struct {
@@ -46,7 +47,7 @@ var (
 		id:          "readyz",
 		tag:         tagOperations,
 		summary:     "Check that the server can handle requests",
-		description: "Checks every store. Returns 503 as well while the server shuts down.",
+		description: "Checks that requests can read and write in every store. A result is used for up to a second. Returns 503 as well while the server shuts down.",
 		response: response{
 			status: http.StatusOK,
 			result: "The server is ready",
@@ -61,8 +62,8 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, healthResult{"ok"})
 }
 
-// readyz handles GET /readyz. It fails if a store does not respond or if the server is
-// shutting down.
+// readyz handles GET /readyz. It fails if a store does not respond, if it refuses reads or writes, or if the
+// server is shutting down.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	stores, err := s.checkStores(r.Context())
 	if err != nil {
@@ -71,50 +72,73 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, readyResult{"ready", stores})
 }
 
-// Ready returns an error if GET /readyz fails. Its text names the states of the stores.
+// Ready returns an error if GET /readyz fails. Its text has the reason, for operators.
 func (s *Server) Ready(ctx context.Context) error {
 	_, err := s.checkStores(ctx)
 	var f *failure
-	if !errors.As(err, &f) {
-		return err
+	if errors.As(err, &f) {
+		return fmt.Errorf("%s %w", f.detail, err)
 	}
 
-	text := f.detail
-	if f.stores != nil {
-		text += fmt.Sprintf("; mongodb: %s; redis: %s", f.stores.MongoDB, f.stores.Redis)
-	}
-
-	return errors.New(text)
+	return err
 }
 
-// checkStores pings the stores and returns their states.
+// readinessMaxAge is how long the result of a check is used. GET /readyz is public and has no rate limit, so
+// the load on the stores must not depend on the number of requests.
+const readinessMaxAge = time.Second
+
+// readiness checks the stores, and keeps the result for readinessMaxAge.
+type readiness struct {
+	checkRedis, checkMongo func(context.Context) error
+
+	mu        sync.Mutex // held during a check, so that concurrent requests share it
+	checkedAt time.Time
+	states    storeStates
+	err       error
+}
+
+// checkStores returns the states of the stores, and an error unless requests can use both.
 func (s *Server) checkStores(ctx context.Context) (storeStates, error) {
 	if s.draining.Load() {
 		return storeStates{}, errDraining
 	}
 
-	var states storeStates
-	var wg sync.WaitGroup
-	check := func(state *storeState, ping func(context.Context) error) {
-		wg.Go(func() {
-			*state = storeOK
-			if err := ping(ctx); err != nil {
-				*state = storeUnavailable
-			}
-		})
-	}
-	check(&states.Redis, s.sessions.Ping)
-	check(&states.MongoDB, s.users.Ping)
-	wg.Wait()
-
-	if states.Redis != storeOK || states.MongoDB != storeOK {
-		return storeStates{}, storesDown(states)
+	r := &s.readiness
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.checkedAt.IsZero() || s.now().Sub(r.checkedAt) >= readinessMaxAge {
+		// A client that disconnects must not make the result of all others a failure.
+		r.check(context.WithoutCancel(ctx))
+		r.checkedAt = s.now()
 	}
 
-	return states, nil
+	return r.states, r.err
 }
 
-// storesDown returns the failure of GET /readyz if a store does not respond.
+// check checks both stores. The caller must hold mu.
+func (r *readiness) check(ctx context.Context) {
+	var redisErr, mongoErr error
+	var checks sync.WaitGroup
+	checks.Go(func() { redisErr = r.checkRedis(ctx) })
+	checks.Go(func() { mongoErr = r.checkMongo(ctx) })
+	checks.Wait()
+
+	r.err = nil
+	r.states = storeStates{Redis: stateOf(redisErr), MongoDB: stateOf(mongoErr)}
+	if err := errors.Join(mongoErr, redisErr); err != nil {
+		r.err = fmt.Errorf("%w: %w", storesDown(r.states), err)
+	}
+}
+
+func stateOf(err error) storeState {
+	if err != nil {
+		return storeUnavailable
+	}
+
+	return storeOK
+}
+
+// storesDown returns the failure of GET /readyz if requests cannot use a store.
 func storesDown(states storeStates) *failure {
 	return &failure{
 		status: http.StatusServiceUnavailable,

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -37,6 +38,7 @@ type Server struct {
 	tracing   *telemetry.Tracing
 	handler   http.Handler
 	openAPI   func() ([]byte, error) // the document, generated at the first call
+	readiness readiness
 
 	draining     atomic.Bool
 	busyLogged   atomic.Int64 // the minute in which ErrBusy was last logged
@@ -58,6 +60,9 @@ type Options struct {
 	Limiter *ratelimit.Limiter
 	// Secrets sign the proofs of devices. The first signs new proofs, and all verify them.
 	Secrets [][]byte
+	// CheckRedis and CheckMongo return an error if requests cannot use a store. GET /readyz calls them, at
+	// most once a second.
+	CheckRedis, CheckMongo func(context.Context) error
 	// Activity records the security events.
 	Activity *activity.Recorder
 	// Providers are the OAuth providers. Nil means none.
@@ -85,6 +90,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		flows:        newFlowCookies(o.Cookie),
 		limiter:      device.NewLimiter(o.Limiter, o.Limits.Account, o.Limits.Device),
 		limits:       o.Limits,
+		readiness:    readiness{checkRedis: o.CheckRedis, checkMongo: o.CheckMongo},
 		activity:     o.Activity,
 		providers:    o.Providers,
 		proxies:      o.TrustedProxies,

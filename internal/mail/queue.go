@@ -29,10 +29,13 @@ import (
 // process dies, the job becomes due again and is not lost. The braces are a hash tag that
 // puts all keys into one slot of a Redis Cluster.
 const (
-	dueKey      = "mail:{queue}"
+	dueKey      = KeyPrefix + "{queue}"
 	jobsKey     = dueKey + ":jobs"
 	attemptsKey = dueKey + ":attempts"
 )
+
+// KeyPrefix is the prefix of the names of all keys.
+const KeyPrefix = "mail:"
 
 // key returns the Redis key for a kind of value and a name, which is a claim's token, a job ID or
 // the hash of a throttle. Throttles are hashed because key names must not contain email

@@ -61,6 +61,9 @@ type flowKeys struct {
 	name     string // the key in Redis
 }
 
+// KeyPrefix is the prefix of the names of all keys in Redis.
+const KeyPrefix = "oauth:"
+
 // keysOf derives the keys of a flow from its secret. It returns false if the secret is
 // malformed.
 func keysOf(secret string) (keys flowKeys, ok bool) {
@@ -80,7 +83,7 @@ func keysOf(secret string) (keys flowKeys, ok bool) {
 		state:    derive("state"),
 		nonce:    derive("nonce"),
 		verifier: derive("code verifier"),
-		name:     "oauth:" + derive("name"),
+		name:     KeyPrefix + derive("name"),
 	}, true
 }
 

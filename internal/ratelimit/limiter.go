@@ -161,6 +161,9 @@ func (r Rule) budget(allowed, firstRefusal bool, reset time.Duration) Budget {
 // from the client.
 const maxKey = 128
 
+// KeyPrefix is the prefix of the names of all keys.
+const KeyPrefix = "limit:"
+
 // redisKey returns the name of the Redis key for a caller's key:
 //
 //	limit:{<key>}   the time at which all events are available again, followed by an
@@ -172,7 +175,7 @@ func redisKey(key string) string {
 	if !isPlain(key) {
 		key = "sha256:" + token.Hash(key)
 	}
-	return "limit:{" + key + "}"
+	return KeyPrefix + "{" + key + "}"
 }
 
 // printable matches printable ASCII without spaces and braces.

@@ -27,6 +27,9 @@ const recordPrefix = "sess:"
 // recordPattern matches the keys of all records.
 const recordPattern = recordPrefix + "*"
 
+// KeyPrefixes returns the prefixes of the names of all keys.
+func KeyPrefixes() []string { return []string{recordPrefix, "ended:", "idx:", "generation:"} }
+
 func (k keys) record(id string) string         { return recordPrefix + k.tagSession(id) }
 func (k keys) tombstone(id string) string      { return "ended:" + k.tagSession(id) }
 func (k keys) index(userID string) string      { return "idx:" + k.tagUser(userID) }

@@ -102,9 +102,6 @@ func New(client *redisconn.Client, o Options) *Manager {
 	return m
 }
 
-// Ping checks that Redis replies. Errors: ErrUnavailable.
-func (m *Manager) Ping(ctx context.Context) error { return m.redis.Ping(ctx) }
-
 // load returns a context that carries the session for a token. Errors: same as Load, but for
 // ErrAmbiguous.
 func (m *Manager) load(ctx context.Context, token string) (context.Context, error) {

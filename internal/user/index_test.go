@@ -35,6 +35,27 @@ func TestEmailIndexOfOtherName(t *testing.T) {
 	wantErr(t, "second account", errorOf(s.Create(t.Context(), User{Name: "B", Email: "ann@example.com", PasswordHash: "h"})), ErrEmailTaken)
 }
 
+// The check of writes leaves no account behind, and finds a unique index of another application that rejects
+// new accounts.
+func TestCheckWrites(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	testkit.NoError(t, s.CheckReady(t.Context()))
+	testkit.NoError(t, s.CheckWrites(t.Context()))
+	if n, err := s.users.CountDocuments(t.Context(), bson.D{}); n != 0 || err != nil {
+		t.Errorf("got %d accounts, %v; want 0", n, err)
+	}
+
+	createIndex(t, s, "by_active", "isActive", true)
+	create(t, s, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})
+	if err := s.CheckWrites(t.Context()); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "by_active") {
+		t.Errorf("got %v, want ErrUnavailable with the name of the index", err)
+	}
+	if n, err := s.users.CountDocuments(t.Context(), bson.D{}); n != 1 || err != nil {
+		t.Errorf("got %d accounts, %v; want 1", n, err)
+	}
+}
+
 // An index on the email that does not prevent duplicates is in the way. The error names it.
 func TestUnsuitableEmailIndex(t *testing.T) {
 	t.Parallel()

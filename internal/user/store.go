@@ -58,6 +58,35 @@ func (s *Store) Ping(ctx context.Context) error {
 	return mongoconn.Unavailable(s.users.Database().Client().Ping(ctx, nil))
 }
 
+// CheckReady checks that MongoDB accepts reads and writes of accounts, with a write that changes nothing.
+// Errors: ErrUnavailable.
+func (s *Store) CheckReady(ctx context.Context) error {
+	_, err := s.ByIDOnPrimary(ctx, NewID())
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+
+	return err
+}
+
+// CheckWrites creates an account that nobody can log in to, finds, changes and deletes it. Another
+// application may have left rules in the collection that prevent that. Errors: ErrUnavailable.
+func (s *Store) CheckWrites(ctx context.Context) (err error) {
+	id := NewID()
+	u, err := s.Create(ctx, User{ID: id, Name: "latchkey doctor", Email: Email("doctor-" + id + "@latchkey.invalid")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Delete(ctx, u.ID)) }()
+
+	if _, err := s.ByEmail(ctx, u.Email); err != nil {
+		return err
+	}
+	_, err = s.Rename(ctx, u.ID, u.Name)
+
+	return err
+}
+
 // NewID returns a new User.ID.
 func NewID() string { return primitive.NewObjectID().Hex() }
 

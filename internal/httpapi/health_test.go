@@ -1,0 +1,40 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
+)
+
+// However many requests there are, the stores are checked once a second: anybody can call GET /readyz.
+func TestReadinessIsShared(t *testing.T) {
+	t.Parallel()
+
+	_, redis, proxy := storetest.ProxiedRedis(t)
+	s := apitest.New(t, apitest.Options{Redis: &redis})
+	var checks atomic.Int64
+	proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
+		if bytes.Contains(chunk, []byte("EVALSHA")) && bytes.Contains(chunk, []byte("latchkey-check")) {
+			checks.Add(1)
+		}
+
+		return false
+	}})
+
+	readyz := func(int) apitest.Response { return s.NewClient().Do("GET", "/readyz", nil).Want(200) }
+	testkit.Concurrently(10, readyz)
+	checks.Store(0) // the first script is sent again, because the clock of Redis is unknown
+	s.Advance(time.Minute)
+	testkit.Concurrently(50, readyz)
+
+	// On a busy machine 50 requests may take several seconds.
+	if n := checks.Load(); n < 1 || n > 10 {
+		t.Errorf("checks for 50 requests: got %d, want about 1", n)
+	}
+}
