@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -37,4 +38,16 @@ func TestReadinessIsShared(t *testing.T) {
 	if n := checks.Load(); n < 1 || n > 10 {
 		t.Errorf("checks for 50 requests: got %d, want about 1", n)
 	}
+}
+
+// A client that disconnects during a check does not make the server look unready to others.
+func TestReadinessOutlivesClient(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	disconnected, disconnect := context.WithCancel(t.Context())
+	disconnect()
+
+	testkit.NoError(t, s.API.Ready(disconnected))
+	s.NewClient().Do("GET", "/readyz", nil).Want(200)
 }
