@@ -87,14 +87,15 @@ func TestOutage(t *testing.T) {
 				t.Errorf("ByUser: got error %v, want ErrUnavailable", err)
 			}
 
+			if n := strings.Count(log.String(), "cannot store security events"); n != 1 {
+				t.Errorf("got %d warnings about the outage, want 1", n)
+			}
+
 			recordAll(r, 630, 700)
 			proxy.Refuse()
 			proxy.Restore(t)
 			flushSoon(t, r)
 			assertOnce(t, uri, 700)
-			if n := strings.Count(log.String(), "cannot store security events"); n != 1 {
-				t.Errorf("got %d warnings about the outage, want 1", n)
-			}
 			if n := strings.Count(log.String(), "security event\""); n != 700 {
 				t.Errorf("got %d log lines about events, want 700", n)
 			}
