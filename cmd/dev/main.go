@@ -12,8 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -53,7 +56,23 @@ Settings come from environment variables and a .env file, as in production. Ofte
   PORT=3100                             use the ports 3100 and 3101
   FRONTEND_URL=http://localhost:5173    let your own page call the API
   PUBLIC_URL=http://localhost:5173      open the links in emails on your own page
-  SMTP_URL=smtp://localhost:1025        send emails instead of keeping them in the outbox`
+  SMTP_URL=smtp://localhost:1025        send emails instead of keeping them in the outbox
+
+Defaults that differ from APP_ENV=development (see deployments/SETTINGS.md): FRONTEND_URL and
+PUBLIC_URL are the demo, SESSION_SECRET is random, and
+
+`
+
+// fullHelp returns the help with the defaults of this program.
+func fullHelp() string {
+	var b strings.Builder
+	b.WriteString(help)
+	for _, name := range slices.Sorted(maps.Keys(config.DevServer)) {
+		fmt.Fprintf(&b, "  %s=%s\n", name, config.DevServer[name])
+	}
+
+	return b.String()
+}
 
 // run is the whole program, except for signals, the real environment and exiting, so that a
 // test can start it.
@@ -62,7 +81,7 @@ func run(ctx context.Context, args, environ []string, stdout io.Writer) error {
 		Use:               "dev",
 		Annotations:       map[string]string{cobra.CommandDisplayNameAnnotation: "go run ./cmd/dev"},
 		Short:             "Run the API for development",
-		Long:              help,
+		Long:              fullHelp(),
 		Args:              noArguments,
 		SilenceErrors:     true, // main prints them
 		SilenceUsage:      true,
@@ -123,6 +142,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	c.Weaknesses = nil // the greeting reports that this is no production server
 	a, err := app.New(ctx, c, sender, stdout)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("port %d is in use; try another one: PORT=%d go run ./cmd/dev", port, port+100)

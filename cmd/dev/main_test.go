@@ -69,6 +69,7 @@ func TestArguments(t *testing.T) {
 		want    string // in the output or the error
 	}{
 		{"--help", false, "FRONTEND_URL=http://localhost:5173"},
+		{"--help", false, "RATE_LIMIT=100/60s"},
 		{"doctor --help", false, "--spa"},
 		{"help", true, `unexpected argument "help"`},
 		{"docter", true, `unexpected argument "docter"`},

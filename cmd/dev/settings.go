@@ -55,16 +55,9 @@ func setDefaults(vars map[string]string) {
 		delete(vars, name)
 	}
 	vars["APP_ENV"] = config.Development
-	vars["HOST"] = cmp.Or(vars["HOST"], "localhost")
-
-	// Developers should not have to wait for a rate limit or the next email.
-	vars["RATE_LIMIT"] = cmp.Or(vars["RATE_LIMIT"], "100/60s")
-	vars["MAIL_INTERVAL"] = cmp.Or(vars["MAIL_INTERVAL"], "1s")
-	vars["DRAIN_TIME"] = cmp.Or(vars["DRAIN_TIME"], "0")
-
-	// The stores share a machine that may be busy with builds and tests.
-	vars["REDIS_TIMEOUT"] = cmp.Or(vars["REDIS_TIMEOUT"], "5s")
-	vars["MONGODB_TIMEOUT"] = cmp.Or(vars["MONGODB_TIMEOUT"], "5s")
+	for name, value := range config.DevServer {
+		vars[name] = cmp.Or(vars[name], value)
+	}
 
 	if vars["SESSION_SECRET"] == "" && vars["SESSION_SECRET_FILE"] == "" {
 		// All sessions end with the process, so the secret does not have to outlive it.

@@ -23,6 +23,7 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	redis := storetest.StartRedis(t)
 	environ := []string{
+		"HOST=localhost",
 		"SESSION_SECRET=" + secret,
 		"TRUSTED_PROXIES=127.0.0.1",
 		"FRONTEND_URL=https://app.example.com",
@@ -38,8 +39,8 @@ func TestDoctor(t *testing.T) {
 	if err != nil || !onlyEmail || !strings.Contains(out, "sessions survive a restart") {
 		t.Errorf("got error %v, want only a warning about email, and persistent sessions:\n%s", err, out)
 	}
-	if out, err := doctor(); err != nil || strings.Contains(out, "Cookie:") {
-		t.Errorf("without URLs: got error %v, want no finding about the cookie:\n%s", err, out)
+	if out, err := doctor(); err != nil || strings.Contains(out, "Cookie:") || !strings.Contains(out, "ok       Settings: none is weaker than the default") {
+		t.Errorf("without URLs: got error %v, want no finding about the cookie, and no weak setting:\n%s", err, out)
 	}
 
 	environ = append(environ, "SMTP_URL=smtp://u:hunter2@127.0.0.1:1", "MAIL_FROM=no-reply@example.com")

@@ -59,10 +59,8 @@ type parts struct {
 // wait for the stores, which may start later. Emails go to sender or, if that is nil, to the
 // server in SMTP_URL. The log goes to logTo.
 func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writer) (*App, error) {
+	logSettings(c, logTo)
 	log := newLogger(c, logTo)
-	for _, warning := range c.Warnings {
-		log.Warn(warning)
-	}
 
 	// Without the ops listener nobody could read the metrics.
 	var metrics *telemetry.Metrics
@@ -262,6 +260,19 @@ func (p parts) close() {
 		p.log.Warn("cannot send buffered traces", "error", err)
 	}
 	_ = p.mongo.Client().Disconnect(ctx)
+}
+
+// logSettings logs the warnings about the settings, whatever LOG_LEVEL is.
+func logSettings(c config.Config, logTo io.Writer) {
+	c.LogLevel = min(c.LogLevel, slog.LevelWarn)
+	log := newLogger(c, logTo)
+
+	for _, warning := range c.Warnings {
+		log.Warn(warning)
+	}
+	for _, weak := range c.Weaknesses {
+		log.Warn("setting is weaker than the default", "setting", weak.Name, "risk", weak.Risk, "fix", weak.Fix)
+	}
 }
 
 // newLogger returns a logger with the configured level and format.

@@ -15,8 +15,8 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// Diagnose reports whether the stores, the SMTP server and the sign-in providers work, and
-// whether a page at the URL spa can use the API at the URL api. If both are empty, it skips the
+// Diagnose reports which settings are weak, whether the stores, the SMTP server and the sign-in
+// providers work, and whether a page at the URL spa can use the API at the URL api. If both are empty, it skips the
 // browser.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
 	p, err := newParts(c, nil, nil, newLogger(c, io.Discard))
@@ -29,6 +29,7 @@ func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.F
 	if spa != "" || api != "" {
 		findings = DiagnoseBrowser(c, spa, api)
 	}
+	findings = append(findings, checkSettings(c)...)
 	findings = append(findings, p.checkRedis(ctx)...)
 	findings = append(findings, p.checkMongo(ctx)...)
 	findings = append(findings, p.checkMail(ctx)...)
@@ -56,6 +57,16 @@ func browserSetup(c config.Config) doctor.Setup {
 		SameSite:       c.Cookie.SameSite,
 		MaxAge:         int(c.Session.AbsoluteMaxAge / time.Second),
 	}
+}
+
+// checkSettings reports the settings that protect less than their defaults.
+func checkSettings(c config.Config) []doctor.Finding {
+	var weak []doctor.Setting
+	for _, w := range c.Weaknesses {
+		weak = append(weak, doctor.Setting(w))
+	}
+
+	return doctor.WeakSettings(weak)
 }
 
 func (p parts) checkMongo(ctx context.Context) []doctor.Finding {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/mail"
 	"strings"
+	"time"
 )
 
 // accountShare is the ratio of the limit per account to the limit per IP. With 1, a single client
@@ -38,8 +39,13 @@ func (l *loader) checkAccounts() {
 	l.atLeastSecond("STEP_UP_MAX_AGE", a.StepUpMaxAge)
 	l.atLeastSecond("RESET_LINK_MAX_AGE", a.ResetMaxAge)
 	l.atLeastSecond("VERIFY_LINK_MAX_AGE", a.VerifyMaxAge)
-	l.atLeastSecond("ACTIVITY_RETENTION", a.ActivityRetention)
+	if a.ActivityRetention < minRetention {
+		l.report("ACTIVITY_RETENTION", "must be at least 24h: older security events are deleted, and users could not read theirs")
+	}
 }
+
+// minRetention is the shortest time in which a user or an operator can notice a security event.
+const minRetention = 24 * time.Hour
 
 func (l *loader) checkMail() {
 	l.atLeastSecond("MAIL_INTERVAL", l.Mail.Interval)
@@ -72,7 +78,6 @@ func (l *loader) fillLimits() {
 	all := l.Limits.Default.Rate
 	if all == (Rate{}) {
 		l.Limits = Limits{}
-		l.warn("RATE_LIMIT is off: clients can guess passwords as fast as this machine can hash them")
 
 		return
 	}

@@ -62,6 +62,8 @@ type Config struct {
 
 	// Warnings are logged at startup: settings that are valid but probably unintended.
 	Warnings []string
+	// Weaknesses are settings that protect less than their defaults. They are logged, too.
+	Weaknesses []Weakness
 }
 
 // Addr returns the listen address of the API.
@@ -115,7 +117,7 @@ type Session struct {
 
 // Cookie holds the name and attributes of the session cookie.
 type Cookie struct {
-	// Name defaults to __Host-sid if the cookie is Secure and has no Domain, otherwise to sid.
+	// Name defaults to __Host-sid, to __Secure-sid with a Domain, and to sid without Secure.
 	Name     string        `env:"SESSION_NAME"`
 	Domain   string        `env:"COOKIE_DOMAIN"`
 	Secure   bool          `env:"COOKIE_SECURE" envDefault:"true"`

@@ -28,6 +28,9 @@ type loader struct {
 	known    []setting         // in the order in which problems are reported
 	rejected map[string]bool   // settings that did not parse and fell back to their default
 	problems []problem
+
+	mongo     access
+	openFiles []string // names of settings with a secret file that every user can read
 }
 
 type setting struct {
@@ -70,6 +73,10 @@ func Load(vars map[string]string) (Config, error) {
 	if len(l.problems) > 0 {
 		return Config{}, l.err()
 	}
+
+	l.checkMode("TLS_KEY_FILE", l.TLSKeyFile)
+	l.checkMode(".env", l.vars[openDotenv])
+	l.findWeaknesses()
 
 	return l.Config, nil
 }

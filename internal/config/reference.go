@@ -56,6 +56,8 @@ func WriteReference(w io.Writer) error {
 	for _, g := range reference {
 		fmt.Fprintf(&b, "- [%s](#%s)\n", g.title, anchor(g.title))
 	}
+	fmt.Fprintf(&b, "- [%s](#%s)\n", weakTitle, anchor(weakTitle))
+	fmt.Fprintf(&b, "- [%s](#%s)\n", devTitle, anchor(devTitle))
 
 	for _, g := range reference {
 		fmt.Fprintf(&b, "\n## %s\n\n", g.title)
@@ -70,6 +72,9 @@ func WriteReference(w io.Writer) error {
 				r.name, r.kind, cmp.Or(r.derived, code(r.production)), cmp.Or(r.derivedDevelopment, code(r.development)), r.about)
 		}
 	}
+
+	writeWeakRules(&b)
+	writeDevServer(&b)
 
 	_, err := io.WriteString(w, b.String())
 
@@ -237,7 +242,7 @@ if it contains ` + "`$`" + `, because Docker Compose substitutes variables in ot
 settings are ignored; the log warns of likely typos.
 
 At startup the server checks all settings and reports every problem at once. In production it also
-rejects unsafe settings.
+rejects unsafe settings, and warns of those that are [weaker than the default](#weaker-than-the-default).
 
 | Type | How to write it |
 | --- | --- |

@@ -21,8 +21,10 @@ var reference = []group{
 			{
 				name:    "HOST",
 				kind:    "host name or IP",
-				about:   "Network interface to listen on.",
+				about:   "Network interface to listen on. Use `localhost` if the proxy is on this machine.",
 				derived: "all interfaces",
+				example: "localhost",
+				active:  true,
 			},
 			{
 				name:   "PORT",
@@ -60,7 +62,7 @@ var reference = []group{
 			},
 			{
 				name:    "TRUSTED_PROXIES",
-				about:   "IPs or prefixes (`10.0.0.0/8`) of the reverse proxies in front of the server. Only their `X-Forwarded-For` header is trusted. Production needs this or `TLS_CERT_FILE`.",
+				about:   "IPs or prefixes (`10.0.0.0/24`) of the reverse proxies in front of the server. Only their `X-Forwarded-For` header is trusted. List nothing else: a client with such an IP can forge another one. Production needs this or `TLS_CERT_FILE`.",
 				example: "127.0.0.1,::1",
 				active:  true,
 			},
@@ -92,8 +94,8 @@ var reference = []group{
 			},
 			{
 				name:    "SESSION_NAME",
-				about:   "Session cookie name.",
-				derived: "`__Host-sid` if the cookie is Secure and has no domain, otherwise `sid`",
+				about:   "Session cookie name. Browsers let only https pages set a cookie that begins with `__Secure-`, and only this host one that begins with `__Host-`.",
+				derived: "`__Host-sid`; `__Secure-sid` with `COOKIE_DOMAIN`; `sid` without `COOKIE_SECURE`",
 				example: "__Host-sid",
 			},
 		},
@@ -213,7 +215,7 @@ var reference = []group{
 			},
 			{
 				name:  "ACTIVITY_RETENTION",
-				about: "How long security events are kept.",
+				about: "How long security events are kept, at least `24h`.",
 			},
 		},
 	},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -61,12 +62,17 @@ func TestReferenceIsCurrent(t *testing.T) {
 func TestExampleLoads(t *testing.T) {
 	t.Parallel()
 
-	vars, err := Environ([]string{"SESSION_SECRET=" + goodSecret}, "../../.env.example")
+	example, err := os.ReadFile("../../.env.example")
+	testkit.NoError(t, err)
+	path := filepath.Join(t.TempDir(), ".env")
+	testkit.NoError(t, os.WriteFile(path, example, 0o600))
+
+	vars, err := Environ([]string{"SESSION_SECRET=" + goodSecret}, path)
 	testkit.NoError(t, err)
 
 	c := load(t, vars)
-	if len(c.Warnings) != 1 || c.AppEnv != Production {
-		t.Errorf("got APP_ENV=%s and warnings %q, want production and only the warning about SMTP_URL", c.AppEnv, c.Warnings)
+	if len(c.Warnings) != 1 || len(c.Weaknesses) > 0 || c.AppEnv != Production {
+		t.Errorf("got APP_ENV=%s, warnings %q and %v, want production and only the warning about SMTP_URL", c.AppEnv, c.Warnings, c.Weaknesses)
 	}
 }
 
@@ -84,6 +90,10 @@ func TestTypos(t *testing.T) {
 		"redis_password":      "REDIS_PASSWORD",
 		"FRONTEND-URL":        "FRONTEND_URL",
 		"COOKIE_SAMESITE":     "COOKIE_SAME_SITE",
+		"RATE_LIMIT_LOGINS":   "RATE_LIMIT_LOGIN",
+
+		"SESSION_ABSOLUTE_MAXAGE": "SESSION_ABSOLUTE_MAX_AGE",
+
 		"PROT":                "PORT",
 		"HOTS":                "HOST",
 		"HOME":                "",

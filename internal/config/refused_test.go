@@ -30,9 +30,13 @@ var refusedValues = map[string][]string{
 	"TLS_CERT_FILE: set both":  {"/x"},
 	"PASSWORD_COMMON: must be": {"yes"},
 
-	"SESSION_SECRET: required":                 {""},
-	"SESSION_SECRET: must have at least 32":    {goodSecret + ",short"},
-	"SESSION_SECRET: too repetitive":           {strings.Repeat("a", 40)},
+	"SESSION_SECRET: required":              {""},
+	"SESSION_SECRET: must have at least 32": {goodSecret + ",short"},
+	"SESSION_SECRET: too regular": {
+		strings.Repeat("a", 40), strings.Repeat("latchkey", 4), strings.Repeat("0123456789abcdef", 2),
+		"zyxwvutsrqponmlkjihgfedcba987654", strings.Repeat("x8Kd02mQv", 4)[:35],
+	},
+	"SESSION_SECRET: contains the same secret": {goodSecret + ",old" + goodSecret + ", " + goodSecret},
 	"SESSION_SECRET: contains an empty secret": {goodSecret + ",,"},
 	"SESSION_SECRET: a published example": {
 		"your-super-secret-key-change-this-in-production", "please_CHANGE_THIS_secret_before_production",
@@ -49,6 +53,8 @@ var refusedValues = map[string][]string{
 	"COOKIE_DOMAIN: must be":                                          {"https://example.com", "127.0.0.1", "com.", "a..b.com", "bücher.example"},
 	"COOKIE_DOMAIN: must be a domain like example.com: browsers drop": {"com", "co.uk", ".github.io"},
 	"SESSION_NAME: must consist":                                      {"my sid"},
+	"SESSION_NAME: is the name of another cookie":                     {"__Host-device", "device", "__Host-oauth-abcdefghij", "oauth-x"},
+	"ACTIVITY_RETENTION: must be at least 24h":                        {"1s", "23h59m"},
 
 	"FRONTEND_URL: required if users": {""},
 	"FRONTEND_URL: * would let":       {"*", "https://*.example.com"},
@@ -58,7 +64,11 @@ var refusedValues = map[string][]string{
 		"https://[fe80::1%25eth0]", "https://[::ffff:10.0.0.1]", "https://xn--a.example", "https://a..example", "https://a.example:x",
 	},
 	"TRUSTED_PROXIES: required":           {""},
-	"TRUSTED_PROXIES: 0.0.0.0/0 includes": {"10.0.0.0/8,0.0.0.0/0"},
+	"TRUSTED_PROXIES: 0.0.0.0/0 includes": {"10.0.0.0/8,0.0.0.0/0", "::ffff:0:0/96"},
+	"TRUSTED_PROXIES: 2000::/4 includes":  {"2000::/4,3000::/4"},
+	"TRUSTED_PROXIES: together these": {
+		"8.0.0.0/8,9.0.0.0/8", "10.0.0.0/8,8.0.0.0/9,9.0.0.0/9,11.0.0.0/9", "2000::/16,2001::/17", "2a00::/17,2a01::/17,2a02::/17",
+	},
 
 	"PUBLIC_URL: must be https":             {"http://app.example.com"},
 	"PUBLIC_URL: must look like":            {"https://app.example.com/?x=1"},
@@ -262,7 +272,7 @@ func TestProblemsQuoteTheValue(t *testing.T) {
 		"SESSION_ABSOLUTE_MAX_AGE": {"1h", `SESSION_ABSOLUTE_MAX_AGE: must be at least SESSION_MAX_AGE (24h0m0s) (got "1h")`},
 		"COOKIE_DOMAIN":            {"com", `COOKIE_DOMAIN: must be a domain like example.com: browsers drop cookies of a public suffix (got "com")`},
 		"NODE_ENV":                 {"staging", `NODE_ENV: must be production, development or test (got "staging")`},
-		"TRUSTED_PROXIES":          {"10.0.0.0/8,proxy", `TRUSTED_PROXIES: must be IPs or prefixes like 10.0.0.0/8, separated by commas (got "proxy")`},
+		"TRUSTED_PROXIES":          {"10.0.0.0/8,proxy", `TRUSTED_PROXIES: must be IPs or prefixes like 10.0.0.0/24, separated by commas (got "proxy")`},
 		"FRONTEND_URL":             {"https://a.example, a.example", `FRONTEND_URL: must be http or https origins like https://app.example.com, without a path, separated by commas (got "a.example")`},
 		"REDIS_CLUSTER":            {"a,b:x", `REDIS_CLUSTER: must be hosts like redis-1.example.com:6379, separated by commas (got "b:x")`},
 		"PUBLIC_URL":               {"app.example.com", `PUBLIC_URL: must look like https://app.example.com, without a user, query or fragment (got "app.example.com")`},

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -48,43 +47,15 @@ func (l *loader) checkServer() {
 	l.between("BCRYPT_COST", l.BcryptCost, minCost, maxBcryptCost)
 }
 
-// minPrefixBits rejects prefixes that contain most of the internet.
-const minPrefixBits = 4
-
 // checkEdge checks the trusted proxies and the TLS files.
 func (l *loader) checkEdge() {
-	const name = "TRUSTED_PROXIES"
-
-	l.TrustedProxies = entries(l.TrustedProxies)
-	for i, given := range l.TrustedProxies {
-		prefix, err := parsePrefix(given)
-		switch {
-		case err != nil:
-			l.reportItem(name, given, "must be IPs or prefixes like 10.0.0.0/8, separated by commas")
-		case prefix.Bits() < minPrefixBits:
-			l.reportItem(name, given, "%s includes untrusted clients, which could forge any IP", prefix)
-		default:
-			l.TrustedProxies[i] = prefix.Masked().String()
-		}
-	}
+	l.checkProxies()
 
 	if (l.TLSCertFile == "") != (l.TLSKeyFile == "") {
 		l.report("TLS_CERT_FILE", "set both TLS_CERT_FILE and TLS_KEY_FILE, or neither")
 	}
 	if l.AppEnv == Production && l.TLSCertFile == "" && len(l.TrustedProxies) == 0 {
-		l.report(name, "required unless TLS_CERT_FILE and TLS_KEY_FILE are set: "+
+		l.report("TRUSTED_PROXIES", "required unless TLS_CERT_FILE and TLS_KEY_FILE are set: "+
 			"the IP of the TLS proxy in front of this server, such as 127.0.0.1")
 	}
-}
-
-// parsePrefix parses a prefix, or an IP as a prefix of full length.
-func parsePrefix(given string) (netip.Prefix, error) {
-	ip, err := netip.ParseAddr(given)
-	if err != nil {
-		return netip.ParsePrefix(given)
-	}
-
-	ip = ip.Unmap()
-
-	return ip.Prefix(ip.BitLen())
 }

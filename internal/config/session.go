@@ -53,27 +53,49 @@ func (l *loader) checkSecrets() {
 
 	for i, given := range l.Session.Secrets {
 		secret := strings.TrimSpace(string(given))
+		isRepeated := slices.Contains(l.Session.Secrets[:i], Secret(secret))
 		l.Session.Secrets[i] = Secret(secret)
 
 		switch {
 		case secret == "":
 			l.report(name, "contains an empty secret between two commas")
+		case isRepeated:
+			l.report(name, "contains the same secret twice; to rotate it, put a new one in front")
 		case l.AppEnv != Production:
 		case len(secret) < minSecretBytes:
 			l.report(name, "must have at least %d characters%s", minSecretBytes, generate)
-		case distinctBytes(secret) < minSecretDistinct:
-			l.report(name, "too repetitive to be secret%s", generate)
 		case isPublished(secret):
 			l.report(name, "a published example, not a secret%s", generate)
+		case isGuessable(secret):
+			l.report(name, "too regular to be secret%s", generate)
 		}
 	}
 }
 
-func distinctBytes(secret string) int {
-	sorted := []byte(secret)
-	slices.Sort(sorted)
+// isGuessable reports whether a secret was certainly not generated: it has few different characters,
+// repeats a part of itself, or counts, as in 0123456789abcdef.
+func isGuessable(secret string) bool {
+	distinct := map[byte]bool{}
+	neighbors := 0
+	for i := range len(secret) {
+		distinct[secret[i]] = true
+		if i > 0 && (secret[i] == secret[i-1]+1 || secret[i] == secret[i-1]-1) {
+			neighbors++
+		}
+	}
 
-	return len(slices.Compact(sorted))
+	return len(distinct) < minSecretDistinct || neighbors > len(secret)/2 || isRepetition(secret)
+}
+
+// isRepetition reports whether a string repeats a part that has at most half of its length.
+func isRepetition(s string) bool {
+	for length := 1; length <= len(s)/2; length++ {
+		if s[length:] == s[:len(s)-length] {
+			return true
+		}
+	}
+
+	return false
 }
 
 func isPublished(secret string) bool {
@@ -108,13 +130,43 @@ func (l *loader) checkCookie() {
 	}
 
 	if k.Name == "" {
-		k.Name = "sid"
-		if k.Secure && k.Domain == "" {
-			k.Name = "__Host-sid"
-		}
+		k.Name = l.defaultCookieName()
 	}
 
 	l.checkCookieName()
+}
+
+// defaultCookieName returns the name with the strictest prefix that browsers accept for the cookie.
+// No http page can set a cookie with such a prefix, and with __Host- no other host either (OWASP
+// ASVS 5.0 3.3.1).
+func (l *loader) defaultCookieName() string {
+	switch {
+	case !l.Cookie.Secure:
+		return "sid"
+	case l.Cookie.Domain != "":
+		return securePrefix + "sid"
+	}
+
+	return hostPrefix + "sid"
+}
+
+// Prefixes of cookie names that browsers know (RFC 6265bis section 4.1.3).
+const (
+	hostPrefix   = "__Host-"
+	securePrefix = "__Secure-"
+)
+
+// hasPrefix reports whether a browser treats the name of a cookie as one with the prefix.
+func hasPrefix(name, prefix string) bool {
+	return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
+}
+
+// isOtherCookie reports whether the name is that of another cookie of this server: that of a device,
+// or of a sign-in with a provider. The two would overwrite each other.
+func isOtherCookie(name string) bool {
+	name = strings.TrimPrefix(name, hostPrefix)
+
+	return name == "device" || strings.HasPrefix(name, "oauth-")
 }
 
 // isDomain reports whether the domain has the form that cookies need.
@@ -125,7 +177,7 @@ func isDomain(domain string) bool {
 }
 
 // checkCookieName checks the name of the cookie, including the rules that browsers enforce for
-// two prefixes (RFC 6265bis section 4.1.3).
+// two prefixes.
 func (l *loader) checkCookieName() {
 	const name = "SESSION_NAME"
 
@@ -134,12 +186,15 @@ func (l *loader) checkCookieName() {
 		l.report(name, "must consist of letters, digits and -._")
 	}
 
-	lower := strings.ToLower(k.Name)
-	isHost := strings.HasPrefix(lower, "__host-")
+	if isOtherCookie(k.Name) {
+		l.report(name, "is the name of another cookie of this server; choose another one")
+	}
+
+	isHost := hasPrefix(k.Name, hostPrefix)
 	if isHost && k.Domain != "" {
 		l.report(name, "browsers drop a __Host- cookie with a domain; unset COOKIE_DOMAIN or choose another name")
 	}
-	if (isHost || strings.HasPrefix(lower, "__secure-")) && !k.Secure {
+	if (isHost || hasPrefix(k.Name, securePrefix)) && !k.Secure {
 		l.report(name, "browsers drop a __Host- or __Secure- cookie that is not Secure; set COOKIE_SECURE=true or choose another name")
 	}
 }

@@ -28,12 +28,30 @@ var defaults = map[string]map[string]string{
 	},
 }
 
+// DevServer holds the defaults of cmd/dev that differ from those of development. Developers should
+// wait neither for a rate limit nor for the next email, and the machine may be busy with builds.
+var DevServer = map[string]string{
+	"HOST":            "localhost",
+	"RATE_LIMIT":      "100/60s",
+	"MAIL_INTERVAL":   "1s",
+	"DRAIN_TIME":      "0s",
+	"REDIS_TIMEOUT":   "5s",
+	"MONGODB_TIMEOUT": "5s",
+}
+
+// openDotenv is the key under which Environ returns the path of a .env file that every user of this
+// machine can read. No variable has an equals sign in its name.
+const openDotenv = "=.env"
+
 // Environ reads the file at dotenv, if it exists, and overrides its variables with those of the
 // process, as os.Environ returns them. An error means that the file cannot be read.
 func Environ(environ []string, dotenv string) (map[string]string, error) {
 	vars, err := readDotenv(dotenv)
 	if err != nil {
 		return nil, err
+	}
+	if isOpen(dotenv) {
+		vars[openDotenv] = dotenv
 	}
 
 	for _, kv := range environ {
@@ -118,7 +136,24 @@ func (l *loader) readFile(name, file string) {
 		return
 	}
 
+	l.checkMode(file, l.vars[file])
 	l.vars[name] = secret
+}
+
+// checkMode notes that the setting with the given name refers to a secret file that every user of
+// this machine can read.
+func (l *loader) checkMode(name, path string) {
+	if isOpen(path) && !slices.Contains(l.openFiles, name) {
+		l.openFiles = append(l.openFiles, name)
+	}
+}
+
+// isOpen reports whether every user of this machine can read a file.
+func isOpen(path string) bool {
+	const others = 0o004
+	info, err := os.Stat(path)
+
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&others != 0
 }
 
 // maxSecretFile is the maximum size of a secret file in bytes.

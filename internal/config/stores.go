@@ -6,11 +6,14 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
+
+	"latchkey/internal/loopback"
 )
 
 // Default ports of Redis.
@@ -81,8 +84,57 @@ func (l *loader) checkMongo() {
 	case parsed.WNumberSet && parsed.WNumber == 0:
 		l.report(name, "must not contain w=0: Latchkey would not learn that an account could not be stored")
 	default:
+		l.mongo = mongoAccess(parsed, isSRV)
 		l.checkMongoFiles(parsed)
 	}
+}
+
+// access is how a store is reached, as far as others on the network are concerned.
+type access struct {
+	remote     bool // on another machine, as far as the settings show
+	encrypted  bool
+	unverified bool // any certificate is accepted
+	password   bool // or a client certificate
+}
+
+// mongoAccess returns how MongoDB is reached. TLS is the default with mongodb+srv.
+func mongoAccess(parsed *connstring.ConnString, isSRV bool) access {
+	a := access{
+		remote:     isSRV,
+		encrypted:  parsed.SSL || isSRV && !parsed.SSLSet,
+		unverified: parsed.SSLInsecure,
+		password:   parsed.Username != "" || parsed.AuthMechanism != "",
+	}
+	for _, server := range parsed.Hosts {
+		isSocket := strings.HasSuffix(server, ".sock")
+		a.remote = a.remote || !isSocket && isRemote(server)
+	}
+
+	return a
+}
+
+// access returns how Redis is reached.
+func (r Redis) access() access {
+	servers := []string{r.Addr()}
+	if len(r.Sentinels)+len(r.Cluster) > 0 {
+		servers = slices.Concat(r.Sentinels, r.Cluster)
+	}
+
+	return access{
+		remote:    slices.ContainsFunc(servers, isRemote),
+		encrypted: r.TLS,
+		password:  r.Password != "",
+	}
+}
+
+// isRemote reports whether a server, with or without a port, is on another machine.
+func isRemote(server string) bool {
+	host, _, err := net.SplitHostPort(server)
+	if err != nil {
+		host = server
+	}
+
+	return !loopback.Host(host)
 }
 
 // checkMongoFiles checks that the files in a MongoDB URI can be read.
@@ -100,6 +152,9 @@ func (l *loader) checkMongoFiles(parsed *connstring.ConnString) {
 			l.report("MONGODB_URI", "cannot read a TLS file: %v", err)
 		}
 	}
+
+	l.checkMode("MONGODB_URI", parsed.SSLClientCertificateKeyFile)
+	l.checkMode("MONGODB_URI", parsed.SSLPrivateKeyFile)
 }
 
 // applyRedisURI splits REDIS_URI into the other fields.

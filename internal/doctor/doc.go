@@ -7,5 +7,5 @@
 // stores and the sign-in providers answered. It makes no requests itself; package app does.
 //
 // Start reading at Browser in browser.go. The stores are in stores.go, the providers in
-// providers.go.
+// providers.go, weak settings in settings.go.
 package doctor

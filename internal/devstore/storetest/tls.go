@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Certificate creates a self-signed certificate for localhost in a directory.
-func Certificate(t testing.TB, dir string) (certFile, keyFile string) {
+// Certificate creates a self-signed certificate for localhost and the given host names in a directory.
+func Certificate(t testing.TB, dir string, hosts ...string) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)
@@ -27,7 +27,7 @@ func Certificate(t testing.TB, dir string) (certFile, keyFile string) {
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(time.Hour),
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:              []string{"localhost"},
+		DNSNames:              append([]string{"localhost"}, hosts...),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,

@@ -1,0 +1,52 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Titles of the sections of SETTINGS.md that follow the settings.
+const (
+	weakTitle = "Weaker than the default"
+	devTitle  = "The development server"
+)
+
+const weakIntro = `In production these values are accepted, but they protect less than the default. The server logs a
+warning for each at startup, whatever ` + "`LOG_LEVEL`" + ` is, and ` + "`latchkey doctor`" + ` lists them.
+
+| Name | Reported values | Risk | Fix |
+| --- | --- | --- | --- |
+`
+
+// writeWeakRules writes the table of weaknesses.
+func writeWeakRules(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## %s\n\n%s", weakTitle, weakIntro)
+	for _, rule := range append([]weakRule{environmentRule}, weakRules...) {
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", rule.names, rule.values, capitalFirst(rule.risk), capitalFirst(rule.fix))
+	}
+}
+
+// capitalFirst returns a text with its first letter in upper case.
+func capitalFirst(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
+const devIntro = "`go run ./cmd/dev` is the same server with `APP_ENV=development` and with Redis and MongoDB inside the\n" +
+	"process. It ignores `APP_ENV`, `NODE_ENV`, `TLS_CERT_FILE`, `TLS_KEY_FILE`, `MONGODB_URI` and all `REDIS_*` settings\n" +
+	"except `REDIS_TIMEOUT`. Some defaults differ from the tables above:\n\n" +
+	"| Name | Default in cmd/dev |\n| --- | --- |\n"
+
+// devDefaults describes defaults of cmd/dev that follow from others.
+const devDefaults = "| `FRONTEND_URL` | the demo, on the port after `PORT`: `http://localhost:3001`. The demo can call the API whatever you set |\n" +
+	"| `PUBLIC_URL` | the demo |\n" +
+	"| `SESSION_SECRET` | random |\n" +
+	"| `SMTP_URL` | none: emails are shown at `/mail` on the demo's port |\n"
+
+// writeDevServer writes what differs in cmd/dev.
+func writeDevServer(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## %s\n\n%s", devTitle, devIntro)
+	for _, name := range slices.Sorted(maps.Keys(DevServer)) {
+		fmt.Fprintf(b, "| `%s` | `%s` |\n", name, DevServer[name])
+	}
+	b.WriteString(devDefaults)
+}
