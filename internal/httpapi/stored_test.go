@@ -113,3 +113,18 @@ func TestForeignUniqueIndex(t *testing.T) {
 		t.Errorf("got log %q, want an error with the index and without the email", log)
 	}
 }
+
+// A reset link goes to the stored email, not to the spelling that someone typed: a mail server may
+// deliver another spelling to another mailbox.
+func TestResetLinkGoesToStoredEmail(t *testing.T) {
+	t.Parallel()
+
+	const typed, stored = "ann@müller.de", "ann@xn--mller-kva.de"
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	s.Register(typed)
+	setField(t, s, s.Account(typed).ID, "email", stored)
+
+	s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": typed}).Want(http.StatusAccepted)
+	token := s.Outbox.Token(t, stored, "reset-password")
+	s.NewClient().Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": "another long password"}).Want(http.StatusOK)
+}

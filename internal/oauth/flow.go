@@ -64,6 +64,14 @@ type flowKeys struct {
 // KeyPrefix is the prefix of the names of all keys in Redis.
 const KeyPrefix = "oauth:"
 
+// newKeys returns a new secret and the keys that are derived from it.
+func newKeys() (secret string, keys flowKeys) {
+	secret = token.New()
+	keys, _ = keysOf(secret)
+
+	return secret, keys
+}
+
 // keysOf derives the keys of a flow from its secret. It returns false if the secret is
 // malformed.
 func keysOf(secret string) (keys flowKeys, ok bool) {
@@ -116,8 +124,7 @@ func (s *Service) Start(ctx context.Context, provider string, f Flow) (redirect,
 		return "", "", "", withProvider(provider, err)
 	}
 
-	secret = token.New()
-	keys, _ := keysOf(secret)
+	secret, keys := newKeys()
 	record, err := json.Marshal(flowRecord{Provider: provider, Flow: f, StartedAt: s.now().UTC()})
 	if err != nil {
 		return "", "", "", fmt.Errorf("flow: %w", err)

@@ -5,39 +5,21 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+
+	"latchkey/internal/testkit"
 )
 
 func TestNew(t *testing.T) {
 	t.Parallel()
 
-	seen := map[string]bool{}
-	for range 1000 {
-		s := New()
-		if len(s) != 43 || !Valid(s) || seen[s] {
-			t.Fatalf("New: got %q, Valid %t, seen before %t, want a new valid token", s, Valid(s), seen[s])
-		}
-
-		seen[s] = true
-	}
-
-	// Every bit is random: it is set in about half of the tokens.
-	counts := make([]int, 8*Size) // the number of tokens in which each bit is set
-	for s := range seen {
-		raw, ok := Decode(s, Size)
+	testkit.CheckRandom(t, "New", Size, func() []byte {
+		raw, ok := Decode(New(), Size)
 		if !ok {
-			t.Fatalf("Decode(%q): got ok false, want true", s)
+			t.Fatal("New: got a malformed token")
 		}
 
-		for i := range counts {
-			counts[i] += int(raw[i/8] >> (i % 8) & 1)
-		}
-	}
-
-	for i, n := range counts {
-		if n < 350 || n > 650 {
-			t.Errorf("bit %d: got it set in %d of 1000 tokens, want 350 to 650", i, n)
-		}
-	}
+		return raw
+	})
 }
 
 // validToken encodes 256 bits. The last character has 2 unused bits.

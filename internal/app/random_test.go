@@ -1,0 +1,161 @@
+package app
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"latchkey/internal/testkit"
+)
+
+// makers lists every function that makes a random value, with the test that checks 10,000 of its
+// values (testkit.CheckRandom), or the reason why it needs none.
+var makers = map[string]string{
+	"internal/token.New":               "internal/token TestNew",
+	"internal/session.newToken":        "internal/session TestTokensAreRandom",
+	"internal/auth.newToken":           "internal/auth TestLinksAreRandom",
+	"internal/oauth.newKeys":           "internal/oauth TestFlowsAreRandom",
+	"internal/device.Add":              "internal/device TestNamesAreRandom",
+	"internal/httpapi.setRequestID":    "not secret: the ID of a request, in the log and the response",
+	"internal/auth.RequestEmailChange": "not secret: distinguishes requests, and opens nothing",
+	"internal/mail.PushThrottled":      "not secret: the ID of a job",
+	"internal/mail.messageID":          "not secret: the ID of an email",
+	"internal/mail.next":               "not secret: distinguishes the claims of workers",
+	"cmd/dev.setDefaults":              "development only: rand.Text has 128 bits",
+}
+
+// withoutUsers are the folders whose code never runs on a server with users.
+var withoutUsers = regexp.MustCompile(`^(cmd/(bench|gensettings)|internal/(apitest|devstore|testkit)|.*/(mailtest|oauthtest))(/|$)`)
+
+// TestMakersOfSecrets compares the table with the code: a new maker needs a test of its values, and
+// predictable generators are forbidden.
+func TestMakersOfSecrets(t *testing.T) {
+	t.Parallel()
+
+	found := map[string]bool{}
+	eachProductionFile(t, func(dir string, file *ast.File) {
+		for _, imported := range file.Imports {
+			if path, _ := strconv.Unquote(imported.Path.Value); strings.HasPrefix(path, "math/rand") {
+				t.Errorf("%s imports %s, whose numbers can be predicted; use crypto/rand", dir, path)
+			}
+		}
+
+		for _, declaration := range file.Decls {
+			name := "init"
+			if f, ok := declaration.(*ast.FuncDecl); ok {
+				name = f.Name.Name
+			}
+			if usesRandom(file, declaration) {
+				found[dir+"."+name] = true
+			}
+		}
+	})
+
+	known := map[string]bool{}
+	for maker, check := range makers {
+		known[maker] = true
+		if dir, test, ok := strings.Cut(check, " Test"); ok && !callsCheckRandom(t, dir, "Test"+test) {
+			t.Errorf("%s: %s does not call testkit.CheckRandom", maker, check)
+		}
+	}
+	if diff := cmp.Diff(known, found); diff != "" {
+		t.Errorf("functions that make random values differ from the table (-table +code):\n%s", diff)
+	}
+}
+
+// eachProductionFile calls f for each Go file of the programs, with its folder.
+func eachProductionFile(t *testing.T, f func(dir string, file *ast.File)) {
+	t.Helper()
+
+	root := os.DirFS("../..")
+	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
+		switch dir := filepath.Dir(path); {
+		case err != nil:
+			return err
+		case entry.IsDir() && withoutUsers.MatchString(path):
+			return fs.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "testdata"):
+			return nil
+		default:
+			f(dir, parse(t, filepath.Join("../..", path)))
+			return nil
+		}
+	})
+	testkit.NoError(t, err)
+}
+
+func parse(t *testing.T, path string) *ast.File {
+	t.Helper()
+
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	testkit.NoError(t, err)
+
+	return file
+}
+
+// usesRandom reports whether a declaration uses crypto/rand or token.New.
+func usesRandom(file *ast.File, declaration ast.Decl) bool {
+	imports := func(path string) bool {
+		for _, imported := range file.Imports {
+			if imported.Path.Value == strconv.Quote(path) {
+				return true
+			}
+		}
+
+		return false
+	}
+
+	uses := false
+	ast.Inspect(declaration, func(node ast.Node) bool {
+		selector, ok := node.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+
+		pkg, ok := selector.X.(*ast.Ident)
+		isRand := ok && pkg.Name == "rand" && imports("crypto/rand")
+		isToken := ok && pkg.Name == "token" && selector.Sel.Name == "New" && imports("latchkey/internal/token")
+		uses = uses || isRand || isToken
+
+		return true
+	})
+
+	return uses
+}
+
+// callsCheckRandom reports whether a test function in a folder calls testkit.CheckRandom.
+func callsCheckRandom(t *testing.T, dir, test string) bool {
+	t.Helper()
+
+	paths, err := filepath.Glob(filepath.Join("../..", dir, "*_test.go"))
+	testkit.NoError(t, err)
+	for _, path := range paths {
+		for _, declaration := range parse(t, path).Decls {
+			f, ok := declaration.(*ast.FuncDecl)
+			if !ok || f.Name.Name != test {
+				continue
+			}
+
+			calls := false
+			ast.Inspect(f, func(node ast.Node) bool {
+				selector, ok := node.(*ast.SelectorExpr)
+				calls = calls || ok && selector.Sel.Name == "CheckRandom"
+
+				return true
+			})
+
+			return calls
+		}
+	}
+
+	return false
+}
