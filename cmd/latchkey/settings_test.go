@@ -379,21 +379,22 @@ func observeEmails(t *testing.T, o *observer) {
 	o.equal(t, "MAIL_FROM", verify.From, "odd@sender.example")
 	o.equal(t, "SMTP_HELO_NAME", verify.Helo, "helo.odd.example")
 	o.equal(t, "PUBLIC_URL", strings.Contains(verify.Text(), "https://odd.example/verify-email#token="), true)
-	o.equal(t, "VERIFY_LINK_MAX_AGE", regexp.MustCompile(`expires in ([^,]+),`).FindStringSubmatch(verify.Text()), []string{"expires in 3 hours,", "3 hours"})
-	o.equal(t, "RESET_LINK_MAX_AGE", regexp.MustCompile(`expires in ([^,]+),`).FindStringSubmatch(reset.Text()), []string{"expires in 17 minutes,", "17 minutes"})
+	expiry := regexp.MustCompile(`expires in [^,]+`)
+	o.equal(t, "VERIFY_LINK_MAX_AGE", expiry.FindString(verify.Text()), "expires in 3 hours")
+	o.equal(t, "RESET_LINK_MAX_AGE", expiry.FindString(reset.Text()), "expires in 17 minutes")
 	o.equal(t, "VERIFY_LINK_MAX_AGE", linkExpiry(t, s.mongo, "verify").Round(time.Minute) <= 3*time.Hour, true)
 	o.equal(t, "RESET_LINK_MAX_AGE", linkExpiry(t, s.mongo, "reset").Round(time.Minute) <= 17*time.Minute, true)
 	o.equal(t, "MAIL_INTERVAL", longestThrottle(t, s.redis).Round(time.Minute), 7*time.Minute)
 
-	testkit.Eventually(t, "an old security event to be removed", func() bool {
-		n, err := activity.CountDocuments(context.Background(), bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: time.Now().Add(-25 * time.Hour)}}}})
+	olderThan := func(age time.Duration) int64 {
+		filter := bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: time.Now().Add(-age)}}}}
+		n, err := activity.CountDocuments(context.Background(), filter)
 		testkit.NoError(t, err)
 
-		return n == 0
-	})
-	kept, err := activity.CountDocuments(context.Background(), bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: time.Now().Add(-time.Hour)}}}})
-	testkit.NoError(t, err)
-	o.equal(t, "ACTIVITY_RETENTION", kept, int64(1))
+		return n
+	}
+	testkit.Eventually(t, "an old security event to be removed", func() bool { return olderThan(25*time.Hour) == 0 })
+	o.equal(t, "ACTIVITY_RETENTION", olderThan(time.Hour), int64(1))
 
 	// Unlinking needs a recent login: it fails with 404 before, and with 403 afterwards.
 	testkit.Eventually(t, "the login to be too old for a sensitive change", func() bool {
@@ -440,7 +441,8 @@ func observeDefaultLimit(t *testing.T, o *observer) {
 	addr, _, _ := start(t, environment(t, "RATE_LIMIT=2/2h", "APP_ENV=test", "BCRYPT_COST=4"))
 	for n, want := range []int{401, 401, 429} {
 		res := send(t, "POST", "http://"+addr+"/auth/login", annsLogin)
-		o.equal(t, "RATE_LIMIT", fmt.Sprint(n, " ", res.StatusCode, " ", policyOf(res, "ip")), fmt.Sprint(n, " ", want, " 2/2h0m0s"))
+		o.equal(t, "RATE_LIMIT", policyOf(res, "ip"), "2/2h0m0s")
+		o.equal(t, "RATE_LIMIT", fmt.Sprint(n, ": ", res.StatusCode), fmt.Sprint(n, ": ", want))
 	}
 }
 

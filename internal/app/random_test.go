@@ -33,8 +33,9 @@ var makers = map[string]string{
 	"cmd/dev.setDefaults":              "development only: rand.Text has 128 bits",
 }
 
-// withoutUsers are the folders whose code never runs on a server with users.
-var withoutUsers = regexp.MustCompile(`^(cmd/(bench|gensettings)|internal/(apitest|devstore|testkit)|.*/(mailtest|oauthtest))(/|$)`)
+// withoutUsers matches the folders whose code never runs on a server with users.
+var withoutUsers = regexp.MustCompile(
+	`^(cmd/(bench|gensettings)|internal/(apitest|devstore|testkit)|.*/(mailtest|oauthtest))(/|$)`)
 
 // TestMakersOfSecrets compares the table with the code: a new maker needs a test of its values, and
 // predictable generators are forbidden.
@@ -83,14 +84,18 @@ func eachProductionFile(t *testing.T, f func(dir string, file *ast.File)) {
 			return err
 		case entry.IsDir() && withoutUsers.MatchString(path):
 			return fs.SkipDir
-		case entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "testdata"):
-			return nil
-		default:
+		case !entry.IsDir() && isProduction(path):
 			f(dir, parse(t, filepath.Join("../..", path)))
-			return nil
 		}
+
+		return nil
 	})
 	testkit.NoError(t, err)
+}
+
+// isProduction reports whether a file is Go code of the programs.
+func isProduction(path string) bool {
+	return strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") && !strings.Contains(path, "testdata")
 }
 
 func parse(t *testing.T, path string) *ast.File {

@@ -8,6 +8,7 @@
 //
 // Start reading at Config in config.go, then Load in load.go. The .env file is parsed in
 // dotenv.go, values in values.go, URLs in url.go; the validation rules are in server.go,
-// stores.go, session.go, accounts.go and providers.go. reference_table.go describes every
-// setting for people; "go generate" turns it into deployments/SETTINGS.md and .env.example.
+// stores.go, session.go, accounts.go, proxies.go and providers.go. weak_table.go lists values that
+// are valid but weaker than the default. reference_table.go describes every setting for people;
+// "go generate" turns both tables into deployments/SETTINGS.md and .env.example.
 package config

@@ -101,12 +101,14 @@ func includes(outer, inner netip.Prefix) bool {
 func (r reach) exceededBy(prefixes ...netip.Prefix) bool {
 	var v4, v6 float64 // shares of all IPs
 	for i, prefix := range prefixes {
-		isCounted := slices.ContainsFunc(prefixes[:i], func(other netip.Prefix) bool { return includes(other, prefix) }) ||
-			slices.ContainsFunc(prefixes[i+1:], func(other netip.Prefix) bool { return includes(other, prefix) && other != prefix })
+		isRepeated := slices.Contains(prefixes[:i], prefix)
+		isWithinAnother := slices.ContainsFunc(prefixes, func(other netip.Prefix) bool {
+			return other != prefix && includes(other, prefix)
+		})
 
 		share := math.Exp2(-float64(prefix.Bits()))
 		switch {
-		case isCounted:
+		case isRepeated || isWithinAnother:
 		case prefix.Addr().Is4():
 			v4 += share
 		default:

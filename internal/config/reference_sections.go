@@ -24,23 +24,29 @@ warning for each at startup, whatever ` + "`LOG_LEVEL`" + ` is, and ` + "`latchk
 func writeWeakRules(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## %s\n\n%s", weakTitle, weakIntro)
 	for _, rule := range append([]weakRule{environmentRule}, weakRules...) {
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", rule.names, rule.values, capitalFirst(rule.risk), capitalFirst(rule.fix))
+		risk := capitalFirst(rule.risk)
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", rule.names, rule.values, risk, capitalFirst(rule.fix))
 	}
 }
 
 // capitalFirst returns a text with its first letter in upper case.
 func capitalFirst(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
-const devIntro = "`go run ./cmd/dev` is the same server with `APP_ENV=development` and with Redis and MongoDB inside the\n" +
-	"process. It ignores `APP_ENV`, `NODE_ENV`, `TLS_CERT_FILE`, `TLS_KEY_FILE`, `MONGODB_URI` and all `REDIS_*` settings\n" +
-	"except `REDIS_TIMEOUT`. Some defaults differ from the tables above:\n\n" +
-	"| Name | Default in cmd/dev |\n| --- | --- |\n"
+const devIntro = "`go run ./cmd/dev`" + ` is the same server with ` + "`APP_ENV=development`" + ` and with Redis and MongoDB inside
+the process. It ignores ` + "`APP_ENV`, `NODE_ENV`, `TLS_CERT_FILE`, `TLS_KEY_FILE`, `MONGODB_URI`" + ` and all ` + "`REDIS_*`" + `
+settings except ` + "`REDIS_TIMEOUT`" + `. Some defaults differ from the tables above:
 
-// devDefaults describes defaults of cmd/dev that follow from others.
-const devDefaults = "| `FRONTEND_URL` | the demo, on the port after `PORT`: `http://localhost:3001`. The demo can call the API whatever you set |\n" +
-	"| `PUBLIC_URL` | the demo |\n" +
-	"| `SESSION_SECRET` | random |\n" +
-	"| `SMTP_URL` | none: emails are shown at `/mail` on the demo's port |\n"
+| Name | Default in cmd/dev |
+| --- | --- |
+`
+
+// devDefaults describes the defaults of cmd/dev that follow from other settings.
+var devDefaults = []struct{ name, value string }{
+	{"FRONTEND_URL", "the demo, on the port after `PORT`; it can call the API whatever you set"},
+	{"PUBLIC_URL", "the demo"},
+	{"SESSION_SECRET", "random"},
+	{"SMTP_URL", "none: the demo shows emails at `/mail`"},
+}
 
 // writeDevServer writes what differs in cmd/dev.
 func writeDevServer(b *strings.Builder) {
@@ -48,5 +54,7 @@ func writeDevServer(b *strings.Builder) {
 	for _, name := range slices.Sorted(maps.Keys(DevServer)) {
 		fmt.Fprintf(b, "| `%s` | `%s` |\n", name, DevServer[name])
 	}
-	b.WriteString(devDefaults)
+	for _, d := range devDefaults {
+		fmt.Fprintf(b, "| `%s` | %s |\n", d.name, d.value)
+	}
 }

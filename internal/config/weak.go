@@ -59,7 +59,8 @@ func when(setting string, isWeak func(*loader) bool) func(*loader) []string {
 
 // Bounds beyond which a setting is reported. They leave room for choices that are still sound.
 const (
-	rateFactor        = 10 // times the default
+	rateFactor        = 10  // times the default
+	burstFactor       = 100 // times the default number of events, whatever the window
 	maxStepUp         = time.Hour
 	maxLinkAge        = 24 * time.Hour // NIST SP 800-63B-4 section 4.2.1.2
 	maxIdle           = 7 * 24 * time.Hour
@@ -71,8 +72,8 @@ const (
 // defaultRate is the default of RATE_LIMIT, which weakRates compares the limits with.
 var defaultRate = Rate{Events: 10, Window: time.Minute}
 
-// weakRates returns the limits that are off, or more than rateFactor times as high as by default. A
-// limit that follows from another one is not reported.
+// weakRates returns the limits that are off, or permit many times more than by default, in the long
+// run or at once. A limit that follows from another one is not reported.
 func weakRates(l *loader) []string {
 	if l.Limits.Default.Rate == (Rate{}) {
 		return []string{"RATE_LIMIT"}
@@ -94,8 +95,10 @@ func weakRates(l *loader) []string {
 		{"RATE_LIMIT_ACCOUNT", l.Limits.Account, accountShare},
 		{"RATE_LIMIT_DEVICE", l.Limits.Device, 1},
 	} {
-		highest := Rate{Events: rateFactor * limit.share * defaultRate.Events, Window: defaultRate.Window}
-		if l.vars[limit.name] != "" && limit.rate.exceeds(highest) {
+		usual := limit.share * defaultRate.Events
+		highest := Rate{Events: rateFactor * usual, Window: defaultRate.Window}
+		isWeak := limit.rate.exceeds(highest) || limit.rate.Events > burstFactor*usual
+		if isWeak && l.vars[limit.name] != "" {
 			weak = append(weak, limit.name)
 		}
 	}
@@ -110,6 +113,9 @@ func (r Rate) exceeds(other Rate) bool {
 
 // hasLocalOrigin reports whether pages on the user's own machine may call the API.
 func hasLocalOrigin(l *loader) bool { return slices.ContainsFunc(l.FrontendURL, isLocalURL) }
+
+// hasLocalLinks reports whether the links in emails lead to the reader's own machine.
+func hasLocalLinks(l *loader) bool { return l.Mail.URL != "" && isLocalURL(l.Accounts.PublicURL) }
 
 // isLocalURL reports whether a URL is on the machine of the browser that opens it.
 func isLocalURL(given string) bool {
@@ -164,11 +170,6 @@ func redisSetting(setting string, isWeak func(access) bool) func(*loader) []stri
 
 // openFile returns the names of the settings whose secret files every user of this machine can read.
 func openFile(l *loader) []string { return l.openFiles }
-
-// isBeyond returns a function for when that compares a duration with its highest sound value.
-func isBeyond(highest time.Duration, of func(*Config) time.Duration) func(*loader) bool {
-	return func(l *loader) bool { return of(&l.Config) > highest }
-}
 
 // codeList returns names in Markdown.
 func codeList(names ...string) string { return "`" + strings.Join(names, "`, `") + "`" }

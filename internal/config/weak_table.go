@@ -3,7 +3,6 @@ package config
 import (
 	"log/slog"
 	"net/http"
-	"time"
 )
 
 // environmentRule reports that the rules of production do not apply.
@@ -21,7 +20,7 @@ var weakRules = []weakRule{
 	// Guessing and flooding.
 	{
 		names:  "`RATE_LIMIT`, `RATE_LIMIT_*`",
-		values: "`off`, or more than ten times the default",
+		values: "`off`, more than ten times the default rate, or more than a hundred times as many at once",
 		risk:   "clients can guess passwords, or have emails sent, many times faster",
 		fix:    "unset it, or set a lower rate",
 		find:   weakRates,
@@ -47,35 +46,35 @@ var weakRules = []weakRule{
 		values: "more than `1h`",
 		risk:   "whoever finds a browser signed in can take over the account without its password",
 		fix:    "unset it, or set at most 1h",
-		find:   when("STEP_UP_MAX_AGE", isBeyond(maxStepUp, func(c *Config) time.Duration { return c.Accounts.StepUpMaxAge })),
+		find:   when("STEP_UP_MAX_AGE", func(l *loader) bool { return l.Accounts.StepUpMaxAge > maxStepUp }),
 	},
 	{
 		names:  codeList("RESET_LINK_MAX_AGE"),
 		values: "more than `24h`",
 		risk:   "an old email is enough to take over an account",
 		fix:    "unset it, or set at most 24h",
-		find:   when("RESET_LINK_MAX_AGE", isBeyond(maxLinkAge, func(c *Config) time.Duration { return c.Accounts.ResetMaxAge })),
+		find:   when("RESET_LINK_MAX_AGE", func(l *loader) bool { return l.Accounts.ResetMaxAge > maxLinkAge }),
 	},
 	{
 		names:  codeList("VERIFY_LINK_MAX_AGE"),
 		values: "more than `24h`",
 		risk:   "an old email is enough to confirm an email address that its owner may have lost",
 		fix:    "unset it, or set at most 24h",
-		find:   when("VERIFY_LINK_MAX_AGE", isBeyond(maxLinkAge, func(c *Config) time.Duration { return c.Accounts.VerifyMaxAge })),
+		find:   when("VERIFY_LINK_MAX_AGE", func(l *loader) bool { return l.Accounts.VerifyMaxAge > maxLinkAge }),
 	},
 	{
 		names:  codeList("SESSION_MAX_AGE"),
 		values: "more than `168h` (a week)",
 		risk:   "a forgotten browser stays signed in",
 		fix:    "unset it, or set at most 168h",
-		find:   when("SESSION_MAX_AGE", isBeyond(maxIdle, func(c *Config) time.Duration { return c.Session.MaxAge })),
+		find:   when("SESSION_MAX_AGE", func(l *loader) bool { return l.Session.MaxAge > maxIdle }),
 	},
 	{
 		names:  codeList("SESSION_ABSOLUTE_MAX_AGE"),
 		values: "more than `720h` (30 days)",
 		risk:   "a stolen session that is used regularly stays live for long",
 		fix:    "unset it, or set at most 720h",
-		find:   when("SESSION_ABSOLUTE_MAX_AGE", isBeyond(maxAbsolute, func(c *Config) time.Duration { return c.Session.AbsoluteMaxAge })),
+		find:   when("SESSION_ABSOLUTE_MAX_AGE", func(l *loader) bool { return l.Session.AbsoluteMaxAge > maxAbsolute }),
 	},
 	{
 		names:  codeList("SESSION_MAX_PER_USER"),
@@ -137,12 +136,12 @@ var weakRules = []weakRule{
 		values: "`localhost`, or a loopback IP",
 		risk:   "links in emails lead to the reader's own machine, and give it their tokens",
 		fix:    "set it to the URL of your frontend",
-		find:   when("PUBLIC_URL", func(l *loader) bool { return l.Mail.URL != "" && isLocalURL(l.Accounts.PublicURL) }),
+		find:   when("PUBLIC_URL", hasLocalLinks),
 	},
 	{
 		names:  codeList("COOKIE_SAME_SITE"),
 		values: "`none`",
-		risk:   "browsers send the cookie with requests from other sites, and only the check of their origin protects users",
+		risk:   "browsers send the cookie with requests from other sites; only the check of the origin is left",
 		fix:    "unset it, and serve the frontend and the API on one site",
 		find:   when("COOKIE_SAME_SITE", func(l *loader) bool { return l.Cookie.SameSite == http.SameSiteNoneMode }),
 	},

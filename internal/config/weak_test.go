@@ -24,6 +24,7 @@ var weakCases = []struct {
 
 	{map[string]string{"RATE_LIMIT": "off", "RATE_LIMIT_LOGIN": "1000000/1s"}, []string{"RATE_LIMIT"}},
 	{map[string]string{"RATE_LIMIT": "1000000/1s"}, []string{"RATE_LIMIT"}},
+	{map[string]string{"RATE_LIMIT": "1001/24h"}, []string{"RATE_LIMIT"}},
 	{map[string]string{"RATE_LIMIT": "100/60s", "RATE_LIMIT_OAUTH": "600/60s", "RATE_LIMIT_ACCOUNT": "1000/1h"}, nil},
 	{map[string]string{"RATE_LIMIT_LOGIN": "101/60s", "RATE_LIMIT_ACCOUNT": "301/60s"}, []string{"RATE_LIMIT_LOGIN", "RATE_LIMIT_ACCOUNT"}},
 	{map[string]string{"RATE_LIMIT_OAUTH": "601/60s", "RATE_LIMIT_DEVICE": "101/60s"}, []string{"RATE_LIMIT_OAUTH", "RATE_LIMIT_DEVICE"}},
