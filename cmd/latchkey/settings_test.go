@@ -372,6 +372,8 @@ func observeEmails(t *testing.T, o *observer) {
 	c := sessionCookie(t, mustSend(t, 201, "POST", base+"/auth/register", annsAccount))
 	testkit.Eventually(t, "the first email", func() bool { return len(s.mails.Messages()) == 1 })
 	mustSend(t, 202, "POST", base+"/auth/password/forgot", `{"email":"ann@example.com"}`)
+	throttle := longestThrottle(t, s.redis)
+	o.equal(t, "MAIL_INTERVAL", throttle > 2*time.Minute && throttle <= 7*time.Minute, true) // the default is 1m
 	testkit.Eventually(t, "the second email", func() bool { return len(s.mails.Messages()) == 2 })
 
 	verify, reset := s.mails.Messages()[0], s.mails.Messages()[1]
@@ -384,7 +386,6 @@ func observeEmails(t *testing.T, o *observer) {
 	o.equal(t, "RESET_LINK_MAX_AGE", expiry.FindString(reset.Text()), "expires in 17 minutes")
 	o.equal(t, "VERIFY_LINK_MAX_AGE", linkExpiry(t, s.mongo, "verify").Round(time.Minute) <= 3*time.Hour, true)
 	o.equal(t, "RESET_LINK_MAX_AGE", linkExpiry(t, s.mongo, "reset").Round(time.Minute) <= 17*time.Minute, true)
-	o.equal(t, "MAIL_INTERVAL", longestThrottle(t, s.redis).Round(time.Minute), 7*time.Minute)
 
 	olderThan := func(age time.Duration) int64 {
 		filter := bson.D{{Key: "at", Value: bson.D{{Key: "$lt", Value: time.Now().Add(-age)}}}}

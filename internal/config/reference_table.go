@@ -105,7 +105,7 @@ var reference = []group{
 		entries: []entry{
 			{
 				name:   "SESSION_SECRET",
-				about:  "Signs the session records in Redis. Production requires at least 32 characters; generate them with `openssl rand -base64 32`. With several secrets, the first one signs and all are accepted, so `new,old` rotates the secret without logging anyone out.",
+				about:  "Signs the session records in Redis. Production requires at least 32 characters that look random; generate them with `openssl rand -base64 32`. With several secrets, the first one signs and all are accepted, so `new,old` rotates the secret without logging anyone out.",
 				active: true,
 			},
 			{
