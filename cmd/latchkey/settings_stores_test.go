@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -170,7 +171,7 @@ func waitOf(t *testing.T, method, url, body string, headers ...string) time.Dura
 
 	started := time.Now()
 	res := send(t, method, url, body, headers...)
-	if res.StatusCode != 503 {
+	if res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%s %s: got %d %s, want 503", method, url, res.StatusCode, res.text)
 	}
 
