@@ -53,6 +53,10 @@ func (l *loader) checkMail() {
 	if l.Mail.HeloName != "" && !isFullName {
 		l.report("SMTP_HELO_NAME", "must be a full host name like latchkey.example.com")
 	}
+	if l.Mail.Interval > min(l.Accounts.ResetMaxAge, l.Accounts.VerifyMaxAge) {
+		// A stranger who requests a link could keep the owner without a working one.
+		l.report("MAIL_INTERVAL", "must be at most RESET_LINK_MAX_AGE and VERIFY_LINK_MAX_AGE")
+	}
 
 	if l.Mail.URL == "" {
 		if l.AppEnv == Production {

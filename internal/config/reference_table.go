@@ -271,7 +271,7 @@ var reference = []group{
 			},
 			{
 				name:  "MAIL_INTERVAL",
-				about: "Minimum time between two emails with a link to the same recipient.",
+				about: "Minimum time between two emails with a link to the same recipient. At most the lifetime of these links.",
 			},
 			{
 				name:  "RESET_LINK_MAX_AGE",

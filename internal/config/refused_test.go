@@ -46,6 +46,7 @@ var refusedValues = map[string][]string{
 	"SESSION_MAX_AGE: must be at least":       {"1ms"},
 	"SESSION_TOUCH_INTERVAL: must be at most": {"13h"},
 	"MAIL_INTERVAL: must be at least":         {"1ms"},
+	"MAIL_INTERVAL: must be at most RESET":    {"31m", "25h"},
 	"STEP_UP_MAX_AGE: must be a duration":     {"x"},
 
 	"COOKIE_SAME_SITE: must be":                                       {"sometimes"},
