@@ -103,14 +103,18 @@ func (s *mailSetup) hang() *atomic.Int32 {
 	return &connections
 }
 
-// queued returns the number of emails in the queue, including those being sent.
-func (s *mailSetup) queued() int {
+// queued returns the number of emails in the queue, including those being sent, and of requests
+// whose recipient was not looked up yet.
+func (s *mailSetup) queued() (n int) {
 	s.t.Helper()
 
 	conn := s.redis.Conn(s.t)
 	defer func() { _ = conn.Close() }()
-	n, err := redis.Int(conn.Do("ZCARD", "mail:{queue}"))
-	testkit.NoError(s.t, err)
+	for _, key := range []string{"mail:{queue}:lookups", "mail:{queue}"} {
+		waiting, err := redis.Int(conn.Do("ZCARD", key))
+		testkit.NoError(s.t, err)
+		n += waiting
+	}
 
 	return n
 }

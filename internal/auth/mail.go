@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"latchkey/internal/mail"
@@ -72,16 +73,24 @@ func (s *Service) push(ctx context.Context, job mail.Job, throttle string, inter
 		return false, nil
 	}
 
-	job.At = s.options.Now()
+	if job.At.IsZero() {
+		job.At = s.options.Now()
+	}
 
 	return s.options.Queue.PushThrottled(ctx, job, throttle, interval)
 }
 
 // RunMail sends the queued emails until ctx ends. Any number of processes may run it.
 func (s *Service) RunMail(ctx context.Context) {
-	if s.options.Sender != nil {
-		s.options.Queue.Run(ctx, s.deliver)
+	if s.options.Sender == nil {
+		return
 	}
+
+	var lookups sync.WaitGroup
+	defer lookups.Wait()
+	lookups.Go(func() { s.options.Queue.RunLookups(ctx, s.lookUp) })
+
+	s.options.Queue.Run(ctx, s.deliver)
 }
 
 // deliver sends one email. If the recipient has no account, or the email is no longer

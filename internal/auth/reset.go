@@ -9,17 +9,40 @@ import (
 	"latchkey/internal/user"
 )
 
+// ErrMailBusy is returned when requests for emails arrive faster than they can be handled.
+var ErrMailBusy = mail.ErrFull
+
 // RequestPasswordReset emails a link to reset the password, if an account has this email.
-// The account is looked up only when the email is sent, so neither the response nor its
-// timing reveals whether the account exists (OWASP ASVS 5.0 6.3.8). Errors:
-// redisconn.ErrUnavailable.
+// The account is looked up only later, so neither the response nor its timing reveals whether the
+// account exists (OWASP ASVS 5.0 6.3.8). Errors: ErrMailBusy, redisconn.ErrUnavailable.
 func (s *Service) RequestPasswordReset(ctx context.Context, email user.Email, client session.Client) error {
-	return s.pushLink(ctx, mail.Job{
+	if s.options.Sender == nil {
+		return nil
+	}
+
+	return s.options.Queue.PushLookup(ctx, mail.Job{
 		Kind:   mail.ResetPassword,
 		To:     string(email),
 		IP:     client.IP,
 		Device: client.Device,
+		At:     s.options.Now(),
 	})
+}
+
+// lookUp queues an email that someone has requested for an email address, if an account has it.
+// Errors: user.ErrUnavailable, redisconn.ErrUnavailable.
+func (s *Service) lookUp(ctx context.Context, requested mail.Job) error {
+	found, err := s.users.ByEmail(ctx, user.Email(requested.To))
+	u, err := s.orNobody(ctx, found, err)
+	if err != nil || u.ID == "" {
+		return err
+	}
+
+	requested.UserID = u.ID
+	throttle := "link:" + string(requested.Kind) + ":" + u.ID // the same for all spellings of the email
+	_, err = s.push(ctx, requested, throttle, s.options.MailInterval)
+
+	return err
 }
 
 // ResetPassword sets a new password with the token of a reset link. It marks the email

@@ -100,7 +100,7 @@ var errTooManyHeaders = newFailure(http.StatusRequestHeaderFieldsTooLarge, "too_
 var errCrossOrigin = newFailure(http.StatusForbidden, "cross_origin_denied", "A page of this origin must not make that request. To allow it, add the origin to FRONTEND_URL.")
 
 var errTooMany = newFailure(http.StatusTooManyRequests, "too_many_requests", "Too many attempts. Try again later.").
-	explain("A rate limit applied: for the client's IP, the account or the device. Nothing was done.")
+	explain("A rate limit applied: for the client's IP or its network, the account or the device. Nothing was done.")
 
 var errDraining = newFailure(http.StatusServiceUnavailable, "not_ready", "The server is shutting down.")
 
@@ -160,6 +160,11 @@ var failures = []struct {
 		newFailure(http.StatusServiceUnavailable, "overloaded", "Too many logins at the moment. Try again shortly.").
 			explain("Too many passwords are waiting to be checked."),
 	},
+	{
+		auth.ErrMailBusy,
+		newFailure(http.StatusServiceUnavailable, "overloaded", "Too many requests at the moment. Try again shortly.").
+			explain("Too many requests for emails are waiting."),
+	},
 	{auth.ErrWrongPassword, newFailure(http.StatusUnauthorized, "wrong_password", "Incorrect password.")},
 	{auth.ErrInvalidToken, newFailure(http.StatusBadRequest, "invalid_token", "This link is no longer valid. Request a new one.")},
 	{
@@ -183,13 +188,13 @@ var failures = []struct {
 	{oauth.ErrUnavailable, newFailure(http.StatusServiceUnavailable, "provider_unavailable", "The provider is temporarily unavailable. Try again shortly.")},
 }
 
-// worthLogging reports whether a failure of the server is logged. During a flood of logins,
-// ErrBusy occurs many times a second and is logged once a minute.
+// worthLogging reports whether a failure of the server is logged. During a flood, ErrBusy and
+// ErrMailBusy occur many times a second and are logged once a minute.
 func (s *Server) worthLogging(err error) bool {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return false
-	case errors.Is(err, auth.ErrBusy):
+	case errors.Is(err, auth.ErrBusy), errors.Is(err, auth.ErrMailBusy):
 		minute := s.now().Unix() / 60
 		return s.busyLogged.Swap(minute) != minute
 	}

@@ -194,8 +194,8 @@ var forgotPasswordOperation = operation{
 	},
 }
 
-// forgotPassword handles POST /auth/password/forgot. The account is only looked up later, by the
-// mail queue, so that the response time reveals nothing.
+// forgotPassword handles POST /auth/password/forgot. The account is only looked up later, so that
+// the response time reveals nothing.
 func (s *Server) forgotPassword(w http.ResponseWriter, r *http.Request, in forgotRequest) error {
 	if err := s.auth.RequestPasswordReset(r.Context(), in.Email, clientOf(r)); err != nil {
 		return err

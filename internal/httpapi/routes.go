@@ -122,6 +122,7 @@ func (s *Server) fixedRoutes() []route {
 		},
 		{
 			pattern: "POST /auth/password/forgot", access: public, limit: limitMail, endpoint: jsonBody(s.forgotPassword), operation: forgotPasswordOperation,
+			errors: errs{auth.ErrMailBusy},
 		},
 		{
 			pattern: "POST /auth/password/reset", access: public, limit: limitToken, endpoint: jsonBody(s.resetPassword), operation: resetPasswordOperation,

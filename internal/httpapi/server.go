@@ -41,7 +41,7 @@ type Server struct {
 	readiness readiness
 
 	draining     atomic.Bool
-	busyLogged   atomic.Int64 // the minute in which ErrBusy was last logged
+	busyLogged   atomic.Int64 // the minute in which worthLogging last reported ErrBusy or ErrMailBusy
 	stepUpMaxAge time.Duration
 	redisBudget  time.Duration
 }

@@ -5,7 +5,8 @@
 // So users do not notice a slow mail server, and response times do not reveal whether an
 // account exists. Queue.Run calls a handler for each job. The handler turns the Job into an
 // Email, Compose renders the Email as a Message, and a Sender sends it. Links with one-time
-// tokens are created in the handler, so Redis never contains a secret.
+// tokens are created in the handler, so Redis never contains a secret. If it is not known whether
+// anyone has the recipient's email address, Queue.RunLookups finds out first.
 //
 // The texts are in texts.en.json, ready for translation. The layout is in email.html.tmpl
 // and email.txt.tmpl.

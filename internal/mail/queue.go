@@ -24,6 +24,7 @@ import (
 //	mail:{queue}:done:<id>       exists for the length of a lease after a job is done
 //	mail:{queue}:throttle:<hash> exists while no further job with this throttle is accepted
 //	mail:{queue}:day:<hash>      number of jobs with this throttle in the last 24 hours
+//	mail:{queue}:lookups         requests to look up, as JSON, sorted by due time
 //
 // While a worker holds the lease of a job, the due time is the end of the lease: if the
 // process dies, the job becomes due again and is not lost. The braces are a hash tag that
@@ -32,6 +33,7 @@ const (
 	dueKey      = KeyPrefix + "{queue}"
 	jobsKey     = dueKey + ":jobs"
 	attemptsKey = dueKey + ":attempts"
+	lookupsKey  = dueKey + ":lookups"
 )
 
 // KeyPrefix is the prefix of the names of all keys.
@@ -130,10 +132,7 @@ const (
 // are empty. If the caller has set the ID, the same job may be pushed again after an error.
 // Errors: redisconn.ErrUnavailable.
 func (q *Queue) PushThrottled(ctx context.Context, job Job, throttle string, interval time.Duration) (bool, error) {
-	job.ID = cmp.Or(job.ID, rand.Text())
-	if job.Created.IsZero() {
-		job.Created = q.now()
-	}
+	job.complete(q.now())
 
 	value, err := json.Marshal(job)
 	if err != nil {
@@ -147,12 +146,25 @@ func (q *Queue) PushThrottled(ctx context.Context, job Job, throttle string, int
 		job.ID, value, interval.Milliseconds(), maxPerDay, slowInterval.Milliseconds(), throttle != ""))
 }
 
-// Len returns the number of jobs that are due, waiting for another attempt, or being
-// delivered. Errors: redisconn.ErrUnavailable.
-func (q *Queue) Len(ctx context.Context) (int, error) {
-	n, err := redisconn.Int64(q.redis.Do(ctx, "ZCARD", dueKey))
+// complete sets the ID and Created if they are empty.
+func (j *Job) complete(now time.Time) {
+	j.ID = cmp.Or(j.ID, rand.Text())
+	if j.Created.IsZero() {
+		j.Created = now
+	}
+}
 
-	return int(n), err
+// Len returns the number of jobs that are due, waiting for another attempt, or being
+// delivered, and of requests to look up. Errors: redisconn.ErrUnavailable.
+func (q *Queue) Len(ctx context.Context) (int, error) {
+	// In this order, no request is missed that becomes a job in between.
+	lookups, err := redisconn.Int64(q.redis.Do(ctx, "ZCARD", lookupsKey))
+	if err != nil {
+		return 0, err
+	}
+	jobs, err := redisconn.Int64(q.redis.Do(ctx, "ZCARD", dueKey))
+
+	return int(lookups + jobs), err
 }
 
 // claimedJob is a job that this process has leased.

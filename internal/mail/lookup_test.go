@@ -1,0 +1,221 @@
+package mail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
+)
+
+// startLookups looks up the requests of a queue until the test ends or stop is called.
+func startLookups(t testing.TB, q *Queue, lookUp func(context.Context, Job) error) (stop func()) {
+	t.Helper()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { q.RunLookups(ctx, lookUp) })
+
+	stop = func() {
+		cancel()
+		running.Wait()
+	}
+	t.Cleanup(stop)
+
+	return stop
+}
+
+func pushLookup(t testing.TB, q *Queue, to string) {
+	t.Helper()
+
+	testkit.NoError(t, q.PushLookup(context.Background(), Job{Kind: ResetPassword, To: to}))
+}
+
+func mailKeys(t testing.TB, conn redis.Conn) []string {
+	t.Helper()
+
+	keys, err := redis.Strings(conn.Do("KEYS", "mail:*"))
+	testkit.NoError(t, err)
+
+	return keys
+}
+
+// lookUpAgain ends the leases of all requests.
+func lookUpAgain(t testing.TB, conn redis.Conn) {
+	t.Helper()
+
+	requests, err := redis.Strings(conn.Do("ZRANGE", lookupsKey, 0, -1))
+	testkit.NoError(t, err)
+	for _, request := range requests {
+		_, err := conn.Do("ZADD", lookupsKey, "XX", 1, request)
+		testkit.NoError(t, err)
+	}
+}
+
+// A flood of requests for nobody's email addresses delays no email, and leaves nothing in Redis.
+// Two processes share the work.
+func TestLookupFlood(t *testing.T) {
+	t.Parallel()
+	const flood = 3000
+	r := storetest.NewRedis(t)
+	conn := r.Conn(t)
+	q, _ := newQueue(t, r, QueueOptions{})
+	other, _ := newQueue(t, r, QueueOptions{})
+
+	for i := range flood {
+		pushLookup(t, q, fmt.Sprintf("nobody%d@example.com", i))
+	}
+
+	// 1. An email is sent while no request is looked up.
+	sent := make(chan string, 2)
+	start(t, q, func(_ context.Context, job Job) error {
+		sent <- job.To
+
+		return nil
+	})
+	push(t, q, "one")
+	if got := testkit.Receive(t, "the first email", sent); got != "ada@example.com" {
+		t.Errorf("first email: got recipient %s, want ada@example.com", got)
+	}
+
+	// 2. Every request is looked up once. The last one is for an account.
+	pushLookup(t, q, "bob@example.com")
+	began := time.Now()
+	var lookups atomic.Int64
+	for _, process := range []*Queue{q, other} {
+		startLookups(t, process, func(ctx context.Context, job Job) error {
+			lookups.Add(1)
+			if job.To != "bob@example.com" {
+				return nil
+			}
+			_, err := process.PushThrottled(ctx, job, "bob", time.Minute)
+
+			return err
+		})
+	}
+	if got := testkit.Receive(t, "the second email", sent); got != "bob@example.com" {
+		t.Errorf("second email: got recipient %s, want bob@example.com", got)
+	}
+	t.Logf("%d requests: the last email was sent after %v", flood, time.Since(began))
+
+	testkit.Eventually(t, "an empty queue", isEmpty(t, q))
+	if n := lookups.Load(); n != flood+1 {
+		t.Errorf("got %d lookups, want %d", n, flood+1)
+	}
+
+	// 3. What is left is from the two emails.
+	for _, key := range mailKeys(t, conn) {
+		if strings.HasPrefix(key, lookupsKey) {
+			t.Errorf("got key %s, want it gone", key)
+		}
+	}
+	if keys := mailKeys(t, conn); len(keys) > 10 {
+		t.Errorf("got %d keys, want at most 10: %q", len(keys), keys)
+	}
+}
+
+// Beyond a number of waiting requests, further ones are refused. One that is queued may be pushed
+// again.
+func TestLookupsAreBounded(t *testing.T) {
+	t.Parallel()
+	r := storetest.NewRedis(t)
+	conn := r.Conn(t)
+	q, _ := newQueue(t, r, QueueOptions{})
+	first := Job{ID: "1", Kind: ResetPassword, To: "ann@example.com", Created: time.Now()}
+	testkit.NoError(t, q.PushLookup(context.Background(), first))
+
+	args := []any{lookupsKey}
+	for i := range maxLookups - 1 {
+		args = append(args, i, i)
+	}
+	_, err := conn.Do("ZADD", args...)
+	testkit.NoError(t, err)
+
+	testkit.NoError(t, q.PushLookup(context.Background(), first))
+	err = q.PushLookup(context.Background(), Job{Kind: ResetPassword, To: "bob@example.com"})
+	if !errors.Is(err, ErrFull) {
+		t.Errorf("PushLookup with a full queue: got error %v, want ErrFull", err)
+	}
+	if n, err := q.Len(context.Background()); n != maxLookups || err != nil {
+		t.Errorf("Len: got %d, error %v, want %d", n, err, maxLookups)
+	}
+}
+
+// A lookup that fails or panics is repeated later, until the request is too old. Others go on, and
+// a malformed request does no harm.
+func TestLookupFails(t *testing.T) {
+	t.Parallel()
+	r := storetest.NewRedis(t)
+	conn := r.Conn(t)
+	q, log := newQueue(t, r, QueueOptions{MaxAge: time.Hour})
+
+	var mu sync.Mutex
+	attempts := map[string]int{}
+	count := func(to string) int {
+		mu.Lock()
+		defer mu.Unlock()
+
+		return attempts[to]
+	}
+
+	_, err := conn.Do("ZADD", lookupsKey, 1, "{")
+	testkit.NoError(t, err)
+	for _, name := range []string{"fails", "panics", "works"} {
+		pushLookup(t, q, name+"@example.com")
+	}
+	old := Job{Kind: ResetPassword, To: "old@example.com", Created: time.Now().Add(-2 * time.Hour)}
+	testkit.NoError(t, q.PushLookup(context.Background(), old))
+
+	startLookups(t, q, func(_ context.Context, job Job) error {
+		mu.Lock()
+		attempts[job.To]++
+		isFirst := attempts[job.To] == 1
+		mu.Unlock()
+
+		switch {
+		case job.To == "fails@example.com" && isFirst:
+			return errors.New("no store")
+		case job.To == "panics@example.com" && isFirst:
+			panic("out of ink")
+		}
+
+		return nil
+	})
+
+	testkit.Eventually(t, "the others to be done", func() bool {
+		n, err := q.Len(context.Background())
+		testkit.NoError(t, err)
+
+		return n == 2
+	})
+	if a, b := count("fails@example.com"), count("panics@example.com"); a != 1 || b != 1 {
+		t.Errorf("attempts before the lease ends: got %d and %d, want 1", a, b)
+	}
+
+	lookUpAgain(t, conn)
+	testkit.Eventually(t, "an empty queue", isEmpty(t, q))
+	if a, b, c := count("fails@example.com"), count("panics@example.com"), count("works@example.com"); a != 2 || b != 2 || c != 1 {
+		t.Errorf("attempts: got %d, %d and %d, want 2, 2 and 1", a, b, c)
+	}
+	if n := count("old@example.com"); n != 0 {
+		t.Errorf("a request that is too old: got %d lookups, want 0", n)
+	}
+	for message, want := range map[string]int{
+		"cannot look up the recipients of emails; will retry": 1,
+		"email request dropped: malformed":                    1,
+		"email request dropped: too old":                      1,
+		"panic while sending an email":                        1,
+	} {
+		if got := len(lines(t, log, message)); got != want {
+			t.Errorf("log: got %q %d times, want %d", message, got, want)
+		}
+	}
+}
