@@ -364,7 +364,7 @@ var reference = []group{
 	},
 	{
 		title: "Rate limits",
-		intro: "The limits count requests per client IP (per /64 for IPv6) unless stated otherwise.",
+		intro: "The limits count requests per client IP unless stated otherwise. For IPv6, a /64 counts as one IP, and each /56 and /48 has 8 and 32 times the limit of an IP.",
 		entries: []entry{
 			{
 				name:  "RATE_LIMIT",

@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"strings"
 
 	"latchkey/internal/ratelimit"
 )
@@ -39,11 +40,12 @@ type Attempt struct {
 	Device string
 }
 
-// BudgetNames lists the names of the budgets for attempts from unknown devices.
-var BudgetNames = []string{"ip", "account"}
+// BudgetNames lists the names of the budgets for attempts from unknown devices. "network" is that
+// of an IPv6 network around the client, if it will be used up before that of the client's IP.
+var BudgetNames = []string{"ip", "network", "account"}
 
 // KnownDeviceBudgetNames lists the names of the budgets for attempts from known devices.
-var KnownDeviceBudgetNames = []string{"device", "account-devices", "ip-devices"}
+var KnownDeviceBudgetNames = []string{"device", "account-devices", "ip-devices", "network-devices"}
 
 // Budget is a budget after an attempt was counted.
 type Budget struct {
@@ -52,6 +54,11 @@ type Budget struct {
 	ratelimit.Budget
 
 	key string // the key for package ratelimit
+
+	// ip is the client's IP if the budget is that of an IP. The budgets of its networks are then
+	// multiples of perClient.
+	ip        string
+	perClient ratelimit.Rule
 }
 
 // Decision is the result of counting an attempt.
@@ -60,6 +67,8 @@ type Decision struct {
 	Refused *Budget
 	// Budgets are the budgets that the decision is based on, in the order in which they were counted.
 	Budgets []Budget
+	// KnownDevice is set if the attempt is allowed and counted against the budgets for known devices.
+	KnownDevice bool
 	// Exhausted lists the names of all exhausted budgets, including those of a known device whose
 	// attempt was then counted like one from an unknown device.
 	Exhausted []string
@@ -73,10 +82,9 @@ type Decision struct {
 // against the budgets of the IP and the account.
 func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 	if a.Rule.Unlimited() {
-		return Decision{}, nil
+		return Decision{KnownDevice: a.Device != ""}, nil
 	}
 
-	ipKey := a.Action + ":ip:" + ratelimit.IPKey(a.IP)
 	accountKey := a.Action + ":account:" + ratelimit.AccountKey(a.Account)
 
 	var exhausted []string
@@ -87,16 +95,17 @@ func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 		d, err := l.take(ctx, []Budget{
 			{Name: "device", Rule: l.device, key: accountKey + ":" + a.Device},
 			{Name: "account-devices", Rule: shared, key: accountKey + ":devices"},
-			{Name: "ip-devices", Rule: shared, key: ipKey + ":devices"},
+			{Name: "ip-devices", Rule: shared, key: a.Action + ":ip-devices", ip: a.IP, perClient: l.device},
 		})
 		if err != nil || d.Refused == nil {
+			d.KnownDevice = err == nil
 			return d, err
 		}
 
 		exhausted = d.Exhausted
 	}
 
-	budgets := []Budget{{Name: "ip", Rule: a.Rule, key: ipKey}}
+	budgets := []Budget{{Name: "ip", Rule: a.Rule, key: a.Action + ":ip", ip: a.IP, perClient: a.Rule}}
 	if a.Account != "" && !l.account.Unlimited() {
 		budgets = append(budgets, Budget{Name: "account", Rule: l.account, key: accountKey})
 	}
@@ -112,12 +121,16 @@ func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 func (l *Limiter) take(ctx context.Context, budgets []Budget) (Decision, error) {
 	var d Decision
 	for _, b := range budgets {
-		result, err := l.limiter.Take(ctx, b.key, b.Rule)
+		result, err := l.takeOne(ctx, b)
 		if err != nil {
 			return Decision{}, err
 		}
 
 		b.Budget = result
+		b.Rule = result.Rule
+		if result.IsNetwork {
+			b.Name = strings.Replace(b.Name, "ip", "network", 1)
+		}
 		d.Budgets = append(d.Budgets, b)
 		if !result.Allowed {
 			d.Refused = &b
@@ -127,4 +140,13 @@ func (l *Limiter) take(ctx context.Context, budgets []Budget) (Decision, error) 
 	}
 
 	return d, nil
+}
+
+// takeOne counts an attempt against one budget.
+func (l *Limiter) takeOne(ctx context.Context, b Budget) (ratelimit.Budget, error) {
+	if b.ip == "" {
+		return l.limiter.Take(ctx, b.key, b.Rule)
+	}
+
+	return l.limiter.TakeIP(ctx, b.key, b.ip, b.Rule, b.perClient)
 }

@@ -140,6 +140,27 @@ func TestSharedDeviceBudget(t *testing.T) {
 	}
 }
 
+// A client with many IPv6 networks has not many times the budget. If those of a network are used
+// up, known devices in it have their own.
+func TestByNetwork(t *testing.T) {
+	t.Parallel()
+
+	var steps []step
+	for i := range 16 {
+		want := `["ip 1/2" "account 1/2"]`
+		if i == 15 {
+			want = `["network 0/16" "account 1/2"]`
+		}
+		steps = append(steps, step{ip: fmt.Sprintf("2001:db8:77:%x::1", i), account: fmt.Sprintf("ann%d@example.com", i), want: want})
+	}
+
+	checkSteps(t, append(steps, []step{
+		{ip: "2001:db8:77:ff::1", account: ann, want: `["network 0/16"] refused, exhausted ["network"]`},
+		{ip: "2001:db8:77:ff::1", account: ann, device: "phone", want: `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
+		{ip: "2001:db8:77:100::1", account: ann, want: `["ip 1/2" "account 1/2"]`},
+	}...))
+}
+
 // If the attempt's rule is zero, no limit applies. A zero rule for accounts or devices disables only
 // that limit.
 func TestUnlimited(t *testing.T) {

@@ -75,7 +75,7 @@ var responseHeaders = []responseHeader{
 	},
 	{
 		name:        "RateLimit",
-		description: "What is left of each limit that applied: `r` requests now, and all of them again after `t` seconds (draft-ietf-httpapi-ratelimit-headers). Missing if limits are off.",
+		description: "What is left of each limit that applied: `r` requests now, and all of them again after `t` seconds (draft-ietf-httpapi-ratelimit-headers). `network` replaces `ip` if less is left for the client's IPv6 network. Missing if limits are off.",
 		example:     `"ip";r=9;t=6, "account";r=9;t=6`,
 	},
 	{

@@ -25,7 +25,7 @@ func TestCommandsOnTheWire(t *testing.T) {
 
 	_, proxied, proxy := storetest.ProxiedRedis(t)
 	rule := ratelimit.Rule{Events: 1000, Window: time.Hour}
-	s := apitest.New(t, apitest.Options{Redis: &proxied, Limits: httpapi.Limits{Register: rule, Login: rule, Password: rule, Account: rule}})
+	s := apitest.New(t, apitest.Options{Redis: &proxied, TrustedProxies: behindProxy, Limits: httpapi.Limits{Register: rule, Login: rule, Password: rule, Account: rule}})
 
 	var commands atomic.Int64
 	proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
@@ -42,6 +42,9 @@ func TestCommandsOnTheWire(t *testing.T) {
 	}{
 		{"session check", 1, func(c *apitest.Client) { c.Do("GET", "/auth/session", nil).Want(200) }},
 		{"login", 5, func(*apitest.Client) { s.LoginFrom("x") }},
+		{"login over IPv6", 5, func(*apitest.Client) {
+			s.NewClient().DoFrom("2001:db8::1", "POST", "/auth/login", apitest.AnnsLogin).Want(200)
+		}},
 		{"login over a session", 6, func(c *apitest.Client) { c.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200) }},
 		{"rotate", 2, func(c *apitest.Client) { c.Do("POST", "/auth/rotate-session", nil).Want(200) }},
 		{"list", 2, func(c *apitest.Client) { c.Do("GET", "/auth/sessions", nil).Want(200) }},

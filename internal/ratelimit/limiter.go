@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"net/netip"
 	"regexp"
 	"time"
 
@@ -18,20 +17,26 @@ type Limiter struct {
 // New returns a Limiter that counts events through client.
 func New(client *redisconn.Client) *Limiter { return &Limiter{redis: client} }
 
-// takeScript counts one event. ARGV[1] is the interval, the time in which one event becomes
-// available again; ARGV[2] is the burst, the time in which all events do. Both are in
-// microseconds.
+// maxLimits is the maximum number of limits in a call of takeAll.
+const maxLimits = 3
+
+// takeScripts contains the script that counts one event, by its number of keys. For each key it
+// takes two arguments: the interval, which is the time in which one event becomes available
+// again, and the burst, the time in which all events do. Both are in microseconds.
 //
 // A key stores the time at which all events will be available again, in microseconds on the
 // Redis clock (GCRA's "theoretical arrival time"), and expires then: a missing key means that
-// all events are available. An "r" after the time means that the last event was
-// refused.
+// all events are available. An "r" after the time means that this key has refused the last
+// event.
 //
-// The script returns whether the event was allowed, the time until all events are available
-// again, and whether this was the first refusal since an event was allowed.
+// For each key, the script returns whether the key allows the event, the time until all events
+// are available again, and whether this was the key's first refusal since an event was allowed.
 //
 // Design decisions:
 //
+//   - The event counts under all keys or, if one of them refuses it, under none. So a client
+//     whose network has used up its budget does not also use up its own, and a flood leaves no
+//     keys behind.
 //   - A refused event does not extend the wait. Otherwise a client that keeps trying would
 //     lock itself out forever, along with everyone who shares its IP.
 //   - If the stored time is further in the future than the burst, no events are available,
@@ -43,37 +48,61 @@ func New(client *redisconn.Client) *Limiter { return &Limiter{redis: client} }
 //     by breaking connections.
 //   - The script does not wait for replicas. A failover may lose a few events, which is
 //     better than a round trip on every request.
-var takeScript = redisconn.NewScript(1, `
-local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+var takeScripts = newTakeScripts()
 
-local full, wasRefused = micros, false
-local value = redis.pcall('GET', KEYS[1])
-if type(value) == 'string' and #value <= 17 then
-  local time, mark = string.match(value, '^(%d+)(r?)$')
-  if time then
-    full = math.max(micros, tonumber(time))
-    wasRefused = mark == 'r'
+func newTakeScripts() (scripts [maxLimits + 1]*redisconn.Script) {
+	for keys := 1; keys <= maxLimits; keys++ {
+		scripts[keys] = redisconn.NewScript(keys, takeLua)
+	}
+
+	return scripts
+}
+
+const takeLua = `
+local limits, allowed = {}, true
+for i, key in ipairs(KEYS) do
+  local limit = {interval = tonumber(ARGV[2 * i - 1]), full = micros, wasRefused = false}
+  local latest = micros + tonumber(ARGV[2 * i])
+
+  local value = redis.pcall('GET', key)
+  if type(value) == 'string' and #value <= 17 then
+    local time, mark = string.match(value, '^(%d+)(r?)$')
+    if time then
+      limit.full = math.max(micros, tonumber(time))
+      limit.wasRefused = mark == 'r'
+    end
   end
+
+  limit.tooFar = limit.full > latest
+  if limit.tooFar then limit.full = latest end
+
+  limit.refuses = limit.full + limit.interval > latest
+  if limit.refuses then allowed = false end
+  limits[i] = limit
 end
 
-local tooFar = full > micros + burst
-if tooFar then full = micros + burst end
+local reply = {}
+for i, key in ipairs(KEYS) do
+  local limit = limits[i]
+  if allowed then limit.full = limit.full + limit.interval end
 
-local allowed = full + interval <= micros + burst
-if allowed then full = full + interval end
+  local firstRefusal = limit.refuses and not limit.wasRefused
+  if allowed or limit.tooFar or firstRefusal then
+    local new = string.format('%.0f', limit.full) .. (limit.refuses and 'r' or '')
+    local ttl = math.ceil((limit.full - micros) / 1000)
+    redis.call('SET', key, new, 'PX', string.format('%.0f', ttl))
+  end
 
-local firstRefusal = not allowed and not wasRefused
-if allowed or tooFar or firstRefusal then
-  local new = string.format('%.0f', full) .. (allowed and '' or 'r')
-  local ttl = math.ceil((full - micros) / 1000)
-  redis.call('SET', KEYS[1], new, 'PX', string.format('%.0f', ttl))
+  table.insert(reply, limit.refuses and 0 or 1)
+  table.insert(reply, limit.full - micros)
+  table.insert(reply, firstRefusal and 1 or 0)
 end
 
-return {allowed and 1 or 0, full - micros, firstRefusal and 1 or 0}`)
+return reply`
 
 // Take counts one event under key and returns what is left of the budget. A key names what
-// is counted and for whom, for example "login:ip:" followed by an IPKey. It may have any
-// length and any characters.
+// is counted and for whom, for example "login:account:" followed by an AccountKey. It may have
+// any length and any characters.
 //
 // Always use the same rule for a key. If the rule changes, the new one applies immediately.
 // The zero rule allows everything without using Redis; only Allowed is set in its Budget.
@@ -84,18 +113,53 @@ func (l *Limiter) Take(ctx context.Context, key string, rule Rule) (Budget, erro
 		return Budget{Allowed: true}, nil
 	}
 
-	interval := rule.interval()
-	reply, err := l.redis.Eval(ctx, takeScript, redisKey(key), interval, interval*int64(rule.Events))
-
-	var allowed, firstRefusal bool
-	var micros int64
-	if err := redisconn.Scan(reply, err, &allowed, &micros, &firstRefusal); err != nil {
+	budgets, err := l.takeAll(ctx, key, []limit{{rule: rule}})
+	if err != nil {
 		return Budget{}, err
 	}
 
-	reset := time.Duration(micros) * time.Microsecond
+	return budgets[0], nil
+}
 
-	return rule.budget(allowed, firstRefusal, reset), nil
+// limit is one of several limits of the same event. The names distinguish them.
+type limit struct {
+	name string
+	rule Rule
+}
+
+// takeAll counts one event against several limits with one command, and returns what is left of
+// their budgets. If one of them refuses the event, it counts against none of them; Allowed is set
+// in the budgets that did not refuse it. The counters are all on the same server of a Redis
+// Cluster, which depends on key.
+func (l *Limiter) takeAll(ctx context.Context, key string, limits []limit) ([]Budget, error) {
+	var keys, args []any
+	for _, limit := range limits {
+		interval := limit.rule.interval()
+		keys = append(keys, redisKey(key)+limit.name)
+		args = append(args, interval, interval*int64(limit.rule.Events))
+	}
+
+	first := redisKey(key) + limits[0].name
+	reply, err := l.redis.Eval(ctx, takeScripts[len(limits)], first, append(keys[1:], args...)...)
+
+	allowed := make([]bool, len(limits))
+	micros := make([]int64, len(limits))
+	firstRefusal := make([]bool, len(limits))
+	var dest []any
+	for i := range limits {
+		dest = append(dest, &allowed[i], &micros[i], &firstRefusal[i])
+	}
+	if err := redisconn.Scan(reply, err, dest...); err != nil {
+		return nil, err
+	}
+
+	budgets := make([]Budget, len(limits))
+	for i, limit := range limits {
+		reset := time.Duration(micros[i]) * time.Microsecond
+		budgets[i] = limit.rule.budget(allowed[i], firstRefusal[i], reset)
+	}
+
+	return budgets, nil
 }
 
 // Rule allows a burst of Events. They become available again one by one, each after
@@ -121,7 +185,12 @@ func (r Rule) interval() int64 {
 
 // Budget is what a Take leaves under a key.
 type Budget struct {
+	Rule    Rule
 	Allowed bool
+
+	// IsNetwork is set if TakeIP returns the budget of a network, which the client shares with
+	// others.
+	IsNetwork bool
 
 	// FirstRefusal is set if this event was refused and the previous one was allowed. Use
 	// it to log that a limit was reached once, rather than on every attempt.
@@ -145,6 +214,7 @@ func (r Rule) budget(allowed, firstRefusal bool, reset time.Duration) Budget {
 	available := interval*time.Duration(r.Events) - reset
 
 	b := Budget{
+		Rule:         r,
 		Allowed:      allowed,
 		FirstRefusal: firstRefusal,
 		Remaining:    int(available / interval),
@@ -166,9 +236,11 @@ const KeyPrefix = "limit:"
 
 // redisKey returns the name of the Redis key for a caller's key:
 //
-//	limit:{<key>}   the time at which all events are available again, followed by an
-//	                "r" if the last event was refused; it expires at that time
+//	limit:{<key>}          the time at which all events are available again, followed by an
+//	                       "r" if the last event was refused; it expires at that time
+//	limit:{<key>}:<name>   the same for one of several limits of an event
 //
+// The braces put all limits of an event into one slot of a Redis Cluster.
 // It hashes keys that are long, hard to read in redis-cli, or contain braces, which would
 // change the slot in a Redis Cluster.
 func redisKey(key string) string {
@@ -182,27 +254,6 @@ func redisKey(key string) string {
 var printable = regexp.MustCompile(`^[!-z|~]+$`)
 
 func isPlain(key string) bool { return len(key) <= maxKey && printable.MatchString(key) }
-
-// maxInvalidIP is the maximum length of an IPKey for text that is not an IP, in bytes.
-const maxInvalidIP = 64
-
-// IPKey returns the key for the client at an IP. For IPv6 it is the /64 prefix: a customer
-// usually gets at least a /64, and could use each of its 2^64 IPs as a new client. IPv4 in
-// IPv6 notation counts as IPv4, and zones are ignored. Text that is not an IP is returned
-// as it is, truncated to 64 bytes.
-func IPKey(ip string) string {
-	addr, err := netip.ParseAddr(ip)
-	if err != nil {
-		return ip[:min(len(ip), maxInvalidIP)]
-	}
-
-	addr = addr.Unmap().WithZone("")
-	if addr.Is4() {
-		return addr.String()
-	}
-
-	return netip.PrefixFrom(addr, 64).Masked().String()
-}
 
 // AccountKey returns the key for the account with the given canonical email. The key is a
 // hash, so that Redis logs and monitoring tools do not show emails. It is not secret: anyone
