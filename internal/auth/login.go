@@ -25,8 +25,13 @@ type Credentials struct {
 // of the account with this email, if there is one. Errors: ErrBadCredentials, ErrBusy,
 // user.ErrUnavailable, session.ErrUnavailable.
 func (s *Service) SignIn(ctx context.Context, in Credentials, client Client) (SignedIn, error) {
+	lane := hashpool.Anyone
+	if client.KnownDevice {
+		lane = hashpool.Owners
+	}
+
 	// If the password would not be hashed anyway, do not query the stores.
-	if s.hasher.Busy() {
+	if s.hasher.Busy(lane) {
 		return SignedIn{}, ErrBusy
 	}
 
@@ -39,7 +44,7 @@ func (s *Service) SignIn(ctx context.Context, in Credentials, client Client) (Si
 	signedIn, err := s.signIn(ctx, client, attempt{
 		userID: account.ID,
 		start:  session.Start{Method: MethodPassword, Persistent: in.Persistent},
-		prove:  func() (user.User, error) { return s.provePassword(ctx, account, in.Password) },
+		prove:  func() (user.User, error) { return s.provePassword(ctx, lane, account, in.Password) },
 		record: func(u user.User) (user.User, error) {
 			// The hash may have been upgraded by now, but the account must still have the
 			// email that the user entered.
@@ -73,18 +78,18 @@ func (s *Service) orNobody(ctx context.Context, u user.User, err error) (user.Us
 // provePassword checks the password of u and returns u. If the hash is outdated, it is
 // replaced by one with the current cost.
 // Errors: ErrBadCredentials, ErrBusy, user.ErrUnavailable.
-func (s *Service) provePassword(ctx context.Context, u user.User, password string) (user.User, error) {
+func (s *Service) provePassword(ctx context.Context, lane hashpool.Lane, u user.User, password string) (user.User, error) {
 	if u.ID == "" {
 		// Do the same work as for an account that exists: otherwise the response time reveals
 		// which emails have an account.
-		if err := s.hasher.DummyCompare(ctx, password); err != nil {
+		if err := s.hasher.DummyCompare(ctx, lane, password); err != nil {
 			return user.User{}, err
 		}
 
 		return user.User{}, ErrBadCredentials
 	}
 
-	ok, outdated, err := s.verify(ctx, u, password)
+	ok, outdated, err := s.verify(ctx, lane, u, password)
 	if err != nil {
 		return user.User{}, err
 	}
@@ -95,7 +100,7 @@ func (s *Service) provePassword(ctx context.Context, u user.User, password strin
 		return u, nil
 	}
 
-	better, err := s.hasher.Hash(ctx, password)
+	better, err := s.hasher.Hash(ctx, hashpool.Owners, password)
 	if errors.Is(err, ErrBusy) {
 		return u, nil // the next login will replace the hash
 	}
@@ -113,7 +118,7 @@ func (s *Service) provePassword(ctx context.Context, u user.User, password strin
 			return user.User{}, err
 		}
 
-		return s.provePassword(ctx, current, password)
+		return s.provePassword(ctx, lane, current, password)
 	}
 
 	u.PasswordHash = better
@@ -123,8 +128,8 @@ func (s *Service) provePassword(ctx context.Context, u user.User, password strin
 
 // verify reports whether password is the password of u, and whether the stored hash is
 // outdated. An unusable hash matches no password. Errors: ErrBusy and the errors of ctx.
-func (s *Service) verify(ctx context.Context, u user.User, password string) (ok, outdated bool, err error) {
-	ok, outdated, err = s.hasher.Verify(ctx, u.PasswordHash, password)
+func (s *Service) verify(ctx context.Context, lane hashpool.Lane, u user.User, password string) (ok, outdated bool, err error) {
+	ok, outdated, err = s.hasher.Verify(ctx, lane, u.PasswordHash, password)
 	if errors.Is(err, hashpool.ErrUnusable) && u.PasswordHash == "" {
 		err = nil // an account without a password: the user signs in with a provider
 	}

@@ -200,7 +200,7 @@ func TestAccountChangesDuringSignIn(t *testing.T) {
 					start:  session.Start{Method: MethodPassword},
 					prove: func() (user.User, error) {
 						before("prove")
-						proved, err := s.provePassword(ctx, u, testPassword)
+						proved, err := s.provePassword(ctx, hashpool.Anyone, u, testPassword)
 						before("record")
 
 						return proved, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"latchkey/internal/hashpool"
 	"latchkey/internal/mail"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -22,7 +23,7 @@ func (s *Service) ChangePassword(ctx context.Context, caller Caller, current, ne
 		return Changed{}, &WeakPasswordError{Unchanged}
 	}
 
-	hash, err := s.newHash(ctx, u, next)
+	hash, err := s.newHash(ctx, hashpool.Owners, u, next)
 	if err != nil {
 		return Changed{}, err
 	}
@@ -59,7 +60,7 @@ func (s *Service) AddPassword(ctx context.Context, caller Caller, password strin
 		return Changed{}, ErrHasPassword
 	}
 
-	hash, err := s.newHash(ctx, u, password)
+	hash, err := s.newHash(ctx, hashpool.Owners, u, password)
 	if err != nil {
 		return Changed{}, err
 	}
@@ -95,7 +96,7 @@ func (s *Service) SetPassword(ctx context.Context, caller Caller, password strin
 		return Changed{}, err
 	}
 
-	hash, err := s.newHash(ctx, u, password)
+	hash, err := s.newHash(ctx, hashpool.Owners, u, password)
 	if err != nil {
 		return Changed{}, err
 	}
@@ -114,12 +115,12 @@ func (s *Service) SetPassword(ctx context.Context, caller Caller, password strin
 
 // newHash checks a new password against the rules and returns its hash. Errors:
 // a WeakPasswordError, ErrBusy.
-func (s *Service) newHash(ctx context.Context, u user.User, password string) (string, error) {
+func (s *Service) newHash(ctx context.Context, lane hashpool.Lane, u user.User, password string) (string, error) {
 	if err := s.options.Rules.Check(ctx, password, u.Name, string(u.Email)); err != nil {
 		return "", err
 	}
 
-	return s.hasher.Hash(ctx, password)
+	return s.hasher.Hash(ctx, lane, password)
 }
 
 // StepUp checks the password of a signed-in user again. It updates the authentication time
@@ -149,7 +150,7 @@ func (s *Service) CheckPassword(ctx context.Context, userID, password string) (u
 		return user.User{}, ErrNoPassword
 	}
 
-	ok, _, err := s.verify(ctx, u, password)
+	ok, _, err := s.verify(ctx, hashpool.Owners, u, password)
 	if err != nil {
 		return user.User{}, err
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 
+	"latchkey/internal/hashpool"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -63,7 +64,7 @@ func (s *Service) newUser(ctx context.Context, id string, in Registration) (user
 	u := user.User{ID: id, Name: in.Name, Email: in.Email}
 
 	var err error
-	u.PasswordHash, err = s.newHash(ctx, u, in.Password)
+	u.PasswordHash, err = s.newHash(ctx, hashpool.Anyone, u, in.Password)
 
 	return u, err
 }

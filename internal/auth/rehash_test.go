@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/hashpool"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
@@ -41,7 +42,7 @@ func TestOldEmailWithImprovedHash(t *testing.T) {
 			return err
 		}
 
-		better, err := other.hasher.Hash(ctx, testPassword) // like a login with the new email
+		better, err := other.hasher.Hash(ctx, hashpool.Anyone, testPassword) // like a login with the new email
 		if err != nil {
 			return err
 		}

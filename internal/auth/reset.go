@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"latchkey/internal/hashpool"
 	"latchkey/internal/mail"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -61,7 +62,7 @@ func (s *Service) ResetPassword(ctx context.Context, token, password string, cli
 		return Changed{}, invalidIfGone(err)
 	}
 
-	hash, err := s.newHash(ctx, u, password)
+	hash, err := s.newHash(ctx, hashpool.Owners, u, password)
 	if err != nil {
 		return Changed{}, err
 	}

@@ -14,6 +14,9 @@ type Client struct {
 	// SessionIDs are the sessions that the browser already has, possibly of other users. The new
 	// session replaces them.
 	SessionIDs []string
+	// KnownDevice is set if the account has logged in on the device before, and the device has not
+	// exceeded its own rate limits. During a flood of logins its password is checked first.
+	KnownDevice bool
 }
 
 // SignedIn is a user whose session has begun.

@@ -42,11 +42,11 @@ var errCost = errors.New("bcrypt cost too high")
 
 // Hash returns the hash to store for a password. Every byte of the password matters.
 // Errors: ErrBusy, ctx.Err().
-func (p *Pool) Hash(ctx context.Context, password string) (string, error) {
+func (p *Pool) Hash(ctx context.Context, lane Lane, password string) (string, error) {
 	var hash []byte
 	var err error
 
-	poolErr := p.do(ctx, func() { hash, err = bcrypt.GenerateFromPassword(prehash(password), p.cost) })
+	poolErr := p.do(ctx, lane, func() { hash, err = bcrypt.GenerateFromPassword(prehash(password), p.cost) })
 	if poolErr != nil {
 		return "", poolErr
 	}
@@ -71,8 +71,8 @@ func (p *Pool) Hash(ctx context.Context, password string) (string, error) {
 //
 // Errors: ErrUnusable if stored is not a supported hash, which takes as long as a mismatch;
 // ErrBusy; ctx.Err().
-func (p *Pool) Verify(ctx context.Context, stored, password string) (ok, outdated bool, err error) {
-	poolErr := p.do(ctx, func() { ok, outdated, err = p.verify(stored, password) })
+func (p *Pool) Verify(ctx context.Context, lane Lane, stored, password string) (ok, outdated bool, err error) {
+	poolErr := p.do(ctx, lane, func() { ok, outdated, err = p.verify(stored, password) })
 	if poolErr != nil {
 		return false, false, poolErr
 	}
@@ -82,8 +82,8 @@ func (p *Pool) Verify(ctx context.Context, stored, password string) (ok, outdate
 
 // DummyCompare takes as long as a Verify that finds a mismatch. Call it if the account does
 // not exist or has no password. Errors: ErrBusy, ctx.Err().
-func (p *Pool) DummyCompare(ctx context.Context, password string) error {
-	return p.do(ctx, func() { p.dummyCompare(password, p.cost) })
+func (p *Pool) DummyCompare(ctx context.Context, lane Lane, password string) error {
+	return p.do(ctx, lane, func() { p.dummyCompare(password, p.cost) })
 }
 
 // verify does the work of Verify.

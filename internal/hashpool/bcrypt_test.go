@@ -45,15 +45,15 @@ func TestEveryByteCounts(t *testing.T) {
 		{emoji, emoji + "🔑"},
 		{strings.Repeat("x", 1024), strings.Repeat("x", 1023) + "y"},
 	} {
-		stored, err := p.Hash(t.Context(), tc.password)
+		stored, err := p.Hash(t.Context(), Anyone, tc.password)
 		testkit.NoError(t, err)
 
-		if ok, outdated, err := p.Verify(t.Context(), stored, tc.password); !ok || outdated || err != nil {
+		if ok, outdated, err := p.Verify(t.Context(), Anyone, stored, tc.password); !ok || outdated || err != nil {
 			t.Errorf("Verify(%.20q): got ok %t, outdated %t, error %v, want true, false, no error",
 				tc.password, ok, outdated, err)
 		}
 
-		if ok, _, _ := p.Verify(t.Context(), stored, tc.other); ok {
+		if ok, _, _ := p.Verify(t.Context(), Anyone, stored, tc.other); ok {
 			t.Errorf("Verify(%.20q) with the hash of %.20q: got a match, want none", tc.other, tc.password)
 		}
 	}
@@ -80,7 +80,7 @@ func TestPlainBcrypt(t *testing.T) {
 			testkit.NoError(t, err)
 
 			stored := strings.Replace(string(plain), "$2a$", kind, 1)
-			ok, outdated, err := p.Verify(t.Context(), stored, tc.entered)
+			ok, outdated, err := p.Verify(t.Context(), Anyone, stored, tc.entered)
 			if ok != tc.want || outdated != tc.want || err != nil {
 				t.Errorf("Verify(%.12q) with the %s hash of %.12q: got ok %t, outdated %t, error %v, want %t, %t, no error",
 					tc.entered, kind, tc.stored, ok, outdated, err, tc.want, tc.want)
@@ -93,7 +93,7 @@ func TestPlainBcrypt(t *testing.T) {
 		"$2b$10$qAfV7L/hlEPVVxptnLAV8uFMETqkP8stboSSztphgwxBzRxvie/5u",
 		"$2b$04$X0OXgiw1ANMjf6Jfuh6RPezXOOaxhgx3U6ww8vRN9y.tzNbKqWZva",
 	} {
-		if ok, outdated, err := p.Verify(t.Context(), stored, "password123"); !ok || !outdated || err != nil {
+		if ok, outdated, err := p.Verify(t.Context(), Anyone, stored, "password123"); !ok || !outdated || err != nil {
 			t.Errorf("Verify with hash %s: got ok %t, outdated %t, error %v, want true, true, no error",
 				stored, ok, outdated, err)
 		}
@@ -124,7 +124,7 @@ func TestLongImportedPassword(t *testing.T) {
 		{emojiHash, strings.Repeat("😀", 20), true},
 		{emojiHash, strings.Repeat("😀", 17) + "😁😀😀", false},
 	} {
-		ok, outdated, err := testPool(t, 5).Verify(t.Context(), tc.stored, tc.entered)
+		ok, outdated, err := testPool(t, 5).Verify(t.Context(), Anyone, tc.stored, tc.entered)
 		if ok != tc.want || outdated || err != nil {
 			t.Errorf("Verify(%q) with hash %s: got ok %t, outdated %t, error %v, want %t, false, no error",
 				tc.entered, tc.stored, ok, outdated, err, tc.want)
@@ -136,7 +136,7 @@ func TestLongImportedPassword(t *testing.T) {
 	plain, err := bcrypt.GenerateFromPassword([]byte(short), 4)
 	testkit.NoError(t, err)
 
-	if ok, outdated, err := testPool(t, 5).Verify(t.Context(), string(plain), short); !ok || !outdated || err != nil {
+	if ok, outdated, err := testPool(t, 5).Verify(t.Context(), Anyone, string(plain), short); !ok || !outdated || err != nil {
 		t.Errorf("Verify with a password of 71 bytes: got ok %t, outdated %t, error %v, want true, true, no error",
 			ok, outdated, err)
 	}
@@ -144,21 +144,21 @@ func TestLongImportedPassword(t *testing.T) {
 
 func TestRaisedCost(t *testing.T) {
 	t.Parallel()
-	stored, err := testPool(t, 4).Hash(t.Context(), "password")
+	stored, err := testPool(t, 4).Hash(t.Context(), Anyone, "password")
 	testkit.NoError(t, err)
 
 	for cost, want := range map[int]bool{4: false, 5: true} {
-		if ok, outdated, err := testPool(t, cost).Verify(t.Context(), stored, "password"); !ok || outdated != want || err != nil {
+		if ok, outdated, err := testPool(t, cost).Verify(t.Context(), Anyone, stored, "password"); !ok || outdated != want || err != nil {
 			t.Errorf("Verify in a pool of cost %d: got ok %t, outdated %t, error %v, want true, %t, no error",
 				cost, ok, outdated, err, want)
 		}
 	}
 
 	// Lowering the cost does not weaken stored hashes.
-	high, err := testPool(t, 5).Hash(t.Context(), "password")
+	high, err := testPool(t, 5).Hash(t.Context(), Anyone, "password")
 	testkit.NoError(t, err)
 
-	if ok, outdated, _ := testPool(t, 4).Verify(t.Context(), high, "password"); !ok || outdated {
+	if ok, outdated, _ := testPool(t, 4).Verify(t.Context(), Anyone, high, "password"); !ok || outdated {
 		t.Errorf("Verify with a hash of higher cost: got ok %t, outdated %t, want true, false", ok, outdated)
 	}
 }
@@ -167,14 +167,14 @@ func TestRaisedCost(t *testing.T) {
 // take most of a day.
 func TestUnusableHash(t *testing.T) {
 	t.Parallel()
-	valid, err := testPool(t, 4).Hash(t.Context(), "password")
+	valid, err := testPool(t, 4).Hash(t.Context(), Anyone, "password")
 	testkit.NoError(t, err)
 
 	for _, stored := range []string{
 		"", "x", "password", "hs256", "hs256password", strings.Replace(valid, "$04$", "$31$", 1), strings.Replace(valid, "$04$", "$15$", 1),
 		strings.Replace(valid, "$04$", "$03$", 1), "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
 	} {
-		if ok, _, err := testPool(t, 4).Verify(t.Context(), stored, "password"); ok || !errors.Is(err, ErrUnusable) {
+		if ok, _, err := testPool(t, 4).Verify(t.Context(), Anyone, stored, "password"); ok || !errors.Is(err, ErrUnusable) {
 			t.Errorf("Verify with hash %q: got ok %t, error %v, want false, ErrUnusable", stored, ok, err)
 		}
 	}
@@ -213,7 +213,7 @@ func TestMismatchesCostTheSame(t *testing.T) {
 
 	stored := map[string]string{"unusable": "x", "too expensive": strings.Replace(string(dummyHash(4)), "$04$", "$31$", 1)}
 	for _, cost := range []int{4, 5, 7} {
-		hash, err := testPool(t, cost).Hash(t.Context(), "password")
+		hash, err := testPool(t, cost).Hash(t.Context(), Anyone, "password")
 		testkit.NoError(t, err)
 
 		stored[fmt.Sprintf("cost-%d prehash", cost)] = hash
@@ -224,7 +224,7 @@ func TestMismatchesCostTheSame(t *testing.T) {
 		for _, password := range []string{"wrong", strings.Repeat("w", 100)} {
 			work = 0
 			before := p.Hashes()
-			ok, _, _ := p.Verify(t.Context(), hash, password)
+			ok, _, _ := p.Verify(t.Context(), Anyone, hash, password)
 			if jobs := p.Hashes() - before; ok || work != 1<<poolCost || jobs != 1 {
 				t.Errorf("Verify with the %s hash and a password of %d bytes: got ok %t, %d rounds in %d jobs, want false, %d rounds in 1 job",
 					name, len(password), ok, work, jobs, 1<<poolCost)
@@ -234,7 +234,7 @@ func TestMismatchesCostTheSame(t *testing.T) {
 
 	work = 0
 	before := p.Hashes()
-	testkit.NoError(t, p.DummyCompare(t.Context(), "wrong"))
+	testkit.NoError(t, p.DummyCompare(t.Context(), Anyone, "wrong"))
 	if jobs := p.Hashes() - before; work != 1<<poolCost || jobs != 1 {
 		t.Errorf("DummyCompare: got %d rounds in %d jobs, want %d rounds in 1 job", work, jobs, 1<<poolCost)
 	}
@@ -244,7 +244,7 @@ func TestMismatchesCostTheSame(t *testing.T) {
 func TestPoolErrors(t *testing.T) {
 	t.Parallel()
 	p := testPool(t, 4)
-	stored, err := p.Hash(t.Context(), "password")
+	stored, err := p.Hash(t.Context(), Anyone, "password")
 	testkit.NoError(t, err)
 
 	cancelled, cancel := context.WithCancel(t.Context())
@@ -254,16 +254,16 @@ func TestPoolErrors(t *testing.T) {
 			p.Close()
 		}
 
-		hash, err := p.Hash(ctx, "password")
+		hash, err := p.Hash(ctx, Anyone, "password")
 		if !errors.Is(err, want) || hash != "" {
 			t.Errorf("Hash: got %q, error %v, want error %v", hash, err, want)
 		}
 
-		if ok, outdated, err := p.Verify(ctx, stored, "password"); !errors.Is(err, want) || errors.Is(err, ErrUnusable) || ok || outdated {
+		if ok, outdated, err := p.Verify(ctx, Anyone, stored, "password"); !errors.Is(err, want) || errors.Is(err, ErrUnusable) || ok || outdated {
 			t.Errorf("Verify: got ok %t, outdated %t, error %v, want false, false, error %v",
 				ok, outdated, err, want)
 		}
-		if err := p.DummyCompare(ctx, "password"); !errors.Is(err, want) {
+		if err := p.DummyCompare(ctx, Anyone, "password"); !errors.Is(err, want) {
 			t.Errorf("DummyCompare: got error %v, want %v", err, want)
 		}
 	}

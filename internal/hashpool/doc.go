@@ -1,8 +1,8 @@
 // Package hashpool hashes passwords and verifies them against stored hashes. It does so on
-// dedicated low-priority threads behind a bounded queue, so that a flood of logins slows
-// down nothing but logins.
+// dedicated low-priority threads behind bounded queues, so that a flood of logins slows
+// down nothing but logins by strangers.
 //
-// It owns the format and the bcrypt cost of the hashes, the threads and their queue, and the
+// It owns the format and the bcrypt cost of the hashes, the threads and their queues, and the
 // dummy comparison that makes a login to an unknown account take as long as to a known one.
 //
 // It knows nothing about accounts or HTTP, and does not decide whether a password is strong

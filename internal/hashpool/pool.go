@@ -19,12 +19,12 @@ import (
 var ErrBusy = errors.New("too many passwords to hash")
 
 const (
-	// maxHashWait is how long a login may wait in the queue. If it took much longer, clients
+	// maxHashWait is how long a job may wait in its queue. If it took much longer, clients
 	// and proxies would give up, and users would submit the form again.
 	maxHashWait = 5 * time.Second
 
-	// maxQueue is the maximum number of queued jobs. It bounds the memory that a flood of logins
-	// can use while jobs are fast.
+	// maxQueue is the maximum number of jobs in a queue. It bounds the memory that a flood of
+	// logins can use while jobs are fast.
 	maxQueue = 1024
 
 	// initialAverage is the job duration that is assumed until jobs have finished. It is about
@@ -32,12 +32,26 @@ const (
 	initialAverage = 100 * time.Millisecond
 )
 
+// Lane is the queue of a job. While jobs wait in both lanes, they take turns. So a flood in one
+// lane leaves the other one half of the threads.
+type Lane int
+
+const (
+	// Anyone is the lane for passwords that anyone can send.
+	Anyone Lane = iota
+	// Owners is the lane for passwords from clients that have proved something before: from a known
+	// device, in a session, or with a link from an email.
+	Owners
+
+	lanes = 2
+)
+
 // Pool hashes passwords on threads with a low priority. If the goroutines that handle
 // requests did it, a flood of logins would starve all other requests, because Go preempts a
 // goroutine only after 10 ms.
 //
-// Every method that hashes is a single job, so that all logins wait equally long. Call Close
-// when the pool is no longer needed.
+// Every method that hashes is a single job, so that all logins in a lane wait equally long. Call
+// Close when the pool is no longer needed.
 type Pool struct {
 	cost    int
 	slots   int
@@ -49,8 +63,9 @@ type Pool struct {
 	workers sync.WaitGroup
 
 	mu      sync.Mutex
-	wake    sync.Cond // uses mu; signals a new job or Close
-	queue   []*job    // oldest first
+	wake    sync.Cond     // uses mu; signals a new job or Close
+	queues  [lanes][]*job // oldest first
+	last    Lane          // of the last job that has started
 	running int
 	average time.Duration // moving average of the job duration
 	started bool
@@ -59,6 +74,7 @@ type Pool struct {
 
 type job struct {
 	work     func()
+	lane     Lane
 	queued   time.Time
 	done     chan struct{}
 	panicked error // telemetry.Recovered, if work panicked; valid once done is closed
@@ -75,7 +91,7 @@ func New(cost int, metrics *telemetry.Metrics) *Pool {
 }
 
 // newPool returns a pool that runs up to slots jobs at a time and refuses jobs that would
-// wait longer than maxWait.
+// wait, or have waited, longer than maxWait.
 func newPool(slots int, maxWait time.Duration) *Pool {
 	p := &Pool{
 		slots:   slots,
@@ -88,19 +104,28 @@ func newPool(slots int, maxWait time.Duration) *Pool {
 	return p
 }
 
-// Busy reports whether a new job would be refused. Use it to reject a login before it costs
-// a database query.
-func (p *Pool) Busy() bool {
+// Busy reports whether a new job in a lane would be refused. Use it to reject a login before it
+// costs a database query.
+func (p *Pool) Busy(lane Lane) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.full()
+	return p.full(lane)
 }
 
-// Waiting returns the number of jobs in the queue.
+// Waiting returns the number of jobs in the queues.
 func (p *Pool) Waiting() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.queue)
+	return p.waiting()
+}
+
+// waiting is Waiting for callers that hold mu.
+func (p *Pool) waiting() (n int) {
+	for _, queue := range p.queues {
+		n += len(queue)
+	}
+
+	return n
 }
 
 // Hashes returns the number of passwords hashed or compared since the start.
@@ -117,23 +142,35 @@ func (p *Pool) Close() {
 }
 
 // do runs work on one of the threads and returns when work has finished. If ctx ends while work
-// is queued, work never runs; once work has started, do waits for it. If work panics, so does
-// do. Errors: ErrBusy, without waiting; ctx.Err().
-func (p *Pool) do(ctx context.Context, work func()) error {
+// is queued, or work has not started after maxWait, it never runs; once work has started, do waits
+// for it. If work panics, so does do. Errors: ErrBusy, without waiting if the wait is expected to
+// exceed maxWait; ctx.Err().
+func (p *Pool) do(ctx context.Context, lane Lane, work func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 
-	j := &job{work: work, queued: time.Now(), done: make(chan struct{})}
+	j := &job{work: work, lane: lane, queued: time.Now(), done: make(chan struct{})}
 	if err := p.enqueue(j); err != nil {
 		return err
 	}
 
+	// The expected wait is from recent jobs. If other programs take the CPUs, jobs become slower.
+	timeout := time.NewTimer(p.maxWait)
+	defer timeout.Stop()
+
+	var err error
 	select {
 	case <-j.done:
 	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timeout.C:
+		err = ErrBusy
+	}
+
+	if err != nil {
 		if p.withdraw(j) {
-			return ctx.Err()
+			return err
 		}
 		<-j.done
 	}
@@ -150,7 +187,7 @@ func (p *Pool) do(ctx context.Context, work func()) error {
 func (p *Pool) enqueue(j *job) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.full() {
+	if p.full(j.lane) {
 		return ErrBusy
 	}
 
@@ -163,7 +200,7 @@ func (p *Pool) enqueue(j *job) error {
 		}
 	}
 
-	p.queue = append(p.queue, j)
+	p.queues[j.lane] = append(p.queues[j.lane], j)
 	p.wake.Signal()
 
 	return nil
@@ -173,21 +210,25 @@ func (p *Pool) enqueue(j *job) error {
 func (p *Pool) withdraw(j *job) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	waiting := len(p.queue)
-	p.queue = slices.DeleteFunc(p.queue, func(other *job) bool { return other == j })
-	return len(p.queue) < waiting
+	queue := p.queues[j.lane]
+	waiting := len(queue)
+	queue = slices.DeleteFunc(queue, func(other *job) bool { return other == j })
+	p.queues[j.lane] = queue
+	return len(queue) < waiting
 }
 
-// full reports whether a new job must be refused. The caller must hold mu. While a slot is
-// free, any job is accepted, however long recent jobs took: otherwise a single very slow job
+// full reports whether a new job in a lane must be refused. The caller must hold mu. While a slot
+// is free, any job is accepted, however long recent jobs took: otherwise a single very slow job
 // would keep out all the jobs that could bring the average down again.
-func (p *Pool) full() bool {
-	waiting := len(p.queue)
+func (p *Pool) full(lane Lane) bool {
+	waiting := len(p.queues[lane])
 	if p.closed || waiting >= maxQueue {
 		return true
 	}
 
-	ahead := waiting + p.running
+	// The lanes take turns.
+	others := p.waiting() - waiting
+	ahead := p.running + waiting + min(others, waiting+1)
 	wait := time.Duration(ahead) * p.average / time.Duration(p.slots)
 
 	return ahead >= p.slots && wait > p.maxWait
@@ -210,20 +251,26 @@ func (p *Pool) worker() {
 	}
 }
 
-// next takes a job from the queue, and waits for one if necessary. It returns nil when the
-// pool is closed and the queue is empty.
+// next takes the next job, and waits for one if necessary. It returns nil when the pool is closed
+// and the queues are empty.
 func (p *Pool) next() *job {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.queue) == 0 && !p.closed {
+	for p.waiting() == 0 && !p.closed {
 		p.wake.Wait()
 	}
-	if len(p.queue) == 0 {
+	if p.waiting() == 0 {
 		return nil
 	}
 
-	j := p.queue[0]
-	p.queue = slices.Delete(p.queue, 0, 1) // also clears the last element, so that no job leaks
+	lane := (p.last + 1) % lanes
+	if len(p.queues[lane]) == 0 {
+		lane = p.last
+	}
+
+	j := p.queues[lane][0]
+	p.queues[lane] = slices.Delete(p.queues[lane], 0, 1) // also clears the last element, so that no job leaks
+	p.last = lane
 	p.running++
 
 	return j

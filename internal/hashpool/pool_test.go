@@ -21,7 +21,7 @@ import (
 func mustDo(t *testing.T, p *Pool, work func()) {
 	t.Helper()
 
-	if err := p.do(t.Context(), work); err != nil {
+	if err := p.do(t.Context(), Anyone, work); err != nil {
 		t.Errorf("do: got error %v, want the job to run", err)
 	}
 }
@@ -100,7 +100,7 @@ func TestPoolBusy(t *testing.T) {
 		for range 30 {
 			wg.Go(func() {
 				start := time.Now()
-				switch err := p.do(t.Context(), work); {
+				switch err := p.do(t.Context(), Anyone, work); {
 				case errors.Is(err, ErrBusy) && time.Since(start) == 0:
 					refusals.Add(1)
 				case err != nil || time.Since(start) > 6*time.Second:
@@ -111,13 +111,13 @@ func TestPoolBusy(t *testing.T) {
 		}
 
 		synctest.Wait()
-		if !p.Busy() {
+		if !p.Busy(Anyone) {
 			t.Error("Busy with a full queue: got false, want true")
 		}
 
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if p.Busy() {
+		if p.Busy(Anyone) {
 			t.Error("Busy after six finished jobs: got true, want false")
 		}
 
@@ -137,11 +137,11 @@ func TestPoolIdleIsNotBusy(t *testing.T) {
 	p.average = time.Hour
 	release := block(t, p)
 	defer release()
-	if p.Busy() {
+	if p.Busy(Anyone) {
 		t.Error("Busy with a free slot: got true, want false")
 	}
 	defer block(t, p)()
-	if !p.Busy() {
+	if !p.Busy(Anyone) {
 		t.Error("Busy with a wait of an hour: got false, want true")
 	}
 }
@@ -154,11 +154,11 @@ func TestPoolQueueIsBounded(t *testing.T) {
 		release := block(t, p)
 		var finished atomic.Int64
 		for range maxQueue {
-			go func() { _ = p.do(t.Context(), func() { finished.Add(1) }) }()
+			go func() { _ = p.do(t.Context(), Anyone, func() { finished.Add(1) }) }()
 		}
 
 		synctest.Wait()
-		if err := p.do(t.Context(), func() { t.Error("got the refused job run, want it never to run") }); !errors.Is(err, ErrBusy) {
+		if err := p.do(t.Context(), Anyone, func() { t.Error("got the refused job run, want it never to run") }); !errors.Is(err, ErrBusy) {
 			t.Errorf("do with a full queue: got error %v, want ErrBusy", err)
 		}
 
@@ -179,11 +179,11 @@ func TestPoolCancel(t *testing.T) {
 		runningErr, queuedErr := make(chan error, 1), make(chan error, 1)
 		started := false
 		go func() {
-			runningErr <- p.do(ctx, func() { started = true; time.Sleep(time.Second) })
+			runningErr <- p.do(ctx, Anyone, func() { started = true; time.Sleep(time.Second) })
 		}()
 		synctest.Wait()
 		go func() {
-			queuedErr <- p.do(ctx, func() { t.Error("got the cancelled job run, want it never to run") })
+			queuedErr <- p.do(ctx, Anyone, func() { t.Error("got the cancelled job run, want it never to run") })
 		}()
 		synctest.Wait()
 		start := time.Now()
@@ -200,7 +200,7 @@ func TestPoolCancel(t *testing.T) {
 			t.Errorf("do with a running job: got error %v after %v, started %t, want no error after 1s, true",
 				err, time.Since(start), started)
 		}
-		if err := p.do(ctx, func() { t.Error("got the cancelled job run, want it never to run") }); !errors.Is(err, context.Canceled) {
+		if err := p.do(ctx, Anyone, func() { t.Error("got the cancelled job run, want it never to run") }); !errors.Is(err, context.Canceled) {
 			t.Errorf("do with a cancelled context: got error %v, want Canceled", err)
 		}
 
@@ -226,7 +226,7 @@ func TestPoolPanic(t *testing.T) {
 				t.Errorf("do: got panic %v, want it not to quote a value, which could be a password", err)
 			}
 		}()
-		_ = p.do(t.Context(), func() { panic("out of salt") })
+		_ = p.do(t.Context(), Anyone, func() { panic("out of salt") })
 		t.Error("do: got no panic, want the job's")
 	}()
 	mustDo(t, p, func() {})
@@ -238,7 +238,7 @@ func TestPoolClose(t *testing.T) {
 		p := newPool(2, time.Hour)
 		var finished atomic.Int64
 		for range 6 {
-			go func() { _ = p.do(t.Context(), func() { time.Sleep(time.Second); finished.Add(1) }) }()
+			go func() { _ = p.do(t.Context(), Anyone, func() { time.Sleep(time.Second); finished.Add(1) }) }()
 		}
 
 		synctest.Wait()
@@ -246,8 +246,8 @@ func TestPoolClose(t *testing.T) {
 		if n := finished.Load(); n != 6 {
 			t.Errorf("Close: got %d jobs finished when it returned, want 6", n)
 		}
-		if err := p.do(t.Context(), func() { t.Error("got a job run after Close, want it never to run") }); !errors.Is(err, ErrBusy) || !p.Busy() {
-			t.Errorf("do after Close: got error %v, Busy %t, want ErrBusy, true", err, p.Busy())
+		if err := p.do(t.Context(), Anyone, func() { t.Error("got a job run after Close, want it never to run") }); !errors.Is(err, ErrBusy) || !p.Busy(Anyone) {
+			t.Errorf("do after Close: got error %v, Busy %t, want ErrBusy, true", err, p.Busy(Anyone))
 		}
 
 		p.Close()
@@ -265,7 +265,7 @@ func TestNew(t *testing.T) {
 			p.slots, p.maxWait, p.metrics, defaultSlots(), maxHashWait)
 	}
 
-	hash, err := p.Hash(t.Context(), "password")
+	hash, err := p.Hash(t.Context(), Anyone, "password")
 	if err != nil || !strings.HasPrefix(hash, "hs256$2a$05$") {
 		t.Errorf("Hash: got %q, error %v, want a hash with prefix hs256 and cost 5", hash, err)
 	}

@@ -48,7 +48,11 @@ func clientOf(r *http.Request) session.Client {
 
 // signInClient returns the client of a sign-in, including the sessions that it replaces.
 func (s *Server) signInClient(r *http.Request) auth.Client {
-	return auth.Client{Client: clientOf(r), SessionIDs: session.IDsOf(s.cookie.values(r))}
+	return auth.Client{
+		Client:      clientOf(r),
+		SessionIDs:  session.IDsOf(s.cookie.values(r)),
+		KnownDevice: usesKnownDevice(r),
+	}
 }
 
 // caller returns the user of an authenticated request.

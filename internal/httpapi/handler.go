@@ -93,7 +93,8 @@ func (s *Server) serve(rt route) handler {
 		request.email = c.email
 
 		// 5. Apply the rate limits before doing any work.
-		if err := s.checkRateLimit(w, r, request); err != nil {
+		r, err = s.checkRateLimit(w, r, request)
+		if err != nil {
 			return err
 		}
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -78,8 +79,9 @@ type attempt struct {
 }
 
 // checkRateLimit counts an attempt and sets the headers that report the remaining budgets
-// (draft-ietf-httpapi-ratelimit-headers). Call it before doing any work for the request.
-func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attempt) error {
+// (draft-ietf-httpapi-ratelimit-headers). Call it before doing any work for the request. It
+// returns the request for the handler, with which usesKnownDevice works.
+func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attempt) (*http.Request, error) {
 	tried := device.Attempt{
 		Action:  string(a.limit),
 		Rule:    s.limits.rule(a.limit),
@@ -92,7 +94,7 @@ func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attemp
 
 	decision, err := s.limiter.Take(r.Context(), tried)
 	if err != nil {
-		return err
+		return r, err
 	}
 
 	for _, name := range decision.Exhausted {
@@ -100,16 +102,31 @@ func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attemp
 	}
 	setRateLimit(w.Header(), decision.Budgets)
 
+	if decision.KnownDevice {
+		r = r.WithContext(context.WithValue(r.Context(), knownDeviceKey{}, true))
+	}
+
 	refused := decision.Refused
 	if refused == nil {
-		return nil
+		return r, nil
 	}
 	if refused.FirstRefusal {
 		s.record(w, r, activity.Event{Name: activity.LimitHit, UserID: a.userID})
 	}
 	w.Header().Set("Retry-After", strconv.Itoa(seconds(refused.RetryAfter)))
 
-	return errTooMany
+	return r, errTooMany
+}
+
+type knownDeviceKey struct{}
+
+// usesKnownDevice reports whether a request counted against the limits of a known device of the
+// account, which strangers cannot use up. If such a device exceeds its own limits, it is like any
+// other.
+func usesKnownDevice(r *http.Request) bool {
+	is, _ := r.Context().Value(knownDeviceKey{}).(bool)
+
+	return is
 }
 
 // setRateLimit sets the RateLimit headers.

@@ -69,7 +69,7 @@ var startSignInOperation = operation{
 // the provider authenticates the user again, even if they are signed in there.
 func (s *Server) startSignIn(provider string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if err := s.checkRateLimit(w, r, attempt{limit: limitOAuth}); err != nil {
+		if _, err := s.checkRateLimit(w, r, attempt{limit: limitOAuth}); err != nil {
 			return s.redirectFailure(w, r, s.origins.home(), err)
 		}
 
@@ -171,7 +171,7 @@ func (s *Server) finishSignIn(provider string) handler {
 
 		// Every sign-in was counted when it started and can end only once. Count the other requests.
 		if errors.Is(err, oauth.ErrNoFlow) {
-			if limited := s.checkRateLimit(w, r, attempt{limit: limitCallback}); limited != nil {
+			if _, limited := s.checkRateLimit(w, r, attempt{limit: limitCallback}); limited != nil {
 				return s.redirectFailure(w, r, s.origins.home(), limited)
 			}
 		}
@@ -230,7 +230,7 @@ func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, fini
 	signedIn, err := s.auth.SignInWithProvider(r.Context(), in, client)
 	if errors.Is(err, auth.ErrNoAccount) {
 		// Apply the limit of registrations before an account is created.
-		if err := s.checkRateLimit(w, r, attempt{limit: limitRegister}); err != nil {
+		if _, err := s.checkRateLimit(w, r, attempt{limit: limitRegister}); err != nil {
 			return err
 		}
 		signedIn, err = s.auth.RegisterWithProvider(r.Context(), in, client)

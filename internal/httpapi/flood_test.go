@@ -1,0 +1,159 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"golang.org/x/crypto/bcrypt"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/hashpool"
+	"latchkey/internal/httpapi"
+	"latchkey/internal/ratelimit"
+	"latchkey/internal/testkit"
+)
+
+// defaultLimits returns the limits of a server without RATE_LIMIT settings.
+func defaultLimits() httpapi.Limits {
+	rule := ratelimit.Rule{Events: 10, Window: time.Minute}
+	account := ratelimit.Rule{Events: 30, Window: time.Minute}
+
+	return httpapi.Limits{Register: rule, Login: rule, Mail: rule, Token: rule, Password: rule, Account: account, Device: rule}
+}
+
+// A client with an IPv6 /48, who sends each login from another /64 in it, cannot keep the owner of
+// an account out, and has few passwords hashed.
+func TestNetworkFlood(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t, apitest.Options{Limits: defaultLimits(), TrustedProxies: behindProxy})
+	owner := s.Register("ann@example.com")
+	before := s.Hasher.Hashes()
+	start := time.Now()
+
+	const (
+		rounds   = 2
+		requests = 250 // of the flood in each round
+	)
+	statuses := map[int]int{}
+	for round := range rounds {
+		responses := testkit.Concurrently(requests+1, func(i int) apitest.Response {
+			if i == requests/2 {
+				c := s.NewClient()
+				c.Device = owner.Device
+
+				return c.DoFrom("203.0.113.1", "POST", "/auth/login", apitest.AnnsLogin)
+			}
+
+			ip := fmt.Sprintf("2001:db8:77:%x::1", round*requests+i)
+
+			return s.NewClient().DoFrom(ip, "POST", "/auth/login", wrongPassword(fmt.Sprintf("nobody%d@example.com", i)))
+		})
+
+		if got := responses[requests/2]; got.Status != 200 {
+			t.Errorf("round %d: the owner on a known device got %d, want 200", round, got.Status)
+		}
+		for _, a := range responses {
+			statuses[a.Status]++
+		}
+	}
+
+	elapsed := time.Since(start)
+	t.Logf("%v in %v", statuses, elapsed)
+
+	// 32 times the limit of a single client, and what became available since.
+	most := 32*10 + int(elapsed/(time.Minute/320)) + 1
+	if statuses[401]+statuses[503] > most || statuses[429] < rounds*requests-most {
+		t.Errorf("got statuses %v, want at most %d requests that passed the limits", statuses, most)
+	}
+	if n := int(s.Hasher.Hashes() - before); n > most+rounds {
+		t.Errorf("password hashes: got %d, want at most %d", n, most+rounds)
+	}
+}
+
+// While the passwords of strangers wait to be hashed, a login on a known device and a step-up do
+// not wait for all of them.
+func TestFloodDoesNotDelayOwners(t *testing.T) {
+	t.Parallel()
+
+	slow, err := bcrypt.GenerateFromPassword([]byte("password"), 9)
+	testkit.NoError(t, err)
+
+	for name, request := range map[string]func(owner *apitest.Client) apitest.Response{
+		"login on a known device": func(owner *apitest.Client) apitest.Response {
+			c := owner.NewClient()
+			c.Device = owner.Device
+
+			return c.Do("POST", "/auth/login", apitest.AnnsLogin)
+		},
+		"step-up": func(owner *apitest.Client) apitest.Response {
+			return owner.Do("POST", "/auth/step-up", map[string]any{"password": apitest.Password})
+		},
+		"password change": func(owner *apitest.Client) apitest.Response {
+			return owner.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := apitest.New(t, apitest.Options{Limits: defaultLimits()})
+			owner := s.Register("ann@example.com")
+
+			const strangers = 24
+			var flood sync.WaitGroup
+			for range strangers + runtime.NumCPU() {
+				flood.Go(func() { _, _, _ = s.Hasher.Verify(t.Context(), hashpool.Anyone, string(slow), "password") })
+			}
+			testkit.Eventually(t, "strangers to wait", func() bool { return s.Hasher.Waiting() >= strangers })
+
+			request(owner).Want(200)
+			if s.Hasher.Waiting() == 0 {
+				t.Error("got no strangers waiting after the owner's request, want it to overtake them")
+			}
+			flood.Wait()
+		})
+	}
+}
+
+// Requests for nobody's emails leave nothing in Redis.
+func TestForgotLeavesNothing(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	for i := range 50 {
+		s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": fmt.Sprintf("nobody%d@example.com", i)}).Want(202)
+	}
+	if mails := s.SentMails(); len(mails) != 0 {
+		t.Errorf("emails: got %d, want 0", len(mails))
+	}
+
+	keys, err := redis.Strings(s.Redis.Conn(t).Do("KEYS", "*"))
+	testkit.NoError(t, err)
+	if len(keys) != 0 {
+		t.Errorf("keys: got %q, want none", keys)
+	}
+}
+
+// If too many requests for emails wait, further ones are refused.
+func TestForgotOverloaded(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
+	const future = 1 << 52 // in microseconds, so that nobody looks them up
+	args := []any{"mail:{queue}:lookups"}
+	for i := range 10_000 {
+		args = append(args, future, i)
+	}
+	conn := s.Redis.Conn(t)
+	_, err := conn.Do("ZADD", args...)
+	testkit.NoError(t, err)
+
+	body := map[string]any{"email": "ann@example.com"}
+	s.NewClient().Do("POST", "/auth/password/forgot", body).WantCode(503, "overloaded")
+
+	_, err = conn.Do("ZREM", "mail:{queue}:lookups", 0)
+	testkit.NoError(t, err)
+	s.NewClient().Do("POST", "/auth/password/forgot", body).Want(202)
+}
