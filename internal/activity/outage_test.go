@@ -142,6 +142,38 @@ func TestLostReplies(t *testing.T) {
 	assertOnce(t, uri, 400)
 }
 
+// The events of several requests are written with one insert, even if each comes long before the
+// next.
+func TestFewInserts(t *testing.T) {
+	t.Parallel()
+
+	uri, proxy := storetest.ProxiedMongo(t)
+	r := newRecorder(t, uri, Options{})
+	recordAll(r, 0, 1)
+	flush(t, r) // creates the collection
+
+	var inserts atomic.Int64
+	proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
+		inserts.Add(int64(bytes.Count(chunk, []byte("insert\x00"))))
+
+		return false
+	}})
+
+	const events = 40
+	start := time.Now()
+	for i := 1; i < events; i++ {
+		recordAll(r, i, i+1)
+		countByRequest(t, uri) // takes as long as an insert
+	}
+	flush(t, r)
+
+	most := int64(time.Since(start)/gatherTime) + 2
+	if n := inserts.Load(); n == 0 || n > most {
+		t.Errorf("inserts for %d events: got %d, want 1 to %d", events, n, most)
+	}
+	assertOnce(t, uri, events)
+}
+
 // If the buffer is full, further events are only logged. After the outage, their number is logged once.
 func TestOverflow(t *testing.T) {
 	t.Parallel()
