@@ -30,20 +30,33 @@ func (s *Service) RequestPasswordReset(ctx context.Context, email user.Email, cl
 	})
 }
 
-// lookUp queues an email that someone has requested for an email address, if an account has it.
+// lookUp queues the emails that someone has requested for email addresses that have an account.
 // Errors: user.ErrUnavailable, redisconn.ErrUnavailable.
-func (s *Service) lookUp(ctx context.Context, requested mail.Job) error {
-	found, err := s.users.ByEmail(ctx, user.Email(requested.To))
-	u, err := s.orNobody(ctx, found, err)
-	if err != nil || u.ID == "" {
+func (s *Service) lookUp(ctx context.Context, requested []mail.Job) error {
+	var emails []user.Email
+	for _, job := range requested {
+		emails = append(emails, user.Email(job.To))
+	}
+
+	accounts, err := s.users.ByEmails(ctx, emails)
+	if err != nil {
 		return err
 	}
 
-	requested.UserID = u.ID
-	throttle := "link:" + string(requested.Kind) + ":" + u.ID // the same for all spellings of the email
-	_, err = s.push(ctx, requested, throttle, s.options.MailInterval)
+	for _, job := range requested {
+		u, exists := accounts[user.Email(job.To)]
+		if !exists {
+			continue
+		}
 
-	return err
+		job.UserID = u.ID
+		throttle := "link:" + string(job.Kind) + ":" + u.ID // the same for all spellings of the email
+		if _, err := s.push(ctx, job, throttle, s.options.MailInterval); err != nil {
+			return err
+		}
+	}
+
+	return nil
 }
 
 // ResetPassword sets a new password with the token of a reset link. It marks the email

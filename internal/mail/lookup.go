@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"latchkey/internal/redisconn"
@@ -23,8 +21,6 @@ const (
 	maxLookups = 10_000
 	// lookupBatch is the number of requests that a worker takes at once.
 	lookupBatch = 100
-	// parallelLookups is the number of requests that a worker looks up in parallel.
-	parallelLookups = 4
 	// lookupLease is how long a batch is reserved for one worker.
 	lookupLease = 30 * time.Second
 )
@@ -67,18 +63,17 @@ for _, request in ipairs(due) do
 end
 return due`)
 
-// RunLookups calls lookUp for the requests of PushLookup, several at a time, until ctx ends. Any
+// RunLookups calls lookUp for the requests of PushLookup, many at a time, until ctx ends. Any
 // number of processes may call it.
 //
-// If there is a recipient, lookUp must push the job with the ID that it has: the same request may
-// be looked up twice. If lookUp returns an error, the request is repeated when its lease ends,
-// unless it is older than MaxAge by then.
-func (q *Queue) RunLookups(ctx context.Context, lookUp func(context.Context, Job) error) {
-	r := &run{Queue: q, handle: lookUp}
+// lookUp must push the jobs that have a recipient, with the IDs that they have: the same request
+// may be looked up twice. If lookUp returns an error, the requests are repeated when their lease
+// ends, unless they are older than MaxAge by then.
+func (q *Queue) RunLookups(ctx context.Context, lookUp func(context.Context, []Job) error) {
 	failing := false
 
 	for ctx.Err() == nil {
-		n, err := r.lookUpBatch(ctx)
+		n, err := q.lookUpBatch(ctx, lookUp)
 		if err != nil && !failing && ctx.Err() == nil {
 			q.options.Log.WarnContext(ctx, "cannot look up the recipients of emails; will retry", "error", err)
 		}
@@ -90,58 +85,53 @@ func (q *Queue) RunLookups(ctx context.Context, lookUp func(context.Context, Job
 	}
 }
 
-// lookUpBatch looks up a batch of requests and returns their number and the first error.
-func (r *run) lookUpBatch(ctx context.Context) (int, error) {
-	requests, err := redisconn.Strings(r.redis.Eval(ctx, claimLookupsScript, lookupsKey, lookupBatch, lookupLease.Microseconds()))
+// lookUpBatch looks up a batch of requests and returns their number.
+func (q *Queue) lookUpBatch(ctx context.Context, lookUp func(context.Context, []Job) error) (int, error) {
+	requests, err := redisconn.Strings(q.redis.Eval(ctx, claimLookupsScript, lookupsKey, lookupBatch, lookupLease.Microseconds()))
 	if err != nil || len(requests) == 0 {
 		return 0, err
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, lookupLease/2)
-	defer cancel()
-
-	errs := make([]error, len(requests))
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range parallelLookups {
-		workers.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(requests); i = next.Add(1) - 1 {
-				errs[i] = r.lookUpOne(ctx, requests[i])
-			}
-		})
-	}
-	workers.Wait()
-
-	var done []any
-	var firstErr error
-	for i, request := range requests {
-		if errs[i] == nil {
+	var jobs []Job
+	var valid, done []any
+	for _, request := range requests {
+		job, err := q.decodeLookup(request)
+		if err != nil {
+			q.options.Log.ErrorContext(ctx, "email request dropped", "id", job.ID, "error", err)
 			done = append(done, request)
+			continue
 		}
-		firstErr = cmp.Or(firstErr, errs[i])
+
+		jobs = append(jobs, job)
+		valid = append(valid, request)
+	}
+
+	if len(jobs) > 0 {
+		lookUpCtx, cancel := context.WithTimeout(ctx, lookupLease/2)
+		defer cancel()
+		err = lookUp(lookUpCtx, jobs)
+	}
+	if err == nil {
+		done = append(done, valid...)
 	}
 
 	if len(done) > 0 {
-		_, err := r.redis.Do(ctx, "ZREM", lookupsKey, done...)
-		firstErr = cmp.Or(firstErr, err)
+		_, removeErr := q.redis.Do(ctx, "ZREM", lookupsKey, done...)
+		err = cmp.Or(err, removeErr)
 	}
 
-	return len(requests), firstErr
+	return len(requests), err
 }
 
-// lookUpOne looks up one request. It drops requests that are malformed or too old.
-func (r *run) lookUpOne(ctx context.Context, request string) error {
+// decodeLookup decodes a request. It returns an error if the request must be dropped.
+func (q *Queue) decodeLookup(request string) (Job, error) {
 	var job Job
 	if json.Unmarshal([]byte(request), &job) != nil {
-		r.options.Log.ErrorContext(ctx, "email request dropped: malformed") // the error may quote it
-		return nil
+		return Job{}, errors.New("malformed request") // the error of Unmarshal may quote it
+	}
+	if q.now().Sub(job.Created) > q.options.MaxAge {
+		return job, errors.New("too old")
 	}
 
-	log := r.options.Log.With("id", job.ID, "kind", job.Kind)
-	if r.now().Sub(job.Created) > r.options.MaxAge {
-		log.ErrorContext(ctx, "email request dropped: too old")
-		return nil
-	}
-
-	return r.try(ctx, log, job)
+	return job, nil
 }

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -63,4 +64,36 @@ func TestFixEmails(t *testing.T) {
 	// Others are stored as they were.
 	var d bson.M
 	testkit.NoError(t, s.users.FindOne(ctx, bson.D{{Key: "email", Value: "ascii@xn--mller-kva.de"}}).Decode(&d))
+}
+
+// ByEmails finds all accounts at once, in all spellings of their emails.
+func TestByEmails(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := newStore(t)
+	want := map[Email]string{}
+	for _, email := range []Email{"ann@example.com", "bob@example.com", "idn@müller.de"} {
+		want[email] = create(t, s, User{Name: "A", Email: email, PasswordHash: "h"}).ID
+	}
+	want["ascii@müller.de"] = insertWith(t, s, "ascii@xn--mller-kva.de", "lastLogin", nil)
+	insertWith(t, s, "eve@example.com", "isActive", "false") // unreadable
+	create(t, s, User{Name: "A", Email: "other@example.com", PasswordHash: "h"})
+
+	found, err := s.ByEmails(ctx, []Email{
+		"ann@example.com", "nobody@example.com", "bob@example.com", "bob@example.com",
+		"idn@müller.de", "ascii@müller.de", "eve@example.com",
+	})
+	testkit.NoError(t, err)
+
+	got := map[Email]string{}
+	for email, u := range found {
+		got[email] = u.ID
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+
+	if found, err := s.ByEmails(ctx, nil); len(found) != 0 || err != nil {
+		t.Errorf("no emails: got %v, error %v, want no accounts", found, err)
+	}
 }

@@ -170,6 +170,37 @@ func (s *Store) ByEmail(ctx context.Context, email Email) (User, error) {
 	return s.find(ctx, hasEmail(email))
 }
 
+// ByEmails returns the accounts that have one of the canonical emails, by canonical email, with a
+// single query. It leaves out unreadable accounts. Errors: ErrUnavailable.
+func (s *Store) ByEmails(ctx context.Context, emails []Email) (map[Email]User, error) {
+	spellings := []string{}
+	for _, email := range emails {
+		spellings = append(spellings, email.spellings()...)
+	}
+
+	ctx, cancel := s.db.WithTimeout(ctx)
+	defer cancel()
+	filter := bson.D{{Key: "email", Value: bson.D{{Key: "$in", Value: spellings}}}}
+	cursor, err := s.users.Find(ctx, filter)
+	if err != nil {
+		return nil, mongoconn.Unavailable(err)
+	}
+	defer func() { _ = cursor.Close(ctx) }()
+
+	found := map[Email]User{}
+	for cursor.Next(ctx) {
+		d, err := decode(cursor.Current)
+		if err != nil {
+			continue
+		}
+		if canonical, err := ParseEmail(string(d.Email)); err == nil {
+			found[canonical] = d.user()
+		}
+	}
+
+	return found, mongoconn.Unavailable(cursor.Err())
+}
+
 func (s *Store) find(ctx context.Context, filter bson.D) (User, error) {
 	d, err := s.findDocument(ctx, filter)
 	return d.user(), err
