@@ -71,7 +71,7 @@ func (s *Service) SignInWithProvider(ctx context.Context, in ProviderSignIn, cli
 }
 
 // RegisterWithProvider does the same as SignInWithProvider, except that it creates an account
-// instead of returning ErrNoAccount.
+// instead of returning ErrNoAccount. If the session cannot begin, the account is removed again.
 func (s *Service) RegisterWithProvider(ctx context.Context, in ProviderSignIn, client Client) (SignedIn, error) {
 	return s.signInWithProvider(ctx, in, client, true)
 }
@@ -80,7 +80,7 @@ func (s *Service) signInWithProvider(ctx context.Context, in ProviderSignIn, cli
 	c := in.Claims
 	u, outcome, err := s.findOrCreate(ctx, c, client.Client, mayCreate)
 	if err != nil {
-		return SignedIn{}, err
+		return SignedIn{User: u, Outcome: outcome}, err
 	}
 
 	signedIn, err := s.signIn(ctx, client, attempt{
@@ -95,6 +95,11 @@ func (s *Service) signInWithProvider(ctx context.Context, in ProviderSignIn, cli
 		prove:  func() (user.User, error) { return u, nil },
 		record: func(u user.User) (user.User, error) { return s.users.RecordSignIn(ctx, u.ID, c) },
 	})
+	if err != nil && outcome == Created {
+		s.rollBack(ctx, u.ID)
+
+		return SignedIn{}, err
+	}
 	if err != nil {
 		return SignedIn{User: u, Outcome: outcome}, err
 	}
@@ -176,11 +181,11 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 	if added || outcome == Claimed {
 		s.notifyOfProvider(ctx, kind, c, u, client)
 	}
-	if err != nil {
+	if err != nil && outcome != Claimed {
 		return user.User{}, "", err
 	}
 
-	return u, outcome, nil
+	return u, outcome, err
 }
 
 // create creates an account and links the external account to it. If linking fails, the

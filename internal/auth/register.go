@@ -35,9 +35,7 @@ func (s *Service) Register(ctx context.Context, in Registration, client Client) 
 			return SignedIn{}, err
 		}
 
-		if err := s.users.Delete(ctx, id); err != nil {
-			s.log.ErrorContext(ctx, "could not roll back a new account", "userId", id, "error", err)
-		}
+		s.rollBack(ctx, id)
 
 		return SignedIn{}, err
 	}
@@ -45,6 +43,13 @@ func (s *Service) Register(ctx context.Context, in Registration, client Client) 
 	s.requestFirstVerification(ctx, signedIn.User, client.Client)
 
 	return signedIn, nil
+}
+
+// rollBack removes a new account whose user could not be signed in.
+func (s *Service) rollBack(ctx context.Context, id string) {
+	if err := s.users.Delete(ctx, id); err != nil {
+		s.log.ErrorContext(ctx, "could not roll back a new account", "userId", id, "error", err)
+	}
 }
 
 // CreateUser creates an account on behalf of an operator, without a session. Errors: a WeakPasswordError, ErrBusy,

@@ -41,6 +41,9 @@ type Options struct {
 	// DefaultTimeout.
 	Timeout time.Duration
 
+	// Dial opens connections. The default is that of net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	Metrics *telemetry.Metrics
 }
 
@@ -70,6 +73,11 @@ func Open(o Options) (*Database, error) {
 		return nil, errInvalidURI // err may quote the password
 	}
 
+	dial := o.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: timeout}).DialContext
+	}
+
 	client, err := mongo.Connect(context.Background(), options.Client().
 		ApplyURI(o.URI).
 		SetAppName("latchkey").
@@ -80,7 +88,7 @@ func Open(o Options) (*Database, error) {
 		SetWriteConcern(writeconcern.Majority()).
 		SetServerSelectionTimeout(timeout).
 		SetConnectTimeout(timeout).
-		SetDialer(dialer{Dialer: net.Dialer{Timeout: timeout}}))
+		SetDialer(dialer{dial: dial, timeout: timeout}))
 	if err != nil {
 		return nil, errInvalidURI
 	}
@@ -91,15 +99,18 @@ func Open(o Options) (*Database, error) {
 }
 
 // dialer opens connections whose reads never block forever: see conn.
-type dialer struct{ net.Dialer }
+type dialer struct {
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	timeout time.Duration
+}
 
 // DialContext implements options.ContextDialer.
 func (d dialer) DialContext(ctx context.Context, network, hostPort string) (net.Conn, error) {
-	c, err := d.Dialer.DialContext(ctx, network, hostPort)
+	c, err := d.dial(ctx, network, hostPort)
 	if err != nil {
 		return nil, err
 	}
-	return conn{Conn: c, timeout: d.Timeout}, nil
+	return conn{Conn: c, timeout: d.timeout}, nil
 }
 
 // conn sets a deadline for reads that have none. Such reads belong to handshakes, because all
@@ -133,6 +144,24 @@ func (d *Database) WithTimeout(ctx context.Context) (context.Context, context.Ca
 // operation for a handshake.
 func WithLongTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Hour)
+}
+
+// Retry calls operation, and calls it again if the reply of MongoDB was lost. MongoDB may or may
+// not have executed a write by then, so the second call must recognize the work of the first.
+// ctx must come from WithTimeout; the first call gets most of its time. The driver retries
+// writes only on a replica set, and nothing after a timeout. Errors: those of operation, which
+// must be the driver's.
+func Retry(ctx context.Context, operation func(context.Context) error) error {
+	deadline, _ := ctx.Deadline()
+	first, cancel := context.WithTimeout(ctx, time.Until(deadline)*3/4)
+	defer cancel()
+
+	err := operation(first)
+	if mongo.IsNetworkError(err) || mongo.IsTimeout(err) {
+		return operation(ctx)
+	}
+
+	return err
 }
 
 // Unavailable wraps an error from the driver in ErrUnavailable, without the values that a

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -144,4 +146,51 @@ func TestRecoveryAfterSilentHandshakes(t *testing.T) {
 
 	proxy.Set(storetest.Faults{})
 	testkit.Eventually(t, "a ping to succeed after the recovery", func() bool { return ping() == nil })
+}
+
+// An operation runs again if its reply was lost, and only then.
+func TestRetry(t *testing.T) {
+	t.Parallel()
+	dialer := &storetest.LossyDialer{Ignored: [][]byte{[]byte("hello\x00"), []byte("ismaster\x00"), []byte("isMaster\x00")}}
+	db, err := Open(Options{URI: storetest.Mongo(t), Timeout: time.Minute, Dial: dialer.Dial})
+	testkit.NoError(t, err)
+	t.Cleanup(func() { _ = db.Client().Disconnect(context.Background()) })
+
+	for name, tc := range map[string]struct {
+		lost error // instead of the first reply
+		id   int   // of the inserted document
+		runs int
+	}{
+		"success":           {id: 1, runs: 1},
+		"rejected":          {id: 1, runs: 1},
+		"connection breaks": {lost: io.EOF, id: 2, runs: 2},
+		"timeout":           {lost: os.ErrDeadlineExceeded, id: 3, runs: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := db.WithTimeout(t.Context())
+			defer cancel()
+
+			first := 0
+			if tc.lost != nil {
+				first = 1
+			}
+			dialer.Lose(first, first, tc.lost)
+
+			runs := 0
+			_ = Retry(ctx, func(ctx context.Context) error {
+				runs++
+				_, err := db.Collection("things").InsertOne(ctx, bson.D{{Key: "_id", Value: tc.id}})
+
+				return err
+			})
+			if runs != tc.runs {
+				t.Errorf("got %d runs, want %d", runs, tc.runs)
+			}
+
+			n, err := db.Collection("things").CountDocuments(t.Context(), bson.D{{Key: "_id", Value: tc.id}})
+			if n != 1 || err != nil {
+				t.Errorf("got %d documents, %v; want 1", n, err)
+			}
+		})
+	}
 }

@@ -65,7 +65,19 @@ func objectID(id string) (primitive.ObjectID, error) {
 func (s *Store) findDocument(ctx context.Context, filter bson.D) (document, error) {
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	return decodeResult(s.users.FindOne(ctx, filter))
+	return decodeResult(findOne(ctx, s.users, filter))
+}
+
+// findOne finds a document that matches a filter. If the reply is lost, it tries again.
+func findOne(ctx context.Context, c *mongo.Collection, filter bson.D) *mongo.SingleResult {
+	var result *mongo.SingleResult
+	_ = mongoconn.Retry(ctx, func(ctx context.Context) error {
+		result = c.FindOne(ctx, filter)
+
+		return result.Err()
+	})
+
+	return result
 }
 
 // update changes the account with the given ID if it matches a filter, and returns the
@@ -85,9 +97,47 @@ func (s *Store) updateDocument(ctx context.Context, id string, filter, change bs
 
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	filter = slices.Concat(bson.D{{Key: "_id", Value: oid}}, filter)
 	returnNew := options.FindOneAndUpdate().SetReturnDocument(options.After)
-	return decodeResult(s.users.FindOneAndUpdate(ctx, filter, change, returnNew))
+
+	var result *mongo.SingleResult
+	_ = mongoconn.Retry(ctx, func(ctx context.Context) error {
+		withID := slices.Concat(bson.D{{Key: "_id", Value: oid}}, filter)
+		result = s.users.FindOneAndUpdate(ctx, withID, change, returnNew)
+		filter = orDone(filter, change)
+
+		return result.Err()
+	})
+
+	return decodeResult(result)
+}
+
+// orDone returns the filter for the second run of an update whose reply was lost. The account
+// may not match the filter any more, because the first run has made the change. It is
+// recognized by the values that the change sets, such as a password hash or a time.
+func orDone(filter, change bson.D) bson.D {
+	for _, e := range change {
+		if done, ok := e.Value.(bson.D); ok && e.Key == "$set" && len(filter) > 0 {
+			return bson.D{{Key: "$or", Value: bson.A{filter, done}}}
+		}
+	}
+
+	return filter
+}
+
+// insert stores a new document with a new _id. If the reply is lost, it tries again, and
+// recognizes the document. Its errors are those of the driver.
+func insert(ctx context.Context, c *mongo.Collection, id primitive.ObjectID, document any) error {
+	isRetry := false
+
+	return mongoconn.Retry(ctx, func(ctx context.Context) error {
+		_, err := c.InsertOne(ctx, document)
+		if isRetry && mongo.IsDuplicateKeyError(err) && c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Err() == nil {
+			return nil
+		}
+		isRetry = true
+
+		return err
+	})
 }
 
 // set returns an update that sets fields.

@@ -113,7 +113,7 @@ func (s *Store) ByIdentity(ctx context.Context, issuer, subject string) (User, e
 func (s *Store) findIdentity(ctx context.Context, filter bson.D) (identityDocument, error) {
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	return decodeIdentity(s.identities.FindOne(ctx, filter))
+	return decodeIdentity(findOne(ctx, s.identities, filter))
 }
 
 // decodeIdentity decodes the identity in the result of a query. Errors: ErrNotFound,
@@ -152,13 +152,15 @@ func (s *Store) identitiesOf(ctx context.Context, userID string) ([]identityDocu
 	defer cancel()
 	filter := slices.Concat(bson.D{{Key: "userId", Value: oid}}, notPending)
 	oldestFirst := bson.D{{Key: "_id", Value: 1}}
-	cursor, err := s.identities.Find(ctx, filter, options.Find().SetSort(oldestFirst))
-	if err != nil {
-		return nil, mongoconn.Unavailable(err)
-	}
-
 	var documents []identityDocument
-	err = cursor.All(ctx, &documents)
+	err = mongoconn.Retry(ctx, func(ctx context.Context) error {
+		cursor, err := s.identities.Find(ctx, filter, options.Find().SetSort(oldestFirst))
+		if err != nil {
+			return err
+		}
+
+		return cursor.All(ctx, &documents)
+	})
 
 	return documents, mongoconn.Unavailable(err)
 }
@@ -186,14 +188,11 @@ func (s *Store) RecordSignIn(ctx context.Context, userID string, c Claims) (User
 }
 
 func (s *Store) recordIdentityLogin(ctx context.Context, userID primitive.ObjectID, c Claims, now time.Time) error {
-	ctx, cancel := s.db.WithTimeout(ctx)
-	defer cancel()
 	filter := slices.Concat(
 		isIdentity(c.Issuer, c.Subject),
 		bson.D{{Key: "userId", Value: userID}},
 		notPending)
-	result := s.identities.FindOneAndUpdate(ctx, filter, set(bson.E{Key: "lastLogin", Value: now}))
-	_, err := decodeIdentity(result)
+	_, err := s.updateIdentity(ctx, filter, set(bson.E{Key: "lastLogin", Value: now}))
 
 	return err
 }
@@ -280,7 +279,11 @@ func (s *Store) DeleteUnfinishedSignUp(ctx context.Context, u User) error {
 		isNotTrue("emailVerified"),
 		isActive,
 		hasNoPassword)
-	_, err = s.users.DeleteOne(ctx, filter)
+	err = mongoconn.Retry(ctx, func(ctx context.Context) error {
+		_, err := s.users.DeleteOne(ctx, filter)
+
+		return err
+	})
 
 	return mongoconn.Unavailable(err)
 }

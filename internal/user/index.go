@@ -60,7 +60,11 @@ func ensureUniqueIndex(ctx context.Context, c *mongo.Collection, fields ...strin
 	}
 
 	index := mongo.IndexModel{Keys: keys, Options: options.Index().SetUnique(true)}
-	_, err := c.Indexes().CreateOne(ctx, index)
+	err := mongoconn.Retry(ctx, func(ctx context.Context) error {
+		_, err := c.Indexes().CreateOne(ctx, index)
+
+		return err
+	})
 	if err == nil {
 		return nil
 	}

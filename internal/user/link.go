@@ -46,8 +46,12 @@ func (s *Store) ProposeLink(ctx context.Context, userID string, c Claims) (p Lin
 	for range attempts {
 		// 1. Insert the proposal. The indexes reject it if another link is in the way.
 		p, err := s.insertProposal(ctx, oid, c)
+		if err == nil {
+			return p, false, nil
+		}
 		if !mongo.IsDuplicateKeyError(err) {
-			return p, false, mongoconn.Unavailable(err)
+			// MongoDB may have stored the proposal, which would block another attempt.
+			return LinkProposal{}, false, errors.Join(mongoconn.Unavailable(err), s.WithdrawLink(ctx, p))
 		}
 
 		// 2. Find out whether the external account is already linked.
@@ -88,7 +92,7 @@ func (s *Store) insertProposal(ctx context.Context, userID primitive.ObjectID, c
 		},
 		Pending: &now,
 	}
-	_, err := s.identities.InsertOne(ctx, d)
+	err := insert(ctx, s.identities, d.ID, d)
 
 	return LinkProposal{id: d.ID}, err
 }
@@ -112,10 +116,7 @@ func (s *Store) deleteStaleLinks(ctx context.Context, userID primitive.ObjectID,
 // ConfirmLink turns a proposal into a link. Errors: ErrNotFound if the proposal was withdrawn
 // or deleted; ErrUnavailable.
 func (s *Store) ConfirmLink(ctx context.Context, p LinkProposal) error {
-	ctx, cancel := s.db.WithTimeout(ctx)
-	defer cancel()
-	result := s.identities.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: p.id}}, unset("pending"))
-	_, err := decodeIdentity(result)
+	_, err := s.updateIdentity(ctx, bson.D{{Key: "_id", Value: p.id}}, unset("pending"))
 	return err
 }
 
@@ -175,9 +176,24 @@ func (s *Store) Unlink(ctx context.Context, userID, provider string, issuers map
 // markRemoving sets the time at which the removal of a link started, or clears it if since is
 // nil.
 func (s *Store) markRemoving(ctx context.Context, filter bson.D, since *time.Time) (identityDocument, error) {
+	return s.updateIdentity(ctx, filter, set(bson.E{Key: "removing", Value: since}))
+}
+
+// updateIdentity changes the identity that matches a filter, and returns it as it was before. The
+// identity must still match after the change: if the reply is lost, the update runs again.
+// Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) updateIdentity(ctx context.Context, filter, change bson.D) (identityDocument, error) {
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	return decodeIdentity(s.identities.FindOneAndUpdate(ctx, filter, set(bson.E{Key: "removing", Value: since})))
+
+	var result *mongo.SingleResult
+	_ = mongoconn.Retry(ctx, func(ctx context.Context) error {
+		result = s.identities.FindOneAndUpdate(ctx, filter, change)
+
+		return result.Err()
+	})
+
+	return decodeIdentity(result)
 }
 
 // canLogInWithout reports whether a user could log in without one of their identities.
@@ -227,6 +243,11 @@ func (s *Store) UnlinkAll(ctx context.Context, userID string) error {
 func (s *Store) deleteIdentities(ctx context.Context, filter bson.D) error {
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	_, err := s.identities.DeleteMany(ctx, filter)
+	err := mongoconn.Retry(ctx, func(ctx context.Context) error {
+		_, err := s.identities.DeleteMany(ctx, filter)
+
+		return err
+	})
+
 	return mongoconn.Unavailable(err)
 }

@@ -119,7 +119,7 @@ func (s *Store) Create(ctx context.Context, u User) (User, error) {
 	active := true
 	d := document{ID: oid, User: u, IsActive: &active}
 
-	_, err = s.users.InsertOne(ctx, d)
+	err = insert(ctx, s.users, oid, d)
 	if mongo.IsDuplicateKeyError(err) {
 		return User{}, s.explainDuplicate(ctx, u.Email, err)
 	}
@@ -256,7 +256,12 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	if _, err := s.users.DeleteOne(ctx, bson.D{{Key: "_id", Value: oid}}); err != nil {
+	err = mongoconn.Retry(ctx, func(ctx context.Context) error {
+		_, err := s.users.DeleteOne(ctx, bson.D{{Key: "_id", Value: oid}})
+
+		return err
+	})
+	if err != nil {
 		return mongoconn.Unavailable(err)
 	}
 
