@@ -1,6 +1,7 @@
 package activity
 
 import (
+	"crypto/sha256"
 	"log/slog"
 	"strings"
 	"time"
@@ -91,6 +92,20 @@ type Event struct {
 	By string `bson:"by,omitempty"`
 	// Count is the number of sessions ended, for events that can end several.
 	Count int `bson:"count,omitempty"`
+	// Once is set if the event can happen only once to the session. If a client repeats its
+	// request, or sends several at the same time, only the first event is stored.
+	Once bool `bson:"-"`
+}
+
+// newID returns the ID of an event that happened at e.At.
+func (e Event) newID() primitive.ObjectID {
+	id := primitive.NewObjectIDFromTimestamp(e.At)
+	if e.Once {
+		hash := sha256.Sum256([]byte(string(e.Name) + " " + e.SessionID))
+		copy(id[:], hash[:])
+	}
+
+	return id
 }
 
 // textField is one of an event's texts, with the key that it has in the log.

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.mongodb.org/mongo-driver/bson/primitive"
 	"go.mongodb.org/mongo-driver/mongo"
 	"golang.org/x/sync/singleflight"
 
@@ -92,7 +91,7 @@ func New(db *mongoconn.Database, o Options) *Recorder {
 
 // Record logs an event and queues it for the collection. It does not block and cannot fail: if
 // the buffer is full, the event is throttled or the Recorder is closed, the event is only
-// logged.
+// logged. An event that is recorded again is logged with the same ID: see Event.Once.
 func (r *Recorder) Record(ctx context.Context, e Event) {
 	e = e.cleaned()
 	if e.At.IsZero() {
@@ -100,7 +99,7 @@ func (r *Recorder) Record(ctx context.Context, e Event) {
 	}
 	e.At = e.At.UTC().Truncate(time.Millisecond)
 
-	id := primitive.NewObjectIDFromTimestamp(e.At)
+	id := e.newID()
 	e.ID = id.Hex()
 
 	r.options.Log.LogAttrs(ctx, e.Name.level(), "security event", e.attrs()...)

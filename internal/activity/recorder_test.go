@@ -293,3 +293,25 @@ func writerGoroutines() int {
 
 	return bytes.Count(stacks, []byte("activity.(*Recorder).write("))
 }
+
+// An event that can happen only once is stored once, even if several servers record it.
+func TestOnce(t *testing.T) {
+	t.Parallel()
+
+	uri := storetest.Mongo(t)
+	for range 2 {
+		r := newRecorder(t, uri, Options{})
+		for range 2 {
+			r.Record(context.Background(), Event{Name: Logout, SessionID: "ann's", Once: true, RequestID: "once"})
+		}
+		r.Record(context.Background(), Event{Name: Logout, SessionID: "eve's", Once: true, RequestID: "another session"})
+		r.Record(context.Background(), Event{Name: SessionRevoked, SessionID: "ann's", Once: true, RequestID: "another event"})
+		r.Record(context.Background(), Event{Name: Logout, SessionID: "ann's", RequestID: "each time"})
+		flush(t, r)
+	}
+
+	want := map[string]int{"once": 1, "another session": 1, "another event": 1, "each time": 2}
+	if diff := cmp.Diff(want, countByRequest(t, uri)); diff != "" {
+		t.Errorf("stored events (-want +got):\n%s", diff)
+	}
+}

@@ -116,12 +116,21 @@ func (s *Server) AsOperator(change func(auth.Caller) (auth.Changed, error)) bool
 	return err == nil
 }
 
+// FlushEvents waits until the events that the server has recorded are stored.
+func (s *Server) FlushEvents() {
+	s.T.Helper()
+
+	testkit.Eventually(s.T, "the events to be stored", func() bool {
+		return s.activity.Flush(context.Background()) == nil
+	})
+}
+
 // TakeEvents removes the recorded security events and returns them, oldest first.
 func (s *Server) TakeEvents() []bson.M {
 	s.T.Helper()
 
 	ctx := context.Background()
-	testkit.NoError(s.T, s.activity.Flush(ctx))
+	s.FlushEvents()
 
 	collection := s.Database().Collection("activity")
 	cursor, err := collection.Find(ctx, bson.D{})

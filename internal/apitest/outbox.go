@@ -82,6 +82,18 @@ func (o *Outbox) take(t testing.TB, to, what string, matches func(mail.Message) 
 	return taken
 }
 
+// DeliverMails sends the emails in the mail queue.
+func (s *Server) DeliverMails() {
+	s.T.Helper()
+
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.Auth.RunMail(ctx) })
+	s.SentMails()
+	stop()
+	running.Wait()
+}
+
 // SentMails waits until the mail queue is empty and returns the emails in the outbox.
 func (s *Server) SentMails() []mail.Message {
 	s.T.Helper()

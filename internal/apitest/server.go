@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -90,9 +91,15 @@ type Options struct {
 	Limits         httpapi.Limits
 	Rules          auth.Rules
 	Mail           mail.Sender // usually an Outbox
+	QueueOnly      bool        // emails stay in the queue until DeliverMails
+	RedisDial      dial        // opens connections to Redis
+	MongoDial      dial        // opens connections to MongoDB
 	Providers      []oauth.Settings
 	BcryptCost     int
 }
+
+// dial is the type of net.Dialer.DialContext.
+type dial = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // UnreachableRedis is a Redis that refuses connections.
 var UnreachableRedis = &storetest.Redis{Addr: "127.0.0.1:1"}
@@ -128,7 +135,7 @@ func New(t testing.TB, options ...Options) *Server {
 
 	s.chooseStores(o)
 	s.startServices(o)
-	s.sendMails(o.Mail)
+	s.sendMails(o)
 	s.startAPI(o)
 
 	return s
@@ -163,8 +170,8 @@ func (s *Server) startServices(o Options) {
 		mongoTimeout = mongoconn.DefaultTimeout
 		redisTimeout = redisconn.DefaultTimeout
 	}
-	db := conntest.Mongo(s.T, mongoconn.Options{URI: s.MongoURI, Timeout: mongoTimeout, Metrics: s.metrics})
-	s.conns = conntest.Redis(s.T, s.Redis, redisconn.Options{Timeout: redisTimeout, Metrics: s.metrics, Log: s.log})
+	db := conntest.Mongo(s.T, mongoconn.Options{URI: s.MongoURI, Timeout: mongoTimeout, Dial: o.MongoDial, Metrics: s.metrics})
+	s.conns = conntest.Redis(s.T, s.Redis, redisconn.Options{Timeout: redisTimeout, Dial: o.RedisDial, Metrics: s.metrics, Log: s.log})
 
 	s.DB = db.Database
 	s.Users = user.New(db, s.Now)
@@ -246,14 +253,18 @@ func authProviders(settings []oauth.Settings) (providers []auth.Provider) {
 }
 
 // sendMails sends the emails in the mail queue until the test ends.
-func (s *Server) sendMails(sender mail.Sender) {
-	if sender == nil {
+func (s *Server) sendMails(o Options) {
+	if o.Mail == nil {
 		return
 	}
 
-	if outbox, ok := sender.(*Outbox); ok {
+	if outbox, ok := o.Mail.(*Outbox); ok {
 		s.Outbox = outbox
 		outbox.secrets = &s.Secrets
+	}
+
+	if o.QueueOnly {
+		return
 	}
 
 	ctx, stop := context.WithCancel(context.Background())

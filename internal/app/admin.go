@@ -235,7 +235,7 @@ func (a *Admin) RevokeSession(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.auth.RevokeSession(ctx, s.UserID, id); err != nil {
+	if err := a.auth.RevokeSession(ctx, auth.Operator(s.UserID), id); err != nil {
 		return err
 	}
 

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -177,13 +178,17 @@ func (s *Service) Delete(ctx context.Context, caller Caller) (Changed, error) {
 	})
 }
 
-// RevokeSession ends one session of a user. Errors: session.ErrNotFound,
+// RevokeSession ends one session of the caller's account, and cancels a pending email change.
+// It succeeds again if the caller repeats it. Errors: session.ErrNotFound,
 // session.ErrUnavailable.
-func (s *Service) RevokeSession(ctx context.Context, userID, id string) error {
-	err := s.sessions.Revoke(ctx, userID, id, session.Revoked)
+func (s *Service) RevokeSession(ctx context.Context, caller Caller, id string) error {
+	err := s.sessions.Revoke(ctx, caller.UserID, id, cmp.Or(caller.SessionID, "operator"))
+	if errors.Is(err, session.ErrNotFound) {
+		return err
+	}
 
-	// Do this even after an error: the session may have ended although the reply was lost.
-	s.cancelEmailChange(ctx, userID)
+	// Do this even if the result is unknown: the session may have ended.
+	s.cancelEmailChange(ctx, caller.UserID)
 
 	return err
 }

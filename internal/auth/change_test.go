@@ -97,7 +97,7 @@ func TestRevokeCancelsEmailChange(t *testing.T) {
 	ann := register(t, s, "ann@example.com")
 
 	requestEmailChange(t, s, ann.User)
-	testkit.NoError(t, s.RevokeSession(ctx, ann.User.ID, ann.Session.ID))
+	testkit.NoError(t, s.RevokeSession(ctx, Operator(ann.User.ID), ann.Session.ID))
 	assertSessions(t, s, ann.User.ID, 0)
 	assertNoEmailChange(t, s, ann.User.ID)
 

@@ -156,7 +156,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) endSession(w http.ResponseWriter, r *http.Request) error {
 	ended, err := s.sessions.EndTokens(r.Context(), s.cookie.values(r), session.LoggedOut)
 	for _, e := range ended {
-		s.record(w, r, activity.Event{Name: activity.Logout, UserID: e.UserID, SessionID: e.ID})
+		s.record(w, r, activity.Event{Name: activity.Logout, UserID: e.UserID, SessionID: e.ID, Once: true})
 	}
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ var revokeSessionOperation = operation{
 	id:          "revokeSession",
 	tag:         tagSession,
 	summary:     "End one of the user's sessions",
-	description: "Ending the session of this request is a logout.",
+	description: "Ending the session of this request is a logout. If the response is lost, the same request can be repeated: it succeeds again.",
 	params:      sessionIDParams{},
 	response: response{
 		status:  http.StatusNoContent,
@@ -94,7 +94,7 @@ func (s *Server) revokeSession(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 
-	err := s.auth.RevokeSession(r.Context(), current.UserID, id)
+	err := s.auth.RevokeSession(r.Context(), s.caller(r), id)
 	if errors.Is(err, session.ErrNotFound) {
 		return errNoSession
 	}
@@ -102,7 +102,7 @@ func (s *Server) revokeSession(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	s.record(w, r, activity.Event{Name: activity.SessionRevoked, UserID: current.UserID, SessionID: id})
+	s.record(w, r, activity.Event{Name: activity.SessionRevoked, UserID: current.UserID, SessionID: id, Once: true})
 	w.WriteHeader(http.StatusNoContent)
 
 	return nil

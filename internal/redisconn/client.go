@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,9 @@ type Options struct {
 	// Timeout bounds a command, including the wait for a connection, dialing and retries. The
 	// other time limits are fractions of it. The default is DefaultTimeout.
 	Timeout time.Duration
+
+	// Dial opens connections without TLS. The default is redigo's.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	Metrics *telemetry.Metrics
 	Log     *slog.Logger

@@ -317,3 +317,42 @@ func TestClose(t *testing.T) {
 		t.Errorf("got %d idle connections and %d in use, want 0 and 0", idle, inUse)
 	}
 }
+
+// If the reply to a script does not come in time, a durable script runs again: its caller must know
+// what it has done. Others, which only count, do not, and nothing runs after the budget of the
+// request is used up.
+func TestScriptTimeout(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		durable bool
+		budget  time.Duration
+		lost    int // replies
+		want    int64
+	}{
+		"durable":                {durable: true, budget: time.Minute, lost: 1, want: 2},
+		"durable, lost twice":    {durable: true, budget: time.Minute, lost: 2},
+		"durable, budget of 1ns": {durable: true, budget: 1, lost: 0},
+		"not durable":            {budget: time.Minute, lost: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, _, _ := storetest.ProxiedRedis(t)
+			dialer := &storetest.LossyDialer{}
+			c := New(Options{Addr: r.Addr, DB: r.DB, Timeout: 10 * time.Second, Dial: dialer.Dial, Log: slog.New(slog.DiscardHandler)})
+			t.Cleanup(c.Close)
+
+			count := NewScript(1, "return redis.call('INCRBY', KEYS[1], ARGV[1])")
+			if tc.durable {
+				count.WaitForReplicas()
+			}
+			testkit.NoError(t, discardReply(c.Eval(context.Background(), count, "key", 0))) // loads the script
+
+			dialer.Ignored = [][]byte{[]byte("SELECT"), []byte("PING")} // of a new connection
+			dialer.Lose(1, tc.lost, os.ErrDeadlineExceeded)
+			got, err := Int64(c.Eval(WithBudget(context.Background(), tc.budget), count, "key", 1))
+			if got != tc.want || (err == nil) != (tc.want > 0) || err != nil && !errors.Is(err, ErrUnavailable) {
+				t.Errorf("got %d, %v; want %d", got, err, tc.want)
+			}
+		})
+	}
+}

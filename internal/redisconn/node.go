@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +57,7 @@ func (n *node) dropConns(pool *redis.Pool) {
 // connect opens a connection and checks that the server is Redis. redigo considers any reply
 // to SELECT a success, and in the wrong database all sessions would seem to have ended.
 func (n *node) connect(ctx context.Context) (redis.Conn, error) {
-	dial := new(net.Dialer).DialContext
+	dial := n.options.Dial
 	if n.options.TLS {
 		// redigo's own TLS handshake ignores the context.
 		dial = new(tls.Dialer).DialContext

@@ -42,27 +42,33 @@ func NewScript(keys int, lua string) *Script {
 	return &Script{script: redis.NewScript(keys, checkDeadline+lua)}
 }
 
-// WaitForReplicas makes Eval wait until a failover can no longer undo the script's writes: see
-// "Durable writes" in the package documentation. It returns s.
+// WaitForReplicas makes Eval wait until a failover can no longer undo the script's writes: see "Durable
+// writes" in the package documentation. Eval also repeats it after a timeout: see "Retries". It returns s.
 func (s *Script) WaitForReplicas() *Script {
 	s.durable = true
 	return s
 }
 
-// Eval runs a script. key is the first of its keys; keysAndArgs are the others, followed by
-// the arguments. Errors: ErrUnavailable; unless the deadline had passed, the script may have
-// taken effect.
+// Eval runs a script. key is the first of its keys; keysAndArgs are the others, followed by the arguments.
+// Errors: ErrUnavailable; unless the deadline had passed, the script may have taken effect.
 func (c *Client) Eval(ctx context.Context, s *Script, key string, keysAndArgs ...any) (any, error) {
 	keysAndArgs = append([]any{key}, keysAndArgs...)
-	durable := s.durable && (len(c.sentinels) > 0 || c.IsCluster())
-	return c.run(ctx, "EVALSHA", key, nil, func(conn timedConn) (any, error) {
+	mustConfirm := s.durable && (len(c.sentinels) > 0 || c.IsCluster())
+	send := func(conn timedConn) (any, error) {
 		reply, err := s.eval(conn, keysAndArgs)
-		if err == nil && durable {
+		if err == nil && mustConfirm {
 			err = c.confirm(ctx, conn)
 		}
 
 		return reply, err
-	})
+	}
+
+	reply, err := c.run(ctx, "EVALSHA", key, nil, send)
+	if s.durable && isTimeout(err) && !errors.Is(err, errNotConfirmed) {
+		return c.run(ctx, "EVALSHA", key, nil, send)
+	}
+
+	return reply, err
 }
 
 // eval runs a script on a connection. The script must start in the first half of the time;
@@ -161,8 +167,7 @@ func (c *Client) awaitReplicas(ctx context.Context, conn timedConn) error {
 	return nil
 }
 
-// confirmMaster returns an error if the Sentinels have replaced the server, or may be about
-// to.
+// confirmMaster returns an error if the Sentinels have replaced the server, or may be about to.
 func (c *Client) confirmMaster(conn timedConn) error {
 	addr := conn.node.addr
 

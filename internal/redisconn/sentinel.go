@@ -54,10 +54,9 @@ func newSentinel(addr string, o Options) *sentinel {
 	return s
 }
 
-// query asks the Sentinel for the master. The query starts after the call, because the reply
-// to a query that is already running may predate a failover. So callers never join a running
-// query, but all of them share the next one, which waits for the mutex. Once it holds the mutex,
-// later callers start another query.
+// query asks the Sentinel for the master. The query starts after the call, because the reply to a query that
+// is already running may predate a failover. So callers never join a running query, but all of them share
+// the next one, which waits for the mutex. Once it holds the mutex, later callers start another query.
 func (s *sentinel) query() <-chan singleflight.Result {
 	return s.calls.DoChan("", func() (any, error) {
 		s.querying.Lock()
@@ -117,10 +116,9 @@ func (s *sentinel) isLost() bool {
 // queryMaster asks the Sentinels for the master until the deadline. It skips lost Sentinels,
 // unless includeLost is set.
 //
-// The Sentinels may disagree, because one that is cut off still names the previous master, so
-// queryMaster returns the master of the latest failover, or "" if no Sentinel replies. failing
-// contains the servers that a Sentinel is replacing. If a Sentinel does not reply, err is its
-// error, preferably a timeout.
+// The Sentinels may disagree, because one that is cut off still names the previous master, so queryMaster
+// returns the master of the latest failover, or "" if no Sentinel replies. failing contains the servers that
+// a Sentinel is replacing. If a Sentinel does not reply, err is its error, preferably a timeout.
 func (c *Client) queryMaster(deadline time.Time, includeLost bool) (master string, failing []string, err error) {
 	queries := map[*sentinel]<-chan singleflight.Result{}
 
@@ -168,9 +166,8 @@ func receive(query <-chan singleflight.Result, deadline time.Time) (masterReply,
 	}
 }
 
-// findMaster returns the topology with the server that the Sentinels name, or noMaster if
-// that server is not a master. Replicas must not be used: they may lag behind, and ended
-// sessions would be live there.
+// findMaster returns the topology with the server that the Sentinels name, or noMaster if that server is not
+// a master. Replicas must not be used: they may lag behind, and ended sessions would be live there.
 func (c *Client) findMaster() (*topology, error) {
 	addr, failing, err := c.queryMaster(time.Now().Add(c.options.refreshTimeout()), true)
 

@@ -66,6 +66,10 @@ func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, err
 	s := m.newSession(IDOf(token), start)
 
 	if err := m.begin(ctx, s, start); err != nil {
+		if errors.Is(err, ErrUnavailable) {
+			m.undo(ctx, s) // it may have begun
+		}
+
 		return nil, "", err
 	}
 

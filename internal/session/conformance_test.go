@@ -88,7 +88,7 @@ var states = []struct {
 		testkit.NoError(t, logOut(s.m, s.token))
 	}, error: &EndedError{LoggedOut}},
 	{name: "revoked", enter: func(t *testing.T, s *specimen) {
-		testkit.NoError(t, s.m.Revoke(background, "u", s.id, Revoked))
+		testkit.NoError(t, s.m.Revoke(background, "u", s.id, "someone else"))
 	}, error: &EndedError{Revoked}},
 	{name: "all revoked", enter: func(t *testing.T, s *specimen) {
 		testkit.NoError(t, errorOf(s.m.RevokeAll(background, "u", "", PasswordChanged)))
@@ -171,10 +171,10 @@ var operations = []struct {
 		return s.m.supersede(background, s.id)
 	}},
 	{name: "revoke", ends: Revoked, dead: ErrNotFound, reads: true, run: func(s *specimen) error {
-		return s.m.Revoke(background, "u", s.id, Revoked)
+		return s.m.Revoke(background, "u", s.id, "by")
 	}},
 	{name: "revoke by another user", run: func(s *specimen) error {
-		if err := s.m.Revoke(background, "v", s.id, Revoked); !errors.Is(err, ErrNotFound) {
+		if err := s.m.Revoke(background, "v", s.id, "by"); !errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("revoke by another user: got %w, want ErrNotFound", err)
 		}
 
@@ -200,7 +200,7 @@ var operations = []struct {
 			return err
 		}
 
-		return s.m.Revoke(background, "u", started.ID, Revoked)
+		return s.m.Revoke(background, "u", started.ID, "by")
 	}},
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 
 	"latchkey/internal/redisconn"
@@ -19,21 +20,33 @@ func (m *Manager) End(ctx context.Context, reason Reason) error {
 	return err
 }
 
-// Revoke ends one session of a user. It also accepts the ID of a session that was rotated
-// within the last minute. Errors: ErrNotFound if the session is not live or belongs to
-// another user; ErrUnavailable.
-func (m *Manager) Revoke(ctx context.Context, userID, id string, reason Reason) error {
-	s, err := m.follow(ctx, id)
+// Revoke ends one session of a user on behalf of another one, whose ID is by, or of an
+// operator. It also accepts the ID of a session that was rotated within the last minute. If
+// the same caller has revoked the session before, it succeeds: the earlier request may have
+// failed because a reply of Redis was lost. Errors: ErrNotFound if the session is not live or
+// belongs to another user; ErrUnavailable.
+func (m *Manager) Revoke(ctx context.Context, userID, id, by string) error {
+	tombstone := string(Revoked) + " " + by
 
+	s, err := m.follow(ctx, id)
 	belongsToOther := err == nil && s.UserID != userID
-	if IsGone(err) || belongsToOther {
+
+	var ended *EndedError
+	switch {
+	case errors.As(err, &ended):
+		text, err := redisconn.String(m.redis.Do(ctx, "GET", m.keys.tombstone(id)))
+		if err == nil && text != tombstone || errors.Is(err, redisconn.ErrNil) {
+			return ErrNotFound
+		}
+
+		return err
+	case IsGone(err) || belongsToOther:
 		return ErrNotFound
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 
-	_, err = m.end(ctx, s.ID, reason)
+	_, err = m.leaveTombstone(ctx, s.ID, Revoked, tombstone)
 	return err
 }
 
@@ -43,7 +56,7 @@ func (m *Manager) Revoke(ctx context.Context, userID, id string, reason Reason) 
 func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, reason Reason) (int, error) {
 	n, err := redisconn.Int64(m.redis.Eval(ctx, m.scripts.endAll,
 		m.keys.index(userID), m.keys.generation(userID),
-		keep, string(reason), generationTTL.Milliseconds()))
+		keep, string(reason), rand.Text(), generationTTL.Milliseconds()))
 	m.options.Metrics.SessionsEnded(string(reason), int(n))
 	return int(n), err
 }
@@ -73,7 +86,18 @@ func (m *Manager) follow(ctx context.Context, id string) (*Session, error) {
 // end ends the session with the given ID, or its latest successor if it was rotated. It
 // reports whether a live session ended. Errors: ErrUnavailable.
 func (m *Manager) end(ctx context.Context, id string, reason Reason) (bool, error) {
-	ended, err := redisconn.Bool(m.redis.Eval(ctx, m.scripts.end, m.keys.record(id), id, string(reason)))
+	tombstone := string(reason)
+	if reason != replaced { // a successor would follow
+		tombstone += " " + rand.Text()
+	}
+
+	return m.leaveTombstone(ctx, id, reason, tombstone)
+}
+
+// leaveTombstone is end with the text of the tombstone. If the text names the caller, a second
+// run of the script recognizes the work of the first.
+func (m *Manager) leaveTombstone(ctx context.Context, id string, reason Reason, tombstone string) (bool, error) {
+	ended, err := redisconn.Bool(m.redis.Eval(ctx, m.scripts.end, m.keys.record(id), id, tombstone))
 	if ended {
 		m.options.Metrics.SessionsEnded(string(reason), 1)
 	}

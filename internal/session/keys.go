@@ -14,7 +14,8 @@ import (
 //	idx:<user ID>          a user's index: the IDs of the user's records, sorted by
 //	                       expiry time (microseconds on Redis's clock).
 //	generation:<user ID>   when all of the user's sessions were last revoked, on the
-//	                       same clock.
+//	                       same clock, the ID of that revocation and the number of
+//	                       sessions that it ended.
 //	generation             when the sessions of all users were last revoked.
 //
 // On a Redis Cluster the shard is a hash tag: sess:{t4}..., idx:{t4}<user ID> and

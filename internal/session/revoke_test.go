@@ -113,7 +113,7 @@ func TestFailureWhileFollowingRotations(t *testing.T) {
 	testkit.NoError(t, err)
 
 	assertError(t, logOut(m, token), ErrUnavailable)
-	assertError(t, m.Revoke(background, "u", s.ID, Revoked), ErrUnavailable)
+	assertError(t, m.Revoke(background, "u", s.ID, "by"), ErrUnavailable)
 	assertError(t, m.supersede(background, s.ID), ErrUnavailable)
 }
 

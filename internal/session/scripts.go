@@ -14,9 +14,10 @@ import (
 // KEYS, because the caller does not know them, but they are on the same server: they share
 // the shard.
 //
-// A script may run twice, because a lost reply is retried. The second run must neither fail
-// nor undo what happened after the first. No script runs after its request has timed out:
-// see redisconn.Script.
+// A script may run twice, because a lost reply is retried. The second run must return what the
+// first one did, and not undo what happened in between. It recognizes the work of the first
+// run by an ID that is stored with it: the new session's, or one that the caller made up. No
+// script runs after its request has timed out: see redisconn.Script.
 type scripts struct {
 	begin           *redisconn.Script
 	replace         *redisconn.Script
@@ -108,18 +109,19 @@ end
 
 -- Deletes a record and leaves a tombstone. If the session was rotated, its successor is
 -- ended: a logout must also work if it loses a race against a rotation. Returns true if
--- the session had not surely timed out before.
-local function finish(id, reason)
+-- the session had not surely timed out before, or if its tombstone is the same: then an
+-- earlier run ended it.
+local function finish(id, tombstone)
   id = latest(id)
 
   local record = redis.pcall('GET', key('sess:', id))
-  if not record then return false end
+  if not record then return redis.call('GET', key('ended:', id)) == tombstone end
 
   local live = not surelyTimedOut(id)
   redis.call('DEL', key('sess:', id))
 
-  local isReplaced = string.find(reason, '^replaced')
-  redis.call('SET', key('ended:', id), reason, 'PX', isReplaced and replacedTTL or tombstoneTTL)
+  local isReplaced = string.find(tombstone, '^replaced')
+  redis.call('SET', key('ended:', id), tombstone, 'PX', isReplaced and replacedTTL or tombstoneTTL)
 
   local user = type(record) == 'string' and string.match(record, '^user=([^\n]*)')
   if user then redis.call('ZREM', indexKey(id, user), id) end
@@ -179,12 +181,13 @@ local oldKey, oldTombstone, index, globalGeneration = KEYS[1], KEYS[3], KEYS[4],
 local old, new, record, ttl, seenGlobal = unpack(ARGV)
 
 if redis.call('EXISTS', oldKey) == 0 then
-  local doneBefore = redis.call('GET', oldTombstone) == 'replaced ' .. new
-  return doneBefore and 1 or 0
+  local tombstone = redis.call('GET', oldTombstone)
+  if tombstone == 'replaced ' .. new then return 1 end
+  return tombstone == 'revoked ' .. new and 2 or 0
 end
 
 if isStale(globalGeneration, seenGlobal) then
-  finish(old, 'revoked')
+  finish(old, 'revoked ' .. new)
   return 2
 end
 
@@ -214,22 +217,23 @@ return 1
 
 // endLua ends a session and returns whether it was live.
 const endLua = `
-local id, reason = unpack(ARGV)
+local id, tombstone = unpack(ARGV)
 
-return finish(id, reason) and 1 or 0
+return finish(id, tombstone) and 1 or 0
 `
 
 // endAllLua ends the sessions of a user except for one to keep, which may have been rotated
 // since the request was authenticated. It starts a new generation, so that logins in
-// progress fail.
+// progress fail. The generation names the caller's ID of this revocation, and its result.
 //
 // It skips sessions that surely timed out before, so that their reason stays a timeout. It
 // returns the number of live sessions that it ended.
 const endAllLua = `
 local index, generation = KEYS[1], KEYS[2]
-local keep, reason, generationTTL = unpack(ARGV)
+local keep, reason, revocation, generationTTL = unpack(ARGV)
 
-redis.call('SET', generation, int(micros), 'PX', generationTTL)
+local doneBefore = string.match(redis.call('GET', generation) or '', revocation .. ' (%d+)$')
+if doneBefore then return tonumber(doneBefore) end
 
 if keep ~= '' then keep = latest(keep) end
 
@@ -249,6 +253,7 @@ for i = 1, #entries, 2 do
   end
 end
 
+redis.call('SET', generation, int(micros) .. ' ' .. revocation .. ' ' .. ended, 'PX', generationTTL)
 return ended
 `
 

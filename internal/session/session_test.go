@@ -229,7 +229,7 @@ func TestIndexFollowsRecords(t *testing.T) {
 	testkit.NoError(t, err)
 	assertIndex("rotated", rotated.ID, second.ID)
 
-	testkit.NoError(t, m.Revoke(background, "u", second.ID, Revoked))
+	testkit.NoError(t, m.Revoke(background, "u", second.ID, "by"))
 	assertIndex("revoked", rotated.ID)
 
 	testkit.NoError(t, logOut(m, token))
@@ -248,7 +248,7 @@ func TestBeginRunsTwice(t *testing.T) {
 	t.Parallel()
 	m, _ := newManager(t)
 	s, token := begin(t, m)
-	testkit.NoError(t, m.Revoke(background, "u", s.ID, Revoked))
+	testkit.NoError(t, m.Revoke(background, "u", s.ID, "by"))
 
 	start := login(t, m, "u")
 	assertError(t, m.begin(background, m.newSession(s.ID, start), start), &EndedError{Revoked})

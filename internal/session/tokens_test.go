@@ -54,7 +54,7 @@ func TestLogoutLosesRace(t *testing.T) {
 		want  error
 	}{
 		"against a login":        {func(m *Manager, s *Session) error { return m.supersede(background, s.ID) }, ErrReplaced},
-		"against a logout":       {func(m *Manager, s *Session) error { return m.Revoke(background, "u", s.ID, LoggedOut) }, nil},
+		"against a logout":       {func(m *Manager, s *Session) error { return errorOf(m.end(background, s.ID, LoggedOut)) }, nil},
 		"against a revocation":   {func(m *Manager, s *Session) error { return errorOf(m.RevokeAll(background, "u", "", Revoked)) }, nil},
 		"against nothing at all": {func(*Manager, *Session) error { return nil }, nil},
 	} {

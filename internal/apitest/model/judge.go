@@ -251,6 +251,11 @@ func (w *world) learn(o op, a apitest.Response, now interval) {
 		w.use(o.token, now, w.down == 0 && !w.concurrent() && !unavailable)
 	}
 
+	if r.ends == targetSession {
+		k := &w.tokens[o.target]
+		k.revokers = append(slices.Clip(k.revokers), o.token) // clones share the array
+	}
+
 	switch {
 	case unavailable:
 		return

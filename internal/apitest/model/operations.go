@@ -235,8 +235,13 @@ func checkLogout(_ *world, _ op, a apitest.Response, _ interval) string {
 	return ""
 }
 
-// canRevoke accepts the ID of a replaced token while the server remembers the replacement.
+// canRevoke accepts the ID of a replaced token while the server remembers the replacement. A
+// client that repeats its request may succeed again.
 func canRevoke(w *world, o op, now interval) fact {
+	if slices.Contains(w.tokens[o.target].revokers, o.token) {
+		return maybe
+	}
+
 	var alive fact
 	for _, i := range w.targets(o, targetSession) {
 		alive = max(alive, w.alive(i, now))

@@ -150,7 +150,7 @@ func (p *player) operate(o op) apitest.Response {
 	switch o.kind {
 	case "operator revokes":
 		a.Status = http.StatusNoContent
-		err = s.Auth.RevokeSession(ctx, userID, p.w.tokens[o.target].id)
+		err = s.Auth.RevokeSession(ctx, auth.Operator(userID), p.w.tokens[o.target].id)
 		if errors.Is(err, session.ErrNotFound) {
 			a.Status = http.StatusNotFound
 			a.JSON = map[string]any{"code": "not_found"}
