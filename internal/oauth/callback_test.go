@@ -55,7 +55,7 @@ func TestCallback(t *testing.T) {
 		secret   func(own string) string
 		change   func(url.Values)
 		want     error
-		ended    bool // the flow was found and deleted
+		ended    bool // the flow was found and taken
 		redeemed bool // the code was sent to the token endpoint
 		reason   string
 	}{

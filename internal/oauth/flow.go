@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -187,10 +188,25 @@ func matchingKeys(secret string, states []string) (flowKeys, error) {
 	return keys, nil
 }
 
-// take reads a flow and deletes it from Redis, so that only one of several callbacks can
-// continue. If the reply of Redis is lost, the flow is lost and the user has to start again.
+// takeScript marks a flow as taken by the callback with the ID ARGV[1], and returns its record.
+// It returns nothing to other callbacks. The mark is kept for ARGV[2] milliseconds, in which a
+// lost reply may make Redis run the script again.
+var takeScript = redisconn.NewScript(1, `
+local record = redis.call('GET', KEYS[1])
+if not record then return false end
+
+local by, taken = string.match(record, '^taken by (%w+) (.*)$')
+if by then return by == ARGV[1] and taken end
+
+redis.call('SET', KEYS[1], 'taken by ' .. ARGV[1] .. ' ' .. record, 'PX', ARGV[2])
+return record`).WaitForReplicas()
+
+// takenTTL outlives every callback.
+const takenTTL = time.Minute
+
+// take reads a flow and marks it as taken, so that only one of several callbacks can continue.
 func (s *Service) take(ctx context.Context, keys flowKeys, provider string) (flowRecord, error) {
-	value, err := redisconn.Bytes(s.redis.Do(ctx, "GETDEL", keys.name))
+	value, err := redisconn.Bytes(s.redis.Eval(ctx, takeScript, keys.name, rand.Text(), takenTTL.Milliseconds()))
 	if errors.Is(err, redisconn.ErrNil) {
 		return flowRecord{}, fmt.Errorf("%w: already finished or expired", ErrNoFlow)
 	}
