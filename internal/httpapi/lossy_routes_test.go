@@ -1,0 +1,194 @@
+package httpapi_test
+
+import (
+	"go.mongodb.org/mongo-driver/bson"
+	"golang.org/x/crypto/bcrypt"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/testkit"
+	"latchkey/internal/user"
+)
+
+// lossyRoute is a request of TestLostReplies. Its name is that of the route, and what is
+// special in parentheses.
+type lossyRoute struct {
+	name    string
+	prepare func(*scene) (send func() apitest.Response)
+}
+
+var (
+	changePassword = map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
+	newAccount     = map[string]any{"name": "New", "email": "new@example.com", "password": apitest.Password}
+	linkedUser     = providerUser{sub: "linked", email: "elsewhere@example.com"}
+	annAtProvider  = providerUser{sub: "ann", email: "ann@example.com"}
+)
+
+// lossyRoutes are the requests of TestLostReplies.
+var lossyRoutes = []lossyRoute{
+	{"POST /auth/register", sends("POST", "/auth/register", newAccount)},
+	{"POST /auth/login", sends("POST", "/auth/login", apitest.AnnsLogin)},
+	{"POST /auth/login (outdated hash)", after(outdateHash, sends("POST", "/auth/login", apitest.AnnsLogin))},
+	{"POST /auth/logout", sends("POST", "/auth/logout", nil)},
+
+	{"GET /auth/me", sends("GET", "/auth/me", nil)},
+	{"GET /auth/session", sends("GET", "/auth/session", nil)},
+	{"GET /auth/verify", sends("GET", "/auth/verify", nil)},
+	{"POST /auth/rotate-session", sends("POST", "/auth/rotate-session", nil)},
+	{"GET /auth/sessions", sends("GET", "/auth/sessions", nil)},
+	{"DELETE /auth/sessions", sends("DELETE", "/auth/sessions", nil)},
+	{"DELETE /auth/sessions (all)", sends("DELETE", "/auth/sessions?scope=all", nil)},
+	{"DELETE /auth/sessions/{id}", func(s *scene) func() apitest.Response {
+		path := "/auth/sessions/" + s.other.SessionID()
+
+		return func() apitest.Response { return s.ann.Do("DELETE", path, nil) }
+	}},
+	{"DELETE /auth/sessions/{id} (own)", func(s *scene) func() apitest.Response {
+		path := "/auth/sessions/" + s.direct.WithToken(s.ann.Token).SessionID()
+
+		return func() apitest.Response { return s.ann.Do("DELETE", path, nil) }
+	}},
+	{"GET /auth/activity", sends("GET", "/auth/activity", nil)},
+
+	{"POST /auth/step-up", sends("POST", "/auth/step-up", map[string]any{"password": apitest.Password})},
+	{"POST /auth/password/change", sends("POST", "/auth/password/change", changePassword)},
+	{"POST /auth/password/set", after(removePassword, sends("POST", "/auth/password/set", map[string]any{"newPassword": apitest.NewPassword}))},
+	{"POST /auth/password/forgot", sends("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"})},
+	{"POST /auth/password/reset", func(s *scene) func() apitest.Response {
+		s.direct.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+		body := map[string]any{
+			"token":    s.emailedToken("ann@example.com", "reset-password"),
+			"password": apitest.NewPassword,
+		}
+
+		return func() apitest.Response { return s.ann.Do("POST", "/auth/password/reset", body) }
+	}},
+	{"POST /auth/email/verify", func(s *scene) func() apitest.Response {
+		s.direct.WithToken(s.ann.Token).Do("POST", "/auth/email/resend", nil).Want(202)
+		body := map[string]any{"token": s.emailedToken("ann@example.com", "verify-email")}
+
+		return func() apitest.Response { return s.ann.Do("POST", "/auth/email/verify", body) }
+	}},
+	{"POST /auth/email/verify (change)", func(s *scene) func() apitest.Response {
+		s.direct.WithToken(s.ann.Token).Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+		body := map[string]any{"token": s.emailedToken("new@example.com", "verify-email")}
+
+		return func() apitest.Response { return s.ann.Do("POST", "/auth/email/verify", body) }
+	}},
+	{"POST /auth/email/resend", sends("POST", "/auth/email/resend", nil)},
+	{"POST /auth/email/change", sends("POST", "/auth/email/change", map[string]any{"email": "new@example.com"})},
+
+	{"GET /auth/identities", sends("GET", "/auth/identities", nil)},
+	{"POST /auth/identities/{provider}", sends("POST", "/auth/identities/acme", map[string]any{})},
+	{"DELETE /auth/identities/{provider}", after(linkProvider, sends("DELETE", "/auth/identities/acme", nil))},
+	{"GET /auth/{provider}", sends("GET", "/auth/acme", nil)},
+	{"GET /auth/{provider}/callback", after(linkProvider, returns(linkedUser))},
+	{"GET /auth/{provider}/callback (new account)", returns(providerUser{sub: "new", email: "new@example.com"})},
+	{"GET /auth/{provider}/callback (verified email)", after(confirmEmail, returns(annAtProvider))},
+	{"GET /auth/{provider}/callback (claim)", returns(annAtProvider)},
+	{"GET /auth/{provider}/callback (link)", func(s *scene) func() apitest.Response {
+		return s.returnsFrom(linkedUser, func(c *apitest.Client) (authURL string) {
+			return c.Do("POST", "/auth/identities/acme", map[string]any{}).Want(200).Text("url")
+		})
+	}},
+
+	{"GET /profile", sends("GET", "/profile", nil)},
+	{"PUT /profile", sends("PUT", "/profile", map[string]any{"name": "Anna"})},
+	{"DELETE /profile", sends("DELETE", "/profile", nil)},
+}
+
+// sends prepares nothing, and sends a request in the session of ann.
+func sends(method, path string, body map[string]any) func(*scene) func() apitest.Response {
+	return func(s *scene) func() apitest.Response {
+		return func() apitest.Response {
+			if body == nil {
+				return s.ann.Do(method, path, nil)
+			}
+
+			return s.ann.Do(method, path, body)
+		}
+	}
+}
+
+// after prepares the account before the rest.
+func after(change func(*scene), prepare func(*scene) func() apitest.Response) func(*scene) func() apitest.Response {
+	return func(s *scene) func() apitest.Response {
+		change(s)
+
+		return prepare(s)
+	}
+}
+
+// returns sends the callback of a sign-in at the provider.
+func returns(p providerUser) func(*scene) func() apitest.Response {
+	return func(s *scene) func() apitest.Response {
+		return s.returnsFrom(p, func(c *apitest.Client) (authURL string) {
+			return c.Do("GET", "/auth/acme", nil).Want(302).Header.Get("Location")
+		})
+	}
+}
+
+// returnsFrom begins a flow, in which the user then signs in at the provider, and sends its callback.
+// A flow can be finished only once, so a repetition begins another one.
+func (s *scene) returnsFrom(p providerUser, begin func(*apitest.Client) (authURL string)) func() apitest.Response {
+	goThere := func() (callback string) {
+		c := s.direct.WithToken(s.ann.Token)
+		callback = s.providers.authenticate("acme", begin(c), p)
+		s.ann.Flows = c.Flows
+
+		return callback
+	}
+
+	callback := goThere()
+
+	return func() apitest.Response {
+		if callback == "" {
+			callback = goThere()
+		}
+
+		a := s.ann.Do("GET", callback, nil)
+		callback = ""
+
+		return a
+	}
+}
+
+// emailedToken returns the token of the link in an email.
+func (s *scene) emailedToken(to, page string) string {
+	s.direct.DeliverMails()
+
+	return s.direct.Outbox.Token(s.direct.T, to, page)
+}
+
+// set changes a field of the account's document.
+func (s *scene) set(name string, value any) {
+	_, err := s.direct.DB.Collection("users").UpdateOne(s.direct.T.Context(),
+		bson.D{{Key: "email", Value: s.account.Email}},
+		bson.D{{Key: "$set", Value: bson.D{{Key: name, Value: value}}}})
+	testkit.NoError(s.direct.T, err)
+}
+
+func removePassword(s *scene) { s.set("password", "") }
+
+func confirmEmail(s *scene) {
+	s.set("emailVerified", true)
+	s.set("ownerConfirmed", true)
+}
+
+// outdateHash replaces the hash by one that the next login upgrades.
+func outdateHash(s *scene) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(apitest.Password), bcrypt.MinCost)
+	testkit.NoError(s.direct.T, err)
+	s.set("password", string(hash))
+}
+
+// linkProvider links an account of the provider.
+func linkProvider(s *scene) {
+	ctx := s.direct.T.Context()
+	proposal, _, err := s.direct.Users.ProposeLink(ctx, s.account.ID, user.Claims{
+		Provider: "acme",
+		Issuer:   s.providers.issuers["acme"].URL,
+		Subject:  linkedUser.sub,
+	})
+	testkit.NoError(s.direct.T, err)
+	testkit.NoError(s.direct.T, s.direct.Users.ConfirmLink(ctx, proposal))
+}
