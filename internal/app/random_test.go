@@ -27,9 +27,12 @@ var makers = map[string]string{
 	"internal/device.Add":              "internal/device TestNamesAreRandom",
 	"internal/httpapi.setRequestID":    "not secret: the ID of a request, in the log and the response",
 	"internal/auth.RequestEmailChange": "not secret: distinguishes requests, and opens nothing",
-	"internal/mail.PushThrottled":      "not secret: the ID of a job",
+	"internal/mail.complete":           "not secret: the ID of a job",
 	"internal/mail.messageID":          "not secret: the ID of an email",
 	"internal/mail.next":               "not secret: distinguishes the claims of workers",
+	"internal/oauth.take":              "not secret: tells a repeated script from another request",
+	"internal/session.RevokeAll":       "not secret: tells a repeated script from another request",
+	"internal/session.end":             "not secret: tells a repeated script from another request",
 	"cmd/dev.setDefaults":              "development only: rand.Text has 128 bits",
 }
 

@@ -19,7 +19,7 @@ type lossyRoute struct {
 var (
 	changePassword = map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
 	newAccount     = map[string]any{"name": "New", "email": "new@example.com", "password": apitest.Password}
-	linkedUser     = providerUser{sub: "linked", email: "elsewhere@example.com"}
+	linkedUser     = providerUser{sub: "linked", email: "external@example.com"}
 	annAtProvider  = providerUser{sub: "ann", email: "ann@example.com"}
 )
 

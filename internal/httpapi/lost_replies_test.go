@@ -21,6 +21,7 @@ import (
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/hashpool"
 	"latchkey/internal/httpapi"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
@@ -319,7 +320,7 @@ func (s *scene) describe(t *testing.T, a apitest.Response) []string {
 	for _, u := range s.documents(t, "users") {
 		hash, _ := u["password"].(string)
 		verify := func(password string) bool {
-			ok, _, _ := s.direct.Hasher.Verify(t.Context(), hash, password)
+			ok, _, _ := s.direct.Hasher.Verify(t.Context(), hashpool.Anyone, hash, password)
 
 			return ok
 		}
