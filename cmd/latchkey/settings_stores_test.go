@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +20,9 @@ import (
 // everything, or never if it is silent.
 type recorder struct {
 	host, port string
-	received   testkit.Buffer
+	// received has the words of the commands, each after a space, or the bytes that a silent recorder
+	// has received.
+	received testkit.Buffer
 }
 
 // newRecorder starts a recorder on a free port of a loopback IP.
@@ -43,26 +50,60 @@ func newRecorder(t *testing.T, ip string, silent bool) *recorder {
 	return r
 }
 
-// serve records what arrives on a connection. A client sends a command and waits for the reply.
+// serve records what arrives on a connection.
 func (r *recorder) serve(conn net.Conn, silent bool) {
 	defer func() { _ = conn.Close() }()
 
-	buffer := make([]byte, 4096)
+	if silent {
+		_, _ = io.Copy(&r.received, conn)
+		return
+	}
+
+	reader := bufio.NewReader(conn)
 	for {
-		n, err := conn.Read(buffer)
+		words, err := readCommand(reader)
 		if err != nil {
 			return
 		}
 
-		_, _ = r.received.Write(buffer[:n])
+		_, _ = io.WriteString(&r.received, " "+strings.Join(words, " "))
 		reply := "+OK\r\n"
-		if strings.Contains(string(buffer[:n]), "PING") {
+		if words[0] == "PING" {
 			reply = "+PONG\r\n"
 		}
-		if !silent {
-			_, _ = conn.Write([]byte(reply))
-		}
+		_, _ = io.WriteString(conn, reply)
 	}
+}
+
+// readCommand reads a Redis command: a line with the number of its words, then two lines for each word,
+// its length and the word itself.
+func readCommand(reader *bufio.Reader) ([]string, error) {
+	line := func() (string, error) {
+		text, err := reader.ReadString('\n')
+
+		return strings.TrimSpace(text), err
+	}
+
+	head, err := line()
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(head, "*"))
+	if err != nil || n == 0 {
+		return nil, fmt.Errorf("got %q, want a Redis command", head)
+	}
+
+	words := make([]string, n)
+	for i := range words {
+		_, lengthErr := line()
+		word, wordErr := line()
+		if err := errors.Join(lengthErr, wordErr); err != nil {
+			return nil, err
+		}
+		words[i] = word
+	}
+
+	return words, nil
 }
 
 // addr returns the host:port of the recorder.
@@ -75,7 +116,7 @@ func (r *recorder) wantReceived(t *testing.T, o *observer, want map[string]strin
 
 	testkit.Eventually(t, "commands from the server", func() bool {
 		for _, text := range want {
-			if !strings.Contains(r.words(), text) {
+			if !strings.Contains(r.received.String(), text) {
 				return false
 			}
 		}
@@ -83,20 +124,8 @@ func (r *recorder) wantReceived(t *testing.T, o *observer, want map[string]strin
 		return true
 	})
 	for setting, text := range want {
-		o.equal(t, setting, strings.Contains(r.words(), text), true)
+		o.equal(t, setting, strings.Contains(r.received.String(), text), true)
 	}
-}
-
-// words returns the words that were received, without their lengths, each after a space.
-func (r *recorder) words() string {
-	var b strings.Builder
-	for line := range strings.Lines(r.received.String()) {
-		if word := strings.TrimSpace(line); !strings.HasPrefix(word, "$") && !strings.HasPrefix(word, "*") {
-			b.WriteString(" " + word)
-		}
-	}
-
-	return b.String()
 }
 
 // withRedis returns the settings of a server with the given settings of Redis only.
