@@ -19,8 +19,8 @@ var pages = template.Must(template.ParseFS(pageFiles, "demo/*.html"))
 var assets embed.FS
 
 // newDemo returns a server for the demo, a page that calls the API from another origin. Unless
-// emails is nil, it also serves the outbox. host is the name that browsers use for the server.
-func newDemo(api, host string, emails *outbox) (*http.Server, error) {
+// emails is nil, it also serves the outbox. host is the name that browsers use for the server. minPassword is the minimum length of new passwords.
+func newDemo(api, host string, minPassword int, emails *outbox) (*http.Server, error) {
 	files, err := fs.Sub(assets, "demo")
 	if err != nil {
 		return nil, err
@@ -36,7 +36,11 @@ func newDemo(api, host string, emails *outbox) (*http.Server, error) {
 		})
 	}
 	index := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = pages.ExecuteTemplate(w, "index.html", map[string]any{"API": api, "Outbox": emails != nil})
+		_ = pages.ExecuteTemplate(w, "index.html", map[string]any{
+			"API":         api,
+			"MinPassword": minPassword,
+			"Outbox":      emails != nil,
+		})
 	})
 
 	mux := http.NewServeMux()

@@ -153,7 +153,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 
 	api := originOf(host, a.Addr())
 	if page.listener != nil {
-		server, err := newDemo(api, host, emails)
+		server, err := newDemo(api, host, c.Accounts.PasswordMinLength, emails)
 		if err != nil {
 			return err
 		}

@@ -123,7 +123,7 @@ func TestOutboxIsPrivate(t *testing.T) {
 	}
 	testkit.NoError(t, o.Send(t.Context(), m))
 
-	server, err := newDemo("http://localhost:3000", "box.local", o)
+	server, err := newDemo("http://localhost:3000", "box.local", 8, o)
 	testkit.NoError(t, err)
 	s := httptest.NewServer(server.Handler)
 	t.Cleanup(s.Close)

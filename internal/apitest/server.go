@@ -222,6 +222,7 @@ func (s *Server) startAPI(o Options) {
 		Limiter:        ratelimit.New(s.conns),
 		RedisBudget:    s.conns.Timeout() * 7 / 4,
 		Secrets:        s.secrets,
+		MinPassword:    o.Rules.MinLength,
 		CheckRedis:     redischeck.New(s.conns, session.KeyPrefixes()).Ready,
 		CheckMongo:     s.Users.CheckReady,
 		Activity:       s.activity,

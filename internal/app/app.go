@@ -138,6 +138,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Limits:         limits(c.Limits),
 		Limiter:        a.limiter,
 		Secrets:        secrets(c.Session.Secrets),
+		MinPassword:    c.Accounts.PasswordMinLength,
 		CheckRedis:     a.redisCheck.Ready,
 		CheckMongo:     a.users.CheckReady,
 		Activity:       a.activity,
@@ -195,8 +196,10 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	})
 
 	p.hasher = hashpool.New(c.BcryptCost, metrics)
+	rules := auth.NewRules(bool(c.Accounts.RefuseCommon), c.Accounts.BreachURL, log)
+	rules.MinLength = c.Accounts.PasswordMinLength
 	p.auth = auth.New(p.users, p.sessions, p.hasher, auth.Options{
-		Rules:        auth.NewRules(bool(c.Accounts.RefuseCommon), c.Accounts.BreachURL, log),
+		Rules:        rules,
 		Sender:       sender,
 		Queue:        p.mailQueue,
 		MailInterval: c.Mail.Interval,

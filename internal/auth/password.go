@@ -20,7 +20,7 @@ func (s *Service) ChangePassword(ctx context.Context, caller Caller, current, ne
 		return Changed{}, err
 	}
 	if current == next {
-		return Changed{}, &WeakPasswordError{Unchanged}
+		return Changed{}, &WeakPasswordError{Why: Unchanged}
 	}
 
 	hash, err := s.newHash(ctx, hashpool.Owners, u, next)

@@ -28,7 +28,6 @@ const (
 
 var weaknesses = map[Weakness]string{
 	Invalid:   "is not valid text",
-	TooShort:  fmt.Sprintf("must be at least %d characters long", MinPasswordLength),
 	TooLong:   fmt.Sprintf("must be at most %d characters long", MaxPasswordLength),
 	Common:    "is too common",
 	Personal:  "is too similar to your name, your email address or the name of this service",
@@ -37,10 +36,20 @@ var weaknesses = map[Weakness]string{
 }
 
 // WeakPasswordError is returned for a new password that breaks one of the Rules.
-type WeakPasswordError struct{ Why Weakness }
+type WeakPasswordError struct {
+	Why Weakness
+	// MinLength is set if Why is TooShort.
+	MinLength int
+}
 
 // Error returns a message for the user that continues a sentence starting with "Password".
-func (e *WeakPasswordError) Error() string { return weaknesses[e.Why] }
+func (e *WeakPasswordError) Error() string {
+	if e.Why == TooShort {
+		return fmt.Sprintf("must be at least %d characters long", e.MinLength)
+	}
+
+	return weaknesses[e.Why]
+}
 
 // productName is among the first guesses of anyone who attacks this product (OWASP ASVS 5.0
 // 6.2.11).
@@ -55,6 +64,10 @@ const minPersonal = 4
 // passwords worse (NIST SP 800-63B 3.1.1.2, OWASP ASVS 5.0 6.2.5). The zero value checks
 // the length and refuses passwords that are too personal.
 type Rules struct {
+	// MinLength is the minimum length in characters. A smaller one than MinPasswordLength, such as 0,
+	// means MinPasswordLength.
+	MinLength int
+
 	common bool
 	breach *breach // nil if breached passwords are accepted
 }
@@ -77,17 +90,18 @@ func NewRules(common bool, breachURL string, log *slog.Logger) Rules {
 // could keep a breached password by disconnecting during the request to the breach service.
 func (r Rules) Check(ctx context.Context, password string, personal ...string) error {
 	n := utf8.RuneCountInString(password)
+	minLength := max(r.MinLength, MinPasswordLength)
 	switch {
 	case !utf8.ValidString(password):
-		return &WeakPasswordError{Invalid}
-	case n < MinPasswordLength:
-		return &WeakPasswordError{TooShort}
+		return &WeakPasswordError{Why: Invalid}
+	case n < minLength:
+		return &WeakPasswordError{Why: TooShort, MinLength: minLength}
 	case n > MaxPasswordLength:
-		return &WeakPasswordError{TooLong}
+		return &WeakPasswordError{Why: TooLong}
 	case r.common && isCommon(password):
-		return &WeakPasswordError{Common}
+		return &WeakPasswordError{Why: Common}
 	case isPersonal(password, personal):
-		return &WeakPasswordError{Personal}
+		return &WeakPasswordError{Why: Personal}
 	case r.breach == nil:
 		return nil
 	}
@@ -97,7 +111,7 @@ func (r Rules) Check(ctx context.Context, password string, personal ...string) e
 		return err
 	}
 	if breached {
-		return &WeakPasswordError{Breached}
+		return &WeakPasswordError{Why: Breached}
 	}
 
 	return nil

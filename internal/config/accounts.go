@@ -15,6 +15,13 @@ const accountShare = 3
 // may share an IP, and nobody can guess passwords there.
 const signInShare = 6
 
+// The range of the minimum length of new passwords. NIST SP 800-63B-4 section 3.1.1.2 and OWASP ASVS
+// 5.0 6.2.1 require at least 8 characters, and 6.2.9 forbids to refuse passwords of 64.
+const (
+	minPasswordLength = 8
+	maxPasswordLength = 64
+)
+
 func (l *loader) checkAccounts() {
 	const example = "https://app.example.com"
 
@@ -36,6 +43,7 @@ func (l *loader) checkAccounts() {
 		parse("PASSWORD_BREACH_URL", a.BreachURL, example)
 	}
 
+	l.between("PASSWORD_MIN_LENGTH", a.PasswordMinLength, minPasswordLength, maxPasswordLength)
 	l.atLeastSecond("STEP_UP_MAX_AGE", a.StepUpMaxAge)
 	l.atLeastSecond("RESET_LINK_MAX_AGE", a.ResetMaxAge)
 	l.atLeastSecond("VERIFY_LINK_MAX_AGE", a.VerifyMaxAge)

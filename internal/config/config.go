@@ -128,6 +128,8 @@ type Cookie struct {
 type Accounts struct {
 	// PublicURL is the base URL of links in emails. It defaults to the first FRONTEND_URL.
 	PublicURL string `env:"PUBLIC_URL"`
+	// PasswordMinLength is the minimum length of new passwords in characters.
+	PasswordMinLength int `env:"PASSWORD_MIN_LENGTH" envDefault:"8"`
 	// RefuseCommon rejects common passwords.
 	RefuseCommon Refuse `env:"PASSWORD_COMMON" envDefault:"refuse"`
 	// BreachURL is the URL of a range API in the style of Have I Been Pwned. If empty,

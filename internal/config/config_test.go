@@ -253,6 +253,7 @@ func TestAccounts(t *testing.T) {
 	checkEqual(t, "PASSWORD_COMMON", c.Accounts.RefuseCommon, Refuse(true))
 	checkEqual(t, "SMTP_HELO_NAME", c.Mail.HeloName, "latchkey.example.com")
 	checkEqual(t, "warnings", len(c.Warnings), 0)
+	checkEqual(t, "PASSWORD_MIN_LENGTH", c.Accounts.PasswordMinLength, 8)
 	checkEqual(t, "RATE_LIMIT_LOGIN", c.Limits.Login, Rate{Events: 5, Window: 30 * time.Second})
 	checkEqual(t, "RATE_LIMIT_REGISTER", c.Limits.Register, Rate{Events: 20, Window: time.Minute})
 	checkEqual(t, "RATE_LIMIT_DEVICE", c.Limits.Device, Rate{Events: 20, Window: time.Minute})

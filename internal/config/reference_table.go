@@ -227,6 +227,10 @@ var reference = []group{
 				about: "Cost of a password hash, 10 to 14. Each step doubles the work. Hashes with a lower cost are upgraded at the next login.",
 			},
 			{
+				name:  "PASSWORD_MIN_LENGTH",
+				about: "Minimum length of new passwords in characters, 8 to 64. NIST advises 15 where a password is the only factor.",
+			},
+			{
 				name:  "PASSWORD_COMMON",
 				about: "What to do with new passwords that are common, or too similar to the user's name or email.",
 			},

@@ -22,13 +22,14 @@ func checkRefused(t *testing.T, vars map[string]string, want string) {
 
 // refusedValues lists invalid values by how the problem begins.
 var refusedValues = map[string][]string{
-	"HOST: must be a host":     {"http://127.0.0.1", "127.0.0.1:3000", ":3000"},
-	"PORT: must be from":       {"65536"},
-	"OPS_ADDR: must be":        {"9090"},
-	"LOG_FORMAT: must be":      {"xml"},
-	"BCRYPT_COST: must be":     {"9", "15"},
-	"TLS_CERT_FILE: set both":  {"/x"},
-	"PASSWORD_COMMON: must be": {"yes"},
+	"HOST: must be a host":         {"http://127.0.0.1", "127.0.0.1:3000", ":3000"},
+	"PORT: must be from":           {"65536"},
+	"OPS_ADDR: must be":            {"9090"},
+	"LOG_FORMAT: must be":          {"xml"},
+	"BCRYPT_COST: must be":         {"9", "15"},
+	"TLS_CERT_FILE: set both":      {"/x"},
+	"PASSWORD_COMMON: must be":     {"yes"},
+	"PASSWORD_MIN_LENGTH: must be": {"7", "65", "eight"},
 
 	"SESSION_SECRET: required":              {""},
 	"SESSION_SECRET: must have at least 32": {goodSecret + ",short"},
@@ -249,7 +250,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_CLUSTER", "REDIS_CLUSTER",
 		"SESSION_SECRET", "SESSION_SECRET", "SESSION_MAX_AGE", "SESSION_ABSOLUTE_MAX_AGE", "SESSION_TOUCH_INTERVAL", "SESSION_MAX_PER_USER",
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
-		"PUBLIC_URL", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "ACTIVITY_RETENTION",
+		"PUBLIC_URL", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
 		"GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET_FILE", "GITHUB_CALLBACK_URL",

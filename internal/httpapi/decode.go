@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/go-playground/validator/v10"
 )
 
 // maxBody is the largest body in bytes.
@@ -22,7 +23,7 @@ const maxBody = 64 << 10
 // encoding/json would be too lenient: it matches names in any case, lets the last of two
 // members win, ignores trailing data, and replaces invalid UTF-8 by U+FFFD, which makes
 // different passwords equal.
-func decode[T any](r *http.Request, body []byte) (T, error) {
+func decode[T any](rules *validator.Validate, r *http.Request, body []byte) (T, error) {
 	var in T
 
 	if len(body) == 0 {
@@ -32,7 +33,7 @@ func decode[T any](r *http.Request, body []byte) (T, error) {
 		return in, err
 	}
 
-	return in, check(&in)
+	return in, check(rules, &in)
 }
 
 // readBody reads the body of a request, nil if it has none.

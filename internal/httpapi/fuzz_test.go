@@ -16,6 +16,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"latchkey/internal/auth"
 	"latchkey/internal/loopback"
 	"latchkey/internal/testkit"
 )
@@ -28,9 +29,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"name":"Ann","name":"Eve"} {}`), "text/plain")
 	f.Add([]byte("null"), "")
 	f.Fuzz(func(t *testing.T, body []byte, contentType string) {
+		rules := newRules(auth.MinPasswordLength)
 		r := httptest.NewRequest(http.MethodPost, "/auth/register", bytes.NewReader(body))
 		r.Header.Set("Content-Type", contentType)
-		in, err := decode[registerRequest](r, body)
+		in, err := decode[registerRequest](rules, r, body)
 		var refused *failure
 		switch {
 		case errors.As(err, &refused):
@@ -54,7 +56,7 @@ func FuzzDecode(f *testing.F) {
 		}
 
 		var lenient registerRequest
-		if err := json.Unmarshal(body, &lenient); err != nil || check(&lenient) != nil || !reflect.DeepEqual(lenient, in) {
+		if err := json.Unmarshal(body, &lenient); err != nil || check(rules, &lenient) != nil || !reflect.DeepEqual(lenient, in) {
 			t.Errorf("%q: got %+v, encoding/json reads %+v (error %v)", body, in, lenient, err)
 		}
 	})

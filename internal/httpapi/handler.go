@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"reflect"
 
+	"github.com/go-playground/validator/v10"
+
 	"latchkey/internal/telemetry"
 	"latchkey/internal/user"
 )
@@ -15,7 +17,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // endpoint decodes the body of a request and then handles it. Only noBody and jsonBody make
 // one, so that no route uses a body unchecked or ignores one.
 type endpoint struct {
-	decode func(r *http.Request, body []byte) (call, error)
+	decode func(rules *validator.Validate, r *http.Request, body []byte) (call, error)
 	// body is the type of the body, for the OpenAPI document. It is nil for noBody.
 	body reflect.Type
 }
@@ -28,7 +30,7 @@ type call struct {
 
 // noBody makes an endpoint that takes no body, or an empty object.
 func noBody(h handler) endpoint {
-	decode := func(r *http.Request, body []byte) (call, error) {
+	decode := func(_ *validator.Validate, r *http.Request, body []byte) (call, error) {
 		if len(body) > 0 {
 			if err := unmarshal(r, body, &struct{}{}); err != nil {
 				return call{}, err
@@ -44,8 +46,8 @@ func noBody(h handler) endpoint {
 // jsonBody makes an endpoint that takes a T, a JSON object that has been checked. If T has an
 // account method, attempts are limited by the email that it returns.
 func jsonBody[T any](h func(http.ResponseWriter, *http.Request, T) error) endpoint {
-	prepare := func(r *http.Request, body []byte) (call, error) {
-		in, err := decode[T](r, body)
+	prepare := func(rules *validator.Validate, r *http.Request, body []byte) (call, error) {
+		in, err := decode[T](rules, r, body)
 		if err != nil {
 			return call{}, err
 		}
@@ -86,7 +88,7 @@ func (s *Server) serve(rt route) handler {
 		}
 
 		// 4. Check and decode the body.
-		c, err := rt.endpoint.decode(r, body)
+		c, err := rt.endpoint.decode(s.rules, r, body)
 		if err != nil {
 			return err
 		}

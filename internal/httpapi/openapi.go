@@ -47,7 +47,7 @@ type openAPIDocument struct {
 // generateOpenAPI makes the OpenAPI document from the route table, the types of the requests and
 // responses, and the table of errors.
 func (s *Server) generateOpenAPI() ([]byte, error) {
-	d := describer{reflector: newReflector()}
+	d := describer{reflector: newReflector(s.minPassword)}
 	if err := d.addComponents(s.cookie.Name); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 // newReflector returns a reflector that knows how this package writes its types: what
 // encoding/json omits is optional, the rules of requests are in validate tags, and no
 // object has undocumented members.
-func newReflector() *openapi31.Reflector {
+func newReflector(minPassword int) *openapi31.Reflector {
 	r := openapi31.NewReflector()
 	r.AddTypeMapping(user.Email(""), "")
 
@@ -28,7 +28,9 @@ func newReflector() *openapi31.Reflector {
 			p.Schema.RemoveType(jsonschema.Null)
 		}),
 		jsonschema.InterceptSchema(describeType),
-		jsonschema.InterceptProp(describeMember),
+		jsonschema.InterceptProp(func(p jsonschema.InterceptPropParams) error {
+			return describeMember(p, minPassword)
+		}),
 	)
 
 	return r
@@ -87,8 +89,8 @@ func anySlice[T any](values []T) []any {
 }
 
 // describeMember completes the schema of a member of an object from the tags by which the
-// server encodes and checks it.
-func describeMember(p jsonschema.InterceptPropParams) error {
+// server encodes and checks it. minPassword is the minimum length of new passwords.
+func describeMember(p jsonschema.InterceptPropParams, minPassword int) error {
 	if !p.Processed || p.Context.PropertyNameTag != "json" {
 		return nil
 	}
@@ -123,7 +125,7 @@ func describeMember(p jsonschema.InterceptPropParams) error {
 		case "any_password":
 			p.PropertySchema.WithFormat("password").WithMaxLength(auth.MaxPasswordLength)
 		case "new_password":
-			p.PropertySchema.WithFormat("password").WithMinLength(auth.MinPasswordLength).WithMaxLength(auth.MaxPasswordLength)
+			p.PropertySchema.WithFormat("password").WithMinLength(int64(minPassword)).WithMaxLength(auth.MaxPasswordLength)
 		}
 	}
 

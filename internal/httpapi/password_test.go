@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"latchkey/internal/apitest"
 	"latchkey/internal/auth"
 	"latchkey/internal/session"
@@ -391,4 +393,55 @@ func TestDeleteAccount(t *testing.T) {
 
 	s.Outbox.Subject(t, "ann@example.com", "Your Latchkey account was deleted")
 	s.Register("ann@example.com")
+}
+
+// The minimum length applies wherever a password is set, with the same error as always, and not to
+// passwords that exist. The OpenAPI document has it.
+func TestMinPasswordLength(t *testing.T) {
+	t.Parallel()
+
+	const (
+		minLength = 15
+		short     = "fourteen chars"
+		long      = "fifteen letters"
+	)
+	before := apitest.New(t)
+	s := apitest.New(t, apitest.Options{StoresOf: before, Mail: &apitest.Outbox{}, Rules: auth.Rules{MinLength: minLength}})
+	before.NewClient().Do("POST", "/auth/register", map[string]any{"name": "Ann", "email": "ann@example.com", "password": short}).Want(201)
+	c := s.NewClient()
+	c.Do("POST", "/auth/login", apitest.Credentials("ann@example.com", short)).Want(200)
+
+	s.SkipContract = func(apitest.Response) bool { return true } // the contract has the default length
+
+	refused := func(a apitest.Response, field, label string) {
+		t.Helper()
+
+		want := map[string]any{"field": field, "code": "too_short", "message": label + " must be at least 15 characters long."}
+		a.WantCode(400, "validation_failed")
+		if diff := cmp.Diff([]any{want}, a.JSON["errors"]); diff != "" {
+			t.Errorf("%s: errors: (-want +got)\n%s", a.Request, diff)
+		}
+	}
+
+	refused(c.Clone().Do("POST", "/auth/register", map[string]any{"name": "Eve", "email": "eve@example.com", "password": short}), "password", "Password")
+	refused(c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": short, "newPassword": "Fourteen chars"}), "newPassword", "New password")
+
+	c.Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+	token := s.Outbox.Token(t, "ann@example.com", "reset-password")
+	refused(c.Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": short}), "password", "Password")
+	c.Do("POST", "/auth/password/reset", map[string]any{"token": token, "password": long}).Want(200)
+
+	_, err := s.Auth.SetPassword(t.Context(), auth.Operator(s.Account("ann@example.com").ID), short)
+	var weak *auth.WeakPasswordError
+	if !errors.As(err, &weak) || weak.Error() != "must be at least 15 characters long" {
+		t.Errorf("password set by an operator: got error %v, want one about 15 characters", err)
+	}
+
+	document := s.NewClient().Do("GET", "/openapi.json", nil).Want(200).JSON
+	for _, name := range []string{"components", "schemas", "RegisterRequest", "properties", "password"} {
+		document = document[name].(map[string]any)
+	}
+	if got := document["minLength"]; got != float64(minLength) {
+		t.Errorf("minLength in the OpenAPI document: got %v, want %d", got, minLength)
+	}
 }

@@ -1,12 +1,15 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-playground/validator/v10"
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
@@ -29,6 +32,7 @@ type Server struct {
 	flows     flowCookies
 	limiter   *device.Limiter
 	limits    Limits
+	rules     *validator.Validate
 	activity  *activity.Recorder
 	providers *oauth.Service
 	proxies   []string
@@ -42,6 +46,7 @@ type Server struct {
 
 	draining     atomic.Bool
 	busyLogged   atomic.Int64 // the minute in which worthLogging last reported ErrBusy or ErrMailBusy
+	minPassword  int
 	stepUpMaxAge time.Duration
 	redisBudget  time.Duration
 }
@@ -63,6 +68,9 @@ type Options struct {
 	// CheckRedis and CheckMongo return an error if requests cannot use a store. GET /readyz calls them, at
 	// most once a second.
 	CheckRedis, CheckMongo func(context.Context) error
+	// MinPassword is the minimum length of new passwords in characters, as in auth.Rules. Zero
+	// means auth.MinPasswordLength.
+	MinPassword int
 	// Activity records the security events.
 	Activity *activity.Recorder
 	// Providers are the OAuth providers. Nil means none.
@@ -98,9 +106,11 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		now:          o.Now,
 		metrics:      o.Metrics,
 		tracing:      o.Tracing,
+		minPassword:  cmp.Or(o.MinPassword, auth.MinPasswordLength),
 		stepUpMaxAge: o.StepUpMaxAge,
 		redisBudget:  o.RedisBudget,
 	}
+	s.rules = newRules(s.minPassword)
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -13,17 +13,16 @@ import (
 	"latchkey/internal/user"
 )
 
-// rules checks requests by their tags. The rules for emails and names are in package user:
-// validator's own email rule accepts ambiguous emails.
-var rules = newRules()
-
-func newRules() *validator.Validate {
+// newRules returns the rules for requests, which are in their tags. The rules for emails and names are
+// in package user: validator's own email rule accepts ambiguous emails. minPassword is the minimum
+// length of new passwords in characters.
+func newRules(minPassword int) *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(func(f reflect.StructField) string {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		return name
 	})
-	v.RegisterAlias("new_password", fmt.Sprintf("min=%d,max=%d", auth.MinPasswordLength, auth.MaxPasswordLength))
+	v.RegisterAlias("new_password", fmt.Sprintf("min=%d,max=%d", minPassword, auth.MaxPasswordLength))
 	v.RegisterAlias("any_password", fmt.Sprintf("max=%d", auth.MaxPasswordLength))
 
 	// These rules also store the canonical form in the field, so that each is parsed once.
@@ -53,7 +52,7 @@ func newRules() *validator.Validate {
 }
 
 // check applies the rules in the tags of a request. It takes a pointer.
-func check(in any) error {
+func check(rules *validator.Validate, in any) error {
 	err := rules.Struct(in)
 	if err == nil {
 		return nil
