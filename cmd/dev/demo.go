@@ -19,7 +19,8 @@ var pages = template.Must(template.ParseFS(pageFiles, "demo/*.html"))
 var assets embed.FS
 
 // newDemo returns a server for the demo, a page that calls the API from another origin. Unless
-// emails is nil, it also serves the outbox. host is the name that browsers use for the server. minPassword is the minimum length of new passwords.
+// emails is nil, it also serves the outbox. host is the name that browsers use for the server.
+// minPassword is the minimum length of new passwords.
 func newDemo(api, host string, minPassword int, emails *outbox) (*http.Server, error) {
 	files, err := fs.Sub(assets, "demo")
 	if err != nil {

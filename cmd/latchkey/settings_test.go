@@ -330,7 +330,15 @@ func observePasswords(t *testing.T, o *observer) {
 		_, _ = fmt.Fprintln(&requested, r.URL.Path)
 	}))
 	t.Cleanup(breaches.Close)
-	addr, _, _ := start(t, environment(t, "PASSWORD_COMMON=accept", "PASSWORD_BREACH_URL="+breaches.URL+"/odd"))
+	addr, _, _ := start(t, environment(t,
+		"PASSWORD_COMMON=accept",
+		"PASSWORD_BREACH_URL="+breaches.URL+"/odd",
+		"PASSWORD_MIN_LENGTH=11",
+	))
+
+	short := send(t, "POST", "http://"+addr+"/auth/register", `{"name":"Ann","email":"ann@example.com","password":"password12"}`)
+	problem := decode[struct{ Detail string }](t, short)
+	o.equal(t, "PASSWORD_MIN_LENGTH", problem.Detail, "Password must be at least 11 characters long.")
 
 	n := 0
 	testkit.Eventually(t, "a request to PASSWORD_BREACH_URL", func() bool {

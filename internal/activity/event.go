@@ -45,6 +45,7 @@ const (
 	IdentityUnlinked       Name = "identity_unlinked"
 	AccountClaimed         Name = "account_claimed" // the owner of the email took over an unverified account
 	ProfileUpdated         Name = "profile_updated"
+	PasswordRestricted     Name = "password_restricted" // after too many wrong passwords: see auth.MaxFailures
 )
 
 // Names lists all names in the order of their declaration.
@@ -54,12 +55,14 @@ var Names = []Name{
 	EmailVerified, EmailVerifyFailed, EmailVerifyRequested, EmailChangeRequested, EmailChanged,
 	StepUp, StepUpFailed, AccountDeleted, AccountDisabled, AccountEnabled,
 	LimitHit, CrossOriginDenied, IdentityLinked, IdentityUnlinked, AccountClaimed, ProfileUpdated,
+	PasswordRestricted,
 }
 
 // level returns the log level: Warn for events that may be part of an attack (OWASP ASVS 5.0
 // 16.3).
 func (n Name) level() slog.Level {
-	if n == LimitHit || n == CrossOriginDenied || strings.HasSuffix(string(n), "_failed") {
+	switch {
+	case n == LimitHit, n == CrossOriginDenied, n == PasswordRestricted, strings.HasSuffix(string(n), "_failed"):
 		return slog.LevelWarn
 	}
 

@@ -87,7 +87,7 @@ func (s *Server) DeleteAccount(id string) {
 
 // HasPassword reports whether an account has the given password.
 func (s *Server) HasPassword(id, password string) bool {
-	_, err := s.Auth.CheckPassword(context.Background(), id, password)
+	_, err := s.Auth.CheckPassword(context.Background(), auth.Caller{UserID: id}, password)
 
 	return err == nil
 }

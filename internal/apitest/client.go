@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"strings"
 
+	"latchkey/internal/device"
 	"latchkey/internal/session"
 	"latchkey/internal/testkit"
+	"latchkey/internal/user"
 )
 
 // Client sends requests with the cookies that a browser would send. It is not safe for
@@ -134,6 +136,11 @@ func (c *Client) deviceCookie() string {
 	return "device"
 }
 
+// IsKnown reports whether the client's device is known to an account.
+func (c *Client) IsKnown(u user.User) bool {
+	return device.NewSigner(c.secrets).Read(c.Device).Device(u.ID, u.DeviceGeneration) != ""
+}
+
 // storeCookies stores the cookies of a response and returns the session cookie, if there
 // is one.
 func (c *Client) storeCookies(cookies []*http.Cookie) (sessionCookie *http.Cookie, err error) {
@@ -141,7 +148,7 @@ func (c *Client) storeCookies(cookies []*http.Cookie) (sessionCookie *http.Cooki
 		switch {
 		case k.Name == c.deviceCookie():
 			c.Device = k.Value
-			c.Secrets.Add("a device's proof", k.Value[strings.LastIndex(k.Value, ".")+1:])
+			c.Secrets.Add("a device's proof", k.Value[strings.LastIndex(k.Value, ":")+1:])
 		case strings.HasPrefix(strings.TrimPrefix(k.Name, "__Host-"), "oauth-"):
 			c.Secrets.Add("the secret of a sign-in", k.Value)
 			if c.Flows == nil {

@@ -205,6 +205,7 @@ func (s *Server) startServices(o Options) {
 		ResetMaxAge:  30 * time.Minute,
 		VerifyMaxAge: 24 * time.Hour,
 		Providers:    authProviders(o.Providers),
+		Limiter:      ratelimit.New(s.conns),
 		Now:          s.Now,
 		Log:          s.log,
 	})

@@ -244,8 +244,8 @@ func (a *Admin) RevokeSession(ctx context.Context, id string) error {
 	return nil
 }
 
-// RevokeUser ends the sessions of an account and returns the number of sessions ended. It also
-// accepts the ID of a deleted account.
+// RevokeUser ends the sessions of an account, makes its known devices unknown, and returns the number
+// of sessions ended. It also accepts the ID of a deleted account.
 func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 	id := ref
 	u, err := a.User(ctx, ref)
@@ -256,12 +256,12 @@ func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 		return 0, err
 	}
 
-	n, err := a.auth.RevokeSessions(ctx, id, "")
+	changed, err := a.auth.RevokeSessions(ctx, id, "")
 	if err == nil {
-		a.record(ctx, activity.Event{Name: activity.SessionsRevoked, UserID: id, Count: n})
+		a.record(ctx, activity.Event{Name: activity.SessionsRevoked, UserID: id, Count: changed.Ended})
 	}
 
-	return n, err
+	return changed.Ended, err
 }
 
 // RevokeEverything ends the sessions of all users and returns the number of sessions ended.

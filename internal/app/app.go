@@ -207,6 +207,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 		ResetMaxAge:  c.Accounts.ResetMaxAge,
 		VerifyMaxAge: c.Accounts.VerifyMaxAge,
 		Providers:    authProviders(c.Providers),
+		Limiter:      p.limiter,
 		Log:          log,
 	})
 

@@ -20,20 +20,21 @@ import (
 // makers lists every function that makes a random value, with the test that checks 10,000 of its
 // values (testkit.CheckRandom), or the reason why it needs none.
 var makers = map[string]string{
-	"internal/token.New":               "internal/token TestNew",
-	"internal/session.newToken":        "internal/session TestTokensAreRandom",
-	"internal/auth.newToken":           "internal/auth TestLinksAreRandom",
-	"internal/oauth.newKeys":           "internal/oauth TestFlowsAreRandom",
-	"internal/device.Add":              "internal/device TestNamesAreRandom",
-	"internal/httpapi.setRequestID":    "not secret: the ID of a request, in the log and the response",
-	"internal/auth.RequestEmailChange": "not secret: distinguishes requests, and opens nothing",
-	"internal/mail.complete":           "not secret: the ID of a job",
-	"internal/mail.messageID":          "not secret: the ID of an email",
-	"internal/mail.next":               "not secret: distinguishes the claims of workers",
-	"internal/oauth.take":              "not secret: tells a repeated script from another request",
-	"internal/session.RevokeAll":       "not secret: tells a repeated script from another request",
-	"internal/session.end":             "not secret: tells a repeated script from another request",
-	"cmd/dev.setDefaults":              "development only: rand.Text has 128 bits",
+	"internal/token.New":                "internal/token TestNew",
+	"internal/session.newToken":         "internal/session TestTokensAreRandom",
+	"internal/auth.newToken":            "internal/auth TestLinksAreRandom",
+	"internal/oauth.newKeys":            "internal/oauth TestFlowsAreRandom",
+	"internal/device.Add":               "internal/device TestNamesAreRandom",
+	"internal/httpapi.setRequestID":     "not secret: the ID of a request, in the log and the response",
+	"internal/user.newDeviceGeneration": "not secret: distinguishes periods, and opens nothing without SESSION_SECRET",
+	"internal/auth.RequestEmailChange":  "not secret: distinguishes requests, and opens nothing",
+	"internal/mail.complete":            "not secret: the ID of a job",
+	"internal/mail.messageID":           "not secret: the ID of an email",
+	"internal/mail.next":                "not secret: distinguishes the claims of workers",
+	"internal/oauth.take":               "not secret: tells a repeated script from another request",
+	"internal/session.RevokeAll":        "not secret: tells a repeated script from another request",
+	"internal/session.end":              "not secret: tells a repeated script from another request",
+	"cmd/dev.setDefaults":               "development only: rand.Text has 128 bits",
 }
 
 // withoutUsers matches the folders whose code never runs on a server with users.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"latchkey/internal/device"
 	"latchkey/internal/mail"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -20,6 +21,8 @@ type Caller struct {
 	// Client describes the device that the request came from. The email about the change
 	// mentions it.
 	session.Client
+	// Proofs are the accounts to which the browser is known.
+	Proofs device.Proofs
 }
 
 // Operator returns the Caller for an operator who changes an account.
@@ -54,7 +57,8 @@ type change struct {
 }
 
 // withSessionsEnded revokes the sessions of an account, applies a change, and revokes
-// again, so that no session survives it. Errors: the errors of c.apply; session.ErrNone and
+// again, so that no session survives it. The change itself must make all known devices unknown.
+// Errors: the errors of c.apply; session.ErrNone and
 // session.ErrReplaced if the caller's session has ended; session.ErrUnavailable.
 func (s *Service) withSessionsEnded(ctx context.Context, caller Caller, c change) (Changed, error) {
 	ended := 0
@@ -193,11 +197,26 @@ func (s *Service) RevokeSession(ctx context.Context, caller Caller, id string) e
 	return err
 }
 
-// RevokeSessions ends the sessions of a user and returns the number of sessions ended. The
-// session with the ID keep, if any, continues. Errors: session.ErrUnavailable.
-func (s *Service) RevokeSessions(ctx context.Context, userID, keep string) (int, error) {
+// RevokeSessions ends the sessions of a user and makes all known devices unknown. The session with
+// the ID keep, if any, continues. The account in the result is the zero User if MongoDB failed, which
+// is only logged: revoking sessions must not depend on it. Errors: session.ErrUnavailable.
+func (s *Service) RevokeSessions(ctx context.Context, userID, keep string) (Changed, error) {
 	n, err := s.sessions.RevokeAll(ctx, userID, keep, session.Revoked)
-	s.cancelEmailChange(ctx, userID)
 
-	return n, err
+	return Changed{User: s.revokeDevices(ctx, userID), Ended: n}, err
+}
+
+// revokeDevices makes all known devices of an account unknown, cancels a pending email change and
+// returns the account. A failure is only logged, and the result is the zero User.
+func (s *Service) revokeDevices(ctx context.Context, userID string) user.User {
+	u, err := s.users.RevokeDevices(ctx, userID)
+	if err == nil {
+		return u
+	}
+
+	if !errors.Is(err, user.ErrNotFound) {
+		s.log.ErrorContext(ctx, "cannot revoke the known devices and a pending email change", "userId", userID, "error", err)
+	}
+
+	return user.User{}
 }

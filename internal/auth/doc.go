@@ -7,7 +7,8 @@
 //
 // It stores nothing. Accounts belong to package user, sessions to package session, password
 // hashing to package hashpool, and the email queue to package mail. It knows nothing about
-// HTTP, rate limits or security events: those belong to package httpapi, its main caller.
+// HTTP, rate limits of requests or security events: those belong to package httpapi, its main
+// caller. It only counts wrong passwords, in failures.go.
 //
 // Start reading at Service.SignIn in login.go, then signin.go and change.go.
 package auth

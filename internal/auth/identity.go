@@ -73,7 +73,7 @@ func (s *Service) connect(ctx context.Context, userID string, c user.Claims, che
 }
 
 // Unlink unlinks a provider from an account, ends the other sessions, which may have begun
-// with it, and notifies the owner. Errors: user.ErrNoIdentity, user.ErrLastMethod,
+// with it, makes all known devices unknown, and notifies the owner. Errors: user.ErrNoIdentity, user.ErrLastMethod,
 // user.ErrNotFound, user.ErrUnavailable, the errors of package session.
 func (s *Service) Unlink(ctx context.Context, caller Caller, provider string) (Changed, error) {
 	u, err := s.users.ByID(ctx, caller.UserID)
@@ -93,7 +93,16 @@ func (s *Service) Unlink(ctx context.Context, caller Caller, provider string) (C
 		keep: caller.SessionID,
 		apply: func() (user.User, error) {
 			removed, err = s.users.Unlink(ctx, u.ID, provider, issuers)
-			return u, err
+			if err != nil {
+				return u, err
+			}
+
+			// Only now, because a device could become known with the external account before.
+			if changed := s.revokeDevices(ctx, u.ID); changed.ID != "" {
+				u = changed
+			}
+
+			return u, nil
 		},
 		notify: func(u user.User) {
 			unlinked := user.Claims{Provider: provider, Email: removed.Email}

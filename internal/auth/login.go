@@ -15,36 +15,46 @@ const MethodPassword = "password"
 
 // Credentials are what a user enters to log in.
 type Credentials struct {
-	Email    user.Email
+	Email user.Email
+	// Account is the result of Service.Account for this email, or nil if it was not called.
+	Account  *user.User
 	Password string
 	// Persistent keeps the cookie when the browser is closed ("remember me").
 	Persistent bool
 }
 
-// SignIn signs a user in with a password. Together with ErrBadCredentials it returns the ID
-// of the account with this email, if there is one. Errors: ErrBadCredentials, ErrBusy,
-// user.ErrUnavailable, session.ErrUnavailable.
-func (s *Service) SignIn(ctx context.Context, in Credentials, client Client) (SignedIn, error) {
-	lane := hashpool.Anyone
-	if client.KnownDevice {
-		lane = hashpool.Owners
-	}
+// Account returns the account to which a user with the given email logs in, or the zero User if there
+// is none. Errors: user.ErrUnavailable.
+func (s *Service) Account(ctx context.Context, email user.Email) (user.User, error) {
+	found, err := s.users.ByEmail(ctx, email)
 
+	return s.orNobody(ctx, found, err)
+}
+
+// SignIn signs a user in with a password. Together with ErrBadCredentials it returns the ID
+// of the account with this email, if there is one. It also returns ErrBadCredentials for the correct
+// password of an account whose password is restricted: see MaxFailures. Errors: ErrBadCredentials,
+// possibly joined with ErrTooManyFailures; ErrBusy, user.ErrUnavailable, session.ErrUnavailable.
+func (s *Service) SignIn(ctx context.Context, in Credentials, client Client) (SignedIn, error) {
 	// If the password would not be hashed anyway, do not query the stores.
-	if s.hasher.Busy(lane) {
+	if s.hasher.Busy(client.lane()) {
 		return SignedIn{}, ErrBusy
 	}
 
-	found, err := s.users.ByEmail(ctx, in.Email)
-	account, err := s.orNobody(ctx, found, err)
-	if err != nil {
-		return SignedIn{}, err
+	var account user.User
+	if in.Account != nil {
+		account = *in.Account
+	} else {
+		var err error
+		if account, err = s.Account(ctx, in.Email); err != nil {
+			return SignedIn{}, err
+		}
 	}
 
 	signedIn, err := s.signIn(ctx, client, attempt{
 		userID: account.ID,
 		start:  session.Start{Method: MethodPassword, Persistent: in.Persistent},
-		prove:  func() (user.User, error) { return s.provePassword(ctx, lane, account, in.Password) },
+		prove:  func() (user.User, error) { return s.provePassword(ctx, account, in.Password, client) },
 		record: func(u user.User) (user.User, error) {
 			// The hash may have been upgraded by now, but the account must still have the
 			// email that the user entered.
@@ -76,25 +86,15 @@ func (s *Service) orNobody(ctx context.Context, u user.User, err error) (user.Us
 }
 
 // provePassword checks the password of u and returns u. If the hash is outdated, it is
-// replaced by one with the current cost.
-// Errors: ErrBadCredentials, ErrBusy, user.ErrUnavailable.
-func (s *Service) provePassword(ctx context.Context, lane hashpool.Lane, u user.User, password string) (user.User, error) {
-	if u.ID == "" {
-		// Do the same work as for an account that exists: otherwise the response time reveals
-		// which emails have an account.
-		if err := s.hasher.DummyCompare(ctx, lane, password); err != nil {
-			return user.User{}, err
-		}
-
-		return user.User{}, ErrBadCredentials
-	}
-
-	ok, outdated, err := s.verify(ctx, lane, u, password)
+// replaced by one with the current cost. Errors: ErrBadCredentials, possibly joined with
+// ErrTooManyFailures; ErrBusy, user.ErrUnavailable, redisconn.ErrUnavailable.
+func (s *Service) provePassword(ctx context.Context, u user.User, password string, client Client) (user.User, error) {
+	ok, outdated, err := s.tryPassword(ctx, u, password, client)
 	if err != nil {
 		return user.User{}, err
 	}
-	if !ok || !u.Active {
-		return user.User{}, ErrBadCredentials
+	if !ok {
+		return user.User{}, s.countFailure(ctx, u, client.Client, ErrBadCredentials)
 	}
 	if !outdated {
 		return u, nil
@@ -118,12 +118,29 @@ func (s *Service) provePassword(ctx context.Context, lane hashpool.Lane, u user.
 			return user.User{}, err
 		}
 
-		return s.provePassword(ctx, lane, current, password)
+		return s.provePassword(ctx, current, password, client)
 	}
 
 	u.PasswordHash = better
 
 	return u, err
+}
+
+// tryPassword does the same as verify, unless the password may not be checked. Then it reports false
+// after the same amount of work: otherwise the response time would reveal which emails have an
+// account, or whether a password is correct that must not be accepted.
+func (s *Service) tryPassword(
+	ctx context.Context, u user.User, password string, client Client,
+) (ok, outdated bool, err error) {
+	mayTry, err := s.mayTry(ctx, u, client.Proofs)
+	if err != nil {
+		return false, false, err
+	}
+	if !mayTry {
+		return false, false, s.hasher.DummyCompare(ctx, client.lane(), password)
+	}
+
+	return s.verify(ctx, client.lane(), u, password)
 }
 
 // verify reports whether password is the password of u, and whether the stored hash is

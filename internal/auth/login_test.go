@@ -12,6 +12,7 @@ import (
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/hashpool"
 	"latchkey/internal/mongoconn"
+	"latchkey/internal/ratelimit"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/testkit"
@@ -43,7 +44,8 @@ func newTestServiceOn(t *testing.T, r storetest.Redis, users *user.Store, cost i
 	hasher := hashpool.New(cost, nil)
 	t.Cleanup(hasher.Close)
 
-	sessions := session.New(conntest.Redis(t, r, redisconn.Options{}), session.Options{
+	conns := conntest.Redis(t, r, redisconn.Options{})
+	sessions := session.New(conns, session.Options{
 		Secrets:       [][]byte{[]byte("the secret of the tests, 32 bytes+")},
 		Idle:          time.Hour,
 		Absolute:      24 * time.Hour,
@@ -51,7 +53,7 @@ func newTestServiceOn(t *testing.T, r storetest.Redis, users *user.Store, cost i
 		Log:           log,
 	})
 
-	return New(users, sessions, hasher, Options{Log: log})
+	return New(users, sessions, hasher, Options{Limiter: ratelimit.New(conns), Log: log})
 }
 
 // register registers a user.
@@ -200,7 +202,7 @@ func TestAccountChangesDuringSignIn(t *testing.T) {
 					start:  session.Start{Method: MethodPassword},
 					prove: func() (user.User, error) {
 						before("prove")
-						proved, err := s.provePassword(ctx, hashpool.Anyone, u, testPassword)
+						proved, err := s.provePassword(ctx, u, testPassword, Client{})
 						before("record")
 
 						return proved, err

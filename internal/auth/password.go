@@ -12,10 +12,10 @@ import (
 
 // ChangePassword replaces the password of a user who knows the current one. It voids the
 // account's one-time tokens, ends its other sessions, notifies the owner, and gives the
-// caller's session a new token. Errors: ErrWrongPassword, ErrNoPassword, a WeakPasswordError, ErrBusy, user.ErrNotFound,
-// user.ErrUnavailable, the errors of package session.
+// caller's session a new token. Errors: those of CheckPassword, a WeakPasswordError, the errors of
+// package session.
 func (s *Service) ChangePassword(ctx context.Context, caller Caller, current, next string) (Changed, error) {
-	u, err := s.CheckPassword(ctx, caller.UserID, current)
+	u, err := s.CheckPassword(ctx, caller, current)
 	if err != nil {
 		return Changed{}, err
 	}
@@ -39,7 +39,7 @@ func (s *Service) ChangePassword(ctx context.Context, caller Caller, current, ne
 
 		// The stored hash has changed: a login has upgraded the hash of the same password, or
 		// another request has changed the password. Check it again.
-		if u, err = s.CheckPassword(ctx, caller.UserID, current); err != nil {
+		if u, err = s.CheckPassword(ctx, caller, current); err != nil {
 			return Changed{}, err
 		}
 		if u.PasswordHash == before {
@@ -127,18 +127,19 @@ func (s *Service) newHash(ctx context.Context, lane hashpool.Lane, u user.User, 
 // of the session and gives it a new token (OWASP ASVS 5.0 7.5.1). Errors: the errors of
 // CheckPassword and of package session.
 func (s *Service) StepUp(ctx context.Context, caller Caller, password string) (*session.Session, string, error) {
-	if _, err := s.CheckPassword(ctx, caller.UserID, password); err != nil {
+	if _, err := s.CheckPassword(ctx, caller, password); err != nil {
 		return nil, "", err
 	}
 
 	return s.sessions.Reauthenticate(ctx)
 }
 
-// CheckPassword checks the password of an account and returns the account. Errors:
-// ErrWrongPassword, ErrNoPassword, ErrBusy, user.ErrUnavailable, and user.ErrNotFound if the
-// account was deleted or disabled.
-func (s *Service) CheckPassword(ctx context.Context, userID, password string) (user.User, error) {
-	u, err := s.users.ByID(ctx, userID)
+// CheckPassword checks the password of the caller's account and returns the account. Errors:
+// ErrWrongPassword, possibly joined with ErrTooManyFailures; ErrPasswordRestricted, ErrNoPassword,
+// ErrBusy, user.ErrUnavailable, redisconn.ErrUnavailable, and user.ErrNotFound if the account was
+// deleted or disabled.
+func (s *Service) CheckPassword(ctx context.Context, caller Caller, password string) (user.User, error) {
+	u, err := s.users.ByID(ctx, caller.UserID)
 	if err != nil {
 		return user.User{}, err
 	}
@@ -150,12 +151,20 @@ func (s *Service) CheckPassword(ctx context.Context, userID, password string) (u
 		return user.User{}, ErrNoPassword
 	}
 
+	mayTry, err := s.mayTry(ctx, u, caller.Proofs)
+	if err != nil {
+		return user.User{}, err
+	}
+	if !mayTry {
+		return user.User{}, ErrPasswordRestricted
+	}
+
 	ok, _, err := s.verify(ctx, hashpool.Owners, u, password)
 	if err != nil {
 		return user.User{}, err
 	}
 	if !ok {
-		return user.User{}, ErrWrongPassword
+		return user.User{}, s.countFailure(ctx, u, caller.Client, ErrWrongPassword)
 	}
 
 	return u, nil

@@ -7,6 +7,7 @@ import (
 
 	"latchkey/internal/hashpool"
 	"latchkey/internal/mail"
+	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -65,6 +66,9 @@ type Options struct {
 
 	// Providers are the external providers that users can sign in with.
 	Providers []Provider
+
+	// Limiter counts wrong passwords.
+	Limiter *ratelimit.Limiter
 
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"latchkey/internal/device"
+	"latchkey/internal/hashpool"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -17,6 +19,17 @@ type Client struct {
 	// KnownDevice is set if the account has logged in on the device before, and the device has not
 	// exceeded its own rate limits. During a flood of logins its password is checked first.
 	KnownDevice bool
+	// Proofs are the accounts to which the browser is known.
+	Proofs device.Proofs
+}
+
+// lane returns the queue in which the client's password waits to be checked.
+func (c Client) lane() hashpool.Lane {
+	if c.KnownDevice {
+		return hashpool.Owners
+	}
+
+	return hashpool.Anyone
 }
 
 // SignedIn is a user whose session has begun.

@@ -68,7 +68,8 @@ func (l *loader) checkMail() {
 
 	if l.Mail.URL == "" {
 		if l.AppEnv == Production {
-			l.warn("SMTP_URL is not set: no email is sent, and nobody can reset a password")
+			l.warn("SMTP_URL is not set: no email is sent, and nobody can reset a password. " +
+				"Therefore password guessing is only slowed down, to 10 attempts an hour after 100 wrong passwords in a row")
 		}
 
 		return

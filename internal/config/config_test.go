@@ -17,7 +17,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-const noMailWarning = "SMTP_URL is not set: no email is sent, and nobody can reset a password"
+const noMailWarning = "SMTP_URL is not set: no email is sent, and nobody can reset a password. " +
+	"Therefore password guessing is only slowed down, to 10 attempts an hour after 100 wrong passwords in a row"
 
 const goodSecret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
 
@@ -252,8 +253,8 @@ func TestAccounts(t *testing.T) {
 	checkEqual(t, "PUBLIC_URL", c.Accounts.PublicURL, "https://z.example")
 	checkEqual(t, "PASSWORD_COMMON", c.Accounts.RefuseCommon, Refuse(true))
 	checkEqual(t, "SMTP_HELO_NAME", c.Mail.HeloName, "latchkey.example.com")
-	checkEqual(t, "warnings", len(c.Warnings), 0)
 	checkEqual(t, "PASSWORD_MIN_LENGTH", c.Accounts.PasswordMinLength, 8)
+	checkEqual(t, "warnings", len(c.Warnings), 0)
 	checkEqual(t, "RATE_LIMIT_LOGIN", c.Limits.Login, Rate{Events: 5, Window: 30 * time.Second})
 	checkEqual(t, "RATE_LIMIT_REGISTER", c.Limits.Register, Rate{Events: 20, Window: time.Minute})
 	checkEqual(t, "RATE_LIMIT_DEVICE", c.Limits.Device, Rate{Events: 20, Window: time.Minute})

@@ -248,7 +248,7 @@ var reference = []group{
 	},
 	{
 		title: "Email",
-		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email.",
+		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email. Then 100 wrong passwords in a row only slow down further attempts, to 10 an hour.",
 		entries: []entry{
 			{ //nolint:gosec // an example, not a credential
 				name:    "SMTP_URL",
@@ -418,7 +418,7 @@ var reference = []group{
 			},
 			{
 				name:    "RATE_LIMIT_DEVICE",
-				about:   "Login attempts per known device, which do not count towards the IP and account limits. All known devices behind one IP, or of one account, share ten times as many.",
+				about:   "Login attempts per known device, which do not count towards the IP and account limits. All known devices behind one IP share ten times as many. Ten new devices an hour become known to an account.",
 				derived: "`RATE_LIMIT`",
 				example: "10/60s",
 			},

@@ -3,15 +3,22 @@ package device
 import (
 	"context"
 	"strings"
+	"time"
 
 	"latchkey/internal/ratelimit"
 )
 
-// sharedFactor is the size of the budget that all known devices share on one account or at one IP,
-// as a multiple of a single device's budget. Each login from an unknown device makes it a known one,
-// so without this limit anyone with an account could create any number of devices and make any
-// number of attempts.
+// sharedFactor is the size of the budget that all known devices at one IP share, as a multiple of a
+// single device's budget. Without it, a client with accounts of its own could collect devices and
+// keep the server busy with hashing passwords.
+//
+// The known devices of one account share no budget: one of them, whose user has lost the trust of
+// the owner, could use it up and lock out the others.
 const sharedFactor = 10
+
+// newDevices limits the devices that become known to an account. Anyone who has learned the
+// password could otherwise collect thousands of them before the owner changes it.
+var newDevices = ratelimit.Rule{Events: 10, Window: time.Hour}
 
 // Limiter limits attempts by IP, by account and by known device.
 type Limiter struct {
@@ -45,7 +52,7 @@ type Attempt struct {
 var BudgetNames = []string{"ip", "network", "account"}
 
 // KnownDeviceBudgetNames lists the names of the budgets for attempts from known devices.
-var KnownDeviceBudgetNames = []string{"device", "account-devices", "ip-devices", "network-devices"}
+var KnownDeviceBudgetNames = []string{"device", "ip-devices", "network-devices"}
 
 // Budget is a budget after an attempt was counted.
 type Budget struct {
@@ -77,9 +84,9 @@ type Decision struct {
 // Take counts an attempt and decides whether it is allowed. Errors: redisconn.ErrUnavailable.
 //
 // An attempt from a known device counts only against the budgets for known devices, until one
-// of them is exhausted. So strangers cannot lock out the owner, unless they themselves have many
-// known devices at the same IP (OWASP ASVS 5.0 6.1.1, 6.3.1). All other attempts count
-// against the budgets of the IP and the account.
+// of them is exhausted. So neither strangers nor other known devices can lock out the owner, unless
+// many known devices fail at the owner's own IP (OWASP ASVS 5.0 6.1.1, 6.3.1). All other attempts
+// count against the budgets of the IP and the account.
 func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 	if a.Rule.Unlimited() {
 		return Decision{KnownDevice: a.Device != ""}, nil
@@ -94,7 +101,6 @@ func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 
 		d, err := l.take(ctx, []Budget{
 			{Name: "device", Rule: l.device, key: accountKey + ":" + a.Device},
-			{Name: "account-devices", Rule: shared, key: accountKey + ":devices"},
 			{Name: "ip-devices", Rule: shared, key: a.Action + ":ip-devices", ip: a.IP, perClient: l.device},
 		})
 		if err != nil || d.Refused == nil {
@@ -114,6 +120,18 @@ func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 	d.Exhausted = append(exhausted, d.Exhausted...)
 
 	return d, err
+}
+
+// AdmitNew counts a device from which an account was used for the first time, and reports whether it
+// may become known. Errors: redisconn.ErrUnavailable.
+func (l *Limiter) AdmitNew(ctx context.Context, userID string) (bool, error) {
+	if l.device.Unlimited() {
+		return true, nil
+	}
+
+	b, err := l.limiter.Take(ctx, "new-device:"+userID, newDevices)
+
+	return b.Allowed, err
 }
 
 // take counts an attempt against each budget in turn, until one of them refuses it. It does not

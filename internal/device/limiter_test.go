@@ -98,44 +98,34 @@ func TestByDevice(t *testing.T) {
 		{ip: "203.0.113.1", account: ann, want: `["ip 1/2" "account 1/2"]`},
 		{ip: "203.0.113.1", account: ann, want: `["ip 0/2" "account 0/2"]`},
 		{ip: "203.0.113.1", account: ann, want: `["ip 0/2"] refused, exhausted ["ip"]`},
-		{ip: "203.0.113.1", account: ann, device: "phone", want: `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
-		{ip: "203.0.113.1", account: ann, device: "phone", want: `["device 0/2" "account-devices 18/20" "ip-devices 18/20"]`},
+		{ip: "203.0.113.1", account: ann, device: "phone", want: `["device 1/2" "ip-devices 19/20"]`},
+		{ip: "203.0.113.1", account: ann, device: "phone", want: `["device 0/2" "ip-devices 18/20"]`},
 		{ip: "203.0.113.1", account: ann, device: "phone", want: `["ip 0/2"] refused, exhausted ["device" "ip"]`},
 		// Another account on the same device, and another device on the same account.
-		{ip: "203.0.113.2", account: "bob@example.com", device: "phone", want: `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
-		{ip: "203.0.113.1", account: ann, device: "laptop", want: `["device 1/2" "account-devices 17/20" "ip-devices 17/20"]`},
+		{ip: "203.0.113.2", account: "bob@example.com", device: "phone", want: `["device 1/2" "ip-devices 19/20"]`},
+		{ip: "203.0.113.1", account: ann, device: "laptop", want: `["device 1/2" "ip-devices 17/20"]`},
 		// The phone's budget is also exhausted at other IPs.
 		{ip: "203.0.113.3", account: ann, device: "phone", want: `["ip 1/2" "account 0/2"] refused, exhausted ["device" "account"]`},
 	})
 }
 
-// Creating many devices does not allow unlimited attempts on one account or from one IP.
+// Creating many devices does not allow unlimited attempts from one IP.
 func TestSharedDeviceBudget(t *testing.T) {
 	t.Parallel()
 
-	for name, tc := range map[string]struct {
-		attempt   func(i int) Attempt
-		exhausted string
-	}{
-		"on an account": {func(i int) Attempt {
-			return Attempt{IP: fmt.Sprintf("203.0.113.%d", i), Account: ann, Device: fmt.Sprintf("device%d", i)}
-		}, "account-devices"},
-		"from an IP": {func(i int) Attempt {
-			return Attempt{IP: "203.0.113.1", Account: fmt.Sprintf("ann%d@example.com", i), Device: fmt.Sprintf("device%d", i)}
-		}, "ip-devices"},
-	} {
-		l := newLimiter(t, storetest.NewRedis(t), twoPerHour, twoPerHour)
-		for i := range 2*sharedFactor + 1 {
-			a := tc.attempt(i)
-			a.Action = "login"
-			a.Rule = twoPerHour
-			d, err := l.Take(context.Background(), a)
-			testkit.NoError(t, err)
+	l := newLimiter(t, storetest.NewRedis(t), twoPerHour, twoPerHour)
+	for i := range 2*sharedFactor + 1 {
+		d, err := l.Take(context.Background(), Attempt{
+			Action:  "login",
+			Rule:    twoPerHour,
+			IP:      "203.0.113.1",
+			Account: fmt.Sprintf("ann%d@example.com", i),
+			Device:  fmt.Sprintf("device%d", i),
+		})
+		testkit.NoError(t, err)
 
-			if got, want := slices.Contains(d.Exhausted, tc.exhausted), i == 2*sharedFactor; got != want {
-				t.Errorf("%s, device %d: got exhausted %q, want it to contain %s: %t",
-					name, i, d.Exhausted, tc.exhausted, want)
-			}
+		if got, want := slices.Contains(d.Exhausted, "ip-devices"), i == 2*sharedFactor; got != want {
+			t.Errorf("device %d: got exhausted %q, want it to contain ip-devices: %t", i, d.Exhausted, want)
 		}
 	}
 }
@@ -156,9 +146,60 @@ func TestByNetwork(t *testing.T) {
 
 	checkSteps(t, append(steps, []step{
 		{ip: "2001:db8:77:ff::1", account: ann, want: `["network 0/16"] refused, exhausted ["network"]`},
-		{ip: "2001:db8:77:ff::1", account: ann, device: "phone", want: `["device 1/2" "account-devices 19/20" "ip-devices 19/20"]`},
+		{ip: "2001:db8:77:ff::1", account: ann, device: "phone", want: `["device 1/2" "ip-devices 19/20"]`},
 		{ip: "2001:db8:77:100::1", account: ann, want: `["ip 1/2" "account 1/2"]`},
 	}...))
+}
+
+// The known devices of an account share no budget, so none of them can lock out another.
+func TestDevicesOfAnAccountAreIndependent(t *testing.T) {
+	t.Parallel()
+
+	l := newLimiter(t, storetest.NewRedis(t), twoPerHour, twoPerHour)
+	for i := range 100 {
+		for range 3 {
+			_, err := l.Take(context.Background(), Attempt{
+				Action:  "login",
+				Rule:    twoPerHour,
+				IP:      fmt.Sprintf("203.0.113.%d", i),
+				Account: ann,
+				Device:  fmt.Sprintf("device%d", i),
+			})
+			testkit.NoError(t, err)
+		}
+	}
+
+	owner := Attempt{Action: "login", Rule: twoPerHour, IP: "198.51.100.1", Account: ann, Device: "owner"}
+	if got, want := take(t, l, owner), `["device 1/2" "ip-devices 19/20"]`; got != want {
+		t.Errorf("owner after 100 other devices: got %s, want %s", got, want)
+	}
+}
+
+// Ten devices in a row become known to an account. Other accounts are not affected.
+func TestAdmitNew(t *testing.T) {
+	t.Parallel()
+
+	l := newLimiter(t, storetest.NewRedis(t), twoPerHour, twoPerHour)
+	admitted := 0
+	for range 60 {
+		ok, err := l.AdmitNew(context.Background(), "ann")
+		testkit.NoError(t, err)
+		if ok {
+			admitted++
+		}
+	}
+	if admitted != newDevices.Events {
+		t.Errorf("new devices: got %d admitted, want %d", admitted, newDevices.Events)
+	}
+
+	if ok, err := l.AdmitNew(context.Background(), "eve"); !ok || err != nil {
+		t.Errorf("new device of another account: got %t, error %v, want true", ok, err)
+	}
+
+	unlimited := NewLimiter(nil, twoPerHour, ratelimit.Rule{})
+	if ok, err := unlimited.AdmitNew(context.Background(), "ann"); !ok || err != nil {
+		t.Errorf("new device without limits: got %t, error %v, want true", ok, err)
+	}
 }
 
 // If the attempt's rule is zero, no limit applies. A zero rule for accounts or devices disables only

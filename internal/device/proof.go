@@ -13,98 +13,131 @@ import (
 const MaxAccounts = 8
 
 const (
-	nameBytes  = 16
-	proofBytes = 16
+	nameBytes = 16
+	macBytes  = 16
 )
 
 // encoding is strict: a lenient decoder would accept several encodings of the same name.
 var encoding = base64.RawURLEncoding.Strict()
 
-// Proofs creates and checks the value that a device keeps. The value contains the device's random
+// Signer creates and verifies the value that a device keeps. The value contains the device's random
 // name and a proof for each account that has logged in on the device:
 //
-//	<name>.<proof>.<proof>...
+//	<name>.<account ID>:<generation>:<MAC>.<account ID>:<generation>:<MAC>...
 //
-// A proof is an HMAC of the device name and the email of the account, so it is useless for
-// other devices and accounts.
-type Proofs struct {
+// The MAC covers the device name, the account ID and the account's device generation. So a proof is
+// useless for other devices and accounts, and ends when the account gets another generation: see
+// user.User.DeviceGeneration.
+type Signer struct {
 	keys [][]byte // the first key creates proofs; all keys verify them
 }
 
-// NewProofs returns Proofs for a list of secrets. The first secret creates proofs; all secrets
+// NewSigner returns a Signer for a list of secrets. The first secret creates proofs; all secrets
 // verify them.
-func NewProofs(secrets [][]byte) Proofs {
-	var p Proofs
+func NewSigner(secrets [][]byte) Signer {
+	var s Signer
 	for _, secret := range secrets {
 		// Derive a separate key, so that proofs are never valid where the secret is used for
 		// another purpose.
 		mac := hmac.New(sha256.New, secret)
-		mac.Write([]byte("latchkey device v1"))
-		p.keys = append(p.keys, mac.Sum(nil))
+		mac.Write([]byte("latchkey device v2"))
+		s.keys = append(s.keys, mac.Sum(nil))
+	}
+
+	return s
+}
+
+// Proofs are the verified proofs of a device. The zero value has none.
+type Proofs struct {
+	name     string    // of the device
+	accounts []account // the most recent login first
+}
+
+// account is an account in one of its device generations.
+type account struct{ id, generation string }
+
+// Empty reports whether the device has proved nothing.
+func (p Proofs) Empty() bool { return len(p.accounts) == 0 }
+
+// Device returns the name of the device if it is known to the account with the given ID and device
+// generation, and "" otherwise.
+func (p Proofs) Device(id, generation string) string {
+	if !slices.Contains(p.accounts, account{id, generation}) {
+		return ""
+	}
+
+	return p.name
+}
+
+// WasKnown reports whether the device is known to an account, or was in an earlier generation.
+func (p Proofs) WasKnown(id string) bool {
+	return slices.ContainsFunc(p.accounts, func(a account) bool { return a.id == id })
+}
+
+// Read returns the genuine proofs in the value that a device keeps. It ignores all others.
+func (s Signer) Read(value string) Proofs {
+	name, rest, _ := strings.Cut(value, ".")
+	proofs := strings.Split(rest, ".")
+
+	raw, err := encoding.DecodeString(name)
+	if err != nil || len(raw) != nameBytes || len(proofs) > MaxAccounts {
+		return Proofs{}
+	}
+
+	p := Proofs{name: name}
+	for _, proof := range proofs {
+		fields := strings.Split(proof, ":")
+		if len(fields) != 3 {
+			continue
+		}
+
+		a := account{id: fields[0], generation: fields[1]}
+		isGenuine := slices.ContainsFunc(s.keys, func(key []byte) bool {
+			return hmac.Equal([]byte(fields[2]), []byte(prove(key, name, a)))
+		})
+		if isGenuine {
+			p.accounts = append(p.accounts, a)
+		}
+	}
+
+	if p.Empty() {
+		return Proofs{}
 	}
 
 	return p
 }
 
-// Known returns the name of the device that keeps value, if the account with the given canonical
-// email has logged in on that device. Otherwise it returns "".
-func (p Proofs) Known(value, email string) string {
-	name, proofs := parse(value)
-	if name == "" {
-		return ""
+// Add returns the value for a device with the proofs p that has just logged in to an account. A
+// device without proofs gets a new name. A proof for an earlier generation of the account is replaced.
+// If there would be more than MaxAccounts proofs, Add drops the one whose account has not logged in
+// for the longest time.
+func (s Signer) Add(p Proofs, id, generation string) string {
+	if p.Empty() {
+		raw := make([]byte, nameBytes)
+		_, _ = rand.Read(raw) // never fails: crypto/rand crashes the program instead
+		p.name = encoding.EncodeToString(raw)
 	}
 
-	for _, key := range p.keys {
-		want := []byte(prove(key, name, email))
-		isKnown := slices.ContainsFunc(proofs, func(got string) bool {
-			return hmac.Equal([]byte(got), want)
-		})
-		if isKnown {
-			return name
+	accounts := []account{{id, generation}}
+	for _, a := range p.accounts {
+		if a.id != id && len(accounts) < MaxAccounts {
+			accounts = append(accounts, a)
 		}
 	}
 
-	return ""
-}
-
-// Add adds a proof for the account with the given canonical email, which has just logged in, to the
-// value that its device keeps, and returns the new value. If value is malformed, the device gets a
-// new name. If there would be more than MaxAccounts proofs, Add drops the one whose account has not
-// logged in for the longest time.
-func (p Proofs) Add(value, email string) string {
-	name, proofs := parse(value)
-	if name == "" {
-		raw := make([]byte, nameBytes)
-		_, _ = rand.Read(raw) // never fails: crypto/rand crashes the program instead
-		name = encoding.EncodeToString(raw)
+	value := p.name
+	for _, a := range accounts {
+		value += "." + a.id + ":" + a.generation + ":" + prove(s.keys[0], p.name, a)
 	}
 
-	for _, key := range p.keys {
-		old := prove(key, name, email)
-		proofs = slices.DeleteFunc(proofs, func(got string) bool { return got == old })
-	}
-
-	proofs = append([]string{prove(p.keys[0], name, email)}, proofs...)
-	proofs = proofs[:min(len(proofs), MaxAccounts)]
-
-	return name + "." + strings.Join(proofs, ".")
+	return value
 }
 
-// parse returns the device name and the proofs in a value. The name is "" if the value is malformed.
-func parse(value string) (name string, proofs []string) {
-	parts := strings.Split(value, ".")
-	raw, err := encoding.DecodeString(parts[0])
-	if err != nil || len(raw) != nameBytes || len(parts) > 1+MaxAccounts {
-		return "", nil
-	}
-
-	return parts[0], parts[1:]
-}
-
-// prove returns the proof that an account has logged in on a device.
-func prove(key []byte, name, email string) string {
+// prove returns the MAC of a proof. It is unambiguous, because a name has a fixed length and an ID
+// contains no colon.
+func prove(key []byte, name string, a account) string {
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(name + "." + email))
+	mac.Write([]byte(name + "." + a.id + ":" + a.generation))
 
-	return encoding.EncodeToString(mac.Sum(nil)[:proofBytes])
+	return encoding.EncodeToString(mac.Sum(nil)[:macBytes])
 }

@@ -7,20 +7,26 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// Every bit of the name of a device is random, and of the proof as well.
+// Every bit of the name of a device is random, and so is that of the MAC.
 func TestNamesAreRandom(t *testing.T) {
 	t.Parallel()
 
-	p := proofsOf("one")
-	part := func(i, size int) func() []byte {
+	s := signerOf("one")
+	part := func(cut func(value string) string) func() []byte {
 		return func() []byte {
-			raw, err := encoding.DecodeString(strings.Split(p.Add("", ann), ".")[i])
+			raw, err := encoding.DecodeString(cut(s.Add(Proofs{}, annID, now)))
 			testkit.NoError(t, err)
 
-			return raw[:min(size, len(raw))]
+			return raw
 		}
 	}
 
-	testkit.CheckRandom(t, "name", nameBytes, part(0, nameBytes))
-	testkit.CheckRandom(t, "proof", proofBytes, part(1, proofBytes))
+	testkit.CheckRandom(t, "name", nameBytes, part(func(value string) string {
+		name, _, _ := strings.Cut(value, ".")
+
+		return name
+	}))
+	testkit.CheckRandom(t, "MAC", macBytes, part(func(value string) string {
+		return value[strings.LastIndex(value, ":")+1:]
+	}))
 }

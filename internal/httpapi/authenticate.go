@@ -52,6 +52,7 @@ func (s *Server) signInClient(r *http.Request) auth.Client {
 		Client:      clientOf(r),
 		SessionIDs:  session.IDsOf(s.cookie.values(r)),
 		KnownDevice: usesKnownDevice(r),
+		Proofs:      s.devices.proofs(r),
 	}
 }
 
@@ -59,5 +60,10 @@ func (s *Server) signInClient(r *http.Request) auth.Client {
 func (s *Server) caller(r *http.Request) auth.Caller {
 	current := s.current(r)
 
-	return auth.Caller{UserID: current.UserID, SessionID: current.ID, Client: clientOf(r)}
+	return auth.Caller{
+		UserID:    current.UserID,
+		SessionID: current.ID,
+		Client:    clientOf(r),
+		Proofs:    s.devices.proofs(r),
+	}
 }

@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 
 	"latchkey/internal/device"
+	"latchkey/internal/session"
+	"latchkey/internal/user"
 )
 
 // devices recognizes browsers by a cookie that outlives the session and holds the proofs of
@@ -11,7 +14,7 @@ import (
 // reported to the owner.
 type devices struct {
 	cookie Cookie
-	proofs device.Proofs
+	signer device.Signer
 }
 
 // deviceMaxAge is in seconds. Browsers keep no cookie for longer.
@@ -22,7 +25,7 @@ const deviceMaxAge = 400 * 24 * 60 * 60
 func newDevices(session Cookie, secrets [][]byte) devices {
 	d := devices{
 		cookie: Cookie{Name: "device", Secure: session.Secure, SameSite: session.SameSite},
-		proofs: device.NewProofs(secrets),
+		signer: device.NewSigner(secrets),
 	}
 
 	if session.SameSite == http.SameSiteStrictMode {
@@ -38,22 +41,75 @@ func newDevices(session Cookie, secrets [][]byte) devices {
 	return d
 }
 
-// known returns the name of the device that sent the request, or "" if the account has never
-// logged in on it.
-func (d devices) known(r *http.Request, email string) string {
-	return d.proofs.Known(d.cookie.value(r), email)
+// proofs returns the proofs of the device that sent the request.
+func (d devices) proofs(r *http.Request) device.Proofs { return d.signer.Read(d.cookie.value(r)) }
+
+// knows reports whether the device that sent the request is known to an account.
+func (d devices) knows(r *http.Request, u user.User) bool {
+	return d.proofs(r).Device(u.ID, u.DeviceGeneration) != ""
 }
 
-// remember makes the device that sent the request known to an account that has just logged in.
-// Do not call it for a session that ends with the browser, which may be on a shared computer.
-func (d devices) remember(w http.ResponseWriter, r *http.Request, email string) {
-	d.cookie.write(w, d.proofs.Add(d.cookie.value(r), email), deviceMaxAge)
+// remember makes the device that sent the request known to an account. Do not call it for a session
+// that ends with the browser, which may be on a shared computer.
+func (d devices) remember(w http.ResponseWriter, r *http.Request, u user.User) {
+	d.cookie.write(w, d.signer.Add(d.proofs(r), u.ID, u.DeviceGeneration), deviceMaxAge)
 }
 
 // rememberUntilClosed makes a device known to an account until the browser is closed. It changes
 // nothing if the browser already has a device cookie, which may know other accounts for longer.
-func (d devices) rememberUntilClosed(w http.ResponseWriter, r *http.Request, email string) {
+func (d devices) rememberUntilClosed(w http.ResponseWriter, r *http.Request, u user.User) {
 	if d.cookie.value(r) == "" {
-		d.cookie.write(w, d.proofs.Add("", email), 0)
+		d.cookie.write(w, d.signer.Add(device.Proofs{}, u.ID, u.DeviceGeneration), 0)
 	}
+}
+
+// renew makes the device of a signed-in user known again, after that user has changed the account
+// and thereby made all known devices unknown. A session that ends with the browser may be on a shared
+// computer, so its device stays unknown.
+func (d devices) renew(w http.ResponseWriter, r *http.Request, s *session.Session, u user.User) {
+	if s.Persistent && u.ID != "" {
+		d.remember(w, r, u)
+	}
+}
+
+// admitDevice reports whether a device may become known to an account, of which only a few can do so
+// in an hour. If Redis is down, none can.
+func (s *Server) admitDevice(r *http.Request, u user.User) bool {
+	if s.devices.knows(r, u) {
+		return true
+	}
+
+	ok, err := s.limiter.AdmitNew(r.Context(), u.ID)
+
+	return ok && err == nil
+}
+
+// accountKey is the context key of the account that recognizeDevice has loaded.
+type accountKey struct{}
+
+// recognizeDevice returns the name of the device that sent a request if it is known to the account
+// with the given email, and "" otherwise. It loads the account for that, which the returned request
+// carries: see loadedAccount. A device without genuine proofs is unknown to every account and costs
+// no query.
+func (s *Server) recognizeDevice(r *http.Request, email user.Email) (*http.Request, string, error) {
+	proofs := s.devices.proofs(r)
+	if proofs.Empty() {
+		return r, "", nil
+	}
+
+	u, err := s.auth.Account(r.Context(), email)
+	if err != nil {
+		return r, "", err
+	}
+
+	withAccount := context.WithValue(r.Context(), accountKey{}, &u)
+
+	return r.WithContext(withAccount), proofs.Device(u.ID, u.DeviceGeneration), nil
+}
+
+// loadedAccount returns the account that recognizeDevice has loaded, or nil if there was no need to.
+func loadedAccount(r *http.Request) *user.User {
+	u, _ := r.Context().Value(accountKey{}).(*user.User)
+
+	return u
 }

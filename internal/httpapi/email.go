@@ -90,9 +90,8 @@ func (s *Server) emailChanged(w http.ResponseWriter, r *http.Request, caller aut
 	}
 
 	s.cookie.set(w, changed.Session, changed.Token)
-	if changed.Session.Persistent {
-		s.devices.remember(w, r, string(changed.User.Email))
-	}
+	s.devices.renew(w, r, changed.Session, changed.User)
+
 	return writeJSON(w, http.StatusOK, messageResult{"Email changed"})
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"latchkey/internal/apitest"
-	"latchkey/internal/device"
 )
 
 // The link in the email after registration verifies the email address once.
@@ -94,8 +93,8 @@ func TestChangeEmail(t *testing.T) {
 		t.Errorf("session of the last event: got %s, want %s", a.Raw, ann.SessionID())
 	}
 
-	if device.NewProofs([][]byte{[]byte(apitest.SessionSecret)}).Known(ann.Device, "new@example.com") == "" {
-		t.Error("the device is unknown to the new email, want it known")
+	if !ann.IsKnown(s.Account("new@example.com")) || before.IsKnown(s.Account("new@example.com")) {
+		t.Error("known devices: want the new cookie of the browser that verified, and not the old one")
 	}
 
 	before.Do("GET", "/auth/session", nil).Want(401)

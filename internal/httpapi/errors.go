@@ -153,7 +153,7 @@ var failures = []struct {
 	{
 		auth.ErrBadCredentials,
 		newFailure(http.StatusUnauthorized, "invalid_credentials", "Invalid credentials").
-			explain("The email is unknown, the password is wrong, or the account is disabled. The responses are the same."),
+			explain("The email is unknown, the password is wrong or restricted, or the account is disabled. The responses are the same."),
 	},
 	{
 		auth.ErrBusy,
@@ -166,6 +166,11 @@ var failures = []struct {
 			explain("Too many requests for emails are waiting."),
 	},
 	{auth.ErrWrongPassword, newFailure(http.StatusUnauthorized, "wrong_password", "Incorrect password.")},
+	{
+		auth.ErrPasswordRestricted,
+		newFailure(http.StatusForbidden, "password_restricted", "Too many incorrect passwords were entered. Reset your password by email, or log in on a device that you have used before.").
+			explain("After 100 wrong passwords in a row, the password is accepted from known devices only. A login there or with a provider ends that, and so does a new password."),
+	},
 	{auth.ErrInvalidToken, newFailure(http.StatusBadRequest, "invalid_token", "This link is no longer valid. Request a new one.")},
 	{
 		auth.ErrNoPassword,

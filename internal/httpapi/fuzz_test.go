@@ -19,6 +19,7 @@ import (
 	"latchkey/internal/auth"
 	"latchkey/internal/loopback"
 	"latchkey/internal/testkit"
+	"latchkey/internal/user"
 )
 
 // A body that is accepted has only one interpretation: a lenient decoder reads the same
@@ -28,8 +29,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"name":"Ann","Name":"Eve","email":"ann@example.com","password":"p\ud800ssword"}`), "application/json; charset=UTF-8")
 	f.Add([]byte(`{"name":"Ann","name":"Eve"} {}`), "text/plain")
 	f.Add([]byte("null"), "")
+	rules := newRules(auth.MinPasswordLength)
 	f.Fuzz(func(t *testing.T, body []byte, contentType string) {
-		rules := newRules(auth.MinPasswordLength)
 		r := httptest.NewRequest(http.MethodPost, "/auth/register", bytes.NewReader(body))
 		r.Header.Set("Content-Type", contentType)
 		in, err := decode[registerRequest](rules, r, body)
@@ -219,18 +220,24 @@ func asBrowser(target string) (origin string) {
 func FuzzDevice(f *testing.F) {
 	d := newDevices(Cookie{Name: "sid"}, [][]byte{[]byte("first"), []byte("second")})
 	name := strings.Repeat("A", 22)
-	f.Add("device="+name+".x.y", "ann@example.com")
-	f.Add("device="+name+strings.Repeat(".", 9), "ann@example.com")
+	f.Add("device="+name+".x:y:z", "0123456789abcdef01234567")
+	f.Add("device="+name+strings.Repeat(".", 9), "0123456789abcdef01234567")
 	f.Add("device=; device="+name, "")
-	f.Fuzz(func(t *testing.T, header, account string) {
+	f.Fuzz(func(t *testing.T, header, id string) {
+		if !user.IsID(id) {
+			return
+		}
+
+		ann := user.User{ID: id, DeviceGeneration: "NOW"}
+		eve := user.User{ID: strings.Repeat("e", 24), DeviceGeneration: "NOW"}
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header["Cookie"] = []string{header}
-		if known := d.known(r, account); known != "" {
-			t.Errorf("cookie %q: known device: got %s, want none", header, known)
+		if p := d.proofs(r); !p.Empty() {
+			t.Errorf("cookie %q: got proofs %v, want none", header, p)
 		}
 
 		w := httptest.NewRecorder()
-		d.remember(w, r, account)
+		d.remember(w, r, ann)
 		cookies := w.Result().Cookies()
 		if len(cookies) != 1 || cookies[0].Name != "device" || len(cookies[0].Value) > 4096 {
 			t.Fatalf("cookie %q: Set-Cookie: got %q", header, w.Header()["Set-Cookie"])
@@ -238,7 +245,7 @@ func FuzzDevice(f *testing.F) {
 
 		back := httptest.NewRequest(http.MethodGet, "/", nil)
 		back.AddCookie(&http.Cookie{Name: "device", Value: cookies[0].Value})
-		if d.known(back, account) == "" || d.known(back, account+"x") != "" {
+		if !d.knows(back, ann) || d.knows(back, eve) {
 			t.Errorf("cookie %q: device of the new cookie %q: want it known to this account only", header, cookies[0].Value)
 		}
 	})

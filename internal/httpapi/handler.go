@@ -94,7 +94,12 @@ func (s *Server) serve(rt route) handler {
 		}
 		request.email = c.email
 
-		// 5. Apply the rate limits before doing any work.
+		// 5. Apply the rate limits before doing any work. Known devices have limits of their own.
+		if c.email != "" {
+			if r, request.device, err = s.recognizeDevice(r, c.email); err != nil {
+				return err
+			}
+		}
 		r, err = s.checkRateLimit(w, r, request)
 		if err != nil {
 			return err

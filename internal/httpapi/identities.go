@@ -84,11 +84,12 @@ var unlinkIdentityOperation = operation{
 	id:          "unlinkIdentity",
 	tag:         tagExternal,
 	summary:     "Unlink an external account",
-	description: "All other sessions end, since they may have begun with that account. The owner is notified by email.",
+	description: "All other sessions end, since they may have begun with that account, and other devices become unknown. The owner is notified by email.",
 	params:      providerParams{},
 	response: response{
-		status: http.StatusNoContent,
-		result: "The external account can no longer log in to this account",
+		status:  http.StatusNoContent,
+		result:  "The external account can no longer log in to this account",
+		headers: []string{"Set-Cookie"},
 	},
 }
 
@@ -108,7 +109,9 @@ func (s *Server) unlink(w http.ResponseWriter, r *http.Request) error {
 		return s.endIfAccountGone(r, err)
 	}
 
+	s.devices.renew(w, r, s.current(r), changed.User)
 	w.WriteHeader(http.StatusNoContent)
+
 	return nil
 }
 

@@ -75,6 +75,7 @@ func (l Limits) rule(of limit) ratelimit.Rule {
 type attempt struct {
 	limit  limit
 	email  user.Email // of the account that the request names, or ""
+	device string     // the name of a device that is known to that account, or ""
 	userID string     // of the session, or ""
 }
 
@@ -87,9 +88,7 @@ func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attemp
 		Rule:    s.limits.rule(a.limit),
 		IP:      clientIP(r),
 		Account: cmp.Or(a.userID, string(a.email)),
-	}
-	if a.email != "" {
-		tried.Device = s.devices.known(r, string(a.email))
+		Device:  a.device,
 	}
 
 	decision, err := s.limiter.Take(r.Context(), tried)

@@ -51,7 +51,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerReq
 		return err
 	}
 
-	s.completeSignIn(w, r, signedIn, in.Email, activity.Event{Name: activity.Registered})
+	s.completeSignIn(w, r, signedIn, activity.Event{Name: activity.Registered})
 	return writeJSON(w, http.StatusCreated, registerResult{"Registration successful", signedIn.User.View()})
 }
 
@@ -68,10 +68,12 @@ type loginResult struct {
 }
 
 var loginOperation = operation{
-	id:          "login",
-	tag:         tagLogin,
-	summary:     "Log in with a password",
-	description: "The new session replaces the current one, if there is one. A failed login leaves the current session unchanged.",
+	id:      "login",
+	tag:     tagLogin,
+	summary: "Log in with a password",
+	description: "The new session replaces the current one, if there is one. A failed login leaves the current session unchanged. " +
+		"After 100 wrong passwords in a row the password is restricted: from a device that is unknown to the account, it gets the same response as a wrong one, until the user logs in on a known device or with a provider, or resets the password. " +
+		"Without `SMTP_URL` it is still accepted a few times an hour.",
 	request: loginRequest{
 		Email:    exampleUser.Email,
 		Password: examplePassword,
@@ -90,6 +92,7 @@ func (in loginRequest) account() user.Email { return in.Email }
 func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) error {
 	signedIn, err := s.auth.SignIn(r.Context(), auth.Credentials{
 		Email:      in.Email,
+		Account:    loadedAccount(r),
 		Password:   in.Password,
 		Persistent: in.RememberMe == nil || *in.RememberMe,
 	}, s.signInClient(r))
@@ -97,24 +100,27 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 	if errors.Is(err, auth.ErrBadCredentials) {
 		s.record(w, r, activity.Event{Name: activity.LoginFailed, UserID: signedIn.User.ID})
 	}
+	if errors.Is(err, auth.ErrTooManyFailures) {
+		s.record(w, r, activity.Event{Name: activity.PasswordRestricted, UserID: signedIn.User.ID})
+	}
 	if err != nil {
 		return err
 	}
 
-	s.completeSignIn(w, r, signedIn, in.Email, activity.Event{Name: activity.Login})
+	s.completeSignIn(w, r, signedIn, activity.Event{Name: activity.Login})
 	return writeJSON(w, http.StatusOK, loginResult{"Login successful", signedIn.User.View()})
 }
 
 // completeSignIn gives the browser its session, records the event, and notifies the owner of a
-// new device. The email must be canonical, as known devices are stored by canonical email.
-func (s *Server) completeSignIn(w http.ResponseWriter, r *http.Request, signedIn auth.SignedIn, email user.Email, e activity.Event) {
+// new device.
+func (s *Server) completeSignIn(w http.ResponseWriter, r *http.Request, signedIn auth.SignedIn, e activity.Event) {
 	s.cookie.set(w, signedIn.Session, signedIn.Token)
 
 	e.UserID = signedIn.User.ID
 	e.SessionID = signedIn.Session.ID
-	e.NewDevice = s.devices.known(r, string(email)) == "" && e.Name != activity.Registered
-	if signedIn.Session.Persistent {
-		s.devices.remember(w, r, string(email))
+	e.NewDevice = !s.devices.knows(r, signedIn.User) && e.Name != activity.Registered
+	if signedIn.Session.Persistent && s.admitDevice(r, signedIn.User) {
+		s.devices.remember(w, r, signedIn.User)
 	}
 
 	s.record(w, r, e)
@@ -174,11 +180,4 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) forget(w http.ResponseWriter) {
 	s.cookie.clear(w)
 	w.Header().Set("Clear-Site-Data", `"storage"`)
-}
-
-// canonical returns the canonical email of an account. Emails of old accounts may have been
-// stored in another form.
-func canonical(u user.User) user.Email {
-	email, _ := user.ParseEmail(string(u.Email))
-	return email
 }

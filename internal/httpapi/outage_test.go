@@ -70,17 +70,17 @@ func TestRedisKilled(t *testing.T) {
 }
 
 // Commands that are quick enough alone can exceed the time limit of a request together. A
-// login on a known device has four writes: three limits and the session.
+// login over a session on a known device has four writes: two limits, the new session and the old one.
 func TestRedisTimeAddsUp(t *testing.T) {
 	suite.Require(t, suite.Outage)
 
 	_, redis, proxy := storetest.ProxiedRedis(t)
 	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &redis, Limits: sameLimits(100)})
-	device := s.Register("ann@example.com").Device
+	c := s.Register("ann@example.com")
 	login := func(wait time.Duration) apitest.Response {
 		proxy.Set(storetest.Faults{Command: storetest.OnWrites(storetest.Late(wait))})
 
-		return (&apitest.Client{Server: s, Device: device}).Do("POST", "/auth/login", apitest.AnnsLogin)
+		return c.Do("POST", "/auth/login", apitest.AnnsLogin)
 	}
 
 	login(50 * time.Millisecond).Want(200)

@@ -54,15 +54,23 @@ var stepUpOperation = operation{
 // requireRecentAuth demands.
 func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, in stepUpRequest) error {
 	next, token, err := s.auth.StepUp(r.Context(), s.caller(r), in.Password)
-	if errors.Is(err, auth.ErrWrongPassword) {
-		s.recordForSession(w, r, activity.StepUpFailed)
-	}
+	s.recordWrongPassword(w, r, err, activity.StepUpFailed)
 	if err != nil {
 		return s.endIfAccountGone(r, err)
 	}
 
 	s.record(w, r, activity.Event{Name: activity.StepUp, UserID: next.UserID, SessionID: next.ID})
 	return s.writeRenewed(w, "Identity confirmed", next, token)
+}
+
+// recordWrongPassword records the event name if err is an auth.ErrWrongPassword.
+func (s *Server) recordWrongPassword(w http.ResponseWriter, r *http.Request, err error, name activity.Name) {
+	if errors.Is(err, auth.ErrWrongPassword) {
+		s.recordForSession(w, r, name)
+	}
+	if errors.Is(err, auth.ErrTooManyFailures) {
+		s.recordForSession(w, r, activity.PasswordRestricted)
+	}
 }
 
 // writeRenewed responds with a session that has a new token.
@@ -89,7 +97,7 @@ var changePasswordOperation = operation{
 	id:      "changePassword",
 	tag:     tagAccount,
 	summary: "Change the password",
-	description: "The session continues with a new token, and all other sessions of the account end. Links in emails sent before no longer work. " +
+	description: "The session continues with a new token, all other sessions of the account end, and other devices become unknown to it. Links in emails sent before no longer work. " +
 		"The owner is notified by email. If another request rotates this session at the same time, it ends, too: the response has no `sessionId`, and the cookie is cleared.",
 	request: changePasswordRequest{
 		CurrentPassword: examplePassword,
@@ -107,9 +115,7 @@ var changePasswordOperation = operation{
 // sessions of the account end.
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in changePasswordRequest) error {
 	changed, err := s.auth.ChangePassword(r.Context(), s.caller(r), in.CurrentPassword, in.NewPassword)
-	if errors.Is(err, auth.ErrWrongPassword) {
-		s.recordForSession(w, r, activity.PasswordChangeFailed)
-	}
+	s.recordWrongPassword(w, r, err, activity.PasswordChangeFailed)
 
 	return s.passwordChanged(w, r, changed, err, "Password changed")
 }
@@ -159,6 +165,8 @@ func (s *Server) passwordChanged(w http.ResponseWriter, r *http.Request, changed
 	case changed.Session == nil:
 		return s.signedOut(w, message+". Please log in again.")
 	}
+
+	s.devices.renew(w, r, changed.Session, changed.User)
 
 	return s.writeRenewed(w, message, changed.Session, changed.Token)
 }
@@ -214,7 +222,7 @@ var resetPasswordOperation = operation{
 	id:          "resetPassword",
 	tag:         tagLogin,
 	summary:     "Set a new password with the token of a link",
-	description: "The token works once, but a rejected password does not use it up. All sessions of the account end, and the user has to log in. The device is known to the account until the browser is closed.",
+	description: "The token works once, but a rejected password does not use it up. All sessions of the account end, and the user has to log in. Other devices become unknown to the account. This device is known until the browser is closed, or for longer if it was known before.",
 	request: resetRequest{
 		Token:    "AQ...",
 		Password: exampleNewPassword,
@@ -242,7 +250,13 @@ func (s *Server) resetPassword(w http.ResponseWriter, r *http.Request, in resetR
 	}
 
 	// The owner can now log in on this device even if strangers use up the account's rate limit.
-	// This may be a shared computer, so the device is remembered only until the browser is closed.
-	s.devices.rememberUntilClosed(w, r, string(canonical(changed.User)))
+	// A device that was unknown may be a shared computer, so it is remembered only until the browser is
+	// closed.
+	if s.devices.proofs(r).WasKnown(changed.User.ID) {
+		s.devices.remember(w, r, changed.User)
+	} else {
+		s.devices.rememberUntilClosed(w, r, changed.User)
+	}
+
 	return writeJSON(w, http.StatusOK, messageResult{msgPasswordReset})
 }

@@ -250,7 +250,7 @@ func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, fini
 		return err
 	}
 
-	s.completeSignIn(w, r, signedIn, canonical(signedIn.User), event)
+	s.completeSignIn(w, r, signedIn, event)
 	return nil
 }
 

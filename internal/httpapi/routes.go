@@ -110,11 +110,11 @@ func (s *Server) fixedRoutes() []route {
 
 		{
 			pattern: "POST /auth/step-up", limit: limitPassword, endpoint: jsonBody(s.stepUp), operation: stepUpOperation,
-			errors: errs{auth.ErrWrongPassword, auth.ErrNoPassword, auth.ErrBusy, user.ErrUnavailable},
+			errors: errs{auth.ErrWrongPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
 			pattern: "POST /auth/password/change", limit: limitPassword, endpoint: jsonBody(s.changePassword), operation: changePasswordOperation,
-			errors: errs{auth.ErrWrongPassword, auth.ErrNoPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
+			errors: errs{auth.ErrWrongPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
 			pattern: "POST /auth/password/set", limit: limitPassword, endpoint: jsonBody(s.setPassword), operation: setPasswordOperation,

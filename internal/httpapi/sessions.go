@@ -120,7 +120,7 @@ var revokeSessionsOperation = operation{
 	id:          "revokeSessions",
 	tag:         tagSession,
 	summary:     "End the user's other sessions, or all of them",
-	description: "A login that is in progress at that moment does not begin a session.",
+	description: "A login that is in progress at that moment does not begin a session. Other devices become unknown to the account.",
 	params:      revokeSessionsParams{},
 	response: response{
 		status:  http.StatusOK,
@@ -146,7 +146,7 @@ func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) error {
 		return invalidFields(fieldError{"scope", "invalid", "The scope must be others or all."})
 	}
 
-	n, err := s.auth.RevokeSessions(r.Context(), current.UserID, keep)
+	changed, err := s.auth.RevokeSessions(r.Context(), current.UserID, keep)
 	if err == nil && keep == "" {
 		// The response clears the cookie, so end this session even if it is missing from the
 		// user's index.
@@ -156,12 +156,13 @@ func (s *Server) revokeSessions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	s.record(w, r, activity.Event{Name: activity.SessionsRevoked, UserID: current.UserID, SessionID: current.ID, Count: n})
+	s.record(w, r, activity.Event{Name: activity.SessionsRevoked, UserID: current.UserID, SessionID: current.ID, Count: changed.Ended})
+	s.devices.renew(w, r, current, changed.User)
 	if keep == "" {
 		s.forget(w)
 	}
 
-	return writeJSON(w, http.StatusOK, revokeSessionsResult{n})
+	return writeJSON(w, http.StatusOK, revokeSessionsResult{changed.Ended})
 }
 
 // maxUserAgent is the number of bytes of a User-Agent that are kept.

@@ -23,6 +23,7 @@ const (
 	IdentityUnlinked     Kind = "identity_unlinked"
 	AccountClaimed       Kind = "account_claimed" // see auth.Claimed
 	AccountDeleted       Kind = "account_deleted"
+	PasswordRestricted   Kind = "password_restricted" // after too many wrong passwords
 )
 
 // Job is a queued email to one recipient. It is stored in Redis and contains no secrets:

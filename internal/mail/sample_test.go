@@ -15,6 +15,7 @@ import (
 var kinds = []Kind{
 	VerifyEmail, ResetPassword, ConfirmEmail, EmailChangeRequested, EmailChanged, PasswordChanged,
 	NewDevice, IdentityLinked, IdentityUnlinked, AccountClaimed, AccountDeleted,
+	PasswordRestricted,
 }
 
 // sample returns a realistic email of the given kind.

@@ -166,8 +166,8 @@ func (s *Store) identitiesOf(ctx context.Context, userID string) ([]identityDocu
 }
 
 // RecordSignIn records that a user has just logged in with an external account, and returns
-// the user. Errors: ErrNotFound if the external account is no longer linked or the user is
-// disabled; ErrUnavailable.
+// the user. It resets the number of wrong passwords. Errors: ErrNotFound if the external account is no
+// longer linked or the user is disabled; ErrUnavailable.
 func (s *Store) RecordSignIn(ctx context.Context, userID string, c Claims) (User, error) {
 	oid, err := objectID(userID)
 	if err != nil {
@@ -184,7 +184,7 @@ func (s *Store) RecordSignIn(ctx context.Context, userID string, c Claims) (User
 		fields = append(fields, bson.E{Key: "picture", Value: c.Picture})
 	}
 
-	return s.update(ctx, userID, isActive, set(fields...))
+	return s.update(ctx, userID, isActive, slices.Concat(set(fields...), unset(failuresField)))
 }
 
 func (s *Store) recordIdentityLogin(ctx context.Context, userID primitive.ObjectID, c Claims, now time.Time) error {
@@ -218,18 +218,20 @@ var hasNoPassword = bson.D{{Key: "password", Value: bson.D{{Key: "$in", Value: b
 func (s *Store) RemoveCredentials(ctx context.Context, id string, email Email) error {
 	change := slices.Concat(
 		s.setAndTouch(bson.E{Key: "password", Value: ""}),
-		unset(tokensField, "unlinked"))
+		unset(tokensField, failuresField, "unlinked"))
 
 	_, err := s.update(ctx, id, isUnconfirmed(email), change)
 	return err
 }
 
-// ClaimAccount hands an account over to the owner of its email, and marks the email as
-// verified by its owner. Call RemoveCredentials first. Errors: ErrNotFound, ErrUnavailable.
+// ClaimAccount hands an account over to the owner of its email, makes all known devices unknown, and
+// marks the email as verified by its owner. Call RemoveCredentials first. Errors: ErrNotFound,
+// ErrUnavailable.
 func (s *Store) ClaimAccount(ctx context.Context, id string, email Email, name, picture string) (User, error) {
 	fields := append(verifiedByOwner(),
 		bson.E{Key: "name", Value: name},
-		bson.E{Key: "picture", Value: picture})
+		bson.E{Key: "picture", Value: picture},
+		newDeviceGeneration())
 	change := slices.Concat(
 		s.setAndTouch(fields...),
 		// A session of the creator may have requested more tokens since RemoveCredentials.

@@ -257,6 +257,9 @@ func TestClaimAccount(t *testing.T) {
 		CreatedAt:      u.CreatedAt,
 		UpdatedAt:      claimed.UpdatedAt,
 	}
+	if want.DeviceGeneration = claimed.DeviceGeneration; want.DeviceGeneration == "" {
+		t.Error("device generation: got none, want a new one")
+	}
 	if diff := cmp.Diff(want, claimed); diff != "" {
 		t.Error(diff)
 	}

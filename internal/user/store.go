@@ -211,15 +211,17 @@ func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
 	return s.update(ctx, id, isActive, s.setAndTouch(bson.E{Key: "name", Value: name}))
 }
 
-// RecordLogin records that a user has just logged in, and returns the account. u must be the
-// account as it was read for the login. Errors: ErrNotFound if it was disabled or deleted, or
-// its email or password was changed meanwhile; ErrUnavailable.
+// RecordLogin records that a user has just logged in, and returns the account. It resets the number
+// of wrong passwords. u must be the account as it was read for the login. Errors: ErrNotFound if it
+// was disabled or deleted, or its email or password was changed meanwhile; ErrUnavailable.
 func (s *Store) RecordLogin(ctx context.Context, u User) (User, error) {
 	unchanged := slices.Concat(
 		hasEmail(u.Email),
 		bson.D{{Key: "password", Value: u.PasswordHash}},
 		isActive)
-	return s.update(ctx, u.ID, unchanged, set(bson.E{Key: "lastLogin", Value: s.timestamp()}))
+	change := slices.Concat(set(bson.E{Key: "lastLogin", Value: s.timestamp()}), unset(failuresField))
+
+	return s.update(ctx, u.ID, unchanged, change)
 }
 
 // ReplaceHash replaces a password hash by a stronger hash of the same password. Errors:
@@ -232,18 +234,20 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, stronger string) error
 	return err
 }
 
-// ChangePassword replaces a password hash and revokes all one-time tokens. Errors:
-// ErrNotFound if the stored hash is not old or the account is disabled; ErrUnavailable.
+// ChangePassword replaces a password hash, makes all known devices unknown and revokes all one-time
+// tokens. Errors: ErrNotFound if the stored hash is not old or the account is disabled;
+// ErrUnavailable.
 func (s *Store) ChangePassword(ctx context.Context, id, old, hash string) (User, error) {
 	filter := slices.Concat(bson.D{{Key: "password", Value: old}}, isActive)
 	return s.setPassword(ctx, id, hash, filter)
 }
 
 // setPassword replaces the password hash of the account with the given ID if it matches a
-// filter, sets more fields, and revokes all one-time tokens.
+// filter, sets more fields, makes all known devices unknown, resets the number of wrong passwords,
+// and revokes all one-time tokens.
 func (s *Store) setPassword(ctx context.Context, id, hash string, filter bson.D, fields ...bson.E) (User, error) {
-	fields = append(fields, bson.E{Key: "password", Value: hash})
-	change := slices.Concat(s.setAndTouch(fields...), unset(tokensField))
+	fields = append(fields, bson.E{Key: "password", Value: hash}, newDeviceGeneration())
+	change := slices.Concat(s.setAndTouch(fields...), unset(tokensField, failuresField))
 	return s.update(ctx, id, filter, change)
 }
 

@@ -187,9 +187,9 @@ func verifiedByOwner() []bson.E {
 	}
 }
 
-// ResetPassword uses a ResetToken to replace the password hash. It also marks the email as
-// verified by its owner, because the token was sent to it. Errors: ErrNotFound if the token is
-// not valid; ErrUnavailable.
+// ResetPassword uses a ResetToken to replace the password hash, and makes all known devices unknown.
+// It also marks the email as verified by its owner, because the token was sent to it. Errors:
+// ErrNotFound if the token is not valid; ErrUnavailable.
 func (s *Store) ResetPassword(ctx context.Context, id, tokenHash, passwordHash string) (User, error) {
 	return s.setPassword(ctx, id, passwordHash, s.hasToken(ResetToken, tokenHash), verifiedByOwner()...)
 }
@@ -207,9 +207,9 @@ func (s *Store) VerifyEmail(ctx context.Context, id, tokenHash string, byOwner b
 	return s.update(ctx, id, s.hasToken(VerifyToken, tokenHash), change)
 }
 
-// ChangeEmail uses an EmailChangeToken to change the email, and revokes all other one-time
-// tokens. byOwner is as in VerifyEmail. Errors: ErrNotFound if the token is not valid;
-// ErrEmailTaken, ErrUnavailable.
+// ChangeEmail uses an EmailChangeToken to change the email, makes all known devices unknown, and
+// revokes all other one-time tokens. byOwner is as in VerifyEmail. Errors: ErrNotFound if the token
+// is not valid; ErrEmailTaken, ErrUnavailable.
 func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Email, byOwner bool) (User, error) {
 	if err := s.checkEmailFree(ctx, email, id); err != nil {
 		return User{}, err
@@ -219,7 +219,8 @@ func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Ema
 		s.setAndTouch(
 			bson.E{Key: "email", Value: string(email)},
 			bson.E{Key: "emailVerified", Value: true},
-			bson.E{Key: "ownerConfirmed", Value: byOwner}),
+			bson.E{Key: "ownerConfirmed", Value: byOwner},
+			newDeviceGeneration()),
 		unset(tokensField))
 	u, err := s.update(ctx, id, s.hasToken(EmailChangeToken, tokenHash), change)
 

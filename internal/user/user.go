@@ -39,6 +39,15 @@ type User struct {
 	// matching email no longer links an account of these providers automatically.
 	Unlinked []string `bson:"unlinked,omitempty"`
 
+	// DeviceGeneration identifies the period between two changes that made every known device
+	// unknown, such as a new password. It is only compared for equality, and empty before the first
+	// change.
+	DeviceGeneration string `bson:"deviceGeneration,omitempty"`
+
+	// FailedPasswords is the number of wrong passwords since the last login, as far as it was
+	// stored: see RecordFailures.
+	FailedPasswords int `bson:"failedPasswords,omitempty"`
+
 	// Active is false if the account is disabled. A disabled account cannot log in.
 	Active bool `bson:"-"`
 

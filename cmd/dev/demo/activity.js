@@ -33,6 +33,7 @@ const descriptions = {
   limit_hit: 'Request blocked: too many attempts',
   cross_origin_denied: 'Request from another site blocked',
   profile_updated: 'Profile updated',
+  password_restricted: 'Too many wrong passwords: password accepted on known devices only',
 };
 
 let next;
@@ -59,7 +60,7 @@ function listItem(event) {
 
   const item = element('li', {}, text);
   item.dataset.id = event.id;
-  item.classList.toggle('bad', /_failed$|^limit_hit$|^cross_origin_denied$/.test(event.event));
+  item.classList.toggle('bad', /_failed$|^limit_hit$|^cross_origin_denied$|^password_restricted$/.test(event.event));
   return item;
 }
 

@@ -1,0 +1,41 @@
+package ratelimit
+
+import (
+	"context"
+	"time"
+
+	"latchkey/internal/redisconn"
+)
+
+// countScript adds one to a counter. ARGV[1] is the smallest count from which it continues, and
+// ARGV[2] is the lifetime of the counter in milliseconds. A value that is not a count is ignored.
+//
+// If a lost reply makes Redis run the script twice, the event counts twice, which is the safe
+// direction. The script does not wait for replicas: a failover may lose a few events.
+var countScript = redisconn.NewScript(1, `
+local count = tonumber(ARGV[1])
+local value = redis.pcall('GET', KEYS[1])
+if type(value) == 'string' and string.match(value, '^%d+$') and #value <= 9 then
+  count = math.max(count, tonumber(value))
+end
+
+count = count + 1
+redis.call('SET', KEYS[1], string.format('%.0f', count), 'PX', ARGV[2])
+
+return {count}`)
+
+// Count adds an event to the counter under key and returns the number of events, which never become
+// available again. The counter disappears if no event was counted for ttl. If Redis has lost it, or
+// it is lower than atLeast, it continues from atLeast.
+//
+// Do not use a key for both Take and Count.
+//
+// Errors: redisconn.ErrUnavailable; the event may have been counted.
+func (l *Limiter) Count(ctx context.Context, key string, atLeast int, ttl time.Duration) (int, error) {
+	reply, err := l.redis.Eval(ctx, countScript, redisKey(key), atLeast, ttl.Milliseconds())
+
+	var count int
+	err = redisconn.Scan(reply, err, &count)
+
+	return count, err
+}
