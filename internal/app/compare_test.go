@@ -13,7 +13,7 @@ import (
 // comparators lists the functions that compare a value from a client with one that it must not learn.
 // They use hmac.Equal, because == takes longer the more of the value is right.
 var comparators = map[string]bool{
-	"internal/device.Known":       true, // proofs of devices
+	"internal/device.Read":        true, // proofs of devices
 	"internal/oauth.matchingKeys": true, // the state of a sign-in
 	"internal/oauth.open":         true, // the MAC of the record of a sign-in
 	"internal/oauth.validate":     true, // the nonce in an ID token

@@ -179,6 +179,7 @@ func TestSafeDefaults(t *testing.T) {
 		Device:   rate(10),
 	})
 	checkEqual(t, "accounts", c.Accounts, Accounts{
+		PasswordMinLength: 8,
 		RefuseCommon:      true,
 		StepUpMaxAge:      10 * time.Minute,
 		ResetMaxAge:       30 * time.Minute,

@@ -33,7 +33,7 @@ local commands = {
   {'EXISTS', key},
   {'PTTL', key},
   {'INCR', key},
-  {'GETDEL', key},
+  {'DEL', key},
 
   {'HSET', key, 'field', '1'},
   {'PEXPIRE', key, '1000'},
