@@ -69,14 +69,14 @@ func (m *Metrics) ObserveMailQueue(length func(context.Context) (int, error)) {
 	})
 }
 
-// ObserveStore exports whether this process can reach a store ("redis" or "mongodb"): 1 if ping
+// ObserveStore exports whether this process can use a store ("redis" or "mongodb"): 1 if check
 // returns nil, and 0 otherwise.
-func (m *Metrics) ObserveStore(store string, ping func(context.Context) error) {
-	m.observe("store_up", "Whether this process can reach the store (1) or not (0).", prometheus.Labels{"store": store}, func() float64 {
+func (m *Metrics) ObserveStore(store string, check func(context.Context) error) {
+	m.observe("store_up", "Whether this process can use the store (1) or not (0).", prometheus.Labels{"store": store}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 		defer cancel()
 
-		if ping(ctx) != nil {
+		if check(ctx) != nil {
 			return 0
 		}
 
