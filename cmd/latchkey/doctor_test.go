@@ -4,11 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/doctor"
@@ -79,6 +84,8 @@ func shippedUser(t *testing.T) string {
 func TestDoctorOfRedis(t *testing.T) {
 	t.Parallel()
 	mongo := storetest.Mongo(t)
+	mails := mailtest.New(t, mailtest.Options{})
+	smtpURL := url.URL{Scheme: "smtp", User: url.UserPassword(mailtest.Username, mailtest.Password), Host: mails.Addr}
 
 	for name, tc := range map[string]struct {
 		command string // of the administrator of Redis
@@ -117,11 +124,11 @@ func TestDoctorOfRedis(t *testing.T) {
 				"MONGODB_TIMEOUT=10s",
 				"DRAIN_TIME=0",
 				"FRONTEND_URL=https://app.example.com",
-				"SMTP_URL=smtp://127.0.0.1:1",
+				"SMTP_URL="+smtpURL.String(),
 				"MAIL_FROM=no-reply@example.com")
 			out, err := command(environ, "", "doctor", "--json")
-			if err == nil {
-				t.Error("got no error, want one, also for the mail server")
+			if wantErr := tc.message != ""; (err != nil) != wantErr {
+				t.Errorf("got error %v, want one: %t", err, wantErr)
 			}
 			var report struct{ Findings []doctor.Finding }
 			testkit.NoError(t, json.Unmarshal([]byte(out), &report))
@@ -153,6 +160,31 @@ func TestDoctorOfRedis(t *testing.T) {
 				t.Errorf("the output contains the password:\n%s\n%s", out, log)
 			}
 		})
+	}
+}
+
+// The doctor tries what the server does with MongoDB.
+func TestDoctorOfMongo(t *testing.T) {
+	t.Parallel()
+
+	other := storetest.Mongo(t)
+	users := storetest.Database(t, other).Collection("users")
+	_, err := users.InsertOne(t.Context(), bson.D{{Key: "email", Value: "ann@example.com"}, {Key: "isActive", Value: true}})
+	testkit.NoError(t, err)
+	_, err = users.Indexes().CreateOne(t.Context(), mongo.IndexModel{
+		Keys:    bson.D{{Key: "isActive", Value: 1}},
+		Options: options.Index().SetUnique(true).SetName("of_another_application"),
+	})
+	testkit.NoError(t, err)
+
+	for name, tc := range map[string]struct{ uri, message, fix string }{
+		"a unique index of another application": {other, "of_another_application", "drop the unique index of users"},
+		"a secondary alone":                     {storetest.NewLaggingReplicaSet(t).Secondary, "not primary", "name the members of the replica set"},
+	} {
+		out, err := command(append(baseSettings(storetest.NewRedis(t), tc.uri), "TRUSTED_PROXIES=127.0.0.1", "MONGODB_TIMEOUT=10s"), "", "doctor", "--json")
+		if err == nil || !strings.Contains(out, tc.message) || !strings.Contains(out, tc.fix) {
+			t.Errorf("%s: got error %v, want a problem with message %q and fix %q:\n%s", name, err, tc.message, tc.fix, out)
+		}
 	}
 }
 

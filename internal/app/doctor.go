@@ -13,6 +13,7 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
 	"latchkey/internal/redisconn"
+	"latchkey/internal/user"
 )
 
 // Diagnose reports which settings are weak, whether the stores, the SMTP server and the sign-in
@@ -75,16 +76,19 @@ func (p parts) checkMongo(ctx context.Context) []doctor.Finding {
 	}
 
 	var found []doctor.Finding
+	noEmailIndex := p.users.EnsureEmailIndex(ctx)
 	for _, index := range []doctor.Index{
-		{Name: "on emails", Without: "nobody can register", Err: p.users.EnsureEmailIndex(ctx)},
+		{Name: "on emails", Without: "nobody can register", Err: noEmailIndex},
 		{Name: "on linked accounts", Without: "nobody can link a provider", Err: p.users.EnsureIdentityIndexes(ctx)},
 	} {
-		index.Fix = suggestedFix(index.Err)
+		index.Fix = mongoFix(index.Err)
 		found = append(found, index.Check()...)
 	}
 
-	err := p.users.CheckWrites(ctx)
-	found = append(found, doctor.MongoWrites(err, mongoFix(err))...)
+	if noEmailIndex == nil { // needed to create an account
+		err := p.users.CheckWrites(ctx)
+		found = append(found, doctor.MongoWrites(err, mongoFix(err))...)
+	}
 
 	emails, err := p.users.CheckEmails(ctx)
 
@@ -104,8 +108,11 @@ func mongoFix(err error) string {
 		notWritablePrimary = 10107
 	)
 
+	var missingIndex *user.IndexError
 	var refused mongo.ServerError
 	switch {
+	case errors.As(err, &missingIndex):
+		return missingIndex.Fix
 	case !errors.As(err, &refused):
 		return "check MONGODB_URI"
 	case refused.HasErrorCode(unauthorized):

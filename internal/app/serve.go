@@ -13,7 +13,6 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
 	"latchkey/internal/redisconn"
-	"latchkey/internal/user"
 )
 
 const (
@@ -213,7 +212,7 @@ func (a *App) prepareMongo(ctx context.Context) {
 
 func (a *App) logMissingIndex(ctx context.Context, message string, err error) {
 	if ctx.Err() == nil {
-		a.log.Error(message, "error", err, "fix", suggestedFix(err))
+		a.log.Error(message, "error", err, "fix", mongoFix(err))
 	}
 }
 
@@ -239,16 +238,6 @@ func (a *App) fixEmails(ctx context.Context) {
 
 // firstFew returns at most the first ten IDs, to keep log lines short.
 func firstFew(ids []string) []string { return ids[:min(len(ids), 10)] }
-
-// suggestedFix returns what an operator can do if an index cannot be created.
-func suggestedFix(err error) string {
-	var missing *user.IndexError
-	if errors.As(err, &missing) {
-		return missing.Fix
-	}
-
-	return "check MongoDB"
-}
 
 const (
 	// storeStartTimeout is how long a store may take to become available after the server starts.
