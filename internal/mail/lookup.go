@@ -10,14 +10,14 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// A lookup is a request for an email to the user of an email address, if there is one. Anyone can send these, and
-// for email addresses that have no account. So they are not jobs: they delay none, cost much less,
-// and leave no keys behind. They are looked up later, because a response that waits for the lookup
-// would reveal by its time whether there is an account.
+// A lookup is a request for an email to the user with an email address, if there is one. Anyone can
+// send such requests, also for email addresses without an account. So they are not jobs: they delay
+// none, cost much less, and leave no keys behind. They are looked up later, because a response that
+// waits for the lookup would reveal by its time whether there is an account.
 
 const (
 	// maxLookups is the maximum number of waiting requests. It bounds the memory that a flood can
-	// use, to about 3 MB.
+	// use, to a few megabytes.
 	maxLookups = 10_000
 	// lookupBatch is the number of requests that a worker takes at once.
 	lookupBatch = 100
@@ -35,8 +35,8 @@ if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', micros), ARGV[1])
 return 1`).WaitForReplicas()
 
-// PushLookup queues a request for an email to the user of the email address job.To, if there is
-// one. It takes the same time for all of them. RunLookups finds the recipient. Errors: ErrFull,
+// PushLookup queues a request for an email to the user with the email address job.To. It takes the
+// same time whether or not there is one, which RunLookups finds out. Errors: ErrFull,
 // redisconn.ErrUnavailable.
 func (q *Queue) PushLookup(ctx context.Context, job Job) error {
 	job.complete(q.now())
