@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"net"
 	"regexp"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -70,6 +71,47 @@ func TestCommandsOnTheWire(t *testing.T) {
 		t.Logf("%s: %d commands", tc.name, used)
 		if used > tc.most || used == 0 {
 			t.Errorf("%s: got %d commands, want 1 to %d", tc.name, used, tc.most)
+		}
+	}
+}
+
+// A login needs two MongoDB commands, one to find the account and one to record the login, besides
+// the inserts of security events, which logins share.
+func TestMongoCommandsOfLogin(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	s.Register("ann@example.com")
+	s.TakeEvents()
+
+	count := func() map[string]int {
+		counts := map[string]int{}
+		for _, command := range []string{"find", "findAndModify", "update", "aggregate", "count", "insert"} {
+			n, _ := strconv.Atoi(s.Metric(`latchkey_mongo_commands_total{command="` + command + `",outcome="ok"}`))
+			counts[command] = n
+		}
+
+		return counts
+	}
+
+	const logins = 20
+	before := count()
+	for range logins {
+		s.NewClient().Do("POST", "/auth/login", apitest.AnnsLogin).Want(200)
+	}
+
+	after := count()
+	t.Logf("%d logins: from %v to %v", logins, before, after)
+	for command, n := range after {
+		want := 0
+		switch command {
+		case "find", "findAndModify":
+			want = logins
+		case "insert":
+			continue // depends on the time: see activity.TestFewInserts
+		}
+		if n-before[command] != want {
+			t.Errorf("%s for %d logins: got %d, want %d", command, logins, n-before[command], want)
 		}
 	}
 }
