@@ -32,10 +32,9 @@ import (
 // The reply to each command of each route is lost once: the connection breaks, or no reply
 // comes. The request then has the same effect as without a fault, exactly once: the sessions
 // and the account, the security events, the emails and the counts in the response are the
-// same. The request may fail because the store is unavailable, if the client can repeat it.
+// same. The request may fail because the store is unavailable, if the client can repeat it. The
+// test runs alone, because it loads all processors.
 func TestLostReplies(t *testing.T) {
-	t.Parallel()
-
 	pairs := make(chan *lossyPair, lossyPairs)
 	providers := newProviderEnv(t)
 	for range lossyPairs {
