@@ -17,21 +17,18 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// startLookups looks up the requests of a queue until the test ends or stop is called.
-func startLookups(t testing.TB, q *Queue, lookUp func(context.Context, []Job) error) (stop func()) {
+// startLookups looks up the requests of a queue until the test ends.
+func startLookups(t testing.TB, q *Queue, lookUp func(context.Context, []Job) error) {
 	t.Helper()
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { q.RunLookups(ctx, lookUp) })
 
-	stop = func() {
+	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-	}
-	t.Cleanup(stop)
-
-	return stop
+	})
 }
 
 func pushLookup(t testing.TB, q *Queue, to string) {

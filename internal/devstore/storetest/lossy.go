@@ -102,7 +102,7 @@ func (c *lossyConn) Read(reply []byte) (int, error) {
 	defer c.mu.Unlock()
 
 	if c.lost != nil {
-		_ = c.Conn.Close()
+		_ = c.Close()
 
 		return 0, c.lost
 	}
