@@ -50,7 +50,6 @@ local commands = {
   {'ZRANGEBYSCORE', key, '-inf', '+inf'},
   {'ZREMRANGEBYSCORE', key, '-inf', '0'},
   {'ZREM', key, 'member'},
-  {'DEL', key},
 }
 
 for _, command in ipairs(commands) do
