@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/internal/mail"
+	"latchkey/internal/webguard"
 )
 
 // maxEmails is the number of emails that the outbox keeps.
@@ -105,7 +105,8 @@ const (
 func (o *outbox) addRoutes(mux *http.ServeMux, host string) {
 	handle := func(pattern, contentType, policy string, body func(r *http.Request) ([]byte, bool)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if !isOwnName(r.Host, host) {
+			// Otherwise a page could read the links in the emails.
+			if !webguard.OwnHost(r, host) {
 				http.Error(w, "This server has a different name.", http.StatusMisdirectedRequest)
 				return
 			}
@@ -160,17 +161,4 @@ func (o *outbox) page(id string) ([]byte, bool) {
 	})
 
 	return b.Bytes(), err == nil
-}
-
-// isOwnName reports whether a request's Host header names this server. An attacker can
-// point a name of their own at this machine (DNS rebinding). Pages under that name would have
-// the same origin as the outbox and could read the links in the emails.
-func isOwnName(requested, host string) bool {
-	name, _, err := net.SplitHostPort(requested)
-	if err != nil {
-		name = requested
-	}
-	name = strings.Trim(name, "[]")
-
-	return name == "localhost" || strings.EqualFold(name, host) || net.ParseIP(name) != nil
 }

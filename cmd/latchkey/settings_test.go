@@ -200,6 +200,7 @@ func observeSessions(t *testing.T, o *observer) {
 		"HOST=127.0.0.2",
 		"PORT="+port,
 		"OPS_ADDR=127.0.0.3:0",
+		"OPS_HOSTS=ops.odd.example",
 		"DRAIN_TIME=1234ms",
 		"FRONTEND_URL=https://odd.example",
 		"TRUSTED_PROXIES=127.0.0.1",
@@ -221,6 +222,9 @@ func observeSessions(t *testing.T, o *observer) {
 	testkit.NoError(t, err)
 	o.equal(t, "OPS_ADDR", opsHost, "127.0.0.3")
 	wantGet(t, "http://"+opsAddr(t, log)+"/metrics", 200, "latchkey_build_info")
+	for name, want := range map[string]int{"ops.odd.example": 200, "other.example": 421} {
+		o.equal(t, "OPS_HOSTS", send(t, "GET", "http://"+opsAddr(t, log)+"/metrics", "", "Host", name).StatusCode, want)
+	}
 
 	base := "http://" + addr
 	preflight := send(t, "GET", base+"/healthz", "", "Origin", "https://odd.example")

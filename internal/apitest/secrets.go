@@ -120,7 +120,7 @@ func (s *Server) checkLeaks() {
 func (s *Server) exposition() string {
 	ready := func(context.Context) error { return nil }
 	w := httptest.NewRecorder()
-	telemetry.Ops(s.metrics, ready, slog.Default()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	telemetry.Ops(s.metrics, ready, nil, slog.Default()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil))
 
 	return w.Body.String()
 }

@@ -116,7 +116,7 @@ func (a *App) open(ctx context.Context, c config.Config, metrics *telemetry.Metr
 	}
 
 	if c.OpsAddr != "" {
-		a.ops, err = a.newOpsServer(ctx, c.OpsAddr, metrics)
+		a.ops, err = a.newOpsServer(ctx, c, metrics)
 		if err != nil {
 			return fmt.Errorf("OPS_ADDR: %w", err)
 		}

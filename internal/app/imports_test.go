@@ -15,7 +15,7 @@ import (
 // mayImport lists which of our packages each package may import. Imports point down only.
 var mayImport = map[string][]string{
 	"cmd/latchkey":                {"internal/app", "internal/config", "internal/doctor", "internal/session", "internal/user"},
-	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/doctor", "internal/mail"},
+	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/doctor", "internal/mail", "internal/webguard"},
 	"cmd/gensettings":             {"internal/config"},
 	"cmd/bench":                   {"internal/config", "internal/devstore", "internal/redisconn", "internal/session", "internal/testkit"},
 	"internal/app":                {"internal/activity", "internal/auth", "internal/config", "internal/doctor", "internal/hashpool", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redischeck", "internal/redisconn", "internal/session", "internal/telemetry", "internal/user"},
@@ -35,11 +35,12 @@ var mayImport = map[string][]string{
 	"internal/mongoconn":          {"internal/telemetry"},
 	"internal/redischeck":         {"internal/redisconn"},
 	"internal/redisconn":          {"internal/telemetry"},
-	"internal/telemetry":          {},
+	"internal/telemetry":          {"internal/webguard"},
 	"internal/config":             {"internal/loopback"},
 	"internal/doctor":             {"internal/loopback"},
 	"internal/loopback":           {},
 	"internal/token":              {},
+	"internal/webguard":           {},
 	"internal/devstore":           {},
 	"internal/devstore/storetest": {"internal/devstore", "internal/testkit", "internal/testkit/suite"},
 	"internal/apitest":            {"internal/activity", "internal/auth", "internal/device", "internal/devstore/conntest", "internal/devstore/storetest", "internal/hashpool", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redischeck", "internal/redisconn", "internal/session", "internal/telemetry", "internal/testkit", "internal/user"},

@@ -21,19 +21,19 @@ type opsServer struct {
 }
 
 // newOpsServer opens the private listener, and registers the gauges that observe the parts.
-func (a *App) newOpsServer(ctx context.Context, addr string, metrics *telemetry.Metrics) (*opsServer, error) {
+func (a *App) newOpsServer(ctx context.Context, c config.Config, metrics *telemetry.Metrics) (*opsServer, error) {
 	metrics.ObserveHashQueue(a.hasher.Waiting)
 	metrics.ObserveMailQueue(a.mailQueue.Len)
 	metrics.ObserveRedisConnections(a.redis.Connections)
 	metrics.ObserveStore("redis", a.redisCheck.Ready)
 	metrics.ObserveStore("mongodb", a.users.CheckReady)
 
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.OpsAddr)
 	if err != nil {
 		return nil, err
 	}
 
-	server := NewServer(telemetry.Ops(metrics, a.api.Ready, a.log), a.log)
+	server := NewServer(telemetry.Ops(metrics, a.api.Ready, c.OpsHosts, a.log), a.log)
 	server.WriteTimeout = opsWriteTimeout
 
 	return &opsServer{listener: listener, server: server}, nil

@@ -38,6 +38,11 @@ var reference = []group{
 				example: "127.0.0.1:9090",
 			},
 			{
+				name:    "OPS_HOSTS",
+				about:   "Host names with a dot under which `OPS_ADDR` may be requested, for example by Prometheus. IPs and names without a dot always work. Other names are refused, because a web page could use them in an operator's browser (DNS rebinding).",
+				example: "latchkey.monitoring.svc",
+			},
+			{
 				name:  "DRAIN_TIME",
 				about: "How long the server keeps answering after SIGTERM while `/readyz` returns 503. At most one minute.",
 			},

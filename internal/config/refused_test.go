@@ -25,6 +25,7 @@ var refusedValues = map[string][]string{
 	"HOST: must be a host":         {"http://127.0.0.1", "127.0.0.1:3000", ":3000"},
 	"PORT: must be from":           {"65536"},
 	"OPS_ADDR: must be":            {"9090"},
+	"OPS_HOSTS: must be":           {"http://ops.example.com", "ops.example.com:9090", "ops.example.com,*:1"},
 	"LOG_FORMAT: must be":          {"xml"},
 	"BCRYPT_COST: must be":         {"9", "15"},
 	"TLS_CERT_FILE: set both":      {"/x"},
@@ -244,7 +245,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 	}
 
 	want := []string{
-		"OIDC__TITLE", "HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT", "OPS_ADDR", "DRAIN_TIME",
+		"OIDC__TITLE", "HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT", "OPS_ADDR", "OPS_HOSTS", "DRAIN_TIME",
 		"FRONTEND_URL", "FRONTEND_URL", "FRONTEND_URL", "TRUSTED_PROXIES", "TRUSTED_PROXIES", "TRUSTED_PROXIES",
 		"MONGODB_URI", "MONGODB_TIMEOUT", "BCRYPT_COST", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_TLS", "REDIS_TIMEOUT",
 		"REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_CLUSTER", "REDIS_CLUSTER",

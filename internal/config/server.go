@@ -35,6 +35,13 @@ func (l *loader) checkServer() {
 		}
 	}
 
+	l.OpsHosts = entries(l.OpsHosts)
+	for _, host := range l.OpsHosts {
+		if !isHost(host) {
+			l.reportItem("OPS_HOSTS", host, "must be host names, without a scheme or port, separated by commas")
+		}
+	}
+
 	if l.DrainTime < 0 || l.DrainTime > time.Minute {
 		l.report("DRAIN_TIME", "must be from 0s to 1m")
 	}

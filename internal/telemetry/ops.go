@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"latchkey/internal/webguard"
 )
 
 // maxScrapes is the maximum number of concurrent scrapes.
@@ -19,13 +22,14 @@ const maxScrapes = 4
 
 // Ops returns the handler of the private ops listener: /metrics for Prometheus, /debug/pprof/ for
 // profiles, /healthz (the process is running) and /readyz (ready returns nil). Everything else
-// is 404.
+// is 404. hosts are names under which the listener may be requested, besides its IPs and names
+// without a dot.
 //
 // The handler has no authentication and must never be public: profiles reveal the program's
 // internals and slow it down, and the metrics reveal how many users log in. Use a listen
 // address that only operators can reach, and never expose it through a proxy (OWASP ASVS 5.0
-// 13.4.2, 13.4.5).
-func Ops(m *Metrics, ready func(context.Context) error, log *slog.Logger) http.Handler {
+// 13.4.2, 13.4.5). It refuses what pages in an operator's browser could request.
+func Ops(m *Metrics, ready func(context.Context) error, hosts []string, log *slog.Logger) http.Handler {
 	// Do not use http.DefaultServeMux: any imported package can add handlers to it.
 	mux := http.NewServeMux()
 	if m != nil {
@@ -34,8 +38,8 @@ func Ops(m *Metrics, ready func(context.Context) error, log *slog.Logger) http.H
 
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/profile", oneAtATime(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/trace", oneAtATime(pprof.Trace))
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
 
@@ -53,10 +57,40 @@ func Ops(m *Metrics, ready func(context.Context) error, log *slog.Logger) http.H
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Security-Policy", opsPolicy)
+		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 
-		mux.ServeHTTP(w, r)
+		switch {
+		case !webguard.OwnHost(r, hosts...):
+			http.Error(w, "unknown host name; use an IP, or add the name to OPS_HOSTS", http.StatusMisdirectedRequest)
+		case webguard.CrossSite(r):
+			http.Error(w, "pages of other sites may not request this URL", http.StatusForbidden)
+		default:
+			mux.ServeHTTP(w, r)
+		}
 	})
+}
+
+// opsPolicy is the Content-Security-Policy of the ops listener. The index of package pprof has
+// styles but no scripts.
+const opsPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// oneAtATime refuses requests while another one is running. The process can record one profile
+// and one trace at a time, and package pprof would answer 500.
+func oneAtATime(h http.HandlerFunc) http.HandlerFunc {
+	var running sync.Mutex
+
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !running.TryLock() {
+			w.Header().Set("Retry-After", "30")
+			http.Error(w, "another one is being recorded; try again when it is complete", http.StatusServiceUnavailable)
+			return
+		}
+		defer running.Unlock()
+
+		h(w, r)
+	}
 }
 
 // handler serves the metrics. A metric that cannot be collected is logged and omitted: during an

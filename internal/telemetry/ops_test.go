@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,7 +23,7 @@ func TestOps(t *testing.T) {
 	// Cancel the requests, because a profile takes 30 seconds otherwise.
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
-	h := Ops(m, func(context.Context) error { return nil }, slog.New(slog.DiscardHandler))
+	h := Ops(m, func(context.Context) error { return nil }, []string{"example.com"}, slog.New(slog.DiscardHandler))
 
 	for _, row := range []struct {
 		method, path string
@@ -70,7 +71,7 @@ func TestOps(t *testing.T) {
 func TestNotReady(t *testing.T) {
 	t.Parallel()
 
-	h := Ops(nil, func(context.Context) error { return errors.New("Redis does not answer") }, nil)
+	h := Ops(nil, func(context.Context) error { return errors.New("Redis does not answer") }, []string{"example.com"}, nil)
 	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/metrics": http.StatusNotFound} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
@@ -83,6 +84,65 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
+// Pages in an operator's browser cannot use the listener: neither under a name of their own that
+// points to it, nor with requests to it.
+func TestOpsRefusesWebPages(t *testing.T) {
+	t.Parallel()
+
+	h := Ops(usedMetrics(), func(context.Context) error { return nil }, []string{"ops.example.com"}, slog.New(slog.DiscardHandler))
+	for _, tc := range []struct {
+		host, header, value string
+		status              int
+	}{
+		{"10.1.2.3:9090", "", "", http.StatusOK},
+		{"api:9090", "", "", http.StatusOK},
+		{"ops.example.com:9090", "Sec-Fetch-Site", "none", http.StatusOK},
+		{"evil.example:9090", "", "", http.StatusMisdirectedRequest},
+		{"10.1.2.3:9090", "Origin", "https://evil.example", http.StatusForbidden},
+		{"localhost:9090", "Sec-Fetch-Site", "cross-site", http.StatusForbidden},
+	} {
+		for _, path := range []string{"/metrics", "/readyz", "/debug/pprof/", "/debug/pprof/cmdline"} {
+			r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+			r.Host = tc.host
+			if tc.header != "" {
+				r.Header.Set(tc.header, tc.value)
+			}
+
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			refused := tc.status != http.StatusOK
+			if w.Code != tc.status || refused && strings.Count(w.Body.String(), "\n") != 1 {
+				t.Errorf("GET %s, Host %s, %s %s: got %d %.300s, want %d", path, tc.host, tc.header, tc.value, w.Code, w.Body, tc.status)
+			}
+		}
+	}
+}
+
+// The process can record one profile at a time. A second request gets a clear error.
+func TestConcurrentProfiles(t *testing.T) {
+	t.Parallel()
+
+	started := make(chan struct{})
+	finish := make(chan struct{})
+	h := oneAtATime(func(http.ResponseWriter, *http.Request) {
+		close(started)
+		<-finish
+	})
+
+	var first sync.WaitGroup
+	first.Go(func() { h(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody)) })
+	<-started
+
+	second := httptest.NewRecorder()
+	h(second, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	if second.Code != http.StatusServiceUnavailable || second.Header().Get("Retry-After") == "" || !strings.Contains(second.Body.String(), "being recorded") {
+		t.Errorf("second profile: got %d %v %s, want 503 with Retry-After and the reason", second.Code, second.Header(), second.Body)
+	}
+
+	close(finish)
+	first.Wait()
+}
+
 // If a metric cannot be collected, the others are still served, and the error is only logged.
 func TestOpsWithFailingMetric(t *testing.T) {
 	t.Parallel()
@@ -91,7 +151,7 @@ func TestOpsWithFailingMetric(t *testing.T) {
 	m.registry.MustRegister(failingGauge{newGauge("failing", "Always fails.", nil)})
 	var out bytes.Buffer
 	w := httptest.NewRecorder()
-	h := Ops(m, func(context.Context) error { return nil }, slog.New(slog.NewJSONHandler(&out, nil)))
+	h := Ops(m, func(context.Context) error { return nil }, []string{"example.com"}, slog.New(slog.NewJSONHandler(&out, nil)))
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "latchkey_logins_total") || strings.Contains(w.Body.String(), "canary") {
 		t.Errorf("got %d %s, want 200 with the other metrics and without the error", w.Code, w.Body)
