@@ -70,7 +70,7 @@ func attacks() map[string]attack {
 		// Bodies.
 		"a body on a GET":                 {"GET /auth/session HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nContent-Length: 7\r\n\r\n{\"a\":1}", []int{400, 401}},
 		"a body that is too large":        {post(fmt.Sprintf("Content-Length: %d\r\n", 70<<10), strings.Repeat(" ", 70<<10)), []int{413}},
-		"deeply nested JSON":              {post(fmt.Sprintf("Content-Length: %d\r\n", 60000), strings.Repeat("[", 60000)), badRequest},
+		"deeply nested JSON":              {post(fmt.Sprintf("Content-Length: %d\r\n", 30000), strings.Repeat("[", 30000)), badRequest},
 		"two bodies":                      {post(fmt.Sprintf("Content-Length: %d\r\n", 2*len(login)), login+login), badRequest},
 		"an unsupported Content-Encoding": {post("Content-Encoding: gzip\r\nContent-Length: 2\r\n", "\x1f\x8b"), []int{400, 415}},
 		// Other protocols.
@@ -105,6 +105,39 @@ func TestAbuse(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { wantGet(t, "http://"+addr+"/healthz", http.StatusOK, "") })
+}
+
+// A client that goes away in the middle of a large response causes no errors in the log.
+func TestInterruptedDownload(t *testing.T) {
+	t.Parallel()
+	addr, out, _ := start(t, withoutStores("DRAIN_TIME=0"))
+
+	const downloads = 5
+	for range downloads {
+		conn, err := net.Dial("tcp", addr)
+		testkit.NoError(t, err)
+		tcp, ok := conn.(*net.TCPConn)
+		if !ok {
+			t.Fatalf("connection: got %T, want TCP", conn)
+		}
+		testkit.NoError(t, tcp.SetReadBuffer(4<<10))
+		testkit.NoError(t, tcp.SetLinger(0)) // reset the connection
+		_, err = io.WriteString(conn, "GET /docs/x/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n")
+		testkit.NoError(t, err)
+		_, err = io.ReadFull(conn, make([]byte, 1000))
+		testkit.NoError(t, err)
+		testkit.NoError(t, conn.Close())
+	}
+
+	testkit.Eventually(t, "the end of the downloads", func() bool {
+		return strings.Count(out.String(), `"route":"/docs/*","status":200`) == downloads
+	})
+	for line := range strings.Lines(out.String()) {
+		isError := strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "http:") || strings.Contains(line, "superfluous")
+		if isError && !strings.Contains(line, "store") {
+			t.Errorf("log: got %s, want no error", line)
+		}
+	}
 }
 
 // Clients that send half a request do not block others, and are disconnected.

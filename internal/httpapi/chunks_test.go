@@ -70,8 +70,8 @@ func TestChunkedBodies(t *testing.T) {
 	}{
 		{"nothing", "", 400},
 		{"not JSON", "{", 400},
-		{"largest", login + strings.Repeat(" ", httpapi.MaxBody-len(login)), 200},
-		{"too large", login + strings.Repeat(" ", httpapi.MaxBody-len(login)+1), 413},
+		{"largest", login + strings.Repeat(" ", httpapi.MaxPasswordBody-len(login)), 200},
+		{"too large", login + strings.Repeat(" ", httpapi.MaxPasswordBody-len(login)+1), 413},
 	} {
 		if res := send("", "/auth/login", tc.body); res.StatusCode != tc.status {
 			t.Errorf("%s: got %d, want %d", tc.name, res.StatusCode, tc.status)

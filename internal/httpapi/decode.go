@@ -3,7 +3,6 @@ package httpapi
 import (
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -12,9 +11,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/go-playground/validator/v10"
 )
-
-// maxBody is the largest body in bytes.
-const maxBody = 64 << 10
 
 // decode reads a T from the body of a request, which must be a single JSON object in valid
 // UTF-8 without unknown or repeated members. Then it checks the rules in the tags of T, which
@@ -34,30 +30,6 @@ func decode[T any](rules *validator.Validate, r *http.Request, body []byte) (T, 
 	}
 
 	return in, check(rules, &in)
-}
-
-// readBody reads the body of a request, nil if it has none.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxBody {
-		w.Header().Set("Connection", "close") // instead of reading all of it
-		return nil, errTooLarge
-	}
-
-	if r.ContentLength == 0 {
-		return nil, nil
-	}
-
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, errTooLarge
-	}
-	if err != nil {
-		return nil, invalidJSON("The request body is incomplete.")
-	}
-
-	return body, nil
 }
 
 func unmarshal(r *http.Request, body []byte, into any) error {

@@ -97,20 +97,6 @@ func TestContentType(t *testing.T) {
 	}
 }
 
-func TestBodyLimit(t *testing.T) {
-	t.Parallel()
-
-	s := apitest.New(t)
-	fill := func(n int) []byte {
-		const head, tail = `{"email":"ann@example.com","password":"x"`, `}`
-
-		return []byte(head + strings.Repeat(" ", n-len(head)-len(tail)) + tail)
-	}
-
-	s.NewClient().Send("POST", "/auth/login", jsonType, fill(httpapi.MaxBody)).WantCode(401, "invalid_credentials")
-	s.NewClient().Send("POST", "/auth/login", jsonType, fill(httpapi.MaxBody+1)).WantCode(413, "body_too_large")
-}
-
 // Routes without a body accept an empty body or an empty object, and do nothing otherwise.
 func TestNoBody(t *testing.T) {
 	t.Parallel()

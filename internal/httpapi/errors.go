@@ -90,8 +90,6 @@ var errNoSession = newFailure(http.StatusNotFound, "not_found", "Session not fou
 var errMethodNotAllowed = newFailure(http.StatusMethodNotAllowed, "method_not_allowed", "This URL does not support that method.").
 	explain("The `Allow` header lists the methods of this URL.")
 
-var errTooLarge = newFailure(http.StatusRequestEntityTooLarge, "body_too_large", "The request body is larger than 64 KiB.")
-
 var errNotJSON = newFailure(http.StatusUnsupportedMediaType, "unsupported_media_type", "Send the request body as application/json in UTF-8.")
 
 var errTooManyHeaders = newFailure(http.StatusRequestHeaderFieldsTooLarge, "too_many_headers", "The request has too many headers or cookies.").
@@ -193,13 +191,13 @@ var failures = []struct {
 	{oauth.ErrUnavailable, newFailure(http.StatusServiceUnavailable, "provider_unavailable", "The provider is temporarily unavailable. Try again shortly.")},
 }
 
-// worthLogging reports whether a failure of the server is logged. During a flood, ErrBusy and
-// ErrMailBusy occur many times a second and are logged once a minute.
+// worthLogging reports whether a failure of the server is logged. During a flood, ErrBusy,
+// ErrMailBusy and errSlowBody occur many times a second and are logged once a minute.
 func (s *Server) worthLogging(err error) bool {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return false
-	case errors.Is(err, auth.ErrBusy), errors.Is(err, auth.ErrMailBusy):
+	case errors.Is(err, auth.ErrBusy), errors.Is(err, auth.ErrMailBusy), errors.Is(err, errSlowBody):
 		minute := s.now().Unix() / 60
 		return s.busyLogged.Swap(minute) != minute
 	}

@@ -19,7 +19,9 @@ const (
 	MaxCookies         = maxCookies
 	MaxFlowCookies     = maxFlowCookies
 	MaxHeaders         = maxHeaders
+	MaxPasswordBody    = maxPasswordBody
 	MaxReportedProxies = maxReportedProxies
+	MaxWaitingBodies   = maxWaitingBodies
 )
 
 // IsPublic reports whether the route "METHOD /path" works without a session, according to

@@ -20,6 +20,8 @@ type endpoint struct {
 	decode func(rules *validator.Validate, r *http.Request, body []byte) (call, error)
 	// body is the type of the body, for the OpenAPI document. It is nil for noBody.
 	body reflect.Type
+	// maxBody is the largest body in bytes.
+	maxBody int64
 }
 
 // call is a request whose body is decoded.
@@ -40,7 +42,7 @@ func noBody(h handler) endpoint {
 		return call{handle: h}, nil
 	}
 
-	return endpoint{decode: decode}
+	return endpoint{decode: decode, maxBody: maxBody}
 }
 
 // jsonBody makes an endpoint that takes a T, a JSON object that has been checked. If T has an
@@ -60,7 +62,15 @@ func jsonBody[T any](h func(http.ResponseWriter, *http.Request, T) error) endpoi
 		return c, nil
 	}
 
-	return endpoint{decode: prepare, body: reflect.TypeFor[T]()}
+	return endpoint{decode: prepare, body: reflect.TypeFor[T](), maxBody: maxBody}
+}
+
+// passwordBody is like jsonBody, for a T with passwords, which may be longer than other fields.
+func passwordBody[T any](h func(http.ResponseWriter, *http.Request, T) error) endpoint {
+	e := jsonBody(h)
+	e.maxBody = maxPasswordBody
+
+	return e
 }
 
 // serve returns the handler of a route. Every request to the API takes these steps.
@@ -71,20 +81,27 @@ func (s *Server) serve(rt route) handler {
 			return err
 		}
 
-		// 2. Read the whole body before checking the session. Otherwise a client that sends its body
-		// slowly could act with a session that has ended in the meantime.
-		body, err := readBody(w, r)
-		if err != nil {
-			return err
-		}
-
-		// 3. Require a session, unless the route is public.
+		// 2. Require a session before reading the body, so that strangers cannot make the server wait
+		// for one.
 		request := attempt{limit: rt.limit}
 		if rt.access != public {
+			var err error
 			if r, err = s.authenticate(r); err != nil {
 				return err
 			}
 			request.userID = s.current(r).UserID
+		}
+
+		// 3. Read the whole body. If the session has ended in the meantime, a client that sent its body
+		// slowly must not act with it.
+		body, err := s.bodies.read(w, r, rt.endpoint.maxBody)
+		if err != nil {
+			return err
+		}
+		if rt.access != public && r.ContentLength != 0 {
+			if err := s.sessions.Recheck(r.Context()); err != nil {
+				return err
+			}
 		}
 
 		// 4. Check and decode the body.

@@ -119,7 +119,7 @@ func (d describer) addProblemResponse(status int, own, all []*failure, rt route)
 		Content:     map[string]openapi31.MediaType{problemType: {Examples: examples}},
 	}
 
-	return d.addResponseComponent(problemName(status, own, path), rt.operation.id, response, narrowedProblem(status, all, path))
+	return d.addResponseComponent(problemName(status, own, all, path), rt.operation.id, response, narrowedProblem(status, all, path))
 }
 
 // narrowedProblem returns the schema of the problems with a status: the general schema, limited
@@ -182,7 +182,10 @@ func (d describer) addResponseComponent(name, operationID string, response *open
 
 // problemName returns the name of a response to failures, such as "BadRequest",
 // "WeakPassword" or "InvalidTokenOrWeakPassword".
-func problemName(status int, own []*failure, path string) string {
+func problemName(status int, own, all []*failure, path string) string {
+	if len(all) == 1 && all[0] == errSlowBody {
+		return componentName(errSlowBody.code)
+	}
 	if status == http.StatusUnauthorized && authenticatedMember(path) != nil {
 		return "SessionUnauthorized"
 	}

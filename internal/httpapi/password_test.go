@@ -285,18 +285,19 @@ func TestChangeAfterSessionEnded(t *testing.T) {
 	}
 }
 
-// A slow body is read before the session is checked, so that a session that ended meanwhile
-// cannot act.
+// A session that ends while the client sends its body slowly cannot act.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
 
+	const chunked = "0\r\n\r\n"
 	for _, tc := range []struct{ method, path, body string }{
 		{"POST", "/auth/email/change", `{"email":"evil@example.com"}`},
 		{"PUT", "/profile", `{"name":"Eve"}`},
 		{"DELETE", "/profile", `{}`},
+		{"DELETE", "/profile", chunked},
 		{"DELETE", "/auth/sessions", `{}`},
 	} {
-		t.Run(tc.method+tc.path, func(t *testing.T) {
+		t.Run(tc.method+tc.path+tc.body[:1], func(t *testing.T) {
 			t.Parallel()
 
 			s := apitest.New(t)
@@ -305,8 +306,12 @@ func TestSlowBody(t *testing.T) {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 			testkit.NoError(t, err)
 			defer func() { _ = conn.Close() }()
-			_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-				tc.method, tc.path, s.Cookie.Name, thief.Token, len(tc.body), tc.body[:1])
+			framing := fmt.Sprintf("Content-Length: %d", len(tc.body))
+			if tc.body == chunked {
+				framing = "Transfer-Encoding: chunked"
+			}
+			_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\nContent-Type: application/json\r\n%s\r\n\r\n%s",
+				tc.method, tc.path, s.Cookie.Name, thief.Token, framing, tc.body[:1])
 			testkit.NoError(t, err)
 
 			// After a response on another connection, the server has most likely read the

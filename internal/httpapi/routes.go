@@ -44,7 +44,7 @@ type errs []error
 // sharedErrors returns the errors that all routes of the kind have. The OpenAPI document
 // lists them after the errors of the route.
 func (rt route) sharedErrors() errs {
-	shared := errs{errInvalidJSON, errInvalidField, errTooLarge, errNotJSON, errTooManyHeaders}
+	shared := errs{errInvalidJSON, errInvalidField, errTooLarge, errNotJSON, errTooManyHeaders, errSlowBody}
 
 	method, _, _ := strings.Cut(rt.pattern, " ")
 	if !safe(method) {
@@ -77,11 +77,11 @@ func (s *Server) table() []route {
 func (s *Server) fixedRoutes() []route {
 	return []route{
 		{
-			pattern: "POST /auth/register", access: public, limit: limitRegister, endpoint: jsonBody(s.register), operation: registerOperation,
+			pattern: "POST /auth/register", access: public, limit: limitRegister, endpoint: passwordBody(s.register), operation: registerOperation,
 			errors: errs{user.ErrEmailTaken, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
-			pattern: "POST /auth/login", access: public, limit: limitLogin, endpoint: jsonBody(s.login), operation: loginOperation,
+			pattern: "POST /auth/login", access: public, limit: limitLogin, endpoint: passwordBody(s.login), operation: loginOperation,
 			errors: errs{auth.ErrBadCredentials, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
@@ -109,15 +109,15 @@ func (s *Server) fixedRoutes() []route {
 		},
 
 		{
-			pattern: "POST /auth/step-up", limit: limitPassword, endpoint: jsonBody(s.stepUp), operation: stepUpOperation,
+			pattern: "POST /auth/step-up", limit: limitPassword, endpoint: passwordBody(s.stepUp), operation: stepUpOperation,
 			errors: errs{auth.ErrWrongPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
-			pattern: "POST /auth/password/change", limit: limitPassword, endpoint: jsonBody(s.changePassword), operation: changePasswordOperation,
+			pattern: "POST /auth/password/change", limit: limitPassword, endpoint: passwordBody(s.changePassword), operation: changePasswordOperation,
 			errors: errs{auth.ErrWrongPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
-			pattern: "POST /auth/password/set", limit: limitPassword, endpoint: jsonBody(s.setPassword), operation: setPasswordOperation,
+			pattern: "POST /auth/password/set", limit: limitPassword, endpoint: passwordBody(s.setPassword), operation: setPasswordOperation,
 			errors: errs{errStepUp, auth.ErrHasPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
@@ -125,7 +125,7 @@ func (s *Server) fixedRoutes() []route {
 			errors: errs{auth.ErrMailBusy},
 		},
 		{
-			pattern: "POST /auth/password/reset", access: public, limit: limitToken, endpoint: jsonBody(s.resetPassword), operation: resetPasswordOperation,
+			pattern: "POST /auth/password/reset", access: public, limit: limitToken, endpoint: passwordBody(s.resetPassword), operation: resetPasswordOperation,
 			errors: errs{auth.ErrInvalidToken, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{

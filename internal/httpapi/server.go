@@ -40,6 +40,7 @@ type Server struct {
 	now       func() time.Time
 	metrics   *telemetry.Metrics
 	tracing   *telemetry.Tracing
+	bodies    bodies
 	handler   http.Handler
 	openAPI   func() ([]byte, error) // the document, generated at the first call
 	readiness readiness

@@ -1,0 +1,123 @@
+package httpapi
+
+import (
+	"bytes"
+	"container/list"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxBody is the largest body in bytes, except for routes that take passwords.
+	maxBody = 8 << 10
+	// maxPasswordBody is the largest body in bytes of a route that takes passwords. Two passwords
+	// of auth.MaxPasswordLength characters fit, even if JSON escapes each character as a surrogate
+	// pair of 12 bytes, such as \ud83d\ude00.
+	maxPasswordBody = 32 << 10
+	// maxWaitingBodies is the maximum number of requests whose bodies are incomplete. It bounds
+	// their memory: each holds the headers and a goroutine, too.
+	maxWaitingBodies = 256
+)
+
+var errTooLarge = newFailure(http.StatusRequestEntityTooLarge, "body_too_large", "The request body is too large.").
+	explain("Larger than 8 KiB, or 32 KiB if the operation takes a password.")
+
+var errSlowBody = newFailure(http.StatusServiceUnavailable, "overloaded", "The server is overloaded. Try again shortly.").
+	explain("The body arrived slowly while many other requests were waiting for theirs. Nothing was done.")
+
+// bodies reads the bodies of requests. If too many are incomplete, it gives up the one that has
+// waited longest. Most bodies arrive together with the headers, so that one belongs to a slow
+// client. A limit that refused new requests instead would let one client keep out all others. The
+// zero value is ready to use.
+type bodies struct {
+	mu      sync.Mutex
+	waiting list.List // of *waitingBody, oldest first
+}
+
+// waitingBody is a body that is being read.
+type waitingBody struct {
+	client deadliner
+	// settled is set when the body is complete or given up, whichever comes first.
+	settled atomic.Bool
+}
+
+// deadliner interrupts the reading of a body. *http.ResponseController implements it.
+type deadliner interface{ SetReadDeadline(time.Time) error }
+
+// read reads the body of a request, at most limit bytes. It returns nil if there is none.
+func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		closeHTTP1(w, r) // instead of reading all of it
+		return nil, errTooLarge
+	}
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+
+	body, givenUp, err := b.readAll(http.NewResponseController(w), http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	if givenUp {
+		closeHTTP1(w, r) // its read deadline is over
+		return nil, errSlowBody
+	}
+
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, errTooLarge
+	}
+	if err != nil {
+		return nil, invalidJSON("The request body is incomplete.")
+	}
+
+	return body, nil
+}
+
+// readAll reads a body that counts as waiting until it is complete. It reports whether the body
+// was given up. The length is negative if it is unknown.
+func (b *bodies) readAll(client deadliner, from io.Reader, length int64) (body []byte, givenUp bool, err error) {
+	waiting := &waitingBody{client: client}
+	place := b.add(waiting)
+	defer b.remove(place)
+
+	var content bytes.Buffer
+	content.Grow(int(max(length, 0)) + bytes.MinRead) // once, instead of while it grows
+	_, err = content.ReadFrom(from)
+	givenUp = !waiting.settled.CompareAndSwap(false, true)
+
+	return content.Bytes(), givenUp, err
+}
+
+// add adds a body. If there are too many, it gives up the oldest one.
+func (b *bodies) add(added *waitingBody) (place *list.Element) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	if b.waiting.Len() >= maxWaitingBodies {
+		oldest := b.waiting.Remove(b.waiting.Front()).(*waitingBody)
+		if oldest.settled.CompareAndSwap(false, true) {
+			// Under the lock, so that its handler cannot return, and invalidate client, before this.
+			_ = oldest.client.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+
+	return b.waiting.PushBack(added)
+}
+
+// remove removes a body, unless it was given up.
+func (b *bodies) remove(place *list.Element) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	b.waiting.Remove(place)
+}
+
+// closeHTTP1 closes an HTTP/1.1 connection after the response. On HTTP/2 connections, where this
+// would concern the other requests, it does nothing: the rest of the body can be cancelled.
+func closeHTTP1(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+}

@@ -1,0 +1,124 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/httpapi"
+	"latchkey/internal/testkit"
+)
+
+func TestBodyLimit(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	ann := s.Register("ann@example.com")
+	for _, tc := range []struct {
+		method, path, body string
+		most, status       int
+	}{
+		{"POST", "/auth/login", `{"email":"ann@example.com","password":"x"}`, httpapi.MaxPasswordBody, 401},
+		{"POST", "/auth/password/forgot", `{"email":"ann@example.com"}`, httpapi.MaxBody, 202},
+		{"PUT", "/profile", `{"name":"Ann"}`, httpapi.MaxBody, 200},
+		{"GET", "/auth/me", `{}`, httpapi.MaxBody, 200},
+		{"GET", "/healthz", `{}`, httpapi.MaxBody, 200},
+	} {
+		fill := func(n int) []byte { return []byte(tc.body + strings.Repeat(" ", n-len(tc.body))) }
+		ann.Send(tc.method, tc.path, jsonType, fill(tc.most)).Want(tc.status)
+		ann.Send(tc.method, tc.path, jsonType, fill(tc.most+1)).WantCode(413, "body_too_large")
+	}
+}
+
+// slowRequest is a request whose body is incomplete.
+type slowRequest struct {
+	net.Conn
+	from *bufio.Reader
+}
+
+// startSlow sends a request without the end of its body.
+func startSlow(t *testing.T, s *apitest.Server, head, body string) slowRequest {
+	t.Helper()
+
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	testkit.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	testkit.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
+	_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s", head, body)
+	testkit.NoError(t, err)
+
+	return slowRequest{Conn: conn, from: bufio.NewReader(conn)}
+}
+
+// Many slow bodies keep nobody else out. The server gives up the oldest ones with 503, and the
+// others can still be completed.
+func TestSlowBodiesKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	s.Register("ann@example.com")
+
+	const extra = 20
+	const login = `{"email":"ann@example.com","password":"wrong password"}`
+	head := fmt.Sprintf("Content-Length: %d\r\n\r\n", len(login))
+	slow := make([]slowRequest, httpapi.MaxWaitingBodies+extra)
+	for i := range slow {
+		slow[i] = startSlow(t, s, "POST /auth/login", head+login[:10])
+	}
+
+	// Requests of others work, because their bodies are complete at once.
+	for range 10 {
+		if !s.NewClient().Login("ann@example.com", apitest.Password) {
+			t.Fatal("login beside slow bodies failed, want success")
+		}
+	}
+
+	statuses := map[int]int{}
+	for _, r := range slow {
+		_, _ = io.WriteString(r, login[10:]) // fails if the server has closed the connection
+		res, err := http.ReadResponse(r.from, nil)
+		testkit.NoError(t, err)
+		body, err := io.ReadAll(res.Body)
+		testkit.NoError(t, err)
+
+		statuses[res.StatusCode]++
+		if res.StatusCode == http.StatusServiceUnavailable {
+			if !res.Close || res.Header.Get("Retry-After") != "1" || !strings.Contains(string(body), `"code":"overloaded"`) {
+				t.Errorf("a body that was given up: got close %v, %v and %s, want overloaded and the end", res.Close, res.Header, body)
+			}
+		}
+	}
+
+	// The requests of others may have taken a place each.
+	refused := statuses[http.StatusServiceUnavailable]
+	if refused < extra || refused > extra+10 || statuses[http.StatusUnauthorized] != len(slow)-refused {
+		t.Errorf("statuses: got %v, want %d to %d times 503, and otherwise 401", statuses, extra, extra+10)
+	}
+	if lines := strings.Count(s.Log.String(), `error=overloaded`); lines < 1 || lines > 2 {
+		t.Errorf("log lines about slow bodies: got %d, want one a minute", lines)
+	}
+}
+
+// Without a session, the server does not wait for the body of a request that needs one.
+func TestBodiesOfStrangersAreNotRead(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	for _, head := range []string{"PUT /profile", "GET /auth/me", "POST /auth/password/change"} {
+		for _, cookie := range []string{"", "Cookie: " + s.Cookie.Name + "=" + strings.Repeat("A", 43) + "\r\n"} {
+			// The server asks for the body when it begins to read it.
+			r := startSlow(t, s, head, cookie+"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+			res, err := http.ReadResponse(r.from, nil)
+			testkit.NoError(t, err)
+			if res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s with %q: got %d, want 401 without reading the body", head, cookie, res.StatusCode)
+			}
+		}
+	}
+}
