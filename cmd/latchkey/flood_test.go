@@ -88,7 +88,7 @@ func TestLoginFlood(t *testing.T) {
 	slowdown := p99(floodDelays).Seconds() / p99(quietDelays).Seconds()
 	available := (floodUsage.server+floodUsage.idle)/floodUsage.total - quietUsage.server/quietUsage.total
 	share := float64(logins) / length.Seconds() / hashRate / available
-	memory := f.peakMemory()
+	memory := peakMemory(t, f.pid)
 	t.Logf("%d logins, %.2f times bcrypt alone; p99 of session checks: %v, in the flood %v; %.0f MiB",
 		logins, share, p99(quietDelays), p99(floodDelays), memory)
 	if *flood < minFloodTime {
@@ -239,13 +239,15 @@ func (f *floodRun) bcryptRate(length time.Duration) float64 {
 	return total
 }
 
-// peakMemory returns the maximum resident memory of the server in MiB.
-func (f *floodRun) peakMemory() float64 {
-	status, err := os.ReadFile("/proc/" + f.pid + "/status")
-	testkit.NoError(f.t, err)
+// peakMemory returns the maximum resident memory of a process in MiB.
+func peakMemory(t *testing.T, pid string) float64 {
+	t.Helper()
+
+	status, err := os.ReadFile("/proc/" + pid + "/status")
+	testkit.NoError(t, err)
 	match := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
 	kib, err := strconv.ParseFloat(string(match[1]), 64)
-	testkit.NoError(f.t, err)
+	testkit.NoError(t, err)
 
 	return kib / 1024
 }

@@ -215,6 +215,15 @@ type response struct {
 	text string
 }
 
+// status returns the status code, or 0 if there is no response.
+func (r response) status() int {
+	if r.Response == nil {
+		return 0
+	}
+
+	return r.StatusCode
+}
+
 // cookie returns the first cookie of the response as "name=value", or "".
 func (r response) cookie() string {
 	pair, _, _ := strings.Cut(r.Header.Get("Set-Cookie"), ";")

@@ -33,6 +33,15 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		HTTP2: &http.HTTP2Config{
+			// A browser that uses more streams waits. Each can cost as much memory as a connection.
+			MaxConcurrentStreams: 32,
+			// The buffers of a connection and of its streams. By default they are 1 MiB each.
+			MaxReadFrameSize:              16 << 10,
+			MaxReceiveBufferPerConnection: 64 << 10,
+			MaxReceiveBufferPerStream:     32 << 10,
+			WriteByteTimeout:              30 * time.Second,
+		},
 		// net/http would answer OPTIONS * itself, without the security headers of the handler.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -41,6 +50,7 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 // newAPIServer returns the API server, with TLS if there is a certificate.
 func newAPIServer(c config.Config, api http.Handler, log *slog.Logger) (*http.Server, error) {
 	server := NewServer(api, log)
+	server.ConnState = newConnections(c.TrustedProxies, log).track
 	if c.TLSCertFile == "" {
 		return server, nil
 	}

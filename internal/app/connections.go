@@ -1,0 +1,214 @@
+package app
+
+import (
+	"container/list"
+	"crypto/tls"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+const (
+	// maxClientConnections is the maximum number of connections from one client: an IPv4, or an
+	// IPv6 /48, which is what one customer of an ISP can have. A browser opens one over HTTP/2
+	// and up to six over HTTP/1.1. If all of them have 32 streams with the largest headers, and the
+	// client reads no response, they use 120 MiB.
+	maxClientConnections = 64
+
+	// minConnections and maxConnections bound the number of connections in total.
+	minConnections = 512
+	maxConnections = 8192
+	// connectionMemory is the memory in bytes of a connection with the largest headers.
+	connectionMemory = 64 << 10
+)
+
+// connectionLimit returns the maximum number of connections in total. It depends on GOMEMLIMIT,
+// of which connections use at most a half.
+func connectionLimit() int {
+	memory := debug.SetMemoryLimit(-1)
+	if memory == math.MaxInt64 {
+		return maxConnections
+	}
+
+	return int(min(max(memory/2/connectionMemory, minConnections), maxConnections))
+}
+
+// connections limits the connections to a server. Beyond a limit it closes the one that has
+// been without a request for longest, so that clients that hold connections open cannot keep
+// others out. It refuses a new connection only if all others have requests in progress.
+type connections struct {
+	total     int
+	perClient int
+	shared    []netip.Prefix // of proxies and other peers that many clients share: only total applies
+	log       *slog.Logger
+
+	mu      sync.Mutex
+	open    map[net.Conn]*connection
+	clients map[netip.Prefix]int // number of open connections
+	waiting list.List            // of *connection without a request, oldest first
+	logged  int64                // the minute of the last warning
+}
+
+// connection is an open connection.
+type connection struct {
+	net.Conn
+	client  netip.Prefix  // zero if only the total limit applies
+	waiting *list.Element // nil while there are requests in progress
+}
+
+// newConnections returns the limits of the API's listener. The trusted proxies are prefixes.
+func newConnections(trustedProxies []string, log *slog.Logger) *connections {
+	shared := []netip.Prefix{
+		// Programs on this machine.
+		netip.MustParsePrefix("127.0.0.0/8"),
+		netip.MustParsePrefix("::1/128"),
+	}
+	for _, p := range trustedProxies {
+		shared = append(shared, netip.MustParsePrefix(p)) // package config has checked it
+	}
+
+	return &connections{
+		total:     connectionLimit(),
+		perClient: maxClientConnections,
+		shared:    shared,
+		log:       log,
+		open:      map[net.Conn]*connection{},
+		clients:   map[netip.Prefix]int{},
+	}
+}
+
+// track is an http.Server.ConnState hook. A connection is idle between requests, and new until
+// its first request is complete. An HTTP/2 connection is active while it has any stream.
+func (c *connections) track(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	known, ok := c.open[conn] // not if it is new, or was closed to make room
+	switch state {
+	case http.StateNew:
+		c.add(conn)
+	case http.StateActive:
+		if ok && known.waiting != nil {
+			c.waiting.Remove(known.waiting)
+			known.waiting = nil
+		}
+	case http.StateIdle:
+		if ok && known.waiting == nil {
+			known.waiting = c.waiting.PushBack(known)
+		}
+	default:
+		if ok {
+			c.remove(known)
+		}
+	}
+}
+
+// add adds a new connection, and makes room for it if necessary and possible.
+func (c *connections) add(conn net.Conn) {
+	added := &connection{Conn: conn, client: c.clientOf(conn)}
+
+	limited := added.client.IsValid() && c.clients[added.client] >= c.perClient
+	isSameClient := func(other *connection) bool { return other.client == added.client }
+	if limited && !c.makeRoom(isSameClient) {
+		c.refuse(conn, "client")
+		return
+	}
+
+	isAny := func(*connection) bool { return true }
+	if len(c.open) >= c.total && !c.makeRoom(isAny) {
+		c.refuse(conn, "total")
+		return
+	}
+
+	c.open[conn] = added
+	if added.client.IsValid() {
+		c.clients[added.client]++
+	}
+	added.waiting = c.waiting.PushBack(added)
+}
+
+// makeRoom closes the connection that has waited longest for a request, among those that match.
+// It reports whether there was one.
+func (c *connections) makeRoom(matches func(*connection) bool) bool {
+	for e := c.waiting.Front(); e != nil; e = e.Next() {
+		oldest := e.Value.(*connection)
+		if matches(oldest) {
+			c.remove(oldest)
+			abort(oldest.Conn)
+
+			return true
+		}
+	}
+
+	return false
+}
+
+// remove removes a connection that is closed or about to be closed.
+func (c *connections) remove(gone *connection) {
+	delete(c.open, gone.Conn)
+
+	if gone.waiting != nil {
+		c.waiting.Remove(gone.waiting)
+		gone.waiting = nil
+	}
+
+	if gone.client.IsValid() {
+		c.clients[gone.client]--
+		if c.clients[gone.client] == 0 {
+			delete(c.clients, gone.client)
+		}
+	}
+}
+
+// refuse closes a new connection beyond the named limit. It logs that at most once a minute.
+func (c *connections) refuse(conn net.Conn, limit string) {
+	abort(conn)
+
+	if minute := time.Now().Unix() / 60; minute != c.logged {
+		c.logged = minute
+		c.log.Warn("too many connections", "limit", limit, "ip", remoteIP(conn).String())
+	}
+}
+
+// clientOf returns the prefix that identifies the client of a connection, or zero if the peer may
+// connect on behalf of many clients.
+func (c *connections) clientOf(conn net.Conn) netip.Prefix {
+	ip := remoteIP(conn)
+	for _, p := range c.shared {
+		if p.Contains(ip) {
+			return netip.Prefix{}
+		}
+	}
+
+	bits := 32
+	if ip.Is6() {
+		bits = 48
+	}
+	prefix, _ := ip.Prefix(bits) // zero for a peer without an IP
+
+	return prefix
+}
+
+// remoteIP returns the IP of a peer, without a zone. It is zero if the peer has none.
+func remoteIP(conn net.Conn) netip.Addr {
+	peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+
+	return peer.Addr().Unmap().WithZone("")
+}
+
+// abort closes a connection without the closing message of TLS, for which a client could make us
+// wait.
+func abort(conn net.Conn) {
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		conn = encrypted.NetConn()
+	}
+	_ = conn.Close()
+}

@@ -1,0 +1,224 @@
+package app
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/internal/testkit"
+)
+
+// testServer is a server with limited connections. Requests to /wait last until release is closed.
+type testServer struct {
+	t           *testing.T
+	addr        string
+	connections *connections
+	log         *testkit.Buffer
+	waiting     chan struct{} // receives a value for each request to /wait
+	release     chan struct{}
+}
+
+func newTestServer(t *testing.T, total, perClient int, shared ...netip.Prefix) *testServer {
+	t.Helper()
+
+	s := &testServer{
+		t:       t,
+		log:     &testkit.Buffer{},
+		waiting: make(chan struct{}, 100),
+		release: make(chan struct{}),
+	}
+	s.connections = newConnections(nil, slog.New(slog.NewTextHandler(s.log, nil)))
+	s.connections.total = total
+	s.connections.perClient = perClient
+	s.connections.shared = shared
+
+	server := NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			s.waiting <- struct{}{}
+			<-s.release
+		}
+	}), slog.New(slog.DiscardHandler))
+	server.ConnState = s.connections.track
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.NoError(t, err)
+	s.addr = listener.Addr().String()
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+
+	return s
+}
+
+// dial connects from an IP, which must be a loopback IP.
+func (s *testServer) dial(from string) net.Conn {
+	s.t.Helper()
+
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.DialContext(s.t.Context(), "tcp", s.addr)
+	testkit.NoError(s.t, err)
+	s.t.Cleanup(func() { _ = conn.Close() })
+	testkit.NoError(s.t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
+
+	return conn
+}
+
+// request sends a request and returns whether there was a response.
+func (s *testServer) request(conn net.Conn, path string) bool {
+	s.t.Helper()
+
+	_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err != nil {
+		return false
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+
+	return err == nil && res.StatusCode == http.StatusOK
+}
+
+// begin sends a request that lasts until release is closed.
+func (s *testServer) begin(conn net.Conn) {
+	s.t.Helper()
+
+	_, err := io.WriteString(conn, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+	testkit.NoError(s.t, err)
+	testkit.Receive(s.t, "a request in progress", s.waiting)
+}
+
+// wantClosed fails the test unless the server closes the connection.
+func (s *testServer) wantClosed(what string, conn net.Conn) {
+	s.t.Helper()
+
+	_, err := conn.Read(make([]byte, 1))
+	var timeout net.Error
+	if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		s.t.Errorf("%s: got error %v, want a closed connection", what, err)
+	}
+}
+
+// wantCounts waits until the server counts n connections, of which some wait for a request.
+func (s *testServer) wantCounts(n, waiting int) {
+	s.t.Helper()
+
+	testkit.Eventually(s.t, "the number of open connections", func() bool {
+		s.connections.mu.Lock()
+		defer s.connections.mu.Unlock()
+
+		return len(s.connections.open) == n && s.connections.waiting.Len() == waiting
+	})
+}
+
+// A client with too many connections loses the one that has been without a request for longest.
+// Requests in progress go on, and other clients are not affected.
+func TestConnectionsPerClient(t *testing.T) {
+	t.Parallel()
+
+	s := newTestServer(t, 100, 3)
+	const client, other = "127.0.0.1", "127.0.0.2"
+	active, idle, silent := s.dial(client), s.dial(client), s.dial(client)
+	s.begin(active)
+	s.wantCounts(3, 2)
+	if !s.request(idle, "/") {
+		t.Fatal("got no response, want one")
+	}
+	bystander := s.dial(other)
+	s.wantCounts(4, 3)
+
+	// The silent one has waited longest, because the idle one has had a request since.
+	fourth := s.dial(client)
+	s.wantClosed("a connection without a request", silent)
+	if !s.request(fourth, "/") {
+		t.Error("a fourth connection got no response, want one")
+	}
+	s.wantCounts(4, 3)
+
+	fifth := s.dial(client)
+	s.wantClosed("an idle connection", idle)
+	s.begin(fifth)
+	s.begin(fourth)
+
+	s.wantClosed("a connection while all others have requests", s.dial(client))
+	if !strings.Contains(s.log.String(), "too many connections\" limit=client ip="+client) {
+		t.Errorf("log: got %s, want a warning with the IP", s.log)
+	}
+	if !s.request(bystander, "/") || !s.request(s.dial(other), "/") {
+		t.Error("another client got no response, want one")
+	}
+
+	close(s.release)
+	for _, conn := range []net.Conn{active, fourth, fifth} {
+		if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("a request in progress: got error %v, want a response", err)
+		}
+		_ = conn.Close()
+	}
+	s.wantCounts(2, 2) // those of the other client
+}
+
+// The connections of a proxy count only in total.
+func TestConnectionsInTotal(t *testing.T) {
+	t.Parallel()
+
+	s := newTestServer(t, 3, 1, netip.MustParsePrefix("127.0.0.1/32"))
+	oldest := s.dial("127.0.0.1")
+	active := []net.Conn{s.dial("127.0.0.1"), s.dial("127.0.0.1")}
+	for _, conn := range active {
+		s.begin(conn)
+	}
+
+	third := s.dial("127.0.0.2")
+	s.wantClosed("the oldest connection", oldest)
+	s.begin(third)
+	s.wantClosed("a connection while all others have requests", s.dial("127.0.0.3"))
+
+	close(s.release)
+	s.wantCounts(3, 3)
+	for _, conn := range append(active, third) {
+		_ = conn.Close()
+	}
+	s.wantCounts(0, 0)
+
+	s.connections.mu.Lock()
+	defer s.connections.mu.Unlock()
+	if len(s.connections.clients) != 0 {
+		t.Errorf("clients without connections: got %v, want none", s.connections.clients)
+	}
+}
+
+func TestClientOfConnection(t *testing.T) {
+	t.Parallel()
+
+	c := newConnections([]string{"10.0.0.0/8", "fd00::/8"}, slog.New(slog.DiscardHandler))
+	for peer, want := range map[string]string{
+		"203.0.113.7:1234":                "203.0.113.7/32",
+		"[::ffff:203.0.113.7]:1234":       "203.0.113.7/32",
+		"[2001:db8:77:1::1]:1234":         "2001:db8:77::/48",
+		"[2001:db8:77:ffff::2%eth0]:1234": "2001:db8:77::/48",
+		"127.0.0.1:1234":                  "invalid Prefix",
+		"[::1]:1234":                      "invalid Prefix",
+		"10.1.2.3:1234":                   "invalid Prefix",
+		"[::ffff:10.1.2.3]:1234":          "invalid Prefix",
+		"[fd00::1]:1234":                  "invalid Prefix",
+		"@":                               "invalid Prefix",
+	} {
+		if got := c.clientOf(peerConn{peer: peer}).String(); got != want {
+			t.Errorf("client of %s: got %s, want %s", peer, got, want)
+		}
+	}
+}
+
+// peerConn is a connection of which only the peer is known.
+type peerConn struct {
+	net.Conn
+	peer string
+}
+
+func (c peerConn) RemoteAddr() net.Addr { return c }
+func (c peerConn) Network() string      { return "tcp" }
+func (c peerConn) String() string       { return c.peer }
