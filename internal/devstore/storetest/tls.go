@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,6 +22,13 @@ func Certificate(t testing.TB, dir string, hosts ...string) (certFile, keyFile s
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)
 
+	return CertificateFor(t, dir, key, hosts...)
+}
+
+// CertificateFor is like Certificate, for a given key.
+func CertificateFor(t testing.TB, dir string, key crypto.Signer, hosts ...string) (certFile, keyFile string) {
+	t.Helper()
+
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(time.Now().UnixNano()),
 		Subject:               pkix.Name{CommonName: "tests"},
@@ -32,7 +40,7 @@ func Certificate(t testing.TB, dir string, hosts ...string) (certFile, keyFile s
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
-	certDER, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	certDER, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	check(t, err)
 
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
