@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"latchkey/internal/mail"
 	"latchkey/internal/session"
@@ -147,7 +146,7 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 	case err != nil:
 		return user.User{}, "", err
 	case !c.EmailVerified:
-		return user.User{}, "", s.linkRequired(ctx, u)
+		return user.User{}, "", ErrLinkRequired
 	case !u.Active:
 		return user.User{}, "", ErrDisabled
 	case u.EmailVerified && slices.Contains(u.Unlinked, c.Provider):
@@ -211,32 +210,6 @@ func (s *Service) create(ctx context.Context, c user.Claims, client session.Clie
 	}
 
 	return u, nil
-}
-
-// linkRequired returns ErrLinkRequired, unless the account is the remnant of an interrupted
-// sign-up, which is removed.
-func (s *Service) linkRequired(ctx context.Context, u user.User) error {
-	if u.PasswordHash != "" || u.EmailVerified || !u.Active {
-		return ErrLinkRequired
-	}
-
-	all, err := s.users.Identities(ctx, u.ID)
-	if err != nil {
-		return err
-	}
-	if len(all) > 0 || !u.LastLogin.IsZero() {
-		return ErrLinkRequired
-	}
-
-	if s.options.Now().Sub(u.CreatedAt) < time.Minute {
-		return user.ErrUnavailable // the sign-up may still be running in another tab
-	}
-
-	if _, err := s.endSessions(ctx, u.ID, change{why: session.Revoked}); err != nil {
-		return err
-	}
-
-	return errors.Join(user.ErrNotFound, s.users.DeleteUnfinishedSignUp(ctx, u))
 }
 
 // claim hands an account to the owner of its email and locks out its creator. The email is

@@ -258,34 +258,3 @@ func (s *Store) AddPassword(ctx context.Context, u User, hash string) (User, err
 
 	return s.setPassword(ctx, u.ID, hash, unchanged)
 }
-
-// DeleteUnfinishedSignUp deletes an account that was left behind when a sign-up with a
-// provider was interrupted before the external account was linked, so that nobody can log in
-// to it. The caller must check that the account has no identities. An account that was ever
-// used, or was created less than pendingTTL ago, is kept. Errors: ErrUnavailable.
-func (s *Store) DeleteUnfinishedSignUp(ctx context.Context, u User) error {
-	oid, err := objectID(u.ID)
-	if err != nil {
-		return nil
-	}
-
-	ctx, cancel := s.db.WithTimeout(ctx)
-	defer cancel()
-	filter := slices.Concat(
-		bson.D{
-			{Key: "_id", Value: oid},
-			{Key: "lastLogin", Value: nil},
-			{Key: "createdAt", Value: s.longAgo()},
-		},
-		hasEmail(u.Email),
-		isNotTrue("emailVerified"),
-		isActive,
-		hasNoPassword)
-	err = mongoconn.Retry(ctx, func(ctx context.Context) error {
-		_, err := s.users.DeleteOne(ctx, filter)
-
-		return err
-	})
-
-	return mongoconn.Unavailable(err)
-}

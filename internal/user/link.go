@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -29,7 +30,8 @@ type LinkProposal struct{ id primitive.ObjectID }
 // ProposeLink prepares a link to an external account. The caller can then check whether the
 // link is still allowed, and either call ConfirmLink or WithdrawLink. If the external account
 // is already linked to the user, linked is true and there is nothing to confirm. Errors:
-// ErrNotFound, ErrIdentityTaken, ErrAlreadyLinked, ErrUnavailable.
+// ErrNotFound, ErrIdentityTaken, ErrAlreadyLinked, ErrUnavailable. It is also ErrUnavailable
+// while another proposal is in the way.
 func (s *Store) ProposeLink(ctx context.Context, userID string, c Claims) (p LinkProposal, linked bool, err error) {
 	oid, err := objectID(userID)
 	if err != nil {
@@ -72,7 +74,25 @@ func (s *Store) ProposeLink(ctx context.Context, userID string, c Claims) (p Lin
 		}
 	}
 
-	return LinkProposal{}, false, ErrAlreadyLinked
+	// 4. Another link of the user is in the way, or a proposal that may still be confirmed. After
+	//    a crash it is in the way until pendingTTL has passed.
+	_, err = s.findIdentity(ctx, slices.Concat(ofProvider(oid, c.Provider), notPending))
+	switch {
+	case err == nil:
+		return LinkProposal{}, false, ErrAlreadyLinked
+	case errors.Is(err, ErrNotFound):
+		return LinkProposal{}, false, fmt.Errorf("%w: the external account or the provider is being linked", ErrUnavailable)
+	}
+
+	return LinkProposal{}, false, err
+}
+
+// ofProvider returns the filter for a user's links to a provider.
+func ofProvider(userID primitive.ObjectID, provider string) bson.D {
+	return bson.D{
+		{Key: "userId", Value: userID},
+		{Key: "provider", Value: provider},
+	}
 }
 
 // insertProposal stores a new proposal. Its errors are those of the driver.
@@ -100,17 +120,14 @@ func (s *Store) insertProposal(ctx context.Context, userID primitive.ObjectID, c
 // deleteStaleLinks deletes links that would block a new one: abandoned proposals, and the
 // user's identity at an issuer that the provider no longer has.
 func (s *Store) deleteStaleLinks(ctx context.Context, userID primitive.ObjectID, c Claims) error {
-	ofProvider := bson.D{
-		{Key: "userId", Value: userID},
-		{Key: "provider", Value: c.Provider},
-	}
+	links := ofProvider(userID, c.Provider)
 	abandoned := bson.D{{Key: "pending", Value: s.longAgo()}}
 	otherIssuer := bson.D{{Key: "issuer", Value: bson.D{{Key: "$ne", Value: c.Issuer}}}}
 
 	return errors.Join(
 		s.deleteIdentities(ctx, slices.Concat(isIdentity(c.Issuer, c.Subject), abandoned)),
-		s.deleteIdentities(ctx, slices.Concat(ofProvider, abandoned)),
-		s.deleteIdentities(ctx, slices.Concat(ofProvider, otherIssuer)))
+		s.deleteIdentities(ctx, slices.Concat(links, abandoned)),
+		s.deleteIdentities(ctx, slices.Concat(links, otherIssuer)))
 }
 
 // ConfirmLink turns a proposal into a link. Errors: ErrNotFound if the proposal was withdrawn
@@ -138,12 +155,7 @@ func (s *Store) Unlink(ctx context.Context, userID, provider string, issuers map
 
 	// 1. Mark the link. A marked link does not count as a way to log in, so that two
 	//    concurrent calls cannot each rely on the link that the other one removes.
-	filter := slices.Concat(
-		bson.D{
-			{Key: "userId", Value: oid},
-			{Key: "provider", Value: provider},
-		},
-		notPending)
+	filter := slices.Concat(ofProvider(oid, provider), notPending)
 	now := s.timestamp()
 	marked, err := s.markRemoving(ctx, filter, &now)
 	if errors.Is(err, ErrNotFound) {
