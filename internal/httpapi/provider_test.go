@@ -632,6 +632,17 @@ func TestSignInFromForeignPage(t *testing.T) {
 		}
 	}
 
+	// A browser that logs in to another account before it returns from the provider.
+	late := e.NewClient()
+	to := late.Send("GET", "/auth/acme", navigation("cross-site", "?1", evil), nil).Want(302).Header.Get("Location")
+	callback := e.authenticate("acme", to, ann)
+	e.signInWith(late, "acme", providerUser{sub: "bob", email: "bob@example.com"}, "")
+	before := late.SessionID()
+	e.finishSignIn(late, callback, "wrong_account")
+	if got := late.SessionID(); got != before {
+		t.Errorf("session after the late return: got %s, want %s", got, before)
+	}
+
 	// Of two live sessions, nothing shows which account to keep.
 	bob, carol := e.NewClient(), e.NewClient()
 	e.signInWith(bob, "acme", providerUser{sub: "bob", email: "bob@example.com"}, "")
@@ -642,6 +653,24 @@ func TestSignInFromForeignPage(t *testing.T) {
 		to := e.NewClient().Send("GET", "/auth/acme", h, nil).Want(302).Header.Get("Location")
 		if refused := to == testFrontend+"/?error=cross_origin_denied"; refused == starts {
 			t.Errorf("two sessions, %s: redirect: got %s", site, to)
+		}
+	}
+}
+
+// With SameSite=Strict the browser hides its session from navigations of other sites. No page of
+// them can start a sign-in, because it would replace the session of another account.
+func TestSignInFromForeignPageStrict(t *testing.T) {
+	t.Parallel()
+
+	e := newProviderEnv(t, apitest.Options{Cookie: httpapi.Cookie{Name: "sid", SameSite: http.SameSiteStrictMode}})
+	click := http.Header{"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-User": {"?1"}}
+	for referer, starts := range map[string]bool{"https://evil.example/": false, "": false, testFrontend + "/": true} {
+		c := e.NewClient()
+		header := click.Clone()
+		header.Set("Referer", referer)
+		to := c.Send("GET", "/auth/acme", header, nil).Want(302).Header.Get("Location")
+		if refused := to == testFrontend+"/?error=cross_origin_denied" && len(c.Flows) == 0; refused == starts {
+			t.Errorf("click on %q: redirect: got %s with cookies %v, want a start: %v", referer, to, c.Flows, starts)
 		}
 	}
 }
