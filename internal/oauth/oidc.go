@@ -132,7 +132,8 @@ func (p *openID) complete(ctx context.Context, m *metadata, accessToken string, 
 // authenticatedAt returns when the user authenticated to the provider. If the provider
 // supports auth_time, we always request it. If it is missing then, someone at an unlocked
 // browser may have removed the parameter from the URL (OpenID Connect Core sections 3.1.2.1
-// and 3.1.3.7). Without support, authenticatedAt returns the current time. Errors: ErrRefused.
+// and 3.1.3.7). Without support, authenticatedAt returns the current time. A time in the future,
+// which would stay recent for long, is an error unless clockSkew explains it. Errors: ErrRefused.
 func (p *openID) authenticatedAt(m *metadata, t idToken, r flowRecord) (time.Time, error) {
 	now := p.now()
 	at, present := numericDate(t.AuthTime)
@@ -141,6 +142,8 @@ func (p *openID) authenticatedAt(m *metadata, t idToken, r flowRecord) (time.Tim
 	switch {
 	case !present && !m.supportsAuthTime():
 		return now, nil
+	case present && at.After(now.Add(clockSkew)):
+		return time.Time{}, refused("ID token: auth_time is in the future")
 	case r.Flow.Reauthenticate && isStale:
 		return time.Time{}, refused("ID token: auth_time is missing, or the user was not asked to authenticate again")
 	case !present:
