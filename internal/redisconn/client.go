@@ -153,15 +153,18 @@ func (c *Client) Ping(ctx context.Context) error {
 // ErrUnavailable, and those of f.
 func (c *Client) Scan(ctx context.Context, pattern string, f func(keys []string) error) error {
 	for range maxTries {
-		initial := c.topology.Load()
+		initial, err := c.current(time.Now().Add(c.options.Timeout)) // waits for the first refresh
+		if err != nil {
+			return err
+		}
 
-		err := c.EachServer(ctx, func(_ string, do Sender) error { return scan(do, pattern, f) })
+		err = c.EachServer(ctx, func(_ string, do Sender) error { return scan(do, pattern, f) })
 		if err != nil {
 			return err
 		}
 
 		// If keys were moved to another server meanwhile, some may have been missed.
-		if initial != nil && initial.sameAs(c.topology.Load()) {
+		if initial.sameAs(c.topology.Load()) {
 			return nil
 		}
 	}

@@ -166,6 +166,29 @@ func TestBudget(t *testing.T) {
 	})
 }
 
+// A scan before the first refresh of the topology waits for it, and scans only once.
+func TestScanAtStart(t *testing.T) {
+	t.Parallel()
+	scans := 0
+	server := fakeServer(t, func([]string) string {
+		scans++
+		return "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n"
+	})
+
+	c := newClient(t, storetest.Redis{Addr: server})
+	first := c.topology.Swap(nil)
+	c.ready = make(chan struct{})
+	time.AfterFunc(10*time.Millisecond, func() {
+		c.topology.Store(first)
+		close(c.ready)
+	})
+
+	err := c.Scan(context.Background(), "*", func([]string) error { return nil })
+	if err != nil || scans != 1 {
+		t.Errorf("got %d scans, %v; want 1", scans, err)
+	}
+}
+
 // If keys move to another server during a scan, the scan starts again.
 func TestScanAgain(t *testing.T) {
 	t.Parallel()
