@@ -76,6 +76,8 @@ type Manager struct {
 	options Options
 
 	untrustedLogged atomic.Int64 // the minute in which ErrUntrusted was last logged
+	touchLogged     atomic.Int64 // the minute in which a failure of touch was last logged
+	touchFailed     atomic.Int64 // when touch last failed, in Unix seconds
 }
 
 // New returns a Manager that keeps its sessions in client's Redis.
@@ -86,14 +88,13 @@ func New(client *redisconn.Client, o Options) *Manager {
 
 	m := &Manager{
 		redis:   client,
-		scs:     scs.New(),
 		keys:    keys{cluster: client.IsCluster()},
 		scripts: newScripts(client.IsCluster()),
 		macKeys: newMACKeys(o.Secrets),
 		options: o,
 	}
-	m.scs.Store = store{m}
-	m.scs.Codec = store{m}
+	// scs.New would start a goroutine that never ends, for a store in memory.
+	m.scs = &scs.SessionManager{Store: store{m}, Codec: store{m}}
 
 	for _, reason := range allReasons {
 		o.Metrics.EndReasons(string(reason))
@@ -148,16 +149,29 @@ func (m *Manager) Recheck(ctx context.Context) error {
 	return err
 }
 
+// touchPause is how long no session is extended after Redis has refused one, in seconds.
+const touchPause = 5
+
 // touch extends the idle timeout of a session, unless the session has changed since it was
-// read. A failure does not fail the request: the session was live a moment ago, and the next
-// request tries again.
+// read. A failure does not fail the request: the session was live a moment ago, and a request
+// tries again after touchPause.
 func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
+	if now.Unix()-m.touchFailed.Load() < touchPause {
+		return
+	}
+
 	touched := *s
 	touched.markSeen(now, m.options.Idle)
 
 	saved, err := m.saveTouched(ctx, s, &touched)
 	if err != nil {
-		m.options.Log.WarnContext(ctx, "cannot extend session", "sessionId", s.ID, "error", err)
+		if !m.keys.cluster { // otherwise other masters may accept writes
+			m.touchFailed.Store(now.Unix())
+		}
+		if minute := now.Unix() / 60; m.touchLogged.Swap(minute) != minute {
+			m.options.Log.WarnContext(ctx, "cannot extend sessions", "sessionId", s.ID, "error", err)
+		}
+
 		return
 	}
 

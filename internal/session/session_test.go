@@ -5,9 +5,12 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -295,4 +298,57 @@ func TestTooManySessionsNearAbsoluteTimeout(t *testing.T) {
 		assertError(t, errorOf(m.Load(background, first)), &EndedError{TooManySessions})
 		load(t, m, second)
 	}
+}
+
+// While Redis accepts no writes, sessions work. The failures to extend them cost little and do
+// not flood the log, and sessions are extended again soon afterwards.
+func TestTouchWhileRedisRefusesWrites(t *testing.T) {
+	t.Parallel()
+
+	_, proxied, proxy := storetest.ProxiedRedis(t)
+	m := newManagerOn(t, proxied)
+	log := &testkit.Buffer{}
+	now := time.Now()
+	m.options.Log = slog.New(slog.NewTextHandler(log, nil))
+	m.options.Now = func() time.Time { return now }
+	_, token := begin(t, m)
+
+	var scripts atomic.Int32
+	proxy.Set(storetest.Faults{Command: storetest.OnWrites(func(client net.Conn, chunk []byte) bool {
+		scripts.Add(1)
+		return storetest.Say("-READONLY You can't write against a read only replica.\r\n")(client, chunk)
+	})})
+
+	const seconds = 20
+	now = now.Add(10 * time.Minute).Truncate(time.Minute)
+	for range seconds {
+		for range 10 {
+			load(t, m, token)
+		}
+		now = now.Add(time.Second)
+	}
+	if got, limit := int(scripts.Load()), 2*seconds/touchPause; got == 0 || got > limit {
+		t.Errorf("failing scripts: got %d, want 1 to %d", got, limit)
+	}
+	if got := strings.Count(log.String(), "cannot extend sessions"); got != 1 {
+		t.Errorf("log lines: got %d, want 1:\n%s", got, log)
+	}
+
+	proxy.Set(storetest.Faults{})
+	now = now.Add(touchPause * time.Second)
+	touched, _ := m.FromContext(load(t, m, token))
+	if !touched.LastSeenAt.Equal(toMillis(now)) {
+		t.Errorf("last seen: got %v, want %v", touched.LastSeenAt, now)
+	}
+}
+
+// A Manager starts no goroutines, which could never be stopped.
+func TestNewStartsNoGoroutine(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(*testing.T) { // fails if a goroutine is left
+		client := redisconn.New(redisconn.Options{Addr: "127.0.0.1:1"})
+		defer client.Close()
+		New(client, Options{Secrets: [][]byte{[]byte("a secret")}})
+	})
 }
