@@ -110,6 +110,18 @@ func TestChunksCannotSmuggle(t *testing.T) {
 		}
 	}
 
+	// In HTTP/1.0 the Content-Length counts: the chunks are the body, or a part of it.
+	for length, rest := range map[string]string{
+		"5": "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+		"0": "GET /healthz HTTP/1.0\r\n\r\n",
+	} {
+		head := "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: " + length + "\r\n\r\n"
+		answer, err := io.ReadAll(sendRaw(t, s, head+rest))
+		if got := strings.Count(string(answer), "HTTP/1."); got != 1 || err != nil {
+			t.Errorf("HTTP/1.0, Content-Length %s: got %d responses (error %v), want one and the end:\n%s", length, got, err, answer)
+		}
+	}
+
 	// Framing that net/http does not understand is refused.
 	for _, framing := range []string{"Transfer-Encoding: gzip, chunked", "Transfer-Encoding: identity", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"} {
 		raw := fmt.Sprintf("POST /auth/logout HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n0\r\n\r\n", framing)

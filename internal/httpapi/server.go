@@ -143,13 +143,13 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 func (s *Server) Drain() { s.draining.Store(true) }
 
 // closeConnection adds Connection: close to responses during shutdown, and to the response to a
-// chunked request. Such a request may have a Content-Length too, which net/http ignores and
-// removes. A proxy that uses it sees other requests on the connection than this server (request
-// smuggling). Therefore nothing may follow on the connection (RFC 9112 sections 6.1 and 11.2).
+// request whose end a proxy may see elsewhere (request smuggling), so that nothing can follow on
+// the connection (RFC 9112 sections 6.1 and 11.2). A chunked request may have a Content-Length too,
+// which net/http ignores and removes. In HTTP/1.0 it ignores and removes Transfer-Encoding instead.
 func (s *Server) closeConnection(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		isChunked := len(r.TransferEncoding) > 0
-		if isChunked || s.draining.Load() {
+		isAmbiguous := len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1)
+		if isAmbiguous || s.draining.Load() {
 			w.Header().Set("Connection", "close")
 		}
 		next.ServeHTTP(w, r)
