@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"latchkey/internal/loopback"
+	"latchkey/internal/origin"
 )
 
 type githubSettings struct {
@@ -95,12 +96,12 @@ func (l *loader) baseURL(setting, given, example string) string {
 		return given
 	}
 
-	origin, ok := originOf(u)
+	base, ok := origin.Of(u)
 	if !ok {
 		l.report(setting, "must look like %s", example)
 	}
 
-	return origin + strings.TrimRight(u.EscapedPath(), "/")
+	return base + strings.TrimRight(u.EscapedPath(), "/")
 }
 
 // addProvider checks the credentials and the callback URL of a provider, and adds it.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"latchkey/internal/loopback"
+	"latchkey/internal/origin"
 )
 
 // Setup holds the settings that affect browsers.
@@ -69,12 +70,17 @@ func Browser(s Setup, spa, api string) []Finding {
 // parseURL parses the URL passed to a flag.
 func parseURL(f *findings, flag, given string) (*url.URL, bool) {
 	u, err := url.Parse(given)
-	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+	ok := err == nil && (u.Scheme == "http" || u.Scheme == "https")
+	var written string
+	if ok {
+		written, ok = origin.Of(u)
+	}
+	if !ok {
 		f.problem(subjectURL, "give "+flag+" a full URL, such as https://www.example.com", "%s %q is not an http or https URL", flag, given)
 		return nil, false
 	}
 
-	u.Host = strings.ToLower(u.Host)
+	u.Host = strings.TrimPrefix(written, u.Scheme+"://")
 
 	return u, true
 }
@@ -103,20 +109,8 @@ func relate(a, b *url.URL) relation {
 	return crossSite
 }
 
-// originOf returns the origin of a URL as browsers write it.
-func originOf(u *url.URL) string {
-	host := u.Hostname()
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-
-	isDefault := u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
-	if u.Port() != "" && !isDefault {
-		host = net.JoinHostPort(u.Hostname(), u.Port())
-	}
-
-	return u.Scheme + "://" + host
-}
+// originOf returns the origin of a URL from parseURL.
+func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 // siteOf returns the registrable domain of a host. IPs, localhost and public suffixes are their
 // own sites.
@@ -286,17 +280,17 @@ func sameSiteName(s http.SameSite) string {
 
 // checkCORS reports what the server answers to the page.
 func (s Setup) checkCORS(f *findings, page *url.URL, rel relation) {
-	origin := originOf(page)
+	pageOrigin := originOf(page)
 	switch {
 	case rel == sameOrigin:
 		f.ok(subjectCORS, "not needed: the page has the same origin as the API")
-	case slices.Contains(s.Origins, origin):
-		f.ok(subjectCORS, "the server allows %s to read and change data, with credentials", origin)
+	case slices.Contains(s.Origins, pageOrigin):
+		f.ok(subjectCORS, "the server allows %s to read and change data, with credentials", pageOrigin)
 	default:
-		all := append(slices.Clone(s.Origins), origin)
+		all := append(slices.Clone(s.Origins), pageOrigin)
 		f.problem(subjectCORS, "FRONTEND_URL="+strings.Join(all, ","),
 			"%s is not in FRONTEND_URL%s: the page cannot read responses, and its changes are rejected with 403 cross_origin_denied",
-			origin, s.similarOrigin(page))
+			pageOrigin, s.similarOrigin(page))
 	}
 }
 

@@ -21,6 +21,13 @@ var good = map[string]struct {
 		Setup{Port: 3000, Origins: []string{"http://localhost:3001"}, CookieName: "sid", SameSite: http.SameSiteLaxMode},
 		"http://localhost:3001", "http://localhost:3000",
 	},
+	"a host that is not ASCII": {
+		Setup{
+			Production: true, Port: 3000, TrustedProxies: []string{"10.0.0.0/8"}, Origins: []string{"https://app.xn--bcher-kva.example"},
+			CookieName: "__Host-sid", Secure: true, SameSite: http.SameSiteLaxMode,
+		},
+		"https://app.B\u00fccher.example:443/login", "https://api.b\u00fccher.example",
+	},
 	"subdomains behind a proxy": {
 		Setup{
 			Production: true, Port: 3000, TrustedProxies: []string{"10.0.0.0/8"}, Origins: []string{"https://app.example.co.uk"},

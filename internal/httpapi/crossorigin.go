@@ -9,6 +9,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/loopback"
+	"latchkey/internal/origin"
 )
 
 // origins are the origins of the pages that may call the API from a browser: this server's own
@@ -119,16 +120,17 @@ func (o *origins) isForeign(r *http.Request) bool {
 // pageOrigin returns the origin of the page that navigates the browser to the URL, or "" if the
 // page hides it.
 func pageOrigin(r *http.Request) string {
-	if origin := r.Header.Get("Origin"); origin != "" {
-		return origin
+	if given := r.Header.Get("Origin"); given != "" {
+		return given
 	}
 
 	u, err := url.Parse(r.Referer())
-	if err != nil || u.Host == "" {
+	if err != nil {
 		return ""
 	}
+	written, _ := origin.Of(u)
 
-	return u.Scheme + "://" + u.Host
+	return written
 }
 
 // isOwn reports whether an origin is this server's own. If this server uses https, a page of the
