@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -42,22 +41,26 @@ func healthcheck(ctx context.Context, vars map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
 
-	host := vars["HOST"]
+	c, err := config.LoadListener(vars)
+	if err != nil {
+		return err
+	}
+
+	host := c.Host
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	port := cmp.Or(vars["PORT"], strconv.Itoa(config.DefaultPort))
 
 	scheme := "http"
 	transport := &http.Transport{} // ignores HTTP_PROXY
-	if vars["TLS_CERT_FILE"] != "" {
+	if c.TLSCertFile != "" {
 		scheme = "https"
 		// The request stays on this machine and contains no secrets. An expired certificate is
 		// no reason to restart a working server.
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
 	}
 
-	url := scheme + "://" + net.JoinHostPort(host, port) + "/readyz"
+	url := scheme + "://" + net.JoinHostPort(host, strconv.Itoa(c.HTTPPort)) + "/readyz"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

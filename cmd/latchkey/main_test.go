@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"latchkey/internal/devstore/storetest"
@@ -127,6 +129,34 @@ func TestTLS(t *testing.T) {
 	})
 	if err := runHealthcheck(addr, "TLS_CERT_FILE="+certFile); err != nil {
 		t.Errorf("healthcheck with the new certificate: %v", err)
+	}
+}
+
+// The health check reads the settings as the server does, however an orchestrator has written them.
+func TestHealthcheckReadsSettingsAsTheServer(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/readyz" {
+			requests.Add(1)
+		}
+	}))
+	defer server.Close()
+	addr := strings.TrimPrefix(server.URL, "http://")
+	_, port, _ := net.SplitHostPort(addr)
+
+	spellings := []string{"HOST=[::]", "HOST=::", "HOST=", "HOST= 127.0.0.1\r", "HOST=0.0.0.0", "PORT=" + port + "\r", "PORT=\ufeff" + port + " ", "TLS_CERT_FILE= "}
+	for _, spelling := range spellings {
+		if err := runHealthcheck(addr, spelling); err != nil {
+			t.Errorf("%q: got error %v, want none", spelling, err)
+		}
+	}
+	if got := int(requests.Load()); got != len(spellings) {
+		t.Errorf("requests: got %d, want %d", got, len(spellings))
+	}
+
+	if err := runHealthcheck(addr, "PORT=http"); err == nil || !strings.Contains(err.Error(), "PORT: must be a whole number") {
+		t.Errorf("PORT=http: got error %v, want one about the setting", err)
 	}
 }
 

@@ -43,13 +43,7 @@ type problem struct{ setting, text string }
 // Load reads a Config from the variables that Environ returns. The error lists every problem on
 // a line of its own, in the order of the settings, and never contains a secret.
 func Load(vars map[string]string) (Config, error) {
-	known := settingsOf(reflect.TypeFor[settings](), "")
-	l := loader{
-		known:    slices.Insert(known, 1, setting{name: "NODE_ENV"}), // after APP_ENV
-		rejected: map[string]bool{},
-	}
-	l.resolve(vars)
-	l.decode(&l.settings, "")
+	l := newLoader(vars)
 
 	l.Telemetry = map[string]Secret{}
 	for name, value := range l.vars {
@@ -79,6 +73,36 @@ func Load(vars map[string]string) (Config, error) {
 	l.findWeaknesses()
 
 	return l.Config, nil
+}
+
+// LoadListener is like Load, but reads only HOST, PORT and TLS_CERT_FILE. The other settings have
+// their defaults. It is for programs that call the server and know no secrets.
+func LoadListener(vars map[string]string) (Config, error) {
+	listener := map[string]string{}
+	for _, name := range []string{"HOST", "PORT", "TLS_CERT_FILE"} {
+		listener[name] = vars[name]
+	}
+
+	l := newLoader(listener)
+	l.checkServer()
+	if len(l.problems) > 0 {
+		return Config{}, l.err()
+	}
+
+	return l.Config, nil
+}
+
+// newLoader returns a loader with the decoded variables, which are not checked yet.
+func newLoader(vars map[string]string) *loader {
+	known := settingsOf(reflect.TypeFor[settings](), "")
+	l := &loader{
+		known:    slices.Insert(known, 1, setting{name: "NODE_ENV"}), // after APP_ENV
+		rejected: map[string]bool{},
+	}
+	l.resolve(vars)
+	l.decode(&l.settings, "")
+
+	return l
 }
 
 // settingsOf lists the settings of a struct in the order of its fields.
