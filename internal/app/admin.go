@@ -125,7 +125,7 @@ func (a *Admin) record(ctx context.Context, e activity.Event) {
 // SetPassword changes an account's password and ends the account's sessions. It returns the
 // number of sessions ended.
 func (a *Admin) SetPassword(ctx context.Context, ref, password string) (user.User, int, error) {
-	u, n, err := a.change(ctx, ref, activity.PasswordChanged, func(caller auth.Caller) (auth.Changed, error) {
+	u, n, err := a.change(ctx, ref, activity.Event{Name: activity.PasswordChanged}, func(caller auth.Caller) (auth.Changed, error) {
 		return a.auth.SetPassword(ctx, caller, password)
 	})
 
@@ -135,25 +135,22 @@ func (a *Admin) SetPassword(ctx context.Context, ref, password string) (user.Use
 // Unlink unlinks an external account from an account and ends the account's sessions. It returns
 // the number of sessions ended.
 func (a *Admin) Unlink(ctx context.Context, ref, provider string) (user.User, int, error) {
-	u, err := a.User(ctx, ref)
-	if err != nil {
-		return user.User{}, 0, err
-	}
+	event := activity.Event{Name: activity.IdentityUnlinked, Provider: provider}
 
-	changed, err := a.auth.Unlink(ctx, auth.Operator(u.ID), provider)
-	if err != nil {
-		return u, changed.Ended, fmt.Errorf("%s, %s: %w", ref, provider, err)
-	}
+	return a.change(ctx, ref, event, func(caller auth.Caller) (auth.Changed, error) {
+		changed, err := a.auth.Unlink(ctx, caller, provider)
+		if err != nil {
+			err = fmt.Errorf("%s, %s: %w", ref, provider, err)
+		}
 
-	a.record(ctx, activity.Event{Name: activity.IdentityUnlinked, UserID: u.ID, Provider: provider})
-
-	return u, changed.Ended, nil
+		return changed, err
+	})
 }
 
 // Disable prevents an account from logging in and ends its sessions. It returns the number
 // of sessions ended.
 func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error) {
-	return a.change(ctx, ref, activity.AccountDisabled, func(caller auth.Caller) (auth.Changed, error) {
+	return a.change(ctx, ref, activity.Event{Name: activity.AccountDisabled}, func(caller auth.Caller) (auth.Changed, error) {
 		return a.auth.Disable(ctx, caller, session.AccountDisabled)
 	})
 }
@@ -163,14 +160,18 @@ func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error)
 // It removes the account last. Until then the account is disabled, so that the command can be
 // run again if it fails.
 func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) {
-	u, n, err := a.change(ctx, ref, activity.AccountDeleted, func(caller auth.Caller) (auth.Changed, error) {
-		return a.auth.Disable(ctx, caller, session.AccountDeleted)
-	})
-	if err == nil {
-		err = a.users.Delete(ctx, u.ID)
-	}
+	return a.change(ctx, ref, activity.Event{Name: activity.AccountDeleted}, func(caller auth.Caller) (auth.Changed, error) {
+		changed, err := a.auth.Disable(ctx, caller, session.AccountDeleted)
+		if err == nil {
+			err = a.users.Delete(ctx, caller.UserID)
+		}
+		if err != nil && changed.User.ID != "" {
+			a.record(ctx, activity.Event{Name: activity.AccountDisabled, UserID: caller.UserID})
+			return auth.Changed{}, fmt.Errorf("the account is disabled, but not deleted; run the command again: %w", err)
+		}
 
-	return u, n, err
+		return changed, err
+	})
 }
 
 // Enable lets an account log in again.
@@ -190,7 +191,7 @@ func (a *Admin) Enable(ctx context.Context, ref string) (user.User, error) {
 
 // change applies a change to an account and records a security event. The account may be
 // unreadable.
-func (a *Admin) change(ctx context.Context, ref string, event activity.Name, apply func(auth.Caller) (auth.Changed, error)) (user.User, int, error) {
+func (a *Admin) change(ctx context.Context, ref string, event activity.Event, apply func(auth.Caller) (auth.Changed, error)) (user.User, int, error) {
 	u, err := a.UserAsStored(ctx, ref)
 	if err != nil {
 		return user.User{}, 0, err
@@ -201,9 +202,11 @@ func (a *Admin) change(ctx context.Context, ref string, event activity.Name, app
 		return user.User{}, 0, err
 	}
 
-	a.record(ctx, activity.Event{Name: event, UserID: u.ID})
+	event.UserID = u.ID
+	a.record(ctx, event)
 	if err != nil {
-		err = fmt.Errorf("the account was changed, but some of its sessions are still live; run the command again: %w", err)
+		err = fmt.Errorf("the account was changed, but some of its sessions may still be live; "+
+			"end them with latchkey sessions revoke --user %s: %w", u.ID, err)
 	}
 
 	return changed.User, changed.Ended, err
