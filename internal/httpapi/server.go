@@ -142,10 +142,12 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 // a client may just be sending a request on one, and could not know whether it was processed.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// closeConnection adds Connection: close to responses during shutdown, and to the response to a
-// request whose end a proxy may see elsewhere (request smuggling), so that nothing can follow on
-// the connection (RFC 9112 sections 6.1 and 11.2). A chunked request may have a Content-Length too,
-// which net/http ignores and removes. In HTTP/1.0 it ignores and removes Transfer-Encoding instead.
+// closeConnection adds Connection: close to responses during shutdown, and to the responses to two
+// kinds of requests that may have both a Content-Length and a Transfer-Encoding: chunked ones, of
+// which net/http removes the Content-Length, and those in HTTP/1.0, of which it removes the
+// Transfer-Encoding. A proxy that uses the other header sees other requests on the connection than
+// this server (request smuggling). Therefore nothing may follow on the connection (RFC 9112
+// sections 6.1 and 11.2).
 func (s *Server) closeConnection(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		isAmbiguous := len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1)
