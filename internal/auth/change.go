@@ -134,16 +134,20 @@ func (s *Service) endSessions(ctx context.Context, userID string, c change) (int
 	return n + more, err
 }
 
-// renew gives the caller's session a new token after a change. If a concurrent request has
-// rotated the token, the session ends instead: the client with the rotated token may not be
-// the one that made the change.
+// renew gives the caller's session a new token after a change. It ends the session instead if a
+// concurrent request has rotated the token, because the client with the rotated token may not be
+// the one that made the change, and if Redis fails: the session may have a token that the client
+// does not know, or still contain the old email.
 func (s *Service) renew(
 	ctx context.Context, changed Changed, why session.Reason,
 	rotate func(context.Context) (*session.Session, string, error),
 ) (Changed, error) {
 	next, token, err := rotate(ctx)
-	if errors.Is(err, session.ErrReplaced) {
+	switch {
+	case errors.Is(err, session.ErrReplaced):
 		return changed, s.sessions.End(ctx, why)
+	case errors.Is(err, session.ErrUnavailable):
+		return changed, s.sessions.Abandon(ctx, why)
 	}
 
 	changed.Session = next

@@ -20,6 +20,12 @@ func (m *Manager) End(ctx context.Context, reason Reason) error {
 	return err
 }
 
+// Abandon is like End, for a session that a failed change has left in an unknown state. It has
+// its own time budget, since the request's budget may be used up.
+func (m *Manager) Abandon(ctx context.Context, reason Reason) error {
+	return m.End(redisconn.WithBudget(ctx, m.redis.Timeout()/2), reason)
+}
+
 // Revoke ends one session of a user on behalf of another one, whose ID is by, or of an
 // operator. It also accepts the ID of a session that was rotated within the last minute. If
 // the same caller has revoked the session before, it succeeds: the earlier request may have
