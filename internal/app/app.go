@@ -73,6 +73,7 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		return nil, err
 	}
 
+	p.users.RequirePreparation() // waitForStores prepares them
 	a := &App{
 		parts:        p,
 		drainTime:    c.DrainTime,
@@ -140,7 +141,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Secrets:        secrets(c.Session.Secrets),
 		MinPassword:    c.Accounts.PasswordMinLength,
 		CheckRedis:     a.redisCheck.Ready,
-		CheckMongo:     a.users.CheckReady,
+		CheckMongo:     a.users.Ready,
 		Activity:       a.activity,
 		Providers:      a.providers,
 		StepUpMaxAge:   c.Accounts.StepUpMaxAge,

@@ -201,89 +201,64 @@ func (a *App) logRedisFindings(ctx context.Context) {
 	}
 }
 
-// prepareMongo checks that accounts can be changed, creates the indexes and makes stored emails canonical.
+// prepareMongo checks that accounts can be changed. Then it makes stored emails canonical and creates
+// the indexes, again and again until both have succeeded.
 func (a *App) prepareMongo(ctx context.Context) {
 	if err := a.users.CheckReady(ctx); err != nil && ctx.Err() == nil {
 		a.log.Warn("mongodb configuration: accounts cannot be changed", "error", err, "fix", mongoFix(err))
 	}
 
-	const noEmailIndex = "cannot create the unique email index; registration is disabled"
-	if err := a.users.EnsureEmailIndex(ctx); err != nil {
-		a.logMissingIndex(ctx, noEmailIndex, err)
-	} else {
-		a.fixEmails(ctx) // needs the index
-	}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
 
-	const noIdentityIndex = "cannot create the unique indexes of identities; linking providers is disabled"
-	if err := a.users.EnsureIdentityIndexes(ctx); err != nil {
-		a.logMissingIndex(ctx, noIdentityIndex, err)
-	}
+	tasks.Go(func() { retry(ctx, a.prepareEmails) })
+	tasks.Go(func() { retry(ctx, a.prepareIdentities) })
 }
-
-func (a *App) logMissingIndex(ctx context.Context, message string, err error) {
-	if ctx.Err() == nil {
-		a.log.Error(message, "error", err, "fix", mongoFix(err))
-	}
-}
-
-// fixEmails makes emails canonical that another application has stored in another spelling.
-func (a *App) fixEmails(ctx context.Context) {
-	report, err := a.users.FixEmails(ctx)
-	if err != nil && ctx.Err() == nil {
-		a.log.Warn("cannot check the spelling of stored emails", "error", err)
-	}
-
-	if report.Fixed > 0 {
-		a.log.Info("stored emails made canonical", "count", report.Fixed)
-	}
-	if len(report.Strays) > 0 {
-		a.log.Warn("accounts share an email in different spellings; those with the userIds cannot log in",
-			"count", len(report.Strays), "userIds", firstFew(report.Strays))
-	}
-	if len(report.Invalid) > 0 {
-		a.log.Warn("accounts have an unsupported email and cannot log in with it",
-			"count", len(report.Invalid), "userIds", firstFew(report.Invalid))
-	}
-}
-
-// firstFew returns at most the first ten IDs, to keep log lines short.
-func firstFew(ids []string) []string { return ids[:min(len(ids), 10)] }
 
 const (
-	// storeStartTimeout is how long a store may take to become available after the server starts.
+	// storeStartTimeout is how long a store may take to become available after the server starts,
+	// before that is an error.
 	storeStartTimeout = time.Minute
-	// storePingInterval is the pause between attempts.
-	storePingInterval = 250 * time.Millisecond
+	// minRetryPause and maxRetryPause bound the pause between two attempts, which doubles.
+	minRetryPause = 250 * time.Millisecond
+	maxRetryPause = 15 * time.Second
 )
 
-// waitForStore pings a store until it answers, ctx ends or storeStartTimeout passes, and reports
-// whether the store answered. The server handles requests in the meantime, as it does whenever a
-// store is down. fix returns what an operator can do.
+// retry calls try until it succeeds or ctx ends.
+func retry(ctx context.Context, try func(context.Context) error) {
+	for pause := minRetryPause; try(ctx) != nil; pause = min(2*pause, maxRetryPause) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// waitForStore pings a store until it answers or ctx ends, and reports whether the store answered.
+// The server handles requests in the meantime, as it does whenever a store is down. fix returns
+// what an operator can do.
 func (a *App) waitForStore(ctx context.Context, store string, ping func(context.Context) error, fix func(error) string) bool {
 	started := time.Now()
-	warned := false
-	for {
+	var warned, failed bool
+
+	retry(ctx, func(ctx context.Context) error {
 		err := ping(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return false
+		case err == nil && warned:
+			a.log.Info("store available", "store", store, "after", time.Since(started).Round(time.Millisecond).String())
 		case err == nil:
-			if warned {
-				a.log.Info("store available", "store", store, "after", time.Since(started).Round(time.Millisecond).String())
-			}
-
-			return true
-		case time.Since(started) > storeStartTimeout:
-			a.log.Error("store still unavailable; waiting for a request before trying again", "store", store, "error", err, "fix", fix(err))
-			return false
 		case !warned:
 			a.log.Warn("store unavailable; retrying", "store", store, "error", err, "fix", fix(err))
 			warned = true
+		case !failed && time.Since(started) > storeStartTimeout:
+			a.log.Error("store still unavailable; retrying", "store", store, "error", err, "fix", fix(err))
+			failed = true
 		}
 
-		select {
-		case <-ctx.Done():
-		case <-time.After(storePingInterval):
-		}
-	}
+		return err
+	})
+
+	return ctx.Err() == nil
 }

@@ -114,8 +114,8 @@ func (s *Service) changeEmail(ctx context.Context, id, token string, caller Call
 	}
 
 	// Check this first, so that a change that must fail does not end any session.
-	if other, err := s.users.ByEmail(ctx, email); err == nil && other.ID != id {
-		return Changed{}, user.ErrEmailTaken
+	if err := s.users.CheckEmailFree(ctx, email, id); err != nil {
+		return Changed{}, err
 	}
 
 	byOwner := caller.UserID == id

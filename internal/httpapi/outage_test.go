@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/session"
 	"latchkey/internal/testkit"
 	"latchkey/internal/testkit/suite"
 )
@@ -169,4 +171,94 @@ func TestMongoDown(t *testing.T) {
 	}
 
 	c.Do("POST", "/auth/logout", nil).Want(200)
+}
+
+// If Redis fails after an email change, before the session has its new token, the session ends.
+// Otherwise GET /auth/verify would go on to report the old email to applications.
+func TestSessionEndsIfEmailChangeCannotRenewIt(t *testing.T) {
+	t.Parallel()
+
+	_, proxied, proxy := storetest.ProxiedRedis(t)
+	s := apitest.New(t, apitest.Options{Redis: &proxied, Mail: &apitest.Outbox{}})
+	ann := s.Register("ann@example.com")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+	token := s.Outbox.Token(t, "new@example.com", "verify-email")
+
+	var failed atomic.Bool
+	proxy.Set(storetest.Faults{Command: func(client net.Conn, chunk []byte) bool {
+		isRenewal := containsAll(chunk, "EVAL", "sess:", "new@example.com")
+		if isRenewal {
+			failed.Store(true)
+		}
+
+		return isRenewal && storetest.HangUp(client, chunk)
+	}})
+
+	before := ann.Clone()
+	a := ann.Do("POST", "/auth/email/verify", map[string]any{"token": token}).Want(200)
+	if got := a.Text("message"); got != "Email changed. Please log in again." || ann.Token != "" || !failed.Load() {
+		t.Errorf("got %q, cookie %q, renewal failed %v; want to log in again without a cookie", got, ann.Token, failed.Load())
+	}
+
+	proxy.Set(storetest.Faults{})
+	before.WantReason(session.EmailChanged)
+	if !s.NewClient().Login("new@example.com", apitest.Password) {
+		t.Error("login with the new email failed")
+	}
+}
+
+// An email change whose first lookup fails changes nothing and ends no session. The link still
+// works afterwards.
+func TestEmailChangeChecksFirst(t *testing.T) {
+	t.Parallel()
+
+	uri, proxy := storetest.ProxiedMongo(t)
+	s := apitest.New(t, apitest.Options{MongoURI: uri, Mail: &apitest.Outbox{}})
+	ann := s.Register("ann@example.com")
+	other := s.LoginFrom("other")
+	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
+	verify := map[string]any{"token": s.Outbox.Token(t, "new@example.com", "verify-email")}
+
+	proxy.Set(storetest.Faults{Command: func(client net.Conn, chunk []byte) bool {
+		isLookup := containsAll(chunk, "\x02find\x00", "new@example.com")
+
+		return isLookup && storetest.HangUp(client, chunk)
+	}})
+	ann.Do("POST", "/auth/email/verify", verify).WantCode(503, "user_store_unavailable")
+	other.Do("GET", "/auth/session", nil).Want(200)
+
+	proxy.Set(storetest.Faults{})
+	ann.Do("POST", "/auth/email/verify", verify).Want(200)
+	other.Do("GET", "/auth/session", nil).Want(401)
+}
+
+// If MongoDB fails while an account is deleted, the account is still there, and the deletion can
+// be repeated.
+func TestFailedDeletionKeepsAccount(t *testing.T) {
+	t.Parallel()
+
+	uri, proxy := storetest.ProxiedMongo(t)
+	s := apitest.New(t, apitest.Options{MongoURI: uri, Mail: &apitest.Outbox{}})
+	ann := s.Register("ann@example.com")
+	id := s.Account("ann@example.com").ID
+
+	proxy.Set(storetest.Faults{Command: func(client net.Conn, chunk []byte) bool {
+		return containsAll(chunk, "\x02delete\x00", "identities") && storetest.HangUp(client, chunk)
+	}})
+	ann.Do("DELETE", "/profile", nil).WantCode(503, "user_store_unavailable")
+	if got := s.Account("ann@example.com").ID; got != id {
+		t.Errorf("account after the failure: got %s, want %s", got, id)
+	}
+
+	proxy.Set(storetest.Faults{})
+	s.TakeEvents()
+	again := s.NewClient()
+	if !again.Login("ann@example.com", apitest.Password) {
+		t.Fatal("login after the failure failed")
+	}
+	again.Do("DELETE", "/profile", nil).Want(204)
+	if got := s.TakeEvents(); got[len(got)-1]["name"] != "account_deleted" {
+		t.Errorf("last event: got %v, want account_deleted", got)
+	}
+	s.Outbox.Subject(t, "ann@example.com", "Your Latchkey account was deleted")
 }

@@ -19,8 +19,8 @@ import (
 // good. With many accounts it may take long, so only ctx limits its time.
 //
 // It fails if two accounts already have the same email, or another kind of index on the email
-// exists. Create fails, too, until an operator has fixed that. Errors: an IndexError that
-// wraps ErrUnavailable.
+// exists. Create fails, too, until an operator has fixed that. Errors: ErrUnavailable, which is an
+// IndexError if an operator has to fix something.
 func (s *Store) EnsureEmailIndex(ctx context.Context) error {
 	return ensureUniqueIndex(ctx, s.users, "email")
 }
@@ -34,7 +34,7 @@ func (s *Store) EnsureIdentityIndexes(ctx context.Context) error {
 		ensureUniqueIndex(ctx, s.identities, "userId", "provider"))
 }
 
-// IndexError is returned if a unique index is missing and cannot be created.
+// IndexError is returned if MongoDB refuses to create a unique index. It wraps ErrUnavailable.
 type IndexError struct {
 	// Index is the index, like "users.email".
 	Index string
@@ -71,11 +71,7 @@ func ensureUniqueIndex(ctx context.Context, c *mongo.Collection, fields ...strin
 
 	var fromServer mongo.ServerError
 	if !errors.As(err, &fromServer) {
-		return &IndexError{
-			Index: indexName(c, fields),
-			Fix:   "check MongoDB",
-			Err:   mongoconn.Unavailable(err),
-		}
+		return fmt.Errorf("unique index on %s: %w", indexName(c, fields), mongoconn.Unavailable(err))
 	}
 
 	return checkUniqueIndex(ctx, c, fields, err)
@@ -158,7 +154,7 @@ func (i storedIndex) isUsable() bool {
 // ErrEmailTaken if another account has its email. Otherwise another application has left an
 // index behind, and the error is ErrUnavailable with the names of the candidates.
 func (s *Store) explainDuplicate(ctx context.Context, email Email, duplicate error) error {
-	if err := s.checkEmailFree(ctx, email, ""); err != nil {
+	if err := s.CheckEmailFree(ctx, email, ""); err != nil {
 		return err
 	}
 

@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/bson/primitive"
+	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"latchkey/internal/mongoconn"
@@ -49,7 +50,7 @@ func (s *Store) CheckEmails(ctx context.Context) (EmailReport, error) {
 }
 
 // FixEmails makes stored emails canonical. An account stays as it is if another account has the
-// same email. Call EnsureEmailIndex first, which prevents two accounts from getting the same
+// same email, or if MongoDB rejects the change. Call EnsureEmailIndex first, which prevents two accounts from getting the same
 // email. Errors: ErrUnavailable; some emails may have been fixed.
 func (s *Store) FixEmails(ctx context.Context) (EmailReport, error) {
 	strays, err := s.strayEmails(ctx)
@@ -88,23 +89,36 @@ func (s *Store) fixEmail(ctx context.Context, stray strayEmail) (bool, error) {
 		return false, nil
 	}
 
-	err := s.checkEmailFree(ctx, stray.canonical, stray.id)
+	err := s.CheckEmailFree(ctx, stray.canonical, stray.id)
 	if err == nil {
 		unchanged := bson.D{{Key: "email", Value: stray.stored}}
 		_, err = s.update(ctx, stray.id, unchanged, s.setAndTouch(bson.E{Key: "email", Value: string(stray.canonical)}))
 	}
-	if errors.Is(err, ErrUnavailable) && errors.Is(s.checkEmailFree(ctx, stray.canonical, stray.id), ErrEmailTaken) {
+	if errors.Is(err, ErrUnavailable) && errors.Is(s.CheckEmailFree(ctx, stray.canonical, stray.id), ErrEmailTaken) {
 		err = ErrEmailTaken // meanwhile
 	}
 
 	switch {
-	case errors.Is(err, ErrEmailTaken):
+	case errors.Is(err, ErrEmailTaken), isRejected(err):
 		return false, nil
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUnreadable):
 		return true, nil // another server has changed it, or the account has other faults, too
 	}
 
 	return err == nil, err
+}
+
+// isRejected reports whether MongoDB does not accept a change of one document, for example because
+// another unique index or a validator of the collection rejects it.
+func isRejected(err error) bool {
+	const (
+		unauthorized = 13 // rejects every change
+		failover     = "RetryableWriteError"
+	)
+
+	var fromServer mongo.ServerError
+
+	return errors.As(err, &fromServer) && !fromServer.HasErrorCode(unauthorized) && !fromServer.HasErrorLabel(failover)
 }
 
 // strayEmails finds the accounts whose stored email is not canonical. Errors: ErrUnavailable.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
 
@@ -95,5 +96,22 @@ func TestByEmails(t *testing.T) {
 
 	if found, err := s.ByEmails(ctx, nil); len(found) != 0 || err != nil {
 		t.Errorf("no emails: got %v, error %v, want no accounts", found, err)
+	}
+}
+
+// An account that MongoDB does not let anyone change keeps no other account from being fixed.
+func TestFixEmailsSkipsRejected(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	for i, stored := range []string{"A@example.com", "B@example.com", "C@example.com"} {
+		insertWith(t, s, stored, "updatedAt", now.Add(-time.Duration(i+1)*time.Hour))
+	}
+	createIndex(t, s, "updated", "updatedAt", true) // rejects the second account that is fixed
+
+	report, err := s.FixEmails(t.Context())
+	if err != nil || report.Fixed != 1 || len(report.Strays) != 2 {
+		t.Errorf("got %+v, %v; want one fixed and two strays", report, err)
 	}
 }

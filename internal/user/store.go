@@ -39,6 +39,8 @@ type Store struct {
 	users      *mongo.Collection
 	identities *mongo.Collection
 	now        func() time.Time
+
+	preparation *preparation // nil if RequirePreparation was not called
 }
 
 // New returns a Store that uses db. It does not connect yet.
@@ -51,7 +53,7 @@ func New(db *mongoconn.Database, now func() time.Time) *Store {
 	}
 }
 
-// Ping checks that MongoDB replies. Errors: ErrUnavailable.
+// Ping checks that MongoDB replies, whether or not Prepare has succeeded. Errors: ErrUnavailable.
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
@@ -106,10 +108,13 @@ func (s *Store) Create(ctx context.Context, u User) (User, error) {
 	if err := s.EnsureEmailIndex(ctx); err != nil {
 		return User{}, err
 	}
+	if err := s.preparation.wait(ctx); err != nil {
+		return User{}, err
+	}
 
 	// The index treats two spellings as different emails.
 	if len(u.Email.spellings()) > 1 {
-		if err := s.checkEmailFree(ctx, u.Email, ""); err != nil {
+		if err := s.CheckEmailFree(ctx, u.Email, ""); err != nil {
 			return User{}, err
 		}
 	}
@@ -134,9 +139,9 @@ func (s *Store) Create(ctx context.Context, u User) (User, error) {
 	return d.user(), nil
 }
 
-// checkEmailFree checks that no account other than id has the email in any spelling. Only
+// CheckEmailFree checks that no account other than id has the email in any spelling. Only
 // the index protects against concurrent changes. Errors: ErrEmailTaken, ErrUnavailable.
-func (s *Store) checkEmailFree(ctx context.Context, email Email, id string) error {
+func (s *Store) CheckEmailFree(ctx context.Context, email Email, id string) error {
 	u, err := s.ByEmail(ctx, email)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -251,11 +256,17 @@ func (s *Store) setPassword(ctx context.Context, id, hash string, filter bson.D,
 	return s.update(ctx, id, filter, change)
 }
 
-// Delete removes an account, if it exists, and its identities. Errors: ErrUnavailable.
+// Delete removes an account, if it exists, and its identities. It removes the identities first,
+// so that the account is gone only if Delete succeeds. Errors: ErrUnavailable.
 func (s *Store) Delete(ctx context.Context, id string) error {
 	oid, err := objectID(id)
 	if err != nil {
 		return nil
+	}
+
+	// If an identity is linked after this, ByIdentity removes it later.
+	if err := s.UnlinkAll(ctx, id); err != nil {
+		return err
 	}
 
 	ctx, cancel := s.db.WithTimeout(ctx)
@@ -265,10 +276,6 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 
 		return err
 	})
-	if err != nil {
-		return mongoconn.Unavailable(err)
-	}
 
-	// If an identity is linked after this, ByIdentity removes it later.
-	return s.UnlinkAll(ctx, id)
+	return mongoconn.Unavailable(err)
 }

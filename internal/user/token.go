@@ -211,7 +211,10 @@ func (s *Store) VerifyEmail(ctx context.Context, id, tokenHash string, byOwner b
 // revokes all other one-time tokens. byOwner is as in VerifyEmail. Errors: ErrNotFound if the token
 // is not valid; ErrEmailTaken, ErrUnavailable.
 func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Email, byOwner bool) (User, error) {
-	if err := s.checkEmailFree(ctx, email, id); err != nil {
+	if err := s.awaitPreparation(ctx); err != nil {
+		return User{}, err
+	}
+	if err := s.CheckEmailFree(ctx, email, id); err != nil {
 		return User{}, err
 	}
 
@@ -226,7 +229,7 @@ func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Ema
 
 	// The index may have rejected the update. Not every server returns a duplicate key error,
 	// and another index of the collection may have caused one.
-	if errors.Is(err, ErrUnavailable) && errors.Is(s.checkEmailFree(ctx, email, id), ErrEmailTaken) {
+	if errors.Is(err, ErrUnavailable) && errors.Is(s.CheckEmailFree(ctx, email, id), ErrEmailTaken) {
 		return User{}, ErrEmailTaken
 	}
 

@@ -1,0 +1,52 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A store is waited for however late it starts.
+func TestWaitForLateStore(t *testing.T) {
+	t.Parallel()
+
+	for _, late := range []time.Duration{0, time.Second, 10 * storeStartTimeout} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &App{parts: parts{log: slog.New(slog.DiscardHandler)}}
+			started := time.Now()
+			ping := func(context.Context) error {
+				if time.Since(started) < late {
+					return errors.New("refused")
+				}
+
+				return nil
+			}
+
+			ok := a.waitForStore(t.Context(), "mongodb", ping, mongoFix)
+			if took := time.Since(started); !ok || took < late || took > late+maxRetryPause {
+				t.Errorf("a store that is %v late: got %v after %v, want true at most %v later", late, ok, took, maxRetryPause)
+			}
+		})
+	}
+}
+
+// Waiting ends when the server stops.
+func TestStopWaitingForStore(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+
+		a := &App{parts: parts{log: slog.New(slog.DiscardHandler)}}
+		started := time.Now()
+		refused := func(context.Context) error { return errors.New("refused") }
+
+		if a.waitForStore(ctx, "mongodb", refused, mongoFix) || time.Since(started) != time.Hour {
+			t.Errorf("waiting ended after %v, want 1h without the store", time.Since(started))
+		}
+	})
+}
