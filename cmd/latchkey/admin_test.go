@@ -206,6 +206,21 @@ func TestImportedSpelling(t *testing.T) {
 	}
 }
 
+// An operator cannot create a second account for an imported email either, even if no server has
+// started since the import.
+func TestOperatorCreatesNoDuplicate(t *testing.T) {
+	t.Parallel()
+	uri := storetest.Mongo(t)
+	o := &operator{t: t, environ: append(environment(t), "MONGODB_URI="+uri)}
+	_, err := storetest.Database(t, uri).Collection("users").InsertOne(t.Context(), bson.D{
+		{Key: "name", Value: "Ann"}, {Key: "email", Value: "Ann@Example.com"},
+	})
+	testkit.NoError(t, err)
+
+	o.wantError("email already registered", "a long password\n", "users", "create", "ann@example.com", "Eve")
+	o.mustRun("(?m)^email +ann@example.com", "", "users", "show", "ann@example.com")
+}
+
 // Two accounts with one email prevent the index. Neither the log nor the doctor quotes the email.
 func TestDuplicateEmails(t *testing.T) {
 	t.Parallel()

@@ -94,6 +94,11 @@ func (a *Admin) CreateUser(ctx context.Context, name, email, password string) (u
 		return user.User{}, fmt.Errorf("%q is not a valid email", email)
 	}
 
+	// Another application may have stored the email in another spelling.
+	if _, err := a.users.Prepare(ctx); err != nil {
+		return user.User{}, err
+	}
+
 	u, err := a.auth.CreateUser(ctx, auth.Registration{
 		Name:     parsedName,
 		Email:    parsedEmail,
