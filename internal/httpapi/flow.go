@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"latchkey/internal/oauth"
 )
@@ -11,12 +12,8 @@ import (
 // cookie, so that several tabs do not interfere with each other.
 type flowCookies struct{ cookie Cookie }
 
-const (
-	flowCookieMaxAge = 600 // seconds, the lifetime of a flow
-	flowIDLength     = 10
-	// maxFlowCookies is the maximum number of unfinished sign-ins of one browser.
-	maxFlowCookies = 8
-)
+// maxFlowCookies is the maximum number of unfinished sign-ins of one browser.
+const maxFlowCookies = 8
 
 // newFlowCookies returns the flow cookies of a server. They are never SameSite=Strict, because
 // browsers do not send such cookies when they return from another site.
@@ -50,7 +47,7 @@ func (f flowCookies) secret(r *http.Request, state string) string {
 func (f flowCookies) keep(w http.ResponseWriter, r *http.Request, id, secret string) {
 	var names []string
 	for _, cookie := range r.Cookies() {
-		isFlow := strings.HasPrefix(cookie.Name, f.cookie.Name) && len(cookie.Name) == len(f.cookie.Name)+flowIDLength
+		isFlow := strings.HasPrefix(cookie.Name, f.cookie.Name) && len(cookie.Name) == len(f.cookie.Name)+oauth.FlowIDLength
 		if isFlow {
 			names = append(names, cookie.Name)
 		}
@@ -63,7 +60,7 @@ func (f flowCookies) keep(w http.ResponseWriter, r *http.Request, id, secret str
 		old.clear(w)
 	}
 
-	f.of(id).write(w, secret, flowCookieMaxAge)
+	f.of(id).write(w, secret, int(oauth.FlowTTL/time.Second))
 }
 
 // forget deletes the cookie of a flow that has ended.

@@ -157,7 +157,7 @@ func TestFlowExpires(t *testing.T) {
 	for _, tc := range []struct {
 		wait time.Duration
 		want error
-	}{{flowTTL, nil}, {flowTTL + time.Millisecond, ErrNoFlow}} {
+	}{{FlowTTL, nil}, {FlowTTL + time.Millisecond, ErrNoFlow}} {
 		f := w.begin(t, "home", Flow{ReturnTo: "/after"})
 		w.clock.move(tc.wait)
 		_, flow, err := w.end(t, "home", f.secret, home.Authorize(t, f.redirect, ann))

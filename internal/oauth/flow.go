@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/token"
 )
 
-// flowTTL is the maximum time that a user may spend at a provider.
-const flowTTL = 10 * time.Minute
+// FlowTTL is the maximum time that a user may spend at a provider.
+const FlowTTL = 10 * time.Minute
 
 // Flow is one sign-in, from the redirect to a provider until the callback.
 type Flow struct {
@@ -48,9 +48,9 @@ type flowRecord struct {
 	StartedAt time.Time `json:"startedAt"`
 }
 
-// idLength is the length of a flow ID in characters: enough to distinguish the flows of one
+// FlowIDLength is the length of a flow ID in characters: enough to distinguish the flows of one
 // browser.
-const idLength = 10
+const FlowIDLength = 10
 
 // flowKeys are derived from the secret of a flow. None can be derived from the others: the
 // provider learns state and nonce, the browser history contains the state, and Redis contains
@@ -103,7 +103,7 @@ func FlowID(state string) string {
 		return ""
 	}
 
-	return state[:idLength]
+	return state[:FlowIDLength]
 }
 
 // Start begins a flow. It returns the URL to redirect the browser to, an ID that distinguishes
@@ -131,7 +131,7 @@ func (s *Service) Start(ctx context.Context, provider string, f Flow) (redirect,
 		return "", "", "", fmt.Errorf("flow: %w", err)
 	}
 	sealed := s.sealKeys.seal(keys.name, record)
-	if _, err := s.redis.Do(ctx, "SET", keys.name, sealed, "EX", int(flowTTL/time.Second)); err != nil {
+	if _, err := s.redis.Do(ctx, "SET", keys.name, sealed, "EX", int(FlowTTL/time.Second)); err != nil {
 		return "", "", "", err
 	}
 
@@ -229,7 +229,7 @@ func (s *Service) take(ctx context.Context, keys flowKeys, provider string) (flo
 		// A malicious provider could send the code of another provider to our callback, to have
 		// it redeemed as its own (mix-up attack; RFC 9700 section 4.4).
 		return r, fmt.Errorf("%w: started with another provider", ErrNoFlow)
-	case s.now().Sub(r.StartedAt) > flowTTL:
+	case s.now().Sub(r.StartedAt) > FlowTTL:
 		return r, fmt.Errorf("%w: expired", ErrNoFlow)
 	}
 

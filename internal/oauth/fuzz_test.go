@@ -139,8 +139,8 @@ func FuzzState(f *testing.F) {
 			t.Errorf("got state %q, which is also another key of the flow", state)
 		}
 
-		if id := FlowID(state); id != "" && (len(id) != idLength || strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "") {
-			t.Errorf("got ID %q for state %q, want %d characters of base64url", id, state, idLength)
+		if id := FlowID(state); id != "" && (len(id) != FlowIDLength || strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "") {
+			t.Errorf("got ID %q for state %q, want %d characters of base64url", id, state, FlowIDLength)
 		}
 	})
 }
