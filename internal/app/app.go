@@ -73,7 +73,6 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		return nil, err
 	}
 
-	p.users.RequirePreparation() // waitForStores prepares them
 	a := &App{
 		parts:        p,
 		drainTime:    c.DrainTime,
@@ -101,6 +100,7 @@ func (a *App) open(ctx context.Context, c config.Config, metrics *telemetry.Metr
 		return err
 	}
 
+	a.users.RequirePreparation() // see prepareMongo
 	a.api, err = a.newAPI(c, metrics)
 	if err != nil {
 		return fmt.Errorf("FRONTEND_URL: %w", err)

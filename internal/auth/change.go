@@ -143,10 +143,7 @@ func (s *Service) renew(
 	rotate func(context.Context) (*session.Session, string, error),
 ) (Changed, error) {
 	next, token, err := rotate(ctx)
-	switch {
-	case errors.Is(err, session.ErrReplaced):
-		return changed, s.sessions.End(ctx, why)
-	case errors.Is(err, session.ErrUnavailable):
+	if errors.Is(err, session.ErrReplaced) || errors.Is(err, session.ErrUnavailable) {
 		return changed, s.sessions.Abandon(ctx, why)
 	}
 

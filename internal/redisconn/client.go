@@ -154,18 +154,13 @@ func (c *Client) Ping(ctx context.Context) error {
 func (c *Client) Scan(ctx context.Context, pattern string, f func(keys []string) error) error {
 	for range maxTries {
 		initial, err := c.current(time.Now().Add(c.options.Timeout)) // waits for the first refresh
-		if err != nil {
-			return err
-		}
-
-		err = c.EachServer(ctx, func(_ string, do Sender) error { return scan(do, pattern, f) })
-		if err != nil {
-			return err
+		if err == nil {
+			err = c.EachServer(ctx, func(_ string, do Sender) error { return scan(do, pattern, f) })
 		}
 
 		// If keys were moved to another server meanwhile, some may have been missed.
-		if initial.sameAs(c.topology.Load()) {
-			return nil
+		if err != nil || initial.sameAs(c.topology.Load()) {
+			return err
 		}
 	}
 

@@ -154,10 +154,13 @@ var operations = []struct {
 	}},
 	{name: "touch", run: func(s *specimen) error {
 		old, _ := s.m.FromContext(s.loaded)
-		touched := *old
-		touched.markSeen(s.m.options.Now().Add(time.Minute), time.Hour)
-		_, err := s.m.saveTouched(s.loaded, old, &touched)
-		return err
+		s.m.touchFailed.Store(0)
+		s.m.touch(s.loaded, old, s.m.options.Now().Add(time.Minute))
+		if s.m.touchFailed.Load() != 0 {
+			return ErrUnavailable // logged
+		}
+
+		return nil
 	}},
 	{name: "rotate", ends: replaced, dead: ErrReplaced, run: func(s *specimen) error {
 		_, _, err := s.m.Rotate(s.loaded)

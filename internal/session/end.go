@@ -20,8 +20,7 @@ func (m *Manager) End(ctx context.Context, reason Reason) error {
 	return err
 }
 
-// Abandon is like End, for a session that a failed change has left in an unknown state. It has
-// its own time budget, since the request's budget may be used up.
+// Abandon is like End, after a failure that may have used up the request's time budget.
 func (m *Manager) Abandon(ctx context.Context, reason Reason) error {
 	return m.End(redisconn.WithBudget(ctx, m.redis.Timeout()/2), reason)
 }

@@ -76,7 +76,6 @@ type Manager struct {
 	options Options
 
 	untrustedLogged atomic.Int64 // the minute in which ErrUntrusted was last logged
-	touchLogged     atomic.Int64 // the minute in which a failure of touch was last logged
 	touchFailed     atomic.Int64 // when touch last failed, in Unix seconds
 }
 
@@ -93,8 +92,7 @@ func New(client *redisconn.Client, o Options) *Manager {
 		macKeys: newMACKeys(o.Secrets),
 		options: o,
 	}
-	// scs.New would start a goroutine that never ends, for a store in memory.
-	m.scs = &scs.SessionManager{Store: store{m}, Codec: store{m}}
+	m.scs = &scs.SessionManager{Store: store{m}, Codec: store{m}} // scs.New would start a goroutine forever
 
 	for _, reason := range allReasons {
 		o.Metrics.EndReasons(string(reason))
@@ -152,47 +150,34 @@ func (m *Manager) Recheck(ctx context.Context) error {
 // touchPause is how long no session is extended after Redis has refused one, in seconds.
 const touchPause = 5
 
-// touch extends the idle timeout of a session, unless the session has changed since it was
-// read. A failure does not fail the request: the session was live a moment ago, and a request
-// tries again after touchPause.
+// touch extends the idle timeout of a session, unless its record has changed since it was read. A
+// failure is logged once a minute, but does not fail the request: the session was live a moment
+// ago, and a request tries again after touchPause.
 func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
-	if now.Unix()-m.touchFailed.Load() < touchPause {
+	isPaused := now.Unix()-m.touchFailed.Load() < touchPause
+	if isPaused && !m.keys.cluster { // in a cluster, other masters may accept writes
 		return
 	}
 
 	touched := *s
 	touched.markSeen(now, m.options.Idle)
 
-	saved, err := m.saveTouched(ctx, s, &touched)
-	if err != nil {
-		if !m.keys.cluster { // otherwise other masters may accept writes
-			m.touchFailed.Store(now.Unix())
-		}
-		if minute := now.Unix() / 60; m.touchLogged.Swap(minute) != minute {
-			m.options.Log.WarnContext(ctx, "cannot extend sessions", "sessionId", s.ID, "error", err)
-		}
-
-		return
+	saved := false
+	value, err := touched.seal(m.macKeys)
+	if err == nil {
+		touched.value = value
+		saved, err = redisconn.Bool(m.redis.Eval(ctx, m.scripts.touch,
+			m.keys.record(s.ID), m.keys.index(s.UserID),
+			s.ID, s.value, value, m.ttl(touched.IdleExpiresAt)))
 	}
 
 	if saved {
 		m.scs.Put(ctx, sessionKey, &touched)
+	} else if err != nil {
+		if last := m.touchFailed.Swap(now.Unix()); last/60 != now.Unix()/60 {
+			m.options.Log.WarnContext(ctx, "cannot extend sessions", "sessionId", s.ID, "error", err)
+		}
 	}
-}
-
-// saveTouched replaces the record of s with that of touched, unless the stored record has
-// changed since s was read. It reports whether the new record is stored.
-func (m *Manager) saveTouched(ctx context.Context, s, touched *Session) (bool, error) {
-	value, err := touched.seal(m.macKeys)
-	if err != nil {
-		return false, err
-	}
-
-	touched.value = value
-
-	return redisconn.Bool(m.redis.Eval(ctx, m.scripts.touch,
-		m.keys.record(s.ID), m.keys.index(s.UserID),
-		s.ID, s.value, value, m.ttl(touched.IdleExpiresAt)))
 }
 
 // fetch returns the record of a session without verifying it. Errors: ErrNone or an
@@ -273,8 +258,7 @@ func (m *Manager) logUntrusted(ctx context.Context, id string, err error) {
 		return
 	}
 
-	minute := m.options.Now().Unix() / 60
-	if m.untrustedLogged.Swap(minute) != minute {
+	if minute := m.options.Now().Unix() / 60; m.untrustedLogged.Swap(minute) != minute {
 		m.options.Log.ErrorContext(ctx, "session record rejected: signed with another SESSION_SECRET or tampered with",
 			"sessionId", id, "error", err)
 	}
