@@ -65,7 +65,7 @@ func (l *loader) checkProxies() {
 }
 
 // parsePrefix parses a prefix, or an IP as a prefix of full length. IPv4 within IPv6 becomes IPv4, as
-// the IPs of clients do.
+// the IPs of clients do. A prefix of more than that would match none of them, so it is an error.
 func parsePrefix(given string) (netip.Prefix, error) {
 	const mappedBits = 96 // of ::ffff:0:0
 
@@ -77,11 +77,11 @@ func parsePrefix(given string) (netip.Prefix, error) {
 	}
 
 	prefix, err := netip.ParsePrefix(given)
-	if err == nil && prefix.Addr().Is4In6() && prefix.Bits() >= mappedBits {
-		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mappedBits)
+	if err != nil || !prefix.Addr().Is4In6() {
+		return prefix.Masked(), err
 	}
 
-	return prefix.Masked(), err
+	return prefix.Addr().Unmap().Prefix(prefix.Bits() - mappedBits)
 }
 
 // isPrivate reports whether all IPs of a prefix are private.

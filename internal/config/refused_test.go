@@ -68,6 +68,7 @@ var refusedValues = map[string][]string{
 		"https://[fe80::1%25eth0]", "https://[::ffff:10.0.0.1]", "https://xn--a.example", "https://a..example", "https://a.example:x",
 	},
 	"TRUSTED_PROXIES: required":           {""},
+	"TRUSTED_PROXIES: must be IPs":        {"::ffff:10.0.0.0/95", "::ffff:0:0/24", "10.0.0.0/8,::ffff:10.0.0.0/72"},
 	"TRUSTED_PROXIES: 0.0.0.0/0 includes": {"10.0.0.0/8,0.0.0.0/0", "::ffff:0:0/96"},
 	"TRUSTED_PROXIES: 2000::/4 includes":  {"2000::/4,3000::/4"},
 	"TRUSTED_PROXIES: together these": {
