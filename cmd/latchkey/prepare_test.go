@@ -33,7 +33,7 @@ func TestEmailsBecomeCanonicalInTheEnd(t *testing.T) {
 		return storetest.HangUp(client, chunk)
 	}})
 
-	addr, _, _ := start(t, environment(t, "MONGODB_URI="+uri, "MONGODB_TIMEOUT=2s"))
+	addr, _, _ := start(t, environment(t, "MONGODB_URI="+uri, "MONGODB_TIMEOUT=5s"))
 	const registration = `{"name":"Eve","email":"ann@example.com","password":"quiet lamps under seven bridges"}`
 
 	wantGet(t, "http://"+addr+"/readyz", http.StatusServiceUnavailable, `"mongodb":"unavailable"`)

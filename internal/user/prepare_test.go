@@ -11,15 +11,19 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// newUnpreparedStore returns a store in which Prepare is required but has not run.
-func newUnpreparedStore(t *testing.T) *Store {
+// newUnpreparedStore returns a store in which Prepare is required but has not run, and the same
+// store with a short time limit, for calls that wait in vain.
+func newUnpreparedStore(t *testing.T) (s, impatient *Store) {
 	t.Helper()
 
-	const timeout = time.Second // of the calls that wait in vain
-	s := New(conntest.Mongo(t, mongoconn.Options{URI: storetest.Mongo(t), Timeout: timeout}), time.Now)
+	uri := storetest.Mongo(t)
+	s = New(conntest.Mongo(t, mongoconn.Options{URI: uri}), time.Now)
 	s.RequirePreparation()
 
-	return s
+	impatient = New(conntest.Mongo(t, mongoconn.Options{URI: uri, Timeout: time.Second}), time.Now)
+	impatient.preparation = s.preparation
+
+	return s, impatient
 }
 
 // Until stored emails are canonical, nobody can get the email of an account that another
@@ -27,31 +31,30 @@ func newUnpreparedStore(t *testing.T) *Store {
 func TestPrepare(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	s := newUnpreparedStore(t)
+	s, impatient := newUnpreparedStore(t)
 	testkit.NoError(t, s.EnsureEmailIndex(ctx))
 	insertWith(t, s, "Ann@Example.com", "lastLogin", nil)
 	bob := insertWith(t, s, "bob@example.com", "lastLogin", nil)
 	testkit.NoError(t, s.PutToken(ctx, bob, "bob@example.com", EmailChangeToken, OneTimeToken{Hash: "t", Email: "ann@example.com", Expires: time.Now().Add(time.Hour)}))
-
 	stranger := User{Name: "Eve", Email: "ann@example.com", PasswordHash: "h"}
-	for _, want := range []error{ErrUnavailable, ErrEmailTaken} {
-		wantErr(t, "register", errorOf(s.Create(ctx, stranger)), want)
-		wantErr(t, "change the email", errorOf(s.ChangeEmail(ctx, bob, "t", "ann@example.com", true)), want)
-		if want == ErrUnavailable {
-			wantErr(t, "ready", s.Ready(ctx), ErrUnavailable)
-			testkit.NoError(t, errorOf(s.Prepare(ctx)))
-			wantErr(t, "ready after Prepare", s.Ready(ctx), nil)
-		}
-	}
 
-	testkit.NoError(t, errorOf(s.Prepare(ctx))) // again
+	wantErr(t, "register", errorOf(impatient.Create(ctx, stranger)), ErrUnavailable)
+	wantErr(t, "change the email", errorOf(impatient.ChangeEmail(ctx, bob, "t", "ann@example.com", true)), ErrUnavailable)
+	wantErr(t, "ready", impatient.Ready(ctx), ErrUnavailable)
+
+	for range 2 { // also if it has succeeded before
+		testkit.NoError(t, errorOf(s.Prepare(ctx)))
+		wantErr(t, "register after Prepare", errorOf(s.Create(ctx, stranger)), ErrEmailTaken)
+		wantErr(t, "change the email after Prepare", errorOf(s.ChangeEmail(ctx, bob, "t", "ann@example.com", true)), ErrEmailTaken)
+		wantErr(t, "ready after Prepare", s.Ready(ctx), nil)
+	}
 }
 
 // While an operator has to fix the index, nobody can register, but the other accounts work.
 func TestPrepareBlocked(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	s := newUnpreparedStore(t)
+	s, _ := newUnpreparedStore(t)
 	for range 2 {
 		insertWith(t, s, "twice@example.com", "lastLogin", nil)
 	}
