@@ -104,21 +104,3 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 		t.Errorf("log lines about slow bodies: got %d, want one a minute", lines)
 	}
 }
-
-// Without a session, the server does not wait for the body of a request that needs one.
-func TestBodiesOfStrangersAreNotRead(t *testing.T) {
-	t.Parallel()
-
-	s := apitest.New(t)
-	for _, head := range []string{"PUT /profile", "GET /auth/me", "POST /auth/password/change"} {
-		for _, cookie := range []string{"", "Cookie: " + s.Cookie.Name + "=" + strings.Repeat("A", 43) + "\r\n"} {
-			// The server asks for the body when it begins to read it.
-			r := startSlow(t, s, head, cookie+"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
-			res, err := http.ReadResponse(r.from, nil)
-			testkit.NoError(t, err)
-			if res.StatusCode != http.StatusUnauthorized {
-				t.Errorf("%s with %q: got %d, want 401 without reading the body", head, cookie, res.StatusCode)
-			}
-		}
-	}
-}

@@ -81,27 +81,20 @@ func (s *Server) serve(rt route) handler {
 			return err
 		}
 
-		// 2. Require a session before reading the body, so that strangers cannot make the server wait
-		// for one.
-		request := attempt{limit: rt.limit}
-		if rt.access != public {
-			var err error
-			if r, err = s.authenticate(r); err != nil {
-				return err
-			}
-			request.userID = s.current(r).UserID
-		}
-
-		// 3. Read the whole body. If the session has ended in the meantime, a client that sent its body
-		// slowly must not act with it.
+		// 2. Read the whole body before checking the session. Otherwise a client that sends its body
+		// slowly could act with a session that has ended in the meantime.
 		body, err := s.bodies.read(w, r, rt.endpoint.maxBody)
 		if err != nil {
 			return err
 		}
-		if rt.access != public && r.ContentLength != 0 {
-			if err := s.sessions.Recheck(r.Context()); err != nil {
+
+		// 3. Require a session, unless the route is public.
+		request := attempt{limit: rt.limit}
+		if rt.access != public {
+			if r, err = s.authenticate(r); err != nil {
 				return err
 			}
+			request.userID = s.current(r).UserID
 		}
 
 		// 4. Check and decode the body.

@@ -285,7 +285,8 @@ func TestChangeAfterSessionEnded(t *testing.T) {
 	}
 }
 
-// A session that ends while the client sends its body slowly cannot act.
+// A slow body is read before the session is checked, so that a session that ended meanwhile
+// cannot act.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
 
