@@ -70,10 +70,10 @@ func (s *testServer) dial(from string) net.Conn {
 }
 
 // request sends a request and returns whether there was a response.
-func (s *testServer) request(conn net.Conn, path string) bool {
+func (s *testServer) request(conn net.Conn) bool {
 	s.t.Helper()
 
-	_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	if err != nil {
 		return false
 	}
@@ -124,7 +124,7 @@ func TestConnectionsPerClient(t *testing.T) {
 	active, idle, silent := s.dial(client), s.dial(client), s.dial(client)
 	s.begin(active)
 	s.wantCounts(3, 2)
-	if !s.request(idle, "/") {
+	if !s.request(idle) {
 		t.Fatal("got no response, want one")
 	}
 	bystander := s.dial(other)
@@ -133,7 +133,7 @@ func TestConnectionsPerClient(t *testing.T) {
 	// The silent one has waited longest, because the idle one has had a request since.
 	fourth := s.dial(client)
 	s.wantClosed("a connection without a request", silent)
-	if !s.request(fourth, "/") {
+	if !s.request(fourth) {
 		t.Error("a fourth connection got no response, want one")
 	}
 	s.wantCounts(4, 3)
@@ -147,7 +147,7 @@ func TestConnectionsPerClient(t *testing.T) {
 	if !strings.Contains(s.log.String(), "too many connections\" limit=client ip="+client) {
 		t.Errorf("log: got %s, want a warning with the IP", s.log)
 	}
-	if !s.request(bystander, "/") || !s.request(s.dial(other), "/") {
+	if !s.request(bystander) || !s.request(s.dial(other)) {
 		t.Error("another client got no response, want one")
 	}
 
