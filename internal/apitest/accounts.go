@@ -139,7 +139,12 @@ func (s *Server) TakeEvents() []bson.M {
 	var events []bson.M
 	testkit.NoError(s.T, cursor.All(ctx, &events))
 
-	_, err = collection.DeleteMany(ctx, bson.D{})
+	// Another server may have stored events since.
+	ids := bson.A{}
+	for _, e := range events {
+		ids = append(ids, e["_id"])
+	}
+	_, err = collection.DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
 	testkit.NoError(s.T, err)
 
 	return events

@@ -59,7 +59,7 @@ type Pool struct {
 	metrics *telemetry.Metrics
 	// compare is bcrypt.CompareHashAndPassword. Tests replace it to measure its work.
 	compare func(hash, password []byte) error
-	hashes  atomic.Uint64
+	hashes  [lanes]atomic.Uint64
 	workers sync.WaitGroup
 
 	mu      sync.Mutex
@@ -129,7 +129,10 @@ func (p *Pool) waiting() (n int) {
 }
 
 // Hashes returns the number of passwords hashed or compared since the start.
-func (p *Pool) Hashes() uint64 { return p.hashes.Load() }
+func (p *Pool) Hashes() uint64 { return p.HashesIn(Anyone) + p.HashesIn(Owners) }
+
+// HashesIn returns the number of passwords hashed or compared in a lane since the start.
+func (p *Pool) HashesIn(lane Lane) uint64 { return p.hashes[lane].Load() }
 
 // Close refuses new jobs, waits for all queued jobs to finish, and ends the threads.
 func (p *Pool) Close() {
@@ -291,7 +294,7 @@ func (p *Pool) run(j *job) {
 		p.average += (time.Since(start) - p.average) / 8
 		p.mu.Unlock()
 
-		p.hashes.Add(1)
+		p.hashes[j.lane].Add(1)
 		close(j.done)
 	}()
 

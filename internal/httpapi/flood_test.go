@@ -2,13 +2,10 @@ package httpapi_test
 
 import (
 	"fmt"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
-	"golang.org/x/crypto/bcrypt"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/hashpool"
@@ -75,45 +72,45 @@ func TestNetworkFlood(t *testing.T) {
 	}
 }
 
-// While the passwords of strangers wait to be hashed, a login on a known device and a step-up do
-// not wait for all of them.
-func TestFloodDoesNotDelayOwners(t *testing.T) {
+// The passwords of owners are hashed in a lane of their own, so that a flood of other logins does
+// not delay them: see package hashpool.
+func TestOwnersHaveTheirOwnLane(t *testing.T) {
 	t.Parallel()
 
-	slow, err := bcrypt.GenerateFromPassword([]byte("password"), 9)
-	testkit.NoError(t, err)
+	s := apitest.New(t, apitest.Options{Limits: defaultLimits()})
+	owner := s.Register("ann@example.com")
+	login := func(device string) apitest.Response {
+		c := owner.NewClient()
+		c.Device = device
 
-	for name, request := range map[string]func(owner *apitest.Client) apitest.Response{
-		"login on a known device": func(owner *apitest.Client) apitest.Response {
-			c := owner.NewClient()
-			c.Device = owner.Device
+		return c.Do("POST", "/auth/login", apitest.AnnsLogin)
+	}
 
-			return c.Do("POST", "/auth/login", apitest.AnnsLogin)
-		},
-		"step-up": func(owner *apitest.Client) apitest.Response {
+	for _, tc := range []struct {
+		name                string
+		request             func() apitest.Response
+		wantAnyone, wantOwn uint64
+	}{
+		{"login on an unknown device", func() apitest.Response { return login("") }, 1, 0},
+		{"login on a known device", func() apitest.Response { return login(owner.Device) }, 0, 1},
+		{"step-up", func() apitest.Response {
 			return owner.Do("POST", "/auth/step-up", map[string]any{"password": apitest.Password})
-		},
-		"password change": func(owner *apitest.Client) apitest.Response {
+		}, 0, 1},
+		{"password change", func() apitest.Response {
 			return owner.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword})
-		},
+		}, 0, 2},
 	} {
-		t.Run(name, func(t *testing.T) {
-			s := apitest.New(t, apitest.Options{Limits: defaultLimits()})
-			owner := s.Register("ann@example.com")
+		anyone := s.Hasher.HashesIn(hashpool.Anyone)
+		own := s.Hasher.HashesIn(hashpool.Owners)
 
-			const strangers = 24
-			var flood sync.WaitGroup
-			for range strangers + runtime.NumCPU() {
-				flood.Go(func() { _, _, _ = s.Hasher.Verify(t.Context(), hashpool.Anyone, string(slow), "password") })
-			}
-			testkit.Eventually(t, "strangers to wait", func() bool { return s.Hasher.Waiting() >= strangers })
+		tc.request().Want(200)
 
-			request(owner).Want(200)
-			if s.Hasher.Waiting() == 0 {
-				t.Error("got no strangers waiting after the owner's request, want it to overtake them")
-			}
-			flood.Wait()
-		})
+		anyone = s.Hasher.HashesIn(hashpool.Anyone) - anyone
+		own = s.Hasher.HashesIn(hashpool.Owners) - own
+		if anyone != tc.wantAnyone || own != tc.wantOwn {
+			t.Errorf("%s: got %d passwords hashed in the lane of anyone and %d in that of owners, want %d and %d",
+				tc.name, anyone, own, tc.wantAnyone, tc.wantOwn)
+		}
 	}
 }
 
