@@ -4,8 +4,8 @@
 // It does not know the collections, which belong to packages user and activity. Package
 // telemetry counts the commands and connections.
 //
-// An operation whose reply was lost is repeated: see Retry. Otherwise nobody would know whether
-// a password was changed, and a used one-time token would seem to be invalid.
+// An operation is repeated if its reply was lost: see Retry. Otherwise nobody would know whether a
+// password was changed, and a one-time token that has just worked would seem to be invalid.
 //
 // Start reading at Open.
 package mongoconn

@@ -41,7 +41,7 @@ type Options struct {
 	// DefaultTimeout.
 	Timeout time.Duration
 
-	// Dial opens connections. The default is that of net.Dialer.
+	// Dial opens connections. The default is a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	Metrics *telemetry.Metrics
@@ -146,11 +146,11 @@ func WithLongTimeout(ctx context.Context) (context.Context, context.CancelFunc) 
 	return context.WithTimeout(ctx, time.Hour)
 }
 
-// Retry calls operation, and calls it again if the reply of MongoDB was lost. MongoDB may or may
-// not have executed a write by then, so the second call must recognize the work of the first.
-// ctx must come from WithTimeout; the first call gets most of its time. The driver retries
-// writes only on a replica set, and nothing after a timeout. Errors: those of operation, which
-// must be the driver's.
+// Retry calls operation, and calls it again if MongoDB's reply was lost. MongoDB may or may not
+// have executed a write by then, so the second call must recognize the work of the first. ctx must
+// come from WithTimeout; the first call gets most of its time. The driver retries writes only on a
+// replica set, and nothing after a timeout. Errors: those of operation, which must come from the
+// driver.
 func Retry(ctx context.Context, operation func(context.Context) error) error {
 	deadline, _ := ctx.Deadline()
 	first, cancel := context.WithTimeout(ctx, time.Until(deadline)*3/4)

@@ -1,7 +1,7 @@
-// Package redischeck checks that Redis does what the server needs, which PING does not show: a replica, a
-// user without permissions and a full server reply to PING as well.
+// Package redischeck checks that Redis does what the server needs. PING does not show that: a replica, a
+// full Redis, and a Redis whose user lacks permissions reply to it, too.
 //
 // Checker.Ready is cheap and writes nothing, for GET /readyz. Checker.Probe writes, for latchkey doctor and
-// the start of the server. The package knows the commands of all scripts, and gets the prefixes of the keys
-// from the packages that own them. Package doctor explains what it finds.
+// the start of the server. The package knows the commands that the server uses. It gets the key prefixes
+// from the packages that own them. Package doctor explains the failures.
 package redischeck

@@ -8,11 +8,11 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// keyName is the end of the names of the keys that the checks use.
+// keyName is the suffix of the keys that the checks use.
 const keyName = "latchkey-check"
 
-// readyLua needs the permission to read and write every key, but changes nothing: the keys do not exist. A
-// full Redis runs it, and that is right: sessions can be read and ended.
+// readyLua needs permission to read and write every key, but changes nothing, because the keys do not
+// exist. It succeeds on a full Redis by design: sessions can still be read and ended.
 const readyLua = `
 for _, key in ipairs(KEYS) do
   redis.call('GET', key)
@@ -20,13 +20,13 @@ for _, key in ipairs(KEYS) do
 end
 return 1`
 
-// probeLua runs all commands that the server uses, in scripts or outside, on a key of its own. It leaves
-// no key behind, unless a command is refused: then the key expires after a second. Redis does not always
-// say which command it refuses, so the script does.
+// probeLua runs all commands that the server uses, in scripts or directly, on a key of its own. It
+// leaves no key behind, unless a command is refused: then the key expires after a second. Redis does not
+// always name the command that it refuses, so the script adds the name.
 const probeLua = `
 local key = KEYS[1]
 local commands = {
-  -- First, because a full Redis refuses nothing after a DEL.
+  -- SET comes first, because a full Redis refuses nothing in a script that has run DEL.
   {'SET', key, '1', 'PX', '1000'},
   {'GET', key},
   {'MGET', key},
@@ -60,7 +60,7 @@ for _, command in ipairs(commands) do
 end
 return 1`
 
-// Checker checks a Redis.
+// Checker checks whether a Redis can be used.
 type Checker struct {
 	redis    *redisconn.Client
 	prefixes []string
@@ -68,7 +68,7 @@ type Checker struct {
 	probe    *redisconn.Script
 }
 
-// New returns a Checker for keys with the given prefixes, of which there must be at least one.
+// New returns a Checker for keys with the given prefixes. There must be at least one.
 func New(client *redisconn.Client, prefixes []string) *Checker {
 	return &Checker{
 		redis:    client,
@@ -79,7 +79,7 @@ func New(client *redisconn.Client, prefixes []string) *Checker {
 }
 
 // Ready checks that all servers reply, and that scripts can read and write the keys. It changes nothing. On
-// a Redis Cluster it runs a script on one of the servers. Errors: redisconn.ErrUnavailable.
+// a Redis Cluster it runs the script on only one of the servers. Errors: redisconn.ErrUnavailable.
 func (c *Checker) Ready(ctx context.Context) error {
 	if c.redis.IsCluster() {
 		if err := c.redis.Ping(ctx); err != nil {
@@ -96,7 +96,7 @@ func (c *Checker) Ready(ctx context.Context) error {
 	return err
 }
 
-// Failure is what Redis refuses.
+// Failure is an error that Probe has found, with the keys that it affects.
 type Failure struct {
 	Err      error    // wraps redisconn.ErrUnavailable
 	Code     string   // of the reply in Err, such as NOPERM; empty if there was none
@@ -113,7 +113,7 @@ func codeOf(err error) string {
 }
 
 // Probe writes, reads and deletes a key under each prefix, with every command that the server uses, and
-// returns what fails. Prefixes that fail with the same error are together.
+// returns the failures. Consecutive prefixes that fail with the same code share a Failure.
 func (c *Checker) Probe(ctx context.Context) []Failure {
 	var failures []Failure
 	for _, prefix := range c.prefixes {
@@ -135,7 +135,7 @@ func (c *Checker) Probe(ctx context.Context) []Failure {
 }
 
 // clusterProbes is the number of keys per prefix that are tried on a Redis Cluster. They are in different
-// slots, so that they reach every server, unless it has only a few percent of the slots.
+// slots, so they reach every server that has more than a few percent of the slots.
 const clusterProbes = 64
 
 func (c *Checker) probePrefix(ctx context.Context, prefix string) error {

@@ -22,8 +22,8 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 
 var prefixes = []string{"sess:", "limit:"}
 
-// The probe runs exactly the commands of the other packages. A new one must be added to it, and to the user
-// in configs/redis.conf.
+// The probe runs exactly the commands of the other packages. A new command must be added to the probe, and
+// to the user in configs/redis.conf.
 func TestProbeRunsEveryCommand(t *testing.T) {
 	t.Parallel()
 
@@ -57,7 +57,7 @@ func TestProbeRunsEveryCommand(t *testing.T) {
 	}
 }
 
-// Both checks succeed on a Redis that works, and leave nothing behind.
+// Both checks succeed on a working Redis, and leave nothing behind.
 func TestWorking(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
@@ -74,12 +74,12 @@ func TestWorking(t *testing.T) {
 	}
 }
 
-// Each failure is found, also if PING works. A full Redis still serves sessions, so it is ready.
+// Each failure is found, even if PING works. A full Redis still serves sessions, so it is ready.
 func TestFailures(t *testing.T) {
 	t.Parallel()
 
 	for name, tc := range map[string]struct {
-		commands []string // of the administrator
+		commands []string // run by the administrator
 		prefixes []string // that fail
 		code     string
 		text     string // in the error

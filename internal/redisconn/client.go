@@ -31,7 +31,7 @@ const (
 	// or a cluster redirects it.
 	maxTries = 5
 
-	// maxConnAge is how long a connection is used.
+	// maxConnAge is the maximum age at which a connection is reused.
 	maxConnAge = 5 * time.Second
 )
 
@@ -45,7 +45,7 @@ type Options struct {
 	SentinelUsername string // ACL user; if empty, the Sentinels' default user
 	SentinelPassword string
 
-	// Cluster contains the host:port of some servers of a Redis Cluster. They name the others.
+	// Cluster contains the host:port of some servers of a Redis Cluster. The others are discovered.
 	Cluster []string
 
 	Username string // ACL user; if empty, the servers' default user
@@ -222,7 +222,7 @@ func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any,
 
 // run sends a command by calling send with a connection. The connection is to pinned or, if pinned is nil,
 // to the node that serves key. run calls send again if the connection was dead or the cluster redirects the
-// command, and once if the server was demoted. name is the command's name in the metrics.
+// command, and once more if the server was demoted. name is the command's name in the metrics.
 func (c *Client) run(ctx context.Context, name, key string, pinned *node, send func(timedConn) (any, error)) (reply any, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()

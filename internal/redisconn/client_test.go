@@ -318,9 +318,9 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// If the reply to a script does not come in time, a durable script runs again: its caller must know
-// what it has done. Others, which only count, do not, and nothing runs after the budget of the
-// request is used up.
+// If the reply to a durable script does not arrive in time, the script runs again, because its
+// caller must know what it has done. Other scripts only count events and do not run again. Nothing
+// runs after the request's budget is used up.
 func TestScriptTimeout(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

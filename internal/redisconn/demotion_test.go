@@ -20,7 +20,7 @@ func replyToAll(text string) func([]string) string {
 
 // If a single server refuses a command because it was demoted, the command is sent once more on a new
 // connection, which may lead to the new master. The other connections are not used again, and a server that
-// goes on refusing is not asked forever.
+// keeps refusing is not retried forever.
 func TestDemotedSingleServer(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -80,8 +80,8 @@ func TestDemotedSingleServer(t *testing.T) {
 	}
 }
 
-// A single server that is a replica is not used, not even for reads, because it may lag behind. A proxy may
-// not know ROLE.
+// A single server that is a replica is not used, not even for reads, because it may lag behind. A proxy
+// that does not know ROLE is used.
 func TestReplicaIsNotUsed(t *testing.T) {
 	t.Parallel()
 	for role, want := range map[string]string{
@@ -104,7 +104,8 @@ func TestReplicaIsNotUsed(t *testing.T) {
 	}
 }
 
-// Connections are replaced regularly, so that a process that only reads does not stay with a demoted server.
+// Connections are replaced regularly, so that a process that only reads does not stay connected to a demoted
+// server.
 func TestConnectionAge(t *testing.T) {
 	t.Parallel()
 	proxy := storetest.NewProxy(t, fakeServer(t, replyToAll("first")))

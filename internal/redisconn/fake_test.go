@@ -10,9 +10,9 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// fakeServer starts a server that replies PONG to PING, does not know ROLE, as some proxies, and replies
-// whatever reply returns to any other command. It returns the server's host:port. Use it for replies
-// that a real server cannot be made to send at a given time.
+// fakeServer starts a server that replies PONG to PING and, like some proxies, does not know ROLE. To
+// any other command it replies whatever reply returns. It returns the server's host:port. Use it for
+// replies that a real server cannot be made to send at a given time.
 func fakeServer(t *testing.T, reply func(command []string) string) string {
 	t.Helper()
 	return fakeServerWithRole(t, func(command []string) string {
@@ -24,7 +24,7 @@ func fakeServer(t *testing.T, reply func(command []string) string) string {
 	})
 }
 
-// fakeServerWithRole is like fakeServer, but reply also returns the reply to ROLE.
+// fakeServerWithRole is like fakeServer, except that reply is also called for ROLE.
 func fakeServerWithRole(t *testing.T, reply func(command []string) string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -132,8 +132,8 @@ func (n *node) withConn(deadline time.Time, asking bool, f func(timedConn) (any,
 	start := time.Now()
 	reply, err := f(timedConn{Conn: conn, node: n, deadline: deadline, asking: asking})
 
-	// If one connection has died, the others are probably dead, too, unless a command that had
-	// little time left has timed out.
+	// If one connection is dead, the others probably are, too. A timeout means that only if the
+	// command had enough time.
 	connErr := conn.Err()
 	hadTime := time.Since(start) > n.options.Timeout/2
 	if isDeadConn(connErr) || connErr != nil && hadTime {

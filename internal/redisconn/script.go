@@ -12,7 +12,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// lagPause is how long writes wait for the healthy replicas only, after a wait for all of them timed out.
+// lagPause is how long writes wait only for the healthy replicas after a wait for all of them has timed
+// out.
 const lagPause = time.Second
 
 // errNotConfirmed is returned if a write was made but may be lost in a failover. It must not be retried: on
@@ -50,7 +51,7 @@ func (s *Script) WaitForReplicas() *Script {
 }
 
 // Eval runs a script. key is the first of its keys; keysAndArgs are the others, followed by the arguments.
-// Errors: ErrUnavailable; unless the deadline had passed, the script may have taken effect.
+// Errors: ErrUnavailable. Unless the deadline had passed, the script may have taken effect.
 func (c *Client) Eval(ctx context.Context, s *Script, key string, keysAndArgs ...any) (any, error) {
 	keysAndArgs = append([]any{key}, keysAndArgs...)
 	mustConfirm := s.durable && (len(c.sentinels) > 0 || c.IsCluster())

@@ -234,7 +234,8 @@ func (c *Client) parseSlots(reply any, err error, source string) (*topology, err
 }
 
 // resolveAddr returns the host:port to dial for addr, which the server at source has named. A cluster may
-// name a server without a host, which means the host of source, and with an IPv6 host without brackets.
+// name a server without a host, which means the host of source, or with an IPv6 host that has no
+// brackets.
 func resolveAddr(addr, source string) string {
 	colon := strings.LastIndexByte(addr, ':')
 	host := strings.Trim(addr[:max(colon, 0)], "[]")

@@ -166,7 +166,8 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-// A scan before the first refresh of the topology waits for it, and scans only once.
+// A scan that starts before the first refresh of the topology waits for it, and reads the keys only
+// once.
 func TestScanAtStart(t *testing.T) {
 	t.Parallel()
 	scans := 0

@@ -67,7 +67,7 @@ func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, err
 
 	if err := m.begin(ctx, s, start); err != nil {
 		if errors.Is(err, ErrUnavailable) {
-			m.undo(ctx, s) // it may have begun
+			m.undo(ctx, s) // the session may have begun
 		}
 
 		return nil, "", err

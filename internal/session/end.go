@@ -20,16 +20,16 @@ func (m *Manager) End(ctx context.Context, reason Reason) error {
 	return err
 }
 
-// Abandon is like End, after a failure that may have used up the request's time budget.
+// Abandon is like End, but for use after a failure that may have used up the request's time budget.
 func (m *Manager) Abandon(ctx context.Context, reason Reason) error {
 	return m.End(redisconn.WithBudget(ctx, m.redis.Timeout()/2), reason)
 }
 
-// Revoke ends one session of a user on behalf of another one, whose ID is by, or of an
-// operator. It also accepts the ID of a session that was rotated within the last minute. If
-// the same caller has revoked the session before, it succeeds: the earlier request may have
-// failed because a reply of Redis was lost. Errors: ErrNotFound if the session is not live or
-// belongs to another user; ErrUnavailable.
+// Revoke ends one session of a user. by identifies the caller: it is the ID of the caller's
+// session, or names an operator. Revoke also accepts the ID of a session that was rotated within
+// the last minute. It succeeds again if the same caller has already revoked the session, because
+// the earlier request may have failed when a reply from Redis was lost. Errors: ErrNotFound if the
+// session is not live or belongs to another user; ErrUnavailable.
 func (m *Manager) Revoke(ctx context.Context, userID, id, by string) error {
 	tombstone := string(Revoked) + " " + by
 
@@ -92,15 +92,15 @@ func (m *Manager) follow(ctx context.Context, id string) (*Session, error) {
 // reports whether a live session ended. Errors: ErrUnavailable.
 func (m *Manager) end(ctx context.Context, id string, reason Reason) (bool, error) {
 	tombstone := string(reason)
-	if reason != replaced { // a successor would follow
+	if reason != replaced { // an ID after "replaced" is that of a successor
 		tombstone += " " + rand.Text()
 	}
 
 	return m.leaveTombstone(ctx, id, reason, tombstone)
 }
 
-// leaveTombstone is end with the text of the tombstone. If the text names the caller, a second
-// run of the script recognizes the work of the first.
+// leaveTombstone is like end, but takes the text of the tombstone. If the text names the caller, a
+// second run of the script recognizes the work of the first.
 func (m *Manager) leaveTombstone(ctx context.Context, id string, reason Reason, tombstone string) (bool, error) {
 	ended, err := redisconn.Bool(m.redis.Eval(ctx, m.scripts.end, m.keys.record(id), id, tombstone))
 	if ended {

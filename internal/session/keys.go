@@ -28,7 +28,7 @@ const recordPrefix = "sess:"
 // recordPattern matches the keys of all records.
 const recordPattern = recordPrefix + "*"
 
-// KeyPrefixes returns the prefixes of the names of all keys.
+// KeyPrefixes returns the prefixes of all keys.
 func KeyPrefixes() []string { return []string{recordPrefix, "ended:", "idx:", "generation:"} }
 
 func (k keys) record(id string) string         { return recordPrefix + k.tagSession(id) }

@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// lossyManager returns a Manager whose connections lose replies, and another one and a connection
-// to the same database.
+// lossyManager returns a Manager whose connections lose replies as told to by dialer, and a Manager
+// and a connection to the same database that lose none.
 func lossyManager(t *testing.T) (lossy, direct *Manager, dialer *storetest.LossyDialer, conn redis.Conn) {
 	t.Helper()
 	r, _, _ := storetest.ProxiedRedis(t)
@@ -32,8 +32,8 @@ func lossyManager(t *testing.T) (lossy, direct *Manager, dialer *storetest.Lossy
 	return lossy, direct, dialer, r.Conn(t)
 }
 
-// lostReplyOperations are operations on three sessions of one user. The first is loaded, and the
-// third has the given ID. They return what they have done.
+// lostReplyOperations are operations on three sessions of one user. The first session is loaded,
+// and the third has the given ID. Each operation returns what it has done.
 var lostReplyOperations = map[string]func(m *Manager, loaded context.Context, token, id string) (any, error){
 	"revoke": func(m *Manager, _ context.Context, _, id string) (any, error) {
 		return nil, m.Revoke(background, "u", id, "by")
@@ -85,9 +85,9 @@ var lostReplyOperations = map[string]func(m *Manager, loaded context.Context, to
 	},
 }
 
-// If the reply to any command of an operation is lost, the operation has the same effect and reports
-// the same as without a fault, because its script recognizes its own work. If a read has failed,
-// the caller repeats the operation.
+// If the reply to any command of an operation is lost, the operation has the same effect and the
+// same result as without a fault, because its script recognizes its own work. If a read fails, the
+// caller repeats the operation.
 func TestLostReplies(t *testing.T) {
 	t.Parallel()
 	for name, run := range lostReplyOperations {
@@ -108,7 +108,7 @@ func TestLostReplies(t *testing.T) {
 				dialer.Lose(number, number, lost)
 				result, err := run(lossy, loaded, token, third.ID)
 				commands = dialer.Stop()
-				if errors.Is(err, ErrUnavailable) { // before a script
+				if errors.Is(err, ErrUnavailable) { // a read before the script failed
 					result, err = run(lossy, loaded, token, third.ID)
 				}
 
@@ -131,7 +131,7 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
-// If a login gets no reply at all, its session does not stay behind, as nobody has the token.
+// If a login gets no reply at all, its session is removed, because nobody has the token.
 func TestBeginWithoutReply(t *testing.T) {
 	t.Parallel()
 	lossy, direct, dialer, _ := lossyManager(t)
@@ -149,7 +149,7 @@ func TestBeginWithoutReply(t *testing.T) {
 	}
 }
 
-// Whoever revokes a session may repeat that, because the first response may have been lost.
+// The caller who revoked a session may do so again, because the first response may have been lost.
 // Others get ErrNotFound.
 func TestRevokeAgain(t *testing.T) {
 	t.Parallel()

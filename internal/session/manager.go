@@ -92,7 +92,7 @@ func New(client *redisconn.Client, o Options) *Manager {
 		macKeys: newMACKeys(o.Secrets),
 		options: o,
 	}
-	m.scs = &scs.SessionManager{Store: store{m}, Codec: store{m}} // scs.New would start a goroutine forever
+	m.scs = &scs.SessionManager{Store: store{m}, Codec: store{m}} // scs.New would start a goroutine that never ends
 
 	for _, reason := range allReasons {
 		o.Metrics.EndReasons(string(reason))
@@ -147,12 +147,12 @@ func (m *Manager) Recheck(ctx context.Context) error {
 	return err
 }
 
-// touchPause is how long no session is extended after Redis has refused one, in seconds.
+// touchPause is the time after a failure during which no session is extended, in seconds.
 const touchPause = 5
 
 // touch extends the idle timeout of a session, unless its record has changed since it was read. A
 // failure is logged once a minute, but does not fail the request: the session was live a moment
-// ago, and a request tries again after touchPause.
+// ago, and a later request tries again after touchPause.
 func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	isPaused := now.Unix()-m.touchFailed.Load() < touchPause
 	if isPaused && !m.keys.cluster { // in a cluster, other masters may accept writes

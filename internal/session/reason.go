@@ -96,10 +96,10 @@ func (m *Manager) whyEnded(ctx context.Context, id string) error {
 	return readTombstone(text)
 }
 
-// readTombstone parses a tombstone: the reason, a space and, after a rotation, the ID of the
-// successor, or else who ended the session: see Manager.Revoke and Manager.end. It accepts
-// reasons that it does not know, since a newer release may have added them, but ignores text
-// that cannot be a reason.
+// readTombstone parses a tombstone: the reason, a space and an ID. After a rotation, that is the ID
+// of the successor. Otherwise it identifies the caller that ended the session, or is random: see
+// Manager.Revoke and Manager.end. It accepts reasons that it does not know, since a newer release
+// may have added them, but ignores text that cannot be a reason.
 func readTombstone(text string) error {
 	reason, successor, _ := strings.Cut(text, " ")
 

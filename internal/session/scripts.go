@@ -15,9 +15,9 @@ import (
 // the shard.
 //
 // A script may run twice, because a lost reply is retried. The second run must return what the
-// first one did, and not undo what happened in between. It recognizes the work of the first
-// run by an ID that is stored with it: the new session's, or one that the caller made up. No
-// script runs after its request has timed out: see redisconn.Script.
+// first one did, and not undo what happened in between. It recognizes the work of the first run by
+// an ID that is stored with it: that of the new session, or one that the caller passes. No script
+// runs after its request has timed out: see redisconn.Script.
 type scripts struct {
 	begin           *redisconn.Script
 	replace         *redisconn.Script
@@ -109,8 +109,8 @@ end
 
 -- Deletes a record and leaves a tombstone. If the session was rotated, its successor is
 -- ended: a logout must also work if it loses a race against a rotation. Returns true if
--- the session had not surely timed out before, or if its tombstone is the same: then an
--- earlier run ended it.
+-- the session had not surely timed out before, or if the same tombstone already exists:
+-- then an earlier run ended the session.
 local function finish(id, tombstone)
   id = latest(id)
 
@@ -222,9 +222,10 @@ local id, tombstone = unpack(ARGV)
 return finish(id, tombstone) and 1 or 0
 `
 
-// endAllLua ends the sessions of a user except for one to keep, which may have been rotated
-// since the request was authenticated. It starts a new generation, so that logins in
-// progress fail. The generation names the caller's ID of this revocation, and its result.
+// endAllLua ends the sessions of a user except for one to keep, which may have been rotated since
+// the request was authenticated. It starts a new generation, so that logins in progress fail. The
+// generation contains the caller's ID for this revocation, and the number of sessions that it
+// ended.
 //
 // It skips sessions that surely timed out before, so that their reason stays a timeout. It
 // returns the number of live sessions that it ended.

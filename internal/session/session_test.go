@@ -300,8 +300,8 @@ func TestTooManySessionsNearAbsoluteTimeout(t *testing.T) {
 	}
 }
 
-// While Redis accepts no writes, sessions work. The failures to extend them cost little and do
-// not flood the log, and sessions are extended again soon afterwards.
+// While Redis refuses writes, sessions still work. Failures to extend them cost little and do not
+// flood the log, and sessions are extended again soon after Redis recovers.
 func TestTouchWhileRedisRefusesWrites(t *testing.T) {
 	t.Parallel()
 
@@ -342,7 +342,7 @@ func TestTouchWhileRedisRefusesWrites(t *testing.T) {
 	}
 }
 
-// A Manager starts no goroutines, which could never be stopped.
+// New starts no goroutines, because nothing could stop them.
 func TestNewStartsNoGoroutine(t *testing.T) {
 	t.Parallel()
 
