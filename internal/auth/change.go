@@ -21,7 +21,7 @@ type Caller struct {
 	// Client describes the device that the request came from. The email about the change
 	// mentions it.
 	session.Client
-	// Proofs are the accounts to which the browser is known.
+	// Proofs are the browser's proofs of the accounts that know it.
 	Proofs device.Proofs
 }
 
@@ -56,10 +56,10 @@ type change struct {
 	notify func(user.User)
 }
 
-// withSessionsEnded revokes the sessions of an account, applies a change, and revokes
-// again, so that no session survives it. The change itself must make all known devices unknown.
-// Errors: the errors of c.apply; session.ErrNone and
-// session.ErrReplaced if the caller's session has ended; session.ErrUnavailable.
+// withSessionsEnded revokes the sessions of an account, applies a change, and revokes again, so
+// that no session survives it. The change itself must revoke all known devices. Errors: the errors
+// of c.apply; session.ErrNone and session.ErrReplaced if the caller's session has ended;
+// session.ErrUnavailable.
 func (s *Service) withSessionsEnded(ctx context.Context, caller Caller, c change) (Changed, error) {
 	ended := 0
 	end := func() error {
@@ -134,9 +134,9 @@ func (s *Service) endSessions(ctx context.Context, userID string, c change) (int
 	return n + more, err
 }
 
-// renew gives the caller's session a new token after a change. It ends the session instead if a
-// concurrent request has rotated the token, because the client with the rotated token may not be
-// the one that made the change, and if Redis fails: the session may have a token that the client
+// renew gives the caller's session a new token after a change. It ends the session instead in two
+// cases. If a concurrent request has rotated the token, the client with the rotated token may not
+// be the one that made the change. If Redis fails, the session may have a token that the client
 // does not know, or still contain the old email.
 func (s *Service) renew(
 	ctx context.Context, changed Changed, why session.Reason,
@@ -183,8 +183,8 @@ func (s *Service) Delete(ctx context.Context, caller Caller) (Changed, error) {
 	})
 }
 
-// RevokeSession ends one session of the caller's account, and cancels a pending email change.
-// It succeeds again if the caller repeats it. Errors: session.ErrNotFound,
+// RevokeSession ends one session of the caller's account, and cancels a pending email change. It
+// succeeds again if the same caller repeats it. Errors: session.ErrNotFound,
 // session.ErrUnavailable.
 func (s *Service) RevokeSession(ctx context.Context, caller Caller, id string) error {
 	err := s.sessions.Revoke(ctx, caller.UserID, id, cmp.Or(caller.SessionID, "operator"))
@@ -198,17 +198,17 @@ func (s *Service) RevokeSession(ctx context.Context, caller Caller, id string) e
 	return err
 }
 
-// RevokeSessions ends the sessions of a user and makes all known devices unknown. The session with
-// the ID keep, if any, continues. The account in the result is the zero User if MongoDB failed, which
-// is only logged: revoking sessions must not depend on it. Errors: session.ErrUnavailable.
+// RevokeSessions ends the sessions of a user and revokes all known devices. The session with the ID
+// keep, if any, continues. If MongoDB fails, this is only logged, and the account in the result is
+// the zero User: revoking sessions must not depend on MongoDB. Errors: session.ErrUnavailable.
 func (s *Service) RevokeSessions(ctx context.Context, userID, keep string) (Changed, error) {
 	n, err := s.sessions.RevokeAll(ctx, userID, keep, session.Revoked)
 
 	return Changed{User: s.revokeDevices(ctx, userID), Ended: n}, err
 }
 
-// revokeDevices makes all known devices of an account unknown, cancels a pending email change and
-// returns the account. A failure is only logged, and the result is the zero User.
+// revokeDevices revokes all known devices of an account, cancels a pending email change and returns
+// the account. A failure is only logged, and the result is the zero User.
 func (s *Service) revokeDevices(ctx context.Context, userID string) user.User {
 	u, err := s.users.RevokeDevices(ctx, userID)
 	if err == nil {

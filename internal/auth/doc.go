@@ -5,10 +5,10 @@
 // ends the sessions of an account (Service.withSessionsEnded). It starts and ends sessions
 // itself, so callers cannot forget to.
 //
-// It stores nothing. Accounts belong to package user, sessions to package session, password
-// hashing to package hashpool, and the email queue to package mail. It knows nothing about
-// HTTP, rate limits of requests or security events: those belong to package httpapi, its main
-// caller. It only counts wrong passwords, in failures.go.
+// It stores nothing. Accounts belong to package user, sessions to package session, password hashing
+// to package hashpool, and the email queue to package mail. It knows nothing about HTTP, rate
+// limits of requests or security events: those belong to package httpapi, its main caller. The
+// exception is the number of wrong passwords, which failures.go counts.
 //
 // Start reading at Service.SignIn in login.go, then signin.go and change.go.
 package auth

@@ -82,8 +82,8 @@ func (s *Service) cancelEmailChange(ctx context.Context, userID string) {
 // sessions and notifies both email addresses. If the caller has a session of this account,
 // it continues under a new token.
 //
-// Without a session of the account, the token only proves that somebody receives the email.
-// The account may belong to somebody else: see user.User.OwnerConfirmed.
+// Without a session of the account, the token only proves that the caller can read the email. The
+// account may belong to someone else: see user.User.OwnerConfirmed.
 //
 // Errors: ErrInvalidToken, user.ErrEmailTaken, user.ErrUnavailable, the errors of package
 // session.

@@ -18,25 +18,26 @@ import (
 // the password on a known device or with a provider, ends that, and so does a new password.
 //
 // Strangers can restrict any password. That must not lock out the owner, who can use a known device, a
-// provider or a reset link. Without a Sender there are no reset links, so that a few passwords from
-// unknown devices are still checked: see restrictedRule.
+// provider or a reset link. Without a Sender there are no reset links, so a few passwords from unknown
+// devices are still checked: see restrictedRule.
 const MaxFailures = 100
 
-// restrictedRule limits the passwords from unknown devices that are checked for an account with a
-// restricted password if the server sends no emails.
+// restrictedRule applies if the server sends no emails. It limits the number of passwords from
+// unknown devices that are checked for an account whose password is restricted.
 var restrictedRule = ratelimit.Rule{Events: 10, Window: time.Hour}
 
 const (
-	// failuresStep is the number of wrong passwords after which their number is stored in the
-	// account. In between they are counted in Redis only: if Redis loses its data, at most
-	// failuresStep-1 are forgotten.
+	// failuresStep is the number of wrong passwords after which the count is stored in the account
+	// again. In between, only Redis has the count: if it loses its data, at most failuresStep-1
+	// wrong passwords are forgotten.
 	failuresStep = 10
 
-	// failuresTTL is how long Redis counts on after a wrong password.
+	// failuresTTL is how long Redis keeps the count after a wrong password.
 	failuresTTL = 30 * 24 * time.Hour
 
 	// restrictedMailInterval is the minimum time between two emails about a restricted password of
-	// one account. A login on a known device ends the restriction, and the guessing may go on.
+	// one account. A login on a known device ends the restriction, but continued guessing may
+	// restrict the password again.
 	restrictedMailInterval = 24 * time.Hour
 )
 
@@ -50,8 +51,9 @@ var (
 	ErrTooManyFailures = errors.New("too many wrong passwords")
 )
 
-// nobody takes the place of accounts whose wrong passwords are not counted. It makes an attempt do
-// the same work: otherwise the response time would reveal which emails have an account.
+// nobody takes the place of accounts whose wrong passwords are not counted. It makes such an
+// attempt do the same work as any other: otherwise the response time would reveal which emails have
+// an account.
 var nobody = user.User{ID: "000000000000000000000000", FailedPasswords: MaxFailures}
 
 // mayTry reports whether a password may be checked for an account. Errors:
@@ -72,15 +74,15 @@ func (s *Service) mayTry(ctx context.Context, u user.User, proofs device.Proofs)
 }
 
 // countFailure counts a wrong password for an account and returns failure, joined with
-// ErrTooManyFailures if this was the one that restricts the password. Errors: user.ErrUnavailable,
+// ErrTooManyFailures if this failure restricts the password. Errors: user.ErrUnavailable,
 // redisconn.ErrUnavailable.
 func (s *Service) countFailure(ctx context.Context, u user.User, client session.Client, failure error) error {
 	if u.ID == "" || !u.Active || u.PasswordHash == "" {
 		u = nobody
 	}
 
-	// The key contains what a login or a new password changes. So both reset the count without a
-	// command to Redis.
+	// The key contains values that a login or a new password changes, so both reset the count
+	// without a command to Redis.
 	key := fmt.Sprintf("failures:%s:%s:%d", u.ID, u.DeviceGeneration, u.LastLogin.UnixMilli())
 	n, err := s.options.Limiter.Count(ctx, key, u.FailedPasswords, failuresTTL)
 	if err != nil {
@@ -95,7 +97,7 @@ func (s *Service) countFailure(ctx context.Context, u user.User, client session.
 
 	err = s.users.RecordFailures(ctx, u, min(n, MaxFailures))
 	if errors.Is(err, user.ErrNotFound) {
-		return failure // a login has reset it, or another attempt has stored this number
+		return failure // a login has reset the count, or another attempt has stored this number
 	}
 	if n >= MaxFailures {
 		// If the result is unknown, assume that the password is restricted now.
@@ -109,7 +111,7 @@ func (s *Service) countFailure(ctx context.Context, u user.User, client session.
 	return failure
 }
 
-// notifyOfRestriction emails the owner of an account that its password is restricted.
+// notifyOfRestriction notifies the owner of an account by email that its password is restricted.
 func (s *Service) notifyOfRestriction(ctx context.Context, u user.User, client session.Client) {
 	job := addressed(mail.Job{Kind: mail.PasswordRestricted}, u, client)
 

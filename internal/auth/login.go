@@ -16,7 +16,7 @@ const MethodPassword = "password"
 // Credentials are what a user enters to log in.
 type Credentials struct {
 	Email user.Email
-	// Account is the result of Service.Account for this email, or nil if it was not called.
+	// Account is the result of Service.Account for this email, or nil if that was not called.
 	Account  *user.User
 	Password string
 	// Persistent keeps the cookie when the browser is closed ("remember me").
@@ -126,9 +126,9 @@ func (s *Service) provePassword(ctx context.Context, u user.User, password strin
 	return u, err
 }
 
-// tryPassword does the same as verify, unless the password may not be checked. Then it reports false
-// after the same amount of work: otherwise the response time would reveal which emails have an
-// account, or whether a password is correct that must not be accepted.
+// tryPassword is like verify, except that it reports false if the password may not be checked. That
+// takes the same amount of work: otherwise the response time would reveal which emails have an
+// account, or whether a password that must not be accepted is correct.
 func (s *Service) tryPassword(
 	ctx context.Context, u user.User, password string, client Client,
 ) (ok, outdated bool, err error) {

@@ -11,7 +11,7 @@ import (
 	"latchkey/internal/user"
 )
 
-// sentMails is a mail.Sender that keeps the emails.
+// sentMails is a mail.Sender that records the emails.
 type sentMails []mail.Message
 
 func (s *sentMails) Send(_ context.Context, m mail.Message) error {
@@ -20,9 +20,9 @@ func (s *sentMails) Send(_ context.Context, m mail.Message) error {
 	return nil
 }
 
-// An email with a link goes to the email that the account has stored, or to nobody. The queue is in
-// Redis, where an attacker with write access could put their own email into a job, and then use
-// the link to reset a password or to confirm a stranger's email.
+// An email with a link goes to the email that is stored in the account, or is not sent. The queue
+// is in Redis, where an attacker with write access could put their own email into a job, and then
+// use the link to reset a password or to confirm a stranger's email.
 func TestQueueDoesNotChooseRecipient(t *testing.T) {
 	t.Parallel()
 

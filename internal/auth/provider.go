@@ -35,7 +35,7 @@ type Outcome string
 const (
 	Existing Outcome = ""        // the account was linked before
 	Created  Outcome = "created" // a new account
-	Linked   Outcome = "linked"  // an account of the owner of the same email
+	Linked   Outcome = "linked"  // an account with the same email, confirmed by its owner
 	Claimed  Outcome = "claimed" // an account with the same email, which may be somebody else's
 )
 
@@ -56,14 +56,14 @@ type ProviderSignIn struct {
 //
 //   - No account has this email: ErrNoAccount.
 //   - The provider has not verified the email: ErrLinkRequired.
-//   - The user of the account has proved to be its owner (user.User.OwnerConfirmed): the
-//     external account is linked.
+//   - The user of the account has proved ownership of the email (user.User.OwnerConfirmed):
+//     the external account is linked.
 //   - Otherwise the user takes over the account. Someone else may have created it in advance
 //     to share it with the owner of the email (pre-hijacking), so its password, sessions,
 //     links and one-time tokens are removed.
 //
-// Once the account was linked or taken over, errors come with the account and the outcome.
-// Other errors: ErrNoEmail, ErrDisabled, ErrBadCredentials, user.ErrUnavailable,
+// Once the account was linked or taken over, errors are returned together with the account and the
+// outcome. Other errors: ErrNoEmail, ErrDisabled, ErrBadCredentials, user.ErrUnavailable,
 // session.ErrUnavailable.
 func (s *Service) SignInWithProvider(ctx context.Context, in ProviderSignIn, client Client) (SignedIn, error) {
 	return s.signInWithProvider(ctx, in, client, false)

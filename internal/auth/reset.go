@@ -30,8 +30,8 @@ func (s *Service) RequestPasswordReset(ctx context.Context, email user.Email, cl
 	})
 }
 
-// lookUp queues the emails that someone has requested for email addresses that have an account.
-// Errors: user.ErrUnavailable, redisconn.ErrUnavailable.
+// lookUp queues the requested emails to those recipients who have an account. Errors:
+// user.ErrUnavailable, redisconn.ErrUnavailable.
 func (s *Service) lookUp(ctx context.Context, requested []mail.Job) error {
 	var emails []user.Email
 	for _, job := range requested {

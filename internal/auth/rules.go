@@ -64,7 +64,7 @@ const minPersonal = 4
 // passwords worse (NIST SP 800-63B 3.1.1.2, OWASP ASVS 5.0 6.2.5). The zero value checks
 // the length and refuses passwords that are too personal.
 type Rules struct {
-	// MinLength is the minimum length in characters. A smaller one than MinPasswordLength, such as 0,
+	// MinLength is the minimum length in characters. A value below MinPasswordLength, such as 0,
 	// means MinPasswordLength.
 	MinLength int
 

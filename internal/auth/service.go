@@ -36,8 +36,8 @@ var (
 	ErrBusy = hashpool.ErrBusy
 )
 
-// MinPasswordLength is the smallest minimum length of a new password in characters (Unicode code
-// points; OWASP ASVS 5.0 6.2.1). Rules may require more.
+// MinPasswordLength is the minimum length of a new password in characters (Unicode code points;
+// OWASP ASVS 5.0 6.2.1). Rules may require more characters, but not fewer.
 const MinPasswordLength = 8
 
 // MaxPasswordLength is the maximum length of a password in characters. It only limits the

@@ -17,9 +17,10 @@ type Client struct {
 	// session replaces them.
 	SessionIDs []string
 	// KnownDevice is set if the account has logged in on the device before, and the device has not
-	// exceeded its own rate limits. During a flood of logins its password is checked first.
+	// exceeded its own rate limits. During a flood of logins, passwords from such devices have a
+	// queue of their own.
 	KnownDevice bool
-	// Proofs are the accounts to which the browser is known.
+	// Proofs are the browser's proofs of the accounts that know it.
 	Proofs device.Proofs
 }
 

@@ -3,8 +3,8 @@
 // budgets of an account cannot lock out its owner.
 //
 // The package creates and checks the proofs that a device keeps, and chooses the budgets for an
-// attempt. The server stores no devices: an account has a device generation, and a new one ends all
-// proofs made before. A proof never replaces a password.
+// attempt. The server stores no devices: an account has a device generation, and a new generation
+// invalidates all earlier proofs. A proof never replaces a password.
 //
 // The cookie with the proofs, the rate-limited routes and the response headers belong to package
 // httpapi. Counting belongs to package ratelimit.

@@ -12,12 +12,12 @@ import (
 // single device's budget. Without it, a client with accounts of its own could collect devices and
 // keep the server busy with hashing passwords.
 //
-// The known devices of one account share no budget: one of them, whose user has lost the trust of
-// the owner, could use it up and lock out the others.
+// The known devices of one account share no budget: a device whose user the owner no longer trusts
+// could use it up and lock out the others.
 const sharedFactor = 10
 
-// newDevices limits the devices that become known to an account. Anyone who has learned the
-// password could otherwise collect thousands of them before the owner changes it.
+// newDevices limits how many devices become known to an account. Otherwise anyone who has learned
+// the password could collect thousands of known devices before the owner changes it.
 var newDevices = ratelimit.Rule{Events: 10, Window: time.Hour}
 
 // Limiter limits attempts by IP, by account and by known device.
@@ -47,8 +47,8 @@ type Attempt struct {
 	Device string
 }
 
-// BudgetNames lists the names of the budgets for attempts from unknown devices. "network" is that
-// of an IPv6 network around the client, if it will be used up before that of the client's IP.
+// BudgetNames lists the names of the budgets for attempts from unknown devices. "network" is the
+// budget of an IPv6 network around the client. It replaces "ip" if it will be used up first.
 var BudgetNames = []string{"ip", "network", "account"}
 
 // KnownDeviceBudgetNames lists the names of the budgets for attempts from known devices.
@@ -62,7 +62,7 @@ type Budget struct {
 
 	key string // the key for package ratelimit
 
-	// ip is the client's IP if the budget is that of an IP. The budgets of its networks are then
+	// ip is the client's IP if the budget belongs to an IP. The budgets of its networks are then
 	// multiples of perClient.
 	ip        string
 	perClient ratelimit.Rule
@@ -74,7 +74,8 @@ type Decision struct {
 	Refused *Budget
 	// Budgets are the budgets that the decision is based on, in the order in which they were counted.
 	Budgets []Budget
-	// KnownDevice is set if the attempt is allowed and counted against the budgets for known devices.
+	// KnownDevice is set if the attempt is from a known device and within the budgets for known
+	// devices.
 	KnownDevice bool
 	// Exhausted lists the names of all exhausted budgets, including those of a known device whose
 	// attempt was then counted like one from an unknown device.
@@ -122,8 +123,8 @@ func (l *Limiter) Take(ctx context.Context, a Attempt) (Decision, error) {
 	return d, err
 }
 
-// AdmitNew counts a device from which an account was used for the first time, and reports whether it
-// may become known. Errors: redisconn.ErrUnavailable.
+// AdmitNew counts a device on which an account was used for the first time, and reports whether the
+// device may become known. Errors: redisconn.ErrUnavailable.
 func (l *Limiter) AdmitNew(ctx context.Context, userID string) (bool, error) {
 	if l.device.Unlimited() {
 		return true, nil

@@ -130,8 +130,8 @@ func TestSharedDeviceBudget(t *testing.T) {
 	}
 }
 
-// A client with many IPv6 networks has not many times the budget. If those of a network are used
-// up, known devices in it have their own.
+// A client with many IPv6 networks does not get many times the budget. If the budget of a network
+// is used up, known devices in it still have their own.
 func TestByNetwork(t *testing.T) {
 	t.Parallel()
 
@@ -175,7 +175,7 @@ func TestDevicesOfAnAccountAreIndependent(t *testing.T) {
 	}
 }
 
-// Ten devices in a row become known to an account. Other accounts are not affected.
+// No more than ten devices in a row become known to an account. Other accounts are not affected.
 func TestAdmitNew(t *testing.T) {
 	t.Parallel()
 

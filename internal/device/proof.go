@@ -26,8 +26,8 @@ var encoding = base64.RawURLEncoding.Strict()
 //	<name>.<account ID>:<generation>:<MAC>.<account ID>:<generation>:<MAC>...
 //
 // The MAC covers the device name, the account ID and the account's device generation. So a proof is
-// useless for other devices and accounts, and ends when the account gets another generation: see
-// user.User.DeviceGeneration.
+// useless for other devices and accounts, and becomes invalid when the account gets a new
+// generation: see user.User.DeviceGeneration.
 type Signer struct {
 	keys [][]byte // the first key creates proofs; all keys verify them
 }
@@ -53,7 +53,7 @@ type Proofs struct {
 	accounts []account // the most recent login first
 }
 
-// account is an account in one of its device generations.
+// account is an account ID with one of the account's device generations.
 type account struct{ id, generation string }
 
 // Empty reports whether the device has proved nothing.
@@ -133,8 +133,8 @@ func (s Signer) Add(p Proofs, id, generation string) string {
 	return value
 }
 
-// prove returns the MAC of a proof. It is unambiguous, because a name has a fixed length and an ID
-// contains no colon.
+// prove returns the MAC of a proof. Its input is unambiguous, because a name has a fixed length and
+// an ID contains no colon.
 func prove(key []byte, name string, a account) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(name + "." + a.id + ":" + a.generation))

@@ -7,7 +7,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// Every bit of the name of a device is random, and so is that of the MAC.
+// Every bit of a device's name is random, and so is every bit of the MAC.
 func TestNamesAreRandom(t *testing.T) {
 	t.Parallel()
 

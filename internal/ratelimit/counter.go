@@ -7,7 +7,7 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// countScript adds one to a counter. ARGV[1] is the smallest count from which it continues, and
+// countScript adds one to a counter. ARGV[1] is the count from which it continues at least, and
 // ARGV[2] is the lifetime of the counter in milliseconds. A value that is not a count is ignored.
 //
 // If a lost reply makes Redis run the script twice, the event counts twice, which is the safe
@@ -24,9 +24,9 @@ redis.call('SET', KEYS[1], string.format('%.0f', count), 'PX', ARGV[2])
 
 return {count}`)
 
-// Count adds an event to the counter under key and returns the number of events, which never become
-// available again. The counter disappears if no event was counted for ttl. If Redis has lost it, or
-// it is lower than atLeast, it continues from atLeast.
+// Count adds an event to the counter under key and returns the number of events. Unlike with Take,
+// events never become available again. The counter disappears if no event is counted for ttl. If
+// Redis has lost the counter, or it is lower than atLeast, it continues from atLeast.
 //
 // Do not use a key for both Take and Count.
 //

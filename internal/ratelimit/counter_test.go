@@ -11,7 +11,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// A counter is exact, never falls below what the caller knows, and ignores values that are no counts.
+// A counter is exact, never falls below what the caller knows, and ignores values that are not
+// counts.
 func TestCount(t *testing.T) {
 	t.Parallel()
 

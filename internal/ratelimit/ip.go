@@ -26,18 +26,19 @@ func IPKey(ip string) string {
 	return netip.PrefixFrom(addr, 64).Masked().String()
 }
 
-// networks are the IPv6 networks that share a budget, and how many times the budget of a single
-// client it is. A customer usually gets a /64 at least, often a /56, and a /48 for the asking
-// (RFC 6177): without the last two, one customer would have 65,536 budgets.
+// networks lists the prefix lengths of the IPv6 networks that share a budget, and how many times
+// the budget of a single client theirs is. A customer usually gets at least a /64, often a /56, and
+// a /48 on request (RFC 6177): without the last two, one customer could have 65,536 budgets.
 //
-// IPv4 has no such networks. Neighbors in a /24 are usually customers who have nothing to do with
-// each other, and IPs cost money, so that few attackers have many.
+// IPv4 has no such networks. Neighbors in a /24 are usually unrelated customers, and IPv4 costs
+// money, so few attackers have many IPs.
 var networks = [maxLimits]struct{ bits, factor int }{{64, 1}, {56, 8}, {48, 32}}
 
-// TakeIP counts one event of the client at an IP, like Take. The rule limits the client, which
-// for IPv6 is its /64 network. The /56 and the /48 around it have 8 and 32 times the budget of
-// base, which must not be larger than rule, but at least that of rule. If one of the three refuses
-// an event, it does not count. TakeIP returns the budget that will be used up first.
+// TakeIP counts one event of the client at an IP, like Take. The rule limits the client, which for
+// IPv6 is its /64 network. The budgets of the /56 and the /48 around it are 8 and 32 times that of
+// base, but at least that of rule. base must not be larger than rule. If one of the three budgets
+// refuses an event, the event counts against none of them. TakeIP returns the budget that will be
+// used up first.
 //
 // Errors: redisconn.ErrUnavailable; the event may have been counted.
 func (l *Limiter) TakeIP(ctx context.Context, key, ip string, rule, base Rule) (Budget, error) {

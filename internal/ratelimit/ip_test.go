@@ -35,8 +35,8 @@ func limitKeys(t *testing.T, conn redis.Conn) []string {
 	return keys
 }
 
-// A client with a whole network has no more than 8 budgets in a /56 and 32 in a /48. IPv4
-// networks share nothing.
+// A client with a whole network has no more than 8 budgets in a /56, and 32 in a /48. IPs in an
+// IPv4 network share nothing.
 func TestNetworkBudgets(t *testing.T) {
 	t.Parallel()
 
@@ -92,8 +92,8 @@ func TestNetworkBudgets(t *testing.T) {
 	}
 }
 
-// TakeIP returns the budget that is used up first, and a network that has used up its budget costs
-// its clients nothing of their own.
+// TakeIP returns the budget that will be used up first. If a network has used up its budget,
+// refused events do not count against the clients' own budgets.
 func TestTightestBudget(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)

@@ -231,7 +231,7 @@ func (r Rule) budget(allowed, firstRefusal bool, reset time.Duration) Budget {
 // from the client.
 const maxKey = 128
 
-// KeyPrefix is the prefix of the names of all keys.
+// KeyPrefix is the prefix of all keys.
 const KeyPrefix = "limit:"
 
 // redisKey returns the name of the Redis key for a caller's key:
@@ -241,7 +241,7 @@ const KeyPrefix = "limit:"
 //	limit:{<key>}:<name>   the same for one of several limits of an event
 //
 // The braces put all limits of an event into one slot of a Redis Cluster.
-// It hashes keys that are long, hard to read in redis-cli, or contain braces, which would
+// redisKey hashes keys that are long, hard to read in redis-cli, or contain braces, which would
 // change the slot in a Redis Cluster.
 func redisKey(key string) string {
 	if !isPlain(key) {

@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// lossyManager returns a Manager whose connections lose replies as told to by dialer, and a Manager
-// and a connection to the same database that lose none.
+// lossyManager returns a Manager whose connections lose the replies that dialer.Lose names, and a
+// Manager and a connection to the same database that lose none.
 func lossyManager(t *testing.T) (lossy, direct *Manager, dialer *storetest.LossyDialer, conn redis.Conn) {
 	t.Helper()
 	r, _, _ := storetest.ProxiedRedis(t)

@@ -52,8 +52,8 @@ func newListed(raw bson.Raw) Listed {
 	return Listed{User: d.user()}
 }
 
-// SetActive enables or disables an account, even an unreadable one. Disabling also makes all known
-// devices unknown and revokes the one-time tokens, but ends no sessions. Errors: ErrNotFound, ErrUnavailable.
+// SetActive enables or disables an account, even an unreadable one. Disabling also revokes all known devices
+// and one-time tokens, but ends no sessions. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) SetActive(ctx context.Context, id string, active bool) (User, error) {
 	field := bson.E{Key: "isActive", Value: active}
 	change := s.setAndTouch(field)
@@ -69,8 +69,8 @@ func (s *Store) SetActive(ctx context.Context, id string, active bool) (User, er
 	return u, err
 }
 
-// SetPassword replaces the password hash of an account, makes all known devices unknown and revokes
-// the one-time tokens. It ends no sessions. Errors: ErrNotFound, ErrUnavailable.
+// SetPassword replaces the password hash of an account, and revokes all known devices and one-time
+// tokens. It ends no sessions. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) SetPassword(ctx context.Context, id, hash string) (User, error) {
 	return s.setPassword(ctx, id, hash, nil)
 }

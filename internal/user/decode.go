@@ -14,8 +14,8 @@ type unreadableError struct {
 	reason string
 }
 
-// Error returns a message for the log. It contains no stored value but the _id, and that only if
-// it is an ObjectID: another application may use the email.
+// Error returns a message for the log. It contains no stored value except the _id, and that only if
+// it is an ObjectID: another application may use the email as the _id.
 func (e *unreadableError) Error() string {
 	name := "document"
 	if IsID(e.id) {

@@ -111,9 +111,9 @@ func (s *Store) updateDocument(ctx context.Context, id string, filter, change bs
 	return decodeResult(result)
 }
 
-// orDone returns the filter for the second run of an update whose reply was lost. The account
-// may not match the filter any more, because the first run has made the change. It is
-// recognized by the values that the change sets, such as a password hash or a time.
+// orDone returns the filter for the second run of an update whose reply was lost. The account may
+// no longer match the filter, because the first run has made the change. The values that the change
+// sets, such as a password hash or a time, identify such an account.
 func orDone(filter, change bson.D) bson.D {
 	for _, e := range change {
 		if done, ok := e.Value.(bson.D); ok && e.Key == "$set" && len(filter) > 0 {

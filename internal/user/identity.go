@@ -202,8 +202,8 @@ func isNotTrue(field string) bson.D {
 	return bson.D{{Key: field, Value: bson.D{{Key: "$ne", Value: true}}}}
 }
 
-// isUnconfirmed returns the filter for an active account whose user has not proved to be the
-// owner of its email.
+// isUnconfirmed returns the filter for an active account whose user has not proved ownership of its
+// email.
 func isUnconfirmed(email Email) bson.D {
 	return slices.Concat(hasEmail(email), isNotTrue("ownerConfirmed"), isActive)
 }
@@ -211,10 +211,10 @@ func isUnconfirmed(email Email) bson.D {
 // hasNoPassword is the filter for accounts with an empty or missing password hash.
 var hasNoPassword = bson.D{{Key: "password", Value: bson.D{{Key: "$in", Value: bson.A{"", nil}}}}}
 
-// RemoveCredentials removes the password and the one-time tokens of an account whose user has
-// not proved to be the owner of its email, so that its creator can no longer log in. It ends no
-// sessions and removes no identities. Errors: ErrNotFound if the owner confirmed the email or
-// the email was changed, or the account was disabled; ErrUnavailable.
+// RemoveCredentials removes the password and the one-time tokens of an account whose user has not
+// proved ownership of its email, so that its creator can no longer log in. It ends no sessions and
+// removes no identities. Errors: ErrNotFound if the owner confirmed the email, the email was
+// changed, or the account was disabled; ErrUnavailable.
 func (s *Store) RemoveCredentials(ctx context.Context, id string, email Email) error {
 	change := slices.Concat(
 		s.setAndTouch(bson.E{Key: "password", Value: ""}),
@@ -224,8 +224,8 @@ func (s *Store) RemoveCredentials(ctx context.Context, id string, email Email) e
 	return err
 }
 
-// ClaimAccount hands an account over to the owner of its email, makes all known devices unknown, and
-// marks the email as verified by its owner. Call RemoveCredentials first. Errors: ErrNotFound,
+// ClaimAccount hands an account over to the owner of its email, revokes all known devices, and marks
+// the email as verified by its owner. Call RemoveCredentials first. Errors: ErrNotFound,
 // ErrUnavailable.
 func (s *Store) ClaimAccount(ctx context.Context, id string, email Email, name, picture string) (User, error) {
 	fields := append(verifiedByOwner(),

@@ -228,7 +228,7 @@ func TestClaimAccount(t *testing.T) {
 	u := create(t, s, User{
 		Name:          "Planted",
 		Email:         "ann@example.com",
-		EmailVerified: true, // by its owner, who did not mean to
+		EmailVerified: true, // by its owner, unintentionally
 		PasswordHash:  "h",
 		Picture:       "https://evil.example/x",
 	})

@@ -35,8 +35,8 @@ func TestEmailIndexOfOtherName(t *testing.T) {
 	wantErr(t, "second account", errorOf(s.Create(t.Context(), User{Name: "B", Email: "ann@example.com", PasswordHash: "h"})), ErrEmailTaken)
 }
 
-// The check of writes leaves no account behind, and finds a unique index of another application that rejects
-// new accounts.
+// CheckWrites leaves no account behind, and finds another application's unique index that rejects new
+// accounts.
 func TestCheckWrites(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -27,11 +27,11 @@ func (s *Store) longAgo() bson.D {
 // with it.
 type LinkProposal struct{ id primitive.ObjectID }
 
-// ProposeLink prepares a link to an external account. The caller can then check whether the
-// link is still allowed, and either call ConfirmLink or WithdrawLink. If the external account
-// is already linked to the user, linked is true and there is nothing to confirm. Errors:
-// ErrNotFound, ErrIdentityTaken, ErrAlreadyLinked, ErrUnavailable. It is also ErrUnavailable
-// while another proposal is in the way.
+// ProposeLink prepares a link to an external account. The caller can then check whether the link is
+// still allowed, and either call ConfirmLink or WithdrawLink. If the external account is already
+// linked to the user, linked is true and there is nothing to confirm. Errors: ErrNotFound,
+// ErrIdentityTaken, ErrAlreadyLinked, ErrUnavailable. ErrUnavailable is also returned while another
+// proposal is in the way.
 func (s *Store) ProposeLink(ctx context.Context, userID string, c Claims) (p LinkProposal, linked bool, err error) {
 	oid, err := objectID(userID)
 	if err != nil {
@@ -75,13 +75,13 @@ func (s *Store) ProposeLink(ctx context.Context, userID string, c Claims) (p Lin
 	}
 
 	// 4. Another link of the user is in the way, or a proposal that may still be confirmed. After
-	//    a crash it is in the way until pendingTTL has passed.
+	//    a crash, the proposal stays in the way until pendingTTL has passed.
 	_, err = s.findIdentity(ctx, slices.Concat(ofProvider(oid, c.Provider), notPending))
 	switch {
 	case err == nil:
 		return LinkProposal{}, false, ErrAlreadyLinked
 	case errors.Is(err, ErrNotFound):
-		return LinkProposal{}, false, fmt.Errorf("%w: the external account or the provider is being linked", ErrUnavailable)
+		return LinkProposal{}, false, fmt.Errorf("%w: another link to the external account or the provider is still pending", ErrUnavailable)
 	}
 
 	return LinkProposal{}, false, err

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// preparation is how far Prepare has come.
+// preparation is the progress of Prepare.
 type preparation struct {
 	done chan struct{} // closed when Prepare has succeeded
 	// blocked is set if only an operator can make Prepare succeed.
@@ -15,7 +15,7 @@ type preparation struct {
 }
 
 // RequirePreparation makes Create and ChangeEmail wait until Prepare has succeeded. Until then,
-// an account with the same email in another spelling may exist, and a stranger could register its
+// another account may have the same email in another spelling, and a stranger could register that
 // email. Call it before the store is used.
 func (s *Store) RequirePreparation() { s.preparation = &preparation{done: make(chan struct{})} }
 

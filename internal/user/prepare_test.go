@@ -12,7 +12,7 @@ import (
 )
 
 // newUnpreparedStore returns a store in which Prepare is required but has not run, and the same
-// store with a short time limit, for calls that wait in vain.
+// store with a short time limit, for calls that are expected to time out.
 func newUnpreparedStore(t *testing.T) (s, impatient *Store) {
 	t.Helper()
 
@@ -50,7 +50,7 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// While an operator has to fix the index, nobody can register, but the other accounts work.
+// While an operator has to fix the index, nobody can register, but existing accounts work.
 func TestPrepareBlocked(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -12,15 +12,15 @@ import (
 // failuresField is the field of User.FailedPasswords.
 const failuresField = "failedPasswords"
 
-// newDeviceGeneration returns the field that makes all known devices of an account unknown. A
-// random value is used instead of a counter, so that it never repeats, even after a backup was
-// restored, and replaces a value of any type.
+// newDeviceGeneration returns the field to set in order to revoke all known devices of an account.
+// Its value is random, not a counter, so that it never repeats, even after a backup was restored,
+// and can replace a value of any type.
 func newDeviceGeneration() bson.E {
 	return bson.E{Key: "deviceGeneration", Value: rand.Text()}
 }
 
-// RevokeDevices makes all known devices of an account unknown and revokes a pending change of its
-// email, which one of them may have requested. Errors: ErrNotFound, ErrUnavailable.
+// RevokeDevices revokes all known devices of an account and a pending change of its email, which
+// one of them may have requested. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) RevokeDevices(ctx context.Context, id string) (User, error) {
 	change := slices.Concat(set(newDeviceGeneration()), unset(EmailChangeToken.path()))
 
@@ -28,9 +28,9 @@ func (s *Store) RevokeDevices(ctx context.Context, id string) (User, error) {
 }
 
 // RecordFailures stores the number of wrong passwords since the last login of u, which must be the
-// account as it was read for the attempt. A login or a new password resets it. Errors: ErrNotFound if
-// that has happened meanwhile, or the account has this number or a higher one already;
-// ErrUnavailable.
+// account as it was read for the attempt. A login or a new password resets the number. Errors:
+// ErrNotFound if that has happened meanwhile, or if the account already has this number or a higher
+// one; ErrUnavailable.
 func (s *Store) RecordFailures(ctx context.Context, u User, failures int) error {
 	lastLogin := bson.E{Key: "lastLogin", Value: u.LastLogin}
 	if u.LastLogin.IsZero() {
@@ -47,7 +47,7 @@ func (s *Store) RecordFailures(ctx context.Context, u User, failures int) error 
 	return err
 }
 
-// notAtLeast returns the condition that a field has neither the value nor a greater one.
+// notAtLeast returns the condition that a field has neither the given value nor a greater one.
 func notAtLeast(value any) bson.D {
 	return bson.D{{Key: "$not", Value: bson.D{{Key: "$gte", Value: value}}}}
 }

@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// The number of wrong passwords only grows until a login or a new password, and a number that was
-// counted before does not come back after it.
+// The number of wrong passwords only grows until a login or a new password resets it. A number that
+// was counted before the reset is not stored after it.
 func TestRecordFailures(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -71,7 +71,7 @@ func TestRecordFailures(t *testing.T) {
 	wantErr(t, "an account that does not exist", s.RecordFailures(ctx, User{ID: NewID()}, 10), ErrNotFound)
 }
 
-// Each change gives the account another device generation, and returns it.
+// Each change gives the account a new device generation, and returns it.
 func TestDeviceGenerations(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -49,9 +49,9 @@ func (s *Store) CheckEmails(ctx context.Context) (EmailReport, error) {
 	return report, err
 }
 
-// FixEmails makes stored emails canonical. An account stays as it is if another account has the
-// same email, or if MongoDB rejects the change. Call EnsureEmailIndex first, which prevents two accounts from getting the same
-// email. Errors: ErrUnavailable; some emails may have been fixed.
+// FixEmails makes stored emails canonical. An account stays as it is if another account has the same email,
+// or if MongoDB rejects the change. Call EnsureEmailIndex first: the index prevents two accounts from getting
+// the same email. Errors: ErrUnavailable; some emails may have been fixed.
 func (s *Store) FixEmails(ctx context.Context) (EmailReport, error) {
 	strays, err := s.strayEmails(ctx)
 
@@ -108,8 +108,8 @@ func (s *Store) fixEmail(ctx context.Context, stray strayEmail) (bool, error) {
 	return err == nil, err
 }
 
-// isRejected reports whether MongoDB does not accept a change of one document, for example because
-// another unique index or a validator of the collection rejects it.
+// isRejected reports whether MongoDB rejected a change of this one document, for example because of
+// another unique index or a validator of the collection.
 func isRejected(err error) bool {
 	const (
 		unauthorized = 13 // rejects every change

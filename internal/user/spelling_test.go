@@ -99,7 +99,7 @@ func TestByEmails(t *testing.T) {
 	}
 }
 
-// An account that MongoDB does not let anyone change keeps no other account from being fixed.
+// An account whose change MongoDB rejects does not keep other accounts from being fixed.
 func TestFixEmailsSkipsRejected(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -175,8 +175,8 @@ func (s *Store) ByEmail(ctx context.Context, email Email) (User, error) {
 	return s.find(ctx, hasEmail(email))
 }
 
-// ByEmails returns the accounts that have one of the canonical emails, by canonical email, with a
-// single query. It leaves out unreadable accounts. Errors: ErrUnavailable.
+// ByEmails returns the accounts that have one of the canonical emails, keyed by canonical email. It
+// uses a single query, and leaves out unreadable accounts. Errors: ErrUnavailable.
 func (s *Store) ByEmails(ctx context.Context, emails []Email) (map[Email]User, error) {
 	spellings := []string{}
 	for _, email := range emails {
@@ -239,17 +239,16 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, stronger string) error
 	return err
 }
 
-// ChangePassword replaces a password hash, makes all known devices unknown and revokes all one-time
-// tokens. Errors: ErrNotFound if the stored hash is not old or the account is disabled;
-// ErrUnavailable.
+// ChangePassword replaces a password hash, and revokes all known devices and one-time tokens.
+// Errors: ErrNotFound if the stored hash is not old or the account is disabled; ErrUnavailable.
 func (s *Store) ChangePassword(ctx context.Context, id, old, hash string) (User, error) {
 	filter := slices.Concat(bson.D{{Key: "password", Value: old}}, isActive)
 	return s.setPassword(ctx, id, hash, filter)
 }
 
-// setPassword replaces the password hash of the account with the given ID if it matches a
-// filter, sets more fields, makes all known devices unknown, resets the number of wrong passwords,
-// and revokes all one-time tokens.
+// setPassword replaces the password hash of the account with the given ID if it matches a filter,
+// sets more fields, resets the number of wrong passwords, and revokes all known devices and
+// one-time tokens.
 func (s *Store) setPassword(ctx context.Context, id, hash string, filter bson.D, fields ...bson.E) (User, error) {
 	fields = append(fields, bson.E{Key: "password", Value: hash}, newDeviceGeneration())
 	change := slices.Concat(s.setAndTouch(fields...), unset(tokensField, failuresField))

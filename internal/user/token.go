@@ -178,8 +178,8 @@ func (s *Store) RevokeAllTokens(ctx context.Context, kind TokenKind) error {
 	return mongoconn.Unavailable(err)
 }
 
-// verifiedByOwner returns the fields to set when the user of an account has proved to be the
-// owner of its email.
+// verifiedByOwner returns the fields to set when the user of an account has proved ownership of its
+// email.
 func verifiedByOwner() []bson.E {
 	return []bson.E{
 		{Key: "emailVerified", Value: true},
@@ -187,8 +187,8 @@ func verifiedByOwner() []bson.E {
 	}
 }
 
-// ResetPassword uses a ResetToken to replace the password hash, and makes all known devices unknown.
-// It also marks the email as verified by its owner, because the token was sent to it. Errors:
+// ResetPassword uses a ResetToken to replace the password hash, and revokes all known devices. It
+// also marks the email as verified by its owner, because the token was sent to it. Errors:
 // ErrNotFound if the token is not valid; ErrUnavailable.
 func (s *Store) ResetPassword(ctx context.Context, id, tokenHash, passwordHash string) (User, error) {
 	return s.setPassword(ctx, id, passwordHash, s.hasToken(ResetToken, tokenHash), verifiedByOwner()...)
@@ -207,9 +207,9 @@ func (s *Store) VerifyEmail(ctx context.Context, id, tokenHash string, byOwner b
 	return s.update(ctx, id, s.hasToken(VerifyToken, tokenHash), change)
 }
 
-// ChangeEmail uses an EmailChangeToken to change the email, makes all known devices unknown, and
-// revokes all other one-time tokens. byOwner is as in VerifyEmail. Errors: ErrNotFound if the token
-// is not valid; ErrEmailTaken, ErrUnavailable.
+// ChangeEmail uses an EmailChangeToken to change the email, and revokes all known devices and all
+// other one-time tokens. byOwner is as in VerifyEmail. Errors: ErrNotFound if the token is not
+// valid; ErrEmailTaken, ErrUnavailable.
 func (s *Store) ChangeEmail(ctx context.Context, id, tokenHash string, email Email, byOwner bool) (User, error) {
 	if err := s.awaitPreparation(ctx); err != nil {
 		return User{}, err

@@ -106,7 +106,8 @@ func TestOneTimeTokenEffects(t *testing.T) {
 }
 
 // A token that is used outside of a session of the account verifies the email, but does not prove
-// that the user of the account owns it. A change to another email drops an earlier proof.
+// that the user of the account owns that email. A change to another email discards an earlier
+// proof.
 func TestOwnerConfirmed(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -22,9 +22,9 @@ type User struct {
 	// EmailVerified is set once the owner has proved that they receive mail at Email.
 	EmailVerified bool `bson:"emailVerified,omitempty"`
 
-	// OwnerConfirmed is set once the user of the account has proved to be the owner of Email: by
-	// using a link in a session of the account, by resetting the password, or by signing in with
-	// a provider. EmailVerified alone does not prove that. Anyone can register with a stranger's
+	// OwnerConfirmed is set once the user of the account has proved ownership of Email: by using a
+	// link in a session of the account, by resetting the password, or by signing in with a
+	// provider. EmailVerified alone does not prove that. Anyone can register with a stranger's
 	// email, and wait until the stranger uses the link without thinking (pre-hijacking). So a
 	// provider may be linked by its email only if OwnerConfirmed is set.
 	OwnerConfirmed bool `bson:"ownerConfirmed,omitempty"`
@@ -39,13 +39,12 @@ type User struct {
 	// matching email no longer links an account of these providers automatically.
 	Unlinked []string `bson:"unlinked,omitempty"`
 
-	// DeviceGeneration identifies the period between two changes that made every known device
-	// unknown, such as a new password. It is only compared for equality, and empty before the first
-	// change.
+	// DeviceGeneration gets a new value with each change that revokes all known devices, such as a
+	// new password. It is only compared for equality, and is empty before the first such change.
 	DeviceGeneration string `bson:"deviceGeneration,omitempty"`
 
-	// FailedPasswords is the number of wrong passwords since the last login, as far as it was
-	// stored: see RecordFailures.
+	// FailedPasswords is the number of wrong passwords since the last login, as last stored by
+	// RecordFailures.
 	FailedPasswords int `bson:"failedPasswords,omitempty"`
 
 	// Active is false if the account is disabled. A disabled account cannot log in.
