@@ -95,12 +95,13 @@ type Event struct {
 	By string `bson:"by,omitempty"`
 	// Count is the number of sessions ended, for events that can end several.
 	Count int `bson:"count,omitempty"`
-	// Once is set if the event can happen only once to the session. If a client repeats its
-	// request, or sends several at the same time, only the first event is stored.
+	// Once is set if the event can happen only once per session. If a client repeats its request,
+	// or sends it several times at once, only the first event is stored.
 	Once bool `bson:"-"`
 }
 
-// newID returns the ID of an event that happened at e.At.
+// newID returns a new ID that begins with e.At or, if e.Once is set, the same ID for all such
+// events of the session.
 func (e Event) newID() primitive.ObjectID {
 	id := primitive.NewObjectIDFromTimestamp(e.At)
 	if e.Once {

@@ -142,8 +142,8 @@ func TestLostReplies(t *testing.T) {
 	assertOnce(t, uri, 400)
 }
 
-// The events of several requests are written with one insert, even if each comes long before the
-// next.
+// The events of several requests are written with one insert, even if the requests are not
+// concurrent.
 func TestFewInserts(t *testing.T) {
 	t.Parallel()
 
@@ -167,9 +167,9 @@ func TestFewInserts(t *testing.T) {
 	}
 	flush(t, r)
 
-	most := int64(time.Since(start)/gatherTime) + 2
-	if n := inserts.Load(); n == 0 || n > most {
-		t.Errorf("inserts for %d events: got %d, want 1 to %d", events, n, most)
+	maxInserts := int64(time.Since(start)/gatherTime) + 2
+	if n := inserts.Load(); n == 0 || n > maxInserts {
+		t.Errorf("inserts for %d events: got %d, want 1 to %d", events, n, maxInserts)
 	}
 	assertOnce(t, uri, events)
 }
@@ -244,7 +244,7 @@ func TestRejectedEvent(t *testing.T) {
 	assertOnce(t, uri, 3)
 }
 
-// The reason for a rejection does not quote the values of the event, which the log gets.
+// The reason for a rejection, which is logged, does not quote the values of the event.
 func TestRejectionHidesValues(t *testing.T) {
 	t.Parallel()
 

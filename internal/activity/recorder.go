@@ -89,9 +89,9 @@ func New(db *mongoconn.Database, o Options) *Recorder {
 	return r
 }
 
-// Record logs an event and queues it for the collection. It does not block and cannot fail: if
-// the buffer is full, the event is throttled or the Recorder is closed, the event is only
-// logged. An event that is recorded again is logged with the same ID: see Event.Once.
+// Record logs an event and queues it for the collection. It does not block and cannot fail: if the
+// buffer is full, the event is throttled or the Recorder is closed, the event is only logged. An
+// event with Once set that is recorded again is logged with the same ID.
 func (r *Recorder) Record(ctx context.Context, e Event) {
 	e = e.cleaned()
 	if e.At.IsZero() {
@@ -131,13 +131,13 @@ const (
 	// maxAnonymous is the same limit for events without a user: anyone can cause these, from any
 	// number of IPs.
 	maxAnonymous = 1000
-	// maxCounts is the maximum number of counters, which take about 10 MB. After that all counters
-	// start again at zero. Nobody can force that, since each counter needs an account.
+	// maxCounts is the maximum number of counters, which take about 10 MB. Beyond it, all counters
+	// start again at zero. A client cannot force that, since each counter needs an account.
 	maxCounts = 100_000
 )
 
 // throttled counts an event and reports whether it must only be logged, because there were too many
-// like it in the current hour.
+// such events in the current hour.
 func (r *Recorder) throttled(e Event) bool {
 	key := string(e.Name) + " " + e.UserID
 	limit := r.userLimit

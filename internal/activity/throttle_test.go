@@ -57,8 +57,8 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
-// A signed-in user can repeat some actions without a rate limit. The events take at most 2.5 MB
-// a day of the collection for all of these together.
+// A signed-in user can repeat some actions without a rate limit. Together, their events take up at
+// most 2.5 MB of the collection per day.
 func TestThrottleBoundsStorage(t *testing.T) {
 	t.Parallel()
 
@@ -104,7 +104,7 @@ func TestThrottleBoundsMemory(t *testing.T) {
 		user := strconv.Itoa(i)
 		r.throttled(Event{Name: Login, UserID: user})
 		if isThrottled := r.throttled(Event{Name: Login, UserID: user}); !isThrottled || len(r.counts) > 10 {
-			t.Fatalf("user %d: got the second event throttled %t with %d counters, want it throttled with at most 10",
+			t.Fatalf("user %d, second event: got throttled %t with %d counters, want true with at most 10",
 				i, isThrottled, len(r.counts))
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 const (
 	// gatherTime is how long the writer waits for more events before it writes, so that busy servers
-	// need fewer inserts than requests. Flush does not wait. If the process dies, the events of this
+	// need fewer inserts than requests. Flush does not wait. If the process dies, events from this
 	// time are only in the log.
 	gatherTime = 200 * time.Millisecond
 	// maxBatch is the maximum number of events per insert.
@@ -122,8 +122,8 @@ func (r *Recorder) insert(batch []document) (rejected int, err error) {
 }
 
 // rejections returns the number of events that MongoDB has rejected, and the last reason. A
-// duplicate is stored already. A write concern error without write errors means that the events
-// are stored, but not yet on enough servers.
+// duplicate does not count, because the event is already stored. A write concern error without
+// write errors means that the events are stored, but not yet on enough servers.
 func rejections(bulk mongo.BulkWriteException) (rejected int, err error) {
 	for _, e := range bulk.WriteErrors {
 		if e.Code != duplicateKey {

@@ -17,8 +17,8 @@ type Client struct {
 	// session replaces them.
 	SessionIDs []string
 	// KnownDevice is set if the account has logged in on the device before, and the device has not
-	// exceeded its own rate limits. During a flood of logins, passwords from such devices have a
-	// queue of their own.
+	// exceeded its own rate limits. During a flood of logins, its password then waits in the
+	// shorter queue: see hashpool.Owners.
 	KnownDevice bool
 	// Proofs are the browser's proofs of the accounts that know it.
 	Proofs device.Proofs

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A job that has waited for as long as it may is refused, although recent jobs were fast when it
-// came. It never runs. A job that has started is completed, however long it takes.
+// A job that has waited for the maximum time is refused and never runs, even if recent jobs were
+// fast when it was queued. A job that has started is completed, however long it takes.
 func TestPoolWaitLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestPoolWaitLimit(t *testing.T) {
 	})
 }
 
-// While jobs wait in both lanes, they take turns.
+// While jobs wait in both lanes, the lanes take turns.
 func TestLanesTakeTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -76,9 +76,9 @@ func TestLanesTakeTurns(t *testing.T) {
 	})
 }
 
-// A flood in one lane, ten times what the threads can do, delays the jobs in the other lane by no
-// more than the jobs that were running or whose turn it was. In the flooded lane nobody waits for
-// longer than the limit.
+// A flood in one lane, ten times what the threads can handle, delays a job in the other lane only
+// by the jobs that were running or whose turn it was. In the flooded lane, no job waits longer than
+// the limit.
 func TestFloodInOneLane(t *testing.T) {
 	t.Parallel()
 	for _, flooded := range []Lane{Anyone, Owners} {

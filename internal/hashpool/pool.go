@@ -32,8 +32,8 @@ const (
 	initialAverage = 100 * time.Millisecond
 )
 
-// Lane is the queue of a job. While jobs wait in both lanes, they take turns. So a flood in one
-// lane leaves the other one half of the threads.
+// Lane is the queue of a job. While jobs wait in both lanes, the lanes take turns. So a flood in
+// one lane leaves half of the threads to the other.
 type Lane int
 
 const (
@@ -50,7 +50,7 @@ const (
 // requests did it, a flood of logins would starve all other requests, because Go preempts a
 // goroutine only after 10 ms.
 //
-// Every method that hashes is a single job, so that all logins in a lane wait equally long. Call
+// Every method that hashes runs a single job, so that all logins in a lane wait equally long. Call
 // Close when the pool is no longer needed.
 type Pool struct {
 	cost    int
@@ -119,7 +119,7 @@ func (p *Pool) Waiting() int {
 	return p.waiting()
 }
 
-// waiting is Waiting for callers that hold mu.
+// waiting is like Waiting, but the caller must hold mu.
 func (p *Pool) waiting() (n int) {
 	for _, queue := range p.queues {
 		n += len(queue)
@@ -158,7 +158,8 @@ func (p *Pool) do(ctx context.Context, lane Lane, work func()) error {
 		return err
 	}
 
-	// The expected wait is from recent jobs. If other programs take the CPUs, jobs become slower.
+	// The expected wait is estimated from recent jobs. The actual wait is longer if other programs
+	// take the CPUs.
 	timeout := time.NewTimer(p.maxWait)
 	defer timeout.Stop()
 

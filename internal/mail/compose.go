@@ -156,9 +156,9 @@ func (t texts) details(e Email) []detail {
 	return details
 }
 
-// browser matches the devices that emails show: well-known browsers, as package device names
-// them. Other clients have a User-Agent of their choice. Anyone can trigger an email to a
-// stranger, so emails contain no free text: no names of users, and no names of such clients.
+// browser matches the devices that emails show: well-known browsers, as package device names them.
+// Other clients can choose their User-Agent freely. Anyone can trigger an email to a stranger, so
+// emails contain no free text: neither the names of users nor the names of such clients.
 var browser = regexp.MustCompile(`^(Chrome|Edge|Firefox|Headless Chrome|Internet Explorer|(Mobile )?Safari|Opera( Mini| Touch)?|Samsung Browser|Vivaldi)` +
 	`( \d{1,4})?( on (Android|ChromeOS|FreeBSD|Harmony|iOS|Linux|macOS|Windows))?$`)
 

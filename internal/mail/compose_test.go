@@ -94,8 +94,8 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// Emails contain no text that a client chooses freely: anyone can trigger an email to a stranger, as
-// if it came from us. Only the names of well-known browsers are shown.
+// Emails contain no text that a client chooses freely: otherwise anyone could send a message to a
+// stranger in our name. Only the names of well-known browsers are shown.
 func TestHostileDevices(t *testing.T) {
 	t.Parallel()
 

@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// A server that accepts only full names in EHLO, as strict relays do, accepts us wherever we run. In
-// a container the name of the machine is not a full one.
+// A strict relay, which accepts only fully qualified names in EHLO, accepts us wherever we run. In a
+// container, the host name is not fully qualified.
 func TestHeloName(t *testing.T) {
 	t.Parallel()
 
@@ -48,7 +48,7 @@ func TestHeloName(t *testing.T) {
 	}
 }
 
-// The error for a rejected EHLO names the reply and our name, and the email is tried again.
+// The error for a rejected EHLO contains the reply and our name, and the email will be retried.
 func TestHeloRejected(t *testing.T) {
 	t.Parallel()
 
@@ -80,8 +80,8 @@ func TestIPLiteral(t *testing.T) {
 	}
 }
 
-// Only permanent replies about the recipient or the message reject the email for good. All others
-// may be fixed by an operator, so that the email is tried again.
+// Only permanent replies about the recipient or the message reject the email for good. After any
+// other reply it is retried, because an operator may fix the cause.
 func TestIsRejection(t *testing.T) {
 	t.Parallel()
 

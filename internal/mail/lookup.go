@@ -10,14 +10,14 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// A lookup is a request for an email to the user with an email address, if there is one. Anyone can
-// send such requests, also for email addresses without an account. So they are not jobs: they delay
-// none, cost much less, and leave no keys behind. They are looked up later, because a response that
-// waits for the lookup would reveal by its time whether there is an account.
+// A lookup is a request for an email to the user with an email address, if there is such a user.
+// Anyone can send such requests, even for email addresses without an account. So they are not jobs:
+// they delay no jobs, cost much less, and leave no keys behind. The user is looked up later: if the
+// response waited for the lookup, its timing would reveal whether the account exists.
 
 const (
-	// maxLookups is the maximum number of waiting requests. It bounds the memory that a flood can
-	// use, to a few megabytes.
+	// maxLookups is the maximum number of waiting requests. It limits the memory that a flood can
+	// use to a few megabytes.
 	maxLookups = 10_000
 	// lookupBatch is the number of requests that a worker takes at once.
 	lookupBatch = 100
@@ -25,7 +25,7 @@ const (
 	lookupLease = 30 * time.Second
 )
 
-// ErrFull is returned if too many requests wait for a lookup.
+// ErrFull is returned if too many requests are waiting for a lookup.
 var ErrFull = errors.New("too many requests for emails")
 
 // pushLookupScript adds a request unless there are too many. It returns 1 if the request is queued.
@@ -36,8 +36,8 @@ redis.call('ZADD', KEYS[1], string.format('%.0f', micros), ARGV[1])
 return 1`).WaitForReplicas()
 
 // PushLookup queues a request for an email to the user with the email address job.To. It takes the
-// same time whether or not there is one, which RunLookups finds out. Errors: ErrFull,
-// redisconn.ErrUnavailable.
+// same time whether or not there is such a user, because only RunLookups finds out. Errors:
+// ErrFull, redisconn.ErrUnavailable.
 func (q *Queue) PushLookup(ctx context.Context, job Job) error {
 	job.complete(q.now())
 
@@ -63,11 +63,11 @@ for _, request in ipairs(due) do
 end
 return due`)
 
-// RunLookups calls lookUp for the requests of PushLookup, many at a time, until ctx ends. Any
-// number of processes may call it.
+// RunLookups calls lookUp for the requests from PushLookup, in batches, until ctx ends. Any number
+// of processes may call it.
 //
-// lookUp must push the jobs that have a recipient, with the IDs that they have: the same request
-// may be looked up twice. If lookUp returns an error, the requests are repeated when their lease
+// lookUp must push the jobs whose recipient is a user, and keep their IDs: the same request may be
+// looked up twice. If lookUp returns an error, the requests are looked up again when their lease
 // ends, unless they are older than MaxAge by then.
 func (q *Queue) RunLookups(ctx context.Context, lookUp func(context.Context, []Job) error) {
 	failing := false

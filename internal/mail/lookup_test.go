@@ -60,8 +60,8 @@ func lookUpAgain(t testing.TB, conn redis.Conn) {
 	testkit.NoError(t, err)
 }
 
-// A flood of requests for nobody's email addresses delays no email, and leaves nothing in Redis.
-// Two processes share the work.
+// A flood of requests for email addresses without an account delays no email, and leaves nothing in
+// Redis. Two processes share the work.
 func TestLookupFlood(t *testing.T) {
 	t.Parallel()
 	const flood = 1500
@@ -131,8 +131,8 @@ func TestLookupFlood(t *testing.T) {
 	}
 }
 
-// Beyond a number of waiting requests, further ones are refused. One that is queued may be pushed
-// again.
+// If too many requests are waiting, further ones are refused. A request that is already queued may
+// be pushed again.
 func TestLookupsAreBounded(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
@@ -188,7 +188,7 @@ func TestLookupFails(t *testing.T) {
 	testkit.Eventually(t, "an empty queue", isEmpty(t, q))
 
 	if len(attempts) != 2 {
-		t.Fatalf("attempts: got %d, want 2: one, and one when the lease ends", len(attempts))
+		t.Fatalf("attempts: got %d, want 2, the second one after the lease has ended", len(attempts))
 	}
 	for range 2 {
 		var recipients []string

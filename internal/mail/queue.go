@@ -36,7 +36,7 @@ const (
 	lookupsKey  = dueKey + ":lookups"
 )
 
-// KeyPrefix is the prefix of the names of all keys.
+// KeyPrefix is the prefix of all keys.
 const KeyPrefix = "mail:"
 
 // key returns the Redis key for a kind of value and a name, which is a claim's token, a job ID or
@@ -154,10 +154,10 @@ func (j *Job) complete(now time.Time) {
 	}
 }
 
-// Len returns the number of jobs that are due, waiting for another attempt, or being
-// delivered, and of requests to look up. Errors: redisconn.ErrUnavailable.
+// Len returns the number of jobs that are due, waiting for another attempt, or being delivered,
+// plus the number of requests to look up. Errors: redisconn.ErrUnavailable.
 func (q *Queue) Len(ctx context.Context) (int, error) {
-	// In this order, no request is missed that becomes a job in between.
+	// In this order, a request that becomes a job in between is not missed.
 	lookups, err := redisconn.Int64(q.redis.Do(ctx, "ZCARD", lookupsKey))
 	if err != nil {
 		return 0, err

@@ -172,7 +172,7 @@ func TestRunFailures(t *testing.T) {
 				t.Errorf("got log lines about retries %v, want %d", retries, max(0, tt.attempts-1))
 			}
 			if len(retries) > 0 && retries[0]["after"] != "30ms" {
-				t.Errorf("got a retry after %v, want it readable: 30ms", retries[0]["after"])
+				t.Errorf("got a retry after %v, want the readable form 30ms", retries[0]["after"])
 			}
 		})
 	}

@@ -136,14 +136,13 @@ func (s *SMTP) authMechanism(c *smtp.Client) (smtp.Auth, error) {
 	return nil, errors.New("mail server offers none of SCRAM, PLAIN and LOGIN")
 }
 
-// fullName matches fully qualified host names. The last label is not a number, as it is in an
-// IP.
+// fullName matches fully qualified host names. Unlike in an IP, the last label is not a number.
 var fullName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
-// heloName returns our name for EHLO: HeloName, the name of this machine, or else our IP of the
-// connection. RFC 5321 section 4.1.1.1 requires a fully qualified name or an IP, and strict
-// servers reject other names, such as that of a container. The domain of the sender would be
-// wrong: mail servers of that domain reject strangers who claim its name.
+// heloName returns our name for EHLO: HeloName if set, else the name of this machine if fully
+// qualified, else our IP on the connection. RFC 5321 section 4.1.1.1 requires a fully qualified
+// name or an IP, and strict servers reject other names, such as a container's. The domain of the
+// sender would be wrong: mail servers of that domain reject strangers who claim its name.
 func (s *SMTP) heloName(local net.Addr) string {
 	if s.HeloName != "" {
 		return s.HeloName
@@ -156,8 +155,8 @@ func (s *SMTP) heloName(local net.Addr) string {
 	return ipLiteral(local)
 }
 
-// ipLiteral returns the IP of a listen address in the form that EHLO takes instead of a name,
-// such as [192.0.2.1] or [IPv6:2001:db8::1] (RFC 5321 section 4.1.3).
+// ipLiteral returns our IP on a connection in the form that EHLO takes instead of a name, such as
+// [192.0.2.1] or [IPv6:2001:db8::1] (RFC 5321 section 4.1.3).
 func ipLiteral(local net.Addr) string {
 	hostPort, err := netip.ParseAddrPort(local.String())
 	if err != nil {

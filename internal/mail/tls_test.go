@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// A mail server with an outdated version of TLS gets neither the password nor an email (OWASP ASVS 5.0
-// 12.1.1).
+// A mail server that supports only outdated versions of TLS gets neither the password nor an email
+// (OWASP ASVS 5.0 12.1.1).
 func TestOutdatedTLS(t *testing.T) {
 	t.Parallel()
 
@@ -49,7 +49,7 @@ func TestOutdatedTLS(t *testing.T) {
 
 		s := newSMTP(t, "smtps://"+listener.Addr().String(), roots)
 		if err := s.Check(t.Context()); err == nil {
-			t.Errorf("%s: got no error, want one because the server hangs up", tls.VersionName(version))
+			t.Errorf("%s: got no error, want one, because the server closes the connection", tls.VersionName(version))
 		}
 		if err := testkit.Receive(t, "a handshake", handshake); (err == nil) != accepted {
 			t.Errorf("%s: got handshake error %v, want the version to be accepted: %t", tls.VersionName(version), err, accepted)

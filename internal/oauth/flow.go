@@ -62,7 +62,7 @@ type flowKeys struct {
 	name     string // the key in Redis
 }
 
-// KeyPrefix is the prefix of the names of all keys in Redis.
+// KeyPrefix is the prefix of all keys in Redis.
 const KeyPrefix = "oauth:"
 
 // newKeys returns a new secret and the keys that are derived from it.
@@ -188,8 +188,8 @@ func matchingKeys(secret string, states []string) (flowKeys, error) {
 	return keys, nil
 }
 
-// takeScript marks a flow as taken by the callback with the ID ARGV[1], and returns its record.
-// It returns nothing to other callbacks. The mark is kept for ARGV[2] milliseconds, in which a
+// takeScript marks a flow as taken by the callback with the ID ARGV[1], and returns its record. It
+// returns nothing to other callbacks. The mark is kept for ARGV[2] milliseconds, during which a
 // lost reply may make Redis run the script again.
 var takeScript = redisconn.NewScript(1, `
 local record = redis.call('GET', KEYS[1])

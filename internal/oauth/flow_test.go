@@ -224,13 +224,13 @@ func TestMalformedRecord(t *testing.T) {
 	}
 }
 
-// With write access to Redis, an attacker cannot change what their own flow does: put another user
-// into it, or copy the flow of another user. Records that were signed with an earlier secret are
-// still accepted.
+// An attacker with write access to Redis cannot change what their own flow does: they can neither
+// put another user into it nor copy another user's flow. Records that were signed with an earlier
+// secret are still accepted.
 func TestForgedRecord(t *testing.T) {
 	t.Parallel()
 
-	oldKeys := newSealKeys([][]byte{[]byte("the secret before")})
+	oldKeys := newSealKeys([][]byte{[]byte("an earlier secret")})
 	for name, tc := range map[string]struct {
 		forge func(w *fixture, own, victims string) []byte
 		want  error
@@ -239,7 +239,7 @@ func TestForgedRecord(t *testing.T) {
 			func(w *fixture, own, _ string) []byte { return w.value(t, own) },
 			nil,
 		},
-		"signed with the secret before": {
+		"signed with an earlier secret": {
 			func(w *fixture, own, _ string) []byte {
 				record, _ := w.sealKeys.open(own, w.value(t, own))
 

@@ -8,7 +8,7 @@ import (
 	"latchkey/internal/token"
 )
 
-// Every bit of the secret of a sign-in is random, and of what is derived from it.
+// Every bit of a sign-in's secret is random, and so is every bit of the values derived from it.
 func TestFlowsAreRandom(t *testing.T) {
 	t.Parallel()
 

@@ -8,15 +8,15 @@ import (
 	"latchkey/internal/token"
 )
 
-// A sealed record ends in a line with its MAC.
+// A sealed record ends with a line that contains its MAC.
 const (
 	sealName   = "\nmac="
 	sealLength = len(sealName) + 43
 )
 
 // sealKeys sign the records of flows. Without a MAC, an attacker with write access to Redis could
-// put the session of a victim into their own flow, to link their external account to the
-// victim's account. The first key signs; all are accepted.
+// put a victim's session into their own flow, and so link their external account to the victim's
+// account. The first key signs; all are accepted.
 type sealKeys [][]byte
 
 // newSealKeys derives the keys from secrets.
@@ -33,8 +33,8 @@ func newSealKeys(secrets [][]byte) sealKeys {
 	return keys
 }
 
-// seal appends a MAC to the record with the given name, which covers the name, so that a record
-// cannot be copied to another flow.
+// seal appends a MAC to the record with the given name. The MAC also covers the name, so that a
+// record cannot be copied to another flow.
 func (k sealKeys) seal(name string, record []byte) []byte {
 	return append(record, sealOf(k[0], name, record)...)
 }
@@ -56,7 +56,8 @@ func (k sealKeys) open(name string, value []byte) (record []byte, ok bool) {
 	return nil, false
 }
 
-// sealOf returns the last line of a sealed record. All names have the same length.
+// sealOf returns the last line of a sealed record. The input of the MAC is unambiguous, because all
+// names have the same length.
 func sealOf(key []byte, name string, record []byte) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(name))

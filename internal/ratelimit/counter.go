@@ -7,7 +7,7 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// countScript adds one to a counter. ARGV[1] is the count from which it continues at least, and
+// countScript adds one to a counter. ARGV[1] is the lowest count from which it continues, and
 // ARGV[2] is the lifetime of the counter in milliseconds. A value that is not a count is ignored.
 //
 // If a lost reply makes Redis run the script twice, the event counts twice, which is the safe

@@ -9,10 +9,11 @@ import (
 	"sync"
 )
 
-// LossyDialer opens connections to a store, on which the replies to some commands are lost. Unlike
-// a Proxy it needs no time: a command can fail as after a timeout without waiting for it.
+// LossyDialer opens connections to a store that lose the replies to some commands. Unlike with a
+// Proxy, a command can fail as if it had timed out, but without the wait.
 type LossyDialer struct {
-	// Ignored are parts of the commands that are neither counted nor lost.
+	// Ignored lists parts of commands. A command that contains one is not counted, and its reply is
+	// not lost.
 	Ignored [][]byte
 
 	mu          sync.Mutex
@@ -21,9 +22,9 @@ type LossyDialer struct {
 	err         error
 }
 
-// Lose counts commands from now on, and loses the replies to those with the numbers first to last.
-// Reading them returns err: io.EOF if the connection breaks, os.ErrDeadlineExceeded after a
-// timeout. Numbers begin with 1.
+// Lose counts commands from now on, beginning with 1, and loses the replies to the commands first
+// to last. Reading a lost reply returns err: io.EOF for a broken connection, os.ErrDeadlineExceeded
+// for a timeout.
 func (d *LossyDialer) Lose(first, last int, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -55,7 +56,8 @@ func (d *LossyDialer) Dial(ctx context.Context, network, addr string) (net.Conn,
 	return &lossyConn{Conn: c, dialer: d}, nil
 }
 
-// sent counts a command. It returns what reading the reply returns, or nil if that is not lost.
+// sent counts a command. It returns the error that reading the reply returns, or nil if the reply
+// is not lost.
 func (d *LossyDialer) sent(command []byte) error {
 	if slices.ContainsFunc(d.Ignored, func(part []byte) bool { return bytes.Contains(command, part) }) {
 		return nil
@@ -79,7 +81,7 @@ type lossyConn struct {
 	dialer *LossyDialer
 
 	mu   sync.Mutex
-	lost error // what reading returns from now on
+	lost error // returned by all reads from now on
 }
 
 // Write implements net.Conn. A client writes a command with a single call.
@@ -93,7 +95,7 @@ func (c *lossyConn) Write(command []byte) (int, error) {
 	return c.Conn.Write(command)
 }
 
-// Read implements net.Conn. It waits for a reply even if it loses it, because the store has then
+// Read implements net.Conn. It waits for the reply even if it loses it, so that the store has
 // executed the command.
 func (c *lossyConn) Read(reply []byte) (int, error) {
 	n, err := c.Conn.Read(reply)

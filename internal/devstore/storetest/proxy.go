@@ -143,8 +143,8 @@ func (p *Proxy) Restore(t testing.TB) {
 	check(t, p.listen())
 }
 
-// Retarget makes the proxy forward new connections to another server. Open ones stay where they are,
-// as behind a DNS name or a Kubernetes Service.
+// Retarget makes the proxy forward new connections to another server. Open connections stay with the
+// old server, as behind a DNS name or a Kubernetes Service.
 func (p *Proxy) Retarget(server string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -156,8 +156,8 @@ func (s *Server) Logins() []string {
 	return slices.Clone(s.logins)
 }
 
-// RefuseBareNames is a failure at Hello of clients without a fully qualified name, as with
-// reject_non_fqdn_helo_hostname of Postfix. It accepts IPs in brackets.
+// RefuseBareNames is a failure at Hello for clients without a fully qualified name, like
+// reject_non_fqdn_helo_hostname in Postfix. It accepts IPs in brackets.
 func RefuseBareNames(c *smtp.Conn) error {
 	name := c.Hostname()
 	if strings.Contains(name, ".") || strings.HasPrefix(name, "[") {
