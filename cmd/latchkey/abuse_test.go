@@ -107,7 +107,7 @@ func TestAbuse(t *testing.T) {
 	t.Cleanup(func() { wantGet(t, "http://"+addr+"/healthz", http.StatusOK, "") })
 }
 
-// A client that goes away in the middle of a large response causes no errors in the log.
+// A client that disconnects in the middle of a large response causes no errors in the log.
 func TestInterruptedDownload(t *testing.T) {
 	t.Parallel()
 	addr, out, _ := start(t, withoutStores("DRAIN_TIME=0"))

@@ -70,8 +70,8 @@ func isDeletion(chunk []byte) bool {
 	return strings.Contains(string(chunk), "\x02delete\x00") && strings.Contains(string(chunk), "identities")
 }
 
-// If MongoDB fails during a deletion, the account is disabled, and the command can be repeated.
-// Only then has the account been deleted.
+// If MongoDB fails during a deletion, the account is only disabled. Repeating the command deletes
+// it, and only then is the deletion recorded.
 func TestOperatorRepeatsDeletion(t *testing.T) {
 	t.Parallel()
 	o, _, mongo, _ := operatorWithProxies(t)

@@ -32,7 +32,7 @@ const (
 	floodHTTP1Connections = 2000
 	floodHTTP2Connections = 10
 	floodHTTP2Requests    = 240
-	// bodyFloodPatience is for how long the server must withstand the flood. Memory grows while the
+	// bodyFloodPatience is how long the server must withstand the flood. Memory grows while the
 	// bodies arrive, which takes a second.
 	bodyFloodPatience = 3 * time.Second
 )
@@ -43,12 +43,12 @@ type bodyFlood struct {
 	addr    string
 	ctx     context.Context
 	stop    context.CancelFunc
-	begun   atomic.Int64 // requests whose bodies were sent as far as they go
+	begun   atomic.Int64 // requests sent, except for the ends of their bodies
 	senders sync.WaitGroup
 }
 
-// One client that sends thousands of bodies, but never their ends, does not use up the memory of
-// a server, and does not keep others out. The server runs in its own process.
+// One client that sends thousands of bodies, but never their ends, neither uses up a server's
+// memory nor keeps other clients out. The server runs in its own process.
 func TestBodyFlood(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
@@ -120,7 +120,8 @@ func (f *bodyFlood) newOther(encrypted bool) *otherClient {
 	return o
 }
 
-// request sends requests with and without a body, which must not be refused.
+// request sends requests with and without a body, and fails the test if the server does not handle
+// them.
 func (o *otherClient) request() {
 	o.t.Helper()
 
@@ -189,8 +190,8 @@ func (f *bodyFlood) http2(method, path string, size int) {
 	}
 }
 
-// floodConn is an HTTP/2 connection. The HTTP client of Go cannot be used, because it respects
-// the server's limit of concurrent requests.
+// floodConn is an HTTP/2 connection. The HTTP client of Go cannot be used, because it respects the
+// server's limit on concurrent requests.
 type floodConn struct {
 	mu      sync.Mutex // for writing and for the fields below
 	framer  *http2.Framer

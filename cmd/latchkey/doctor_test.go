@@ -79,8 +79,8 @@ func shippedUser(t *testing.T) string {
 	return "ACL SETUSER " + strings.TrimSpace(rules)
 }
 
-// The doctor tries what the server does with Redis, and its warnings are also in the log of the server. A
-// server that cannot store sessions is not ready, so that it does not replace one that can.
+// The doctor tries everything that the server does with Redis, and its warnings are also in the server's
+// log. A server that cannot store sessions is not ready, so that it does not replace one that can.
 func TestDoctorOfRedis(t *testing.T) {
 	t.Parallel()
 	mongo := storetest.Mongo(t)
@@ -88,7 +88,7 @@ func TestDoctorOfRedis(t *testing.T) {
 	smtpURL := url.URL{Scheme: "smtp", User: url.UserPassword(mailtest.Username, mailtest.Password), Host: mails.Addr}
 
 	for name, tc := range map[string]struct {
-		command string // of the administrator of Redis
+		command string // run by the administrator of Redis
 		message string // in a problem; empty if there is none
 		fix     string
 		ready   bool
@@ -163,7 +163,7 @@ func TestDoctorOfRedis(t *testing.T) {
 	}
 }
 
-// The doctor tries what the server does with MongoDB.
+// The doctor tries everything that the server does with MongoDB.
 func TestDoctorOfMongo(t *testing.T) {
 	t.Parallel()
 

@@ -25,7 +25,7 @@ var updateHeaders = flag.Bool("update", false, "rewrite testdata/headers.txt")
 // headersFile lists the status line and all headers of one response of every kind.
 const headersFile = "testdata/headers.txt"
 
-// exchange is a request of which the response headers are compared with headersFile.
+// exchange is a request whose response headers are compared with headersFile.
 type exchange struct {
 	name    string
 	request string // "METHOD /path", or a whole request that ends with an empty line
@@ -97,8 +97,8 @@ func firstLine(request string) string {
 	return regexp.MustCompile(`[\w-]{45}`).ReplaceAllString(line, "*")
 }
 
-// All headers of every kind of response are as reviewed. To accept a change, run this test with
-// -update and review the difference.
+// The headers of every kind of response are the reviewed ones. To accept a change, run this test
+// with -update and review the difference.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 
@@ -139,7 +139,7 @@ func responsesByName(text string) map[string][]string {
 	return responses
 }
 
-// recordAPI records what a production server responds.
+// recordAPI records the responses of a production server.
 func (h *headerRecorder) recordAPI() {
 	h.t.Helper()
 
@@ -231,7 +231,7 @@ func (h *headerRecorder) recordDocs(addr string) {
 	}
 }
 
-// recordOutage records what a server without stores responds.
+// recordOutage records the responses of a server without stores.
 func (h *headerRecorder) recordOutage() {
 	h.t.Helper()
 
@@ -242,7 +242,7 @@ func (h *headerRecorder) recordOutage() {
 	)
 }
 
-// recordDevelopment records what differs without https.
+// recordDevelopment records a response that differs without https.
 func (h *headerRecorder) recordDevelopment() {
 	h.t.Helper()
 

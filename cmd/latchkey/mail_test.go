@@ -103,8 +103,8 @@ func (s *mailSetup) hang() *atomic.Int32 {
 	return &connections
 }
 
-// queued returns the number of emails in the queue, including those being sent, and of requests
-// whose recipient was not looked up yet.
+// queued returns the number of emails in the queue, including those being sent, plus the number of
+// requests whose recipient has not been looked up yet.
 func (s *mailSetup) queued() (n int) {
 	s.t.Helper()
 

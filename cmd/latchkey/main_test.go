@@ -132,7 +132,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// The health check reads the settings as the server does, however an orchestrator has written them.
+// The health check reads the settings as the server does, in whatever form an orchestrator passes
+// them.
 func TestHealthcheckReadsSettingsAsTheServer(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32

@@ -23,8 +23,8 @@ var withoutRedirects = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// signInWith starts a sign-in with a provider, lets authorize play the provider, which returns the URL
-// of the callback, and finishes the sign-in. It returns both redirects.
+// signInWith starts a sign-in with a provider, calls authorize, which plays the provider and returns
+// the callback URL, and finishes the sign-in. It returns both redirects.
 func signInWith(t *testing.T, base, provider string, authorize func(location string) (callback string)) (to *url.URL, back response) {
 	t.Helper()
 
@@ -115,8 +115,8 @@ func observeGitHub(t *testing.T, o *observer) {
 	o.equal(t, "GITHUB_CLIENT_SECRET", isSignedIn(back), true)
 }
 
-// Google is at a fixed URL, so the program runs in its own process, with a proxy to a server that
-// poses as Google and with a certificate authority that permits it.
+// Google has a fixed URL. So the program runs in its own process, with a proxy to a server that
+// poses as Google, and trusts the certificate of that server.
 func observeGoogle(t *testing.T, o *observer) {
 	const host, callback = "accounts.google.com", "https://odd.example/auth/google/callback"
 	certFile, keyFile := storetest.Certificate(t, t.TempDir(), host)

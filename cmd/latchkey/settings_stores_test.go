@@ -17,7 +17,7 @@ import (
 )
 
 // recorder is a server that records what clients send. It replies like a Redis that accepts
-// everything, or never if it is silent.
+// everything, or not at all if it is silent.
 type recorder struct {
 	host, port string
 	// received has the words of the commands, each after a space, or the bytes that a silent recorder
@@ -128,7 +128,7 @@ func (r *recorder) wantReceived(t *testing.T, o *observer, want map[string]strin
 	}
 }
 
-// withRedis returns the settings of a server with the given settings of Redis only.
+// withRedis returns the settings of a server with only the given settings for Redis.
 func withRedis(t *testing.T, more ...string) []string {
 	t.Helper()
 
@@ -194,7 +194,7 @@ func observeCluster(t *testing.T, o *observer) {
 	r.wantReceived(t, o, map[string]string{"REDIS_CLUSTER": " CLUSTER SLOTS"})
 }
 
-// waitOf returns how long a request takes that fails because a store does not reply.
+// waitOf returns the duration of a request that fails because a store does not reply.
 func waitOf(t *testing.T, method, url, body string, headers ...string) time.Duration {
 	t.Helper()
 

@@ -168,7 +168,7 @@ func decode[T any](t *testing.T, res response) (value T) {
 	return value
 }
 
-// Development and tests have cookies that work without https. In production they do not.
+// In development and tests, cookies work without https. In production they do not.
 func observeEnvironments(t *testing.T, o *observer) {
 	register := func(more ...string) *http.Cookie {
 		addr, _, _ := start(t, environment(t, append([]string{"BCRYPT_COST=4", "LOG_FORMAT=json"}, more...)...))
@@ -305,7 +305,7 @@ func observeLog(t *testing.T, o *observer) {
 
 		return err == nil
 	})
-	send(t, "GET", url, "") // after the line of the request before
+	send(t, "GET", url, "") // its log line would follow that of the previous request
 	o.equal(t, "LOG_LEVEL", strings.Contains(log.String(), "/auth/session"), false)
 	o.equal(t, "LOG_FORMAT", strings.Contains(log.String(), `level=WARN msg="SMTP_URL is not set`), true)
 }

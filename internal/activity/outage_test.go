@@ -142,8 +142,7 @@ func TestLostReplies(t *testing.T) {
 	assertOnce(t, uri, 400)
 }
 
-// The events of several requests are written with one insert, even if the requests are not
-// concurrent.
+// Events of several requests share an insert, even if the requests are not concurrent.
 func TestFewInserts(t *testing.T) {
 	t.Parallel()
 

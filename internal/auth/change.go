@@ -21,7 +21,7 @@ type Caller struct {
 	// Client describes the device that the request came from. The email about the change
 	// mentions it.
 	session.Client
-	// Proofs are the browser's proofs of the accounts that know it.
+	// Proofs prove to which accounts the browser is known.
 	Proofs device.Proofs
 }
 

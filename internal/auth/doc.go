@@ -7,8 +7,8 @@
 //
 // It stores nothing. Accounts belong to package user, sessions to package session, password hashing
 // to package hashpool, and the email queue to package mail. It knows nothing about HTTP, rate
-// limits of requests or security events: those belong to package httpapi, its main caller. The
-// exception is the number of wrong passwords, which failures.go counts.
+// limits of requests or security events: those belong to package httpapi, its main caller. It
+// counts nothing except wrong passwords: see failures.go.
 //
 // Start reading at Service.SignIn in login.go, then signin.go and change.go.
 package auth

@@ -17,10 +17,10 @@ type Client struct {
 	// session replaces them.
 	SessionIDs []string
 	// KnownDevice is set if the account has logged in on the device before, and the device has not
-	// exceeded its own rate limits. During a flood of logins, its password then waits in the
-	// shorter queue: see hashpool.Owners.
+	// exceeded its own rate limits. During a flood of logins, its password then waits in a separate
+	// queue: see hashpool.Owners.
 	KnownDevice bool
-	// Proofs are the browser's proofs of the accounts that know it.
+	// Proofs prove to which accounts the browser is known.
 	Proofs device.Proofs
 }
 

@@ -16,7 +16,7 @@ const accountShare = 3
 const signInShare = 6
 
 // The range of the minimum length of new passwords. NIST SP 800-63B-4 section 3.1.1.2 and OWASP ASVS
-// 5.0 6.2.1 require at least 8 characters, and 6.2.9 forbids to refuse passwords of 64.
+// 5.0 6.2.1 require at least 8 characters, and 6.2.9 forbids rejecting passwords of 64.
 const (
 	minPasswordLength = 8
 	maxPasswordLength = 64
@@ -52,7 +52,8 @@ func (l *loader) checkAccounts() {
 	}
 }
 
-// minRetention is the shortest time in which a user or an operator can notice a security event.
+// minRetention is the shortest retention that still lets a user or an operator notice a security
+// event.
 const minRetention = 24 * time.Hour
 
 func (l *loader) checkMail() {
@@ -62,7 +63,8 @@ func (l *loader) checkMail() {
 		l.report("SMTP_HELO_NAME", "must be a full host name like latchkey.example.com")
 	}
 	if l.Mail.Interval > min(l.Accounts.ResetMaxAge, l.Accounts.VerifyMaxAge) {
-		// A stranger who requests a link could keep the owner without a working one.
+		// Otherwise a stranger who requests a link could keep the owner from getting one that
+		// works.
 		l.report("MAIL_INTERVAL", "must be at most RESET_LINK_MAX_AGE and VERIFY_LINK_MAX_AGE")
 	}
 

@@ -29,7 +29,7 @@ type Config struct {
 
 	// OpsAddr is the listen address of the private listener. If empty, there is no listener.
 	OpsAddr string `env:"OPS_ADDR"`
-	// OpsHosts lists the names with a dot under which the private listener may be requested.
+	// OpsHosts lists the names with a dot that requests to the private listener may use.
 	OpsHosts []string `env:"OPS_HOSTS"`
 	// Telemetry holds the OTEL_* variables by name. Some are credentials.
 	Telemetry map[string]Secret

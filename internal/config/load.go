@@ -30,7 +30,7 @@ type loader struct {
 	problems []problem
 
 	mongo     access
-	openFiles []string // names of settings with a secret file that every user can read
+	openFiles []string // names of settings whose secret file every user of this machine can read
 }
 
 type setting struct {
@@ -92,7 +92,7 @@ func LoadListener(vars map[string]string) (Config, error) {
 	return l.Config, nil
 }
 
-// newLoader returns a loader with the decoded variables, which are not checked yet.
+// newLoader returns a loader with the decoded variables, which it does not check.
 func newLoader(vars map[string]string) *loader {
 	known := settingsOf(reflect.TypeFor[settings](), "")
 	l := &loader{

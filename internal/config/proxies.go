@@ -20,13 +20,12 @@ var privateNetworks = []netip.Prefix{
 	netip.MustParsePrefix("fe80::/10"),
 }
 
-// reach is how many bits of an IP the prefixes of a network must fix at least. A network with fewer
-// bits has more IPs.
+// reach is the minimum length of a prefix in bits, which limits its number of IPs.
 type reach struct{ v4, v6 int }
 
 var (
 	// maxPublic bounds the public IPs that TRUSTED_PROXIES may contain in total. The largest content
-	// delivery networks have less than half of it.
+	// delivery networks have fewer than half as many.
 	maxPublic = reach{8, 16}
 	// widePublic and widePrivate are bounds beyond which TRUSTED_PROXIES is reported as weak: it
 	// probably contains clients.
@@ -64,8 +63,9 @@ func (l *loader) checkProxies() {
 	}
 }
 
-// parsePrefix parses a prefix, or an IP as a prefix of full length. IPv4 within IPv6 becomes IPv4, as
-// the IPs of clients do. A prefix of more than that would match none of them, so it is an error.
+// parsePrefix parses a prefix, or an IP as a prefix of full length. IPv4 in IPv6 notation becomes
+// IPv4, like the IPs of clients. A prefix that is wider than all of IPv4 in this notation would match
+// no client, so it is an error.
 func parsePrefix(given string) (netip.Prefix, error) {
 	const mappedBits = 96 // of ::ffff:0:0
 
@@ -96,8 +96,8 @@ func includes(outer, inner netip.Prefix) bool {
 	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
 }
 
-// exceededBy reports whether the prefixes together contain more IPs than one prefix with r's number
-// of bits.
+// exceededBy reports whether the prefixes together contain more IPs than one prefix with the length
+// of r.
 func (r reach) exceededBy(prefixes ...netip.Prefix) bool {
 	var v4, v6 float64 // shares of all IPs
 	for i, prefix := range prefixes {
@@ -119,7 +119,8 @@ func (r reach) exceededBy(prefixes ...netip.Prefix) bool {
 	return v4 > math.Exp2(-float64(r.v4)) || v6 > math.Exp2(-float64(r.v6))
 }
 
-// trustsClients reports whether the trusted proxies are so many that clients are probably among them.
+// trustsClients reports whether the trusted proxies have so many IPs that clients are probably among
+// them.
 func (l *loader) trustsClients() bool {
 	var public []netip.Prefix
 	for _, given := range l.TrustedProxies {

@@ -48,7 +48,7 @@ var devDefaults = []struct{ name, value string }{
 	{"SMTP_URL", "none: the demo shows emails at `/mail`"},
 }
 
-// writeDevServer writes what differs in cmd/dev.
+// writeDevServer writes the table of defaults that differ in cmd/dev.
 func writeDevServer(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## %s\n\n%s", devTitle, devIntro)
 	for _, name := range slices.Sorted(maps.Keys(DevServer)) {

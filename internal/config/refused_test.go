@@ -42,7 +42,7 @@ var refusedValues = map[string][]string{
 	"SESSION_SECRET: contains an empty secret": {goodSecret + ",,"},
 	"SESSION_SECRET: a published example": {
 		"your-super-secret-key-change-this-in-production", "please_CHANGE_THIS_secret_before_production",
-		strings.Repeat("change-me-", 4), // that of the example for Kubernetes
+		strings.Repeat("change-me-", 4), // from the example for Kubernetes
 	},
 	"SESSION_MAX_AGE: must be a duration":     {"-5", "9999999999999999"},
 	"SESSION_MAX_AGE: must be at least":       {"1ms"},

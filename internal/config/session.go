@@ -87,7 +87,7 @@ func isGuessable(secret string) bool {
 	return len(distinct) < minSecretDistinct || neighbors > len(secret)/2 || isRepetition(secret)
 }
 
-// isRepetition reports whether a string repeats a part that has at most half of its length.
+// isRepetition reports whether a string only repeats a part that is at most half as long.
 func isRepetition(s string) bool {
 	for length := 1; length <= len(s)/2; length++ {
 		if s[length:] == s[:len(s)-length] {
@@ -156,13 +156,13 @@ const (
 	securePrefix = "__Secure-"
 )
 
-// hasPrefix reports whether a browser treats the name of a cookie as one with the prefix.
+// hasPrefix reports whether a browser treats a cookie with this name as one with the prefix.
 func hasPrefix(name, prefix string) bool {
 	return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
 }
 
 // isOtherCookie reports whether the name is that of another cookie of this server: that of a device,
-// or of a sign-in with a provider. The two would overwrite each other.
+// or of a sign-in with a provider. Two cookies with one name would overwrite each other.
 func isOtherCookie(name string) bool {
 	name = strings.TrimPrefix(name, hostPrefix)
 

@@ -29,7 +29,7 @@ var defaults = map[string]map[string]string{
 }
 
 // DevServer holds the defaults of cmd/dev that differ from those of development. Developers should
-// wait neither for a rate limit nor for the next email, and the machine may be busy with builds.
+// not have to wait for a rate limit or the next email, and the machine may be busy with builds.
 var DevServer = map[string]string{
 	"HOST":            "localhost",
 	"RATE_LIMIT":      "100/60s",
@@ -140,8 +140,8 @@ func (l *loader) readFile(name, file string) {
 	l.vars[name] = secret
 }
 
-// checkMode notes that the setting with the given name refers to a secret file that every user of
-// this machine can read.
+// checkMode notes the name of a setting if every user of this machine can read the secret file that
+// it refers to.
 func (l *loader) checkMode(name, path string) {
 	if isOpen(path) && !slices.Contains(l.openFiles, name) {
 		l.openFiles = append(l.openFiles, name)

@@ -89,7 +89,7 @@ func (l *loader) checkMongo() {
 	}
 }
 
-// access is how a store is reached, as far as others on the network are concerned.
+// access is how the connection to a store is protected from others on the network.
 type access struct {
 	remote     bool // on another machine, as far as the settings show
 	encrypted  bool

@@ -72,8 +72,8 @@ const (
 // defaultRate is the default of RATE_LIMIT, which weakRates compares the limits with.
 var defaultRate = Rate{Events: 10, Window: time.Minute}
 
-// weakRates returns the limits that are off, or permit many times more than by default, in the long
-// run or at once. A limit that follows from another one is not reported.
+// weakRates returns the limits that are off, or permit many times more events than by default, in
+// the long run or at once. A limit that follows from another one is not reported.
 func weakRates(l *loader) []string {
 	if l.Limits.Default.Rate == (Rate{}) {
 		return []string{"RATE_LIMIT"}
@@ -142,13 +142,13 @@ func isOpsPublic(l *loader) bool {
 	return !isPrivate(netip.PrefixFrom(ip.WithZone(""), ip.BitLen())) // an unspecified IP is not private
 }
 
-// isPlainHTTPPublic reports whether other machines can connect without TLS, although the only proxies
-// that may are on this machine.
+// isPlainHTTPPublic reports whether other machines can connect without TLS, although all trusted
+// proxies are on this machine.
 func isPlainHTTPPublic(l *loader) bool {
 	return l.TLSCertFile == "" && l.trustsOnlyThisMachine() && !loopback.Host(l.Host)
 }
 
-// hasPlainName reports whether a cookie with the configured name can come from an http page.
+// hasPlainName reports whether an http page can set a cookie with the configured name.
 func hasPlainName(l *loader) bool {
 	return !hasPrefix(l.Cookie.Name, hostPrefix) && !hasPrefix(l.Cookie.Name, securePrefix)
 }

@@ -12,7 +12,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// weakCases lists settings with the names of the settings that are reported for them.
+// weakCases lists settings, and the names that are reported for them.
 var weakCases = []struct {
 	vars map[string]string
 	want []string
@@ -101,8 +101,8 @@ func sound(changes map[string]string) map[string]string {
 	return good(vars)
 }
 
-// TestWeaknesses reports every setting that is weaker than the default, and no sound one. Every rule
-// has a case.
+// TestWeaknesses checks that every setting that is weaker than the default is reported, and no sound
+// one. Every rule has a case.
 func TestWeaknesses(t *testing.T) {
 	t.Parallel()
 
@@ -157,7 +157,7 @@ func TestWeaknesses(t *testing.T) {
 	}
 }
 
-// TestSafeDefaults pins the defaults that users rely on. A weaker one needs a decision, not only
+// TestSafeDefaults pins the defaults that users rely on. Weakening one takes a decision, not only
 // "go generate".
 func TestSafeDefaults(t *testing.T) {
 	t.Parallel()

@@ -166,8 +166,7 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-// A scan that starts before the first refresh of the topology waits for it, and reads the keys only
-// once.
+// A scan that starts before the first refresh of the topology waits for it, and runs only once.
 func TestScanAtStart(t *testing.T) {
 	t.Parallel()
 	scans := 0
