@@ -20,8 +20,8 @@ import (
 // everything, or not at all if it is silent.
 type recorder struct {
 	host, port string
-	// received has the words of the commands, each after a space, or the bytes that a silent recorder
-	// has received.
+	// received contains the words of the commands, each after a space, or the bytes that a silent
+	// recorder has received.
 	received testkit.Buffer
 }
 

@@ -14,8 +14,8 @@ import (
 )
 
 // MaxFailures is the number of consecutive wrong passwords after which the password of an account is
-// restricted (NIST SP 800-63B-4 section 3.2.2): it is accepted from known devices only. A login, with
-// the password on a known device or with a provider, ends that, and so does a new password.
+// restricted (NIST SP 800-63B-4 section 3.2.2): it is accepted from known devices only. A login ends
+// the restriction, with the password on a known device or with a provider. So does a new password.
 //
 // Strangers can restrict any password. That must not lock out the owner, who can use a known device, a
 // provider or a reset link. Without a Sender there are no reset links, so a few passwords from unknown

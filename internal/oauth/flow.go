@@ -201,7 +201,7 @@ if by then return by == ARGV[1] and taken end
 redis.call('SET', KEYS[1], 'taken by ' .. ARGV[1] .. ' ' .. record, 'PX', ARGV[2])
 return record`).WaitForReplicas()
 
-// takenTTL outlives every callback.
+// takenTTL is longer than any callback can take.
 const takenTTL = time.Minute
 
 // take reads a flow and marks it as taken, so that only one of several callbacks can continue.

@@ -20,8 +20,8 @@ func New(client *redisconn.Client) *Limiter { return &Limiter{redis: client} }
 // maxLimits is the maximum number of limits in a call of takeAll.
 const maxLimits = 3
 
-// takeScripts contains the script that counts one event, by its number of keys. For each key it
-// takes two arguments: the interval, which is the time in which one event becomes available
+// takeScripts contains the script that counts one event, indexed by its number of keys. For each
+// key it takes two arguments: the interval, which is the time in which one event becomes available
 // again, and the burst, the time in which all events do. Both are in microseconds.
 //
 // A key stores the time at which all events will be available again, in microseconds on the
@@ -129,8 +129,8 @@ type limit struct {
 
 // takeAll counts one event against several limits with one command, and returns what is left of
 // their budgets. If one of them refuses the event, it counts against none of them; Allowed is set
-// in the budgets that did not refuse it. The counters are all on the same server of a Redis
-// Cluster, which depends on key.
+// in the budgets that did not refuse it. All counters are on one server of a Redis Cluster, which
+// key determines.
 func (l *Limiter) takeAll(ctx context.Context, key string, limits []limit) ([]Budget, error) {
 	var keys, args []any
 	for _, limit := range limits {
