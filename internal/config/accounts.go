@@ -48,7 +48,7 @@ func (l *loader) checkAccounts() {
 	l.atLeastSecond("RESET_LINK_MAX_AGE", a.ResetMaxAge)
 	l.atLeastSecond("VERIFY_LINK_MAX_AGE", a.VerifyMaxAge)
 	if a.ActivityRetention < minRetention {
-		l.report("ACTIVITY_RETENTION", "must be at least 24h: older security events are deleted, and users could not read theirs")
+		l.report("ACTIVITY_RETENTION", "must be at least 24h, so that users can read security events before they are deleted")
 	}
 }
 
@@ -71,7 +71,7 @@ func (l *loader) checkMail() {
 	if l.Mail.URL == "" {
 		if l.AppEnv == Production {
 			l.warn("SMTP_URL is not set: no email is sent, and nobody can reset a password. " +
-				"Therefore password guessing is only slowed down, to 10 attempts an hour after 100 wrong passwords in a row")
+				"Therefore, after 100 wrong passwords in a row, password guessing is only slowed down to 10 attempts an hour")
 		}
 
 		return

@@ -64,7 +64,7 @@ type Config struct {
 
 	// Warnings are logged at startup: settings that are valid but probably unintended.
 	Warnings []string
-	// Weaknesses are settings that protect less than their defaults. They are logged, too.
+	// Weaknesses are settings that protect less than their defaults. They are logged at startup, too.
 	Weaknesses []Weakness
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 const noMailWarning = "SMTP_URL is not set: no email is sent, and nobody can reset a password. " +
-	"Therefore password guessing is only slowed down, to 10 attempts an hour after 100 wrong passwords in a row"
+	"Therefore, after 100 wrong passwords in a row, password guessing is only slowed down to 10 attempts an hour"
 
 const goodSecret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
 

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// privateNetworks lists the prefixes that the internet does not route (RFC 1122, 1918, 3927, 4193,
+// privateNetworks lists the prefixes that are not routed on the internet (RFC 1122, 1918, 3927, 4193,
 // 4291 and 6598).
 var privateNetworks = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"),
@@ -27,8 +27,8 @@ var (
 	// maxPublic bounds the public IPs that TRUSTED_PROXIES may contain in total. The largest content
 	// delivery networks have fewer than half as many.
 	maxPublic = reach{8, 16}
-	// widePublic and widePrivate are bounds beyond which TRUSTED_PROXIES is reported as weak: it
-	// probably contains clients.
+	// widePublic and widePrivate are bounds. Beyond them TRUSTED_PROXIES is reported as weak, because
+	// it probably contains clients.
 	widePublic  = reach{10, 24}
 	widePrivate = reach{16, 48}
 )

@@ -13,8 +13,8 @@ const (
 	devTitle  = "The development server"
 )
 
-const weakIntro = `In production these values are accepted, but they protect less than the default. The server logs a
-warning for each at startup, whatever ` + "`LOG_LEVEL`" + ` is, and ` + "`latchkey doctor`" + ` lists them.
+const weakIntro = `These values are accepted in production, but they protect less than the default. At startup, the server
+logs a warning for each, regardless of ` + "`LOG_LEVEL`" + `. ` + "`latchkey doctor`" + ` lists them, too.
 
 | Name | Reported values | Risk | Fix |
 | --- | --- | --- | --- |
@@ -32,7 +32,7 @@ func writeWeakRules(b *strings.Builder) {
 // capitalFirst returns a text with its first letter in upper case.
 func capitalFirst(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
-const devIntro = "`go run ./cmd/dev`" + ` is the same server with ` + "`APP_ENV=development`" + ` and with Redis and MongoDB inside
+const devIntro = "`go run ./cmd/dev`" + ` runs the same server with ` + "`APP_ENV=development`" + ` and with Redis and MongoDB inside
 the process. It ignores ` + "`APP_ENV`, `NODE_ENV`, `TLS_CERT_FILE`, `TLS_KEY_FILE`, `MONGODB_URI`" + ` and all ` + "`REDIS_*`" + `
 settings except ` + "`REDIS_TIMEOUT`" + `. Some defaults differ from the tables above:
 
@@ -40,9 +40,9 @@ settings except ` + "`REDIS_TIMEOUT`" + `. Some defaults differ from the tables 
 | --- | --- |
 `
 
-// devDefaults describes the defaults of cmd/dev that follow from other settings.
+// devDefaults describes the defaults of cmd/dev that are not fixed values.
 var devDefaults = []struct{ name, value string }{
-	{"FRONTEND_URL", "the demo, on the port after `PORT`; it can call the API whatever you set"},
+	{"FRONTEND_URL", "the demo, on the port after `PORT`; the demo can always call the API"},
 	{"PUBLIC_URL", "the demo"},
 	{"SESSION_SECRET", "random"},
 	{"SMTP_URL", "none: the demo shows emails at `/mail`"},

@@ -39,7 +39,7 @@ var reference = []group{
 			},
 			{
 				name:    "OPS_HOSTS",
-				about:   "Host names with a dot under which `OPS_ADDR` may be requested, for example by Prometheus. IPs and names without a dot always work. Other names are refused, because a web page could use them in an operator's browser (DNS rebinding).",
+				about:   "Host names with a dot that clients such as Prometheus may use for `OPS_ADDR`. IPs and names without a dot always work. Other names are refused, because a web page could use them in an operator's browser (DNS rebinding).",
 				example: "latchkey.monitoring.svc",
 			},
 			{
@@ -67,7 +67,7 @@ var reference = []group{
 			},
 			{
 				name:    "TRUSTED_PROXIES",
-				about:   "IPs or prefixes (`10.0.0.0/24`) of the reverse proxies in front of the server. Only their `X-Forwarded-For` header is trusted. List nothing else: a client with such an IP can forge another one. Production needs this or `TLS_CERT_FILE`.",
+				about:   "IPs or prefixes (`10.0.0.0/24`) of the reverse proxies in front of the server. Only their `X-Forwarded-For` header is trusted. List nothing else: a client with a listed IP can pose as any other client. Production needs this or `TLS_CERT_FILE`.",
 				example: "127.0.0.1,::1",
 				active:  true,
 			},
@@ -99,7 +99,7 @@ var reference = []group{
 			},
 			{
 				name:    "SESSION_NAME",
-				about:   "Session cookie name. Browsers let only https pages set a cookie that begins with `__Secure-`, and only this host one that begins with `__Host-`.",
+				about:   "Session cookie name. Browsers let only https pages set a cookie whose name begins with `__Secure-`, and only this host one whose name begins with `__Host-`.",
 				derived: "`__Host-sid`; `__Secure-sid` with `COOKIE_DOMAIN`; `sid` without `COOKIE_SECURE`",
 				example: "__Host-sid",
 			},
@@ -253,7 +253,7 @@ var reference = []group{
 	},
 	{
 		title: "Email",
-		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email. Then 100 wrong passwords in a row only slow down further attempts, to 10 an hour.",
+		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email. In that case, 100 wrong passwords in a row only slow further attempts down to 10 an hour.",
 		entries: []entry{
 			{ //nolint:gosec // an example, not a credential
 				name:    "SMTP_URL",
@@ -267,8 +267,8 @@ var reference = []group{
 			},
 			{
 				name:    "SMTP_HELO_NAME",
-				about:   "Host name to give to the SMTP server (EHLO), for servers that check it.",
-				derived: "this host's name if it contains a domain, or its IP",
+				about:   "Host name to send to the SMTP server in EHLO. Some servers check it.",
+				derived: "this host's name if it contains a domain, otherwise its IP",
 				example: "latchkey.example.com",
 			},
 			{
@@ -373,7 +373,7 @@ var reference = []group{
 	},
 	{
 		title: "Rate limits",
-		intro: "The limits count requests per client IP unless stated otherwise. For IPv6, a /64 counts as one IP, and each /56 and /48 has 8 and 32 times the limit of an IP.",
+		intro: "The limits count requests per client IP unless stated otherwise. For IPv6, a /64 counts as one IP; a /56 has 8 times and a /48 has 32 times the limit of an IP.",
 		entries: []entry{
 			{
 				name:  "RATE_LIMIT",
@@ -423,7 +423,7 @@ var reference = []group{
 			},
 			{
 				name:    "RATE_LIMIT_DEVICE",
-				about:   "Login attempts per known device, which do not count towards the IP and account limits. All known devices behind one IP share ten times as many. Ten new devices an hour become known to an account.",
+				about:   "Login attempts per known device, which do not count towards the IP and account limits. All known devices behind one IP share ten times as many. At most ten new devices an hour become known to an account.",
 				derived: "`RATE_LIMIT`",
 				example: "10/60s",
 			},

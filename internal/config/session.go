@@ -72,8 +72,8 @@ func (l *loader) checkSecrets() {
 	}
 }
 
-// isGuessable reports whether a secret was certainly not generated: it has few different characters,
-// repeats a part of itself, or counts, as in 0123456789abcdef.
+// isGuessable reports whether a secret is not random: it has few different characters, repeats a part
+// of itself, or is a sequence such as 0123456789abcdef.
 func isGuessable(secret string) bool {
 	distinct := map[byte]bool{}
 	neighbors := 0
@@ -137,8 +137,8 @@ func (l *loader) checkCookie() {
 }
 
 // defaultCookieName returns the name with the strictest prefix that browsers accept for the cookie.
-// No http page can set a cookie with such a prefix, and with __Host- no other host either (OWASP
-// ASVS 5.0 3.3.1).
+// No http page can set a cookie with such a prefix. With __Host-, no other host can set it either
+// (OWASP ASVS 5.0 3.3.1).
 func (l *loader) defaultCookieName() string {
 	switch {
 	case !l.Cookie.Secure:
@@ -187,7 +187,7 @@ func (l *loader) checkCookieName() {
 	}
 
 	if isOtherCookie(k.Name) {
-		l.report(name, "is the name of another cookie of this server; choose another one")
+		l.report(name, "is the name of another cookie of this server; choose a different name")
 	}
 
 	isHost := hasPrefix(k.Name, hostPrefix)

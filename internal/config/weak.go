@@ -32,7 +32,7 @@ type weakRule struct {
 func (l *loader) findWeaknesses() {
 	rules := weakRules
 	if l.AppEnv != Production {
-		rules = []weakRule{environmentRule} // it permits everything else
+		rules = []weakRule{environmentRule} // it permits all the others
 	}
 
 	for _, rule := range rules {
@@ -171,5 +171,5 @@ func redisSetting(setting string, isWeak func(access) bool) func(*loader) []stri
 // openFile returns the names of the settings whose secret files every user of this machine can read.
 func openFile(l *loader) []string { return l.openFiles }
 
-// codeList returns names in Markdown.
+// codeList returns names as code in Markdown.
 func codeList(names ...string) string { return "`" + strings.Join(names, "`, `") + "`" }

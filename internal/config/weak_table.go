@@ -20,7 +20,7 @@ var weakRules = []weakRule{
 	// Guessing and flooding.
 	{
 		names:  "`RATE_LIMIT`, `RATE_LIMIT_*`",
-		values: "`off`, more than ten times the default rate, or more than a hundred times as many at once",
+		values: "`off`, more than ten times the default rate, or bursts of more than a hundred times the default",
 		risk:   "clients can guess passwords, or have emails sent, many times faster",
 		fix:    "unset it, or set a lower rate",
 		find:   weakRates,
@@ -44,7 +44,7 @@ var weakRules = []weakRule{
 	{
 		names:  codeList("STEP_UP_MAX_AGE"),
 		values: "more than `1h`",
-		risk:   "whoever finds a browser signed in can take over the account without its password",
+		risk:   "anyone who finds a signed-in browser can take over the account without its password",
 		fix:    "unset it, or set at most 1h",
 		find:   when("STEP_UP_MAX_AGE", func(l *loader) bool { return l.Accounts.StepUpMaxAge > maxStepUp }),
 	},
@@ -58,7 +58,7 @@ var weakRules = []weakRule{
 	{
 		names:  codeList("VERIFY_LINK_MAX_AGE"),
 		values: "more than `24h`",
-		risk:   "an old email is enough to confirm an email address that its owner may have lost",
+		risk:   "an old email is enough to confirm an email address that the user may no longer own",
 		fix:    "unset it, or set at most 24h",
 		find:   when("VERIFY_LINK_MAX_AGE", func(l *loader) bool { return l.Accounts.VerifyMaxAge > maxLinkAge }),
 	},
@@ -72,7 +72,7 @@ var weakRules = []weakRule{
 	{
 		names:  codeList("SESSION_ABSOLUTE_MAX_AGE"),
 		values: "more than `720h` (30 days)",
-		risk:   "a stolen session that is used regularly stays live for long",
+		risk:   "a stolen session that is used regularly stays valid for a long time",
 		fix:    "unset it, or set at most 720h",
 		find:   when("SESSION_ABSOLUTE_MAX_AGE", func(l *loader) bool { return l.Session.AbsoluteMaxAge > maxAbsolute }),
 	},
@@ -88,7 +88,7 @@ var weakRules = []weakRule{
 	{
 		names:  codeList("ACTIVITY_RETENTION"),
 		values: "less than `720h` (30 days)",
-		risk:   "users and operators cannot see what happened before",
+		risk:   "users and operators cannot see older security events",
 		fix:    "unset it, or set at least 720h",
 		find:   when("ACTIVITY_RETENTION", func(l *loader) bool { return l.Accounts.ActivityRetention < shortRetention }),
 	},
@@ -100,24 +100,24 @@ var weakRules = []weakRule{
 		find:   when("LOG_LEVEL", func(l *loader) bool { return l.LogLevel > slog.LevelWarn }),
 	},
 
-	// Who can connect, and as which client.
+	// Connections, and the IPs of clients.
 	{
 		names:  codeList("OPS_ADDR"),
 		values: "all interfaces, or a public IP",
-		risk:   "everyone who can connect reads metrics and profiles, which have no authentication",
+		risk:   "anyone who can connect can read metrics and profiles without authentication",
 		fix:    "set OPS_ADDR=127.0.0.1:9090 or a private IP, or let only monitoring connect (firewall, network policy)",
 		find:   when("OPS_ADDR", isOpsPublic),
 	},
 	{
 		names:  codeList("HOST"),
-		values: "not this machine, while `TRUSTED_PROXIES` has only this machine and there is no `TLS_CERT_FILE`",
+		values: "not a loopback host, while `TRUSTED_PROXIES` lists only loopback IPs and `TLS_CERT_FILE` is not set",
 		risk:   "other machines can connect without TLS, so passwords and cookies can be read on the network",
 		fix:    "set HOST=localhost",
 		find:   when("HOST", isPlainHTTPPublic),
 	},
 	{
 		names:  codeList("TRUSTED_PROXIES"),
-		values: "private prefixes shorter than /16 (IPv6: /48), or more public IPs than a /10 has (/24)",
+		values: "private prefixes shorter than /16 (IPv6: /48), or more public IPs than a /10 contains (IPv6: /24)",
 		risk:   "clients with these IPs can forge the IP that rate limits count and users see",
 		fix:    "list only the proxies",
 		find:   when("TRUSTED_PROXIES", (*loader).trustsClients),
@@ -134,14 +134,14 @@ var weakRules = []weakRule{
 	{
 		names:  codeList("PUBLIC_URL"),
 		values: "`localhost`, or a loopback IP",
-		risk:   "links in emails lead to the reader's own machine, and give it their tokens",
+		risk:   "links in emails lead to the recipient's own machine, which receives the tokens",
 		fix:    "set it to the URL of your frontend",
 		find:   when("PUBLIC_URL", hasLocalLinks),
 	},
 	{
 		names:  codeList("COOKIE_SAME_SITE"),
 		values: "`none`",
-		risk:   "browsers send the cookie with requests from other sites; only the check of the origin is left",
+		risk:   "browsers send the cookie with requests from other sites; only the origin check is left as protection",
 		fix:    "unset it, and serve the frontend and the API on one site",
 		find:   when("COOKIE_SAME_SITE", func(l *loader) bool { return l.Cookie.SameSite == http.SameSiteNoneMode }),
 	},
@@ -156,7 +156,7 @@ var weakRules = []weakRule{
 		names:  codeList("SESSION_NAME"),
 		values: "without `__Host-` or `__Secure-`",
 		risk:   "an http page on the network can replace the session cookie",
-		fix:    "unset it, or put __Host- in front (__Secure- with COOKIE_DOMAIN)",
+		fix:    "unset it, or prefix it with __Host- (__Secure- with COOKIE_DOMAIN)",
 		find:   when("SESSION_NAME", hasPlainName),
 	},
 
@@ -178,29 +178,29 @@ var weakRules = []weakRule{
 	{
 		names:  codeList("MONGODB_URI"),
 		values: "another machine, without a user",
-		risk:   "everyone who can connect to MongoDB can change every account",
+		risk:   "anyone who can connect to MongoDB can change every account",
 		fix:    "create a user in MongoDB, and add it to the URI",
 		find:   when("MONGODB_URI", func(l *loader) bool { return l.mongo.remote && !l.mongo.password }),
 	},
 	{
 		names:  codeList("REDIS_TLS", "REDIS_URI"),
 		values: "another machine, without TLS",
-		risk:   "the password of Redis and emails can be read on the network, unless it is private",
+		risk:   "the Redis password and emails can be read on the network, unless it is private",
 		fix:    "set REDIS_TLS=true, or use rediss:// in REDIS_URI",
 		find:   redisSetting("REDIS_TLS", func(a access) bool { return a.remote && !a.encrypted }),
 	},
 	{
 		names:  codeList("REDIS_PASSWORD", "REDIS_URI"),
 		values: "another machine, without a password",
-		risk:   "everyone who can connect to Redis can end sessions and reset rate limits",
-		fix:    "set a password in Redis, and REDIS_PASSWORD",
+		risk:   "anyone who can connect to Redis can end sessions and reset rate limits",
+		fix:    "set a password in Redis, and set REDIS_PASSWORD to it",
 		find:   redisSetting("REDIS_PASSWORD", func(a access) bool { return a.remote && !a.password }),
 	},
 	{
 		names:  "`NAME_FILE`, `TLS_KEY_FILE`, key files in `MONGODB_URI`, `.env`",
 		values: "a file that every user of the machine can read",
 		risk:   "other users of this machine can read the secret",
-		fix:    "remove the permission: chmod o= on the file",
+		fix:    "remove the permission: run chmod o= on the file",
 		find:   openFile,
 	},
 }
