@@ -26,8 +26,8 @@ var finishSignInOperation = operation{
 	summary: "Return from a provider",
 	description: "The provider redirects the browser here, and this redirects it to `return_to`: logged in with a new session, or with an external account linked. " +
 		"After a failure, `return_to` has an `error` parameter: see `SignInError`.\n\n" +
-		"Users are identified by issuer and subject, never by email. A first login creates an account. If an account already has the email and the provider has not verified it, its owner has to log in first and link the accounts. " +
-		"If the provider has verified it, the accounts are linked, provided that the user of the account has proved to own the email: with a link opened while signed in, a password reset or an earlier sign-in. " +
+		"Users are identified by issuer and subject, never by email. A first login creates an account. If an account already has the email, but the provider has not verified the email, the owner of the account has to log in first and link the accounts. " +
+		"If the provider has verified it, the accounts are linked, provided that the user of the account has proved ownership of the email: with a link opened while signed in, a password reset or an earlier sign-in. " +
 		"Otherwise the user takes over the account, and its password and sessions are removed.",
 	params: finishSignInParams{},
 	response: response{

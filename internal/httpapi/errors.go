@@ -167,7 +167,7 @@ var failures = []struct {
 	{
 		auth.ErrPasswordRestricted,
 		newFailure(http.StatusForbidden, "password_restricted", "Too many incorrect passwords were entered. Reset your password by email, or log in on a device that you have used before.").
-			explain("After 100 wrong passwords in a row, the password is accepted from known devices only. A login there or with a provider ends that, and so does a new password."),
+			explain("After 100 wrong passwords in a row, the password is accepted from known devices only. A login on a known device or with a provider lifts the restriction, and so does a new password."),
 	},
 	{auth.ErrInvalidToken, newFailure(http.StatusBadRequest, "invalid_token", "This link is no longer valid. Request a new one.")},
 	{

@@ -110,7 +110,7 @@ func (d describer) addComponents(cookieName string) error {
 
 	cookie := (&openapi31.SecuritySchemeAPIKey{}).WithIn(openapi31.SecuritySchemeAPIKeyInCookie).WithName(cookieName)
 	scheme := (&openapi31.SecurityScheme{APIKey: cookie}).
-		WithDescription("The session cookie. Its name is `SESSION_NAME`, by default `__Host-sid`, `__Secure-sid` with `COOKIE_DOMAIN`, and `sid` if the cookie is not Secure.")
+		WithDescription("The session cookie. Its name is `SESSION_NAME`, by default `__Host-sid`, or `__Secure-sid` with `COOKIE_DOMAIN`, or `sid` if the cookie is not Secure.")
 	components.WithSecuritySchemesItem(sessionScheme, openapi31.SecuritySchemeOrReference{SecurityScheme: scheme})
 
 	for _, h := range responseHeaders {
