@@ -59,7 +59,7 @@ Settings come from environment variables and a .env file, as in production. Ofte
   SMTP_URL=smtp://localhost:1025        send emails instead of keeping them in the outbox
 
 Defaults that differ from APP_ENV=development (see deployments/SETTINGS.md): FRONTEND_URL and
-PUBLIC_URL are the demo, SESSION_SECRET is random, and
+PUBLIC_URL are the demo, SESSION_SECRET is random, and these:
 
 `
 
@@ -142,7 +142,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	c.Weaknesses = nil // the greeting reports that this is no production server
+	c.Weaknesses = nil // the greeting shows that this is not a production server
 	a, err := app.New(ctx, c, sender, stdout)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("port %d is in use; try another one: PORT=%d go run ./cmd/dev", port, port+100)

@@ -105,7 +105,7 @@ const (
 func (o *outbox) addRoutes(mux *http.ServeMux, host string) {
 	handle := func(pattern, contentType, policy string, body func(r *http.Request) ([]byte, bool)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			// Otherwise a page could read the links in the emails.
+			// Otherwise a page could read the links in the emails by DNS rebinding.
 			if !webguard.OwnHost(r, host) {
 				http.Error(w, "This server has a different name.", http.StatusMisdirectedRequest)
 				return

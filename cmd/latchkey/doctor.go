@@ -17,8 +17,8 @@ const doctorHelp = `Check the settings, the stores, the SMTP server and the sign
 With --spa and --api it also explains whether browsers will store and send the session cookie,
 and what CORS will answer. It exits with 1 if something does not work.
 
-It writes, reads and deletes keys in Redis and an account in MongoDB, all with names of its own. If a
-unique index is missing in MongoDB, it is created.`
+To test the stores, it writes, reads and deletes its own keys in Redis and its own account in MongoDB.
+If a unique index is missing in MongoDB, it creates the index.`
 
 func newDoctor(p *program) *cobra.Command {
 	var spa, api string

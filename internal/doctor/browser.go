@@ -76,7 +76,7 @@ func parseURL(f *findings, flag, given string) (*url.URL, bool) {
 		written, ok = origin.Of(u)
 	}
 	if !ok {
-		f.problem(subjectURL, "give "+flag+" a full URL, such as https://www.example.com", "%s %q is not an http or https URL", flag, given)
+		f.problem(subjectURL, "pass a full URL to "+flag+", such as https://www.example.com", "%s %q is not an http or https URL", flag, given)
 		return nil, false
 	}
 

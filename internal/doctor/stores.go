@@ -90,17 +90,18 @@ func (r Redis) checkEviction(f *findings, subject string) {
 	}
 }
 
-// RedisFix returns what to change if Redis replies with the given code, or "" if it does not reply.
+// RedisFix returns what to change if Redis replies with the given error code, which is empty if Redis
+// does not reply.
 func RedisFix(code string) string {
 	fixes := map[string]string{
 		"":           "check REDIS_HOST, REDIS_PORT and REDIS_PASSWORD, or the settings that you use instead",
 		"READONLY":   "set REDIS_HOST and REDIS_PORT, or the settings that you use instead, to the primary: this is a replica",
 		"MASTERDOWN": "set REDIS_HOST and REDIS_PORT, or the settings that you use instead, to the primary: this is a replica",
-		"NOPERM":     "give the user the permissions of the user in configs/redis.conf",
+		"NOPERM":     "grant the user the permissions listed in configs/redis.conf",
 		"NOAUTH":     "set REDIS_PASSWORD, and REDIS_USERNAME for a user other than default",
 		"WRONGPASS":  "check REDIS_USERNAME and REDIS_PASSWORD, and that the user is on",
 		"OOM":        "raise maxmemory, or move other data to another Redis",
-		"MISCONF":    "see the log of Redis: it cannot write to its disk, which may be full",
+		"MISCONF":    "see the Redis log: Redis cannot write to its disk, which may be full",
 		"NOREPLICAS": "start the replicas, or lower min-replicas-to-write",
 		"LOADING":    "wait until Redis has loaded its data",
 		"BUSY":       "wait until the script of another client ends, or run SCRIPT KILL",
@@ -108,7 +109,7 @@ func RedisFix(code string) string {
 
 	fix, ok := fixes[code]
 	if !ok {
-		return "see the log of Redis; Latchkey needs Redis 6.2 or later"
+		return "see the Redis log; Latchkey needs Redis 6.2 or later"
 	}
 
 	return fix
@@ -116,7 +117,7 @@ func RedisFix(code string) string {
 
 // RedisKeys is the result of writing, reading and deleting keys in Redis.
 type RedisKeys struct {
-	Err      error    // why Redis did not do that
+	Err      error    // why that failed
 	Code     string   // of the reply in Err, such as NOPERM; empty if there was none
 	Prefixes []string // of the keys
 }
@@ -145,11 +146,11 @@ func MongoDown(err error) []Finding {
 	return f
 }
 
-// MongoWrites judges the error of creating, changing and deleting an account, and what to do about it.
+// MongoWrites judges the error of creating, changing and deleting an account. fix is what to do about it.
 func MongoWrites(err error, fix string) []Finding {
 	var f findings
 	if err != nil {
-		f.problem(mongoSubject, fix, "an account cannot be created, changed and deleted: %v", err)
+		f.problem(mongoSubject, fix, "creating, changing and deleting an account failed: %v", err)
 	} else {
 		f.ok(mongoSubject, "accounts can be created, changed and deleted")
 	}
@@ -213,7 +214,7 @@ func Mail(configured bool, err error) []Finding {
 		f.warning(subject, "set SMTP_URL and MAIL_FROM",
 			"no email is sent: nobody can reset a password or verify an email address")
 	case err != nil:
-		f.problem(subject, "check SMTP_URL, and set SMTP_HELO_NAME if the reply is to EHLO; unsent emails wait in Redis for three days",
+		f.problem(subject, "check SMTP_URL, and set SMTP_HELO_NAME if the server rejects EHLO; unsent emails wait in Redis for three days",
 			"cannot be sent: %v", err)
 	default:
 		f.ok(subject, "the SMTP server accepts our login")
