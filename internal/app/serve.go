@@ -13,6 +13,7 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
 	"latchkey/internal/redisconn"
+	"latchkey/internal/user"
 )
 
 const (
@@ -222,16 +223,26 @@ const (
 	// minRetryPause and maxRetryPause bound the pause between two attempts, which doubles.
 	minRetryPause = 250 * time.Millisecond
 	maxRetryPause = 15 * time.Second
+	// indexRetryPause is the pause if an operator has to fix an index. An attempt to create it reads
+	// all accounts.
+	indexRetryPause = 5 * time.Minute
 )
 
 // retry calls try until it succeeds or ctx ends.
 func retry(ctx context.Context, try func(context.Context) error) {
-	for pause := minRetryPause; try(ctx) != nil; pause = min(2*pause, maxRetryPause) {
+	pause := minRetryPause
+	for err := try(ctx); err != nil; err = try(ctx) {
+		var missing *user.IndexError
+		if errors.As(err, &missing) {
+			pause = indexRetryPause
+		}
+
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
+		pause = min(2*pause, maxRetryPause)
 	}
 }
 

@@ -25,6 +25,9 @@ type Caller struct {
 	Proofs device.Proofs
 }
 
+// owns reports whether the caller has a session of an account, or a device that has logged in to it.
+func (c Caller) owns(id string) bool { return c.UserID == id || c.Proofs.WasKnown(id) }
+
 // Operator returns the Caller for an operator who changes an account.
 func Operator(userID string) Caller { return Caller{UserID: userID} }
 

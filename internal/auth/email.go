@@ -82,8 +82,9 @@ func (s *Service) cancelEmailChange(ctx context.Context, userID string) {
 // sessions and notifies both email addresses. If the caller has a session of this account,
 // it continues under a new token.
 //
-// Without a session of the account, the token only proves that the caller can read the email. The
-// account may belong to someone else: see user.User.OwnerConfirmed.
+// Without a session of the account or a device that has logged in to it, the token only proves that
+// the caller can read the email. The account may belong to someone else: see
+// user.User.OwnerConfirmed.
 //
 // Errors: ErrInvalidToken, user.ErrEmailTaken, user.ErrUnavailable, the errors of package
 // session.
@@ -95,7 +96,7 @@ func (s *Service) ConfirmEmail(ctx context.Context, token string, caller Caller)
 
 	switch kind {
 	case user.VerifyToken:
-		u, err := s.users.VerifyEmail(ctx, id, tokenHash(token), caller.UserID == id)
+		u, err := s.users.VerifyEmail(ctx, id, tokenHash(token), caller.owns(id))
 
 		return Changed{User: u}, false, invalidIfGone(err)
 	case user.EmailChangeToken:
@@ -118,9 +119,8 @@ func (s *Service) changeEmail(ctx context.Context, id, token string, caller Call
 		return Changed{}, err
 	}
 
-	byOwner := caller.UserID == id
 	keep := ""
-	if byOwner {
+	if caller.UserID == id {
 		keep = caller.SessionID
 	}
 
@@ -129,7 +129,7 @@ func (s *Service) changeEmail(ctx context.Context, id, token string, caller Call
 		why:  session.EmailChanged,
 		keep: keep,
 		apply: func() (user.User, error) {
-			return s.users.ChangeEmail(ctx, id, tokenHash(token), email, byOwner)
+			return s.users.ChangeEmail(ctx, id, tokenHash(token), email, caller.owns(id))
 		},
 		notify: func(u user.User) {
 			for _, to := range []user.Email{before.Email, u.Email} {

@@ -149,7 +149,7 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 		return user.User{}, "", ErrLinkRequired
 	case !u.Active:
 		return user.User{}, "", ErrDisabled
-	case u.EmailVerified && slices.Contains(u.Unlinked, c.Provider):
+	case u.OwnerConfirmed && slices.Contains(u.Unlinked, c.Provider):
 		return user.User{}, "", ErrLinkRequired
 	}
 

@@ -62,11 +62,6 @@ func (l *loader) checkMail() {
 	if l.Mail.HeloName != "" && !isFullName {
 		l.report("SMTP_HELO_NAME", "must be a full host name like latchkey.example.com")
 	}
-	if l.Mail.Interval > min(l.Accounts.ResetMaxAge, l.Accounts.VerifyMaxAge) {
-		// Otherwise a stranger who requests a link could keep the owner from getting one that
-		// works.
-		l.report("MAIL_INTERVAL", "must be at most RESET_LINK_MAX_AGE and VERIFY_LINK_MAX_AGE")
-	}
 
 	if l.Mail.URL == "" {
 		if l.AppEnv == Production {
@@ -75,6 +70,12 @@ func (l *loader) checkMail() {
 		}
 
 		return
+	}
+
+	if l.Mail.Interval > min(l.Accounts.ResetMaxAge, l.Accounts.VerifyMaxAge) {
+		// Otherwise a stranger who requests a link could keep the owner from getting one that
+		// works.
+		l.report("MAIL_INTERVAL", "must be at most RESET_LINK_MAX_AGE and VERIFY_LINK_MAX_AGE")
 	}
 
 	if _, ok := parseURL(string(l.Mail.URL), "smtp", "smtps"); !ok {

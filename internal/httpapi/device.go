@@ -56,18 +56,19 @@ func (d devices) remember(w http.ResponseWriter, r *http.Request, u user.User) {
 }
 
 // rememberUntilClosed makes a device known to an account until the browser is closed. It changes
-// nothing if the browser already has a device cookie, which may know other accounts for longer.
+// nothing if the device is already known to another account, which may be for longer.
 func (d devices) rememberUntilClosed(w http.ResponseWriter, r *http.Request, u user.User) {
-	if d.cookie.value(r) == "" {
+	if d.proofs(r).Empty() {
 		d.cookie.write(w, d.signer.Add(device.Proofs{}, u.ID, u.DeviceGeneration), 0)
 	}
 }
 
 // renew makes the device of a signed-in user known again, after that user has changed the account
-// and thereby made all known devices unknown. A session that ends with the browser may be on a shared
-// computer, so its device stays unknown.
+// and thereby revoked all known devices. A device that was unknown stays unknown: a thief who has
+// copied the session must not get a proof that outlives it. So does the device of a session that
+// ends with the browser, which may be on a shared computer.
 func (d devices) renew(w http.ResponseWriter, r *http.Request, s *session.Session, u user.User) {
-	if s.Persistent && u.ID != "" {
+	if s.Persistent && d.proofs(r).WasKnown(u.ID) {
 		d.remember(w, r, u)
 	}
 }

@@ -170,6 +170,26 @@ func TestTemporarySessionIsNotRemembered(t *testing.T) {
 	}
 }
 
+// A thief who has copied the cookie of a session gets no device cookie, which would outlive the
+// session.
+func TestStolenSessionMakesNoDevice(t *testing.T) {
+	t.Parallel()
+
+	for _, name := range []string{"other sessions ended", "all sessions ended", "email change", "provider unlinked"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			e := newProviderEnv(t, apitest.Options{Mail: &apitest.Outbox{}})
+			thief := e.WithToken(e.Register("ann@gmail.com").Token)
+
+			revokingChanges[name](e, thief)
+			if thief.Device != "" {
+				t.Errorf("device cookie: got %s, want none", thief.Device)
+			}
+		})
+	}
+}
+
 // A reset keeps a device known that was known before, for as long as before.
 func TestResetKeepsKnownDevice(t *testing.T) {
 	t.Parallel()

@@ -166,7 +166,10 @@ func (s *Server) passwordChanged(w http.ResponseWriter, r *http.Request, changed
 		return s.signedOut(w, message+". Please log in again.")
 	}
 
-	s.devices.renew(w, r, changed.Session, changed.User)
+	// Unlike after other changes, the user has just proved to be the owner.
+	if changed.Session.Persistent {
+		s.devices.remember(w, r, changed.User)
+	}
 
 	return s.writeRenewed(w, message, changed.Session, changed.Token)
 }

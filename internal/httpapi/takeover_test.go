@@ -75,13 +75,21 @@ var preparations = map[string]preparation{
 
 		return eve, apitest.Password
 	}},
-	"verified after a logout": {prepare: func(e *providerEnv) (*apitest.Client, string) {
-		eve := e.Register("ann@gmail.com")
-		ended := eve.Clone()
-		eve.Clone().Do("POST", "/auth/logout", nil).Want(200)
+	"verified after a logout on its device": {linked: true, prepare: func(e *providerEnv) (*apitest.Client, string) {
+		owner := e.Register("ann@gmail.com")
+		ended := owner.Clone()
+		owner.Clone().Do("POST", "/auth/logout", nil).Want(200)
 		e.verifyWith(ended)
 
 		return e.login(apitest.Password), apitest.Password
+	}},
+	"verified on the device of another account": {prepare: func(e *providerEnv) (*apitest.Client, string) {
+		eve := e.Register("ann@gmail.com")
+		other := e.Register("ann@example.org")
+		other.Clone().Do("POST", "/auth/logout", nil).Want(200)
+		e.verifyWith(other)
+
+		return eve, apitest.Password
 	}},
 	"reset by email": {linked: true, prepare: func(e *providerEnv) (*apitest.Client, string) {
 		e.Register("ann@gmail.com")
@@ -131,6 +139,14 @@ var preparations = map[string]preparation{
 	"provider linked by its creator, verified in another browser": {prepare: func(e *providerEnv) (*apitest.Client, string) {
 		eve := e.Register("ann@gmail.com")
 		e.linkWith(eve, "acme", providerUser{sub: "eve", email: "eve@example.com"}, "")
+		e.verifyWith(e.NewClient())
+
+		return eve, apitest.Password
+	}},
+	"the same provider linked and unlinked by its creator, verified in another browser": {prepare: func(e *providerEnv) (*apitest.Client, string) {
+		eve := e.Register("ann@gmail.com")
+		e.linkWith(eve, "google", providerUser{sub: "eve", email: "eve@gmail.com"}, "")
+		eve.Do("DELETE", "/auth/identities/google", nil).Want(204)
 		e.verifyWith(e.NewClient())
 
 		return eve, apitest.Password

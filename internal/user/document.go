@@ -131,8 +131,11 @@ func insert(ctx context.Context, c *mongo.Collection, id primitive.ObjectID, doc
 
 	return mongoconn.Retry(ctx, func(ctx context.Context) error {
 		_, err := c.InsertOne(ctx, document)
-		if isRetry && mongo.IsDuplicateKeyError(err) && c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Err() == nil {
-			return nil
+		if isRetry && mongo.IsDuplicateKeyError(err) {
+			found := c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Err()
+			if !errors.Is(found, mongo.ErrNoDocuments) {
+				return found // nil if the document is there; if unknown, nobody else has taken its email
+			}
 		}
 		isRetry = true
 
