@@ -124,8 +124,8 @@ func matches(header, tag string) bool {
 	return false
 }
 
-// contentTypes are the types of assets by extension. Package mime would read them from files of
-// the machine, which may name other types, or no charset (OWASP ASVS 5.0 4.1.1).
+// contentTypes maps the extensions of assets to media types. Package mime would read them from
+// files on the machine, which may have other types, or no charset (OWASP ASVS 5.0 4.1.1).
 var contentTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",

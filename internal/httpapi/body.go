@@ -19,7 +19,7 @@ const (
 	// pair of 12 bytes, such as \ud83d\ude00.
 	maxPasswordBody = 32 << 10
 	// maxWaitingBodies is the maximum number of requests whose bodies are incomplete. It bounds
-	// their memory: each holds the headers and a goroutine, too.
+	// their memory, because each also holds its headers and a goroutine.
 	maxWaitingBodies = 256
 )
 
@@ -30,9 +30,9 @@ var errSlowBody = newFailure(http.StatusServiceUnavailable, "overloaded", "The s
 	explain("The body arrived slowly while many other requests were waiting for theirs. Nothing was done.")
 
 // bodies reads the bodies of requests. If too many are incomplete, it gives up the one that has
-// waited longest. Most bodies arrive together with the headers, so that one belongs to a slow
-// client. A limit that refused new requests instead would let one client keep out all others. The
-// zero value is ready to use.
+// waited longest. Most bodies arrive together with the headers, so the oldest one belongs to a slow
+// client. If the limit refused new requests instead, one client could keep out all others. The zero
+// value is ready to use.
 type bodies struct {
 	mu      sync.Mutex
 	waiting list.List // of *waitingBody, oldest first
@@ -48,7 +48,7 @@ type waitingBody struct {
 // deadliner interrupts the reading of a body. *http.ResponseController implements it.
 type deadliner interface{ SetReadDeadline(time.Time) error }
 
-// read reads the body of a request, at most limit bytes. It returns nil if there is none.
+// read reads the body of a request, at most limit bytes. It returns nil if the request has no body.
 func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		closeHTTP1(w, r) // instead of reading all of it
@@ -60,7 +60,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 
 	body, givenUp, err := b.readAll(http.NewResponseController(w), http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	if givenUp {
-		closeHTTP1(w, r) // its read deadline is over
+		closeHTTP1(w, r) // its read deadline has passed
 		return nil, errSlowBody
 	}
 
@@ -75,15 +75,15 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 	return body, nil
 }
 
-// readAll reads a body that counts as waiting until it is complete. It reports whether the body
-// was given up. The length is negative if it is unknown.
+// readAll reads a body, which counts as waiting until it is complete. It reports whether the body
+// was given up. length is negative if it is unknown.
 func (b *bodies) readAll(client deadliner, from io.Reader, length int64) (body []byte, givenUp bool, err error) {
 	waiting := &waitingBody{client: client}
 	place := b.add(waiting)
 	defer b.remove(place)
 
 	var content bytes.Buffer
-	content.Grow(int(max(length, 0)) + bytes.MinRead) // once, instead of while it grows
+	content.Grow(int(max(length, 0)) + bytes.MinRead) // allocate once, instead of repeatedly while reading
 	_, err = content.ReadFrom(from)
 	givenUp = !waiting.settled.CompareAndSwap(false, true)
 
@@ -98,7 +98,7 @@ func (b *bodies) add(added *waitingBody) (place *list.Element) {
 	if b.waiting.Len() >= maxWaitingBodies {
 		oldest := b.waiting.Remove(b.waiting.Front()).(*waitingBody)
 		if oldest.settled.CompareAndSwap(false, true) {
-			// Under the lock, so that its handler cannot return, and invalidate client, before this.
+			// The lock is held, so its handler cannot return first, which would invalidate client.
 			_ = oldest.client.SetReadDeadline(time.Unix(1, 0))
 		}
 	}
@@ -114,8 +114,8 @@ func (b *bodies) remove(place *list.Element) {
 	b.waiting.Remove(place)
 }
 
-// closeHTTP1 closes an HTTP/1.1 connection after the response. On HTTP/2 connections, where this
-// would concern the other requests, it does nothing: the rest of the body can be cancelled.
+// closeHTTP1 closes an HTTP/1.1 connection after the response. It does nothing on an HTTP/2
+// connection, which other requests share: the server can cancel the rest of the body alone.
 func closeHTTP1(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")

@@ -10,7 +10,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// Each route takes the longest passwords, however a client escapes them.
+// Each route accepts the longest passwords, however a client escapes them.
 func TestRoomForPasswords(t *testing.T) {
 	t.Parallel()
 
@@ -29,7 +29,7 @@ func TestRoomForPasswords(t *testing.T) {
 		const others = 4 << 10 // an email, a name or a token, and the names of the members
 		want := int64(passwords*auth.MaxPasswordLength*len(longestEscape) + others)
 		if got := rt.endpoint.maxBody; got < want || passwords == 0 && got > 8<<10 {
-			t.Errorf("%s: got at most %d bytes, want at least %d for %d passwords", name, got, want, passwords)
+			t.Errorf("%s: got a limit of %d bytes, want at least %d for %d passwords", name, got, want, passwords)
 		}
 		if passwords > 0 {
 			withPasswords++
@@ -40,7 +40,7 @@ func TestRoomForPasswords(t *testing.T) {
 	}
 }
 
-// interrupted is a client whose body is given up.
+// interrupted is a client that records the deadline by which its body is given up.
 type interrupted struct{ deadline time.Time }
 
 func (i *interrupted) SetReadDeadline(deadline time.Time) error {
@@ -49,7 +49,7 @@ func (i *interrupted) SetReadDeadline(deadline time.Time) error {
 	return nil
 }
 
-// The body that has been incomplete for longest is given up, and no other.
+// Only the body that has been incomplete the longest is given up.
 func TestOldestBodyIsGivenUp(t *testing.T) {
 	t.Parallel()
 
@@ -85,7 +85,7 @@ func TestOldestBodyIsGivenUp(t *testing.T) {
 		start(i)
 	}
 	if finish(0) {
-		t.Error("the oldest body was given up without need")
+		t.Error("the oldest body was given up although there was room")
 	}
 
 	start(maxWaitingBodies) // takes the place of the complete one

@@ -22,7 +22,7 @@ func TestBodyLimit(t *testing.T) {
 	ann := s.Register("ann@example.com")
 	for _, tc := range []struct {
 		method, path, body string
-		most, status       int
+		limit, status      int
 	}{
 		{"POST", "/auth/login", `{"email":"ann@example.com","password":"x"}`, httpapi.MaxPasswordBody, 401},
 		{"POST", "/auth/password/forgot", `{"email":"ann@example.com"}`, httpapi.MaxBody, 202},
@@ -31,8 +31,8 @@ func TestBodyLimit(t *testing.T) {
 		{"GET", "/healthz", `{}`, httpapi.MaxBody, 200},
 	} {
 		fill := func(n int) []byte { return []byte(tc.body + strings.Repeat(" ", n-len(tc.body))) }
-		ann.Send(tc.method, tc.path, jsonType, fill(tc.most)).Want(tc.status)
-		ann.Send(tc.method, tc.path, jsonType, fill(tc.most+1)).WantCode(413, "body_too_large")
+		ann.Send(tc.method, tc.path, jsonType, fill(tc.limit)).Want(tc.status)
+		ann.Send(tc.method, tc.path, jsonType, fill(tc.limit+1)).WantCode(413, "body_too_large")
 	}
 }
 
@@ -42,7 +42,7 @@ type slowRequest struct {
 	from *bufio.Reader
 }
 
-// startSlow sends a request without the end of its body.
+// startSlow sends a request with an incomplete body.
 func startSlow(t *testing.T, s *apitest.Server, head, body string) slowRequest {
 	t.Helper()
 
@@ -56,8 +56,8 @@ func startSlow(t *testing.T, s *apitest.Server, head, body string) slowRequest {
 	return slowRequest{Conn: conn, from: bufio.NewReader(conn)}
 }
 
-// Many slow bodies keep nobody else out. The server gives up the oldest ones with 503, and the
-// others can still be completed.
+// Many slow bodies do not keep other clients out. The server gives up the oldest ones with 503, and
+// the others can still be completed.
 func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 	t.Parallel()
 
@@ -72,10 +72,10 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 		slow[i] = startSlow(t, s, "POST /auth/login", head+login[:10])
 	}
 
-	// Requests of others work, because their bodies are complete at once.
+	// Other clients' requests work, because their bodies are complete at once.
 	for range 10 {
 		if !s.NewClient().Login("ann@example.com", apitest.Password) {
-			t.Fatal("login beside slow bodies failed, want success")
+			t.Fatal("login during slow requests failed, want success")
 		}
 	}
 
@@ -90,15 +90,15 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 		statuses[res.StatusCode]++
 		if res.StatusCode == http.StatusServiceUnavailable {
 			if !res.Close || res.Header.Get("Retry-After") != "1" || !strings.Contains(string(body), `"code":"overloaded"`) {
-				t.Errorf("a body that was given up: got close %v, %v and %s, want overloaded and the end", res.Close, res.Header, body)
+				t.Errorf("a body that was given up: got close %v, header %v and body %s, want overloaded and a closed connection", res.Close, res.Header, body)
 			}
 		}
 	}
 
-	// The requests of others may have taken a place each.
+	// Each of the other clients' requests may have displaced one more.
 	refused := statuses[http.StatusServiceUnavailable]
 	if refused < extra || refused > extra+10 || statuses[http.StatusUnauthorized] != len(slow)-refused {
-		t.Errorf("statuses: got %v, want %d to %d times 503, and otherwise 401", statuses, extra, extra+10)
+		t.Errorf("statuses: got %v, want 503 %d to %d times, and otherwise 401", statuses, extra, extra+10)
 	}
 	if lines := strings.Count(s.Log.String(), `error=overloaded`); lines < 1 || lines > 2 {
 		t.Errorf("log lines about slow bodies: got %d, want one a minute", lines)

@@ -110,7 +110,8 @@ func TestChunksCannotSmuggle(t *testing.T) {
 		}
 	}
 
-	// In HTTP/1.0 the Content-Length counts: the chunks are the body, or a part of it.
+	// In HTTP/1.0 the Content-Length counts, and nothing after the body may be read as another
+	// request.
 	for length, rest := range map[string]string{
 		"5": "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
 		"0": "GET /healthz HTTP/1.0\r\n\r\n",
@@ -118,7 +119,7 @@ func TestChunksCannotSmuggle(t *testing.T) {
 		head := "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: " + length + "\r\n\r\n"
 		answer, err := io.ReadAll(sendRaw(t, s, head+rest))
 		if got := strings.Count(string(answer), "HTTP/1."); got != 1 || err != nil {
-			t.Errorf("HTTP/1.0, Content-Length %s: got %d responses (error %v), want one and the end:\n%s", length, got, err, answer)
+			t.Errorf("HTTP/1.0, Content-Length %s: got %d responses (error %v), want one and a closed connection:\n%s", length, got, err, answer)
 		}
 	}
 

@@ -273,8 +273,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// The email in a header contains neither characters that applications may interpret nor bytes
-// outside of ASCII. Decoding it gives the email.
+// X-Auth-Email contains neither characters that applications may interpret nor bytes outside ASCII.
+// Decoding it returns the email.
 func TestVerifyEncodesEmail(t *testing.T) {
 	t.Parallel()
 

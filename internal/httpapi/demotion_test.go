@@ -14,7 +14,8 @@ import (
 	"latchkey/internal/testkit/suite"
 )
 
-// movedRedis is a pair of servers behind a host:port that leads new connections to the current master.
+// movedRedis is a pair of Redis servers behind a proxy that forwards new connections to the current
+// master.
 type movedRedis struct {
 	t               *testing.T
 	proxy           *storetest.Proxy
@@ -31,7 +32,7 @@ func newMovedRedis(t *testing.T) *movedRedis {
 	return m
 }
 
-// demote makes a server a replica.
+// demote makes a server a replica of master.
 func (m *movedRedis) demote(server *storetest.RedisServer, master string) {
 	m.t.Helper()
 
@@ -40,8 +41,8 @@ func (m *movedRedis) demote(server *storetest.RedisServer, master string) {
 	testkit.NoError(m.t, err)
 }
 
-// promote makes the standby the master, with all data, and leads new connections to it. The old master is
-// not told.
+// promote makes the standby the master once it has all data, and forwards new connections to it. It
+// returns the old master, which is not notified.
 func (m *movedRedis) promote() (old *storetest.RedisServer) {
 	m.t.Helper()
 
@@ -69,8 +70,9 @@ func (m *movedRedis) awaitSync() {
 	})
 }
 
-// A failover moves the host:port of a single Redis to another server, and the old one keeps its
-// connections. No request fails, whatever is the first one, and also on a server that learns of it later.
+// A failover moves the host:port of a single Redis to another server, while the old one keeps its
+// connections. No request fails, whichever comes first, not even on a Latchkey server that notices
+// the failover later.
 func TestRedisMoves(t *testing.T) {
 	suite.Require(t, suite.Outage)
 
@@ -95,7 +97,8 @@ func TestRedisMoves(t *testing.T) {
 	}
 }
 
-// If the old server hangs, the first request of each server times out, and no other one fails.
+// If the old Redis hangs, the first request to each Latchkey server times out, and no other one
+// fails.
 func TestHangingRedisMoves(t *testing.T) {
 	suite.Require(t, suite.Outage)
 
@@ -116,7 +119,7 @@ func TestHangingRedisMoves(t *testing.T) {
 	}
 }
 
-// movedRequests are sent after the server was moved.
+// movedRequests are sent after Redis has moved.
 var movedRequests = []request{
 	{"POST", "/auth/login", apitest.AnnsLogin},
 	{"POST", "/auth/rotate-session", nil},
@@ -136,7 +139,8 @@ func (m *movedRedis) startServers(o apitest.Options) []*apitest.Server {
 	return []*apitest.Server{s, apitest.New(m.t, o)}
 }
 
-// signIn returns a client for each request to each server, which has connections to Redis then.
+// signIn returns a client for each request to each server. Afterwards each server has connections
+// to Redis.
 func (m *movedRedis) signIn(servers []*apitest.Server) [][]*apitest.Client {
 	m.t.Helper()
 
@@ -153,7 +157,7 @@ func (m *movedRedis) signIn(servers []*apitest.Server) [][]*apitest.Client {
 	return clients
 }
 
-// sendAll sends all requests, beginning with first, and returns those that got 503.
+// sendAll sends all requests, beginning with first, and returns the ones that got 503.
 func (m *movedRedis) sendAll(first request, clients []*apitest.Client) (failed []string) {
 	m.t.Helper()
 

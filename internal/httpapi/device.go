@@ -73,8 +73,8 @@ func (d devices) renew(w http.ResponseWriter, r *http.Request, s *session.Sessio
 	}
 }
 
-// admitDevice reports whether a device may become known to an account, of which only a few can do so
-// in an hour. If Redis is down, none can.
+// admitDevice reports whether the device that sent the request may become known to an account, or
+// already is. Only a few new devices an hour may, and none while Redis is down.
 func (s *Server) admitDevice(r *http.Request, u user.User) bool {
 	if s.devices.knows(r, u) {
 		return true
@@ -89,9 +89,9 @@ func (s *Server) admitDevice(r *http.Request, u user.User) bool {
 type accountKey struct{}
 
 // recognizeDevice returns the name of the device that sent a request if it is known to the account
-// with the given email, and "" otherwise. It loads the account for that, which the returned request
-// carries: see loadedAccount. A device without genuine proofs is unknown to every account and costs
-// no query.
+// with the given email, and "" otherwise. To find out, it loads the account, and attaches it to the
+// returned request: see loadedAccount. A device without genuine proofs is unknown to every account
+// and costs no query.
 func (s *Server) recognizeDevice(r *http.Request, email user.Email) (*http.Request, string, error) {
 	proofs := s.devices.proofs(r)
 	if proofs.Empty() {
@@ -108,7 +108,7 @@ func (s *Server) recognizeDevice(r *http.Request, email user.Email) (*http.Reque
 	return r.WithContext(withAccount), proofs.Device(u.ID, u.DeviceGeneration), nil
 }
 
-// loadedAccount returns the account that recognizeDevice has loaded, or nil if there was no need to.
+// loadedAccount returns the account that recognizeDevice has loaded, or nil if it did not need to.
 func loadedAccount(r *http.Request) *user.User {
 	u, _ := r.Context().Value(accountKey{}).(*user.User)
 

@@ -91,8 +91,8 @@ func TestDocsAreCompressedAndCached(t *testing.T) {
 	}
 }
 
-// Clients without gzip get the same bytes each time. Decompressing the script for each of them
-// would take 8 ms of CPU time.
+// Each file is decompressed only once for clients without gzip. Decompressing the script for each
+// request would take 8 ms of CPU time.
 func TestDocsAreDecompressedOnce(t *testing.T) {
 	t.Parallel()
 
@@ -106,7 +106,7 @@ func TestDocsAreDecompressedOnce(t *testing.T) {
 		testkit.NoError(t, err)
 
 		if &first[0] != &second[0] {
-			t.Errorf("%s: got other bytes at the second request, want the same ones", name)
+			t.Errorf("%s: the second request got a new copy, want the same bytes", name)
 		}
 	}
 }

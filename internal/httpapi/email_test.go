@@ -94,7 +94,7 @@ func TestChangeEmail(t *testing.T) {
 	}
 
 	if !ann.IsKnown(s.Account("new@example.com")) || before.IsKnown(s.Account("new@example.com")) {
-		t.Error("known devices: want the new cookie of the browser that verified, and not the old one")
+		t.Error("known devices: want the browser to be known with its new cookie, and unknown with the old one")
 	}
 
 	before.Do("GET", "/auth/session", nil).Want(401)

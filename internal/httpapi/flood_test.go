@@ -22,8 +22,8 @@ func defaultLimits() httpapi.Limits {
 	return httpapi.Limits{Register: rule, Login: rule, Mail: rule, Token: rule, Password: rule, Account: account, Device: rule}
 }
 
-// A client with an IPv6 /48, who sends each login from another /64 in it, cannot keep the owner of
-// an account out, and has few passwords hashed.
+// A client with an IPv6 /48 that sends each login from another /64 cannot keep the owner of an
+// account out, and causes few password hashes.
 func TestNetworkFlood(t *testing.T) {
 	t.Parallel()
 
@@ -62,7 +62,7 @@ func TestNetworkFlood(t *testing.T) {
 	elapsed := time.Since(start)
 	t.Logf("%v in %v", statuses, elapsed)
 
-	// 32 times the limit of a single client, and what became available since.
+	// 32 times the limit of a single client, plus what has become available since.
 	most := 32*10 + int(elapsed/(time.Minute/320)) + 1
 	if statuses[401]+statuses[503] > most || statuses[429] < rounds*requests-most {
 		t.Errorf("got statuses %v, want at most %d requests that passed the limits", statuses, most)
@@ -114,7 +114,7 @@ func TestOwnersHaveTheirOwnLane(t *testing.T) {
 	}
 }
 
-// Requests for nobody's emails leave nothing in Redis.
+// Reset requests for unknown emails leave nothing in Redis.
 func TestForgotLeavesNothing(t *testing.T) {
 	t.Parallel()
 
@@ -133,12 +133,12 @@ func TestForgotLeavesNothing(t *testing.T) {
 	}
 }
 
-// If too many requests for emails wait, further ones are refused.
+// If too many reset requests are waiting, further ones are refused.
 func TestForgotOverloaded(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
-	const future = 1 << 52 // in microseconds, so that nobody looks them up
+	const future = 1 << 52 // in microseconds, so that they are not looked up
 	args := []any{"mail:{queue}:lookups"}
 	for i := range 10_000 {
 		args = append(args, future, i)

@@ -17,7 +17,7 @@ import (
 
 const guessingSubject = "Someone is guessing your Latchkey password"
 
-// guess enters wrong passwords on unknown devices.
+// guess sends n logins with a wrong password from unknown devices.
 func guess(s *apitest.Server, email string, n int) {
 	s.T.Helper()
 
@@ -26,14 +26,14 @@ func guess(s *apitest.Server, email string, n int) {
 	}
 }
 
-// recordFailures stores that an account has had n wrong passwords, which saves a test their time.
+// recordFailures records n wrong passwords for an account, which is faster than sending them.
 func recordFailures(s *apitest.Server, email string, n int) {
 	s.T.Helper()
 
 	testkit.NoError(s.T, s.Users.RecordFailures(s.T.Context(), s.Account(email), n))
 }
 
-// restrictions counts the events that Ann's password was restricted, and takes all events.
+// restrictions takes all events, and returns the number of restrictions of Ann's password.
 func restrictions(s *apitest.Server) (n int) {
 	s.T.Helper()
 
@@ -56,7 +56,7 @@ func TestPasswordIsRestricted(t *testing.T) {
 	owner := s.Register("ann@example.com")
 	s.TakeEvents()
 
-	// A success ends the row.
+	// A successful login resets the count.
 	recordFailures(s, "ann@example.com", auth.MaxFailures-10)
 	guess(s, "ann@example.com", 9)
 	if !s.NewClient().Login("ann@example.com", apitest.Password) {
@@ -94,10 +94,10 @@ func TestPasswordIsRestricted(t *testing.T) {
 	owner.Do("GET", "/auth/me", nil).Want(200)
 	owner.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200)
 	if !s.NewClient().Login("ann@example.com", apitest.Password) {
-		t.Error("login on a new device failed after one on a known device")
+		t.Error("login on a new device failed after a login on a known device")
 	}
 
-	// A day's second restriction is recorded, but not reported again.
+	// A second restriction on the same day is recorded, but the owner is not notified again.
 	recordFailures(s, "ann@example.com", auth.MaxFailures-10)
 	guess(s, "ann@example.com", 10)
 	if n := restrictions(s); n != 1 {
@@ -177,7 +177,8 @@ func TestRestrictionIsLifted(t *testing.T) {
 	}
 }
 
-// If Redis loses its data, guessing does not start again from zero, and nobody is locked out.
+// If Redis loses its data, the count of wrong passwords does not start again from zero, and nobody
+// is locked out.
 func TestRestrictionSurvivesRedis(t *testing.T) {
 	t.Parallel()
 
@@ -215,7 +216,7 @@ func TestRestrictionAtOnce(t *testing.T) {
 	}
 	atOnce(servers, auth.MaxFailures-1, send)
 	if u := servers[0].Account("ann@example.com"); u.FailedPasswords >= auth.MaxFailures {
-		t.Errorf("wrong passwords before the last: got %d", u.FailedPasswords)
+		t.Errorf("wrong passwords before the last: got %d, want fewer than %d", u.FailedPasswords, auth.MaxFailures)
 	}
 
 	atOnce(servers, 60, send)
@@ -239,8 +240,8 @@ func TestRestrictionAtOnce(t *testing.T) {
 	}
 }
 
-// Without emails the owner could not reset the password. So a few passwords are still checked, and
-// known devices are not limited.
+// Without emails the owner cannot reset the password. Therefore a few passwords an hour are still
+// checked on unknown devices, and known devices are not limited.
 func TestRestrictionWithoutMail(t *testing.T) {
 	t.Parallel()
 
@@ -265,8 +266,8 @@ func TestRestrictionWithoutMail(t *testing.T) {
 	}
 }
 
-// A restricted password does not step up a session on an unknown device either. The error is honest,
-// because the user is signed in, but does not depend on the password.
+// A restricted password does not step up a session on an unknown device either. The error gives the
+// reason, because the user is signed in, but does not depend on the password.
 func TestRestrictedStepUp(t *testing.T) {
 	t.Parallel()
 
@@ -321,8 +322,8 @@ func TestNothingToRestrict(t *testing.T) {
 	}
 }
 
-// A wrong password takes the same commands for every account: otherwise response times would reveal
-// which emails have one, or which password is right.
+// A wrong password takes the same commands for every email. Otherwise response times would reveal
+// which emails have an account, or which password is right.
 func TestWrongPasswordsTakeTheSameCommands(t *testing.T) {
 	t.Parallel()
 
@@ -353,7 +354,7 @@ func TestWrongPasswordsTakeTheSameCommands(t *testing.T) {
 		}
 
 		if mongo = mongoCommands(s) - mongo; mongo != 11 || counts.Load() != 10 {
-			t.Errorf("10 logins as %s with %q: got %d commands to MongoDB and %d to count, want 11 and 10",
+			t.Errorf("10 logins as %s with %q: got %d MongoDB commands and %d Redis commands that count, want 11 and 10",
 				attempt.email, attempt.password, mongo, counts.Load())
 		}
 	}

@@ -62,8 +62,8 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, healthResult{"ok"})
 }
 
-// readyz handles GET /readyz. It fails if a store does not respond, if it refuses reads or writes, or if the
-// server is shutting down.
+// readyz handles GET /readyz. It fails if a store does not respond or refuses reads or writes, or
+// if the server is shutting down.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	stores, err := s.checkStores(r.Context())
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, readyResult{"ready", stores})
 }
 
-// Ready returns an error if GET /readyz fails. Its text has the reason, for operators.
+// Ready returns an error if GET /readyz fails. The error text gives operators the reason.
 func (s *Server) Ready(ctx context.Context) error {
 	_, err := s.checkStores(ctx)
 	var f *failure
@@ -83,8 +83,8 @@ func (s *Server) Ready(ctx context.Context) error {
 	return err
 }
 
-// readinessMaxAge is how long the result of a check is used. GET /readyz is public and has no rate limit, so
-// the load on the stores must not depend on the number of requests.
+// readinessMaxAge is how long the result of a check is used. GET /readyz is public and has no rate
+// limit, so the load on the stores must not depend on the number of requests.
 const readinessMaxAge = time.Second
 
 // readiness checks the stores, and keeps the result for readinessMaxAge.
@@ -107,7 +107,7 @@ func (s *Server) checkStores(ctx context.Context) (storeStates, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.checkedAt.IsZero() || s.now().Sub(r.checkedAt) >= readinessMaxAge {
-		// A client that disconnects must not make the result of all others a failure.
+		// A client that disconnects must not make the check fail for all others.
 		r.check(context.WithoutCancel(ctx))
 		r.checkedAt = s.now()
 	}

@@ -13,7 +13,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// However many requests there are, the stores are checked once a second: anybody can call GET /readyz.
+// The stores are checked once a second, however many requests there are, because anybody can call
+// GET /readyz.
 func TestReadinessIsShared(t *testing.T) {
 	t.Parallel()
 

@@ -16,7 +16,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// revokingChanges are the changes of Ann's account that make all known devices unknown, except the
+// revokingChanges are the changes to Ann's account that make all known devices unknown, except the
 // one in use. Each returns the password with which a stranger can try to log in afterwards, or "".
 var revokingChanges = map[string]func(e *providerEnv, owner *apitest.Client) string{
 	"password reset": func(e *providerEnv, owner *apitest.Client) string {
@@ -65,8 +65,8 @@ var revokingChanges = map[string]func(e *providerEnv, owner *apitest.Client) str
 }
 
 // A change that ends the sessions of strangers also ends the privilege of their devices, although
-// their cookie lasts for 400 days: they get no limit of their own, and their next login is reported.
-// The owner's browser gets a new proof at once.
+// their cookies last for 400 days: these devices get no limit of their own, and their next login is
+// reported. The owner's browser gets a new proof at once.
 func TestChangesRevokeDevices(t *testing.T) {
 	t.Parallel()
 
@@ -111,7 +111,7 @@ func TestChangesRevokeDevices(t *testing.T) {
 	}
 }
 
-// An operator's changes make all devices unknown, too, and so does the end of the account.
+// An operator's changes make all devices unknown, too, and so does deleting the account.
 func TestOperatorsRevokeDevices(t *testing.T) {
 	t.Parallel()
 
@@ -190,7 +190,7 @@ func TestStolenSessionMakesNoDevice(t *testing.T) {
 	}
 }
 
-// A reset keeps a device known that was known before, for as long as before.
+// A device that was known before a reset stays known, for as long as before.
 func TestResetKeepsKnownDevice(t *testing.T) {
 	t.Parallel()
 
@@ -208,7 +208,7 @@ func TestResetKeepsKnownDevice(t *testing.T) {
 }
 
 // Ten new devices in a row become known to an account, including that of the registration. Logins
-// from further ones succeed.
+// on further devices succeed, but these stay unknown.
 func TestNewDevicesAreLimited(t *testing.T) {
 	t.Parallel()
 
@@ -241,9 +241,9 @@ func TestNewDevicesAreLimited(t *testing.T) {
 	}
 }
 
-// 60 devices that are known to an account and 100 IPs, which guess as fast as they can, do not keep
-// the owner from logging in on another known device, even behind one of these IPs, at the default
-// limits. By then the password is restricted, too.
+// Guessing as fast as possible from 60 known devices and 100 IPs does not keep the owner from
+// logging in on another known device at the default limits, not even behind one of these IPs. By
+// then the password is restricted, too.
 func TestOwnerAmongManyDevices(t *testing.T) {
 	t.Parallel()
 
@@ -320,8 +320,9 @@ func mongoCommands(s *apitest.Server) (n int) {
 	return n
 }
 
-// Only a cookie with a genuine proof costs a query before the rate limit, and the login then needs no
-// further one: a login takes the same number of MongoDB commands with and without a device.
+// Only a cookie with a genuine proof costs a query before the rate limit, and the login then does
+// not repeat that query: it takes the same number of MongoDB commands with and without a known
+// device.
 func TestKnownDeviceCostsNoQuery(t *testing.T) {
 	t.Parallel()
 

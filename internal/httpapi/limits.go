@@ -80,8 +80,8 @@ type attempt struct {
 }
 
 // checkRateLimit counts an attempt and sets the headers that report the remaining budgets
-// (draft-ietf-httpapi-ratelimit-headers). Call it before doing any work for the request. It
-// returns the request for the handler, with which usesKnownDevice works.
+// (draft-ietf-httpapi-ratelimit-headers). Call it before doing any work for the request. It returns
+// the request to pass to the handler, which usesKnownDevice needs.
 func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attempt) (*http.Request, error) {
 	tried := device.Attempt{
 		Action:  string(a.limit),
@@ -120,12 +120,12 @@ func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attemp
 type knownDeviceKey struct{}
 
 // usesKnownDevice reports whether a request counted against the limits of a known device of the
-// account, which strangers cannot use up. If such a device exceeds its own limits, it is like any
-// other.
+// account, which strangers cannot use up. A known device that exceeds its own limits is treated
+// like any other.
 func usesKnownDevice(r *http.Request) bool {
-	is, _ := r.Context().Value(knownDeviceKey{}).(bool)
+	known, _ := r.Context().Value(knownDeviceKey{}).(bool)
 
-	return is
+	return known
 }
 
 // setRateLimit sets the RateLimit headers.

@@ -504,8 +504,8 @@ func TestInterruptedTakeover(t *testing.T) {
 }
 
 // A sign-in whose email the provider has not verified never changes the account that has this
-// email, not even one that nobody has logged in to yet. An import has created such accounts, and
-// their owners set a password by email.
+// email, not even one that nobody has logged in to yet. An import creates such accounts, whose
+// owners then set a password by email.
 func TestUnverifiedSignInKeepsImportedAccount(t *testing.T) {
 	t.Parallel()
 
@@ -526,8 +526,8 @@ func TestUnverifiedSignInKeepsImportedAccount(t *testing.T) {
 	}
 }
 
-// After a crash between the two steps of a link, the sign-in can be repeated. Meanwhile it does
-// not say that the user has to log in to another account.
+// After a crash between the two steps of a link, the sign-in can be repeated. Until then, the error
+// does not ask the user to log in to another account.
 func TestSignInAfterInterruptedLink(t *testing.T) {
 	t.Parallel()
 

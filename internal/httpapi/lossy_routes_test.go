@@ -9,8 +9,8 @@ import (
 	"latchkey/internal/user"
 )
 
-// lossyRoute is a request of TestLostReplies. Its name is that of the route, and what is
-// special in parentheses.
+// lossyRoute is a request of TestLostReplies. Its name is the route, with the variant in
+// parentheses if there are several.
 type lossyRoute struct {
 	name    string
 	prepare func(*scene) (send func() apitest.Response)
@@ -96,7 +96,7 @@ var lossyRoutes = []lossyRoute{
 	{"DELETE /profile", sends("DELETE", "/profile", nil)},
 }
 
-// sends prepares nothing, and sends a request in the session of ann.
+// sends needs no preparation, and sends a request in Ann's session.
 func sends(method, path string, body map[string]any) func(*scene) func() apitest.Response {
 	return func(s *scene) func() apitest.Response {
 		return func() apitest.Response {
@@ -109,7 +109,7 @@ func sends(method, path string, body map[string]any) func(*scene) func() apitest
 	}
 }
 
-// after prepares the account before the rest.
+// after applies a change before it calls prepare.
 func after(change func(*scene), prepare func(*scene) func() apitest.Response) func(*scene) func() apitest.Response {
 	return func(s *scene) func() apitest.Response {
 		change(s)
@@ -118,7 +118,7 @@ func after(change func(*scene), prepare func(*scene) func() apitest.Response) fu
 	}
 }
 
-// returns sends the callback of a sign-in at the provider.
+// returns sends the callback of a sign-in with the provider.
 func returns(p providerUser) func(*scene) func() apitest.Response {
 	return func(s *scene) func() apitest.Response {
 		return s.returnsFrom(p, func(c *apitest.Client) (authURL string) {
@@ -127,10 +127,10 @@ func returns(p providerUser) func(*scene) func() apitest.Response {
 	}
 }
 
-// returnsFrom begins a flow, in which the user then signs in at the provider, and sends its callback.
-// A flow can be finished only once, so a repetition begins another one.
+// returnsFrom begins a flow and signs the user in at the provider. The function that it returns
+// sends the callback. A flow can be finished only once, so a repetition begins another one.
 func (s *scene) returnsFrom(p providerUser, begin func(*apitest.Client) (authURL string)) func() apitest.Response {
-	goThere := func() (callback string) {
+	authenticate := func() (callback string) {
 		c := s.direct.WithToken(s.ann.Token)
 		callback = s.providers.authenticate("acme", begin(c), p)
 		s.ann.Flows = c.Flows
@@ -138,11 +138,11 @@ func (s *scene) returnsFrom(p providerUser, begin func(*apitest.Client) (authURL
 		return callback
 	}
 
-	callback := goThere()
+	callback := authenticate()
 
 	return func() apitest.Response {
 		if callback == "" {
-			callback = goThere()
+			callback = authenticate()
 		}
 
 		a := s.ann.Do("GET", callback, nil)
@@ -174,14 +174,14 @@ func confirmEmail(s *scene) {
 	s.set("ownerConfirmed", true)
 }
 
-// outdateHash replaces the hash by one that the next login upgrades.
+// outdateHash replaces the hash with one that the next login upgrades.
 func outdateHash(s *scene) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(apitest.Password), bcrypt.MinCost)
 	testkit.NoError(s.direct.T, err)
 	s.set("password", string(hash))
 }
 
-// linkProvider links an account of the provider.
+// linkProvider links linkedUser to the account.
 func linkProvider(s *scene) {
 	ctx := s.direct.T.Context()
 	proposal, _, err := s.direct.Users.ProposeLink(ctx, s.account.ID, user.Claims{

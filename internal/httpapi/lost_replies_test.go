@@ -29,11 +29,11 @@ import (
 	"latchkey/internal/user"
 )
 
-// The reply to each command of each route is lost once: the connection breaks, or no reply
-// comes. The request then has the same effect as without a fault, exactly once: the sessions
-// and the account, the security events, the emails and the counts in the response are the
-// same. The request may fail because the store is unavailable, if the client can repeat it. The
-// test runs alone, because it loads all processors.
+// The reply to each command of each route is lost once: the connection breaks, or no reply comes.
+// The request then has the same effect as without a fault, exactly once: the sessions and the
+// account, the security events, the emails and the counts in the response are the same. The request
+// may fail because the store is unavailable, provided that the client can repeat it. The test runs
+// alone, because it loads all processors.
 func TestLostReplies(t *testing.T) {
 	pairs := make(chan *lossyPair, lossyPairs)
 	providers := newProviderEnv(t)
@@ -56,7 +56,7 @@ func TestLostReplies(t *testing.T) {
 		cases = append(cases, lostRepliesOf(r, "MongoDB", mongoCommands)...)
 	})
 
-	// 2. Send them with each fault. Start with any, because the waits are long.
+	// 2. Send them with each fault, in random order, because some of them wait for a long time.
 	rand.Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
 
 	var repeated atomic.Int64
@@ -85,7 +85,8 @@ func TestRevokeAfterOutage(t *testing.T) {
 	id := s.other.SessionID()
 	third := p.direct.SignInAs(s.account.ID)
 
-	// The first script learns the time of Redis, and Redis must know the script that ends a session.
+	// Before the fault, the server must know the time of Redis, and Redis the script that ends a
+	// session.
 	s.ann.ListSessions()
 	fourth := p.direct.SignInAs(s.account.ID).SessionID()
 	testkit.NoError(t, p.lossy.Sessions.Revoke(t.Context(), s.account.ID, fourth, ""))
@@ -112,7 +113,7 @@ func TestRevokeAfterOutage(t *testing.T) {
 	}
 }
 
-// Of two logouts at the same time, one is recorded.
+// Of several logouts at the same time, only one is recorded.
 func TestLogoutsAtOnce(t *testing.T) {
 	t.Parallel()
 
@@ -129,8 +130,8 @@ func TestLogoutsAtOnce(t *testing.T) {
 	}
 }
 
-// Every route that uses a store is in the table of TestLostReplies, except for the one that
-// reports what it does.
+// Every route that uses a store is in the table of TestLostReplies, except for the one that reports
+// the state of the stores.
 func TestLostRepliesOfEveryRoute(t *testing.T) {
 	t.Parallel()
 
@@ -144,13 +145,13 @@ func TestLostRepliesOfEveryRoute(t *testing.T) {
 			return listed == name
 		})
 		if isListed == slices.Contains(others, name) {
-			t.Errorf("%s: got listed %v", name, isListed)
+			t.Errorf("%s: got listed %v, want %v", name, isListed, !isListed)
 		}
 	}
 }
 
-// lossyPairs is the number of requests that TestLostReplies sends at the same time. The driver of
-// MongoDB waits up to half a second after a connection has broken.
+// lossyPairs is the number of requests that TestLostReplies sends at the same time. The MongoDB
+// driver waits up to half a second after a connection has broken.
 const lossyPairs = 8
 
 // inParallel calls f for each item, with a pair of servers that no other call uses.
@@ -204,7 +205,7 @@ func newLossyPair(t *testing.T, providers *providerEnv) *lossyPair {
 	p := &lossyPair{
 		conn:      direct.Conn(t),
 		providers: providers,
-		// New connections and a look at the topology take commands of their own.
+		// New connections and refreshes of the topology send their own commands.
 		redis: &storetest.LossyDialer{Ignored: [][]byte{[]byte("PING"), []byte("ROLE"), []byte("CLUSTER")}},
 		// The driver also checks whether the server is alive. Events are stored in the background: see
 		// package activity.
@@ -305,7 +306,7 @@ func (p *lossyPair) newScene(t *testing.T) *scene {
 	return s
 }
 
-// describe describes a response and everything that the request can have changed.
+// describe describes a response and everything that the request may have changed.
 func (s *scene) describe(t *testing.T, a apitest.Response) []string {
 	location, _ := url.Parse(a.Header.Get("Location"))
 	state := []string{

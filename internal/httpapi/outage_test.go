@@ -174,7 +174,7 @@ func TestMongoDown(t *testing.T) {
 }
 
 // If Redis fails after an email change, before the session has its new token, the session ends.
-// Otherwise GET /auth/verify would go on to report the old email to applications.
+// Otherwise GET /auth/verify would keep reporting the old email to applications.
 func TestSessionEndsIfEmailChangeCannotRenewIt(t *testing.T) {
 	t.Parallel()
 

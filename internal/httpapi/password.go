@@ -63,7 +63,8 @@ func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, in stepUpRequest
 	return s.writeRenewed(w, "Identity confirmed", next, token)
 }
 
-// recordWrongPassword records the event name if err is an auth.ErrWrongPassword.
+// recordWrongPassword records the named event if err is auth.ErrWrongPassword, and that the
+// password was restricted if err is auth.ErrTooManyFailures.
 func (s *Server) recordWrongPassword(w http.ResponseWriter, r *http.Request, err error, name activity.Name) {
 	if errors.Is(err, auth.ErrWrongPassword) {
 		s.recordForSession(w, r, name)

@@ -401,8 +401,8 @@ func TestDeleteAccount(t *testing.T) {
 	s.Register("ann@example.com")
 }
 
-// The minimum length applies wherever a password is set, with the same error as always, and not to
-// passwords that exist. The OpenAPI document has it.
+// The minimum length applies wherever a password is set, with the usual error, but not to existing
+// passwords. The OpenAPI document contains it.
 func TestMinPasswordLength(t *testing.T) {
 	t.Parallel()
 

@@ -92,7 +92,8 @@ func (s *Server) startSignIn(provider string) handler {
 		// 7.6.2), and not replace the session of another account even with one.
 		isForeign := s.origins.isForeign(r)
 		isClick := r.Header.Get("Sec-Fetch-User") == "?1"
-		// Browsers do not send a SameSite=Strict cookie, so nothing would show which account to keep.
+		// Browsers send no SameSite=Strict cookie from such a page, so nothing would show which
+		// account to keep.
 		hidesSession := s.cookie.SameSite == http.SameSiteStrictMode
 		if isForeign && (!isClick || hidesSession) {
 			s.record(w, r, activity.Event{Name: activity.CrossOriginDenied, Origin: pageOrigin(r)})

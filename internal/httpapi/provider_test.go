@@ -632,7 +632,7 @@ func TestSignInFromForeignPage(t *testing.T) {
 		}
 	}
 
-	// A browser that logs in to another account before it returns from the provider.
+	// A browser may log in to another account before it returns from the provider.
 	late := e.NewClient()
 	to := late.Send("GET", "/auth/acme", navigation("cross-site", "?1", evil), nil).Want(302).Header.Get("Location")
 	callback := e.authenticate("acme", to, ann)
@@ -657,8 +657,8 @@ func TestSignInFromForeignPage(t *testing.T) {
 	}
 }
 
-// With SameSite=Strict the browser hides its session from navigations of other sites. No page of
-// them can start a sign-in, because it would replace the session of another account.
+// With SameSite=Strict the browser sends no session cookie when a page of another site navigates.
+// Such a page cannot start a sign-in, because that could replace the session of another account.
 func TestSignInFromForeignPageStrict(t *testing.T) {
 	t.Parallel()
 
@@ -670,7 +670,7 @@ func TestSignInFromForeignPageStrict(t *testing.T) {
 		header.Set("Referer", referer)
 		to := c.Send("GET", "/auth/acme", header, nil).Want(302).Header.Get("Location")
 		if refused := to == testFrontend+"/?error=cross_origin_denied" && len(c.Flows) == 0; refused == starts {
-			t.Errorf("click on %q: redirect: got %s with cookies %v, want a start: %v", referer, to, c.Flows, starts)
+			t.Errorf("click on a page of %q: got a redirect to %s with cookies %v, want a sign-in started: %v", referer, to, c.Flows, starts)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func TestSecondaryDoesNotEndSessions(t *testing.T) {
 	lagging.WithToken(ann.Token).Do("PUT", "/profile", map[string]any{"name": "B"}).Want(http.StatusServiceUnavailable)
 	ann.Do("GET", "/auth/me", nil).Want(http.StatusOK)
 
-	// It replies to a ping, but no login can work.
+	// The secondary replies to a ping, but no login can work.
 	lagging.NewClient().Do("GET", "/readyz", nil).WantCode(http.StatusServiceUnavailable, "not_ready")
 	s.NewClient().Do("GET", "/readyz", nil).Want(http.StatusOK)
 }

@@ -46,7 +46,7 @@ type Server struct {
 	readiness readiness
 
 	draining     atomic.Bool
-	busyLogged   atomic.Int64 // the minute in which worthLogging last reported ErrBusy or ErrMailBusy
+	busyLogged   atomic.Int64 // the minute in which worthLogging last let a failure due to overload pass
 	minPassword  int
 	stepUpMaxAge time.Duration
 	redisBudget  time.Duration
@@ -66,8 +66,8 @@ type Options struct {
 	Limiter *ratelimit.Limiter
 	// Secrets sign the proofs of devices. The first signs new proofs, and all verify them.
 	Secrets [][]byte
-	// CheckRedis and CheckMongo return an error if requests cannot use a store. GET /readyz calls them, at
-	// most once a second.
+	// CheckRedis and CheckMongo return an error if requests cannot use the store. GET /readyz calls
+	// them at most once a second.
 	CheckRedis, CheckMongo func(context.Context) error
 	// MinPassword is the minimum length of new passwords in characters, as in auth.Rules. Zero
 	// means auth.MinPasswordLength.
@@ -142,12 +142,12 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 // a client may just be sending a request on one, and could not know whether it was processed.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// closeConnection adds Connection: close to responses during shutdown, and to the responses to two
-// kinds of requests that may have both a Content-Length and a Transfer-Encoding: chunked ones, of
-// which net/http removes the Content-Length, and those in HTTP/1.0, of which it removes the
-// Transfer-Encoding. A proxy that uses the other header sees other requests on the connection than
-// this server (request smuggling). Therefore nothing may follow on the connection (RFC 9112
-// sections 6.1 and 11.2).
+// closeConnection adds Connection: close to responses during shutdown, and to the responses to
+// chunked requests and to HTTP/1.0 requests. Both may have a Content-Length as well as a
+// Transfer-Encoding, of which net/http removes one: the Content-Length of a chunked request, and
+// the Transfer-Encoding of an HTTP/1.0 request. A proxy that uses the removed header sees other
+// requests on the connection than this server does (request smuggling). Therefore nothing may
+// follow on the connection (RFC 9112 sections 6.1 and 11.2).
 func (s *Server) closeConnection(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		isAmbiguous := len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1)

@@ -83,9 +83,9 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
 }
 
 // headerEmail returns an email for a header: percent-encoded, except for letters, digits and the
-// characters "-._~+@". Most emails stay as they are. The others have a host in another script,
-// which is not ASCII, or characters such as "|" and "$" in the local part, with which anyone
-// could register to attack an application behind the proxy.
+// characters "-._~+@". Most emails stay as they are. The others have a host that is not ASCII, or a
+// local part with characters such as "|" and "$", which anyone could register to attack an
+// application behind the proxy.
 func headerEmail(email string) string {
 	return strings.NewReplacer("%40", "@", "%2B", "+").Replace(url.QueryEscape(email))
 }

@@ -21,11 +21,11 @@ type preparation struct {
 	// prepare returns a client with a session of the account, or nil, and the account's password.
 	prepare func(e *providerEnv) (holder *apitest.Client, password string)
 	// linked is set if the provider is added to the account. Otherwise Ann takes the account over:
-	// whoever has prepared it loses every access, because they may be somebody else.
+	// whoever prepared it loses all access, because they may be somebody else.
 	linked bool
 }
 
-// verifyWith uses the newest link in an email to Ann in a browser.
+// verifyWith opens the newest verification link that was emailed to Ann, in the browser c.
 func (e *providerEnv) verifyWith(c *apitest.Client) {
 	e.T.Helper()
 
@@ -122,14 +122,14 @@ var preparations = map[string]preparation{
 
 		return owner, ""
 	}},
-	"created with a provider that has not, verified in another browser": {prepare: func(e *providerEnv) (*apitest.Client, string) {
+	"created with a provider that has not verified it, then verified in another browser": {prepare: func(e *providerEnv) (*apitest.Client, string) {
 		eve := e.NewClient()
 		e.signInWith(eve, "acme", providerUser{sub: "eve", email: "ann@gmail.com", unverified: true}, "")
 		e.verifyWith(e.NewClient())
 
 		return eve, ""
 	}},
-	"created with a provider that has not, verified in its session": {linked: true, prepare: func(e *providerEnv) (*apitest.Client, string) {
+	"created with a provider that has not verified it, then verified in its session": {linked: true, prepare: func(e *providerEnv) (*apitest.Client, string) {
 		owner := e.NewClient()
 		e.signInWith(owner, "acme", providerUser{sub: "ann", email: "ann@gmail.com", unverified: true}, "")
 		e.verifyWith(owner)
@@ -277,8 +277,8 @@ func TestForgedFlow(t *testing.T) {
 	}
 }
 
-// A verification in a session of the account is recorded with the session, so that the owner can
-// tell it from one in another browser.
+// A verification in a session of the account is recorded with the ID of the session, so that the
+// owner can tell it from a verification in another browser.
 func TestVerificationEvent(t *testing.T) {
 	t.Parallel()
 
@@ -305,7 +305,7 @@ func TestVerificationEvent(t *testing.T) {
 }
 
 // Emails contain neither the name of a user nor the name of an unknown client. Anyone can register
-// with the email of a stranger, and would otherwise write to them in our name.
+// with the email of a stranger, and could otherwise write to them in our name.
 func TestMailsContainNoFreeText(t *testing.T) {
 	t.Parallel()
 

@@ -13,9 +13,9 @@ import (
 	"latchkey/internal/user"
 )
 
-// newRules returns the rules for requests, which are in their tags. The rules for emails and names are
-// in package user: validator's own email rule accepts ambiguous emails. minPassword is the minimum
-// length of new passwords in characters.
+// newRules returns a validator for the rules in the tags of requests. The rules for emails and
+// names are in package user: validator's own email rule accepts ambiguous emails. minPassword is
+// the minimum length of new passwords in characters.
 func newRules(minPassword int) *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(func(f reflect.StructField) string {
