@@ -215,7 +215,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	return p, nil
 }
 
-// redisPrefixes returns the prefixes of the keys in Redis that the server uses.
+// redisPrefixes returns the prefixes of the Redis keys that the server uses.
 func redisPrefixes(c config.Config, sendsEmails bool) []string {
 	prefixes := session.KeyPrefixes()
 	if c.Limits != (config.Limits{}) {
@@ -267,7 +267,7 @@ func (p parts) close() {
 	_ = p.mongo.Client().Disconnect(ctx)
 }
 
-// logSettings logs the warnings about the settings, whatever LOG_LEVEL is.
+// logSettings logs the warnings about the settings, regardless of LOG_LEVEL.
 func logSettings(c config.Config, logTo io.Writer) {
 	c.LogLevel = min(c.LogLevel, slog.LevelWarn)
 	log := newLogger(c, logTo)

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// comparators lists the functions that compare a value from a client with one that it must not learn.
-// They use hmac.Equal, because == takes longer the more of the value is right.
+// comparators lists the functions that compare a value from a client with a secret. They use
+// hmac.Equal, because the time that == takes reveals how much of the value is correct.
 var comparators = map[string]bool{
 	"internal/device.Read":        true, // proofs of devices
 	"internal/oauth.matchingKeys": true, // the state of a sign-in
@@ -20,18 +20,18 @@ var comparators = map[string]bool{
 	"internal/session.verify":     true, // the MAC of a session record
 }
 
-// secretName matches the names of values that attackers must not learn. Tokens and passwords are not
-// among them: they are hashed, and the hash is compared by a store or by bcrypt.
+// secretName matches the names of secrets. Tokens and passwords are not included: they are hashed,
+// and a store or bcrypt compares the hashes.
 var secretName = regexp.MustCompile(`(?i)(mac|nonce|proof|secret|signature|state|verifier)s?$`)
 
-// sameSource lists comparisons of two values that come from the same place, so that their time reveals
+// sameSource lists comparisons of two values that come from the same place, so their timing reveals
 // nothing.
 var sameSource = map[string]bool{
 	"t.Nonce != verified.Nonce": true, // two ways to parse one ID token
 }
 
-// TestSecretsAreComparedInConstantTime finds comparisons of secrets with == in the code, and functions
-// that no longer use hmac.Equal.
+// TestSecretsAreComparedInConstantTime finds secrets that are compared with ==, and compares the
+// table with the functions that use hmac.Equal.
 func TestSecretsAreComparedInConstantTime(t *testing.T) {
 	t.Parallel()
 
@@ -66,8 +66,8 @@ func TestSecretsAreComparedInConstantTime(t *testing.T) {
 	}
 }
 
-// comparesSecret reports whether an expression compares two values with == or !=, and one has the name
-// of a secret. Comparisons with a constant, such as "", reveal nothing.
+// comparesSecret reports whether an expression compares two values with == or !=, of which at least
+// one is named like a secret. Comparisons with a constant, such as "", reveal nothing.
 func comparesSecret(e *ast.BinaryExpr) bool {
 	if e.Op != token.EQL && e.Op != token.NEQ {
 		return false

@@ -10,9 +10,9 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// TestComposeTrustsItsGateway checks that docker-compose.yml trusts the gateway of its own network,
-// from which a proxy on this machine connects, and nothing else. Any other trusted IP may be a
-// client's, which could forge the IP that rate limits count.
+// TestComposeTrustsItsGateway checks that docker-compose.yml trusts only the gateway of its own
+// network, through which a proxy on this machine connects. A client with any other trusted IP could
+// forge the IP that the rate limits apply to.
 func TestComposeTrustsItsGateway(t *testing.T) {
 	t.Parallel()
 
@@ -38,6 +38,6 @@ func TestComposeTrustsItsGateway(t *testing.T) {
 		t.Errorf("TRUSTED_PROXIES: got %s, want the gateway %s of %s", trusted, gateway, subnet)
 	}
 	if !strings.Contains(string(text), `- "127.0.0.1:${PORT:-3000}:3000"`) {
-		t.Error("ports: want one that is published on this machine only, because the gateway is trusted")
+		t.Error("ports: want the port published on 127.0.0.1 only, because the gateway is trusted")
 	}
 }

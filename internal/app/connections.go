@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// maxClientConnections is the maximum number of connections from one client: an IPv4, or an
-	// IPv6 /48, which is what one customer of an ISP can have. A browser opens one over HTTP/2
-	// and up to six over HTTP/1.1. If all of them have 32 streams with the largest headers, and the
-	// client reads no response, they use 120 MiB.
+	// maxClientConnections is the maximum number of connections from one client: an IPv4 IP or an
+	// IPv6 /48, which one customer of an ISP can have. A browser opens one over HTTP/2 and up to
+	// six over HTTP/1.1. If each connection has 32 streams with the largest headers, and the client
+	// reads no response, 64 connections use 120 MiB.
 	maxClientConnections = 64
 
-	// minConnections and maxConnections bound the number of connections in total.
+	// minConnections and maxConnections bound the total number of connections.
 	minConnections = 512
 	maxConnections = 8192
 	// connectionMemory is the memory in bytes of a connection with the largest headers.
 	connectionMemory = 64 << 10
 )
 
-// connectionLimit returns the maximum number of connections in total. It depends on GOMEMLIMIT,
-// of which connections use at most a half.
+// connectionLimit returns the maximum total number of connections. Within its bounds, it depends on
+// GOMEMLIMIT, of which connections may use half.
 func connectionLimit() int {
 	memory := debug.SetMemoryLimit(-1)
 	if memory == math.MaxInt64 {
@@ -38,19 +38,20 @@ func connectionLimit() int {
 	return int(min(max(memory/2/connectionMemory, minConnections), maxConnections))
 }
 
-// connections limits the connections to a server. Beyond a limit it closes the one that has
-// been without a request for longest, so that clients that hold connections open cannot keep
-// others out. It refuses a new connection only if all others have requests in progress.
+// connections limits the connections to a server. At a limit, it makes room for a new connection by
+// closing the one that has been without a request the longest, so that clients that hold
+// connections open cannot keep others out. It refuses a new connection only if all others have
+// requests in progress.
 type connections struct {
 	total     int
 	perClient int
-	shared    []netip.Prefix // of proxies and other peers that many clients share: only total applies
+	shared    []netip.Prefix // proxies and other peers that many clients share: only total applies
 	log       *slog.Logger
 
 	mu      sync.Mutex
 	open    map[net.Conn]*connection
 	clients map[netip.Prefix]int // number of open connections
-	waiting list.List            // of *connection without a request, oldest first
+	waiting list.List            // of *connection, without a request in progress, oldest first
 	logged  int64                // the minute of the last warning
 }
 
@@ -61,7 +62,7 @@ type connection struct {
 	waiting *list.Element // nil while there are requests in progress
 }
 
-// newConnections returns the limits of the API's listener. The trusted proxies are prefixes.
+// newConnections returns the limits of the API's listener. trustedProxies are IP prefixes.
 func newConnections(trustedProxies []string, log *slog.Logger) *connections {
 	shared := []netip.Prefix{
 		// Programs on this machine.
@@ -88,7 +89,7 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	known, ok := c.open[conn] // not if it is new, or was closed to make room
+	known, ok := c.open[conn] // missing if it is new or was closed to make room
 	switch state {
 	case http.StateNew:
 		c.add(conn)
@@ -108,7 +109,8 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// add adds a new connection, and makes room for it if necessary and possible.
+// add adds a new connection. At a limit it makes room first, or refuses the connection if it
+// cannot.
 func (c *connections) add(conn net.Conn) {
 	added := &connection{Conn: conn, client: c.clientOf(conn)}
 
@@ -132,8 +134,8 @@ func (c *connections) add(conn net.Conn) {
 	added.waiting = c.waiting.PushBack(added)
 }
 
-// makeRoom closes the connection that has waited longest for a request, among those that match.
-// It reports whether there was one.
+// makeRoom closes the matching connection that has waited longest for a request, and reports
+// whether there was one.
 func (c *connections) makeRoom(matches func(*connection) bool) bool {
 	for e := c.waiting.Front(); e != nil; e = e.Next() {
 		oldest := e.Value.(*connection)
@@ -165,7 +167,7 @@ func (c *connections) remove(gone *connection) {
 	}
 }
 
-// refuse closes a new connection beyond the named limit. It logs that at most once a minute.
+// refuse closes a new connection beyond the named limit. It logs refusals at most once a minute.
 func (c *connections) refuse(conn net.Conn, limit string) {
 	abort(conn)
 
@@ -175,8 +177,8 @@ func (c *connections) refuse(conn net.Conn, limit string) {
 	}
 }
 
-// clientOf returns the prefix that identifies the client of a connection, or zero if the peer may
-// connect on behalf of many clients.
+// clientOf returns the prefix that identifies the client of a connection, or the zero Prefix if
+// many clients may connect through the peer.
 func (c *connections) clientOf(conn net.Conn) netip.Prefix {
 	ip := remoteIP(conn)
 	for _, p := range c.shared {
@@ -194,7 +196,7 @@ func (c *connections) clientOf(conn net.Conn) netip.Prefix {
 	return prefix
 }
 
-// remoteIP returns the IP of a peer, without a zone. It is zero if the peer has none.
+// remoteIP returns the IP of a peer without its zone, or the zero Addr if the peer has no IP.
 func remoteIP(conn net.Conn) netip.Addr {
 	peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
@@ -204,8 +206,8 @@ func remoteIP(conn net.Conn) netip.Addr {
 	return peer.Addr().Unmap().WithZone("")
 }
 
-// abort closes a connection without the closing message of TLS, for which a client could make us
-// wait.
+// abort closes a connection without the closing alert of TLS, because a client that reads nothing
+// could delay sending it.
 func abort(conn net.Conn) {
 	if encrypted, ok := conn.(*tls.Conn); ok {
 		conn = encrypted.NetConn()

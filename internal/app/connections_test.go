@@ -56,7 +56,7 @@ func newTestServer(t *testing.T, total, perClient int, shared ...netip.Prefix) *
 	return s
 }
 
-// dial connects from an IP, which must be a loopback IP.
+// dial connects from the given loopback IP.
 func (s *testServer) dial(from string) net.Conn {
 	s.t.Helper()
 
@@ -69,7 +69,7 @@ func (s *testServer) dial(from string) net.Conn {
 	return conn
 }
 
-// request sends a request and returns whether there was a response.
+// request sends a request and reports whether the response is 200.
 func (s *testServer) request(conn net.Conn) bool {
 	s.t.Helper()
 
@@ -102,7 +102,8 @@ func (s *testServer) wantClosed(what string, conn net.Conn) {
 	}
 }
 
-// wantCounts waits until the server counts n connections, of which some wait for a request.
+// wantCounts waits until the server has n open connections, of which the given number wait for a
+// request.
 func (s *testServer) wantCounts(n, waiting int) {
 	s.t.Helper()
 
@@ -114,8 +115,8 @@ func (s *testServer) wantCounts(n, waiting int) {
 	})
 }
 
-// A client with too many connections loses the one that has been without a request for longest.
-// Requests in progress go on, and other clients are not affected.
+// A client with too many connections loses the one that has been without a request the longest.
+// Requests in progress continue, and other clients are not affected.
 func TestConnectionsPerClient(t *testing.T) {
 	t.Parallel()
 
@@ -158,7 +159,7 @@ func TestConnectionsPerClient(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	s.wantCounts(2, 2) // those of the other client
+	s.wantCounts(2, 2) // the other client's connections
 }
 
 // The connections of a proxy count only in total.
@@ -213,7 +214,7 @@ func TestClientOfConnection(t *testing.T) {
 	}
 }
 
-// peerConn is a connection of which only the peer is known.
+// peerConn is a connection that only has a peer.
 type peerConn struct {
 	net.Conn
 	peer string

@@ -17,8 +17,8 @@ import (
 )
 
 // Diagnose reports which settings are weak, whether the stores, the SMTP server and the sign-in
-// providers work, and whether a page at the URL spa can use the API at the URL api. If both are empty, it skips the
-// browser.
+// providers work, and whether a page at the URL spa can use the API at the URL api. If both are
+// empty, it skips the browser.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
 	p, err := newParts(c, nil, nil, newLogger(c, io.Discard))
 	if err != nil {
@@ -76,16 +76,16 @@ func (p parts) checkMongo(ctx context.Context) []doctor.Finding {
 	}
 
 	var found []doctor.Finding
-	noEmailIndex := p.users.EnsureEmailIndex(ctx)
+	emailIndexErr := p.users.EnsureEmailIndex(ctx)
 	for _, index := range []doctor.Index{
-		{Name: "on emails", Without: "nobody can register", Err: noEmailIndex},
+		{Name: "on emails", Without: "nobody can register", Err: emailIndexErr},
 		{Name: "on linked accounts", Without: "nobody can link a provider", Err: p.users.EnsureIdentityIndexes(ctx)},
 	} {
 		index.Fix = mongoFix(index.Err)
 		found = append(found, index.Check()...)
 	}
 
-	if noEmailIndex == nil { // needed to create an account
+	if emailIndexErr == nil { // CheckWrites needs the index
 		err := p.users.CheckWrites(ctx)
 		found = append(found, doctor.MongoWrites(err, mongoFix(err))...)
 	}
@@ -120,9 +120,9 @@ func mongoFix(err error) string {
 	case refused.HasErrorCode(notWritablePrimary):
 		return "name the members of the replica set in MONGODB_URI, with replicaSet and without directConnection"
 	case refused.HasErrorCode(failedValidation):
-		return "remove the rules that another application has set for the collection users (collMod with validator)"
+		return "remove the validator that another application has set on the collection users (collMod)"
 	case refused.HasErrorCode(duplicateKey):
-		return "drop the unique index of users that another application has left"
+		return "drop the unique index of users that another application created"
 	}
 
 	return "check MongoDB"
@@ -164,7 +164,8 @@ func (p parts) checkProviders(ctx context.Context, c config.Config, api string) 
 	return slices.Concat(findings...)
 }
 
-// checkRedis checks that keys can be used, and the settings of each Redis server.
+// checkRedis checks that the server can use its keys in Redis, and how each Redis server is
+// configured.
 func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
 	if err := p.redis.Ping(ctx); err != nil {
 		return doctor.Redis{Err: err, Code: redisconn.Code(err)}.Check()

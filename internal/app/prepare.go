@@ -7,8 +7,8 @@ import (
 	"latchkey/internal/user"
 )
 
-// prepareEmails makes emails canonical that another application has stored in another spelling.
-// Until it has succeeded, nobody can register.
+// prepareEmails creates the unique index on emails, and converts emails that another application
+// has stored in another spelling to the canonical one. Until it has succeeded, nobody can register.
 func (a *App) prepareEmails(ctx context.Context) error {
 	report, err := a.users.Prepare(ctx)
 
@@ -24,7 +24,7 @@ func (a *App) prepareEmails(ctx context.Context) error {
 	}
 
 	if len(report.Strays) > 0 {
-		a.log.Warn("accounts share an email in different spellings; those with the userIds cannot log in",
+		a.log.Warn("accounts share an email in different spellings; the accounts in userIds cannot log in",
 			"count", len(report.Strays), "userIds", firstFew(report.Strays))
 	}
 	if len(report.Invalid) > 0 {
@@ -47,8 +47,8 @@ func (a *App) prepareIdentities(ctx context.Context) error {
 	return err
 }
 
-// logUnprepared logs err with the message noIndex if an operator has to fix an index, and with
-// the message unavailable otherwise.
+// logUnprepared logs err, with the message noIndex if an operator has to fix an index, and with the
+// message unavailable otherwise.
 func (a *App) logUnprepared(ctx context.Context, err error, noIndex, unavailable string) {
 	var missing *user.IndexError
 	switch {

@@ -17,8 +17,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// makers lists every function that makes a random value, with the test that checks 10,000 of its
-// values (testkit.CheckRandom), or the reason why it needs none.
+// makers maps every function that makes a random value to the test that checks 10,000 of its values
+// (testkit.CheckRandom), or to the reason why it needs no test.
 var makers = map[string]string{
 	"internal/token.New":                "internal/token TestNew",
 	"internal/session.newToken":         "internal/session TestTokensAreRandom",
@@ -26,8 +26,8 @@ var makers = map[string]string{
 	"internal/oauth.newKeys":            "internal/oauth TestFlowsAreRandom",
 	"internal/device.Add":               "internal/device TestNamesAreRandom",
 	"internal/httpapi.setRequestID":     "not secret: the ID of a request, in the log and the response",
-	"internal/user.newDeviceGeneration": "not secret: distinguishes periods, and opens nothing without SESSION_SECRET",
-	"internal/auth.RequestEmailChange":  "not secret: distinguishes requests, and opens nothing",
+	"internal/user.newDeviceGeneration": "not secret: distinguishes periods, and grants nothing without SESSION_SECRET",
+	"internal/auth.RequestEmailChange":  "not secret: distinguishes requests, and grants nothing",
 	"internal/mail.complete":            "not secret: the ID of a job",
 	"internal/mail.messageID":           "not secret: the ID of an email",
 	"internal/mail.next":                "not secret: distinguishes the claims of workers",
@@ -77,7 +77,7 @@ func TestMakersOfSecrets(t *testing.T) {
 	}
 }
 
-// eachProductionFile calls f for each Go file of the programs, with its folder.
+// eachProductionFile calls f with each Go file of the programs and its folder.
 func eachProductionFile(t *testing.T, f func(dir string, file *ast.File)) {
 	t.Helper()
 
@@ -97,7 +97,7 @@ func eachProductionFile(t *testing.T, f func(dir string, file *ast.File)) {
 	testkit.NoError(t, err)
 }
 
-// isProduction reports whether a file is Go code of the programs.
+// isProduction reports whether a file is Go code other than tests and test data.
 func isProduction(path string) bool {
 	return strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") && !strings.Contains(path, "testdata")
 }

@@ -35,7 +35,8 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		HTTP2: &http.HTTP2Config{
-			// A browser that uses more streams waits. Each can cost as much memory as a connection.
+			// A browser that needs more streams waits. Each stream can use as much memory as a
+			// connection.
 			MaxConcurrentStreams: 32,
 			// The buffers of a connection and of its streams. By default they are 1 MiB each.
 			MaxReadFrameSize:              16 << 10,
@@ -202,8 +203,8 @@ func (a *App) logRedisFindings(ctx context.Context) {
 	}
 }
 
-// prepareMongo checks that accounts can be changed. Then it makes stored emails canonical and creates
-// the indexes, again and again until both have succeeded.
+// prepareMongo checks that accounts can be changed. Then it makes stored emails canonical and
+// creates the indexes, and retries each until it succeeds.
 func (a *App) prepareMongo(ctx context.Context) {
 	if err := a.users.CheckReady(ctx); err != nil && ctx.Err() == nil {
 		a.log.Warn("mongodb configuration: accounts cannot be changed", "error", err, "fix", mongoFix(err))
@@ -218,9 +219,10 @@ func (a *App) prepareMongo(ctx context.Context) {
 
 const (
 	// storeStartTimeout is how long a store may take to become available after the server starts,
-	// before that is an error.
+	// before that is logged as an error.
 	storeStartTimeout = time.Minute
-	// minRetryPause and maxRetryPause bound the pause between two attempts, which doubles.
+	// minRetryPause and maxRetryPause bound the pause between two attempts, which doubles each
+	// time.
 	minRetryPause = 250 * time.Millisecond
 	maxRetryPause = 15 * time.Second
 	// indexRetryPause is the pause if an operator has to fix an index. An attempt to create it reads
@@ -248,7 +250,7 @@ func retry(ctx context.Context, try func(context.Context) error) {
 
 // waitForStore pings a store until it answers or ctx ends, and reports whether the store answered.
 // The server handles requests in the meantime, as it does whenever a store is down. fix returns
-// what an operator can do.
+// what an operator can do about an error.
 func (a *App) waitForStore(ctx context.Context, store string, ping func(context.Context) error, fix func(error) string) bool {
 	started := time.Now()
 	var warned, failed bool

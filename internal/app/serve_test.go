@@ -14,8 +14,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// The servers have every limit that keeps a client from occupying them. net/http has none by
-// default.
+// The servers have every limit that keeps a client from tying them up. By default, net/http has
+// none.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
 
@@ -81,6 +81,6 @@ func TestServerLimits(t *testing.T) {
 	}
 
 	if a.server.ConnState == nil || a.server.TLSConfig.MinVersion != tls.VersionTLS12 {
-		t.Error("the API server has no connection limit or no minimum version of TLS")
+		t.Error("the API server has no connection limit or no minimum TLS version")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A store is waited for however late it starts.
+// The server waits for a store, however late it starts.
 func TestWaitForLateStore(t *testing.T) {
 	t.Parallel()
 
@@ -27,7 +27,7 @@ func TestWaitForLateStore(t *testing.T) {
 
 			ok := a.waitForStore(t.Context(), "mongodb", ping, mongoFix)
 			if took := time.Since(started); !ok || took < late || took > late+maxRetryPause {
-				t.Errorf("a store that is %v late: got %v after %v, want true at most %v later", late, ok, took, maxRetryPause)
+				t.Errorf("a store that is %v late: got %v after %v, want true within %v of its start", late, ok, took, maxRetryPause)
 			}
 		})
 	}
@@ -46,7 +46,7 @@ func TestStopWaitingForStore(t *testing.T) {
 		refused := func(context.Context) error { return errors.New("refused") }
 
 		if a.waitForStore(ctx, "mongodb", refused, mongoFix) || time.Since(started) != time.Hour {
-			t.Errorf("waiting ended after %v, want 1h without the store", time.Since(started))
+			t.Errorf("waitForStore returned after %v, want false after 1h", time.Since(started))
 		}
 	})
 }
