@@ -103,7 +103,8 @@ func (s *Server) SentMails() []mail.Message {
 
 	testkit.Eventually(s.T, "an empty mail queue", func() bool {
 		n := 0
-		// In this order, no request is missed that becomes an email in between.
+		// Count the lookups first, so that a request that becomes an email in between is not
+		// missed.
 		for _, key := range []string{"mail:{queue}:lookups", "mail:{queue}"} {
 			waiting, err := redis.Int(conn.Do("ZCARD", key))
 			testkit.NoError(s.T, err)

@@ -91,7 +91,7 @@ type Options struct {
 	Limits         httpapi.Limits
 	Rules          auth.Rules
 	Mail           mail.Sender // usually an Outbox
-	QueueOnly      bool        // emails stay in the queue until DeliverMails
+	QueueOnly      bool        // leave emails in the queue until DeliverMails is called
 	RedisDial      dial        // opens connections to Redis
 	MongoDial      dial        // opens connections to MongoDB
 	Providers      []oauth.Settings

@@ -14,19 +14,19 @@ import (
 // defaultPorts maps each scheme to the port that its URLs can omit.
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
-// Of returns the origin of an http or https URL as browsers write it. It returns false if browsers
-// do not accept the host.
+// Of returns the origin of an http or https URL as browsers write it. It returns false for a host
+// that browsers reject, or that it cannot write as they do.
 func Of(u *url.URL) (string, bool) {
 	host, ok := browserHost(u.Hostname())
 	if !ok {
 		return "", false
 	}
 
-	usual := defaultPorts[u.Scheme]
+	defaultPort := defaultPorts[u.Scheme]
 	port := strings.TrimLeft(u.Port(), "0")
-	host = net.JoinHostPort(host, cmp.Or(port, usual))
+	host = net.JoinHostPort(host, cmp.Or(port, defaultPort))
 
-	return u.Scheme + "://" + strings.TrimSuffix(host, ":"+usual), true
+	return u.Scheme + "://" + strings.TrimSuffix(host, ":"+defaultPort), true
 }
 
 var (
@@ -39,7 +39,7 @@ var (
 		idna.CheckHyphens(false),
 		idna.StrictDomainName(false),
 	)
-	// browserName matches host names, and browserNumber those that browsers take for an IPv4 IP.
+	// browserName matches host names, and browserNumber the ones that browsers read as an IPv4 IP.
 	browserName   = regexp.MustCompile(`^([a-z0-9_-]+\.)*[a-z0-9_-]+\.?$`)
 	browserNumber = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)\.?$`)
 )
@@ -47,7 +47,7 @@ var (
 // browserHost returns a host as browsers write it.
 func browserHost(host string) (string, bool) {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		// Browsers reject zones, and write an IPv4 IP within IPv6 differently.
+		// Browsers reject zones, and write IPv4-mapped IPv6 differently.
 		return ip.String(), ip.Zone() == "" && !ip.Is4In6()
 	}
 

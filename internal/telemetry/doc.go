@@ -9,8 +9,8 @@
 // Clients can neither create series nor choose the name of a span: all label values come from
 // sets that are fixed before the first request, and any other value is counted as "other".
 //
-// A nil *Metrics and a nil *Tracing do nothing, so other packages work without them. The only
-// other package of Latchkey that it imports is webguard.
+// A nil *Metrics and a nil *Tracing do nothing, so other packages work without them. Of Latchkey's
+// other packages, this one imports only webguard.
 //
 // Start reading at Metrics in metrics.go, then HTTP in http.go.
 package telemetry

@@ -21,14 +21,13 @@ import (
 const maxScrapes = 4
 
 // Ops returns the handler of the private ops listener: /metrics for Prometheus, /debug/pprof/ for
-// profiles, /healthz (the process is running) and /readyz (ready returns nil). Everything else
-// is 404. hosts are names under which the listener may be requested, besides its IPs and names
-// without a dot.
+// profiles, /healthz (the process is running) and /readyz (ready returns nil). Everything else is
+// 404. hosts are the host names that requests may use, besides IPs and names without a dot.
 //
 // The handler has no authentication and must never be public: profiles reveal the program's
-// internals and slow it down, and the metrics reveal how many users log in. Use a listen
-// address that only operators can reach, and never expose it through a proxy (OWASP ASVS 5.0
-// 13.4.2, 13.4.5). It refuses what pages in an operator's browser could request.
+// internals and slow it down, and the metrics reveal how many users log in. Use a listen address
+// that only operators can reach, and never expose it through a proxy (OWASP ASVS 5.0 13.4.2,
+// 13.4.5). The handler refuses requests that web pages in an operator's browser could make.
 func Ops(m *Metrics, ready func(context.Context) error, hosts []string, log *slog.Logger) http.Handler {
 	// Do not use http.DefaultServeMux: any imported package can add handlers to it.
 	mux := http.NewServeMux()
@@ -65,26 +64,26 @@ func Ops(m *Metrics, ready func(context.Context) error, hosts []string, log *slo
 		case !webguard.OwnHost(r, hosts...):
 			http.Error(w, "unknown host name; use an IP, or add the name to OPS_HOSTS", http.StatusMisdirectedRequest)
 		case webguard.CrossSite(r):
-			http.Error(w, "pages of other sites may not request this URL", http.StatusForbidden)
+			http.Error(w, "pages on other sites may not request this URL", http.StatusForbidden)
 		default:
 			mux.ServeHTTP(w, r)
 		}
 	})
 }
 
-// opsPolicy is the Content-Security-Policy of the ops listener. The index of package pprof has
-// styles but no scripts.
+// opsPolicy is the Content-Security-Policy of the ops listener. The index page of pprof has styles
+// but no scripts.
 const opsPolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// oneAtATime refuses requests while another one is running. The process can record one profile
-// and one trace at a time, and package pprof would answer 500.
+// oneAtATime refuses a request while another one is running. The process can record one profile and
+// one trace at a time, and package pprof would respond with 500.
 func oneAtATime(h http.HandlerFunc) http.HandlerFunc {
 	var running sync.Mutex
 
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !running.TryLock() {
 			w.Header().Set("Retry-After", "30")
-			http.Error(w, "another one is being recorded; try again when it is complete", http.StatusServiceUnavailable)
+			http.Error(w, "another recording is in progress; try again when it is complete", http.StatusServiceUnavailable)
 			return
 		}
 		defer running.Unlock()

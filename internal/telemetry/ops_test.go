@@ -84,8 +84,8 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// Pages in an operator's browser cannot use the listener: neither under a name of their own that
-// points to it, nor with requests to it.
+// Web pages in an operator's browser cannot use the listener, neither under a host name of their
+// own that resolves to it (DNS rebinding) nor with cross-site requests.
 func TestOpsRefusesWebPages(t *testing.T) {
 	t.Parallel()
 
@@ -135,7 +135,7 @@ func TestConcurrentProfiles(t *testing.T) {
 
 	second := httptest.NewRecorder()
 	h(second, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
-	if second.Code != http.StatusServiceUnavailable || second.Header().Get("Retry-After") == "" || !strings.Contains(second.Body.String(), "being recorded") {
+	if second.Code != http.StatusServiceUnavailable || second.Header().Get("Retry-After") == "" || !strings.Contains(second.Body.String(), "in progress") {
 		t.Errorf("second profile: got %d %v %s, want 503 with Retry-After and the reason", second.Code, second.Header(), second.Body)
 	}
 

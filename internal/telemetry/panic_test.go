@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// recovered returns the error for a panic of f.
+// recovered calls f, which panics, and returns the error for the panic.
 func recovered(f func()) (err error) {
 	defer func() { err = Recovered(recover()) }()
 	f()

@@ -3,16 +3,17 @@ package testkit
 import "testing"
 
 const (
-	// randomValues is the number of values that CheckRandom makes. With so many, the share of a random
-	// bit is off by more than half a percent in a third of all cases, and never by five.
+	// randomValues is the number of values that CheckRandom makes. With this many, the share of
+	// values in which a bit is set differs from 50 percent by more than half a percentage point in
+	// a third of all cases, and practically never by five.
 	randomValues = 10_000
 	minShare     = 45 // percent
 	maxShare     = 55
 )
 
-// CheckRandom fails the test unless a maker of secrets returns 10,000 different values of a length,
-// in which each bit is set about half of the time (OWASP ASVS 5.0 7.2.3, 11.5.1). what names the
-// value in failures.
+// CheckRandom calls next 10,000 times. It fails the test unless all values differ and have the
+// given size, and each bit is set in about half of them (OWASP ASVS 5.0 7.2.3, 11.5.1). what names
+// the value in failures.
 func CheckRandom(t testing.TB, what string, size int, next func() []byte) {
 	t.Helper()
 

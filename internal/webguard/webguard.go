@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// OwnHost reports whether the Host header of a request names this server: an IP, localhost, a
-// name without a dot, or one of names. An attacker can point a name of their own at a private IP
-// (DNS rebinding). A page under that name has the same origin as this server and could read its
-// responses. Public DNS has no names without a dot, so that those of Docker Compose and
-// Kubernetes work without being listed.
+// OwnHost reports whether the Host header of a request names this server: an IP, localhost, a name
+// without a dot, or one of names. An attacker can point a name of their own at a private IP (DNS
+// rebinding). A page under that name has the same origin as this server and could read its
+// responses. Public DNS has no names without a dot, so the names of Docker Compose and Kubernetes
+// work without being listed.
 func OwnHost(r *http.Request, names ...string) bool {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -33,9 +33,9 @@ func OwnHost(r *http.Request, names ...string) bool {
 	return !strings.Contains(host, ".") // also localhost, and HTTP/1.0 without a Host header
 }
 
-// CrossSite reports whether a browser sends a request on behalf of a page of another origin.
-// Browsers say so in Sec-Fetch-Site or Origin. They send neither if the page only embeds a URL
-// with plain http, for example as an image. The page cannot read such a response.
+// CrossSite reports whether a browser sent a request on behalf of a page of another origin.
+// Browsers indicate that in Sec-Fetch-Site or Origin. They send neither header if the page only
+// embeds a plain http URL, for example as an image. The page cannot read such a response.
 func CrossSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "none", "same-origin":

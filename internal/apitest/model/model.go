@@ -113,7 +113,8 @@ type token struct {
 	// When the session began, was last extended, and was last confirmed with a password.
 	started, seen, proved interval
 	password              string // the password of the login
-	// revokers are the tokens with which clients have requested the session's end; -1 is the operator.
+	// revokers lists the tokens with which clients requested the end of this session; -1 is the
+	// operator.
 	revokers []int
 }
 
