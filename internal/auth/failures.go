@@ -81,10 +81,10 @@ func (s *Service) countFailure(ctx context.Context, u user.User, client session.
 		u = nobody
 	}
 
-	// The key contains values that a login or a new password changes, so both reset the count
-	// without a command to Redis.
-	key := fmt.Sprintf("failures:%s:%s:%d", u.ID, u.DeviceGeneration, u.LastLogin.UnixMilli())
-	n, err := s.options.Limiter.Count(ctx, key, u.FailedPasswords, failuresTTL)
+	// A login or a new password changes the period, so both reset the count without a command to
+	// Redis.
+	period := fmt.Sprintf("%s:%d", u.DeviceGeneration, u.LastLogin.UnixMilli())
+	n, err := s.options.Limiter.Count(ctx, "failures:"+u.ID, period, u.FailedPasswords, failuresTTL)
 	if err != nil {
 		return err
 	}

@@ -19,10 +19,11 @@ func TestCount(t *testing.T) {
 	r := storetest.NewRedis(t)
 	conn := r.Conn(t)
 	l := newLimiter(t, r)
+	period := "first"
 	count := func(atLeast int) int {
 		t.Helper()
 
-		n, err := l.Count(context.Background(), "k", atLeast, time.Hour)
+		n, err := l.Count(context.Background(), "k", period, atLeast, time.Hour)
 		testkit.NoError(t, err)
 
 		return n
@@ -44,10 +45,13 @@ func TestCount(t *testing.T) {
 		{nil, 10, 11},
 		{nil, 5, 12},
 		{"", 3, 4},
-		{"many", 0, 1},
-		{"-5", 0, 1},
-		{"1e3", 0, 1},
-		{"9999999999", 7, 8},
+		{"many first", 0, 1},
+		{"-5 first", 0, 1},
+		{"1e3 first", 0, 1},
+		{"5", 0, 1},
+		{"5 second", 0, 1},
+		{"5 first", 0, 6},
+		{"9999999999 first", 7, 8},
 	} {
 		if step.stored != nil {
 			do("SET", "limit:{k}", step.stored)
@@ -64,6 +68,11 @@ func TestCount(t *testing.T) {
 		t.Errorf("count over a list: got %d, want 1", got)
 	}
 
+	period = "second"
+	if got := count(0); got != 1 {
+		t.Errorf("count in a new period: got %d, want 1", got)
+	}
+
 	do("DEL", "limit:{k}")
 	testkit.Concurrently(50, func(int) int { return count(0) })
 	if got := count(0); got != 51 {
@@ -75,7 +84,7 @@ func TestCountRedisDown(t *testing.T) {
 	t.Parallel()
 
 	l := newLimiter(t, storetest.Redis{Addr: "127.0.0.1:1"})
-	if n, err := l.Count(context.Background(), "k", 0, time.Hour); !errors.Is(err, redisconn.ErrUnavailable) {
+	if n, err := l.Count(context.Background(), "k", "p", 0, time.Hour); !errors.Is(err, redisconn.ErrUnavailable) {
 		t.Errorf("got %d, error %v, want ErrUnavailable", n, err)
 	}
 }
