@@ -27,7 +27,7 @@ var finishSignInOperation = operation{
 	description: "The provider redirects the browser here, and this redirects it to `return_to`: logged in with a new session, or with an external account linked. " +
 		"After a failure, `return_to` has an `error` parameter: see `SignInError`.\n\n" +
 		"Users are identified by issuer and subject, never by email. A first login creates an account. If an account already has the email, but the provider has not verified the email, the owner of the account has to log in first and link the accounts. " +
-		"If the provider has verified it, the accounts are linked, provided that the user of the account has proved ownership of the email: with a link opened while signed in, a password reset or an earlier sign-in. " +
+		"If the provider has verified it, the accounts are linked, provided that the user of the account has proved ownership of the email: with a link opened while signed in or on a known device, a password reset or an earlier sign-in. " +
 		"Otherwise the user takes over the account, and its password and sessions are removed.",
 	params: finishSignInParams{},
 	response: response{

@@ -195,8 +195,8 @@ func (s *Store) ResetPassword(ctx context.Context, id, tokenHash, passwordHash s
 }
 
 // VerifyEmail uses a VerifyToken to mark the email as verified. byOwner is set if it was used in
-// a session of the account: see User.OwnerConfirmed. Errors: ErrNotFound if the token is not
-// valid; ErrUnavailable.
+// a session of the account, or on a device that has logged in to it: see User.OwnerConfirmed.
+// Errors: ErrNotFound if the token is not valid; ErrUnavailable.
 func (s *Store) VerifyEmail(ctx context.Context, id, tokenHash string, byOwner bool) (User, error) {
 	fields := []bson.E{{Key: "emailVerified", Value: true}}
 	if byOwner {

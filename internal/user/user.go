@@ -23,10 +23,11 @@ type User struct {
 	EmailVerified bool `bson:"emailVerified,omitempty"`
 
 	// OwnerConfirmed is set once the user of the account has proved ownership of Email: by using a
-	// link in a session of the account, by resetting the password, or by signing in with a
-	// provider. EmailVerified alone does not prove that. Anyone can register with a stranger's
-	// email, and wait until the stranger uses the link without thinking (pre-hijacking). So a
-	// provider may be linked by its email only if OwnerConfirmed is set.
+	// link in a session of the account or on a device that has logged in to it, by resetting the
+	// password, or by signing in with a provider. EmailVerified alone does not prove that. Anyone
+	// can register with a stranger's email, and wait until the stranger uses the link without
+	// thinking (pre-hijacking). So a provider may be linked by its email only if OwnerConfirmed is
+	// set.
 	OwnerConfirmed bool `bson:"ownerConfirmed,omitempty"`
 
 	Picture string `bson:"picture,omitempty"` // URL, or empty
