@@ -226,7 +226,7 @@ var resetPasswordOperation = operation{
 	id:          "resetPassword",
 	tag:         tagLogin,
 	summary:     "Set a new password with the token of a link",
-	description: "The token works once, but a rejected password does not use it up. All sessions of the account end, and the user has to log in. Other devices become unknown to the account. This device is known until the browser is closed, unless it is known to other accounts, or for longer if it was known before.",
+	description: "The token works once, but a rejected password does not use it up. All sessions of the account end, and the user has to log in. Other devices become unknown to the account. This device is known until the browser is closed, or for longer if it was known before. If it is known to other accounts only, it stays unknown to this one.",
 	request: resetRequest{
 		Token:    "AQ...",
 		Password: exampleNewPassword,
