@@ -73,6 +73,10 @@ type world struct {
 	down     down          // the outages during the operations being judged
 	atOnce   int           // the number of operations being judged
 	firstNew int           // the first token from the operations being judged
+
+	// extending is when the servers again extend sessions, after an outage during which they may
+	// have failed to.
+	extending time.Time
 }
 
 // concurrent reports whether several operations are being judged. It is then unknown which of
@@ -85,19 +89,6 @@ func (w *world) clone() *world {
 	c.tokens = slices.Clone(w.tokens)
 
 	return &c
-}
-
-// account is an existing account, or one that a history may create.
-type account struct {
-	name, email, id string
-	exists, active  fact
-	passwords       []string // the possible passwords; never modified in place, because clones share it
-	// lostTokens is the maximum number of live sessions whose token was lost with a response.
-	lostTokens int
-	// changed are the passwords set by the operations being judged.
-	changed []string
-	// revoking is set while all sessions are being revoked, so that a login may fail.
-	revoking bool
 }
 
 // token is a session token that a client has, or had.
@@ -124,6 +115,9 @@ const replaced session.Reason = "replaced"
 // clockSkew is the maximum difference between the clocks of two servers.
 const clockSkew = 5 * time.Minute
 
+// touchPause is how long a server extends no sessions after it has failed to.
+const touchPause = 5 * time.Second
+
 // grace is how long the server remembers that a token was replaced.
 const grace = time.Minute
 
@@ -148,8 +142,8 @@ func (w *world) filterTokens(match func(token) bool) (all []int) {
 	return all
 }
 
-// tokensOf returns an account's tokens that may be alive, except for those of one session, which
-// is identified by its first token. -1 excludes none.
+// tokensOf returns the indices of the account's tokens that may be alive, leaving out the session
+// whose first token is exceptSession (-1 to leave out none).
 func (w *world) tokensOf(account, exceptSession int) []int {
 	return w.filterTokens(func(k token) bool { return k.account == account && k.root != exceptSession && k.alive != no })
 }
@@ -263,13 +257,17 @@ func (w *world) use(i int, now interval, sure bool) {
 	}
 }
 
-// expiry returns when a session expires according to the index. The absolute
+// expiry returns when a session expires according to the index, which has milliseconds. The absolute
 // timeout in the index may be late by as long as a request takes.
 func (w *world) expiry(i int) interval {
 	idle, absolute := w.timeouts(i)
 	absolute.to = absolute.to.Add(time.Second)
+	expiry := earlier(idle, absolute)
 
-	return earlier(idle, absolute)
+	return interval{
+		from: expiry.from.Truncate(time.Millisecond),
+		to:   expiry.to.Truncate(time.Millisecond),
+	}
 }
 
 // evicted returns the sessions that a new session certainly evicts and the sessions that it
@@ -305,30 +303,6 @@ func (w *world) evicted(account, replacedToken int) (certain, possible []int) {
 	}
 
 	return certain, possible
-}
-
-// hasPassword reports whether a password is the account's.
-func (a account) hasPassword(password string) fact {
-	switch {
-	case !slices.Contains(a.passwords, password):
-		return no
-	case len(a.passwords) > 1:
-		return maybe
-	}
-
-	return yes
-}
-
-// mayHave records that a password may be the account's.
-func (a *account) mayHave(password string) {
-	if !slices.Contains(a.passwords, password) {
-		a.passwords = append(slices.Clone(a.passwords), password)
-	}
-}
-
-// hasNot records that a password is not the account's.
-func (a *account) hasNot(password string) {
-	a.passwords = slices.DeleteFunc(slices.Clone(a.passwords), func(s string) bool { return s == password })
 }
 
 // String describes the state, to be printed with a history.

@@ -12,8 +12,8 @@ import (
 
 func isUnused(w *world, o op, _ interval) fact { return yes - w.accounts[o.account].exists }
 
-// mayRegister allows for an outage of Redis alone, in which an account whose session cannot
-// start is rolled back.
+// mayRegister records that a registration may have succeeded. If only Redis is down, it has not:
+// the account is rolled back because its session cannot start.
 func mayRegister(w *world, o op) {
 	account := &w.accounts[o.account]
 	switch {

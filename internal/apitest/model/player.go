@@ -288,6 +288,7 @@ func (p *player) clear() {
 	_, _ = p.redis.Do("FLUSHDB")
 	_, _ = p.servers[1].DB.Collection("users").DeleteMany(context.Background(), bson.D{})
 	for _, s := range p.servers {
+		s.Advance(touchPause)
 		s.Secrets.Reset()
 		s.Log.Reset()
 	}
