@@ -39,9 +39,9 @@ func connectionLimit() int {
 }
 
 // connections limits the connections to a server. At a limit, it makes room for a new connection by
-// closing the one that has been without a request the longest, so that clients that hold
-// connections open cannot keep others out. It refuses a new connection only if all others have
-// requests in progress.
+// closing the one that has been idle the longest. If none is idle, it closes the one that has been
+// active the longest: an ordinary request takes milliseconds, so this is most likely one whose
+// client is slow on purpose. Clients that hold connections open therefore cannot keep others out.
 type connections struct {
 	total     int
 	perClient int
@@ -51,15 +51,31 @@ type connections struct {
 	mu      sync.Mutex
 	open    map[net.Conn]*connection
 	clients map[netip.Prefix]int // number of open connections
-	waiting list.List            // of *connection, without a request in progress, oldest first
+	idle    list.List            // of *connection, without a request in progress, oldest first
+	active  list.List            // of *connection, with a request in progress, oldest first
 	logged  int64                // the minute of the last warning
 }
 
 // connection is an open connection.
 type connection struct {
 	net.Conn
-	client  netip.Prefix  // zero if only the total limit applies
-	waiting *list.Element // nil while there are requests in progress
+	client netip.Prefix  // zero if only the total limit applies
+	list   *list.List    // idle or active
+	entry  *list.Element // in list
+}
+
+// moveTo puts a connection at the end of a list, unless it is there already.
+func (c *connection) moveTo(l *list.List) {
+	if c.list == l {
+		return
+	}
+
+	if c.list != nil {
+		c.list.Remove(c.entry)
+	}
+
+	c.list = l
+	c.entry = l.PushBack(c)
 }
 
 // newConnections returns the limits of the API's listener. trustedProxies are IP prefixes.
@@ -70,7 +86,7 @@ func newConnections(trustedProxies []string, log *slog.Logger) *connections {
 		netip.MustParsePrefix("::1/128"),
 	}
 	for _, p := range trustedProxies {
-		shared = append(shared, netip.MustParsePrefix(p)) // package config has checked it
+		shared = append(shared, netip.MustParsePrefix(p)) // validated by package config
 	}
 
 	return &connections{
@@ -94,13 +110,12 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	case http.StateNew:
 		c.add(conn)
 	case http.StateActive:
-		if ok && known.waiting != nil {
-			c.waiting.Remove(known.waiting)
-			known.waiting = nil
+		if ok {
+			known.moveTo(&c.active)
 		}
 	case http.StateIdle:
-		if ok && known.waiting == nil {
-			known.waiting = c.waiting.PushBack(known)
+		if ok {
+			known.moveTo(&c.idle)
 		}
 	default:
 		if ok {
@@ -109,55 +124,52 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// add adds a new connection. At a limit it makes room first, or refuses the connection if it
-// cannot.
+// add adds a new connection. At a limit it makes room first.
 func (c *connections) add(conn net.Conn) {
-	added := &connection{Conn: conn, client: c.clientOf(conn)}
-
-	limited := added.client.IsValid() && c.clients[added.client] >= c.perClient
-	isSameClient := func(other *connection) bool { return other.client == added.client }
-	if limited && !c.makeRoom(isSameClient) {
-		c.refuse(conn, "client")
-		return
+	added := &connection{
+		Conn:   conn,
+		client: c.clientOf(conn),
 	}
 
-	isAny := func(*connection) bool { return true }
-	if len(c.open) >= c.total && !c.makeRoom(isAny) {
-		c.refuse(conn, "total")
-		return
+	if added.client.IsValid() && c.clients[added.client] >= c.perClient {
+		c.makeRoom("client", func(other *connection) bool { return other.client == added.client })
+	}
+	if len(c.open) >= c.total {
+		c.makeRoom("total", func(*connection) bool { return true })
 	}
 
 	c.open[conn] = added
 	if added.client.IsValid() {
 		c.clients[added.client]++
 	}
-	added.waiting = c.waiting.PushBack(added)
+	added.moveTo(&c.idle)
 }
 
-// makeRoom closes the matching connection that has waited longest for a request, and reports
-// whether there was one.
-func (c *connections) makeRoom(matches func(*connection) bool) bool {
-	for e := c.waiting.Front(); e != nil; e = e.Next() {
-		oldest := e.Value.(*connection)
-		if matches(oldest) {
+// makeRoom closes the matching connection that has been idle the longest, or else the one that has
+// been active the longest. limit names the limit that was reached.
+func (c *connections) makeRoom(limit string, matches func(*connection) bool) {
+	for _, l := range []*list.List{&c.idle, &c.active} {
+		for e := l.Front(); e != nil; e = e.Next() {
+			oldest := e.Value.(*connection)
+			if !matches(oldest) {
+				continue
+			}
+
+			if l == &c.active {
+				c.warn(limit, oldest)
+			}
 			c.remove(oldest)
 			abort(oldest.Conn)
 
-			return true
+			return
 		}
 	}
-
-	return false
 }
 
 // remove removes a connection that is closed or about to be closed.
 func (c *connections) remove(gone *connection) {
 	delete(c.open, gone.Conn)
-
-	if gone.waiting != nil {
-		c.waiting.Remove(gone.waiting)
-		gone.waiting = nil
-	}
+	gone.list.Remove(gone.entry)
 
 	if gone.client.IsValid() {
 		c.clients[gone.client]--
@@ -167,13 +179,11 @@ func (c *connections) remove(gone *connection) {
 	}
 }
 
-// refuse closes a new connection beyond the named limit. It logs refusals at most once a minute.
-func (c *connections) refuse(conn net.Conn, limit string) {
-	abort(conn)
-
+// warn logs that a connection with a request in progress is closed, at most once a minute.
+func (c *connections) warn(limit string, closed *connection) {
 	if minute := time.Now().Unix() / 60; minute != c.logged {
 		c.logged = minute
-		c.log.Warn("too many connections", "limit", limit, "ip", remoteIP(conn).String())
+		c.log.Warn("too many connections: closed one with a request in progress", "limit", limit, "ip", remoteIP(closed).String())
 	}
 }
 

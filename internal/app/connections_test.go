@@ -102,21 +102,20 @@ func (s *testServer) wantClosed(what string, conn net.Conn) {
 	}
 }
 
-// wantCounts waits until the server has n open connections, of which the given number wait for a
-// request.
-func (s *testServer) wantCounts(n, waiting int) {
+// wantCounts waits until the server has n open connections, of which the given number are idle.
+func (s *testServer) wantCounts(n, idle int) {
 	s.t.Helper()
 
 	testkit.Eventually(s.t, "the number of open connections", func() bool {
 		s.connections.mu.Lock()
 		defer s.connections.mu.Unlock()
 
-		return len(s.connections.open) == n && s.connections.waiting.Len() == waiting
+		return len(s.connections.open) == n && s.connections.idle.Len() == idle && s.connections.active.Len() == n-idle
 	})
 }
 
-// A client with too many connections loses the one that has been without a request the longest.
-// Requests in progress continue, and other clients are not affected.
+// A client with too many connections loses the one that has been idle the longest, or if none is
+// idle, the one with the longest request. Other clients are not affected.
 func TestConnectionsPerClient(t *testing.T) {
 	t.Parallel()
 
@@ -131,7 +130,7 @@ func TestConnectionsPerClient(t *testing.T) {
 	bystander := s.dial(other)
 	s.wantCounts(4, 3)
 
-	// The silent one has waited longest, because the idle one has had a request since.
+	// The silent one has been idle the longest, because the other one has had a request since.
 	fourth := s.dial(client)
 	s.wantClosed("a connection without a request", silent)
 	if !s.request(fourth) {
@@ -143,9 +142,16 @@ func TestConnectionsPerClient(t *testing.T) {
 	s.wantClosed("an idle connection", idle)
 	s.begin(fifth)
 	s.begin(fourth)
+	if log := s.log.String(); log != "" {
+		t.Errorf("log after idle connections were closed: got %s, want nothing", log)
+	}
 
-	s.wantClosed("a connection while all others have requests", s.dial(client))
-	if !strings.Contains(s.log.String(), "too many connections\" limit=client ip="+client) {
+	sixth := s.dial(client)
+	s.wantClosed("the connection with the longest request", active)
+	if !s.request(sixth) {
+		t.Error("a connection while all others had requests: got no response, want one")
+	}
+	if !strings.Contains(s.log.String(), "too many connections: closed one with a request in progress\" limit=client ip="+client) {
 		t.Errorf("log: got %s, want a warning with the IP", s.log)
 	}
 	if !s.request(bystander) || !s.request(s.dial(other)) {
@@ -153,10 +159,12 @@ func TestConnectionsPerClient(t *testing.T) {
 	}
 
 	close(s.release)
-	for _, conn := range []net.Conn{active, fourth, fifth} {
+	for _, conn := range []net.Conn{fourth, fifth} {
 		if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != http.StatusOK {
 			t.Errorf("a request in progress: got error %v, want a response", err)
 		}
+	}
+	for _, conn := range []net.Conn{fourth, fifth, sixth} {
 		_ = conn.Close()
 	}
 	s.wantCounts(2, 2) // the other client's connections
@@ -176,11 +184,14 @@ func TestConnectionsInTotal(t *testing.T) {
 	third := s.dial("127.0.0.2")
 	s.wantClosed("the oldest connection", oldest)
 	s.begin(third)
-	s.wantClosed("a connection while all others have requests", s.dial("127.0.0.3"))
+
+	fourth := s.dial("127.0.0.3")
+	s.wantClosed("the connection with the longest request", active[0])
+	s.begin(fourth)
 
 	close(s.release)
 	s.wantCounts(3, 3)
-	for _, conn := range append(active, third) {
+	for _, conn := range []net.Conn{active[1], third, fourth} {
 		_ = conn.Close()
 	}
 	s.wantCounts(0, 0)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"latchkey/internal/ratelimit"
 )
 
 const (
@@ -29,10 +31,10 @@ var errTooLarge = newFailure(http.StatusRequestEntityTooLarge, "body_too_large",
 var errSlowBody = newFailure(http.StatusServiceUnavailable, "overloaded", "The server is overloaded. Try again shortly.").
 	explain("The body arrived slowly while many other requests were waiting for theirs. Nothing was done.")
 
-// bodies reads the bodies of requests. If too many are incomplete, it gives up the one that has
-// waited longest. Most bodies arrive together with the headers, so the oldest one belongs to a slow
-// client. If the limit refused new requests instead, one client could keep out all others. The zero
-// value is ready to use.
+// bodies reads the bodies of requests. If too many are incomplete, it gives up the oldest one of the
+// client with the most of them. Most bodies arrive together with the headers, so a client with many
+// incomplete ones is slow on purpose. If the limit refused new requests instead, one client could
+// keep out all others. The zero value is ready to use.
 type bodies struct {
 	mu      sync.Mutex
 	waiting list.List // of *waitingBody, oldest first
@@ -40,7 +42,8 @@ type bodies struct {
 
 // waitingBody is a body that is being read.
 type waitingBody struct {
-	client deadliner
+	client string // an IP, or a network for IPv6
+	conn   deadliner
 	// settled is set when the body is complete or given up, whichever comes first.
 	settled atomic.Bool
 }
@@ -58,7 +61,11 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 		return nil, nil
 	}
 
-	body, givenUp, err := b.readAll(http.NewResponseController(w), http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	waiting := &waitingBody{
+		client: ratelimit.NetworkKey(clientIP(r)),
+		conn:   http.NewResponseController(w),
+	}
+	body, givenUp, err := b.readAll(waiting, http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	if givenUp {
 		closeHTTP1(w, r) // its read deadline has passed
 		return nil, errSlowBody
@@ -77,8 +84,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 
 // readAll reads a body, which counts as waiting until it is complete. It reports whether the body
 // was given up. length is negative if it is unknown.
-func (b *bodies) readAll(client deadliner, from io.Reader, length int64) (body []byte, givenUp bool, err error) {
-	waiting := &waitingBody{client: client}
+func (b *bodies) readAll(waiting *waitingBody, from io.Reader, length int64) (body []byte, givenUp bool, err error) {
 	place := b.add(waiting)
 	defer b.remove(place)
 
@@ -90,20 +96,38 @@ func (b *bodies) readAll(client deadliner, from io.Reader, length int64) (body [
 	return content.Bytes(), givenUp, err
 }
 
-// add adds a body. If there are too many, it gives up the oldest one.
+// add adds a body. If there are too many, it gives up another one first.
 func (b *bodies) add(added *waitingBody) (place *list.Element) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
 	if b.waiting.Len() >= maxWaitingBodies {
-		oldest := b.waiting.Remove(b.waiting.Front()).(*waitingBody)
-		if oldest.settled.CompareAndSwap(false, true) {
-			// The lock is held, so its handler cannot return first, which would invalidate client.
-			_ = oldest.client.SetReadDeadline(time.Unix(1, 0))
+		dropped := b.waiting.Remove(b.oldestOfBusiest()).(*waitingBody)
+		if dropped.settled.CompareAndSwap(false, true) {
+			// The lock is held, so its handler cannot return first, which would invalidate conn.
+			_ = dropped.conn.SetReadDeadline(time.Unix(1, 0))
 		}
 	}
 
 	return b.waiting.PushBack(added)
+}
+
+// oldestOfBusiest returns the oldest body of the client with the most bodies. If several clients
+// have the most, it is the oldest of theirs.
+func (b *bodies) oldestOfBusiest() *list.Element {
+	counts := map[string]int{}
+	for e := b.waiting.Front(); e != nil; e = e.Next() {
+		counts[e.Value.(*waitingBody).client]++
+	}
+
+	oldest := b.waiting.Front()
+	for e := oldest.Next(); e != nil; e = e.Next() {
+		if counts[e.Value.(*waitingBody).client] > counts[oldest.Value.(*waitingBody).client] {
+			oldest = e
+		}
+	}
+
+	return oldest
 }
 
 // remove removes a body, unless it was given up.

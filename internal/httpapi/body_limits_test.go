@@ -49,65 +49,63 @@ func (i *interrupted) SetReadDeadline(deadline time.Time) error {
 	return nil
 }
 
-// Only the body that has been incomplete the longest is given up.
+// startBody reads a body until the test completes it. result receives whether it was given up.
+func startBody(t *testing.T, b *bodies, client string, conn *interrupted) (complete func(), result chan bool) {
+	t.Helper()
+
+	from, to := io.Pipe()
+	result = make(chan bool, 1)
+	waiting := &waitingBody{client: client, conn: conn}
+	go func() {
+		_, givenUp, _ := b.readAll(waiting, from, -1)
+		result <- givenUp
+	}()
+
+	testkit.Eventually(t, "the body to wait", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+
+		last := b.waiting.Back()
+
+		return last != nil && last.Value == waiting
+	})
+
+	return func() { _ = to.Close() }, result
+}
+
+// Only the oldest body of the client with the most bodies is given up.
 func TestOldestBodyIsGivenUp(t *testing.T) {
 	t.Parallel()
 
 	var b bodies
-	read := func(client *interrupted) (complete func(), result chan bool) {
-		from, to := io.Pipe()
-		result = make(chan bool, 1)
-		before := b.waiting.Len()
-		go func() {
-			_, givenUp, _ := b.readAll(client, from, -1)
-			result <- givenUp
-		}()
-		testkit.Eventually(t, "the body to wait", func() bool {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-
-			return b.waiting.Len() > before || before == maxWaitingBodies
-		})
-
-		return func() { _ = to.Close() }, result
-	}
-
-	clients := make([]interrupted, maxWaitingBodies+2)
-	complete := make([]func(), len(clients))
-	results := make([]chan bool, len(clients))
-	start := func(i int) { complete[i], results[i] = read(&clients[i]) }
+	conns := make([]interrupted, maxWaitingBodies+3)
+	complete := make([]func(), len(conns))
+	results := make([]chan bool, len(conns))
+	start := func(i int, client string) { complete[i], results[i] = startBody(t, &b, client, &conns[i]) }
 	finish := func(i int) (givenUp bool) {
 		complete[i]()
 
 		return testkit.Receive(t, "the end of a body", results[i])
 	}
-	for i := range maxWaitingBodies {
-		start(i)
+
+	// The first two are from other clients than the rest.
+	start(0, "203.0.113.1")
+	start(1, "203.0.113.2")
+	for i := 2; i < maxWaitingBodies; i++ {
+		start(i, "203.0.113.3")
 	}
 	if finish(0) {
-		t.Error("the oldest body was given up although there was room")
+		t.Error("a body was given up although there was room")
 	}
 
-	start(maxWaitingBodies) // takes the place of the complete one
-	start(maxWaitingBodies + 1)
-	testkit.Eventually(t, "a body to be given up", func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
+	start(maxWaitingBodies, "203.0.113.3") // takes the place of the complete one
+	start(maxWaitingBodies+1, "203.0.113.4")
+	start(maxWaitingBodies+2, "203.0.113.3")
 
-		return !clients[1].deadline.IsZero()
-	})
-
-	for i := range clients {
-		switch i {
-		case 0:
-		case 1:
-			if !finish(i) || !clients[i].deadline.Before(time.Now()) {
-				t.Error("the oldest body was not given up")
-			}
-		default:
-			if finish(i) || !clients[i].deadline.IsZero() {
-				t.Errorf("body %d was given up, want only the oldest", i)
-			}
+	for i := 1; i < len(conns); i++ {
+		want := i == 2 || i == 3
+		if got := finish(i); got != want || conns[i].deadline.IsZero() == want {
+			t.Errorf("body %d: got given up %v with deadline %v, want given up %v", i, got, conns[i].deadline, want)
 		}
 	}
 	if got := b.waiting.Len(); got != 0 {

@@ -56,8 +56,8 @@ func startSlow(t *testing.T, s *apitest.Server, head, body string) slowRequest {
 	return slowRequest{Conn: conn, from: bufio.NewReader(conn)}
 }
 
-// Many slow bodies do not keep other clients out. The server gives up the oldest ones with 503, and
-// the others can still be completed.
+// Many slow bodies do not keep other clients out. The server gives up some with 503, and the others
+// can still be completed.
 func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 	t.Parallel()
 

@@ -12,7 +12,13 @@ const maxInvalidIP = 64
 // usually gets at least a /64, and could use each of its 2^64 IPs as a new client. IPv4 in
 // IPv6 notation counts as IPv4, and zones are ignored. Text that is not an IP is returned
 // as it is, truncated to 64 bytes.
-func IPKey(ip string) string {
+func IPKey(ip string) string { return ipKey(ip, 64) }
+
+// NetworkKey is like IPKey, but returns the /48 prefix of an IPv6 IP, which is the largest network
+// that a customer usually gets.
+func NetworkKey(ip string) string { return ipKey(ip, 48) }
+
+func ipKey(ip string, bits int) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
 		return ip[:min(len(ip), maxInvalidIP)]
@@ -23,7 +29,7 @@ func IPKey(ip string) string {
 		return addr.String()
 	}
 
-	return netip.PrefixFrom(addr, 64).Masked().String()
+	return prefix(addr, bits)
 }
 
 // networks lists the prefix lengths of the IPv6 networks that share a budget, and how many times
