@@ -19,12 +19,16 @@ import (
 //
 // Strangers can restrict any password. That must not lock out the owner, who can use a known device, a
 // provider or a reset link. Without a Sender there are no reset links, so a few passwords from unknown
-// devices are still checked: see restrictedRule.
+// devices are still checked: see restrictedIPRule.
 const MaxFailures = 100
 
-// restrictedRule applies if the server sends no emails. It limits the number of passwords from
-// unknown devices that are checked for an account whose password is restricted.
-var restrictedRule = ratelimit.Rule{Events: 10, Window: time.Hour}
+// These rules apply if the server sends no emails. They limit the number of passwords from unknown
+// devices that are checked for an account whose password is restricted. Since the number per IP is
+// lower than the number per account, one stranger cannot use up the passwords of the owner.
+var (
+	restrictedIPRule      = ratelimit.Rule{Events: 10, Window: time.Hour}
+	restrictedAccountRule = ratelimit.Rule{Events: 50, Window: time.Hour}
+)
 
 const (
 	// failuresStep is the number of wrong passwords after which the count is stored in the account
@@ -56,9 +60,9 @@ var (
 // an account.
 var nobody = user.User{ID: "000000000000000000000000", FailedPasswords: MaxFailures}
 
-// mayTry reports whether a password may be checked for an account. Errors:
+// mayTry reports whether a password from a client may be checked for an account. Errors:
 // redisconn.ErrUnavailable.
-func (s *Service) mayTry(ctx context.Context, u user.User, proofs device.Proofs) (bool, error) {
+func (s *Service) mayTry(ctx context.Context, u user.User, client session.Client, proofs device.Proofs) (bool, error) {
 	switch {
 	case u.ID == "" || !u.Active:
 		return false, nil
@@ -68,7 +72,12 @@ func (s *Service) mayTry(ctx context.Context, u user.User, proofs device.Proofs)
 		return false, nil
 	}
 
-	b, err := s.options.Limiter.Take(ctx, "restricted:"+u.ID, restrictedRule)
+	b, err := s.options.Limiter.TakeIP(ctx, "restricted:"+u.ID, client.IP, restrictedIPRule, restrictedIPRule)
+	if err != nil || !b.Allowed {
+		return false, err
+	}
+
+	b, err = s.options.Limiter.Take(ctx, "restricted:"+u.ID, restrictedAccountRule)
 
 	return b.Allowed, err
 }

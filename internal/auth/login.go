@@ -132,7 +132,7 @@ func (s *Service) provePassword(ctx context.Context, u user.User, password strin
 func (s *Service) tryPassword(
 	ctx context.Context, u user.User, password string, client Client,
 ) (ok, outdated bool, err error) {
-	mayTry, err := s.mayTry(ctx, u, client.Proofs)
+	mayTry, err := s.mayTry(ctx, u, client.Client, client.Proofs)
 	if err != nil {
 		return false, false, err
 	}

@@ -151,7 +151,7 @@ func (s *Service) CheckPassword(ctx context.Context, caller Caller, password str
 		return user.User{}, ErrNoPassword
 	}
 
-	mayTry, err := s.mayTry(ctx, u, caller.Proofs)
+	mayTry, err := s.mayTry(ctx, u, caller.Client, caller.Proofs)
 	if err != nil {
 		return user.User{}, err
 	}

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -179,7 +180,7 @@ func TestRestrictionIsLifted(t *testing.T) {
 
 // If Redis loses its data, the count of wrong passwords does not start again from zero, and nobody
 // is locked out.
-func TestRestrictionSurvivesRedis(t *testing.T) {
+func TestRestrictionSurvivesRedisDataLoss(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
@@ -240,14 +241,18 @@ func TestRestrictionAtOnce(t *testing.T) {
 	}
 }
 
-// Without emails the owner cannot reset the password. Therefore a few passwords an hour are still
-// checked on unknown devices, and known devices are not limited.
+// Without emails the owner cannot reset the password. Therefore a few passwords an hour from each IP
+// are still checked on unknown devices, and known devices are not limited.
 func TestRestrictionWithoutMail(t *testing.T) {
 	t.Parallel()
 
 	const checked = 10 // in an hour
-	s := apitest.New(t)
+	const maxChecked = 50
+	s := apitest.New(t, apitest.Options{TrustedProxies: []string{"127.0.0.1/32"}})
 	owner := s.Register("ann@example.com")
+	loginFrom := func(ip string, body map[string]any) apitest.Response {
+		return s.NewClient().DoFrom(ip, "POST", "/auth/login", body)
+	}
 
 	recordFailures(s, "ann@example.com", auth.MaxFailures)
 	guess(s, "ann@example.com", checked-1)
@@ -260,6 +265,15 @@ func TestRestrictionWithoutMail(t *testing.T) {
 	if s.NewClient().Login("ann@example.com", apitest.Password) {
 		t.Errorf("login after more than %d passwords in an hour succeeded", checked)
 	}
+
+	// The first IP has used up its passwords, but not those of others.
+	loginFrom("203.0.113.1", apitest.AnnsLogin).Want(200)
+	recordFailures(s, "ann@example.com", auth.MaxFailures)
+	for i := range maxChecked - checked - 1 {
+		loginFrom(fmt.Sprintf("198.51.100.%d", i), wrongPassword("ann@example.com")).WantCode(401, "invalid_credentials")
+	}
+	loginFrom("203.0.113.2", apitest.AnnsLogin).WantCode(401, "invalid_credentials")
+
 	for range 2 * checked {
 		owner.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200)
 		recordFailures(s, "ann@example.com", auth.MaxFailures)

@@ -73,7 +73,7 @@ var loginOperation = operation{
 	summary: "Log in with a password",
 	description: "The new session replaces the current one, if there is one. A failed login leaves the current session unchanged. " +
 		"After 100 wrong passwords in a row the password is restricted: from a device that is unknown to the account, it gets the same response as a wrong one, until the user logs in on a known device or with a provider, or resets the password. " +
-		"Without `SMTP_URL`, a few passwords an hour from unknown devices are still checked.",
+		"Without `SMTP_URL`, a few passwords an hour from each IP are still checked on unknown devices.",
 	request: loginRequest{
 		Email:    exampleUser.Email,
 		Password: examplePassword,
