@@ -165,22 +165,27 @@ func Retry(ctx context.Context, operation func(context.Context) error) error {
 }
 
 // Unavailable wraps an error from the driver in ErrUnavailable, without the values that a
-// server may quote in it: see redactedError. It returns nil for nil.
+// server may quote in it: see Redact. It returns nil for nil.
 func Unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
 
-	var serverErr mongo.ServerError
-	if errors.As(err, &serverErr) {
-		err = redactedError{err}
-	}
-
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", ErrUnavailable, Redact(err))
 }
 
-// redactedError hides what a server quotes in an error: the key in a duplicate key error, or
-// the command that a user may not run. Both can contain emails, which must not be logged.
+// Redact hides what a server quotes in an error: the key in a duplicate key error, or the command
+// that a user may not run. Both can contain emails, which must not be logged.
+func Redact(err error) error {
+	var fromServer mongo.ServerError
+	if !errors.As(err, &fromServer) {
+		return err
+	}
+
+	return redactedError{err}
+}
+
+// redactedError is an error of a server without the documents that its text quotes.
 type redactedError struct{ error }
 
 // Error returns the message up to the first quoted document.

@@ -42,8 +42,12 @@ type IndexError struct {
 	// Fix tells an operator what to do.
 	Fix string
 
+	// Err is the redacted error of MongoDB.
 	Err error
 }
+
+// Is reports whether target is ErrUnavailable: without the index, accounts cannot be changed safely.
+func (e *IndexError) Is(target error) bool { return target == ErrUnavailable }
 
 // Error implements error.
 func (e *IndexError) Error() string { return fmt.Sprintf("unique index on %s: %v", e.Index, e.Err) }
@@ -113,7 +117,7 @@ func checkUniqueIndex(ctx context.Context, c *mongo.Collection, fields []string,
 	return &IndexError{
 		Index: indexName(c, fields),
 		Fix:   fix,
-		Err:   mongoconn.Unavailable(refused),
+		Err:   mongoconn.Redact(refused),
 	}
 }
 

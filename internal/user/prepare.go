@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+
+	"go.mongodb.org/mongo-driver/mongo"
 )
 
 // preparation is the progress of Prepare.
@@ -30,14 +32,22 @@ func (s *Store) Prepare(ctx context.Context) (EmailReport, error) {
 	}
 
 	if p := s.preparation; p != nil {
-		var missing *IndexError
-		p.blocked.Store(errors.As(err, &missing))
+		p.blocked.Store(needsOperator(err))
 		if err == nil && !p.isDone() {
 			close(p.done)
 		}
 	}
 
 	return report, err
+}
+
+// needsOperator reports whether an error is unlikely to go away by itself: MongoDB refuses to create
+// the index or to list the emails.
+func needsOperator(err error) bool {
+	var missing *IndexError
+	var refused mongo.ServerError
+
+	return errors.As(err, &missing) || errors.As(err, &refused) && !isTemporary(refused)
 }
 
 // Ready is like CheckReady, but also waits until accounts can be found by their emails. While only

@@ -1,9 +1,13 @@
 package user
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"go.mongodb.org/mongo-driver/mongo"
 
 	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
@@ -59,10 +63,34 @@ func TestPrepareBlocked(t *testing.T) {
 		insertWith(t, s, "twice@example.com", "lastLogin", nil)
 	}
 
+	err := errorOf(s.Prepare(ctx))
 	var missing *IndexError
-	if err := errorOf(s.Prepare(ctx)); !errors.As(err, &missing) {
-		t.Errorf("prepare: got %v, want an IndexError", err)
+	if !errors.As(err, &missing) || strings.Contains(err.Error(), "unavailable") {
+		t.Errorf("prepare: got %v, want an IndexError with the cause", err)
 	}
+	wantErr(t, "prepare", err, ErrUnavailable)
 	wantErr(t, "ready", s.Ready(ctx), nil)
 	wantErr(t, "register", errorOf(s.Create(ctx, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})), ErrUnavailable)
+}
+
+// If MongoDB refuses to list the emails, existing accounts work. During an outage or a failover,
+// servers are not ready, because it will end.
+func TestNeedsOperator(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"success":    {nil, false},
+		"no index":   {&IndexError{Err: errors.New("duplicate key")}, true},
+		"refused":    {mongo.CommandError{Code: 13}, true},
+		"failover":   {mongo.CommandError{Code: 10107, Labels: []string{"RetryableWriteError"}}, false},
+		"outage":     {mongo.CommandError{Code: 6, Labels: []string{"NetworkError"}}, false},
+		"no servers": {context.DeadlineExceeded, false},
+	} {
+		if got := needsOperator(mongoconn.Unavailable(tc.err)); got != tc.want {
+			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
+	}
 }

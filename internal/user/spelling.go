@@ -111,14 +111,16 @@ func (s *Store) fixEmail(ctx context.Context, stray strayEmail) (bool, error) {
 // isRejected reports whether MongoDB rejected a change of this one document, for example because of
 // another unique index or a validator of the collection.
 func isRejected(err error) bool {
-	const (
-		unauthorized = 13 // rejects every change
-		failover     = "RetryableWriteError"
-	)
+	const unauthorized = 13 // rejects every change
 
 	var fromServer mongo.ServerError
 
-	return errors.As(err, &fromServer) && !fromServer.HasErrorCode(unauthorized) && !fromServer.HasErrorLabel(failover)
+	return errors.As(err, &fromServer) && !fromServer.HasErrorCode(unauthorized) && !isTemporary(fromServer)
+}
+
+// isTemporary reports whether an error is due to a failover or a lost connection.
+func isTemporary(err mongo.ServerError) bool {
+	return err.HasErrorLabel("RetryableWriteError") || err.HasErrorLabel("NetworkError")
 }
 
 // strayEmails finds the accounts whose stored email is not canonical. Errors: ErrUnavailable.
