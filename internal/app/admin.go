@@ -252,8 +252,8 @@ func (a *Admin) RevokeSession(ctx context.Context, id string) error {
 	return nil
 }
 
-// RevokeUser ends the sessions of an account, makes its known devices unknown, and returns the number
-// of sessions ended. It also accepts the ID of a deleted account.
+// RevokeUser ends the sessions of an account, revokes its known devices, and returns the number of
+// sessions ended. It also accepts the ID of a deleted account.
 func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 	id := ref
 	u, err := a.User(ctx, ref)

@@ -1,0 +1,155 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"latchkey/internal/activity"
+	"latchkey/internal/auth"
+	"latchkey/internal/config"
+	"latchkey/internal/hashpool"
+	"latchkey/internal/mail"
+	"latchkey/internal/mongoconn"
+	"latchkey/internal/oauth"
+	"latchkey/internal/ratelimit"
+	"latchkey/internal/redischeck"
+	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
+	"latchkey/internal/telemetry"
+	"latchkey/internal/user"
+)
+
+// parts is shared by the server and the operator's commands.
+type parts struct {
+	redis      *redisconn.Client
+	redisCheck *redischeck.Checker
+	mongo      *mongoconn.Database
+	users      *user.Store
+	sessions   *session.Manager
+	limiter    *ratelimit.Limiter
+	activity   *activity.Recorder
+	mailQueue  *mail.Queue
+	hasher     *hashpool.Pool
+	auth       *auth.Service
+	providers  *oauth.Service
+	smtp       *mail.SMTP         // nil if another sender was given, or if SMTP_URL is not set
+	tracing    *telemetry.Tracing // nil if traces are off
+	log        *slog.Logger
+}
+
+// newParts builds everything that does not depend on HTTP. The stores are connected when they are
+// first used.
+func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, log *slog.Logger) (parts, error) {
+	var smtp *mail.SMTP
+	if sender == nil && c.Mail.URL != "" {
+		var err error
+		smtp, err = mail.NewSMTP(string(c.Mail.URL), c.Mail.From)
+		if err != nil {
+			return parts{}, fmt.Errorf("SMTP_URL, MAIL_FROM: %w", err)
+		}
+		smtp.HeloName = c.Mail.HeloName
+
+		sender = smtp
+	}
+
+	db, err := mongoconn.Open(mongoconn.Options{
+		URI:     string(c.MongoURI),
+		Timeout: c.MongoTimeout,
+		Metrics: metrics,
+	})
+	if err != nil {
+		return parts{}, err
+	}
+
+	p := parts{mongo: db, smtp: smtp, log: log}
+	p.users = user.New(db, time.Now)
+	p.activity = activity.New(db, activity.Options{Retention: c.Accounts.ActivityRetention, Log: log})
+
+	p.redis = redisconn.New(redisOptions(c.Redis, metrics, log))
+	p.redisCheck = redischeck.New(p.redis, redisPrefixes(c, sender != nil))
+	p.limiter = ratelimit.New(p.redis)
+	p.mailQueue = mail.NewQueue(p.redis, mail.QueueOptions{Metrics: metrics, Log: log})
+	p.providers = oauth.New(p.redis, secrets(c.Session.Secrets), oauthProviders(c.Providers), oauth.Options{Log: log})
+	p.sessions = session.New(p.redis, session.Options{
+		Secrets:       secrets(c.Session.Secrets),
+		Idle:          c.Session.MaxAge,
+		Absolute:      c.Session.AbsoluteMaxAge,
+		TouchInterval: c.Session.TouchInterval,
+		MaxPerUser:    c.Session.MaxPerUser,
+		Now:           time.Now,
+		Metrics:       metrics,
+		Log:           log,
+	})
+
+	p.hasher = hashpool.New(c.BcryptCost, metrics)
+	rules := auth.NewRules(bool(c.Accounts.RefuseCommon), c.Accounts.BreachURL, log)
+	rules.MinLength = c.Accounts.PasswordMinLength
+	p.auth = auth.New(p.users, p.sessions, p.hasher, auth.Options{
+		Rules:        rules,
+		Sender:       sender,
+		Queue:        p.mailQueue,
+		MailInterval: c.Mail.Interval,
+		BaseURL:      c.Accounts.PublicURL,
+		ResetMaxAge:  c.Accounts.ResetMaxAge,
+		VerifyMaxAge: c.Accounts.VerifyMaxAge,
+		Providers:    authProviders(c.Providers),
+		Limiter:      p.limiter,
+		Log:          log,
+	})
+
+	return p, nil
+}
+
+// redisPrefixes returns the prefixes of the Redis keys that the server uses.
+func redisPrefixes(c config.Config, sendsEmails bool) []string {
+	prefixes := session.KeyPrefixes()
+	if c.Limits != (config.Limits{}) {
+		prefixes = append(prefixes, ratelimit.KeyPrefix)
+	}
+	if sendsEmails {
+		prefixes = append(prefixes, mail.KeyPrefix)
+	}
+	if len(c.Providers) > 0 {
+		prefixes = append(prefixes, oauth.KeyPrefix)
+	}
+
+	return prefixes
+}
+
+func redisOptions(c config.Redis, metrics *telemetry.Metrics, log *slog.Logger) redisconn.Options {
+	return redisconn.Options{
+		Addr:             c.Addr(),
+		Username:         c.Username,
+		Password:         string(c.Password),
+		DB:               c.DB,
+		TLS:              c.TLS,
+		Sentinels:        c.Sentinels,
+		Master:           c.Master,
+		SentinelUsername: c.SentinelUsername,
+		SentinelPassword: string(c.SentinelPassword),
+		Cluster:          c.Cluster,
+		Timeout:          c.Timeout,
+		Metrics:          metrics,
+		Log:              log,
+	}
+}
+
+// close writes what is buffered and closes the connections.
+func (p parts) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+
+	if err := p.activity.Close(ctx); err != nil {
+		p.log.Warn("cannot store buffered security events; they are only in the log", "error", err)
+	}
+	p.hasher.Close()
+	p.redis.Close()
+
+	// Shutdown has its own timeout.
+	if err := p.tracing.Shutdown(context.Background()); err != nil {
+		p.log.Warn("cannot send buffered traces", "error", err)
+	}
+	_ = p.mongo.Client().Disconnect(ctx)
+}
