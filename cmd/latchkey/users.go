@@ -153,7 +153,7 @@ func unlink(ctx context.Context, c *cli, args []string) error {
 func disable(ctx context.Context, c *cli, args []string) error {
 	u, n, err := c.Disable(ctx, args[0])
 
-	return c.ended("Disabled "+nameOf(u), n, err)
+	return c.ended("Disabled "+emailOrID(u), n, err)
 }
 
 func enable(ctx context.Context, c *cli, args []string) error {
@@ -167,19 +167,19 @@ func deleteUser(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.confirm(ctx, fmt.Sprintf("Delete the account %s (%s)?", nameOf(u), u.Name)); err != nil {
+	if err := c.confirm(ctx, fmt.Sprintf("Delete the account %s (%s)?", emailOrID(u), u.Name)); err != nil {
 		return err
 	}
 
 	u, n, err := c.Delete(ctx, u.ID)
 
-	return c.ended("Deleted "+nameOf(u), n, err)
+	return c.ended("Deleted "+emailOrID(u), n, err)
 }
 
-// nameOf returns the email of an account, or the ID of one whose email is unreadable.
-func nameOf(u user.User) string { return cmp.Or(string(u.Email), u.ID) }
+// emailOrID returns the email of an account, or its ID if the email is unreadable.
+func emailOrID(u user.User) string { return cmp.Or(string(u.Email), u.ID) }
 
-// printUser prints an account, or passes on the error of the command that returned it.
+// printUser prints u and how its owner can sign in. It returns err if that is not nil.
 func (c *cli) printUser(ctx context.Context, u user.User, err error) error {
 	if err != nil {
 		return err

@@ -132,7 +132,8 @@ const (
 	// number of IPs.
 	maxAnonymous = 1000
 	// maxCounts is the maximum number of counters, which take about 10 MB. Beyond it, all counters
-	// start again at zero. A client cannot force that, since each counter needs an account.
+	// start again at zero. A client would need tens of thousands of accounts to force that, and gain
+	// only a few more stored events.
 	maxCounts = 100_000
 )
 

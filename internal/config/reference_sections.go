@@ -24,13 +24,13 @@ logs a warning for each, regardless of ` + "`LOG_LEVEL`" + `. ` + "`latchkey doc
 func writeWeakRules(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## %s\n\n%s", weakTitle, weakIntro)
 	for _, rule := range append([]weakRule{environmentRule}, weakRules...) {
-		risk := capitalFirst(rule.risk)
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", rule.names, rule.values, risk, capitalFirst(rule.fix))
+		risk := capitalizeFirst(rule.risk)
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", rule.names, rule.values, risk, capitalizeFirst(rule.fix))
 	}
 }
 
-// capitalFirst returns a text with its first letter in upper case.
-func capitalFirst(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+// capitalizeFirst returns text with its first letter capitalized.
+func capitalizeFirst(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 const devIntro = "`go run ./cmd/dev`" + ` runs the same server with ` + "`APP_ENV=development`" + ` and with Redis and MongoDB inside
 the process. It ignores ` + "`APP_ENV`, `NODE_ENV`, `TLS_CERT_FILE`, `TLS_KEY_FILE`, `MONGODB_URI`" + ` and all ` + "`REDIS_*`" + `

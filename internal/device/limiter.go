@@ -16,8 +16,8 @@ import (
 // could use it up and lock out the others.
 const sharedFactor = 10
 
-// newDevices limits how many devices become known to an account. Otherwise anyone who has learned
-// the password could collect thousands of known devices before the owner changes it.
+// newDevices limits how many devices can become known to an account. Without it, anyone who has
+// learned the password could collect thousands of device cookies before the owner changes it.
 var newDevices = ratelimit.Rule{Events: 10, Window: time.Hour}
 
 // Limiter limits attempts by IP, by account and by known device.

@@ -1,6 +1,6 @@
 // Package hashpool hashes passwords and verifies them against stored hashes. It does so on
 // dedicated low-priority threads behind bounded queues, so that a flood of logins slows
-// down nothing but logins by strangers.
+// down only registrations and logins on unknown devices.
 //
 // It owns the format and the bcrypt cost of the hashes, the threads and their queues, and the
 // dummy comparison that makes a login to an unknown account take as long as to a known one.

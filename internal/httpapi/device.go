@@ -64,8 +64,8 @@ func (d devices) rememberUntilClosed(w http.ResponseWriter, r *http.Request, u u
 }
 
 // renew makes the device of a signed-in user known again, after that user has changed the account
-// and thereby revoked all known devices. A device that was unknown stays unknown: a thief who has
-// copied the session must not get a proof that outlives it. So does the device of a session that
+// and thereby revoked all known devices. A device that was unknown stays unknown: whoever has copied
+// the session cookie must not get a proof that outlives the session. So does the device of a session that
 // ends with the browser, which may be on a shared computer.
 func (d devices) renew(w http.ResponseWriter, r *http.Request, s *session.Session, u user.User) {
 	if s.Persistent && d.proofs(r).WasKnown(u.ID) {

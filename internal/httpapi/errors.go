@@ -26,10 +26,10 @@ type problem struct {
 	Code          string         `json:"code" description:"What went wrong, for programs."`
 	Message       string         `json:"message" description:"The same text as detail."`
 	RequestID     string         `json:"requestId" minLength:"1"`
-	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"What is wrong with the request, in a 400."`
-	Reason        session.Reason `json:"reason,omitempty" description:"Why the session ended or is not used, in a 401. Known for at most a day."`
-	Authenticated *bool          `json:"authenticated,omitempty" description:"False in a 401 of GET /auth/session."`
-	Stores        *storeStates   `json:"stores,omitempty" description:"The states of the stores, in a 503 of GET /readyz."`
+	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"In a 400 response: what is wrong with the request."`
+	Reason        session.Reason `json:"reason,omitempty" description:"In a 401 response: why the session ended or was not accepted. Available for up to a day afterwards."`
+	Authenticated *bool          `json:"authenticated,omitempty" description:"In a 401 response of GET /auth/session: always false."`
+	Stores        *storeStates   `json:"stores,omitempty" description:"In a 503 response of GET /readyz: the states of the stores."`
 }
 
 // newProblem returns the body of a response to a failure.

@@ -62,8 +62,8 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, healthResult{"ok"})
 }
 
-// readyz handles GET /readyz. It fails if a store does not respond or refuses reads or writes, or
-// if the server is shutting down.
+// readyz handles GET /readyz. It fails if a store does not respond or refuses reads or writes, if the
+// stored emails have not been checked yet, or if the server is shutting down.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	stores, err := s.checkStores(r.Context())
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// revokingChanges are the changes to Ann's account that make all known devices unknown, except the
-// one in use. Each returns the password with which a stranger can try to log in afterwards, or "".
+// revokingChanges are the changes to Ann's account that revoke all known devices except the one in
+// use. Each returns the password with which a stranger can try to log in afterwards, or "".
 var revokingChanges = map[string]func(e *providerEnv, owner *apitest.Client) string{
 	"password reset": func(e *providerEnv, owner *apitest.Client) string {
 		owner.Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@gmail.com"}).Want(202)
@@ -111,7 +111,7 @@ func TestChangesRevokeDevices(t *testing.T) {
 	}
 }
 
-// An operator's changes make all devices unknown, too, and so does deleting the account.
+// An operator's changes revoke all known devices, and so does deleting the account.
 func TestOperatorsRevokeDevices(t *testing.T) {
 	t.Parallel()
 
@@ -170,8 +170,7 @@ func TestTemporarySessionIsNotRemembered(t *testing.T) {
 	}
 }
 
-// A thief who has copied the cookie of a session gets no device cookie, which would outlive the
-// session.
+// A copied session cookie does not lead to a device cookie, which would outlive the session.
 func TestStolenSessionMakesNoDevice(t *testing.T) {
 	t.Parallel()
 

@@ -64,7 +64,7 @@ type responseHeader struct {
 var responseHeaders = []responseHeader{
 	{
 		name: "Set-Cookie",
-		description: "Sets the session cookie, which is HttpOnly, or clears it with `Max-Age=0`. With `COOKIE_DOMAIN`, it also clears a cookie of the host alone. A login also sets the cookie `device` (`__Host-device` if it is Secure), and so does a change that makes all other devices unknown. " +
+		description: "Sets the session cookie, which is HttpOnly, or clears it with `Max-Age=0`. With `COOKIE_DOMAIN`, it also clears a cookie of the host alone. A login also sets the cookie `device` (`__Host-device` if it is Secure), and so does a change that revokes all other known devices. " +
 			"That cookie grants no access: it gives known browsers their own rate limit.",
 		example: "sid=...; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax",
 	},

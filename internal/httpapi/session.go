@@ -82,9 +82,9 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, verifyResult{true})
 }
 
-// headerEmail returns an email for a header: percent-encoded, except for letters, digits and the
-// characters "-._~+@". Most emails stay as they are. The others have a host that is not ASCII, or a
-// local part with characters such as "|" and "$", which anyone could register to attack an
+// headerEmail percent-encodes an email for use in a header, except for letters, digits and the
+// characters "-._~+@". This leaves most emails unchanged. It encodes hosts that are not ASCII, and
+// characters such as "|" and "$" in the local part: anyone could register such an email to attack an
 // application behind the proxy.
 func headerEmail(email string) string {
 	return strings.NewReplacer("%40", "@", "%2B", "+").Replace(url.QueryEscape(email))

@@ -24,8 +24,9 @@ func setField(t *testing.T, s *apitest.Server, id, field string, value any) {
 	testkit.NoError(t, err)
 }
 
-// A user can use an account in which another application has stored a field with another type.
-func TestFieldsOfOtherTypes(t *testing.T) {
+// An account remains usable even if another application has stored one of its fields with an
+// unexpected type.
+func TestUnexpectedFieldTypes(t *testing.T) {
 	t.Parallel()
 
 	for field, value := range map[string]any{
@@ -53,8 +54,9 @@ func TestFieldsOfOtherTypes(t *testing.T) {
 	}
 }
 
-// An account whose password has another type has a password that matches nothing.
-func TestPasswordOfOtherType(t *testing.T) {
+// An account whose password is not stored as a string has a password, but none that anyone can
+// enter.
+func TestUnexpectedPasswordType(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t)
@@ -68,7 +70,6 @@ func TestPasswordOfOtherType(t *testing.T) {
 	for _, password := range []string{"5", apitest.Password, "not a string"} {
 		s.NewClient().Do("POST", "/auth/login", map[string]any{"email": "ann@example.com", "password": password}).Want(http.StatusUnauthorized)
 	}
-
 }
 
 // An account whose email or state is unusable gets 503, because only an operator can help. The log

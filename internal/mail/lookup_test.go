@@ -94,14 +94,14 @@ func TestLookupFlood(t *testing.T) {
 	pushLookup(t, q, "bob@example.com")
 	began := time.Now()
 	var lookups atomic.Int64
-	for _, process := range []*Queue{q, other} {
-		startLookups(t, process, func(ctx context.Context, jobs []Job) error {
+	for _, queue := range []*Queue{q, other} {
+		startLookups(t, queue, func(ctx context.Context, jobs []Job) error {
 			lookups.Add(int64(len(jobs)))
 			for _, job := range jobs {
 				if job.To != "bob@example.com" {
 					continue
 				}
-				if _, err := process.PushThrottled(ctx, job, "bob", time.Minute); err != nil {
+				if _, err := queue.PushThrottled(ctx, job, "bob", time.Minute); err != nil {
 					return err
 				}
 			}
@@ -120,7 +120,7 @@ func TestLookupFlood(t *testing.T) {
 		t.Errorf("got %d lookups, want %d or a few more", n, flood+1)
 	}
 
-	// 3. What is left is from the two emails.
+	// 3. Only the two emails leave keys behind.
 	for _, key := range mailKeys(t, conn) {
 		if strings.HasPrefix(key, lookupsKey) {
 			t.Errorf("got key %s, want it gone", key)

@@ -324,15 +324,15 @@ func TestClose(t *testing.T) {
 func TestScriptTimeout(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		durable bool
-		budget  time.Duration
-		lost    int // replies
-		want    int64
+		durable     bool
+		budget      time.Duration
+		lostReplies int
+		want        int64
 	}{
-		"durable":                {durable: true, budget: time.Minute, lost: 1, want: 2},
-		"durable, lost twice":    {durable: true, budget: time.Minute, lost: 2},
-		"durable, budget of 1ns": {durable: true, budget: 1, lost: 0},
-		"not durable":            {budget: time.Minute, lost: 1},
+		"durable":                {durable: true, budget: time.Minute, lostReplies: 1, want: 2},
+		"durable, lost twice":    {durable: true, budget: time.Minute, lostReplies: 2},
+		"durable, budget of 1ns": {durable: true, budget: 1, lostReplies: 0},
+		"not durable":            {budget: time.Minute, lostReplies: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -348,7 +348,7 @@ func TestScriptTimeout(t *testing.T) {
 			testkit.NoError(t, discardReply(c.Eval(context.Background(), count, "key", 0))) // loads the script
 
 			dialer.Ignored = [][]byte{[]byte("SELECT"), []byte("PING")} // of a new connection
-			dialer.Lose(1, tc.lost, os.ErrDeadlineExceeded)
+			dialer.Lose(1, tc.lostReplies, os.ErrDeadlineExceeded)
 			got, err := Int64(c.Eval(WithBudget(context.Background(), tc.budget), count, "key", 1))
 			if got != tc.want || (err == nil) != (tc.want > 0) || err != nil && !errors.Is(err, ErrUnavailable) {
 				t.Errorf("got %d, %v; want %d", got, err, tc.want)

@@ -6,7 +6,7 @@
 // what this package adds, and what would go wrong without it.
 //
 // Time limits (node.go). A command ends within Options.Timeout, including the wait for a connection,
-// dialing and retries. A request that needs several commands has a budget for all of them, because it
+// dialing and retries; a durable script, which may run twice, within twice that time. A request that needs several commands has a budget for all of them, because it
 // must be answered within a second. Only the time spent on Redis counts, because hashing a password
 // takes long by design. A command is not cancelled when the client disconnects, which would cost a
 // connection and could leave a change half done.
