@@ -88,7 +88,7 @@ func NewMetrics() *Metrics {
 		requestSeconds: f.histograms("http_request_duration_seconds",
 			"Time from receiving the request headers to the end of the response.", requestBounds, "method", "route"),
 		inFlight:        newGauge("http_requests_in_flight", "HTTP requests in progress.", nil),
-		sessionsStarted: f.counters("sessions_begun_total", "Sessions started, by sign-in method.", "method"),
+		sessionsStarted: f.counters("sessions_started_total", "Sessions started, by sign-in method.", "method"),
 		sessionsEnded: f.counters("sessions_ended_total",
 			"Sessions ended, by reason. An expired session is counted each time its cookie is presented.", "reason"),
 		logins: f.counters("logins_total", "Logins, by outcome.", "outcome"),

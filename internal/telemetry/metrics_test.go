@@ -137,11 +137,11 @@ func TestValues(t *testing.T) {
 		`latchkey_redis_commands_total{command="GET",outcome="timeout"} 1`,
 		`latchkey_redis_connections{state="idle"} 2`,
 		`latchkey_redis_connections{state="in_use"} 3`,
-		`latchkey_sessions_begun_total{method="google"} 1`,
-		`latchkey_sessions_begun_total{method="password"} 0`,
 		`latchkey_sessions_ended_total{reason="expired"} 0`,
 		`latchkey_sessions_ended_total{reason="logged_out"} 1`,
 		`latchkey_sessions_ended_total{reason="revoked"} 3`,
+		`latchkey_sessions_started_total{method="google"} 1`,
+		`latchkey_sessions_started_total{method="password"} 0`,
 		`latchkey_store_up{store="mongodb"} 0`,
 		`latchkey_store_up{store="redis"} 1`,
 	}
