@@ -26,13 +26,13 @@ const (
 	SessionsRevoked        Name = "sessions_revoked" // Event.Count is the number of sessions
 	PasswordChanged        Name = "password_changed" // by a user who knows the current one
 	PasswordChangeFailed   Name = "password_change_failed"
-	PasswordResetRequested Name = "password_reset_asked"
+	PasswordResetRequested Name = "password_reset_requested"
 	PasswordReset          Name = "password_reset" // with a link from an email
 	PasswordResetFailed    Name = "password_reset_failed"
 	EmailVerified          Name = "email_verified"
 	EmailVerifyFailed      Name = "email_verify_failed"
-	EmailVerifyRequested   Name = "email_verify_asked"
-	EmailChangeRequested   Name = "email_change_asked"
+	EmailVerifyRequested   Name = "email_verify_requested"
+	EmailChangeRequested   Name = "email_change_requested"
 	EmailChanged           Name = "email_changed"
 	StepUp                 Name = "step_up" // a signed-in user authenticated again
 	StepUpFailed           Name = "step_up_failed"

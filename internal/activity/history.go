@@ -1,6 +1,7 @@
 package activity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,17 @@ type document struct {
 	Event `bson:",inline"`
 }
 
+// renamed maps the names that earlier releases stored to the current ones.
+var renamed = map[Name]Name{
+	"password_reset_asked": PasswordResetRequested,
+	"email_verify_asked":   EmailVerifyRequested,
+	"email_change_asked":   EmailChangeRequested,
+}
+
 func (d document) event() Event {
 	e := d.Event
 	e.ID = d.ID.Hex()
+	e.Name = cmp.Or(renamed[e.Name], e.Name)
 	e.At = e.At.UTC()
 
 	return e

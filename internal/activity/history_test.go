@@ -161,6 +161,28 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// An event that an earlier release stored under a name that has changed since has the current name.
+func TestRenamedEvents(t *testing.T) {
+	t.Parallel()
+
+	ctx := context.Background()
+	r := newRecorder(t, storetest.Mongo(t), Options{})
+	for old := range renamed {
+		r.Record(ctx, Event{Name: old, UserID: "u"})
+	}
+	flush(t, r)
+
+	events, err := r.ByUser(ctx, "u", "", 10)
+	if err != nil || len(events) != len(renamed) {
+		t.Fatalf("ByUser: got %d events, error %v, want %d", len(events), err, len(renamed))
+	}
+	for _, e := range events {
+		if !slices.Contains(Names, e.Name) {
+			t.Errorf("ByUser: got event name %s, want a current one", e.Name)
+		}
+	}
+}
+
 func TestIndexes(t *testing.T) {
 	t.Parallel()
 

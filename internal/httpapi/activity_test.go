@@ -92,12 +92,12 @@ func TestEveryEventOnce(t *testing.T) {
 	do(ann, "POST", "/auth/password/change", change(apitest.Password), 200, "password_changed", true)
 	token("ann@example.com", "verify-email") // void by now
 	s.ResetLimits()
-	do(ann, "POST", "/auth/email/resend", nil, 202, "email_verify_asked", true)
+	do(ann, "POST", "/auth/email/resend", nil, 202, "email_verify_requested", true)
 	do(ann, "POST", "/auth/email/verify", map[string]any{"token": "x"}, 400, "email_verify_failed", false)
 	do(ann, "POST", "/auth/email/verify", token("ann@example.com", "verify-email"), 200, "email_verified", true)
-	do(ann, "POST", "/auth/email/change", map[string]any{"email": "new@example.com"}, 202, "email_change_asked", true)
+	do(ann, "POST", "/auth/email/change", map[string]any{"email": "new@example.com"}, 202, "email_change_requested", true)
 	do(ann, "POST", "/auth/email/verify", token("new@example.com", "verify-email"), 200, "email_changed", true)
-	do(s.NewClient(), "POST", "/auth/password/forgot", map[string]any{"email": "new@example.com"}, 202, "password_reset_asked", false)
+	do(s.NewClient(), "POST", "/auth/password/forgot", map[string]any{"email": "new@example.com"}, 202, "password_reset_requested", false)
 	reset := token("new@example.com", "reset-password")
 	reset["password"] = apitest.Password
 	do(s.NewClient(), "POST", "/auth/password/reset", reset, 200, "password_reset", true)

@@ -65,7 +65,7 @@ var activity = folder{
 }`),
 				check("include what this collection did", "pm.expect(names).to.include.members(['registered', 'login', 'login_failed', 'logout', 'session_rotated', 'sessions_revoked', 'profile_updated', 'step_up', 'step_up_failed', 'password_changed', 'password_change_failed'])"),
 				"if (pm.variables.get('mailUrl')) {",
-				indent(check("include what it did with emails", "pm.expect(names).to.include.members(['email_verify_asked', 'email_verified', 'password_reset', 'email_change_asked', 'email_changed'])")),
+				indent(check("include what it did with emails", "pm.expect(names).to.include.members(['email_verify_requested', 'email_verified', 'password_reset', 'email_change_requested', 'email_changed'])")),
 				"}",
 				check("mark the login on a new device", "pm.expect(events.filter(e => e.newDevice).map(e => e.device)).to.eql(['Firefox 140 on Linux'])"),
 				check("have an ID and an IP", "events.forEach(e => { pm.expect(e.id).to.match(/^[0-9a-f]{24}$/); pm.expect(e.ip).to.be.a('string').and.not.empty; })"),
