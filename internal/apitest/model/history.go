@@ -19,22 +19,23 @@ type step struct {
 	outage   outage
 	after    int    // the number of commands or replies before the outage begins
 	requests int    // the number of requests that the outage lasts
-	steps    []step // run at the same time
+	steps    []step // of concurrentSteps, in no particular order
 }
 
 const (
 	timePasses = "time passes"
 	hoursOfUse = "hours of use"
 	storeFails = "store fails"
-	atOnce     = "at once"
+	// concurrentSteps runs several steps at the same time.
+	concurrentSteps = "concurrent steps"
 	// endOfHistory reads with every token.
 	endOfHistory = "end of the history"
 )
 
 const (
-	clientCount = 4
-	historyLen  = 20
-	maxAtOnce   = 4
+	clientCount   = 4
+	historyLen    = 20
+	maxConcurrent = 4
 )
 
 // weights are the relative frequencies of the kinds of steps.
@@ -47,14 +48,14 @@ var weights = []struct {
 	{"revoke", 8}, {"revoke others", 4}, {"revoke all", 2}, {"delete", 2},
 	{"operator revokes", 2}, {"operator deletes key", 2}, {"operator revokes user", 1}, {"operator revokes everything", 1},
 	{"operator sets password", 1}, {"operator disables", 1}, {"operator enables", 2},
-	{timePasses, 8}, {hoursOfUse, 1}, {storeFails, 9}, {atOnce, 9},
+	{timePasses, 8}, {hoursOfUse, 1}, {storeFails, 9}, {concurrentSteps, 9},
 }
 
 var (
 	kinds = weighted()
-	// kindsAtOnce leaves out the kinds that the model cannot judge if they run at the same
-	// time as others.
-	kindsAtOnce = weighted("register", "delete", "operator enables", "operator revokes everything", timePasses, hoursOfUse, storeFails, atOnce)
+	// concurrentKinds leaves out the kinds that the model cannot judge if they run concurrently.
+	concurrentKinds = weighted("register", "delete", "operator enables", "operator revokes everything",
+		timePasses, hoursOfUse, storeFails, concurrentSteps)
 )
 
 // weighted returns the kinds of steps, each repeated by its weight.
@@ -93,10 +94,10 @@ func newHistory(seed uint64) []step {
 			}
 
 			continue
-		case atOnce:
+		case concurrentSteps:
 			conflicting := random.IntN(3) > 0
-			for range 2 + random.IntN(maxAtOnce-1) {
-				concurrent := newStep(random, kindsAtOnce)
+			for range 2 + random.IntN(maxConcurrent-1) {
+				concurrent := newStep(random, concurrentKinds)
 				if conflicting {
 					concurrent.client = s.client
 					concurrent.stolen = false

@@ -152,7 +152,7 @@ func (w *world) may(o op) {
 
 // begin prepares the world for the responses of operations that ran at the same time.
 func (w *world) begin(ops []op) {
-	w.atOnce = len(ops)
+	w.opCount = len(ops)
 	w.firstNew = len(w.tokens)
 }
 

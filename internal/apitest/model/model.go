@@ -71,17 +71,16 @@ type world struct {
 	touch    time.Duration // the touch interval of the servers
 	orphans  int           // maximum number of live sessions of rolled-back accounts
 	down     down          // the outages during the operations being judged
-	atOnce   int           // the number of operations being judged
+	opCount  int           // the number of operations being judged
 	firstNew int           // the first token from the operations being judged
 
-	// extending is when the servers again extend sessions, after an outage during which they may
-	// have failed to.
-	extending time.Time
+	// resumeTouch is when the servers extend sessions again. An outage may have paused that.
+	resumeTouch time.Time
 }
 
 // concurrent reports whether several operations are being judged. It is then unknown which of
 // them ended a session.
-func (w *world) concurrent() bool { return w.atOnce > 1 }
+func (w *world) concurrent() bool { return w.opCount > 1 }
 
 func (w *world) clone() *world {
 	c := *w
@@ -101,7 +100,8 @@ type token struct {
 	// reason and ended are why and when it ended. The reason is empty if unknown.
 	reason session.Reason
 	ended  interval
-	// When the session began, was last extended, and was last confirmed with a password.
+	// started, seen and proved are when the session started, was last extended, and was last
+	// confirmed with a password.
 	started, seen, proved interval
 	password              string // the password of the login
 	// revokers lists the tokens with which clients requested the end of this session; -1 is the
@@ -115,7 +115,7 @@ const replaced session.Reason = "replaced"
 // clockSkew is the maximum difference between the clocks of two servers.
 const clockSkew = 5 * time.Minute
 
-// touchPause is how long a server extends no sessions after it has failed to.
+// touchPause is how long a server extends no sessions after it failed to extend one.
 const touchPause = 5 * time.Second
 
 // grace is how long the server remembers that a token was replaced.
@@ -245,7 +245,8 @@ func (w *world) tokenReplaced(i int, now interval) fact {
 	return yes
 }
 
-// use records that a request used a session, which extends it after the touch interval.
+// use records that a request used a session. If the touch interval has passed, that extends the
+// session; sure is set if nothing could have prevented it.
 func (w *world) use(i int, now interval, sure bool) {
 	k := &w.tokens[i]
 	switch {
@@ -257,8 +258,8 @@ func (w *world) use(i int, now interval, sure bool) {
 	}
 }
 
-// expiry returns when a session expires according to the index, which has milliseconds. The absolute
-// timeout in the index may be late by as long as a request takes.
+// expiry returns when a session expires according to the index, which is precise to a
+// millisecond. The absolute timeout in the index may be late by as long as a request takes.
 func (w *world) expiry(i int) interval {
 	idle, absolute := w.timeouts(i)
 	absolute.to = absolute.to.Add(time.Second)
@@ -271,7 +272,7 @@ func (w *world) expiry(i int) interval {
 }
 
 // evicted returns the sessions that a new session certainly evicts and the sessions that it
-// may evict. replacedToken belongs to the session that it replaces, which is not evicted; -1 is
+// may evict. replacedToken belongs to the session that it replaces, which is not evicted; -1 means
 // none. A session is evicted if at least cap others, including the new one, expire later. If the
 // replaced session was rotated, its successor does not count while the server remembers it.
 func (w *world) evicted(account, replacedToken int) (certain, possible []int) {
@@ -283,7 +284,7 @@ func (w *world) evicted(account, replacedToken int) (certain, possible []int) {
 	succeeds := func(i int) bool { return replacedToken >= 0 && w.tokens[i].root == w.tokens[replacedToken].root }
 	for _, i := range all {
 		laterCount := 1
-		maxLaterCount := w.atOnce + w.accounts[account].lostTokens
+		maxLaterCount := w.opCount + w.accounts[account].lostTokens
 		for _, other := range all {
 			if w.tokens[other].alive == yes && !succeeds(other) && w.expiry(i).to.Before(w.expiry(other).from) {
 				laterCount++

@@ -100,7 +100,7 @@ func (p *player) endOutage() string {
 	p.redisProxy.Release()
 	p.redisProxy.Set(storetest.Faults{})
 	p.mongoProxy.Set(storetest.Faults{})
-	p.w.extending = p.now().Add(touchPause)
+	p.w.resumeTouch = p.now().Add(touchPause)
 	p.note("the outage ends")
 	if ended.down != mongoDown {
 		return ""

@@ -120,7 +120,7 @@ func (p *player) step(s step) string {
 		return p.passTime(s.duration)
 	case storeFails:
 		return p.startOutage(s)
-	case atOnce:
+	case concurrentSteps:
 		return p.perform(s.steps...)
 	case endOfHistory:
 		return p.audit()
