@@ -24,7 +24,8 @@ func TestShort(t *testing.T) {
 
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(program, "-rounds", "1", "-duration", "1s", "-sessions", "500")
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdout = &stdout
+	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &stderr, &stdout)
 	}
@@ -76,7 +77,8 @@ func TestRatio(t *testing.T) {
 		}
 		return all
 	}
-	server, baseline := samples(80, 10, 900), samples(100, 12.5, 900)
+	server := samples(80, 10, 900)
+	baseline := samples(100, 12.5, 900)
 	if got := ratio(server, baseline, sample.rate); got != 0.8 {
 		t.Errorf("got ratio %v, want 0.8", got)
 	}

@@ -30,14 +30,17 @@ func (b *bench) checks() error {
 		return err
 	}
 
-	server, withGet, plain := samples[0], samples[1], samples[2]
+	server := samples[0]
+	withGet := samples[1]
+	plain := samples[2]
 	for _, other := range [][]sample{withGet, plain} {
 		if math.Abs(ratio(server, other, sample.size)-1) > maxErrors {
 			return errors.New("the responses of the server and the baseline differ in size")
 		}
 	}
 
-	const withGetName, plainName = "`net/http` with one `GET` from Redis", "`net/http` alone"
+	const withGetName = "`net/http` with one `GET` from Redis"
+	const plainName = "`net/http` alone"
 	what := fmt.Sprintf("`GET %s`, %d connections: ", sessionPath, connections)
 	b.compare(what+"requests/s", server, withGetName, withGet, sample.rate, 0, "≥ 0.85")
 	b.compare(what+"p50, ms", server, withGetName, withGet, sample.p50, 2, "")

@@ -22,7 +22,8 @@ func (b *bench) logins() error {
 		return err
 	}
 
-	server, bcryptOnly := samples[0], samples[1]
+	server := samples[0]
+	bcryptOnly := samples[1]
 	name := fmt.Sprintf("bcrypt alone, cost %d", b.settings.BcryptCost)
 	what := fmt.Sprintf("`POST /auth/login`, %d connections: logins/s", connections)
 	b.compare(what, server, name, bcryptOnly, sample.rate, 1, "≥ 0.9")

@@ -67,7 +67,8 @@ func setDefaults(vars map[string]string) {
 
 // listenAddr returns the host and the port of the API. The host is one that browsers can open.
 func listenAddr(vars map[string]string) (host string, port int) {
-	host, port = vars["HOST"], config.DefaultPort
+	host = vars["HOST"]
+	port = config.DefaultPort
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}

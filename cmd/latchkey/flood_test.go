@@ -193,9 +193,11 @@ func (f *floodRun) flood(length time.Duration) (logins int64, delays []time.Dura
 // login sends the nth login of a client, half of the time with a wrong password. It reports
 // whether the server rejected it because too many logins were waiting.
 func (f *floodRun) login(c *http.Client, n int) (rejected bool, err error) {
-	password, want := floodPassword, http.StatusOK
+	password := floodPassword
+	want := http.StatusOK
 	if n%2 == 1 {
-		password, want = "wrong horse battery", http.StatusUnauthorized
+		password = "wrong horse battery"
+		want = http.StatusUnauthorized
 	}
 
 	body := fmt.Sprintf(`{"email":"flooded%d@example.com","password":"%s"}`, n/2%floodAccounts, password)

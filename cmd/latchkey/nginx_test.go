@@ -40,7 +40,8 @@ func TestNginx(t *testing.T) {
 		return res.StatusCode, res.cookie(), res.text
 	}
 
-	const api, app = "api.example.com", "app.example.com"
+	const api = "api.example.com"
+	const app = "app.example.com"
 	spoofed := []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Session-Id", "X-Forwarded-For"}
 	if status, _, text := request("GET", app, "/", "", "", spoofed...); status != 401 {
 		t.Errorf("no session: got %d %s, want 401", status, text)

@@ -242,7 +242,8 @@ func fetch(c *http.Client, method, url, body string, headers ...string) (respons
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for pair := range slices.Chunk(headers, 2) {
-		name, value := pair[0], pair[1]
+		name := pair[0]
+		value := pair[1]
 		switch {
 		case value == "":
 		case name == "Host":

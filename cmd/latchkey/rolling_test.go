@@ -55,9 +55,11 @@ func TestRollingRestart(t *testing.T) {
 			defer c.http.CloseIdleConnections()
 
 			for n := 0; !done.Load(); n++ {
-				method, path := http.MethodGet, "/auth/session"
+				method := http.MethodGet
+				path := "/auth/session"
 				if n%4 == 3 {
-					method, path = http.MethodPost, "/auth/rotate-session"
+					method = http.MethodPost
+					path = "/auth/rotate-session"
 				}
 				requests.Add(1)
 				failed.add(c.do(method, path, "", http.StatusOK))

@@ -118,7 +118,8 @@ func observeGitHub(t *testing.T, o *observer) {
 // Google has a fixed URL. So the program runs in its own process, with a proxy to a server that
 // poses as Google, and trusts the certificate of that server.
 func observeGoogle(t *testing.T, o *observer) {
-	const host, callback = "accounts.google.com", "https://odd.example/auth/google/callback"
+	const host = "accounts.google.com"
+	const callback = "https://odd.example/auth/google/callback"
 	certFile, keyFile := storetest.Certificate(t, t.TempDir(), host)
 	certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
 	testkit.NoError(t, err)

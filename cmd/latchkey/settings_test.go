@@ -388,7 +388,8 @@ func observeEmails(t *testing.T, o *observer) {
 	o.equal(t, "MAIL_INTERVAL", throttle > 2*time.Minute && throttle <= 7*time.Minute, true) // the default is 1m
 	testkit.Eventually(t, "the second email", func() bool { return len(s.mails.Messages()) == 2 })
 
-	verify, reset := s.mails.Messages()[0], s.mails.Messages()[1]
+	verify := s.mails.Messages()[0]
+	reset := s.mails.Messages()[1]
 	o.equal(t, "SMTP_URL", fmt.Sprint(verify.To, " ", verify.LoggedIn), "ann@example.com true")
 	o.equal(t, "MAIL_FROM", verify.From, "odd@sender.example")
 	o.equal(t, "SMTP_HELO_NAME", verify.Helo, "helo.odd.example")

@@ -120,8 +120,11 @@ func TestConnectionsPerClient(t *testing.T) {
 	t.Parallel()
 
 	s := newTestServer(t, 100, 3)
-	const client, other = "127.0.0.1", "127.0.0.2"
-	active, idle, silent := s.dial(client), s.dial(client), s.dial(client)
+	const client = "127.0.0.1"
+	const other = "127.0.0.2"
+	active := s.dial(client)
+	idle := s.dial(client)
+	silent := s.dial(client)
 	s.begin(active)
 	s.wantCounts(3, 2)
 	if !s.request(idle) {

@@ -20,7 +20,11 @@ func ignoreNewConnections(l net.Listener) error {
 		return nil
 	}
 
-	const flags, syn, ack = 13, 0x02, 0x10
+	const (
+		flags = 13 // offset of the flags in a TCP header
+		syn   = 0x02
+		ack   = 0x10
+	)
 	steps := [...]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flags},
 		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: syn | ack},

@@ -150,7 +150,8 @@ func FuzzProviders(f *testing.F) {
 			t.Fatalf("got %+v, want one provider", c.Providers)
 		}
 		p := c.Providers[0]
-		issuer, callback = trim("", issuer), trim("", callback)
+		issuer = trim("", issuer)
+		callback = trim("", callback)
 		if p.Issuer != issuer || p.CallbackURL != callback || p.Title == "" || slices.Contains(reserved, p.Name) ||
 			strings.Trim(p.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || !strings.HasSuffix(callback, "/auth/"+p.Name+"/callback") ||
 			!slices.Contains(p.Scopes, "openid") || slices.Contains(p.Scopes, "offline_access") {

@@ -45,7 +45,8 @@ func (l *loader) checkSession() {
 }
 
 func (l *loader) checkSecrets() {
-	const name, generate = "SESSION_SECRET", "; generate one with: openssl rand -base64 32"
+	const name = "SESSION_SECRET"
+	const generate = "; generate one with: openssl rand -base64 32"
 
 	if len(l.Session.Secrets) == 0 {
 		l.report(name, "required%s", generate)

@@ -185,7 +185,9 @@ func TestGoodProviders(t *testing.T) {
 		"an invalid API":         func(p *Provider) { p.API = "api" }, // Browser reports that
 		"the port of the scheme": func(p *Provider) { p.API = "https://API.example.com:443/" },
 		"this machine": func(p *Provider) {
-			p.Production, p.API, p.Callback = false, "", "http://localhost:3000/auth/google/callback"
+			p.Production = false
+			p.API = ""
+			p.Callback = "http://localhost:3000/auth/google/callback"
 		},
 		"production on localhost": func(p *Provider) { p.API, p.Callback = "http://[::1]:3000", "http://[::1]:3000/auth/google/callback" },
 		"a clock that is behind":  func(p *Provider) { p.Skew = -30 * time.Second },
@@ -208,10 +210,17 @@ func TestGoodProviders(t *testing.T) {
 func TestProviderFindings(t *testing.T) {
 	t.Parallel()
 	oidc := func(p *Provider) {
-		p.Kind, p.Name, p.Prefix, p.Issuer, p.Callback = "oidc", "my-idp", "OIDC_MY_IDP_", "https://id.example.com/", "https://api.example.com/auth/my-idp/callback"
+		p.Kind = "oidc"
+		p.Name = "my-idp"
+		p.Prefix = "OIDC_MY_IDP_"
+		p.Issuer = "https://id.example.com/"
+		p.Callback = "https://api.example.com/auth/my-idp/callback"
 	}
 	github := func(p *Provider) {
-		p.Kind, p.Name, p.Prefix, p.Callback = "github", "github", "GITHUB_", "https://api.example.com/auth/github/callback"
+		p.Kind = "github"
+		p.Name = "github"
+		p.Prefix = "GITHUB_"
+		p.Callback = "https://api.example.com/auth/github/callback"
 	}
 	for name, tc := range map[string]struct {
 		change       func(*Provider)

@@ -29,7 +29,9 @@ func mustDo(t *testing.T, p *Pool, work func()) {
 // block occupies a slot of p until release is called.
 func block(t *testing.T, p *Pool) (release func()) {
 	t.Helper()
-	started, finish, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	started := make(chan struct{})
+	finish := make(chan struct{})
+	returned := make(chan struct{})
 	go func() {
 		defer close(returned)
 		mustDo(t, p, func() { close(started); <-finish })
@@ -176,7 +178,8 @@ func TestPoolCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(1, time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
-		runningErr, queuedErr := make(chan error, 1), make(chan error, 1)
+		runningErr := make(chan error, 1)
+		queuedErr := make(chan error, 1)
 		started := false
 		go func() {
 			runningErr <- p.do(ctx, Anyone, func() { started = true; time.Sleep(time.Second) })

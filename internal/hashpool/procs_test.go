@@ -16,9 +16,11 @@ func TestSlots(t *testing.T) {
 		{1, 8, 1, 2, 1, 2},     // a CPU quota
 		{4, 8, 3, 4, 3, 4},
 	} {
-		wantSlots, wantProcs := tc.linuxSlots, tc.linuxProcs
+		wantSlots := tc.linuxSlots
+		wantProcs := tc.linuxProcs
 		if !hasThreadPriority {
-			wantSlots, wantProcs = tc.otherSlots, tc.otherProcs
+			wantSlots = tc.otherSlots
+			wantProcs = tc.otherProcs
 		}
 
 		if got := slotsFor(tc.procs, tc.cpus); got != wantSlots {

@@ -117,7 +117,8 @@ func TestActivity(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t)
-	ann, eve := s.Register("ann@example.com"), s.Register("eve@example.com")
+	ann := s.Register("ann@example.com")
+	eve := s.Register("eve@example.com")
 	s.NewClient().Login("ann@example.com", "wrong password")
 	for range httpapi.ActivityPage {
 		ann.Do("PUT", "/profile", map[string]any{"name": "Ann"}).Want(200)

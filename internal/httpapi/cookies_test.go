@@ -115,7 +115,8 @@ func TestTwoLiveCookies(t *testing.T) {
 			return a
 		},
 	} {
-		ann, eve := signIn("ann@example.com"), signIn("eve@example.com")
+		ann := signIn("ann@example.com")
+		eve := signIn("eve@example.com")
 		for _, tokens := range [][]string{{ann.Token, eve.Token}, {eve.Token, unknownToken, ann.Token}} {
 			for _, path := range []string{"/auth/session", "/auth/me", "/auth/verify"} {
 				a := s.NewClient().Send("GET", path, cookies(tokens...), nil).WantCode(401, "not_authenticated")
@@ -266,7 +267,8 @@ func TestDeploymentOnSubdomain(t *testing.T) {
 	production := apitest.New(t, apitest.Options{Cookie: withDomain("example.test")})
 	stagingRedis, _, _ := storetest.ProxiedRedis(t) // not the database of production, as on a cluster
 	staging := apitest.New(t, apitest.Options{Redis: &stagingRedis, Cookie: withDomain("staging.example.test")})
-	const productionHost, stagingHost = "api.example.test", "api.staging.example.test"
+	const productionHost = "api.example.test"
+	const stagingHost = "api.staging.example.test"
 	b := newBrowser(t)
 	for _, s := range []*apitest.Server{production, staging} {
 		s.Register("ann@example.com")

@@ -66,7 +66,8 @@ func TestChangeEmail(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
-	ann, other := s.Register("ann@example.com"), s.LoginFrom("other")
+	ann := s.Register("ann@example.com")
+	other := s.LoginFrom("other")
 
 	verify := s.Outbox.Token(t, "ann@example.com", "verify-email")
 	ann.Do("POST", "/auth/email/change", map[string]any{"email": "Ann@Example.com"}).WantCode(400, "validation_failed")
@@ -144,7 +145,8 @@ func TestChangeEmailInOtherSession(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
-	ann, eve := s.Register("ann@example.com"), s.Register("eve@example.com")
+	ann := s.Register("ann@example.com")
+	eve := s.Register("eve@example.com")
 	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
 	token := s.Outbox.Token(t, "new@example.com", "verify-email")
 	if a := eve.Do("POST", "/auth/email/verify", map[string]any{"token": token}).Want(200); a.Cookie != nil {

@@ -141,7 +141,8 @@ func TestRedisFaults(t *testing.T) {
 			}
 
 			for i, r := range requests {
-				r.c, r.other = s.SignInAs(accounts[i]), s.SignInAs(accounts[i])
+				r.c = s.SignInAs(accounts[i])
+				r.other = s.SignInAs(accounts[i])
 
 				switch r.path {
 				case "/auth/sessions/":

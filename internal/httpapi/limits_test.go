@@ -41,7 +41,8 @@ func TestOwnerIsNotLockedOut(t *testing.T) {
 	const budget = 10
 	unlimited := apitest.New(t)
 	s := apitest.New(t, apitest.Options{StoresOf: unlimited, Limits: sameLimits(budget)})
-	owner, eve := unlimited.Register("ann@example.com"), unlimited.Register("eve@example.com")
+	owner := unlimited.Register("ann@example.com")
+	eve := unlimited.Register("eve@example.com")
 	second := unlimited.LoginFrom("second device")
 	for range budget {
 		s.NewClient().Do("POST", "/auth/login", wrongPassword("ann@example.com")).Want(401)

@@ -27,7 +27,8 @@ func TestResetPassword(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
-	ann, other := s.Register("ann@example.com"), s.LoginFrom("other")
+	ann := s.Register("ann@example.com")
+	other := s.LoginFrom("other")
 
 	s.Outbox.Token(t, "ann@example.com", "verify-email")
 
@@ -204,7 +205,8 @@ func TestChangePassword(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}, Rules: auth.NewRules(true, "", slog.New(slog.DiscardHandler))})
-	ann, other := s.Register("ann@example.com"), s.LoginFrom("other")
+	ann := s.Register("ann@example.com")
+	other := s.LoginFrom("other")
 
 	change := func(c *apitest.Client, current, next string) apitest.Response {
 		return c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": current, "newPassword": next})
@@ -258,7 +260,8 @@ func TestChangeAfterSessionEnded(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t)
-	ann, other := s.Register("ann@example.com"), s.LoginFrom("other")
+	ann := s.Register("ann@example.com")
+	other := s.LoginFrom("other")
 
 	loaded, err := s.Sessions.Load(context.Background(), ann.Token)
 	testkit.NoError(t, err)
@@ -302,7 +305,8 @@ func TestSlowBody(t *testing.T) {
 			t.Parallel()
 
 			s := apitest.New(t)
-			ann, thief := s.Register("ann@example.com"), s.LoginFrom("thief")
+			ann := s.Register("ann@example.com")
+			thief := s.LoginFrom("thief")
 
 			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 			testkit.NoError(t, err)
@@ -379,7 +383,8 @@ func TestDeleteAccount(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
-	ann, other := s.Register("ann@example.com"), s.LoginFrom("other")
+	ann := s.Register("ann@example.com")
+	other := s.LoginFrom("other")
 
 	a := ann.Do("DELETE", "/profile", nil).Want(204)
 	if ann.Token != "" || a.Header.Get("Clear-Site-Data") == "" {

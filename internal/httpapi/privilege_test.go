@@ -32,7 +32,9 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 
 	user := server.Redis
-	user.DB, user.Username, user.Password = 1, "latchkey", "a-long-random-password"
+	user.DB = 1
+	user.Username = "latchkey"
+	user.Password = "a-long-random-password"
 	rule := ratelimit.Rule{Events: 1, Window: time.Hour}
 	s := newProviderEnv(t, apitest.Options{Redis: &user, Mail: &apitest.Outbox{}, Limits: httpapi.Limits{Login: rule, Account: rule}})
 	ann := s.Register("ann@example.com")

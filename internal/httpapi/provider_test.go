@@ -644,7 +644,8 @@ func TestSignInFromForeignPage(t *testing.T) {
 	}
 
 	// Of two live sessions, nothing shows which account to keep.
-	bob, carol := e.NewClient(), e.NewClient()
+	bob := e.NewClient()
+	carol := e.NewClient()
 	e.signInWith(bob, "acme", providerUser{sub: "bob", email: "bob@example.com"}, "")
 	e.signInWith(carol, "acme", providerUser{sub: "carol", email: "carol@example.com"}, "")
 	for site, starts := range map[string]bool{"cross-site": false, "same-origin": true} {

@@ -49,7 +49,8 @@ func TestIdleLifetime(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t)
-	used, unused := s.SignIn(), s.SignIn()
+	used := s.SignIn()
+	unused := s.SignIn()
 	for range 3 {
 		s.Advance(apitest.IdleTimeout - time.Minute)
 		used.Do("GET", "/auth/session", nil).Want(200)
@@ -167,7 +168,8 @@ func TestCorruptRecord(t *testing.T) {
 func TestSecretChange(t *testing.T) {
 	t.Parallel()
 
-	const before, after = apitest.SessionSecret, "the next secret of the tests, 32 b"
+	const before = apitest.SessionSecret
+	const after = "the next secret of the tests, 32 b"
 	old := apitest.New(t, apitest.Options{Secrets: []string{before}})
 	c := old.SignIn()
 	id := c.SessionID()

@@ -21,8 +21,10 @@ func TestListSessions(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t)
-	first, other := s.Register("ann@example.com"), s.Register("eve@example.com")
-	desk, phone := s.LoginFrom(firefoxOnLinux), s.LoginFrom(safariOnPhone)
+	first := s.Register("ann@example.com")
+	other := s.Register("eve@example.com")
+	desk := s.LoginFrom(firefoxOnLinux)
+	phone := s.LoginFrom(safariOnPhone)
 	listed := desk.ListSessions()
 	if len(listed) != 3 || len(other.ListSessions()) != 1 {
 		t.Fatalf("listed sessions: got %d for Ann and %d for Eve", len(listed), len(other.ListSessions()))
@@ -86,7 +88,8 @@ func TestRevokeOne(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t)
-	ann, eve := s.Register("ann@example.com"), s.Register("eve@example.com")
+	ann := s.Register("ann@example.com")
+	eve := s.Register("eve@example.com")
 	for _, id := range []string{eve.SessionID(), strings.Repeat("A", 43), "x", "%2e%2e", "sess:" + eve.SessionID()} {
 		ann.Do("DELETE", "/auth/sessions/"+id, nil).WantCode(404, "not_found")
 	}
@@ -106,7 +109,8 @@ func TestRevokeOthersAndAll(t *testing.T) {
 	t.Parallel()
 
 	s := apitest.New(t)
-	ann, eve := s.Register("ann@example.com"), s.Register("eve@example.com")
+	ann := s.Register("ann@example.com")
+	eve := s.Register("eve@example.com")
 	revoke := func(scope string, want int) {
 		ended := []*apitest.Client{s.LoginFrom("x"), s.LoginFrom("x"), s.LoginFrom("x")}
 		if a := ann.Do("DELETE", "/auth/sessions"+scope, nil).Want(200); a.JSON["revoked"] != float64(want) {
@@ -161,7 +165,8 @@ func TestTooManySessions(t *testing.T) {
 
 	// Sequential logins end the session that was used least recently.
 	s = apitest.New(t, apitest.Options{MaxPerUser: 2, TouchInterval: time.Nanosecond})
-	first, second := s.SignIn(), s.SignIn()
+	first := s.SignIn()
+	second := s.SignIn()
 	s.Advance(time.Minute)
 	first.Do("GET", "/auth/session", nil).Want(200)
 	third := s.SignIn()

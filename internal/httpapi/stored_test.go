@@ -120,7 +120,8 @@ func TestForeignUniqueIndex(t *testing.T) {
 func TestResetLinkGoesToStoredEmail(t *testing.T) {
 	t.Parallel()
 
-	const typed, stored = "ann@müller.de", "ann@xn--mller-kva.de"
+	const typed = "ann@müller.de"
+	const stored = "ann@xn--mller-kva.de"
 	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
 	s.Register(typed)
 	setField(t, s, s.Account(typed).ID, "email", stored)

@@ -50,7 +50,8 @@ func TestRunRedisDown(t *testing.T) {
 	t.Parallel()
 
 	direct, proxied, proxy := storetest.ProxiedRedis(t)
-	const lease, interval = 300 * time.Millisecond, 100 * time.Millisecond
+	const lease = 300 * time.Millisecond
+	const interval = 100 * time.Millisecond
 	q, log := newQueue(t, proxied, QueueOptions{Lease: lease, Interval: interval})
 	other, otherLog := newQueue(t, proxied, QueueOptions{Lease: lease, Interval: interval})
 	push(t, q, "job")

@@ -95,7 +95,8 @@ func TestCallback(t *testing.T) {
 			query := queryOf(t, home.Authorize(t, f.redirect, ann))
 			waiting := w.pendingFlows(t)
 			asked := home.Calls(oauthtest.Token)
-			secret, provider := f.secret, "home"
+			secret := f.secret
+			provider := "home"
 			if tc.secret != nil {
 				secret = tc.secret(secret)
 			}

@@ -67,7 +67,8 @@ func TestNetworkBudgets(t *testing.T) {
 				rule = twoPerDay
 			}
 
-			allowed, firstRefusals := 0, 0
+			allowed := 0
+			firstRefusals := 0
 			for i := range 200 {
 				b := takeIP(t, l, tc.ip(i), rule, twoPerDay)
 				if b.Allowed {
@@ -108,7 +109,9 @@ func TestTightestBudget(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v and a RetryAfter only if it is refused", ip, got, want)
 		}
 	}
-	own, small, large := twoPerDay, Rule{16, 24 * time.Hour}, Rule{64, 24 * time.Hour}
+	own := twoPerDay
+	small := Rule{16, 24 * time.Hour}
+	large := Rule{64, 24 * time.Hour}
 
 	check("2001:db8:0:1::1", Budget{Rule: own, Allowed: true, Remaining: 1})
 	check("2001:db8:0:1::2", Budget{Rule: own, Allowed: true, Remaining: 0})

@@ -80,7 +80,8 @@ func TestRaceForBudget(t *testing.T) {
 			return b
 		})
 
-		allowed, firstRefusals := 0, 0
+		allowed := 0
+		firstRefusals := 0
 		for _, b := range budgets {
 			if b.Allowed {
 				allowed++

@@ -230,7 +230,9 @@ func (c *Client) run(ctx context.Context, name, key string, pinned *node, send f
 	deadline, release := c.commandDeadline(ctx)
 	defer release()
 
-	n, asking, demoted := pinned, false, false
+	n := pinned
+	asking := false
+	demoted := false
 	for try := 1; ; try++ {
 		if n == nil {
 			t, err := c.current(deadline)
@@ -264,10 +266,13 @@ func (c *Client) run(ctx context.Context, name, key string, pinned *node, send f
 			n = c.nodeAt(resolveAddr(redirect.Addr, n.addr))
 			asking = redirect.Type == "ASK"
 		case isDeadConn(err) && try < maxTries:
-			n, asking = pinned, false
+			n = pinned
+			asking = false
 		case isDemoted(err) && !demoted:
 			n.dropConns(n.pool.Load())
-			n, asking, demoted = pinned, false, true
+			n = pinned
+			asking = false
+			demoted = true
 		default:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}

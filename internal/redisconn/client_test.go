@@ -220,7 +220,8 @@ func TestTLS(t *testing.T) {
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
 	testkit.NoError(t, err)
 	pong := func([]string) string { return "+PONG\r\n" }
-	secureAddr, plainAddr := serve(t, l, pong), fakeServer(t, pong)
+	secureAddr := serve(t, l, pong)
+	plainAddr := fakeServer(t, pong)
 	for _, tc := range []struct{ name, addr, tls, trusted, want string }{
 		{"trusted", secureAddr, "yes", certFile, "<nil>"},
 		{"not trusted", secureAddr, "yes", "/dev/null", "certificate"},

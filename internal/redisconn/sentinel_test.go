@@ -34,7 +34,8 @@ func TestStaleSentinel(t *testing.T) {
 		return fakeMaster(t, func([]string) string { return "+" + name + "\r\n" })
 	}
 
-	old, current := startMaster("old"), startMaster("current")
+	old := startMaster("old")
+	current := startMaster("current")
 	invalid := fakeServer(t, func([]string) string { return "+OK\r\n" })
 	for range 10 { // the replies arrive in any order
 		c := newSentinelClient(t, busyTimeout, "127.0.0.1:1", fakeSentinel(t, old, 3), invalid,
@@ -172,7 +173,8 @@ func TestLostSentinel(t *testing.T) {
 // answered before a failover started. A dead connection does not count as a reply.
 func TestSentinelQuery(t *testing.T) {
 	t.Parallel()
-	received, epochs := make(chan bool), make(chan int)
+	received := make(chan bool)
+	epochs := make(chan int)
 	proxy := storetest.NewProxy(t, fakeServer(t, func([]string) string {
 		received <- true
 		return sentinelState("127.0.0.1:1", <-epochs)

@@ -198,7 +198,8 @@ func TestScanAgain(t *testing.T) {
 		})
 	}
 
-	first, second := server("first"), server("second")
+	first := server("first")
+	second := server("second")
 	for _, tc := range []struct {
 		moves int
 		want  string

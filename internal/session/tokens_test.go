@@ -61,7 +61,8 @@ func TestLogoutLosesRace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			direct, proxied, proxy := storetest.ProxiedRedis(t)
-			winner, loser := newManagerOn(t, direct), newManagerOn(t, proxied)
+			winner := newManagerOn(t, direct)
+			loser := newManagerOn(t, proxied)
 			s, token := begin(t, winner)
 
 			// The first write of the logout comes after it has read the session.

@@ -94,7 +94,8 @@ func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
 
 	for _, expr := range append(dashboardQueries(t), string(rules)) {
 		for _, match := range metricRE.FindAllStringSubmatch(expr, -1) {
-			name, selector := match[1], match[2]
+			name := match[1]
+			selector := match[2]
 			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
 				if base := strings.TrimSuffix(name, suffix); labelsOf[base] != nil {
 					name = base

@@ -132,12 +132,14 @@ func TestRequestSpans(t *testing.T) {
 func TestTraceparentOnlyIfTrusted(t *testing.T) {
 	t.Parallel()
 
-	const traceID, parentID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	const traceID = "0af7651916cd43dd8448eb211c80319c"
+	const parentID = "b7ad6b7169203331"
 	for _, trusted := range []bool{true, false} {
 		h := HTTP{Trusted: func(*http.Request) bool { return trusted }}
 		c := export(t, nil, h, func(r *http.Request) { r.Header.Set("Traceparent", "00-"+traceID+"-"+parentID+"-01") })
 		span := c.spans["GET /auth/sessions/{id}"]
-		gotTrace, gotParent := traceIDOf(span), hex.EncodeToString(span.GetParentSpanId())
+		gotTrace := traceIDOf(span)
+		gotParent := hex.EncodeToString(span.GetParentSpanId())
 
 		if trusted && (gotTrace != traceID || gotParent != parentID) {
 			t.Errorf("trusted request: got trace %s and parent %q, want trace %s and parent %s, as in the header",

@@ -16,7 +16,11 @@ func TestModelForbids(t *testing.T) {
 
 	start := time.Now()
 	now := interval{start, start.Add(time.Millisecond)}
-	const live, rotated, ended = 0, 1, 2
+	const (
+		live = iota
+		rotated
+		ended
+	)
 	w := &world{touch: time.Minute, accounts: []account{{exists: yes, active: yes, passwords: []string{apitest.Password}}}}
 	for i, name := range []string{"live", "rotated", "ended"} {
 		w.tokens = append(w.tokens, token{value: name, id: name, root: i, alive: yes, started: now, seen: now, proved: now})
@@ -24,7 +28,8 @@ func TestModelForbids(t *testing.T) {
 
 	w.end(replaced, now, rotated)
 	w.end(session.LoggedOut, now, ended)
-	cleared, newCookie := &http.Cookie{MaxAge: -1}, &http.Cookie{Value: "new"}
+	cleared := &http.Cookie{MaxAge: -1}
+	newCookie := &http.Cookie{Value: "new"}
 	unauthenticated := map[string]any{"code": "not_authenticated"}
 	unavailable := map[string]any{"code": "session_store_unavailable"}
 	for name, tc := range map[string]struct {

@@ -54,7 +54,8 @@ func TestHistories(t *testing.T) {
 	}
 
 	group.Wait()
-	requests, slow := 0, 0
+	requests := 0
+	slow := 0
 	for _, p := range players {
 		requests += p.requests
 		slow += p.slow

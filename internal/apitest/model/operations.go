@@ -43,7 +43,8 @@ func canLogin(w *world, o op, _ interval) fact {
 }
 
 func checkUser(w *world, o op, a apitest.Response, _ interval) string {
-	got, want := a.Text("user", "id"), w.accounts[o.account].id
+	got := a.Text("user", "id")
+	want := w.accounts[o.account].id
 	if want != "" && got != want {
 		return fmt.Sprintf("account: got %s, want %s", got, want)
 	}
@@ -111,7 +112,8 @@ func (w *world) replaceSession(o op, now interval) {
 func checkSession(w *world, o op, a apitest.Response, now interval) string {
 	k := w.tokens[o.token]
 	account := w.accounts[k.account]
-	expires, idle := a.Time("expiresAt"), a.Time("idleExpiresAt")
+	expires := a.Time("expiresAt")
+	idle := a.Time("idleExpiresAt")
 	seen := interval{k.seen.from, now.to}
 	switch {
 	case a.Text("sessionId") != k.id || a.Text("userId") != account.id || a.Text("email") != account.email:

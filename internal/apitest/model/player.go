@@ -50,7 +50,8 @@ func newPlayer(t *testing.T, o apitest.Options) *player {
 	mongoProxy := storetest.NewProxy(t, mongo.Host)
 
 	// Only outages need the short timeouts of production: a busy machine exceeds them.
-	direct, proxied := o, o
+	direct := o
+	proxied := o
 	direct.Redis = &redis
 	direct.MongoURI = mongo.String()
 	direct.Secrets = slices.Clone(o.Secrets)
