@@ -58,12 +58,12 @@ Settings come from environment variables and a .env file, as in production. Ofte
   PUBLIC_URL=http://localhost:5173      open the links in emails on your own page
   SMTP_URL=smtp://localhost:1025        send emails instead of keeping them in the outbox
 
-Defaults that differ from APP_ENV=development (see deployments/SETTINGS.md): FRONTEND_URL and
-PUBLIC_URL are the demo, SESSION_SECRET is random, and these:
+Some defaults are not those of APP_ENV=development in deployments/SETTINGS.md: FRONTEND_URL and
+PUBLIC_URL point to the demo, SESSION_SECRET is random, and:
 
 `
 
-// fullHelp returns the help with the defaults of this program.
+// fullHelp returns the help, including the defaults in config.DevServer.
 func fullHelp() string {
 	var b strings.Builder
 	b.WriteString(help)

@@ -18,7 +18,7 @@ With --spa and --api it also explains whether browsers will store and send the s
 and what CORS will answer. It exits with 1 if something does not work.
 
 To test the stores, it writes, reads and deletes its own keys in Redis and its own account in MongoDB.
-If a unique index is missing in MongoDB, it creates the index.`
+It creates unique indexes that are missing in MongoDB.`
 
 func newDoctor(p *program) *cobra.Command {
 	var spa, api string

@@ -103,8 +103,7 @@ func (s *Server) SentMails() []mail.Message {
 
 	testkit.Eventually(s.T, "an empty mail queue", func() bool {
 		n := 0
-		// Count the lookups first, so that a request that becomes an email in between is not
-		// missed.
+		// A lookup can become an email in between, so count the lookups first.
 		for _, key := range []string{"mail:{queue}:lookups", "mail:{queue}"} {
 			waiting, err := redis.Int(conn.Do("ZCARD", key))
 			testkit.NoError(s.T, err)

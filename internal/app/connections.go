@@ -40,8 +40,8 @@ func connectionLimit() int {
 
 // connections limits the connections to a server. At a limit, it makes room for a new connection by
 // closing the one that has been idle the longest. If none is idle, it closes the one that has been
-// active the longest: an ordinary request takes milliseconds, so this is most likely one whose
-// client is slow on purpose. Clients that hold connections open therefore cannot keep others out.
+// active the longest: ordinary requests take milliseconds, so the client of that one is most likely
+// slow on purpose. Clients that hold connections open therefore cannot keep others out.
 type connections struct {
 	total     int
 	perClient int
@@ -53,7 +53,7 @@ type connections struct {
 	clients map[netip.Prefix]int // number of open connections
 	idle    list.List            // of *connection, without a request in progress, oldest first
 	active  list.List            // of *connection, with a request in progress, oldest first
-	logged  int64                // the minute of the last warning
+	warned  int64                // the minute of the last warning
 }
 
 // connection is an open connection.
@@ -124,7 +124,7 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// add adds a new connection. At a limit it makes room first.
+// add makes room for a new connection if necessary, and adds it.
 func (c *connections) add(conn net.Conn) {
 	added := &connection{
 		Conn:   conn,
@@ -166,7 +166,7 @@ func (c *connections) makeRoom(limit string, matches func(*connection) bool) {
 	}
 }
 
-// remove removes a connection that is closed or about to be closed.
+// remove forgets a connection that is closed or about to be closed.
 func (c *connections) remove(gone *connection) {
 	delete(c.open, gone.Conn)
 	gone.list.Remove(gone.entry)
@@ -181,8 +181,8 @@ func (c *connections) remove(gone *connection) {
 
 // warn logs that a connection with a request in progress is closed, at most once a minute.
 func (c *connections) warn(limit string, closed *connection) {
-	if minute := time.Now().Unix() / 60; minute != c.logged {
-		c.logged = minute
+	if minute := time.Now().Unix() / 60; minute != c.warned {
+		c.warned = minute
 		c.log.Warn("too many connections: closed one with a request in progress", "limit", limit, "ip", remoteIP(closed).String())
 	}
 }

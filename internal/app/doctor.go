@@ -60,7 +60,7 @@ func browserSetup(c config.Config) doctor.Setup {
 	}
 }
 
-// checkSettings reports the settings that protect less than their defaults.
+// checkSettings reports the settings that are weaker than the default.
 func checkSettings(c config.Config) []doctor.Finding {
 	var weak []doctor.Setting
 	for _, w := range c.Weaknesses {

@@ -204,7 +204,7 @@ func (a *App) logRedisFindings(ctx context.Context) {
 }
 
 // prepareMongo checks that accounts can be changed. Then it makes stored emails canonical and
-// creates the indexes, and retries each until it succeeds.
+// creates the indexes, retrying each until it succeeds.
 func (a *App) prepareMongo(ctx context.Context) {
 	if err := a.users.CheckReady(ctx); err != nil && ctx.Err() == nil {
 		a.log.Warn("mongodb configuration: accounts cannot be changed", "error", err, "fix", mongoFix(err))

@@ -126,7 +126,7 @@ func (s *Service) endSessions(ctx context.Context, userID string, c change) (int
 	}
 
 	// The sessions ended first, so none of them can link another external account. End
-	// sessions again afterwards, because one may have begun with an external account that
+	// sessions again afterwards, because one may have started with an external account that
 	// was still linked.
 	if err := s.users.UnlinkAll(ctx, userID); err != nil {
 		return n, err

@@ -72,8 +72,8 @@ func (s *Service) connect(ctx context.Context, userID string, c user.Claims, che
 	return true, nil
 }
 
-// Unlink unlinks a provider from an account, ends the other sessions, which may have begun with it, revokes
-// all known devices, and notifies the owner. Errors: user.ErrNoIdentity, user.ErrLastMethod,
+// Unlink unlinks a provider from an account, ends the other sessions, which may have started with
+// it, revokes all known devices, and notifies the owner. Errors: user.ErrNoIdentity, user.ErrLastMethod,
 // user.ErrNotFound, user.ErrUnavailable, the errors of package session.
 func (s *Service) Unlink(ctx context.Context, caller Caller, provider string) (Changed, error) {
 	u, err := s.users.ByID(ctx, caller.UserID)

@@ -18,7 +18,7 @@ import (
 )
 
 const noMailWarning = "SMTP_URL is not set: no email is sent, and nobody can reset a password. " +
-	"Therefore, after 100 wrong passwords in a row, password guessing is only slowed down to 10 attempts an hour"
+	"Therefore, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP"
 
 const goodSecret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
 

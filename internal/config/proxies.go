@@ -20,20 +20,20 @@ var privateNetworks = []netip.Prefix{
 	netip.MustParsePrefix("fe80::/10"),
 }
 
-// reach is the minimum length of a prefix in bits, which limits its number of IPs.
-type reach struct{ v4, v6 int }
+// sizeLimit is a maximum number of IPs, given as the length of a prefix that contains that many.
+type sizeLimit struct{ v4, v6 int }
 
 var (
 	// maxPublic bounds the public IPs that TRUSTED_PROXIES may contain in total. The largest content
 	// delivery networks have fewer than half as many.
-	maxPublic = reach{8, 16}
-	// widePublic and widePrivate are bounds. Beyond them TRUSTED_PROXIES is reported as weak, because
-	// it probably contains clients.
-	widePublic  = reach{10, 24}
-	widePrivate = reach{16, 48}
+	maxPublic = sizeLimit{8, 16}
+	// widePublic and widePrivate are the bounds beyond which TRUSTED_PROXIES is reported as weak,
+	// because it probably contains clients.
+	widePublic  = sizeLimit{10, 24}
+	widePrivate = sizeLimit{16, 48}
 )
 
-// checkProxies checks the trusted proxies.
+// checkProxies validates TRUSTED_PROXIES and replaces its entries with prefixes.
 func (l *loader) checkProxies() {
 	const (
 		name   = "TRUSTED_PROXIES"
@@ -96,9 +96,8 @@ func includes(outer, inner netip.Prefix) bool {
 	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
 }
 
-// exceededBy reports whether the prefixes together contain more IPs than one prefix with the length
-// of r.
-func (r reach) exceededBy(prefixes ...netip.Prefix) bool {
+// exceededBy reports whether the prefixes together contain more than s IPs.
+func (s sizeLimit) exceededBy(prefixes ...netip.Prefix) bool {
 	var v4, v6 float64 // shares of all IPs
 	for i, prefix := range prefixes {
 		isRepeated := slices.Contains(prefixes[:i], prefix)
@@ -116,7 +115,7 @@ func (r reach) exceededBy(prefixes ...netip.Prefix) bool {
 		}
 	}
 
-	return v4 > math.Exp2(-float64(r.v4)) || v6 > math.Exp2(-float64(r.v6))
+	return v4 > math.Exp2(-float64(s.v4)) || v6 > math.Exp2(-float64(s.v6))
 }
 
 // trustsClients reports whether the trusted proxies have so many IPs that clients are probably among

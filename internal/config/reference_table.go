@@ -39,7 +39,7 @@ var reference = []group{
 			},
 			{
 				name:    "OPS_HOSTS",
-				about:   "Host names with a dot that clients such as Prometheus may use for `OPS_ADDR`. IPs and names without a dot always work. Other names are refused, because a web page could use them in an operator's browser (DNS rebinding).",
+				about:   "Host names with a dot by which clients such as Prometheus may address `OPS_ADDR`. IPs and names without a dot always work. Other names are refused, because a web page could use them in an operator's browser (DNS rebinding).",
 				example: "latchkey.monitoring.svc",
 			},
 			{
@@ -99,7 +99,7 @@ var reference = []group{
 			},
 			{
 				name:    "SESSION_NAME",
-				about:   "Session cookie name. Browsers let only https pages set a cookie whose name begins with `__Secure-`, and only this host one whose name begins with `__Host-`.",
+				about:   "Session cookie name. Only https pages can set a cookie whose name begins with `__Secure-`, and only this host can set one whose name begins with `__Host-`.",
 				derived: "`__Host-sid`; `__Secure-sid` with `COOKIE_DOMAIN`; `sid` without `COOKIE_SECURE`",
 				example: "__Host-sid",
 			},
@@ -233,7 +233,7 @@ var reference = []group{
 			},
 			{
 				name:  "PASSWORD_MIN_LENGTH",
-				about: "Minimum length of new passwords in characters, 8 to 64. NIST advises 15 where a password is the only factor.",
+				about: "Minimum length of new passwords in characters, 8 to 64. NIST SP 800-63B-4 requires 15 where a password is the only factor.",
 			},
 			{
 				name:  "PASSWORD_COMMON",
@@ -253,7 +253,7 @@ var reference = []group{
 	},
 	{
 		title: "Email",
-		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email. In that case, 100 wrong passwords in a row only slow further attempts down to 10 an hour.",
+		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email. In that case, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP.",
 		entries: []entry{
 			{ //nolint:gosec // an example, not a credential
 				name:    "SMTP_URL",

@@ -54,7 +54,7 @@ func (l *loader) checkServer() {
 	l.between("BCRYPT_COST", l.BcryptCost, minCost, maxBcryptCost)
 }
 
-// checkEdge checks the trusted proxies and the TLS files.
+// checkEdge checks where TLS ends: at trusted proxies or at this server.
 func (l *loader) checkEdge() {
 	l.checkProxies()
 

@@ -89,7 +89,7 @@ func (l *loader) checkMongo() {
 	}
 }
 
-// access is how the connection to a store is protected from others on the network.
+// access describes the connection to a store: what protects it from others on the network.
 type access struct {
 	remote     bool // on another machine, as far as the settings show
 	encrypted  bool
@@ -97,7 +97,7 @@ type access struct {
 	password   bool // or a client certificate
 }
 
-// mongoAccess returns how MongoDB is reached. TLS is the default with mongodb+srv.
+// mongoAccess describes the connection to MongoDB. With mongodb+srv, TLS is the default.
 func mongoAccess(parsed *connstring.ConnString, isSRV bool) access {
 	a := access{
 		remote:     isSRV,
@@ -113,7 +113,7 @@ func mongoAccess(parsed *connstring.ConnString, isSRV bool) access {
 	return a
 }
 
-// access returns how Redis is reached.
+// access describes the connection to Redis.
 func (r Redis) access() access {
 	servers := []string{r.Addr()}
 	if len(r.Sentinels)+len(r.Cluster) > 0 {

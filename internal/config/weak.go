@@ -69,11 +69,11 @@ const (
 	shortMailInterval = 10 * time.Second
 )
 
-// defaultRate is the default of RATE_LIMIT, which weakRates compares the limits with.
+// defaultRate is the default of RATE_LIMIT, with which weakRates compares the limits.
 var defaultRate = Rate{Events: 10, Window: time.Minute}
 
 // weakRates returns the limits that are off, or permit many times more events than by default, in
-// the long run or at once. A limit that follows from another one is not reported.
+// the long run or in a burst. A limit that is derived from another one is not reported.
 func weakRates(l *loader) []string {
 	if l.Limits.Default.Rate == (Rate{}) {
 		return []string{"RATE_LIMIT"}
@@ -106,7 +106,7 @@ func weakRates(l *loader) []string {
 	return weak
 }
 
-// exceeds reports whether a rate permits more events in the long run than another one.
+// exceeds reports whether r permits more events than other in the long run.
 func (r Rate) exceeds(other Rate) bool {
 	return int64(r.Events)*int64(other.Window) > int64(other.Events)*int64(r.Window)
 }
@@ -153,8 +153,7 @@ func hasPlainName(l *loader) bool {
 	return !hasPrefix(l.Cookie.Name, hostPrefix) && !hasPrefix(l.Cookie.Name, securePrefix)
 }
 
-// redisSetting returns a rule's find function that reports a setting of Redis, or REDIS_URI where that
-// is set, if isWeak returns true.
+// redisSetting is like when, for a setting of Redis. It reports REDIS_URI instead if that is set.
 func redisSetting(setting string, isWeak func(access) bool) func(*loader) []string {
 	return func(l *loader) []string {
 		switch {
