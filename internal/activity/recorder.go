@@ -52,7 +52,7 @@ type Recorder struct {
 	// dropped is the number of events that did not fit into the buffer since the last batch.
 	dropped int
 
-	// hour, counts and the limits are used in throttled.
+	// hour, counts and the limits belong to throttled.
 	hour           int64
 	counts         map[string]int
 	maxCounts      int

@@ -14,8 +14,8 @@ import (
 
 const (
 	// gatherTime is how long the writer waits for more events before it writes, so that busy servers
-	// need fewer inserts than requests. Flush does not wait. If the process dies, events from this
-	// time are only in the log.
+	// need fewer inserts than requests. Flush does not wait. If the process dies, the events that are
+	// waiting are only in the log.
 	gatherTime = 200 * time.Millisecond
 	// maxBatch is the maximum number of events per insert.
 	maxBatch = 200

@@ -179,8 +179,8 @@ func (s *Service) addConfirmation(ctx context.Context, email *mail.Email) error 
 // token is in the URL fragment, which browsers send neither to servers nor in the Referer
 // header, and malware scanners that open links cannot use it up (OWASP ASVS 5.0 14.2.1).
 //
-// The recipient is the email stored in the account, not the one in the job, which anyone may have
-// entered, or changed in Redis: write access to Redis must not be enough to get a link.
+// The recipient is the email stored in the account. The email in the job may have been entered by
+// anyone, or changed in Redis: write access to Redis must not be enough to get a link.
 func (s *Service) addLink(ctx context.Context, email *mail.Email, u user.User, kind user.TokenKind) error {
 	token, err := newToken(kind, u.ID)
 	if err != nil {

@@ -52,8 +52,8 @@ func (s *Service) rollBack(ctx context.Context, id string) {
 	}
 }
 
-// CreateUser creates an account on behalf of an operator, without a session. Errors: a WeakPasswordError, ErrBusy,
-// user.ErrEmailTaken, user.ErrUnavailable.
+// CreateUser creates an account on behalf of an operator, without a session. Errors: a
+// WeakPasswordError, ErrBusy, user.ErrEmailTaken, user.ErrUnavailable.
 func (s *Service) CreateUser(ctx context.Context, in Registration) (user.User, error) {
 	u, err := s.newUser(ctx, user.NewID(), in)
 	if err != nil {

@@ -31,8 +31,8 @@ var errTooLarge = newFailure(http.StatusRequestEntityTooLarge, "body_too_large",
 var errSlowBody = newFailure(http.StatusServiceUnavailable, "overloaded", "The server is overloaded. Try again shortly.").
 	explain("The body arrived slowly while many other requests were waiting for theirs. Nothing was done.")
 
-// bodies reads the bodies of requests. If too many are incomplete, it gives up the oldest one of the
-// client with the most of them. Most bodies arrive together with the headers, so a client with many
+// bodies reads the bodies of requests. If too many are incomplete, it gives up the oldest body of the
+// client that has the most. Most bodies arrive together with the headers, so a client with many
 // incomplete ones is slow on purpose. If the limit refused new requests instead, one client could
 // keep out all others. The zero value is ready to use.
 type bodies struct {
@@ -67,7 +67,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 	}
 	body, givenUp, err := b.readAll(waiting, http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	if givenUp {
-		closeHTTP1(w, r) // its read deadline has passed
+		closeHTTP1(w, r) // its read deadline is in the past
 		return nil, errSlowBody
 	}
 
@@ -96,7 +96,7 @@ func (b *bodies) readAll(waiting *waitingBody, from io.Reader, length int64) (bo
 	return content.Bytes(), givenUp, err
 }
 
-// add adds a body. If there are too many, it gives up another one first.
+// add adds a waiting body. If there are too many, it gives up another one first.
 func (b *bodies) add(added *waitingBody) (place *list.Element) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,7 +130,7 @@ func (b *bodies) oldestOfBusiest() *list.Element {
 	return oldest
 }
 
-// remove removes a body, unless it was given up.
+// remove removes a body. If it was given up, it has been removed already.
 func (b *bodies) remove(place *list.Element) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -47,7 +47,7 @@ func (s *Server) finishSignIn(provider string) handler {
 		finished, err := s.providers.Finish(r.Context(), provider, s.flows.secret(r, state), query)
 		flow := finished.Flow
 
-		// Every sign-in was counted when it started and can end only once. Count the other requests.
+		// Every sign-in was counted when it started, and can finish only once. Count all other requests.
 		if errors.Is(err, oauth.ErrNoFlow) {
 			if _, limited := s.checkRateLimit(w, r, attempt{limit: limitCallback}); limited != nil {
 				return s.redirectFailure(w, r, s.origins.home(), limited)

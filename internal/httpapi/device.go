@@ -65,8 +65,8 @@ func (d devices) rememberUntilClosed(w http.ResponseWriter, r *http.Request, u u
 
 // renew makes the device of a signed-in user known again, after that user has changed the account
 // and thereby revoked all known devices. A device that was unknown stays unknown: whoever has copied
-// the session cookie must not get a proof that outlives the session. So does the device of a session that
-// ends with the browser, which may be on a shared computer.
+// the session cookie must not get a proof that outlives the session. The device
+// of a session that ends with the browser becomes unknown, because it may be a shared computer.
 func (d devices) renew(w http.ResponseWriter, r *http.Request, s *session.Session, u user.User) {
 	if s.Persistent && d.proofs(r).WasKnown(u.ID) {
 		d.remember(w, r, u)
@@ -74,7 +74,7 @@ func (d devices) renew(w http.ResponseWriter, r *http.Request, s *session.Sessio
 }
 
 // admitDevice reports whether the device that sent the request may become known to an account, or
-// already is. Only a few new devices an hour may, and none while Redis is down.
+// already is. Only a few new devices an hour may become known, and none while Redis is down.
 func (s *Server) admitDevice(r *http.Request, u user.User) bool {
 	if s.devices.knows(r, u) {
 		return true

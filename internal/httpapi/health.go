@@ -47,7 +47,7 @@ var (
 		id:          "readyz",
 		tag:         tagOperations,
 		summary:     "Check that the server can handle requests",
-		description: "Checks that every store can be read and written. The result is reused for up to a second. Also returns 503 while the server shuts down, and after its start until the spelling of the stored emails has been checked.",
+		description: "Checks that every store can be read and written. The result is reused for up to a second. Also returns 503 during shutdown and, after startup, until the spelling of the stored emails has been checked.",
 		response: response{
 			status: http.StatusOK,
 			result: "The server is ready",

@@ -64,7 +64,7 @@ type responseHeader struct {
 var responseHeaders = []responseHeader{
 	{
 		name: "Set-Cookie",
-		description: "Sets the session cookie, which is HttpOnly, or clears it with `Max-Age=0`. With `COOKIE_DOMAIN`, it also clears a cookie of the host alone. A login also sets the cookie `device` (`__Host-device` if it is Secure), and so does a change that revokes all other known devices. " +
+		description: "Sets the session cookie, which is HttpOnly, or clears it with `Max-Age=0`. With `COOKIE_DOMAIN`, it also clears a session cookie without a domain. A login also sets the cookie `device` (`__Host-device` if it is Secure), and so does a change that revokes all other known devices. " +
 			"That cookie grants no access: it gives known browsers their own rate limit.",
 		example: "sid=...; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax",
 	},
@@ -75,7 +75,7 @@ var responseHeaders = []responseHeader{
 	},
 	{
 		name:        "RateLimit",
-		description: "What is left of each limit that applied: `r` requests now, and all of them again after `t` seconds (draft-ietf-httpapi-ratelimit-headers). `network` replaces `ip` if less is left for the client's IPv6 network. Missing if limits are off.",
+		description: "What is left of each limit that applied: `r` requests now, and the full number after `t` seconds (draft-ietf-httpapi-ratelimit-headers). `network` replaces `ip` if less is left for the client's IPv6 network. Missing if limits are off.",
 		example:     `"ip";r=9;t=6, "account";r=9;t=6`,
 	},
 	{

@@ -98,8 +98,8 @@ var changePasswordOperation = operation{
 	id:      "changePassword",
 	tag:     tagAccount,
 	summary: "Change the password",
-	description: "The session continues with a new token, all other sessions of the account end, and other devices become unknown to it. Links in emails sent before no longer work. " +
-		"The owner is notified by email. If another request rotates this session at the same time, it ends, too: the response has no `sessionId`, and the cookie is cleared.",
+	description: "The session continues with a new token, all other sessions of the account end, and other devices become unknown to it. Links in earlier emails no longer work. " +
+		"The owner is notified by email. If another request rotates this session at the same time, this session ends, too: the response has no `sessionId`, and the cookie is cleared.",
 	request: changePasswordRequest{
 		CurrentPassword: examplePassword,
 		NewPassword:     exampleNewPassword,

@@ -46,7 +46,7 @@ type Server struct {
 	readiness readiness
 
 	draining     atomic.Bool
-	busyLogged   atomic.Int64 // the minute in which worthLogging last let a failure due to overload pass
+	busyLogged   atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
 	minPassword  int
 	stepUpMaxAge time.Duration
 	redisBudget  time.Duration
@@ -144,9 +144,9 @@ func (s *Server) Drain() { s.draining.Store(true) }
 
 // closeConnection adds Connection: close to responses during shutdown, and to the responses to
 // chunked requests and to HTTP/1.0 requests. Both may have a Content-Length as well as a
-// Transfer-Encoding, of which net/http removes one: the Content-Length of a chunked request, and
-// the Transfer-Encoding of an HTTP/1.0 request. A proxy that uses the removed header sees other
-// requests on the connection than this server does (request smuggling). Therefore nothing may
+// Transfer-Encoding, of which net/http ignores one: the Content-Length of a chunked request, and
+// the Transfer-Encoding of an HTTP/1.0 request. A proxy that uses the ignored header would find
+// other requests on the connection than this server does (request smuggling). Therefore nothing may
 // follow on the connection (RFC 9112 sections 6.1 and 11.2).
 func (s *Server) closeConnection(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

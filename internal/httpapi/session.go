@@ -58,7 +58,7 @@ var verifyOperation = operation{
 	tag:     tagSession,
 	summary: "Identify the user for a reverse proxy",
 	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis. " +
-		"The proxy must remove headers of these names from the requests of clients. " +
+		"The proxy must remove headers with these names from client requests. " +
 		"The email is percent-encoded and may not be verified: identify users by their ID.",
 	response: response{
 		status:  http.StatusOK,

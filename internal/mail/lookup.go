@@ -10,10 +10,10 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// A lookup is a request for an email to the user with an email address, if there is such a user.
-// Anyone can send such requests, even for email addresses without an account. So they are not jobs:
-// they delay no jobs, cost much less, and leave no keys behind. The user is looked up later: if the
-// response waited for the lookup, its timing would reveal whether the account exists.
+// A lookup is a request to send an email to the owner of an email address, if there is an account.
+// Anyone can send such requests, even for email addresses without an account. Therefore they are not
+// jobs: they delay no jobs, cost much less, and leave no keys behind. The account is looked up later:
+// if the response waited for that, its timing would reveal whether the account exists.
 
 const (
 	// maxLookups is the maximum number of waiting requests. It limits the memory that a flood can
@@ -35,15 +35,15 @@ if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', micros), ARGV[1])
 return 1`).WaitForReplicas()
 
-// PushLookup queues a request for an email to the user with the email address job.To. It takes the
-// same time whether or not there is such a user, because only RunLookups finds out. Errors:
+// PushLookup queues a request to send an email to the owner of job.To. It takes the same time
+// whether or not there is an account, because only RunLookups finds out. Errors:
 // ErrFull, redisconn.ErrUnavailable.
 func (q *Queue) PushLookup(ctx context.Context, job Job) error {
 	job.complete(q.now())
 
 	value, err := json.Marshal(job)
 	if err != nil {
-		return err // a time after the year 9999
+		return err // for a time after the year 9999
 	}
 
 	queued, err := redisconn.Bool(q.redis.Eval(ctx, pushLookupScript, lookupsKey, value, maxLookups))
@@ -66,8 +66,8 @@ return due`)
 // RunLookups calls lookUp for the requests from PushLookup, in batches, until ctx ends. Any number
 // of processes may call it.
 //
-// lookUp must push the jobs whose recipient is a user, and keep their IDs: the same request may be
-// looked up twice. If lookUp returns an error, the requests are looked up again when their lease
+// lookUp must push the jobs whose recipients have an account, and keep their IDs: the same request
+// may be looked up twice. If lookUp returns an error, the requests are looked up again when their lease
 // ends, unless they are older than MaxAge by then.
 func (q *Queue) RunLookups(ctx context.Context, lookUp func(context.Context, []Job) error) {
 	failing := false

@@ -130,7 +130,7 @@ func (p *openID) complete(ctx context.Context, m *metadata, accessToken string, 
 }
 
 // authenticatedAt returns when the user authenticated to the provider. If the provider supports
-// auth_time, we always request it. If it is missing then, someone at an unlocked browser may have
+// auth_time, we always request it. If it is missing nevertheless, someone at an unlocked browser may have
 // removed the parameter from the URL (OpenID Connect Core sections 3.1.2.1 and 3.1.3.7). Without
 // support, authenticatedAt returns the current time. A time in the future, which would count as
 // recent for too long, is an error unless clockSkew explains it. Errors: ErrRefused.

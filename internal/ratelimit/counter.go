@@ -9,10 +9,10 @@ import (
 
 // countScript adds one to a counter. ARGV[1] is the lowest count from which it continues, ARGV[2] the
 // lifetime of the counter in milliseconds, and ARGV[3] its period. The key stores the count, a space
-// and the period. A value of another period or of another form is ignored.
+// and the period. A value with another period or in another format is ignored.
 //
-// If a lost reply makes Redis run the script twice, the event counts twice, which is the safe
-// direction. The script does not wait for replicas: a failover may lose a few events.
+// If a lost reply makes Redis run the script twice, the event counts twice, which errs on the safe
+// side. The script does not wait for replicas: a failover may lose a few events.
 var countScript = redisconn.NewScript(1, `
 local count, period = tonumber(ARGV[1]), ARGV[3]
 local value = redis.pcall('GET', KEYS[1])

@@ -32,8 +32,8 @@ func ipKey(ip string, bits int) string {
 	return prefix(addr, bits)
 }
 
-// networks lists the prefix lengths of the IPv6 networks that share a budget, and how many times
-// the budget of a single client theirs is. A customer usually gets at least a /64, often a /56, and
+// networks lists the prefix lengths of the IPv6 networks that share a budget, and the size of that
+// budget as a multiple of a single client's. A customer usually gets at least a /64, often a /56, and
 // a /48 on request (RFC 6177): without the last two, one customer could have 65,536 budgets.
 //
 // IPv4 has no such networks. Neighbors in a /24 are usually unrelated customers, and IPv4 costs

@@ -21,8 +21,8 @@ func New(client *redisconn.Client) *Limiter { return &Limiter{redis: client} }
 const maxLimits = 3
 
 // takeScripts contains the script that counts one event, indexed by its number of keys. For each
-// key it takes two arguments: the interval, which is the time in which one event becomes available
-// again, and the burst, the time in which all events do. Both are in microseconds.
+// key it takes two arguments in microseconds: the interval, in which one event becomes available
+// again, and the burst, in which all events do.
 //
 // A key stores the time at which all events will be available again, in microseconds on the
 // Redis clock (GCRA's "theoretical arrival time"), and expires then: a missing key means that
@@ -240,9 +240,8 @@ const KeyPrefix = "limit:"
 //	                       "r" if the last event was refused; it expires at that time
 //	limit:{<key>}:<name>   the same for one of several limits of an event
 //
-// The braces put all limits of an event into one slot of a Redis Cluster.
-// redisKey hashes keys that are long, hard to read in redis-cli, or contain braces, which would
-// change the slot in a Redis Cluster.
+// The braces put all limits of an event into one slot of a Redis Cluster. redisKey hashes keys that
+// are long, hard to read in redis-cli, or contain braces, which would change the slot.
 func redisKey(key string) string {
 	if !isPlain(key) {
 		key = "sha256:" + token.Hash(key)

@@ -12,7 +12,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// lagPause is how long writes wait only for the healthy replicas after a wait for all has timed out.
+// lagPause is how long writes wait only for the healthy replicas, after a wait for all replicas has
+// timed out.
 const lagPause = time.Second
 
 // errNotConfirmed is returned if a write was made but may be lost in a failover. It must not be retried: on

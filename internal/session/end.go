@@ -20,7 +20,7 @@ func (m *Manager) End(ctx context.Context, reason Reason) error {
 	return err
 }
 
-// Abandon is like End, but for use after a failure that may have used up the request's time budget.
+// Abandon is like End, for use after a failure that may have used up the request's time budget.
 func (m *Manager) Abandon(ctx context.Context, reason Reason) error {
 	return m.End(redisconn.WithBudget(ctx, m.redis.Timeout()/2), reason)
 }

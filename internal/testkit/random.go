@@ -3,9 +3,9 @@ package testkit
 import "testing"
 
 const (
-	// randomValues is the number of values that CheckRandom makes. With this many, the share of
-	// values in which a bit is set differs from 50 percent by more than half a percentage point in
-	// a third of all cases, and practically never by five.
+	// randomValues is the number of values that CheckRandom checks. The share of these in which a
+	// given bit is set has a standard deviation of half a percentage point, so it practically never
+	// differs from 50 percent by five.
 	randomValues = 10_000
 	minShare     = 45 // percent
 	maxShare     = 55
