@@ -128,7 +128,7 @@ func TestDoctorOfRedis(t *testing.T) {
 				"MAIL_FROM=no-reply@example.com")
 			out, err := command(environ, "", "doctor", "--json")
 			if wantErr := tc.message != ""; (err != nil) != wantErr {
-				t.Errorf("got error %v, want one: %t", err, wantErr)
+				t.Errorf("got error %v, want an error: %t", err, wantErr)
 			}
 			var report struct{ Findings []doctor.Finding }
 			testkit.NoError(t, json.Unmarshal([]byte(out), &report))

@@ -22,7 +22,7 @@ import (
 
 var updateHeaders = flag.Bool("update", false, "rewrite testdata/headers.txt")
 
-// headersFile lists the status line and all headers of one response of every kind.
+// headersFile contains the status line and all headers of every kind of response, as reviewed.
 const headersFile = "testdata/headers.txt"
 
 // exchange is a request whose response headers are compared with headersFile.
@@ -33,7 +33,7 @@ type exchange struct {
 	body    string
 }
 
-// varying matches the parts of headers that differ between two runs.
+// varying matches the parts of headers that differ from run to run.
 var varying = regexp.MustCompile(`(?m)^((?:Date|X-Request-Id|X-Auth-User-Id|X-Auth-Session-Id|Etag|Content-Length): |Set-Cookie: [^=]+=)[^;\n]+|([;"](?:r|t)=|Retry-After: )\d{2,}|(;t=)\d+`)
 
 // headerRecorder collects responses in the format of headersFile.
@@ -49,8 +49,8 @@ func (h *headerRecorder) add(name string, lines []string) {
 	fmt.Fprintf(&h.all, "# %s\n%s\n\n", name, text)
 }
 
-// raw sends a request on a connection of its own and returns the lines of the response until
-// the empty line, exactly as the server wrote them.
+// raw sends a request on a new connection and returns the status line and the headers of the
+// response, exactly as the server wrote them.
 func (h *headerRecorder) raw(addr string, e exchange) []string {
 	h.t.Helper()
 
@@ -81,7 +81,7 @@ func (h *headerRecorder) raw(addr string, e exchange) []string {
 	return lines
 }
 
-// record sends requests one after the other and records the responses.
+// record sends requests in order and records the responses.
 func (h *headerRecorder) record(addr string, exchanges ...exchange) {
 	h.t.Helper()
 
@@ -90,15 +90,15 @@ func (h *headerRecorder) record(addr string, exchanges ...exchange) {
 	}
 }
 
-// firstLine returns the first line of a request, without the ID of a session.
+// firstLine returns the first line of a request, with "*" for a session ID.
 func firstLine(request string) string {
 	line, _, _ := strings.Cut(request, "\r\n")
 
 	return regexp.MustCompile(`[\w-]{45}`).ReplaceAllString(line, "*")
 }
 
-// The headers of every kind of response are the reviewed ones. To accept a change, run this test
-// with -update and review the difference.
+// Every kind of response has the reviewed headers. To accept a change, run this test with -update
+// and review the difference.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 

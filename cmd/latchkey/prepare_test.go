@@ -14,9 +14,9 @@ import (
 )
 
 // If MongoDB fails while a server makes stored emails canonical, the server tries again. Until it
-// has succeeded it is not ready, and a stranger cannot register the email of an account that
-// another application has stored in another spelling.
-func TestEmailsBecomeCanonicalInTheEnd(t *testing.T) {
+// succeeds, it is not ready, and strangers cannot register the email of an account that another
+// application has stored in another spelling.
+func TestEmailsEventuallyBecomeCanonical(t *testing.T) {
 	t.Parallel()
 	uri, proxy := storetest.ProxiedMongo(t)
 	users := storetest.Database(t, uri).Collection("users")

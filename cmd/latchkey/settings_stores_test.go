@@ -16,8 +16,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// recorder is a server that records what clients send. It replies like a Redis that accepts
-// everything, or not at all if it is silent.
+// recorder is a server that records what clients send. It replies like a Redis that accepts every
+// command, or does not reply if it is silent.
 type recorder struct {
 	host, port string
 	// received contains the words of the commands, each after a space, or the bytes that a silent

@@ -26,8 +26,8 @@ import (
 )
 
 // TestSettingsReachTheProgram starts the whole program with an unusual value for every setting, and
-// observes its effect from outside: in responses, in the stores, in emails and on the network. A
-// setting that is read but not used fails it, and so does a setting without an observation.
+// observes its effect from outside: in responses, in the stores, in emails and on the network. The
+// test fails for a setting that is read but not used, and for one without an observation.
 func TestSettingsReachTheProgram(t *testing.T) {
 	t.Parallel()
 	o := &observer{seen: map[string]bool{}}
@@ -47,7 +47,7 @@ func TestSettingsReachTheProgram(t *testing.T) {
 	}
 	for _, name := range documentedSettings(t) {
 		if !o.seen[name] {
-			t.Errorf("%s: got no observation; add one to this test", name)
+			t.Errorf("%s: its effect is not observed; add that to this test", name)
 		}
 	}
 }

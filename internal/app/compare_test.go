@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// comparators lists the functions that compare a value from a client with a secret. They use
-// hmac.Equal, because the time that == takes reveals how much of the value is correct.
+// comparators lists the functions that compare a secret with a value from a client. They use
+// hmac.Equal: the time that == takes would reveal how much of the value is correct.
 var comparators = map[string]bool{
 	"internal/device.Read":        true, // proofs of devices
 	"internal/oauth.matchingKeys": true, // the state of a sign-in
@@ -30,8 +30,8 @@ var sameSource = map[string]bool{
 	"t.Nonce != verified.Nonce": true, // two ways to parse one ID token
 }
 
-// TestSecretsAreComparedInConstantTime finds secrets that are compared with ==, and compares the
-// table with the functions that use hmac.Equal.
+// TestSecretsAreComparedInConstantTime checks that no secret is compared with ==, and that the table
+// lists the functions that use hmac.Equal.
 func TestSecretsAreComparedInConstantTime(t *testing.T) {
 	t.Parallel()
 

@@ -21,7 +21,7 @@ type testServer struct {
 	addr        string
 	connections *connections
 	log         *testkit.Buffer
-	waiting     chan struct{} // receives a value for each request to /wait
+	begun       chan struct{} // receives a value when a request to /wait has arrived
 	release     chan struct{}
 }
 
@@ -31,7 +31,7 @@ func newTestServer(t *testing.T, total, perClient int, shared ...netip.Prefix) *
 	s := &testServer{
 		t:       t,
 		log:     &testkit.Buffer{},
-		waiting: make(chan struct{}, 100),
+		begun:   make(chan struct{}, 100),
 		release: make(chan struct{}),
 	}
 	s.connections = newConnections(nil, slog.New(slog.NewTextHandler(s.log, nil)))
@@ -41,7 +41,7 @@ func newTestServer(t *testing.T, total, perClient int, shared ...netip.Prefix) *
 
 	server := NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/wait" {
-			s.waiting <- struct{}{}
+			s.begun <- struct{}{}
 			<-s.release
 		}
 	}), slog.New(slog.DiscardHandler))
@@ -88,7 +88,7 @@ func (s *testServer) begin(conn net.Conn) {
 
 	_, err := io.WriteString(conn, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
 	testkit.NoError(s.t, err)
-	testkit.Receive(s.t, "a request in progress", s.waiting)
+	testkit.Receive(s.t, "a request in progress", s.begun)
 }
 
 // wantClosed fails the test unless the server closes the connection.
@@ -114,7 +114,7 @@ func (s *testServer) wantCounts(n, idle int) {
 	})
 }
 
-// A client with too many connections loses the one that has been idle the longest, or if none is
+// A client with too many connections loses the one that has been idle the longest or, if none is
 // idle, the one with the longest request. Other clients are not affected.
 func TestConnectionsPerClient(t *testing.T) {
 	t.Parallel()
@@ -128,16 +128,16 @@ func TestConnectionsPerClient(t *testing.T) {
 	s.begin(active)
 	s.wantCounts(3, 2)
 	if !s.request(idle) {
-		t.Fatal("got no response, want one")
+		t.Fatal("request on the idle connection failed")
 	}
 	bystander := s.dial(other)
 	s.wantCounts(4, 3)
 
-	// The silent one has been idle the longest, because the other one has had a request since.
+	// The silent connection has been idle the longest, because the other one has had a request.
 	fourth := s.dial(client)
 	s.wantClosed("a connection without a request", silent)
 	if !s.request(fourth) {
-		t.Error("a fourth connection got no response, want one")
+		t.Error("request on a fourth connection failed")
 	}
 	s.wantCounts(4, 3)
 
@@ -152,19 +152,19 @@ func TestConnectionsPerClient(t *testing.T) {
 	sixth := s.dial(client)
 	s.wantClosed("the connection with the longest request", active)
 	if !s.request(sixth) {
-		t.Error("a connection while all others had requests: got no response, want one")
+		t.Error("request on a new connection failed while all others had requests in progress")
 	}
 	if !strings.Contains(s.log.String(), "too many connections: closed one with a request in progress\" limit=client ip="+client) {
 		t.Errorf("log: got %s, want a warning with the IP", s.log)
 	}
 	if !s.request(bystander) || !s.request(s.dial(other)) {
-		t.Error("another client got no response, want one")
+		t.Error("request of another client failed")
 	}
 
 	close(s.release)
 	for _, conn := range []net.Conn{fourth, fifth} {
 		if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != http.StatusOK {
-			t.Errorf("a request in progress: got error %v, want a response", err)
+			t.Errorf("request in progress: got error %v, want a response", err)
 		}
 	}
 	for _, conn := range []net.Conn{fourth, fifth, sixth} {
@@ -173,7 +173,7 @@ func TestConnectionsPerClient(t *testing.T) {
 	s.wantCounts(2, 2) // the other client's connections
 }
 
-// The connections of a proxy count only in total.
+// Connections from a proxy count only towards the total.
 func TestConnectionsInTotal(t *testing.T) {
 	t.Parallel()
 
@@ -228,7 +228,7 @@ func TestClientOfConnection(t *testing.T) {
 	}
 }
 
-// peerConn is a connection that only has a peer.
+// peerConn is a net.Conn that implements only RemoteAddr.
 type peerConn struct {
 	net.Conn
 	peer string

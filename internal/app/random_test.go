@@ -17,9 +17,9 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// makers maps every function that makes a random value to the test that checks 10,000 of its values
-// (testkit.CheckRandom), or to the reason why it needs no test.
-var makers = map[string]string{
+// generators maps every function that generates a random value to the test that checks 10,000 of its
+// values (testkit.CheckRandom), or to the reason why it needs no test.
+var generators = map[string]string{
 	"internal/token.New":                "internal/token TestNew",
 	"internal/session.newToken":         "internal/session TestTokensAreRandom",
 	"internal/auth.newToken":            "internal/auth TestLinksAreRandom",
@@ -31,26 +31,26 @@ var makers = map[string]string{
 	"internal/mail.complete":            "not secret: the ID of a job",
 	"internal/mail.messageID":           "not secret: the ID of an email",
 	"internal/mail.next":                "not secret: distinguishes the claims of workers",
-	"internal/oauth.take":               "not secret: tells a repeated script from another request",
-	"internal/session.RevokeAll":        "not secret: tells a repeated script from another request",
-	"internal/session.end":              "not secret: tells a repeated script from another request",
+	"internal/oauth.take":               "not secret: distinguishes a repeated script from another request",
+	"internal/session.RevokeAll":        "not secret: distinguishes a repeated script from another request",
+	"internal/session.end":              "not secret: distinguishes a repeated script from another request",
 	"cmd/dev.setDefaults":               "development only: rand.Text has 128 bits",
 }
 
-// withoutUsers matches the folders whose code never runs on a server with users.
-var withoutUsers = regexp.MustCompile(
+// testOnly matches the folders whose code is used only in tests and benchmarks.
+var testOnly = regexp.MustCompile(
 	`^(cmd/(bench|gensettings)|internal/(apitest|devstore|testkit)|.*/(mailtest|oauthtest))(/|$)`)
 
-// TestMakersOfSecrets compares the table with the code: a new maker needs a test of its values, and
-// predictable generators are forbidden.
-func TestMakersOfSecrets(t *testing.T) {
+// TestRandomValues compares the table with the code, so that the values of a new generator are
+// checked, and forbids predictable random numbers.
+func TestRandomValues(t *testing.T) {
 	t.Parallel()
 
 	found := map[string]bool{}
 	eachProductionFile(t, func(dir string, file *ast.File) {
 		for _, imported := range file.Imports {
 			if path, _ := strconv.Unquote(imported.Path.Value); strings.HasPrefix(path, "math/rand") {
-				t.Errorf("%s imports %s, whose numbers can be predicted; use crypto/rand", dir, path)
+				t.Errorf("%s imports %s, which is predictable; use crypto/rand", dir, path)
 			}
 		}
 
@@ -66,14 +66,14 @@ func TestMakersOfSecrets(t *testing.T) {
 	})
 
 	known := map[string]bool{}
-	for maker, check := range makers {
-		known[maker] = true
+	for generator, check := range generators {
+		known[generator] = true
 		if dir, test, ok := strings.Cut(check, " Test"); ok && !callsCheckRandom(t, dir, "Test"+test) {
-			t.Errorf("%s: %s does not call testkit.CheckRandom", maker, check)
+			t.Errorf("%s: %s does not call testkit.CheckRandom", generator, check)
 		}
 	}
 	if diff := cmp.Diff(known, found); diff != "" {
-		t.Errorf("functions that make random values differ from the table (-table +code):\n%s", diff)
+		t.Errorf("functions that generate random values differ from the table (-table +code):\n%s", diff)
 	}
 }
 
@@ -86,7 +86,7 @@ func eachProductionFile(t *testing.T, f func(dir string, file *ast.File)) {
 		switch dir := filepath.Dir(path); {
 		case err != nil:
 			return err
-		case entry.IsDir() && withoutUsers.MatchString(path):
+		case entry.IsDir() && testOnly.MatchString(path):
 			return fs.SkipDir
 		case !entry.IsDir() && isProduction(path):
 			f(dir, parse(t, filepath.Join("../..", path)))

@@ -14,8 +14,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// The servers have every limit that keeps a client from tying them up. By default, net/http has
-// none.
+// TestServerLimits pins the limits that keep a client from tying up the servers. By default, net/http
+// has none.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
 

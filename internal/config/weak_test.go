@@ -12,7 +12,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// weakCases lists settings, and the names that are reported for them.
+// weakCases lists changes to strong settings, and the names of the settings that are then reported.
 var weakCases = []struct {
 	vars map[string]string
 	want []string
@@ -59,8 +59,8 @@ var weakCases = []struct {
 	{map[string]string{"TRUSTED_PROXIES": "10.244.0.0/16,104.16.0.0/13,2400:cb00::/32,127.0.0.0/8"}, nil},
 
 	{map[string]string{"FRONTEND_URL": "https://app.example.com,http://localhost:3001"}, []string{"FRONTEND_URL"}},
-	{mailing(map[string]string{"PUBLIC_URL": "http://127.0.0.1:3001"}), []string{"PUBLIC_URL"}},
-	{mailing(map[string]string{"FRONTEND_URL": "http://localhost:3001"}), []string{"FRONTEND_URL", "PUBLIC_URL"}},
+	{withSMTP(map[string]string{"PUBLIC_URL": "http://127.0.0.1:3001"}), []string{"PUBLIC_URL"}},
+	{withSMTP(map[string]string{"FRONTEND_URL": "http://localhost:3001"}), []string{"FRONTEND_URL", "PUBLIC_URL"}},
 	{map[string]string{"COOKIE_SAME_SITE": "none"}, []string{"COOKIE_SAME_SITE"}},
 	{map[string]string{"COOKIE_DOMAIN": "example.com"}, []string{"COOKIE_DOMAIN"}},
 	{map[string]string{"SESSION_NAME": "nestjs.sid"}, []string{"SESSION_NAME"}},
@@ -83,16 +83,16 @@ var weakCases = []struct {
 	{map[string]string{"REDIS_CLUSTER": "r1", "REDIS_TLS": "true"}, []string{"REDIS_PASSWORD"}},
 }
 
-// mailing returns settings with an SMTP server.
-func mailing(vars map[string]string) map[string]string {
+// withSMTP adds an SMTP server to settings and returns them.
+func withSMTP(vars map[string]string) map[string]string {
 	vars["SMTP_URL"] = "smtp://localhost"
 	vars["MAIL_FROM"] = "no-reply@example.com"
 
 	return vars
 }
 
-// sound returns settings for production without a weakness, with changes.
-func sound(changes map[string]string) map[string]string {
+// strong returns settings for production, with changes. Without changes, none of them is weak.
+func strong(changes map[string]string) map[string]string {
 	vars := map[string]string{"HOST": "localhost", "MONGODB_URI": "mongodb://localhost/latchkey"}
 	for name, value := range changes {
 		vars[name] = value
@@ -101,8 +101,8 @@ func sound(changes map[string]string) map[string]string {
 	return good(vars)
 }
 
-// TestWeaknesses checks that every setting that is weaker than the default is reported, and no sound
-// one. Every rule has a case.
+// TestWeaknesses checks that exactly the settings that are weaker than the default are reported.
+// Every rule has a case.
 func TestWeaknesses(t *testing.T) {
 	t.Parallel()
 
@@ -121,7 +121,7 @@ func TestWeaknesses(t *testing.T) {
 	}
 
 	for _, tc := range weakCases {
-		check(sound(tc.vars), tc.want)
+		check(strong(tc.vars), tc.want)
 	}
 
 	dir := t.TempDir()
@@ -134,35 +134,34 @@ func TestWeaknesses(t *testing.T) {
 	}
 	open := file("open", 0o644, goodSecret)
 	closed := file("closed", 0o640, goodSecret)
-	check(sound(map[string]string{"SESSION_SECRET": "", "SESSION_SECRET_FILE": open}), []string{"SESSION_SECRET_FILE"})
-	check(sound(map[string]string{"SESSION_SECRET": "", "SESSION_SECRET_FILE": closed}), nil)
-	check(sound(map[string]string{"TLS_CERT_FILE": open, "TLS_KEY_FILE": open}), []string{"TLS_KEY_FILE"})
-	check(sound(map[string]string{"MONGODB_URI": "mongodb://u:p@db/x?tls=true&tlsCertificateKeyFile=" + open}), []string{"MONGODB_URI"})
+	check(strong(map[string]string{"SESSION_SECRET": "", "SESSION_SECRET_FILE": open}), []string{"SESSION_SECRET_FILE"})
+	check(strong(map[string]string{"SESSION_SECRET": "", "SESSION_SECRET_FILE": closed}), nil)
+	check(strong(map[string]string{"TLS_CERT_FILE": open, "TLS_KEY_FILE": open}), []string{"TLS_KEY_FILE"})
+	check(strong(map[string]string{"MONGODB_URI": "mongodb://u:p@db/x?tls=true&tlsCertificateKeyFile=" + open}), []string{"MONGODB_URI"})
 
 	for mode, want := range map[os.FileMode][]string{0o644: {".env"}, 0o600: nil} {
 		vars, err := Environ(nil, file(".env", mode, "HOST=localhost\n"))
 		testkit.NoError(t, err)
-		check(sound(vars), want)
+		check(strong(vars), want)
 	}
 
 	for _, rule := range append([]weakRule{environmentRule}, weakRules...) {
 		if !reported[Weakness{Risk: rule.risk, Fix: rule.fix}] {
-			t.Errorf("%s, %s: got no case, want one", rule.names, rule.values)
+			t.Errorf("%s, %s: no case for this rule", rule.names, rule.values)
 		}
 		for _, text := range []string{rule.risk, rule.fix} {
 			if strings.HasSuffix(text, ".") || text == "" {
-				t.Errorf("%s: got text %q, want it without a full stop", rule.names, text)
+				t.Errorf("%s: got text %q, want text without a full stop", rule.names, text)
 			}
 		}
 	}
 }
 
-// TestSafeDefaults pins the defaults that users rely on. Weakening one takes a decision, not only
-// "go generate".
+// TestSafeDefaults pins the defaults that users rely on, so that nobody weakens one by accident.
 func TestSafeDefaults(t *testing.T) {
 	t.Parallel()
 
-	c := load(t, sound(nil))
+	c := load(t, strong(nil))
 	rate := func(events int) Rate { return Rate{Events: events, Window: time.Minute} }
 
 	checkEqual(t, "weaknesses", c.Weaknesses, []Weakness(nil))
@@ -202,7 +201,7 @@ func TestDevServer(t *testing.T) {
 	for name, value := range DevServer {
 		vars[name] = value
 		if !slices.Contains(known, setting{name: name}) {
-			t.Errorf("%s: got an unknown setting", name)
+			t.Errorf("%s: unknown setting", name)
 		}
 	}
 

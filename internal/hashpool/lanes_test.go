@@ -28,7 +28,7 @@ func TestPoolWaitLimit(t *testing.T) {
 		var waiting sync.WaitGroup
 		for _, lane := range []Lane{Anyone, Owners, Anyone} {
 			waiting.Go(func() {
-				err := p.do(t.Context(), lane, func() { t.Error("got the refused job run, want it never to run") })
+				err := p.do(t.Context(), lane, func() { t.Error("the refused job ran") })
 				if elapsed := time.Since(start); !errors.Is(err, ErrBusy) || elapsed != 5*time.Second {
 					t.Errorf("do in lane %d: got error %v after %v, want ErrBusy after 5s", lane, err, elapsed)
 				}
@@ -46,7 +46,7 @@ func TestPoolWaitLimit(t *testing.T) {
 
 		slow.Wait()
 		if elapsed := time.Since(start); elapsed != time.Minute {
-			t.Errorf("got the slow jobs finished after %v, want 1m", elapsed)
+			t.Errorf("slow jobs: finished after %v, want 1m", elapsed)
 		}
 		p.Close()
 	})
@@ -71,7 +71,7 @@ func TestLanesTakeTurns(t *testing.T) {
 		release()
 		p.Close()
 		if want := []string{"o1", "a1", "o2", "a2", "a3", "a4"}; !slices.Equal(order, want) {
-			t.Errorf("got jobs run in order %q, want %q", order, want)
+			t.Errorf("order of the jobs: got %q, want %q", order, want)
 		}
 	})
 }
@@ -130,7 +130,7 @@ func TestFloodInOneLane(t *testing.T) {
 				t.Errorf("jobs in the other lane: got %v, want at most %v", longest, 3*hash)
 			}
 			if done.Load() == 0 || refused.Load() == 0 {
-				t.Errorf("got %d jobs done and %d refused, want more than 0 of each", done.Load(), refused.Load())
+				t.Errorf("got %d jobs done and %d refused, want some of each", done.Load(), refused.Load())
 			}
 		})
 	}

@@ -20,7 +20,7 @@ import (
 	"latchkey/internal/user"
 )
 
-// linkCase is a first sign-in with a provider when there is already an account.
+// linkCase is a sign-in with a provider when an account already exists.
 type linkCase struct {
 	setup     func(e *providerEnv, owner *apitest.Client) // prepares the existing account; may be nil
 	identity  providerUser
@@ -33,9 +33,9 @@ type linkCase struct {
 	linked []string
 }
 
-// linkCases covers OWASP ASVS 5.0 6.8.1 and 10.5.2: a sign-in with a provider opens an
-// existing account only if both have the same email address and the provider has verified
-// it.
+// linkCases covers OWASP ASVS 5.0 6.8.1 and 10.5.2: a sign-in with an external account that is not
+// linked yet opens an existing account only if both have the same email, and only if the provider
+// has verified it.
 var linkCases = map[string]linkCase{
 	"both verified":                 {setup: verifyEmail, identity: ann, account: "existing", linked: acme},
 	"verified only by the provider": {identity: ann, account: "existing", losesAccess: true, linked: acme},
@@ -503,9 +503,9 @@ func TestInterruptedTakeover(t *testing.T) {
 	}
 }
 
-// A sign-in whose email the provider has not verified never changes the account that has this
-// email, not even one that nobody has logged in to yet. An import creates such accounts, whose
-// owners then set a password by email.
+// A sign-in never changes the account with its email if the provider has not verified the email,
+// even if nobody has logged in to the account yet. An import creates such accounts, and their owners
+// set a password by email.
 func TestUnverifiedSignInKeepsImportedAccount(t *testing.T) {
 	t.Parallel()
 
@@ -526,8 +526,8 @@ func TestUnverifiedSignInKeepsImportedAccount(t *testing.T) {
 	}
 }
 
-// After a crash between the two steps of a link, the sign-in can be repeated. Until then, the error
-// does not ask the user to log in to another account.
+// After a crash between the two steps of a link, the sign-in can be repeated once the interrupted
+// link has expired. Until then, the error does not ask the user to log in to another account.
 func TestSignInAfterInterruptedLink(t *testing.T) {
 	t.Parallel()
 

@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// A strict relay, which accepts only fully qualified names in EHLO, accepts us wherever we run. In a
-// container, the host name is not fully qualified.
+// A strict relay, which accepts only fully qualified names and IPs in EHLO, accepts emails from any
+// machine. The host name of a container is not fully qualified.
 func TestHeloName(t *testing.T) {
 	t.Parallel()
 
@@ -48,7 +48,7 @@ func TestHeloName(t *testing.T) {
 	}
 }
 
-// The error for a rejected EHLO contains the reply and our name, and the email will be retried.
+// The error for a rejected EHLO contains the reply and our name. The email is retried later.
 func TestHeloRejected(t *testing.T) {
 	t.Parallel()
 

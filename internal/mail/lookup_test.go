@@ -17,7 +17,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// startLookups looks up the requests of a queue until the test ends.
+// startLookups runs q.RunLookups until the test ends.
 func startLookups(t testing.TB, q *Queue, lookUp func(context.Context, []Job) error) {
 	t.Helper()
 
@@ -46,8 +46,8 @@ func mailKeys(t testing.TB, conn redis.Conn) []string {
 	return keys
 }
 
-// lookUpAgain ends the leases of all requests.
-func lookUpAgain(t testing.TB, conn redis.Conn) {
+// endLeases makes all requests due again.
+func endLeases(t testing.TB, conn redis.Conn) {
 	t.Helper()
 
 	requests, err := redis.Strings(conn.Do("ZRANGE", lookupsKey, 0, -1))
@@ -78,7 +78,7 @@ func TestLookupFlood(t *testing.T) {
 		return nil
 	})
 
-	// 1. An email is sent while no request is looked up.
+	// 1. An email is sent before any request is looked up.
 	sent := make(chan string, 2)
 	start(t, q, func(_ context.Context, job Job) error {
 		sent <- job.To
@@ -92,7 +92,7 @@ func TestLookupFlood(t *testing.T) {
 
 	// 2. Every request is looked up once. The last one is for an account.
 	pushLookup(t, q, "bob@example.com")
-	began := time.Now()
+	started := time.Now()
 	var lookups atomic.Int64
 	for _, queue := range []*Queue{q, other} {
 		startLookups(t, queue, func(ctx context.Context, jobs []Job) error {
@@ -112,10 +112,10 @@ func TestLookupFlood(t *testing.T) {
 	if got := testkit.Receive(t, "the second email", sent); got != "bob@example.com" {
 		t.Errorf("second email: got recipient %s, want bob@example.com", got)
 	}
-	t.Logf("%d requests: the last email was sent after %v", flood, time.Since(began))
+	t.Logf("%d requests: the last email was sent after %v", flood, time.Since(started))
 
 	testkit.Eventually(t, "an empty queue", isEmpty(t, q))
-	// A batch is repeated if Redis does not reply in time.
+	// A batch is looked up again if Redis does not reply in time.
 	if n := lookups.Load(); n < flood+1 || n > flood+1+2*lookupBatch {
 		t.Errorf("got %d lookups, want %d or a few more", n, flood+1)
 	}
@@ -123,7 +123,7 @@ func TestLookupFlood(t *testing.T) {
 	// 3. Only the two emails leave keys behind.
 	for _, key := range mailKeys(t, conn) {
 		if strings.HasPrefix(key, lookupsKey) {
-			t.Errorf("got key %s, want it gone", key)
+			t.Errorf("key %s still exists", key)
 		}
 	}
 	if keys := mailKeys(t, conn); len(keys) > 10 {
@@ -158,8 +158,7 @@ func TestLookupsAreBounded(t *testing.T) {
 	}
 }
 
-// A lookup that fails is repeated later, until the request is too old. A malformed request does no
-// harm.
+// A failed lookup is repeated until the request is too old. A malformed request is dropped.
 func TestLookupFails(t *testing.T) {
 	t.Parallel()
 	r := storetest.NewRedis(t)
@@ -184,11 +183,11 @@ func TestLookupFails(t *testing.T) {
 	})
 
 	testkit.Eventually(t, "the failure in the log", func() bool { return strings.Contains(log.String(), "no store") })
-	lookUpAgain(t, conn)
+	endLeases(t, conn)
 	testkit.Eventually(t, "an empty queue", isEmpty(t, q))
 
 	if len(attempts) != 2 {
-		t.Fatalf("attempts: got %d, want 2, the second one after the lease has ended", len(attempts))
+		t.Fatalf("attempts: got %d, want 2, the second one after the end of the lease", len(attempts))
 	}
 	for range 2 {
 		var recipients []string

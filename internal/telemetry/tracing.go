@@ -177,8 +177,8 @@ type RequestSpan struct {
 // Request starts a span for a request and returns the request with the span in its context. If the
 // request is trusted, because one of our proxies sent it, the span continues the trace in the
 // traceparent header (W3C Trace Context). Otherwise the span starts a new trace: with the header,
-// clients could add spans to any trace and force sampling. A trusted proxy must set or remove the
-// header itself, which nginx does not do by default.
+// clients could add spans to any trace and force sampling. A trusted proxy must therefore set or
+// remove the header itself. By default, nginx passes it on.
 func (t *Tracing) Request(r *http.Request, trusted bool) (*http.Request, RequestSpan) {
 	if t == nil {
 		return r, RequestSpan{}
