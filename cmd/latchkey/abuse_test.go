@@ -122,6 +122,7 @@ func TestInterruptedDownload(t *testing.T) {
 		}
 		testkit.NoError(t, tcp.SetReadBuffer(4<<10))
 		testkit.NoError(t, tcp.SetLinger(0)) // reset the connection
+
 		_, err = io.WriteString(conn, "GET /docs/x/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n")
 		testkit.NoError(t, err)
 		_, err = io.ReadFull(conn, make([]byte, 1000))

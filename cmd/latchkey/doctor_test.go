@@ -105,6 +105,7 @@ func TestDoctorOfRedis(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			redis := storetest.StartRedis(t)
+
 			words := strings.Fields(tc.command)
 			args := make([]any, 0, len(words))
 			for _, word := range words[1:] {
@@ -112,6 +113,7 @@ func TestDoctorOfRedis(t *testing.T) {
 			}
 			_, err := redis.Conn(t).Do(words[0], args...)
 			testkit.NoError(t, err)
+
 			user := ""
 			if words[0] == "ACL" {
 				user = "latchkey:a-long-random-password@"
@@ -130,6 +132,7 @@ func TestDoctorOfRedis(t *testing.T) {
 			if wantErr := tc.message != ""; (err != nil) != wantErr {
 				t.Errorf("got error %v, want an error: %t", err, wantErr)
 			}
+
 			var report struct{ Findings []doctor.Finding }
 			testkit.NoError(t, json.Unmarshal([]byte(out), &report))
 

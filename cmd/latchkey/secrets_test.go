@@ -131,6 +131,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	}
 
 	s.proxy.Refuse() // emails stay in the queue
+
 	l.do(201, "/auth/register", `{"name":"Ann",`+ann+`,"password":"`+firstPassword+`"}`)
 	l.do(409, "/auth/register", `{"name":"Ann",`+ann+`,"password":"`+firstPassword+`"}`)
 	l.do(401, "/auth/login", `{`+ann+`,"password":"`+wrongPassword+`"}`)
@@ -138,9 +139,11 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	l.do(400, "/auth/login", `{`+ann+`,"password":"`+firstPassword+`","x":"`+firstPassword+`"}`)
 	l.do(400, "/auth/login", `{`+ann+`,"password":"`+firstPassword)
 	l.do(400, "/auth/login", `{"email":"`+firstPassword+`","password":["`+firstPassword+`"]}`)
+
 	for _, path := range []string{"/auth/me", "/auth/session", "/auth/sessions", "/auth/activity", "/auth/verify", "/profile"} {
 		l.do(200, path, "")
 	}
+
 	l.do(401, "/auth/step-up", `{"password":"`+wrongPassword+`"}`)
 	l.do(200, "/auth/step-up", `{"password":"`+firstPassword+`"}`)
 	l.do(202, "/auth/password/forgot", `{`+ann+`}`)

@@ -214,10 +214,12 @@ func observeSessions(t *testing.T, o *observer) {
 		"BCRYPT_COST=11",
 	)
 	addr, log, stop := start(t, environ)
+
 	host, gotPort, err := net.SplitHostPort(addr)
 	testkit.NoError(t, err)
 	o.equal(t, "HOST", host, "127.0.0.2")
 	o.equal(t, "PORT", gotPort, port)
+
 	opsHost, _, err := net.SplitHostPort(opsAddr(t, log))
 	testkit.NoError(t, err)
 	o.equal(t, "OPS_ADDR", opsHost, "127.0.0.3")
@@ -383,6 +385,7 @@ func observeEmails(t *testing.T, o *observer) {
 	base := "http://" + addr
 	c := sessionCookie(t, mustSend(t, 201, "POST", base+"/auth/register", annsAccount))
 	testkit.Eventually(t, "the first email", func() bool { return len(s.mails.Messages()) == 1 })
+
 	mustSend(t, 202, "POST", base+"/auth/password/forgot", `{"email":"ann@example.com"}`)
 	throttle := longestThrottle(t, s.redis)
 	o.equal(t, "MAIL_INTERVAL", throttle > 2*time.Minute && throttle <= 7*time.Minute, true) // the default is 1m
@@ -394,6 +397,7 @@ func observeEmails(t *testing.T, o *observer) {
 	o.equal(t, "MAIL_FROM", verify.From, "odd@sender.example")
 	o.equal(t, "SMTP_HELO_NAME", verify.Helo, "helo.odd.example")
 	o.equal(t, "PUBLIC_URL", strings.Contains(verify.Text(), "https://odd.example/verify-email#token="), true)
+
 	expiry := regexp.MustCompile(`expires in [^,]+`)
 	o.equal(t, "VERIFY_LINK_MAX_AGE", expiry.FindString(verify.Text()), "expires in 3 hours")
 	o.equal(t, "RESET_LINK_MAX_AGE", expiry.FindString(reset.Text()), "expires in 17 minutes")

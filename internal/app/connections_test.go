@@ -130,6 +130,7 @@ func TestConnectionsPerClient(t *testing.T) {
 	if !s.request(idle) {
 		t.Fatal("request on the idle connection failed")
 	}
+
 	bystander := s.dial(other)
 	s.wantCounts(4, 3)
 

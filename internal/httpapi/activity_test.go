@@ -78,6 +78,7 @@ func TestEveryEventOnce(t *testing.T) {
 	do(s.NewClient(), "POST", "/auth/login", wrong, 401, "login_failed", true)
 	do(s.NewClient(), "POST", "/auth/login", apitest.Credentials("nobody@example.com", "x"), 401, "login_failed", false)
 	do(s.NewClient(), "POST", "/auth/login", map[string]any{"email": "nobody"}, 400, "", false)
+
 	other := s.NewClient()
 	do(other, "POST", "/auth/login", ok, 200, "login", true)
 	do(ann, "POST", "/auth/login", ok, 200, "login", true)
@@ -86,10 +87,12 @@ func TestEveryEventOnce(t *testing.T) {
 	do(ann, "DELETE", "/auth/sessions/"+other.SessionID(), nil, 204, "session_revoked", true)
 	do(ann, "DELETE", "/auth/sessions", nil, 200, "sessions_revoked", true)
 	do(ann, "PUT", "/profile", map[string]any{"name": "Bob"}, 200, "profile_updated", true)
+
 	do(ann, "POST", "/auth/step-up", map[string]any{"password": "wrong password"}, 401, "step_up_failed", true)
 	do(ann, "POST", "/auth/step-up", map[string]any{"password": apitest.Password}, 200, "step_up", true)
 	do(ann, "POST", "/auth/password/change", change("wrong password"), 401, "password_change_failed", true)
 	do(ann, "POST", "/auth/password/change", change(apitest.Password), 200, "password_changed", true)
+
 	token("ann@example.com", "verify-email") // void by now
 	s.ResetLimits()
 	do(ann, "POST", "/auth/email/resend", nil, 202, "email_verify_requested", true)
@@ -97,11 +100,13 @@ func TestEveryEventOnce(t *testing.T) {
 	do(ann, "POST", "/auth/email/verify", token("ann@example.com", "verify-email"), 200, "email_verified", true)
 	do(ann, "POST", "/auth/email/change", map[string]any{"email": "new@example.com"}, 202, "email_change_requested", true)
 	do(ann, "POST", "/auth/email/verify", token("new@example.com", "verify-email"), 200, "email_changed", true)
+
 	do(s.NewClient(), "POST", "/auth/password/forgot", map[string]any{"email": "new@example.com"}, 202, "password_reset_requested", false)
 	reset := token("new@example.com", "reset-password")
 	reset["password"] = apitest.Password
 	do(s.NewClient(), "POST", "/auth/password/reset", reset, 200, "password_reset", true)
 	do(s.NewClient(), "POST", "/auth/password/reset", reset, 400, "password_reset_failed", false)
+
 	do(ann, "POST", "/auth/logout", nil, 401, "", false)
 	do(ann, "POST", "/auth/login", newLogin, 200, "login", true)
 	do(ann, "POST", "/auth/logout", nil, 200, "logout", true)

@@ -140,9 +140,10 @@ func (s *SMTP) authMechanism(c *smtp.Client) (smtp.Auth, error) {
 var fullName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 // heloName returns our name for EHLO: HeloName if it is set, otherwise the name of this machine if
-// that is fully qualified, otherwise our IP on the connection. RFC 5321 section 4.1.1.1 requires a fully qualified
-// name or an IP, and strict servers reject other names, such as a container's. The domain of the
-// sender would be wrong: mail servers of that domain reject strangers who claim its name.
+// that is fully qualified, otherwise our IP on the connection. RFC 5321 section 4.1.1.1 requires a
+// fully qualified name or an IP, and strict servers reject other names, such as a container's. The
+// domain of the sender would be wrong: mail servers of that domain reject strangers who claim its
+// name.
 func (s *SMTP) heloName(local net.Addr) string {
 	if s.HeloName != "" {
 		return s.HeloName

@@ -8,8 +8,9 @@
 // Time limits (node.go). A command ends within Options.Timeout, including the wait for a connection,
 // dialing and retries. A durable script may run twice, so it ends within twice that time. A request
 // that needs several commands has a budget for all of them, because it must be answered within a
-// second. Only the time spent on Redis counts, because hashing a password takes long by design. A command is not cancelled when the client disconnects, which would cost a
-// connection and could leave a change half done.
+// second. Only the time spent on Redis counts, because hashing a password takes long by design. A
+// command is not cancelled when the client disconnects, which would cost a connection and could leave
+// a change half done.
 //
 // Retries (Client.run). If a connection turns out to be dead, the command is sent again, so that a
 // restart of Redis fails no requests. Redis may have executed it the first time, so every command and

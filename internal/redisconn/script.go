@@ -101,7 +101,8 @@ func (s *Script) eval(conn timedConn, keysAndArgs []any) (reply any, err error) 
 	return reply, err
 }
 
-// parseLate reports whether err means that a script's deadline had passed, and returns Redis's time since 1970.
+// parseLate reports whether err means that a script's deadline had passed, and returns Redis's time
+// since 1970.
 func parseLate(err error) (now time.Duration, late bool) {
 	reply, _ := errors.AsType[redis.Error](err)
 

@@ -80,7 +80,7 @@ func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, err
 		}
 	}
 
-	m.options.Metrics.SessionBegun(start.Method)
+	m.options.Metrics.SessionStarted(start.Method)
 
 	return s, token, nil
 }

@@ -196,8 +196,8 @@ func (m *Metrics) InFlight(change int) {
 	}
 }
 
-// SessionBegun counts a started session by its sign-in method.
-func (m *Metrics) SessionBegun(method string) {
+// SessionStarted counts a started session by its sign-in method.
+func (m *Metrics) SessionStarted(method string) {
 	if m != nil {
 		m.sessionsStarted.WithLabelValues(m.signInMethods.label(method)).Inc()
 	}
