@@ -194,8 +194,8 @@ func observeCluster(t *testing.T, o *observer) {
 	r.wantReceived(t, o, map[string]string{"REDIS_CLUSTER": " CLUSTER SLOTS"})
 }
 
-// waitOf returns the duration of a request that fails because a store does not reply.
-func waitOf(t *testing.T, method, url, body string, headers ...string) time.Duration {
+// timeToFail returns how long a request takes that fails because a store does not reply.
+func timeToFail(t *testing.T, method, url, body string, headers ...string) time.Duration {
 	t.Helper()
 
 	started := time.Now()
@@ -213,7 +213,7 @@ func observeRedisTimeout(t *testing.T, o *observer) {
 	addr, _, _ := start(t, environment(t, "REDIS_URI=redis://"+redis.addr(), "REDIS_TIMEOUT=2s"))
 
 	cookie := "__Host-sid=" + strings.Repeat("A", 43)
-	wait := waitOf(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", cookie)
+	wait := timeToFail(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", cookie)
 	o.equal(t, "REDIS_TIMEOUT", wait >= 2*time.Second, true)
 }
 
@@ -224,6 +224,6 @@ func observeMongoTimeout(t *testing.T, o *observer) {
 		"TRUSTED_PROXIES=127.0.0.1", "REDIS_TIMEOUT=10s", "MONGODB_TIMEOUT=4s", "DRAIN_TIME=0")
 	addr, _, _ := start(t, environ)
 
-	wait := waitOf(t, "POST", "http://"+addr+"/auth/login", annsLogin)
+	wait := timeToFail(t, "POST", "http://"+addr+"/auth/login", annsLogin)
 	o.equal(t, "MONGODB_TIMEOUT", wait >= 4*time.Second, true)
 }

@@ -84,7 +84,7 @@ var weakRules = []weakRule{
 		find:   when("SESSION_MAX_PER_USER", func(l *loader) bool { return l.Session.MaxPerUser == 0 }),
 	},
 
-	// Traces of an attack.
+	// Evidence of attacks.
 	{
 		names:  codeList("ACTIVITY_RETENTION"),
 		values: "less than `720h` (30 days)",

@@ -40,17 +40,17 @@ func TestRoomForPasswords(t *testing.T) {
 	}
 }
 
-// interrupted is a client that records the deadline by which its body is given up.
-type interrupted struct{ deadline time.Time }
+// deadlineRecorder is a deadliner that records its read deadline.
+type deadlineRecorder struct{ deadline time.Time }
 
-func (i *interrupted) SetReadDeadline(deadline time.Time) error {
-	i.deadline = deadline
+func (r *deadlineRecorder) SetReadDeadline(deadline time.Time) error {
+	r.deadline = deadline
 
 	return nil
 }
 
 // startBody reads a body until the test completes it. result receives whether it was given up.
-func startBody(t *testing.T, b *bodies, client string, conn *interrupted) (complete func(), result chan bool) {
+func startBody(t *testing.T, b *bodies, client string, conn *deadlineRecorder) (complete func(), result chan bool) {
 	t.Helper()
 
 	from, to := io.Pipe()
@@ -78,7 +78,7 @@ func TestOldestBodyIsGivenUp(t *testing.T) {
 	t.Parallel()
 
 	var b bodies
-	conns := make([]interrupted, maxWaitingBodies+3)
+	conns := make([]deadlineRecorder, maxWaitingBodies+3)
 	complete := make([]func(), len(conns))
 	results := make([]chan bool, len(conns))
 	start := func(i int, client string) { complete[i], results[i] = startBody(t, &b, client, &conns[i]) }
@@ -95,7 +95,7 @@ func TestOldestBodyIsGivenUp(t *testing.T) {
 		start(i, "203.0.113.3")
 	}
 	if finish(0) {
-		t.Error("a body was given up although there was room")
+		t.Error("a body was given up, although there were not too many")
 	}
 
 	start(maxWaitingBodies, "203.0.113.3") // takes the place of the complete one

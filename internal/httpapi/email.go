@@ -25,8 +25,8 @@ var verifyEmailOperation = operation{
 	summary: "Verify an email with the token of a link",
 	description: "The token works once. If it belongs to a change of email, the account gets the new email and its sessions end. " +
 		"The session of this request continues with a new token.\n\n" +
-		"Without a session of the account, and on a device that has never logged in to it, the email is verified as well, but somebody else may have created the account. " +
-		"The first sign-in with a provider and this email then takes over the account, instead of linking the provider to it.",
+		"The token verifies the email even without a session of the account, on a device that has never logged in to it. But then somebody else may have created the account, " +
+		"so the first sign-in with a provider and this email takes over the account, instead of linking the provider to it.",
 	request: verifyEmailRequest{Token: "Ag..."},
 	response: response{
 		status:  http.StatusOK,

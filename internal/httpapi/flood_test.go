@@ -22,8 +22,8 @@ func defaultLimits() httpapi.Limits {
 	return httpapi.Limits{Register: rule, Login: rule, Mail: rule, Token: rule, Password: rule, Account: account, Device: rule}
 }
 
-// A client with an IPv6 /48 that sends each login from another /64 cannot keep the owner of an
-// account out, and causes few password hashes.
+// A client with an IPv6 /48 that sends each login from a different /64 cannot lock out the owner of
+// an account, and causes few password hashes.
 func TestNetworkFlood(t *testing.T) {
 	t.Parallel()
 

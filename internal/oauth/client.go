@@ -31,7 +31,7 @@ const (
 )
 
 // client sends requests to providers and checks responses before they are used. Its errors
-// are callErrors.
+// are of type callError.
 type client struct {
 	transport *http.Transport
 	timeout   time.Duration

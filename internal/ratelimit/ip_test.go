@@ -12,7 +12,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// twoPerDay makes no event available again during a test.
+// twoPerDay is a rule under which no event becomes available again during a test.
 var twoPerDay = Rule{Events: 2, Window: 24 * time.Hour}
 
 // takeIP counts an event of a client at an IP.
