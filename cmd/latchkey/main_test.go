@@ -132,9 +132,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// The health check reads the settings as the server does, in whatever form an orchestrator passes
-// them.
-func TestHealthcheckReadsSettingsAsTheServer(t *testing.T) {
+// The health check reads the settings like the server does, however an orchestrator spells them.
+func TestHealthcheckReadsSettingsLikeTheServer(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

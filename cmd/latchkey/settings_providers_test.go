@@ -115,8 +115,8 @@ func observeGitHub(t *testing.T, o *observer) {
 	o.equal(t, "GITHUB_CLIENT_SECRET", isSignedIn(back), true)
 }
 
-// Google has a fixed URL. So the program runs in its own process, with a proxy to a server that
-// poses as Google, and trusts the certificate of that server.
+// Google has a fixed URL. Therefore the program runs in its own process, trusts the certificate of a
+// server that poses as Google, and reaches that server through a proxy.
 func observeGoogle(t *testing.T, o *observer) {
 	const host = "accounts.google.com"
 	const callback = "https://odd.example/auth/google/callback"

@@ -9,8 +9,8 @@ import (
 	"latchkey/internal/user"
 )
 
-// MethodPassword is the method of a session that began with a password. Other sessions have
-// the name of the provider as their method.
+// MethodPassword is the method of sessions that started with a password. The method of other
+// sessions is the name of the provider.
 const MethodPassword = "password"
 
 // Credentials are what a user enters to log in.

@@ -237,7 +237,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 	seen := map[string]bool{}
 	for _, line := range lines[1:] {
 		if seen[line] {
-			t.Errorf("got this line twice, want it once: %s", line)
+			t.Errorf("duplicate line: %s", line)
 		}
 
 		seen[line] = true

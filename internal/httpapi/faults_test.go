@@ -184,7 +184,8 @@ func TestRedisFaults(t *testing.T) {
 				}
 			}
 
-			if proxy.Set(storetest.Faults{}); f.refuse {
+			proxy.Set(storetest.Faults{})
+			if f.refuse {
 				proxy.Restore(t)
 			}
 

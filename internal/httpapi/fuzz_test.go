@@ -278,7 +278,7 @@ func FuzzOrigin(f *testing.F) {
 		}
 
 		if site != "" && site != "same-origin" && site != "none" {
-			t.Errorf("origin %q (Sec-Fetch-Site %s): got the request accepted, want it rejected", origin, site)
+			t.Errorf("origin %q (Sec-Fetch-Site %s): request accepted, want it rejected", origin, site)
 		}
 
 		name, _, _ := strings.Cut(strings.TrimPrefix(host, "["), "]")
@@ -288,7 +288,7 @@ func FuzzOrigin(f *testing.F) {
 
 		here := origin == "https://"+host || origin == "http://"+host && loopback.Host(name)
 		if !here || host == "" {
-			t.Errorf("origin %q: got the request to %q accepted, want it rejected", origin, host)
+			t.Errorf("origin %q: request to %q accepted, want it rejected", origin, host)
 		}
 	})
 }

@@ -131,7 +131,8 @@ func (l *load) write(ctx context.Context) {
 		}
 
 		l.note(&l.over, token)
-		if token = c.Token; n%4 == 0 {
+		token = c.Token
+		if n%4 == 0 {
 			l.note(&l.alive, token)
 			continue
 		}

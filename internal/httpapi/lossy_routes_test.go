@@ -81,12 +81,12 @@ var lossyRoutes = []lossyRoute{
 	{"POST /auth/identities/{provider}", sends("POST", "/auth/identities/acme", map[string]any{})},
 	{"DELETE /auth/identities/{provider}", after(linkProvider, sends("DELETE", "/auth/identities/acme", nil))},
 	{"GET /auth/{provider}", sends("GET", "/auth/acme", nil)},
-	{"GET /auth/{provider}/callback", after(linkProvider, returns(linkedUser))},
-	{"GET /auth/{provider}/callback (new account)", returns(providerUser{sub: "new", email: "new@example.com"})},
-	{"GET /auth/{provider}/callback (verified email)", after(confirmEmail, returns(annAtProvider))},
-	{"GET /auth/{provider}/callback (claim)", returns(annAtProvider)},
+	{"GET /auth/{provider}/callback", after(linkProvider, finishes(linkedUser))},
+	{"GET /auth/{provider}/callback (new account)", finishes(providerUser{sub: "new", email: "new@example.com"})},
+	{"GET /auth/{provider}/callback (verified email)", after(confirmEmail, finishes(annAtProvider))},
+	{"GET /auth/{provider}/callback (claim)", finishes(annAtProvider)},
 	{"GET /auth/{provider}/callback (link)", func(s *scene) func() apitest.Response {
-		return s.returnsFrom(linkedUser, func(c *apitest.Client) (authURL string) {
+		return s.returnFrom(linkedUser, func(c *apitest.Client) (authURL string) {
 			return c.Do("POST", "/auth/identities/acme", map[string]any{}).Want(200).Text("url")
 		})
 	}},
@@ -96,7 +96,7 @@ var lossyRoutes = []lossyRoute{
 	{"DELETE /profile", sends("DELETE", "/profile", nil)},
 }
 
-// sends needs no preparation, and sends a request in Ann's session.
+// sends sends a request in Ann's session. It needs no preparation.
 func sends(method, path string, body map[string]any) func(*scene) func() apitest.Response {
 	return func(s *scene) func() apitest.Response {
 		return func() apitest.Response {
@@ -118,18 +118,18 @@ func after(change func(*scene), prepare func(*scene) func() apitest.Response) fu
 	}
 }
 
-// returns sends the callback of a sign-in with the provider.
-func returns(p providerUser) func(*scene) func() apitest.Response {
+// finishes completes a sign-in with the provider.
+func finishes(p providerUser) func(*scene) func() apitest.Response {
 	return func(s *scene) func() apitest.Response {
-		return s.returnsFrom(p, func(c *apitest.Client) (authURL string) {
+		return s.returnFrom(p, func(c *apitest.Client) (authURL string) {
 			return c.Do("GET", "/auth/acme", nil).Want(302).Header.Get("Location")
 		})
 	}
 }
 
-// returnsFrom begins a flow and signs the user in at the provider. The function that it returns
+// returnFrom begins a flow and signs the user in at the provider. The function that it returns
 // sends the callback. A flow can be finished only once, so a repetition begins another one.
-func (s *scene) returnsFrom(p providerUser, begin func(*apitest.Client) (authURL string)) func() apitest.Response {
+func (s *scene) returnFrom(p providerUser, begin func(*apitest.Client) (authURL string)) func() apitest.Response {
 	authenticate := func() (callback string) {
 		c := s.direct.WithToken(s.ann.Token)
 		callback = s.providers.authenticate("acme", begin(c), p)

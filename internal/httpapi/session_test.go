@@ -123,7 +123,7 @@ func TestTouch(t *testing.T) {
 	}
 
 	if record() == before {
-		t.Error("record after the touch interval: got it unchanged, want it updated")
+		t.Error("record after the touch interval: unchanged, want it updated")
 	}
 
 	// The other requests show lastSeenAt as it was before or after the update.

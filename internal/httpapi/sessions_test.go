@@ -134,7 +134,7 @@ func TestRevokeOthersAndAll(t *testing.T) {
 	revoke("?scope=all", 4)
 	before.WantReason(session.Revoked)
 	if ann.Token != "" {
-		t.Error("got the cookie kept, want it cleared")
+		t.Error("the cookie was not cleared")
 	}
 
 	eve.Do("GET", "/auth/session", nil).Want(200)

@@ -35,12 +35,12 @@ func TestRunAfterCrash(t *testing.T) {
 	})
 
 	if delay := testkit.Receive(t, "the job", received); delay < lease {
-		t.Errorf("got the job %v after the claim, want it after the lease of %v", delay, lease)
+		t.Errorf("job handled %v after the claim, want it after the lease of %v", delay, lease)
 	}
 
 	testkit.Eventually(t, "the queue to be empty", isEmpty(t, q))
 	if len(received) > 0 {
-		t.Error("got the job handled twice, want once")
+		t.Error("the job was handled twice")
 	}
 }
 
@@ -136,7 +136,7 @@ func TestRunSettles(t *testing.T) {
 	proxy.Set(storetest.Faults{})
 	delay := testkit.Receive(t, "the job", received).Sub(outageEnd)
 	if delay < settleIntervals*interval {
-		t.Errorf("got the job %v after the outage, want it after %v", delay, settleIntervals*interval)
+		t.Errorf("job handled %v after the outage, want at least %v", delay, settleIntervals*interval)
 	}
 	if n := len(lines(t, log, pausedMessage)); n != 1 {
 		t.Errorf("got %d log lines about the outage, want 1", n)

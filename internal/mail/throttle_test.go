@@ -32,16 +32,16 @@ func TestThrottle(t *testing.T) {
 	}
 
 	if !push("1", "ann@example.com", "a") {
-		t.Error("first job: got it refused, want it accepted")
+		t.Error("first job: refused, want it accepted")
 	}
 	if push("2", "ann@example.com", "a") {
-		t.Error("second job with the same throttle: got it accepted, want it refused within a minute")
+		t.Error("second job with the same throttle: accepted within a minute, want it refused")
 	}
 	if !push("1", "ann@example.com", "a") {
-		t.Error("accepted job pushed again: got it refused, want it accepted")
+		t.Error("accepted job pushed again: refused, want it accepted")
 	}
 	if !push("3", "ann@example.com", "b") || !push("4", "eve@example.com", "c") {
-		t.Error("jobs with other throttles: got one refused, want them accepted")
+		t.Error("jobs with other throttles: refused, want them accepted")
 	}
 
 	// Delete the key each time, as if the interval had passed.
@@ -51,7 +51,7 @@ func TestThrottle(t *testing.T) {
 		}
 
 		if !push(fmt.Sprint("day", i), "ann@example.com", "d") {
-			t.Errorf("got job %d of the day refused, want %d accepted", i+1, maxPerDay)
+			t.Errorf("job %d of the day: refused, want %d accepted", i+1, maxPerDay)
 		}
 	}
 

@@ -106,9 +106,9 @@ func FlowID(state string) string {
 	return state[:FlowIDLength]
 }
 
-// Start begins a flow. It returns the URL to redirect the browser to, an ID that distinguishes
+// Start starts a flow. It returns the URL to redirect the browser to, an ID that distinguishes
 // the flows of one browser, and a secret that the browser keeps in a cookie. The secret proves
-// in Finish that the same browser began the flow. Without it, an attacker could send victims
+// to Finish that the same browser started the flow. Without it, an attacker could send victims
 // a link that signs them in as the attacker (login CSRF; RFC 6749 section 10.12). Errors:
 // ErrUnknownProvider, ErrUnavailable, redisconn.ErrUnavailable.
 func (s *Service) Start(ctx context.Context, provider string, f Flow) (redirect, id, secret string, err error) {
@@ -130,6 +130,7 @@ func (s *Service) Start(ctx context.Context, provider string, f Flow) (redirect,
 	if err != nil {
 		return "", "", "", fmt.Errorf("flow: %w", err)
 	}
+
 	sealed := s.sealKeys.seal(keys.name, record)
 	if _, err := s.redis.Do(ctx, "SET", keys.name, sealed, "EX", int(FlowTTL/time.Second)); err != nil {
 		return "", "", "", err

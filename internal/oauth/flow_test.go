@@ -171,13 +171,14 @@ func TestFlowAtRest(t *testing.T) {
 	testkit.NoError(t, err)
 
 	secrets := []string{f.secret, keys.state, keys.nonce, keys.verifier}
-	if slices.Sort(secrets); len(slices.Compact(slices.Clone(secrets))) != len(secrets) {
-		t.Error("got equal secrets: anyone who learns the state could redeem the code")
+	slices.Sort(secrets)
+	if len(slices.Compact(slices.Clone(secrets))) != len(secrets) {
+		t.Error("two secrets are equal: anyone who learns the state could redeem the code")
 	}
 
 	for _, secret := range append(secrets, f.id) {
 		if strings.Contains(names[0]+string(value), secret) {
-			t.Errorf("got secret %s in Redis", secret)
+			t.Errorf("Redis contains the secret %s", secret)
 		}
 	}
 

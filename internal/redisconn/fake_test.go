@@ -38,8 +38,8 @@ func fakeServerWithRole(t *testing.T, reply func(command []string) string) strin
 	})
 }
 
-// serve replies whatever reply returns to each command on connections to l. It returns the host:port
-// of l, which it closes after the test.
+// serve accepts connections on l until the test ends, and sends the result of reply in response to
+// each command. It returns the host:port of l.
 func serve(t *testing.T, l net.Listener, reply func(command []string) string) string {
 	t.Helper()
 	t.Cleanup(func() { _ = l.Close() })

@@ -101,7 +101,7 @@ func New(client *redisconn.Client, o Options) *Manager {
 	return m
 }
 
-// load returns a context that carries the session for a token. Errors: same as Load, but for
+// load returns a context that carries the session for a token. Errors: those of Load, except
 // ErrAmbiguous.
 func (m *Manager) load(ctx context.Context, token string) (context.Context, error) {
 	loaded, err := m.scs.Load(ctx, token)
