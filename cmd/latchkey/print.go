@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// ended prints the number of sessions that a command ended. what says what else it did, if
-// anything.
+// ended prints the number of sessions that a command ended. what describes anything else that the
+// command did.
 func (c *cli) ended(what string, n int, err error) error {
 	if err != nil {
 		return err

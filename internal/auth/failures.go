@@ -50,8 +50,8 @@ var (
 	// reveal whether the password was correct.
 	ErrPasswordRestricted = errors.New("password is restricted")
 
-	// ErrTooManyFailures is joined to the error for the wrong password that restricts the password of
-	// an account.
+	// ErrTooManyFailures is joined to the error for a wrong password if the account's password is
+	// restricted from then on.
 	ErrTooManyFailures = errors.New("too many wrong passwords")
 )
 

@@ -11,7 +11,7 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// dotenvFiles lists .env files by what dotenv 16.6.1 for Node reads from them.
+// dotenvFiles maps the text of .env files to what dotenv 16.6.1 for Node reads from them.
 var dotenvFiles = map[string]map[string]string{
 	"A=b\r\nB=c\rC=d\n": {"A": "b", "B": "c", "C": "d"},
 	"\ufeffA=b":         {"A": "b"},

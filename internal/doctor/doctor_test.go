@@ -189,7 +189,7 @@ func TestGoodProviders(t *testing.T) {
 			p.API = ""
 			p.Callback = "http://localhost:3000/auth/google/callback"
 		},
-		"production on localhost": func(p *Provider) { p.API, p.Callback = "http://[::1]:3000", "http://[::1]:3000/auth/google/callback" },
+		"production on localhost": func(p *Provider) { p.API = "http://[::1]:3000"; p.Callback = "http://[::1]:3000/auth/google/callback" },
 		"a clock that is behind":  func(p *Provider) { p.Skew = -30 * time.Second },
 	} {
 		p := google(tc)
@@ -205,8 +205,8 @@ func TestGoodProviders(t *testing.T) {
 	}
 }
 
-// TestProviderFindings makes one mistake at a time, and wants one finding for it with parts of
-// the expected message and fix.
+// TestProviderFindings checks that each mistake causes a single finding with the expected message and
+// fix.
 func TestProviderFindings(t *testing.T) {
 	t.Parallel()
 	oidc := func(p *Provider) {
@@ -235,15 +235,15 @@ func TestProviderFindings(t *testing.T) {
 		"GitHub does not answer":      {func(p *Provider) { github(p); p.Err = errors.New("refused") }, Problem, "nobody", "GITHUB_API_URL"},
 		"another host":                {func(p *Provider) { p.Callback = "https://www.example.com/auth/google/callback" }, Problem, "at https://www.example.com, but the API is at https://api.example.com", "GOOGLE_CALLBACK_URL=https://api.example.com/auth/google/callback"},
 		"another port":                {func(p *Provider) { p.Callback = "https://api.example.com:8443/auth/google/callback" }, Problem, "https://api.example.com:8443", "GOOGLE_CALLBACK_URL=https://api.example.com/auth"},
-		"another scheme":              {func(p *Provider) { p.API, p.Callback = "http://localhost", "https://localhost/auth/google/callback" }, Problem, "the API is at http://localhost", "GOOGLE_CALLBACK_URL=http://localhost/auth"},
-		"an API in the clear":         {func(p *Provider) { p.API = "http://api.example.com" }, Problem, "the API is at http://api.example.com", "serve the API over https"},
-		"another name of the machine": {func(p *Provider) { p.Callback, p.API = "http://127.0.0.1:1/auth/google/callback", "http://localhost:1" }, Problem, "the sign-in cookie", "http://localhost:1/auth"},
-		"in the clear":                {func(p *Provider) { p.Callback, p.API = "http://api.example.com/auth/google/callback", "" }, Problem, "not encrypted", "GOOGLE_CALLBACK_URL=https://api.example.com/auth"},
+		"another scheme":              {func(p *Provider) { p.API = "http://localhost"; p.Callback = "https://localhost/auth/google/callback" }, Problem, "the API is at http://localhost", "GOOGLE_CALLBACK_URL=http://localhost/auth"},
+		"API without TLS":             {func(p *Provider) { p.API = "http://api.example.com" }, Problem, "the API is at http://api.example.com", "serve the API over https"},
+		"another name of the machine": {func(p *Provider) { p.Callback = "http://127.0.0.1:1/auth/google/callback"; p.API = "http://localhost:1" }, Problem, "the sign-in cookie", "http://localhost:1/auth"},
+		"callback without TLS":        {func(p *Provider) { p.Callback = "http://api.example.com/auth/google/callback"; p.API = "" }, Problem, "not encrypted", "GOOGLE_CALLBACK_URL=https://api.example.com/auth"},
 		"another route":               {func(p *Provider) { p.Callback = "https://api.example.com/auth/github/callback" }, Problem, "must end in /auth/google/callback", "=https://api.example.com/auth/google/callback"},
 		"another spelling":            {func(p *Provider) { p.Callback = "https://api.example.com/auth/g%6Fogle/callback" }, Problem, "not a route of this server", "=https://api.example.com/auth/google/callback"},
 		"no URL":                      {func(p *Provider) { p.Callback = "api.example.com" }, Problem, "not an http or https URL", "GOOGLE_CALLBACK_URL=https://"},
 		"below a path":                {func(p *Provider) { p.Callback = "https://api.example.com/api/auth/google/callback" }, Warning, "needs a proxy that strips /api", "=https://api.example.com/auth/google/callback"},
-		"everybody's own machine":     {func(p *Provider) { p.API, p.Callback = "", "http://localhost:3000/auth/google/callback" }, Warning, "the user's own machine", "the host of your API"},
+		"the user's own machine":      {func(p *Provider) { p.API = ""; p.Callback = "http://localhost:3000/auth/google/callback" }, Warning, "the user's own machine", "the host of your API"},
 		"a clock that is ahead":       {func(p *Provider) { p.Skew = 31 * time.Second }, Warning, "31s ahead of ours", "synchronize the clock"},
 		"a clock that is far behind":  {func(p *Provider) { p.Skew = -6 * time.Minute }, Problem, "6m0s behind ours, so its ID tokens are rejected", "synchronize the clock"},
 		"malformed keys":              {func(p *Provider) { oidc(p); p.MalformedKeys = 2 }, Warning, "malformed keys that are ignored: 2", "jwks_uri"},

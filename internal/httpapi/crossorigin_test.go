@@ -75,7 +75,7 @@ func TestCrossOriginMatrix(t *testing.T) {
 	}
 
 	bodies := []struct{ contentType, body string }{
-		{"application/json", ""}, // an empty body stands for the route's own
+		{"application/json", ""}, // an empty body means the body of the request
 		{"text/plain", ""},
 		{"application/x-www-form-urlencoded", "email=ann%40example.com&password=x"},
 		{"multipart/form-data; boundary=b", "--b--\r\n"},

@@ -97,8 +97,7 @@ func TestRedisMoves(t *testing.T) {
 	}
 }
 
-// If the old Redis hangs, the first request to each Latchkey server times out, and no other one
-// fails.
+// If the old Redis hangs, the first request to each Latchkey server times out. No other request fails.
 func TestHangingRedisMoves(t *testing.T) {
 	suite.Require(t, suite.Outage)
 

@@ -200,7 +200,8 @@ func TestDocsBehindPathPrefix(t *testing.T) {
 
 			linked, err := proxy.Client().Get(target.String())
 			testkit.NoError(t, err)
-			if readAll(t, linked); linked.StatusCode != http.StatusOK {
+			readAll(t, linked)
+			if linked.StatusCode != http.StatusOK {
 				t.Errorf("GET %s: status %d, want 200", target, linked.StatusCode)
 			}
 		}

@@ -12,11 +12,11 @@ import (
 // make check-failover sets higher numbers.
 var (
 	failovers    = flag.Int("failovers", 1, "how often a Redis server is killed")
-	loadSessions = flag.Int("sessions", 1000, "how many sessions there are when one is")
+	loadSessions = flag.Int("sessions", 1000, "the number of sessions when a Redis server is killed")
 )
 
-// Redis is killed under load and restarted from its append-only file: nobody is told to log
-// in, no session is lost, and no revoked session comes back.
+// If Redis is killed under load and restarted from its append-only file, nobody has to log in again,
+// no session is lost, and no revoked session comes back.
 func TestRedisKilledUnderLoad(t *testing.T) {
 	suite.Require(t, suite.Failover)
 
@@ -24,11 +24,11 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis})
 	l := startLoad(t, s, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
-		l.until(&l.served, 100)
+		l.waitFor(&l.served, 100)
 		server.Kill()
-		l.until(&l.away, 100)
+		l.waitFor(&l.failed, 100)
 		server.Restart(t)
-		l.until(&l.served, 100)
+		l.waitFor(&l.served, 100)
 	}
 
 	l.finish()
@@ -43,11 +43,11 @@ func TestSentinelFailover(t *testing.T) {
 	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
 	l := startLoad(t, s, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
-		l.until(&l.served, 1000)
+		l.waitFor(&l.served, 1000)
 		failed := sentinels.CurrentMaster(t)
 		failed.Kill()
-		l.until(&l.away, 1)
-		l.until(&l.served, 1000)
+		l.waitFor(&l.failed, 1)
+		l.waitFor(&l.served, 1000)
 		sentinels.Rejoin(t, failed)
 	}
 
@@ -62,9 +62,9 @@ func TestPlannedFailover(t *testing.T) {
 	sentinels := storetest.StartSentinel(t)
 	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
 	l := startLoad(t, s, *loadSessions)
-	l.until(&l.served, 1000)
+	l.waitFor(&l.served, 1000)
 	sentinels.Failover(t)
-	l.untilSaid("Redis topology changed")
+	l.waitForLog("Redis topology changed")
 	l.finish()
 	if l.refused.Load() == 0 {
 		t.Error("rejected logins during the failover: got 0, want some")
@@ -79,12 +79,12 @@ func TestFailoverOfSlowServer(t *testing.T) {
 	sentinels := storetest.StartSentinel(t)
 	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
 	l := startLoad(t, s, *loadSessions)
-	l.until(&l.served, 1000)
+	l.waitFor(&l.served, 1000)
 	slow := sentinels.CurrentMaster(t)
 	slow.Pause()
 	sentinels.AwaitFailoverStart(t)
 	slow.Resume()
-	l.untilSaid("Redis topology changed")
+	l.waitForLog("Redis topology changed")
 	l.finish()
 }
 
@@ -97,12 +97,12 @@ func TestClusterFailover(t *testing.T) {
 	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &cluster.Redis})
 	l := startLoad(t, s, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
-		l.until(&l.served, 1000)
+		l.waitFor(&l.served, 1000)
 		failed := cluster.MasterOf(t, "idx:{"+apitest.UserID+"}")
 		failed.Kill()
-		l.until(&l.away, 1)
+		l.waitFor(&l.failed, 1)
 		cluster.AwaitFailover(t, failed)
-		l.until(&l.served, 1000)
+		l.waitFor(&l.served, 1000)
 		failed.Restart(t)
 		cluster.AwaitReady(t)
 	}

@@ -108,9 +108,9 @@ type faultRequest struct {
 	other     *apitest.Client // another session of the account
 }
 
-// Whatever is wrong with Redis, a request with a cookie gets 503 within a second or
-// succeeds. Nobody is told to log in, no cookie changes, and no response claims something
-// that did not happen. Afterwards everyone is still signed in.
+// Whatever is wrong with Redis, a request with a cookie gets 503 within a second or succeeds. No
+// response asks the user to log in, changes the cookie, or claims something that did not happen.
+// Afterwards everyone is still signed in.
 func TestRedisFaults(t *testing.T) {
 	suite.Require(t, suite.Outage)
 

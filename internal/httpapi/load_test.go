@@ -21,13 +21,13 @@ type load struct {
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 	served atomic.Int64 // reads that got 200
-	away   atomic.Int64 // reads that got 503
+	failed atomic.Int64 // reads that got 503
 
 	refused atomic.Int64 // logins that failed
 
 	mu    sync.Mutex
-	alive []string // tokens of which somebody was told that they are signed in
-	over  []string // tokens of which somebody was told that they are not any more
+	live  []string // tokens that are live according to the responses
+	ended []string // tokens that have ended according to the responses
 }
 
 const (
@@ -35,7 +35,7 @@ const (
 	loadWriters = 4
 )
 
-// startLoad begins sessions and simulates their users until finish.
+// startLoad starts sessions and simulates their users until finish is called.
 func startLoad(t *testing.T, s *apitest.Server, sessions int) *load {
 	t.Helper()
 
@@ -46,7 +46,7 @@ func startLoad(t *testing.T, s *apitest.Server, sessions int) *load {
 		started.Go(func() {
 			for range sessions / loadReaders {
 				readers[i] = s.SignIn()
-				l.note(&l.alive, readers[i].Token)
+				l.note(&l.live, readers[i].Token)
 			}
 		})
 	}
@@ -88,8 +88,8 @@ func (l *load) do(c *apitest.Client, method, path string) apitest.Response {
 	return a
 }
 
-// wrong records a false response. If the server has logged that its replicas lag, it has
-// promised nothing.
+// wrong reports a false response. That is not a failure if the server has logged that its replicas lag:
+// then it guarantees nothing.
 func (l *load) wrong(what string) {
 	if strings.Contains(l.Log.String(), "lag behind") {
 		l.t.Log(what)
@@ -105,7 +105,7 @@ func (l *load) read(ctx context.Context, c *apitest.Client) {
 		if l.do(c, "GET", "/auth/session").Status == 200 {
 			l.served.Add(1)
 		} else {
-			l.away.Add(1)
+			l.failed.Add(1)
 		}
 	}
 }
@@ -130,28 +130,28 @@ func (l *load) write(ctx context.Context) {
 			continue
 		}
 
-		l.note(&l.over, token)
+		l.note(&l.ended, token)
 		token = c.Token
 		if n%4 == 0 {
-			l.note(&l.alive, token)
+			l.note(&l.live, token)
 			continue
 		}
 
 		if l.do(c, "POST", "/auth/logout").Status == 200 {
-			l.note(&l.over, token)
+			l.note(&l.ended, token)
 		}
 	}
 }
 
-// until waits until a counter has increased by more.
-func (l *load) until(n *atomic.Int64, more int64) {
+// waitFor waits until a counter has increased by more.
+func (l *load) waitFor(n *atomic.Int64, more int64) {
 	for target := n.Load() + more; n.Load() < target && !l.t.Failed(); {
 		l.NewClient().Do("GET", "/healthz", nil)
 	}
 }
 
-// untilSaid waits until the server has logged a text.
-func (l *load) untilSaid(what string) {
+// waitForLog waits until the server has logged a text.
+func (l *load) waitForLog(what string) {
 	l.t.Helper()
 
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(l.Log.String(), what) && !l.t.Failed(); {
@@ -179,12 +179,12 @@ func (l *load) finish() {
 		return n
 	}
 
-	lost := count(l.alive, 200)
-	revived := count(l.over, 401)
-	l.t.Logf("%d reads served, %d got 503; %d sessions, %d of them lost; %d ended, %d of them alive",
-		l.served.Load(), l.away.Load(), len(l.alive), lost, len(l.over), revived)
-	if lost != 0 || revived != 0 || len(l.over) == 0 {
-		l.wrong("what people were told is not true")
+	lost := count(l.live, 200)
+	revived := count(l.ended, 401)
+	l.t.Logf("%d reads served, %d got 503; %d live sessions, %d of them lost; %d ended, %d of them still live",
+		l.served.Load(), l.failed.Load(), len(l.live), lost, len(l.ended), revived)
+	if lost != 0 || revived != 0 || len(l.ended) == 0 {
+		l.wrong("the final state contradicts the responses")
 
 		for line := range strings.Lines(l.Log.String()) {
 			if strings.Contains(line, "Redis") {

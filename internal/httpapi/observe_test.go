@@ -89,7 +89,7 @@ func TestAccessLog(t *testing.T) {
 		}
 	}
 
-	if len(lines) != 2 { // and none of the probe
+	if len(lines) != 2 { // the health check is not logged
 		t.Fatalf("log lines: got %d, want one for each of two requests:\n%s", len(lines), strings.Join(lines, ""))
 	}
 
@@ -99,9 +99,9 @@ func TestAccessLog(t *testing.T) {
 		t.Errorf("%s\nwant %s", lines[1], want)
 	}
 
-	for _, said := range []string{"a-value-of-the-path", "a-query", "a-user-agent", "ann@example.com", c.Token} {
-		if strings.Contains(lines[1], said) {
-			t.Errorf("the log line contains %s", said)
+	for _, private := range []string{"a-value-of-the-path", "a-query", "a-user-agent", "ann@example.com", c.Token} {
+		if strings.Contains(lines[1], private) {
+			t.Errorf("the log line contains %s", private)
 		}
 	}
 }

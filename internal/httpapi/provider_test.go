@@ -488,7 +488,7 @@ func TestRaceFirstSignIn(t *testing.T) {
 	})
 }
 
-// Stepping up with another account of the provider fails and keeps the session.
+// Stepping up with another account of the provider fails, and the session stays as it was.
 func TestConfirmWithAnotherAccount(t *testing.T) {
 	t.Parallel()
 

@@ -21,8 +21,8 @@ type ending struct {
 	setup apitest.Options
 	// end ends the session of victim. other is another session of the same account.
 	end func(s *apitest.Server, victim, other *apitest.Client) bool
-	// meanwhile are requests with the victim's cookie, in addition to reads.
-	meanwhile []request
+	// concurrent lists requests with the victim's cookie, in addition to reads.
+	concurrent []request
 	// logins is the number of concurrent logins with the original password. They need a new
 	// account in each round.
 	logins int
@@ -50,13 +50,13 @@ func revokeAllByOther(_ *apitest.Server, _, other *apitest.Client) bool {
 
 var endings = map[string]ending{
 	"logout":                       {end: logoutByVictim, survivors: 1},
-	"logout during step-ups":       {end: logoutByVictim, survivors: 1, meanwhile: []request{stepUp, stepUp}},
-	"logout during writes":         {end: logoutByVictim, survivors: 1, meanwhile: []request{rename, rename, rotation}},
-	"logout on one of two servers": {end: logoutByVictim, survivors: 1, meanwhile: []request{rotation}, twoServers: true},
+	"logout during step-ups":       {end: logoutByVictim, survivors: 1, concurrent: []request{stepUp, stepUp}},
+	"logout during writes":         {end: logoutByVictim, survivors: 1, concurrent: []request{rename, rename, rotation}},
+	"logout on one of two servers": {end: logoutByVictim, survivors: 1, concurrent: []request{rotation}, twoServers: true},
 	"logout while another server changes the secret": {end: logoutByVictim, survivors: 1, twoServers: true, moving: true},
 
 	"revoke all":                  {end: revokeAllByOther},
-	"revoke all during rotations": {end: revokeAllByOther, meanwhile: []request{rotation, rotation}},
+	"revoke all during rotations": {end: revokeAllByOther, concurrent: []request{rotation, rotation}},
 	"revoke all while another server changes the secret": {end: revokeAllByOther, twoServers: true, moving: true},
 	"revoke others": {
 		end: func(_ *apitest.Server, _, other *apitest.Client) bool {
@@ -92,9 +92,9 @@ var endings = map[string]ending{
 
 			return other.Do("POST", "/auth/password/change", passwords).Status == 200
 		},
-		meanwhile: []request{rotation, stepUp},
-		logins:    4,
-		survivors: 1,
+		concurrent: []request{rotation, stepUp},
+		logins:     4,
+		survivors:  1,
 	},
 	"password changed by the operator": {
 		end: func(s *apitest.Server, _, _ *apitest.Client) bool {
@@ -112,8 +112,8 @@ var endings = map[string]ending{
 
 			return s.NewClient().Do("POST", "/auth/password/reset", in).Status == 200
 		},
-		meanwhile: []request{rotation, stepUp},
-		logins:    4,
+		concurrent: []request{rotation, stepUp},
+		logins:     4,
 	},
 	"email changed": {
 		setup: apitest.Options{Mail: &apitest.Outbox{}},
@@ -123,16 +123,16 @@ var endings = map[string]ending{
 
 			return other.Do("POST", "/auth/email/verify", map[string]any{"token": token}).Status == 200
 		},
-		meanwhile: []request{rotation},
-		logins:    4,
-		survivors: 1,
+		concurrent: []request{rotation},
+		logins:     4,
+		survivors:  1,
 	},
 	"deleted by its owner": {
 		end: func(_ *apitest.Server, _, other *apitest.Client) bool {
 			return other.Do("DELETE", "/profile", nil).Status == 204
 		},
-		meanwhile: []request{rotation},
-		logins:    4,
+		concurrent: []request{rotation},
+		logins:     4,
 	},
 	"deleted by the operator": {
 		end: func(s *apitest.Server, _, _ *apitest.Client) bool {
@@ -207,8 +207,8 @@ func (e ending) race(t *testing.T, round int, s, reader *apitest.Server) {
 
 	other := s.LoginFrom("other")
 	victim := s.LoginFrom("victim")
-	reads := slices.Repeat([]request{{method: "GET", path: "/auth/session"}}, 16-e.logins-len(e.meanwhile))
-	requests := slices.Concat(e.meanwhile, reads)
+	reads := slices.Repeat([]request{{method: "GET", path: "/auth/session"}}, 16-e.logins-len(e.concurrent))
+	requests := slices.Concat(e.concurrent, reads)
 	logins := make([]*apitest.Client, e.logins)
 	for i := range logins {
 		logins[i] = s.NewClient()

@@ -17,16 +17,16 @@ import (
 
 // pairs is the number of compared pairs of responses. 1000 on a quiet machine give a
 // meaningful result.
-var pairs = flag.Int("pairs", 0, "pairs of responses of which the time is compared; it is judged from 500 on")
+var pairs = flag.Int("pairs", 0, "pairs of responses to compare; with at least 500, the test fails if their times differ")
 
 const (
-	// fewPairs is the default, which only tests that the measurement works.
+	// fewPairs is the default. It only tests that the measurement works.
 	fewPairs = 25
-	// From this number of pairs on, the result is judged. Its standard error is 0.018, and
-	// 0.013 with 1000 pairs.
+	// judgedPairs is the number of pairs from which on the result counts. Its standard error is
+	// 0.018, and 0.013 with 1000 pairs.
 	judgedPairs = 500
-	// mostTold is the largest accepted distance from 0.5, a guess.
-	mostTold = 0.05
+	// maxAdvantage is the maximum difference between the result and 0.5, a coin toss.
+	maxAdvantage = 0.05
 )
 
 // accountKinds are accounts that a stranger must not be able to tell apart. Their email
@@ -200,7 +200,7 @@ func TestTimingDoesNotRevealAccounts(t *testing.T) {
 
 		area := auc(known, other)
 		t.Logf("%s: AUC %.3f, %d pairs", tc.name, area, n)
-		if n >= judgedPairs && (area < 0.5-mostTold || area > 0.5+mostTold) {
+		if n >= judgedPairs && (area < 0.5-maxAdvantage || area > 0.5+maxAdvantage) {
 			t.Errorf("%s: response times differ: AUC: got %.3f, want about 0.5", tc.name, area)
 		}
 	}
@@ -213,7 +213,7 @@ func coin() bool {
 	return b[0]&1 == 1
 }
 
-// auc returns the probability that a value of a is larger than one of b, where equal values count
+// auc returns the probability that a value of a is larger than a value of b, counting equal values as
 // half. 0.5 reveals nothing, 0 and 1 reveal everything.
 func auc(a, b []time.Duration) float64 {
 	sum := 0

@@ -94,7 +94,7 @@ func TestCallback(t *testing.T) {
 			f := w.begin(t, "home", Flow{ReturnTo: "/after"})
 			query := queryOf(t, home.Authorize(t, f.redirect, ann))
 			waiting := w.pendingFlows(t)
-			asked := home.Calls(oauthtest.Token)
+			calls := home.Calls(oauthtest.Token)
 			secret := f.secret
 			provider := "home"
 			if tc.secret != nil {
@@ -108,13 +108,14 @@ func TestCallback(t *testing.T) {
 			}
 
 			_, flow, err := w.endWith(t, provider, secret, query)
-			if wantError(t, err, tc.want); err != nil && !strings.Contains(err.Error(), tc.reason) {
+			wantError(t, err, tc.want)
+			if err != nil && !strings.Contains(err.Error(), tc.reason) {
 				t.Errorf("got error %v, want it to contain %q", err, tc.reason)
 			}
 			if ended := w.pendingFlows(t) < waiting; ended != tc.ended || (flow.ReturnTo == "/after") != tc.ended {
 				t.Errorf("got ended %t and flow %+v (error %v), want ended %t", ended, flow, err, tc.ended)
 			}
-			if redeemed := home.Calls(oauthtest.Token) > asked; redeemed != tc.redeemed {
+			if redeemed := home.Calls(oauthtest.Token) > calls; redeemed != tc.redeemed {
 				t.Errorf("got code redeemed %t, want %t", redeemed, tc.redeemed)
 			}
 			if tc.ended { // it cannot be finished a second time

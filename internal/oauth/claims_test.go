@@ -97,8 +97,8 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// The time of authentication is never in the future. A provider that supports auth_time is
-// always asked for it, so that removing the parameter from the URL does not help an attacker.
+// The time of authentication is never in the future. If a provider supports auth_time, every sign-in
+// requests it, so that removing the parameter from the URL does not help an attacker.
 func TestAuthenticatedAt(t *testing.T) {
 	t.Parallel()
 
@@ -153,10 +153,12 @@ func TestAuthenticatedAt(t *testing.T) {
 				wantError(t, err, ErrRefused)
 				return
 			}
-			if asked := queryOf(t, f.redirect).Get("max_age"); (asked != "") != (tc.supported || tc.reauthenticate) {
-				t.Errorf("got max_age %q, want it to be set: %t", asked, tc.supported || tc.reauthenticate)
+			if maxAge := queryOf(t, f.redirect).Get("max_age"); (maxAge != "") != (tc.supported || tc.reauthenticate) {
+				t.Errorf("got max_age %q, want it to be set: %t", maxAge, tc.supported || tc.reauthenticate)
 			}
-			if wantError(t, err, nil); !got.AuthenticatedAt.Equal(tc.want) {
+
+			wantError(t, err, nil)
+			if !got.AuthenticatedAt.Equal(tc.want) {
 				t.Errorf("got %v, want %v", got.AuthenticatedAt, tc.want)
 			}
 		})

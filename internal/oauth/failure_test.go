@@ -88,7 +88,8 @@ func TestProviderFailures(t *testing.T) {
 func testFailure(t *testing.T, w *fixture, tc failure, e oauthtest.Endpoint, breaks func(oauthtest.Fault), authorize func(string) string) {
 	provider := w.Providers()[0].Name
 	if e == oauthtest.Discovery {
-		if breaks(tc.fault); tc.hangs {
+		breaks(tc.fault)
+		if tc.hangs {
 			w.client.timeout = shortTimeout
 		}
 
@@ -291,7 +292,8 @@ func TestTokenResponse(t *testing.T) {
 		i.Behave(tc.b)
 		i.Break(oauthtest.Token, tc.f)
 		err := w.signIn(t, i)
-		if wantError(t, err, tc.want); err != nil && !strings.Contains(err.Error(), tc.reason) {
+		wantError(t, err, tc.want)
+		if err != nil && !strings.Contains(err.Error(), tc.reason) {
 			t.Errorf("%s: got error %v, want it to contain %q", name, err, tc.reason)
 		}
 	}

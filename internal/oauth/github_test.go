@@ -76,7 +76,8 @@ func TestGitHubClaims(t *testing.T) {
 
 			b := w.begin(t, "github", Flow{})
 			got, _, err := w.end(t, "github", b.secret, g.Authorize(t, b.redirect, tc.account))
-			if wantError(t, err, tc.want); err != nil {
+			wantError(t, err, tc.want)
+			if err != nil {
 				return
 			}
 			if string(got.Email) != tc.email || got.EmailVerified != tc.verified || got.Name != tc.user {

@@ -142,7 +142,8 @@ func TestIDToken(t *testing.T) {
 	for _, row := range f.badTokens(t) {
 		t.Run(row.name, func(t *testing.T) {
 			err := try(t, row.b)
-			if wantError(t, err, ErrRefused); err != nil && !strings.Contains(err.Error(), row.reason) {
+			wantError(t, err, ErrRefused)
+			if err != nil && !strings.Contains(err.Error(), row.reason) {
 				t.Errorf("got error %v, want it to contain %q", err, row.reason)
 			}
 		})

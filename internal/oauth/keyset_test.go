@@ -112,7 +112,8 @@ func TestSigningKeyMembers(t *testing.T) {
 			err := w.signIn(t, i)
 			_, checked := w.Check(context.Background(), "home")
 			for _, err := range []error{err, checked} {
-				if wantError(t, err, tc.want); err != nil && !strings.Contains(err.Error(), "key set: no key can be used") {
+				wantError(t, err, tc.want)
+				if err != nil && !strings.Contains(err.Error(), "key set: no key can be used") {
 					t.Errorf("got error %v, want the reason", err)
 				}
 			}

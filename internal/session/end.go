@@ -67,7 +67,7 @@ func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, reason Rea
 }
 
 // follow returns the session with the given ID, or its latest successor if it was rotated.
-// Errors: same as byID. If the successor is gone, the error is about id itself.
+// Errors: those of byID. If the successor is gone, the error is about id itself.
 func (m *Manager) follow(ctx context.Context, id string) (*Session, error) {
 	s, err := m.byID(ctx, id)
 

@@ -108,7 +108,7 @@ func TestLostReplies(t *testing.T) {
 				dialer.Lose(number, number, lost)
 				result, err := run(lossy, loaded, token, third.ID)
 				commands = dialer.Stop()
-				if errors.Is(err, ErrUnavailable) { // a read before the script failed
+				if errors.Is(err, ErrUnavailable) { // a read failed before the script ran
 					result, err = run(lossy, loaded, token, third.ID)
 				}
 

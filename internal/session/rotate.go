@@ -25,7 +25,7 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 }
 
 // Reauthenticate records that the user has just authenticated again and gives the session a
-// new token (OWASP ASVS 5.0 7.2.4). Errors: same as Rotate.
+// new token (OWASP ASVS 5.0 7.2.4). Errors: those of Rotate.
 func (m *Manager) Reauthenticate(ctx context.Context) (*Session, string, error) {
 	return m.replace(ctx, func(next *Session, now time.Time) { next.AuthenticatedAt = now })
 }
@@ -37,7 +37,7 @@ func (m *Manager) ChangeEmail(ctx context.Context, email string) (*Session, stri
 }
 
 // replace applies change to the session in ctx and stores it under a new ID and token.
-// Errors: same as Rotate.
+// Errors: those of Rotate.
 func (m *Manager) replace(ctx context.Context, change func(next *Session, now time.Time)) (*Session, string, error) {
 	old, ok := m.FromContext(ctx)
 	if !ok {

@@ -25,7 +25,7 @@ type store struct{ m *Manager }
 var errReadOnly = errors.New("scs must not write to the session store")
 
 // FindCtx implements scs.CtxStore. It returns the session ID followed by the record, for
-// Decode. Errors: same as Manager.fetch.
+// Decode. Errors: those of Manager.fetch.
 func (s store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	id := IDOf(token)
 	value, err := s.m.fetch(ctx, id)

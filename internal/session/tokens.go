@@ -81,7 +81,7 @@ func (m *Manager) EndTokens(ctx context.Context, tokens []string, reason Reason)
 }
 
 // endFollowed ends the session with the given ID, or its latest successor, and returns it.
-// Errors: same as byID.
+// Errors: those of byID.
 func (m *Manager) endFollowed(ctx context.Context, id string, reason Reason) (*Session, error) {
 	s, err := m.follow(ctx, id)
 	if err != nil {

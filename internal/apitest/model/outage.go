@@ -21,7 +21,7 @@ type outage struct {
 // fault is the type of the functions in storetest.Faults.
 type fault = func(net.Conn, []byte) bool
 
-// outages are the outages of histories. A request that gets 503 has no effect, unless the
+// outages lists the outages that can occur in a history. A request that gets 503 has no effect, unless the
 // outage began during the request.
 var outages = []outage{
 	{name: "Redis resets connections", down: redisDown, faults: storetest.Faults{Command: storetest.Reset}},

@@ -34,7 +34,7 @@ type player struct {
 
 	// Of the current history:
 	w          *world
-	cookies    [clientCount]int // the token of each client; -1 is none
+	cookies    [clientCount]int // the token of each client; -1 means none
 	outage     *outage          // nil if there is none
 	lossy      bool             // whether it began during a request
 	outageLeft int              // the number of requests until its end
