@@ -39,7 +39,7 @@ var reference = []group{
 			},
 			{
 				name:    "OPS_HOSTS",
-				about:   "Host names with a dot by which clients such as Prometheus may address `OPS_ADDR`. IPs and names without a dot always work. Other names are refused, because a web page could use them in an operator's browser (DNS rebinding).",
+				about:   "Host names with a dot that clients such as Prometheus may use to reach `OPS_ADDR`. IPs and names without a dot always work. Other names are refused, because a web page could use them in an operator's browser (DNS rebinding).",
 				example: "latchkey.monitoring.svc",
 			},
 			{
