@@ -75,8 +75,9 @@ func (l *leakTest) useLink(want int, page, path, members string) {
 	l.do(want, path, `{"token":"`+token+`"`+members+`}`)
 }
 
-// search fails the test if a secret appears anywhere, or an email in the log.
-func (l *leakTest) search(when string) {
+// checkLeaks fails the test if the log, a response or a store contains a secret, or if the log contains
+// an email.
+func (l *leakTest) checkLeaks(when string) {
 	l.t.Helper()
 
 	if strings.Contains(l.log.String(), "@example.com") {
@@ -149,7 +150,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	l.do(202, "/auth/password/forgot", `{`+ann+`}`)
 	l.do(202, "/auth/email/change", `{"email":"ann2@example.com"}`)
 	s.waitForRetries(log, 1)
-	l.search("while emails are queued")
+	l.checkLeaks("while emails are queued")
 
 	s.restart()
 	testkit.Eventually(t, "the queue to be empty", func() bool { return s.queued() == 0 })
@@ -161,16 +162,16 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	sent := len(s.mails.Messages())
 	l.do(202, "/auth/email/change", `{"email":"ann3@example.com"}`)
 	testkit.Eventually(t, "the emails about the change", func() bool { return s.queued() == 0 && len(s.mails.Messages()) > sent })
-	l.search("before the last link is used")
+	l.checkLeaks("before the last link is used")
 
 	l.useLink(200, "/verify-email", "/auth/email/verify", "")
 	l.do(200, "/auth/password/change", `{"currentPassword":"`+secondPassword+`","newPassword":"`+thirdPassword+`"}`)
 	l.do(200, "/auth/rotate-session", "{}")
 	testkit.Eventually(t, "the last emails", func() bool { return s.queued() == 0 })
-	l.search("after all requests")
+	l.checkLeaks("after all requests")
 
 	testkit.NoError(t, stop())
-	l.search("after the shutdown")
+	l.checkLeaks("after the shutdown")
 
 	tokens := 0
 	for _, description := range l.secrets {

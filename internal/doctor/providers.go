@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// ID tokens are valid for a few minutes, so the clocks must agree.
+// riskySkew and fatalSkew are differences between the clocks that are reported as a warning and as a
+// problem. ID tokens are valid for only a few minutes.
 const (
 	riskySkew = 30 * time.Second
 	fatalSkew = 5 * time.Minute

@@ -30,9 +30,9 @@ func twoServers(t *testing.T, o apitest.Options) []*apitest.Server {
 	return []*apitest.Server{first, apitest.New(t, o)}
 }
 
-// atOnce has n clients send a request at once, to alternating servers, and returns the
-// responses in order.
-func atOnce(servers []*apitest.Server, n int, send func(c *apitest.Client, i int) apitest.Response) []apitest.Response {
+// sendConcurrently makes n clients send one request each at the same time, to alternating servers, and
+// returns the responses in the order of the clients.
+func sendConcurrently(servers []*apitest.Server, n int, send func(c *apitest.Client, i int) apitest.Response) []apitest.Response {
 	clients := make([]*apitest.Client, n)
 	for i := range clients {
 		clients[i] = servers[i%len(servers)].NewClient()
@@ -200,7 +200,7 @@ func TestRaceOneTimeTokens(t *testing.T) {
 				token := tc.request(s, holder)
 				s.TakeMails()
 
-				responses := atOnce(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
+				responses := sendConcurrently(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
 					body := map[string]any{"token": token}
 					if tc.path == "/auth/password/reset" {
 						body["password"] = racePassword(i)
@@ -256,7 +256,7 @@ func TestRaceRegister(t *testing.T) {
 			testkit.NoError(t, err)
 			sessions := s.LiveSessions(conn)
 
-			responses := atOnce(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
+			responses := sendConcurrently(servers, concurrentClients, func(c *apitest.Client, i int) apitest.Response {
 				a := c.Do("POST", "/auth/register", map[string]any{
 					"name":     fmt.Sprintf("Ann %d", i),
 					"email":    fmt.Sprintf(spelled[i%len(spelled)], round),

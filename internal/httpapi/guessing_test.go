@@ -215,12 +215,12 @@ func TestRestrictionAtOnce(t *testing.T) {
 	send := func(c *apitest.Client, _ int) apitest.Response {
 		return c.Do("POST", "/auth/login", wrongPassword("ann@example.com"))
 	}
-	atOnce(servers, auth.MaxFailures-1, send)
+	sendConcurrently(servers, auth.MaxFailures-1, send)
 	if u := servers[0].Account("ann@example.com"); u.FailedPasswords >= auth.MaxFailures {
 		t.Errorf("wrong passwords before the last: got %d, want fewer than %d", u.FailedPasswords, auth.MaxFailures)
 	}
 
-	atOnce(servers, 60, send)
+	sendConcurrently(servers, 60, send)
 	if u := servers[0].Account("ann@example.com"); u.FailedPasswords != auth.MaxFailures {
 		t.Errorf("wrong passwords: got %d, want %d", u.FailedPasswords, auth.MaxFailures)
 	}

@@ -138,10 +138,10 @@ func TestLimitHit(t *testing.T) {
 
 		const limited = "429 too_many_requests"
 		before := hashes()
-		if got := tally(atOnce(servers, 20, burst.send)); got[limited] != 20-burst.allowed {
+		if got := tally(sendConcurrently(servers, 20, burst.send)); got[limited] != 20-burst.allowed {
 			t.Fatalf("%s: got %v, want %d requests limited", name, got, 20-burst.allowed)
 		}
-		if got := tally(atOnce(servers, 20, burst.send)); got[limited] != 20 {
+		if got := tally(sendConcurrently(servers, 20, burst.send)); got[limited] != 20 {
 			t.Fatalf("%s: got %v, want all requests limited", name, got)
 		}
 		if n := int(hashes() - before); n != burst.allowed {
@@ -161,7 +161,7 @@ func TestLimitHit(t *testing.T) {
 		}
 
 		s.ResetLimits()
-		atOnce(servers, 20, burst.send)
+		sendConcurrently(servers, 20, burst.send)
 		if got := len(hits()); got != 1 {
 			t.Errorf("%s: events of the next burst: got %d, want 1", name, got)
 		}

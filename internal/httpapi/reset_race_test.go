@@ -98,7 +98,7 @@ func TestRaceResetAndChange(t *testing.T) {
 		defer servers[0].DeleteAccount(account.id)
 
 		requests := account.requests(round)
-		responses := atOnce(servers, len(requests), func(c *apitest.Client, i int) apitest.Response {
+		responses := sendConcurrently(servers, len(requests), func(c *apitest.Client, i int) apitest.Response {
 			c.Token = requests[i].token
 
 			return c.Do("POST", requests[i].path, requests[i].body)

@@ -97,7 +97,7 @@ func TestDowngradedOrigin(t *testing.T) {
 		r.Host = tc.host
 		r.Header.Set("Origin", tc.origin)
 		if got := o.allows(r); got != tc.want {
-			t.Errorf("origin %s at host %s: accepted: got %v", tc.origin, tc.host, got)
+			t.Errorf("origin %s at host %s: got accepted %v, want %v", tc.origin, tc.host, got, tc.want)
 		}
 	}
 }

@@ -25,7 +25,7 @@ type preparation struct {
 	linked bool
 }
 
-// verifyWith opens the newest verification link that was emailed to Ann, in the browser c.
+// verifyWith uses the newest verification link that was emailed to Ann, in the browser c.
 func (e *providerEnv) verifyWith(c *apitest.Client) {
 	e.T.Helper()
 
@@ -296,10 +296,10 @@ func TestVerificationEvent(t *testing.T) {
 		s.TakeEvents()
 		browser.Do("POST", "/auth/email/verify", map[string]any{"token": s.Outbox.Token(t, email, "verify-email")}).Want(200)
 		if events := s.TakeEvents(); len(events) != 1 || events[0]["name"] != "email_verified" || events[0]["sessionId"] != want {
-			t.Errorf("in the session %t: got events %v, want one with session ID %v", inSession, events, want)
+			t.Errorf("in a session of the account %t: got events %v, want one with session ID %v", inSession, events, want)
 		}
 		if u := s.Account(email); !u.EmailVerified || u.OwnerConfirmed != inSession {
-			t.Errorf("in the session %t: got account %+v, want a verified email", inSession, u)
+			t.Errorf("in a session of the account %t: got account %+v, want a verified email", inSession, u)
 		}
 	}
 }

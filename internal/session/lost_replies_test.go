@@ -149,8 +149,8 @@ func TestBeginWithoutReply(t *testing.T) {
 	}
 }
 
-// The caller who revoked a session may do so again, because the first response may have been lost.
-// Others get ErrNotFound.
+// A caller that has revoked a session can revoke it again, because the first response may have been
+// lost. Other callers get ErrNotFound.
 func TestRevokeAgain(t *testing.T) {
 	t.Parallel()
 	m, _ := newManager(t)
