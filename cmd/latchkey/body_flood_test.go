@@ -32,9 +32,9 @@ const (
 	floodHTTP1Connections = 2000
 	floodHTTP2Connections = 10
 	floodHTTP2Requests    = 240
-	// bodyFloodPatience is how long the server must withstand the flood. Memory grows while the
+	// bodyFloodDuration is how long the server must withstand the flood. Memory grows while the
 	// bodies arrive, which takes a second.
-	bodyFloodPatience = 3 * time.Second
+	bodyFloodDuration = 3 * time.Second
 )
 
 // bodyFlood is a client that never completes the bodies of its requests.
@@ -83,7 +83,7 @@ func TestBodyFlood(t *testing.T) {
 			other := f.newOther(strings.HasPrefix(name, "HTTP2"))
 			other.request()
 			tc.begin(f)
-			for deadline := time.Now().Add(bodyFloodPatience); time.Now().Before(deadline); {
+			for deadline := time.Now().Add(bodyFloodDuration); time.Now().Before(deadline); {
 				other.request()
 			}
 

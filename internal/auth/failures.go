@@ -55,10 +55,10 @@ var (
 	ErrTooManyFailures = errors.New("too many wrong passwords")
 )
 
-// nobody takes the place of accounts whose wrong passwords are not counted. It makes such an
+// dummyUser takes the place of accounts whose wrong passwords are not counted. It makes such an
 // attempt do the same work as any other: otherwise the response time would reveal which emails have
 // an account.
-var nobody = user.User{ID: "000000000000000000000000", FailedPasswords: MaxFailures}
+var dummyUser = user.User{ID: "000000000000000000000000", FailedPasswords: MaxFailures}
 
 // mayTry reports whether a password from a client may be checked for an account. Errors:
 // redisconn.ErrUnavailable.
@@ -87,7 +87,7 @@ func (s *Service) mayTry(ctx context.Context, u user.User, client session.Client
 // redisconn.ErrUnavailable.
 func (s *Service) countFailure(ctx context.Context, u user.User, client session.Client, failure error) error {
 	if u.ID == "" || !u.Active || u.PasswordHash == "" {
-		u = nobody
+		u = dummyUser
 	}
 
 	// A login or a new password changes the period, so both reset the count without a command to
