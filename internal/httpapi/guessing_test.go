@@ -362,14 +362,14 @@ func TestWrongPasswordsTakeTheSameCommands(t *testing.T) {
 		{"restricted@example.com", apitest.Password},
 	} {
 		counts.Store(0)
-		mongo := mongoCommands(s)
+		before := mongoCommands(s)
 		for range 10 { // one of them stores the count
 			s.NewClient().Do("POST", "/auth/login", apitest.Credentials(attempt.email, attempt.password)).WantCode(401, "invalid_credentials")
 		}
 
-		if mongo = mongoCommands(s) - mongo; mongo != 11 || counts.Load() != 10 {
+		if n := mongoCommands(s) - before; n != 11 || counts.Load() != 10 {
 			t.Errorf("10 logins as %s with %q: got %d MongoDB commands and %d Redis commands that count, want 11 and 10",
-				attempt.email, attempt.password, mongo, counts.Load())
+				attempt.email, attempt.password, n, counts.Load())
 		}
 	}
 }

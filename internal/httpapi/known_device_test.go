@@ -145,7 +145,7 @@ func TestOperatorsRevokeDevices(t *testing.T) {
 	}
 }
 
-// A device stays unknown if its session ends with the browser, which may be on a shared computer.
+// A device stays unknown if its session ends with the browser, because it may be a shared computer.
 func TestTemporarySessionIsNotRemembered(t *testing.T) {
 	t.Parallel()
 
@@ -241,8 +241,8 @@ func TestNewDevicesAreLimited(t *testing.T) {
 }
 
 // Guessing as fast as possible from 60 known devices and 100 IPs does not keep the owner from
-// logging in on another known device at the default limits, not even behind one of these IPs. By
-// then the password is restricted, too.
+// logging in on another known device at the default limits, even behind one of these IPs and while
+// the password is restricted.
 func TestOwnerAmongManyDevices(t *testing.T) {
 	t.Parallel()
 
@@ -256,7 +256,7 @@ func TestOwnerAmongManyDevices(t *testing.T) {
 	s := apitest.New(t, apitest.Options{
 		TrustedProxies: behindProxy,
 		Mail:           &apitest.Outbox{},
-		// The owner logs in 14 times within seconds, where a person would need longer than a minute.
+		// The owner logs in 14 times within seconds, which would take a person more than a minute.
 		Limits: httpapi.Limits{Login: perMinute(10), Account: perMinute(30), Device: perMinute(rounds)},
 	})
 	owner := s.Register("ann@example.com")
@@ -302,7 +302,7 @@ func TestOwnerAmongManyDevices(t *testing.T) {
 
 	t.Logf("owner: %d of %d logins; guesses in %v: %v", succeeded, rounds, time.Since(start).Round(time.Millisecond), guesses)
 	if succeeded < rounds-1 {
-		t.Errorf("owner's logins: got %d of %d", succeeded, rounds)
+		t.Errorf("owner's logins: %d of %d succeeded", succeeded, rounds)
 	}
 	if guesses["401 invalid_credentials"] == 0 || guesses["429 too_many_requests"] == 0 {
 		t.Errorf("guesses: got %v, want some that were checked and some that were limited", guesses)

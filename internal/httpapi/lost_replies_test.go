@@ -132,7 +132,7 @@ func TestLogoutsAtOnce(t *testing.T) {
 
 // Every route that uses a store is in the table of TestLostReplies, except for the one that reports
 // the state of the stores.
-func TestLostRepliesOfEveryRoute(t *testing.T) {
+func TestLossyRoutesAreComplete(t *testing.T) {
 	t.Parallel()
 
 	others := []string{
@@ -145,7 +145,7 @@ func TestLostRepliesOfEveryRoute(t *testing.T) {
 			return listed == name
 		})
 		if isListed == slices.Contains(others, name) {
-			t.Errorf("%s: got listed %v, want %v", name, isListed, !isListed)
+			t.Errorf("%s: in the table: got %v, want %v", name, isListed, !isListed)
 		}
 	}
 }
@@ -247,7 +247,8 @@ func (p *lossyPair) play(t *testing.T, r lossyRoute, c lostReply) (state []strin
 	redisCommands = p.redis.Stop()
 	mongoCommands = p.mongo.Stop()
 
-	if p.repeated = isUnavailable(a); p.repeated {
+	p.repeated = isUnavailable(a)
+	if p.repeated {
 		a = send()
 	}
 
@@ -282,8 +283,8 @@ type scene struct {
 	*lossyPair
 	account  user.User
 	ann      *apitest.Client // sends the request
-	original string          // the token of ann before it
-	other    *apitest.Client // the other session
+	original string          // ann's token before the request
+	other    *apitest.Client // has the other session
 }
 
 func (p *lossyPair) newScene(t *testing.T) *scene {

@@ -15,8 +15,8 @@ import (
 	"latchkey/internal/user"
 )
 
-// preparation is how an account with the email ann@gmail.com came about before Ann first signs in
-// with a provider that has verified this email.
+// preparation is a way in which an account with the email ann@gmail.com can come about before Ann
+// first signs in with a provider that has verified this email.
 type preparation struct {
 	// prepare returns a client with a session of the account, or nil, and the account's password.
 	prepare func(e *providerEnv) (holder *apitest.Client, password string)
@@ -195,9 +195,9 @@ func (e *providerEnv) setPassword() {
 	testkit.NoError(e.T, err)
 }
 
-// Somebody who prepares an account with Ann's email keeps no access to it once she signs in with a
-// provider, not even if she has confirmed the email when she was asked to (pre-hijacking). Owners
-// who have proved that the account and the email are both theirs lose nothing.
+// Somebody who prepares an account with Ann's email loses access to it when she signs in with a
+// provider, even if she has used the verification link before (pre-hijacking). Owners who have proved
+// that both the account and the email are theirs lose nothing.
 func TestFirstProviderSignIn(t *testing.T) {
 	t.Parallel()
 
@@ -273,7 +273,7 @@ func TestForgedFlow(t *testing.T) {
 		t.Errorf("got identities %v, error %v, want none", all, err)
 	}
 	if _, err := e.Users.ByIdentity(t.Context(), e.issuers["acme"].URL, "eve"); err == nil {
-		t.Error("got an account for Eve's identity, want none")
+		t.Error("Eve's identity is linked to an account")
 	}
 }
 
@@ -325,7 +325,7 @@ func TestMailsContainNoFreeText(t *testing.T) {
 
 		text := s.Outbox.Subject(t, email, "Confirm your email address for Latchkey").Text
 		if strings.Contains(text, "Reply with") || strings.Contains(text, "Evil") {
-			t.Errorf("User-Agent %q: got text %s, want it without text of the client", userAgent, text)
+			t.Errorf("User-Agent %q: got text %s, want it without text from the client", userAgent, text)
 		}
 		if !strings.Contains(text, want) || (want == "") == strings.Contains(text, "Device:") {
 			t.Errorf("User-Agent %q: got text %s, want %q", userAgent, text, want)

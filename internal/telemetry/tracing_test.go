@@ -206,7 +206,8 @@ func TestTracingEnabled(t *testing.T) {
 		got := "off"
 		switch {
 		case err != nil:
-			if got = row.want; !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "canary") {
+			got = row.want
+			if !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s: got error %v, want it to name %s without the value", name, err, row.want)
 			}
 		case tracing != nil:
