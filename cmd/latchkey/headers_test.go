@@ -186,7 +186,7 @@ func (h *headerRecorder) recordAPI() {
 		exchange{"not found", "GET /nothing", nil, ""},
 		exchange{"method not allowed", "DELETE /auth/login", nil, ""},
 		exchange{"too large", "POST /auth/login", []string{"Content-Length: 99999"}, ""},
-		exchange{"not only JSON", "POST /auth/login", []string{"Content-Type: text/plain"}, login},
+		exchange{"not JSON", "POST /auth/login", []string{"Content-Type: text/plain"}, login},
 		exchange{"within the rate limit", "POST /auth/email/verify", nil, token},
 		exchange{"too many requests", "POST /auth/email/verify", nil, token},
 		exchange{"too many headers", "GET /healthz", slices.Repeat([]string{"X: y"}, 101), ""},
