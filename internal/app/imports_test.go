@@ -30,7 +30,8 @@ var mayImport = map[string][]string{
 	"internal/oauth":              {"internal/redisconn", "internal/token", "internal/user"},
 	"internal/oauth/oauthtest":    {"internal/testkit"},
 	"internal/ratelimit":          {"internal/redisconn", "internal/token"},
-	"internal/session":            {"internal/redisconn", "internal/telemetry", "internal/token"},
+	"internal/coherence":          {"internal/redisconn"},
+	"internal/session":            {"internal/coherence", "internal/redisconn", "internal/telemetry", "internal/token"},
 	"internal/user":               {"internal/mongoconn"},
 	"internal/mongoconn":          {"internal/telemetry"},
 	"internal/redischeck":         {"internal/redisconn"},
@@ -54,7 +55,7 @@ var mayImport = map[string][]string{
 // ownedBy lists third-party packages that only some of our packages may import.
 var ownedBy = map[string][]string{
 	"github.com/alexedwards/scs/v2":                  {"internal/session"},
-	"github.com/gomodule/redigo/redis":               {"cmd/bench", "internal/redisconn", "internal/session", "internal/devstore/storetest", "internal/apitest", "internal/apitest/model"},
+	"github.com/gomodule/redigo/redis":               {"cmd/bench", "internal/coherence", "internal/redisconn", "internal/session", "internal/devstore/storetest", "internal/apitest", "internal/apitest/model"},
 	"github.com/rs/cors":                             {"internal/httpapi"},
 	"github.com/wneessen/go-mail":                    {"internal/mail"},
 	"go.mongodb.org/mongo-driver/mongo":              {"internal/activity", "internal/app", "internal/mongoconn", "internal/user", "internal/devstore/storetest", "internal/apitest"},

@@ -220,24 +220,34 @@ func (c *Client) Do(ctx context.Context, command, key string, args ...any) (any,
 	})
 }
 
-// run sends a command by calling send with a connection. The connection is to pinned or, if pinned is nil,
-// to the node that serves key. run calls send again if the connection was dead or the cluster redirects the
-// command, and once more if the server was demoted. name is the command's name in the metrics.
-func (c *Client) run(ctx context.Context, name, key string, pinned *node, send func(timedConn) (any, error)) (reply any, err error) {
+// run is exchange without the node.
+func (c *Client) run(ctx context.Context, name, key string, pinned *node, send func(timedConn) (any, error)) (any, error) {
+	reply, _, err := c.exchange(ctx, name, key, pinned, send)
+
+	return reply, err
+}
+
+// exchange sends a command by calling send with a connection, and returns the node that replied. The
+// connection is to pinned or, if pinned is nil, to the node that serves key. exchange calls send again if the
+// connection was dead or the cluster redirects the command, and once more if the server was demoted. name is
+// the command's name in the metrics.
+func (c *Client) exchange(
+	ctx context.Context, name, key string, pinned *node, send func(timedConn) (any, error),
+) (reply any, n *node, err error) {
 	observed := c.options.Metrics.RedisCommand(ctx, name)
 	defer func() { observed.Done(err) }()
 
 	deadline, release := c.commandDeadline(ctx)
 	defer release()
 
-	n := pinned
+	n = pinned
 	asking := false
 	demoted := false
 	for try := 1; ; try++ {
 		if n == nil {
 			t, err := c.current(deadline)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			n = t.nodeFor(key)
 		}
@@ -248,7 +258,7 @@ func (c *Client) run(ctx context.Context, name, key string, pinned *node, send f
 			reply, err = n.withConn(deadline, asking, send)
 		}
 		if err == nil {
-			return reply, nil
+			return reply, n, nil
 		}
 
 		redirect := redisc.ParseRedir(err)
@@ -258,7 +268,7 @@ func (c *Client) run(ctx context.Context, name, key string, pinned *node, send f
 
 		switch {
 		case !time.Now().Before(deadline):
-			return nil, fmt.Errorf("%w: %w: %w", ErrUnavailable, context.DeadlineExceeded, err)
+			return nil, n, fmt.Errorf("%w: %w: %w", ErrUnavailable, context.DeadlineExceeded, err)
 		case redisc.IsTryAgain(err):
 			time.Sleep(10 * time.Millisecond)
 			try-- // while a slot is moving, possibly for long, the server has only some of its keys
@@ -274,7 +284,7 @@ func (c *Client) run(ctx context.Context, name, key string, pinned *node, send f
 			asking = false
 			demoted = true
 		default:
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return nil, n, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 }

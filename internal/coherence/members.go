@@ -1,0 +1,200 @@
+package coherence
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"latchkey/internal/redisconn"
+)
+
+const (
+	// membersKey is the hash of the servers that may have a lease, with the numbers of their last beats.
+	membersKey = "members"
+
+	// changesChannel is the channel of the keys that have changed.
+	changesChannel = "latchkey:changes"
+
+	// ackTimeout is how long Invalidate waits for acknowledgements. The difference to the lease allows
+	// for clocks that run at different speeds.
+	ackTimeout = lease + lease/10
+
+	// maxAcks is the maximum number of acknowledgements that wait to be sent. Further ones are not sent,
+	// which only delays the change.
+	maxAcks = 1024
+)
+
+// KeyPrefixes returns the prefixes of all keys.
+func KeyPrefixes() []string { return []string{membersKey} }
+
+func (c *Cache) ackChannel(id string) string { return "latchkey:ack:" + id }
+
+// beatScript registers a server and sends it a beat in one step: see rule 4.
+var beatScript = redisconn.NewScript(1, `
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PUBLISH', ARGV[3], ARGV[2])
+
+return 1`)
+
+// register registers this server as one that may have a lease.
+func (c *Cache) register(ctx context.Context, beat int64, channel string) error {
+	_, err := c.client.Eval(ctx, beatScript, membersKey, c.id, beat, channel)
+
+	return err
+}
+
+// publishScript publishes a message and returns the registered servers in one step: see rule 5.
+var publishScript = redisconn.NewScript(1, `
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+
+return redis.call('HGETALL', KEYS[1])`)
+
+// removeScript removes a server, unless it has sent another beat.
+var removeScript = redisconn.NewScript(1, `
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+
+return 1`)
+
+// Invalidate removes keys from the memory of all servers. Call it after the values have changed and
+// before the change is reported as done. When it returns, no server uses the old values any more. It
+// does not return early when ctx is cancelled. Keys must not contain spaces.
+//
+// It returns the number of servers that did not acknowledge. They have no lease any more, so the
+// guarantee holds for them, too. Errors: redisconn.ErrUnavailable; then the guarantee holds only for
+// keys with one of Options.Prefixes.
+func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged int, err error) {
+	for _, key := range keys {
+		c.entries.remove(key)
+	}
+
+	number, acks := c.changes.add()
+	defer c.changes.remove(number)
+
+	message := strings.Join(append([]string{c.id, number}, keys...), " ")
+	members, err := redis.StringMap(c.client.Eval(ctx, publishScript, membersKey, changesChannel, message))
+	timeout := time.NewTimer(ackTimeout)
+	defer timeout.Stop()
+
+	if err != nil {
+		// Redis reports changes to its own keys. After one lease, all servers have received that report
+		// or have no lease any more.
+		<-timeout.C
+
+		return 0, err
+	}
+
+	delete(members, c.id)
+	for len(members) > 0 {
+		select {
+		case id := <-acks:
+			delete(members, id)
+		case <-timeout.C:
+			c.removeMembers(ctx, members)
+
+			return len(members), nil
+		}
+	}
+
+	return 0, nil
+}
+
+// AwaitLease waits until no server uses old values of keys with one of Options.Prefixes, whose changes
+// before the call Redis has reported. Use it if the keys are not known.
+func AwaitLease() { time.Sleep(ackTimeout) }
+
+// removeMembers removes servers that did not acknowledge a change.
+func (c *Cache) removeMembers(ctx context.Context, members map[string]string) {
+	for id, beat := range members {
+		c.unacknowledged.Add(1)
+		c.log.WarnContext(ctx, "server did not acknowledge a change", "id", id)
+		_, _ = c.client.Eval(ctx, removeScript, membersKey, id, beat)
+	}
+}
+
+// changes are the changes of this server that wait for acknowledgements.
+type changes struct {
+	mu   sync.Mutex
+	last int
+	acks map[string]chan string // by the number of the change: the IDs of servers
+}
+
+// add returns the number of a new change, and the channel for its acknowledgements.
+func (c *changes) add() (number string, acks chan string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	c.last++
+	number = strconv.Itoa(c.last)
+	acks = make(chan string, maxAcks)
+	c.acks[number] = acks
+
+	return number, acks
+}
+
+func (c *changes) remove(number string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	delete(c.acks, number)
+}
+
+// acksOf returns the channel for the acknowledgements of a change, or nil if it no longer waits.
+func (c *changes) acksOf(number string) chan string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	return c.acks[number]
+}
+
+// receiveChanges removes the keys in a message, and acknowledges it.
+func (c *Cache) receiveChanges(message string) {
+	parts := strings.Split(message, " ")
+	if len(parts) < 2 {
+		return
+	}
+
+	from, number, keys := parts[0], parts[1], parts[2:]
+	for _, key := range keys {
+		c.entries.remove(key)
+	}
+	c.reports.Add(uint64(len(keys)))
+
+	if from == c.id {
+		return
+	}
+	select {
+	case c.acks <- ack{to: from, number: number}:
+	default:
+	}
+}
+
+// ack is an acknowledgement.
+type ack struct{ to, number string }
+
+// sendAcks sends acknowledgements until Close.
+func (c *Cache) sendAcks() {
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case a := <-c.acks:
+			_, _ = c.client.Do(c.ctx, "PUBLISH", c.ackChannel(a.to), c.id+" "+a.number)
+		}
+	}
+}
+
+// receiveAck passes an acknowledgement to the change that waits for it.
+func (c *Cache) receiveAck(message string) {
+	id, number, _ := strings.Cut(message, " ")
+
+	select {
+	case c.changes.acksOf(number) <- id: // a nil channel is never ready
+	default:
+	}
+}
