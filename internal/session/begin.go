@@ -120,10 +120,8 @@ func (m *Manager) begin(ctx context.Context, s *Session, start Start) error {
 	for _, id := range start.Replaces {
 		args = append(args, id)
 	}
-	reply, err := m.redis.Eval(ctx, m.scripts.begin, m.keys.record(s.ID), args...)
-
-	var began, surplus int
-	if err := redisconn.Scan(reply, err, &began, &surplus); err != nil {
+	began, surplus, err := parseEnded(m.redis.Eval(ctx, m.scripts.begin, m.keys.record(s.ID), args...))
+	if err != nil {
 		return err
 	}
 
@@ -131,7 +129,8 @@ func (m *Manager) begin(ctx context.Context, s *Session, start Start) error {
 		return &EndedError{Reason: Revoked}
 	}
 
-	m.options.Metrics.SessionsEnded(string(TooManySessions), surplus)
+	m.invalidate(ctx, surplus)
+	m.options.Metrics.SessionsEnded(string(TooManySessions), len(surplus))
 
 	return nil
 }

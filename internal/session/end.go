@@ -59,11 +59,29 @@ func (m *Manager) Revoke(ctx context.Context, userID, id, by string) error {
 // the ID of a session to keep, or "". Logins in progress will fail. Redis commands: 1.
 // Errors: ErrUnavailable; the sessions may have ended nevertheless.
 func (m *Manager) RevokeAll(ctx context.Context, userID, keep string, reason Reason) (int, error) {
-	n, err := redisconn.Int64(m.redis.Eval(ctx, m.scripts.endAll,
+	n, ids, err := parseEnded(m.redis.Eval(ctx, m.scripts.endAll,
 		m.keys.index(userID), m.keys.generation(userID),
 		keep, string(reason), rand.Text(), generationTTL.Milliseconds()))
-	m.options.Metrics.SessionsEnded(string(reason), int(n))
-	return int(n), err
+	if err != nil {
+		return n, err
+	}
+
+	m.invalidate(ctx, ids)
+	m.options.Metrics.SessionsEnded(string(reason), n)
+
+	return n, nil
+}
+
+// parseEnded parses a reply that consists of a number and the IDs of ended sessions. ids is nil if the
+// script does not know them.
+func parseEnded(reply any, err error) (n int, ids []string, _ error) {
+	var list any
+	err = redisconn.Scan(reply, err, &n, &list)
+	if err == nil && list != nil {
+		ids, err = redisconn.Strings(list, nil)
+	}
+
+	return n, ids, err
 }
 
 // follow returns the session with the given ID, or its latest successor if it was rotated.
@@ -102,9 +120,18 @@ func (m *Manager) end(ctx context.Context, id string, reason Reason) (bool, erro
 // leaveTombstone is like end, but takes the text of the tombstone. If the text names the caller, a
 // second run of the script recognizes the work of the first.
 func (m *Manager) leaveTombstone(ctx context.Context, id string, reason Reason, tombstone string) (bool, error) {
-	ended, err := redisconn.Bool(m.redis.Eval(ctx, m.scripts.end, m.keys.record(id), id, tombstone))
+	reply, err := m.redis.Eval(ctx, m.scripts.end, m.keys.record(id), id, tombstone)
+
+	var ended bool
+	var endedID string
+	if err := redisconn.Scan(reply, err, &ended, &endedID); err != nil {
+		return false, err
+	}
+
+	m.invalidate(ctx, []string{endedID})
 	if ended {
 		m.options.Metrics.SessionsEnded(string(reason), 1)
 	}
-	return ended, err
+
+	return ended, nil
 }

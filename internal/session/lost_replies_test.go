@@ -174,9 +174,11 @@ func TestRevokeAllRunsTwice(t *testing.T) {
 	t.Parallel()
 	m, _ := newManager(t)
 	begin(t, m)
-	revoke := func() (int64, error) {
-		return redisconn.Int64(m.redis.Eval(background, m.scripts.endAll, m.keys.index("u"), m.keys.generation("u"),
+	revoke := func() (int, error) {
+		n, _, err := parseEnded(m.redis.Eval(background, m.scripts.endAll, m.keys.index("u"), m.keys.generation("u"),
 			"", string(Revoked), "ID", time.Minute.Milliseconds()))
+
+		return n, err
 	}
 
 	for range 2 {

@@ -12,6 +12,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/gomodule/redigo/redis"
 
+	"latchkey/internal/coherence"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/telemetry"
 )
@@ -61,6 +62,9 @@ type Options struct {
 
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
+
+	// Cache keeps records in memory. If it is nil, every Load reads from Redis.
+	Cache *coherence.Cache
 
 	Metrics *telemetry.Metrics
 	Log     *slog.Logger
@@ -113,7 +117,19 @@ func (m *Manager) load(ctx context.Context, token string) (context.Context, erro
 	s, _ := m.FromContext(loaded)
 	now := m.options.Now()
 
-	if reason := s.expired(now); reason != "" {
+	reason := s.expired(now)
+	if reason != "" && m.options.Cache != nil {
+		// Another server may have extended the session a moment ago.
+		m.options.Cache.Forget(m.keys.record(s.ID))
+		if loaded, err = m.scs.Load(ctx, token); err != nil {
+			return nil, err
+		}
+
+		s, _ = m.FromContext(loaded)
+		reason = s.expired(now)
+	}
+
+	if reason != "" {
 		if _, err := m.end(ctx, s.ID, reason); err != nil {
 			return nil, err
 		}
@@ -180,20 +196,62 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	}
 }
 
-// fetch returns the record of a session without verifying it. Errors: ErrNone or an
-// EndedError if there is no record; ErrReplaced, ErrUntrusted, ErrUnavailable.
+// fetch returns the record of a session without verifying it, from memory if possible. Errors: ErrNone
+// or an EndedError if there is no record; ErrReplaced, ErrUntrusted, ErrUnavailable.
 func (m *Manager) fetch(ctx context.Context, id string) (string, error) {
-	value, err := redisconn.String(m.redis.Do(ctx, "GET", m.keys.record(id)))
+	if m.options.Cache == nil {
+		value, _, err := m.read(ctx, id)
+		return value, err
+	}
+
+	data, err := m.options.Cache.Load(ctx, m.keys.record(id), func(ctx context.Context) (coherence.Value, error) {
+		value, server, err := m.read(ctx, id)
+
+		return coherence.Value{Data: value, Size: len(value), Server: server}, err
+	})
+	if err != nil {
+		return "", err
+	}
+
+	return data.(string), nil
+}
+
+// read returns the record of a session from Redis, and the server that it is from. Errors: those of
+// fetch.
+func (m *Manager) read(ctx context.Context, id string) (value, server string, err error) {
+	value, server, err = m.redis.Get(ctx, m.keys.record(id))
 
 	var reply redis.Error
 	switch {
 	case errors.Is(err, redisconn.ErrNil):
-		return "", m.whyEnded(ctx, id)
+		err = m.whyEnded(ctx, id)
 	case errors.As(err, &reply) && strings.HasPrefix(string(reply), "WRONGTYPE"):
-		return "", fmt.Errorf("%w: not a string", ErrUntrusted)
+		err = fmt.Errorf("%w: not a string", ErrUntrusted)
 	}
 
-	return value, err
+	return value, server, err
+}
+
+// invalidate makes all servers forget sessions that have ended, before that is reported as done. ids
+// is nil if they are not known.
+func (m *Manager) invalidate(ctx context.Context, ids []string) {
+	if m.options.Cache == nil || ids != nil && len(ids) == 0 {
+		return
+	}
+	if ids == nil {
+		coherence.AwaitLease()
+		return
+	}
+
+	var keys []string
+	for _, id := range ids {
+		keys = append(keys, m.keys.record(id))
+	}
+
+	_, err := m.options.Cache.Invalidate(ctx, keys...)
+	if err != nil { // sessions have ended everywhere nevertheless: see coherence.Cache.Invalidate
+		m.options.Log.WarnContext(ctx, "cannot tell other servers that sessions have ended; waited instead", "error", err)
+	}
 }
 
 // open verifies and parses a record. Errors: ErrUntrusted.

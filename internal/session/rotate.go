@@ -73,8 +73,10 @@ func (m *Manager) replace(ctx context.Context, change func(next *Session, now ti
 	case rotateLost:
 		return nil, "", ErrReplaced
 	case rotateDone:
+		m.invalidate(ctx, []string{old.ID})
 		return &next, token, nil
 	case rotateRevoked:
+		m.invalidate(ctx, []string{old.ID})
 		m.options.Metrics.SessionsEnded(string(Revoked), 1)
 		return nil, "", &EndedError{Reason: Revoked}
 	}

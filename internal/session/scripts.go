@@ -110,12 +110,12 @@ end
 -- Deletes a record and leaves a tombstone. If the session was rotated, its successor is
 -- ended: a logout must also work if it loses a race against a rotation. Returns true if
 -- the session had not surely timed out before, or if the same tombstone already exists:
--- then an earlier run ended the session.
+-- then an earlier run ended the session. Also returns the ID of the session that it ended.
 local function finish(id, tombstone)
   id = latest(id)
 
   local record = redis.pcall('GET', key('sess:', id))
-  if not record then return redis.call('GET', key('ended:', id)) == tombstone end
+  if not record then return redis.call('GET', key('ended:', id)) == tombstone, id end
 
   local live = not surelyTimedOut(id)
   redis.call('DEL', key('sess:', id))
@@ -126,7 +126,7 @@ local function finish(id, tombstone)
   local user = type(record) == 'string' and string.match(record, '^user=([^\n]*)')
   if user then redis.call('ZREM', indexKey(id, user), id) end
 
-  return live
+  return live, id
 end
 `
 
@@ -135,19 +135,22 @@ end
 // expire first. The sessions that the login replaces, the rest of ARGV, are not counted and
 // not ended here.
 //
-// It returns whether the session began, and how many others it ended.
+// It returns whether the session began, and the IDs of the others that it ended. A second run does not
+// know the IDs and returns nil instead.
 const beginLua = `
 local index, generation, globalGeneration = KEYS[2], KEYS[3], KEYS[4]
 local id, record, ttl, seen, seenGlobal, max = unpack(ARGV)
 max = tonumber(max)
 
-if isStale(generation, seen) or isStale(globalGeneration, seenGlobal) then return {0, 0} end
+if isStale(generation, seen) or isStale(globalGeneration, seenGlobal) then return {0, {}} end
 
 -- The session began in an earlier run of this script and has ended since.
-if redis.call('EXISTS', key('ended:', id)) == 1 then return {0, 0} end
+if redis.call('EXISTS', key('ended:', id)) == 1 then return {0, {}} end
 
+local ranBefore = redis.call('EXISTS', key('sess:', id)) == 1
 save(id, record, index, ttl)
-if max == 0 or redis.call('ZCARD', index) <= max then return {1, 0} end
+if ranBefore then return {1, false} end
+if max == 0 or redis.call('ZCARD', index) <= max then return {1, {}} end
 
 local replaced = {}
 for i = 7, #ARGV do
@@ -165,8 +168,11 @@ for _, other in ipairs(redis.call('ZRANGEBYSCORE', index, int(micros), '+inf')) 
   end
 end
 
-local surplus = math.max(0, count - max)
-for i = 1, surplus do finish(others[i], 'too_many_sessions') end
+local surplus = {}
+for i = 1, count - max do
+  finish(others[i], 'too_many_sessions')
+  surplus[i] = others[i]
+end
 return {1, surplus}
 `
 
@@ -215,11 +221,12 @@ save(id, new, index, ttl)
 return 1
 `
 
-// endLua ends a session and returns whether it was live.
+// endLua ends a session, or its latest successor. It returns whether that was live, and its ID.
 const endLua = `
 local id, tombstone = unpack(ARGV)
+local live, ended = finish(id, tombstone)
 
-return finish(id, tombstone) and 1 or 0
+return {live and 1 or 0, ended}
 `
 
 // endAllLua ends the sessions of a user except for one to keep, which may have been rotated since
@@ -228,17 +235,18 @@ return finish(id, tombstone) and 1 or 0
 // ended.
 //
 // It skips sessions that surely timed out before, so that their reason stays a timeout. It
-// returns the number of live sessions that it ended.
+// returns the number of live sessions that it ended, and the IDs of all that it ended. A second run
+// does not know the IDs and returns nil instead.
 const endAllLua = `
 local index, generation = KEYS[1], KEYS[2]
 local keep, reason, revocation, generationTTL = unpack(ARGV)
 
 local doneBefore = string.match(redis.call('GET', generation) or '', revocation .. ' (%d+)$')
-if doneBefore then return tonumber(doneBefore) end
+if doneBefore then return {tonumber(doneBefore), false} end
 
 if keep ~= '' then keep = latest(keep) end
 
-local ended = 0
+local ended, ids = 0, {}
 local oldest = int(micros - maxClockSkew * 1000)
 local entries = redis.call('ZRANGEBYSCORE', index, oldest, '+inf', 'WITHSCORES')
 
@@ -249,13 +257,14 @@ for i = 1, #entries, 2 do
     if redis.call('DEL', key('sess:', id)) == 1 then
       redis.call('SET', key('ended:', id), reason, 'PX', tombstoneTTL)
       if expiry > micros then ended = ended + 1 end
+      ids[#ids + 1] = id
     end
     redis.call('ZREM', index, id)
   end
 end
 
 redis.call('SET', generation, int(micros) .. ' ' .. revocation .. ' ' .. ended, 'PX', generationTTL)
-return ended
+return {ended, ids}
 `
 
 // listLua returns the IDs and records of a user's sessions. It removes IDs from the index
