@@ -51,25 +51,32 @@ func hasDocumentID(id string) bson.E {
 }
 
 // Find returns the account with an email or an ID, even if it is unreadable. It takes the ID of a
-// Listed, and an _id that is a string also without quotes. Errors: ErrBadEmail, ErrNotFound,
-// ErrUnavailable.
+// Listed, an _id that is a string without its quotes, and an unsupported email exactly as it is stored.
+// Errors: ErrBadEmail, ErrNotFound, ErrUnavailable.
 func (s *Store) Find(ctx context.Context, ref string) (Listed, error) {
-	isJSON := strings.HasPrefix(ref, `"`) || strings.HasPrefix(ref, "{")
-	if strings.Contains(ref, "@") && !isJSON {
-		email, err := ParseEmail(ref)
-		if err != nil {
-			return Listed{}, err
+	filters := []bson.D{
+		{hasDocumentID(ref)},
+		{{Key: "_id", Value: ref}},
+		{{Key: "email", Value: ref}},
+	}
+	email, badEmail := ParseEmail(ref)
+	if badEmail == nil {
+		filters = slices.Insert(filters, 0, hasEmail(email))
+	}
+
+	for _, filter := range filters {
+		found, err := newListed(s.findDocument(ctx, filter))
+		if !errors.Is(err, ErrNotFound) {
+			return found, err
 		}
-
-		return newListed(s.findDocument(ctx, hasEmail(email)))
 	}
 
-	found, err := newListed(s.findDocument(ctx, bson.D{hasDocumentID(ref)}))
-	if errors.Is(err, ErrNotFound) {
-		found, err = newListed(s.findDocument(ctx, bson.D{{Key: "_id", Value: ref}}))
+	isJSON := strings.HasPrefix(ref, `"`) || strings.HasPrefix(ref, "{")
+	if badEmail != nil && strings.Contains(ref, "@") && !isJSON {
+		return Listed{}, badEmail
 	}
 
-	return found, err
+	return Listed{}, ErrNotFound
 }
 
 // List returns up to limit accounts, newest first. Errors: ErrUnavailable.

@@ -217,6 +217,13 @@ func TestFindIsExact(t *testing.T) {
 			t.Errorf("find %s: got %+v, %v; want Ann", ref, u, err)
 		}
 	}
+
+	for _, unsupported := range []string{"user@ab--cd.com", `"john doe"@example.com`, "josé@example.com"} {
+		id := insertWith(t, s, unsupported, "lastLogin", nil)
+		if u, err := s.Find(ctx, unsupported); err != nil || u.ID != id {
+			t.Errorf("find %s: got %+v, %v; want the account with this email", unsupported, u, err)
+		}
+	}
 }
 
 // An _id that is an email is not logged.
