@@ -147,9 +147,12 @@ func TestOperatorWithOddDocuments(t *testing.T) {
 	uri := storetest.Mongo(t)
 	o := &operator{t: t, environ: append(environment(t), "MONGODB_URI="+uri)}
 
+	const idAsText = "507f1f77bcf86cd799439011"
 	users := storetest.Database(t, uri).Collection("users")
 	for _, d := range []bson.D{
 		{{Key: "_id", Value: "x-1"}, {Key: "email", Value: "eve@example.com"}},
+		{{Key: "_id", Value: idAsText}, {Key: "email", Value: "bob@example.com"}},
+		{{Key: "_id", Value: int32(7)}, {Key: "email", Value: "seven@example.com"}},
 		{{Key: "email", Value: "ann@example.com"}, {Key: "password", Value: "h"}, {Key: "emailVerified", Value: time.Now()}},
 		{{Key: "email", Value: 5}},
 	} {
@@ -157,21 +160,46 @@ func TestOperatorWithOddDocuments(t *testing.T) {
 		testkit.NoError(t, err)
 	}
 
-	list := o.mustRun(`(?m)^"x-1" +unreadable: _id is not an ObjectID`, "", "users", "list")
+	const wrongID = "unreadable: _id is not an ObjectID"
+	list := o.mustRun(`(?m)^"x-1" +eve@example.com +`+wrongID, "", "users", "list")
+	for _, row := range []string{`"` + idAsText + `" +bob@example.com +` + wrongID, `{"\$numberInt":"7"} +seven@example.com +` + wrongID} {
+		if !regexp.MustCompile("(?m)^" + row).MatchString(list) {
+			t.Errorf("got list %q, want %s", list, row)
+		}
+	}
 	id := regexp.MustCompile(`(?m)^([0-9a-f]{24}) +unreadable: email is not a string`).FindStringSubmatch(list)
 	if id == nil || !strings.Contains(list, "ann@example.com") {
 		t.Fatalf("got list %q, want Ann and an unreadable account", list)
 	}
-	o.mustRun(`"unreadable": "email is not a string"`, "", "users", "list", "--json")
+	o.mustRun(`(?s)"email": "eve@example.com",\s+"unreadable": "_id is not an ObjectID"`, "", "users", "list", "--json")
 
 	o.mustRun("(?m)^email +ann@example.com .not verified.$", "", "users", "show", "ann@example.com")
 	o.mustRun("Disabled ann@example.com; 0 sessions ended", "", "users", "disable", "ann@example.com")
 	o.mustRun("Deleted ann@example.com; 0 sessions ended", "", "users", "delete", "--yes", "ann@example.com")
 
-	o.wantError("document "+id[1]+" of users: unreadable account: email is not a string", "", "users", "show", id[1])
+	o.mustRun("(?m)^state +unreadable: email is not a string", "", "users", "show", id[1])
 	o.mustRun("Disabled "+id[1]+"; 0 sessions ended", "", "users", "disable", id[1])
+	o.mustRun("no sessions", "", "sessions", "list", id[1])
 	o.mustRun("Deleted "+id[1]+"; 0 sessions ended", "", "users", "delete", "--yes", id[1])
-	o.mustRun(`(?m)\A.*\n"x-1" .*\n\z`, "", "users", "list")
+
+	// The ID as listed, an _id without its quotes, and the email all work.
+	for _, ref := range []string{`"x-1"`, "x-1", "eve@example.com"} {
+		o.mustRun(`(?s)^id +"x-1"\nemail +eve@example.com\n.*state +`+wrongID, "", "users", "show", ref)
+		o.mustRun("Disabled eve@example.com; 0 sessions ended", "", "users", "disable", ref)
+	}
+	var disabled bson.M
+	testkit.NoError(t, users.FindOne(t.Context(), bson.D{{Key: "_id", Value: "x-1"}}).Decode(&disabled))
+	if disabled["isActive"] != false {
+		t.Errorf("got %v, want a disabled account", disabled)
+	}
+	o.wantError(`^x-1: document "x-1" of users: `, "a long password\n", "users", "set-password", "x-1")
+	o.wantError(`^x-1: document "x-1" of users: `, "", "sessions", "list", "x-1")
+	o.mustRun(`state +`+wrongID, "", "users", "enable", "x-1")
+
+	o.mustRun("Deleted eve@example.com; 0 sessions ended", "", "users", "delete", "--yes", `"x-1"`)
+	o.mustRun("Deleted bob@example.com; 0 sessions ended", "", "users", "delete", "--yes", idAsText)
+	o.mustRun("Deleted seven@example.com; 0 sessions ended", "", "users", "delete", "--yes", `{"$numberInt":"7"}`)
+	o.mustRun("no users", "", "users", "list")
 }
 
 // An account whose email was imported in another spelling can log in after the server has started,

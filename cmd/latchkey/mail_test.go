@@ -85,10 +85,9 @@ func (s *mailSetup) restart() {
 
 // slowDown delays every reply of the mail server.
 func (s *mailSetup) slowDown() {
+	late := storetest.Late(20 * time.Millisecond)
 	s.proxy.Set(storetest.Faults{Reply: func(client net.Conn, chunk []byte) bool {
-		time.Sleep(20 * time.Millisecond)
-
-		return s.countConfirmed(client, chunk)
+		return late(client, chunk) || s.countConfirmed(client, chunk)
 	}})
 }
 

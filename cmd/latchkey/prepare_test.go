@@ -25,7 +25,7 @@ func TestEmailsEventuallyBecomeCanonical(t *testing.T) {
 
 	var scans atomic.Int32
 	proxy.Set(storetest.Faults{Command: func(client net.Conn, chunk []byte) bool {
-		if !strings.Contains(string(chunk), `[A-Z\s]`) {
+		if !strings.Contains(string(chunk), `[a-z0-9]+(-`) {
 			return false
 		}
 		scans.Add(1)

@@ -24,6 +24,8 @@ const (
 	soakClients = 16  // each has a connection and an account
 	soakWindows = 12
 
+	soakPassword = "correct horse battery"
+
 	// Short, so that many sessions time out during a run.
 	soakIdle     = 20 * time.Second
 	soakTouch    = 2 * time.Second
@@ -91,7 +93,7 @@ func TestSoak(t *testing.T) {
 			email:   fmt.Sprintf("soak%d@example.com", i),
 			http:    &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second},
 		}
-		c.begin(201, "/auth/register", fmt.Sprintf(`{"name":"S","email":%q,"password":%q}`, c.email, floodPassword))
+		c.begin(201, "/auth/register", fmt.Sprintf(`{"name":"S","email":%q,"password":%q}`, c.email, soakPassword))
 		s.clients = append(s.clients, c)
 	}
 
@@ -225,7 +227,7 @@ func (c *soakClient) begin(want int, path, body string) {
 	}
 }
 
-func (c *soakClient) login() { c.begin(200, "/auth/login", c.credentials(floodPassword)) }
+func (c *soakClient) login() { c.begin(200, "/auth/login", c.credentials(soakPassword)) }
 
 // keep stores the cookie of a session.
 func (c *soakClient) keep(cookie string, requestedAt, createdAt time.Time) {

@@ -13,7 +13,8 @@ import (
 
 const usersHelp = `Manage accounts in the live stores.
 
-USER is the ID or the email of an account.`
+USER is the ID or the email of an account. An account whose _id in MongoDB is not an ObjectID
+can be shown, disabled and deleted by the ID that the list shows. Put that ID in single quotes.`
 
 // defaultUserLimit is how many accounts "users list" prints.
 const defaultUserLimit = 100
@@ -95,10 +96,7 @@ func listUsers(ctx context.Context, c *cli, limit int64) error {
 	if c.json {
 		views := make([]any, len(users))
 		for i, u := range users {
-			views[i] = u.View()
-			if u.Unreadable != "" {
-				views[i] = map[string]string{"id": u.ID, "unreadable": u.Unreadable}
-			}
+			views[i] = viewOf(u)
 		}
 
 		return c.printJSON(views)
@@ -106,16 +104,35 @@ func listUsers(ctx context.Context, c *cli, limit int64) error {
 
 	return c.table("ID\tEMAIL\tNAME\tSTATE\tLAST LOGIN", len(users), "no users", func(i int) []any {
 		u := users[i]
-		if u.Unreadable != "" {
-			return []any{u.ID, "", "", "unreadable: " + u.Unreadable, ""}
-		}
 
-		return []any{u.ID, u.Email, u.Name, state(u.User), timestamp(u.LastLogin)}
+		return []any{u.ID, u.Email, u.Name, state(u), timestamp(u.LastLogin)}
 	})
 }
 
+// unreadableView is an unreadable account in JSON.
+type unreadableView struct {
+	ID         string     `json:"id"`
+	Email      user.Email `json:"email,omitempty"`
+	Name       string     `json:"name,omitempty"`
+	Unreadable string     `json:"unreadable"`
+}
+
+// viewOf returns an account as shown in JSON.
+func viewOf(u user.Listed) any {
+	if u.Unreadable == "" {
+		return u.View()
+	}
+
+	return unreadableView{
+		ID:         u.ID,
+		Email:      u.Email,
+		Name:       u.Name,
+		Unreadable: u.Unreadable,
+	}
+}
+
 func showUser(ctx context.Context, c *cli, args []string) error {
-	u, err := c.User(ctx, args[0])
+	u, err := c.Find(ctx, args[0])
 
 	return c.printUser(ctx, u, err)
 }
@@ -130,7 +147,7 @@ func createUser(ctx context.Context, c *cli, args []string) error {
 
 	u, err := c.CreateUser(ctx, name, email, password)
 
-	return c.printUser(ctx, u, err)
+	return c.printUser(ctx, user.Listed{User: u}, err)
 }
 
 func setPassword(ctx context.Context, c *cli, args []string) error {
@@ -163,15 +180,15 @@ func enable(ctx context.Context, c *cli, args []string) error {
 }
 
 func deleteUser(ctx context.Context, c *cli, args []string) error {
-	u, err := c.UserAsStored(ctx, args[0])
+	found, err := c.Find(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	if err := c.confirm(ctx, fmt.Sprintf("Delete the account %s (%s)?", emailOrID(u), u.Name)); err != nil {
+	if err := c.confirm(ctx, fmt.Sprintf("Delete the account %s (%s)?", emailOrID(found.User), found.Name)); err != nil {
 		return err
 	}
 
-	u, n, err := c.Delete(ctx, u.ID)
+	u, n, err := c.Delete(ctx, found.ID)
 
 	return c.ended("Deleted "+emailOrID(u), n, err)
 }
@@ -180,12 +197,15 @@ func deleteUser(ctx context.Context, c *cli, args []string) error {
 func emailOrID(u user.User) string { return cmp.Or(string(u.Email), u.ID) }
 
 // printUser prints u and how its owner can sign in. It returns err if that is not nil.
-func (c *cli) printUser(ctx context.Context, u user.User, err error) error {
-	if err != nil {
+func (c *cli) printUser(ctx context.Context, u user.Listed, err error) error {
+	switch {
+	case err != nil:
 		return err
+	case u.Unreadable != "":
+		return c.printUnreadable(u)
 	}
 
-	methods, err := c.Methods(ctx, u)
+	methods, err := c.Methods(ctx, u.User)
 	if err != nil {
 		return err
 	}
@@ -202,13 +222,27 @@ func (c *cli) printUser(ctx context.Context, u user.User, err error) error {
 
 	return c.fields(
 		"id", u.ID,
-		"email", emailStatus(u),
+		"email", emailStatus(u.User),
 		"name", u.Name,
 		"state", state(u),
 		"sign-in methods", strings.Join(methods, ", "),
 		"last login", timestamp(u.LastLogin),
 		"created", timestamp(u.CreatedAt),
 		"updated", timestamp(u.UpdatedAt),
+	)
+}
+
+// printUnreadable prints the readable fields of an account.
+func (c *cli) printUnreadable(u user.Listed) error {
+	if c.json {
+		return c.printJSON(viewOf(u))
+	}
+
+	return c.fields(
+		"id", u.ID,
+		"email", u.Email,
+		"name", u.Name,
+		"state", state(u),
 	)
 }
 
@@ -221,8 +255,11 @@ func emailStatus(u user.User) string {
 	return string(u.Email) + " (not verified)"
 }
 
-func state(u user.User) string {
-	if u.Active {
+func state(u user.Listed) string {
+	switch {
+	case u.Unreadable != "":
+		return "unreadable: " + u.Unreadable
+	case u.Active:
 		return "active"
 	}
 

@@ -223,6 +223,9 @@ func Credentials(email, password string) map[string]any {
 // AnnsLogin is the body of a login request for ann@example.com.
 var AnnsLogin = Credentials("ann@example.com", Password)
 
+// PasswordChange is the body of a request that changes Password to NewPassword.
+var PasswordChange = map[string]any{"currentPassword": Password, "newPassword": NewPassword}
+
 // Login signs in and reports whether the password was correct.
 func (c *Client) Login(email, password string) bool {
 	c.T.Helper()

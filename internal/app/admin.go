@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
@@ -34,34 +33,29 @@ func OpenAdmin(c config.Config, logTo io.Writer) (*Admin, error) {
 // Close closes the connections.
 func (a *Admin) Close() { a.close() }
 
-// User finds an account by its ID or email.
-func (a *Admin) User(ctx context.Context, ref string) (user.User, error) {
-	find := func() (user.User, error) { return a.users.ByID(ctx, ref) }
-	if strings.Contains(ref, "@") {
-		email, err := user.ParseEmail(ref)
-		if err != nil {
-			return user.User{}, fmt.Errorf("%q is not a valid email", ref)
-		}
-		find = func() (user.User, error) { return a.users.ByEmail(ctx, email) }
-	}
-
-	u, err := find()
-	if err != nil {
+// Find finds an account by its ID or email, even if it is unreadable. It also accepts an _id that is
+// not an ObjectID, as the list of users shows it.
+func (a *Admin) Find(ctx context.Context, ref string) (user.Listed, error) {
+	found, err := a.users.Find(ctx, ref)
+	switch {
+	case errors.Is(err, user.ErrBadEmail):
+		err = fmt.Errorf("%q is not a valid email", ref)
+	case err != nil:
 		err = fmt.Errorf("%s: %w", ref, err)
 	}
 
-	return u, err
+	return found, err
 }
 
-// UserAsStored finds an account to disable, enable or delete, which needs only a usable _id. Of
-// an unreadable account, some fields may be empty.
-func (a *Admin) UserAsStored(ctx context.Context, ref string) (user.User, error) {
-	u, err := a.User(ctx, ref)
-	if errors.Is(err, user.ErrUnreadable) && u.ID != "" {
-		err = nil
+// owner finds an account that may have sessions. It may be unreadable, but its _id must be an
+// ObjectID: nobody can have signed in to any other account.
+func (a *Admin) owner(ctx context.Context, ref string) (user.User, error) {
+	found, err := a.Find(ctx, ref)
+	if err == nil && !user.IsID(found.ID) {
+		err = fmt.Errorf("%s: %w", ref, found.Err())
 	}
 
-	return u, err
+	return found.User, err
 }
 
 // Methods returns the sign-in methods of an account: "password" and the names of providers.
@@ -155,7 +149,16 @@ func (a *Admin) Unlink(ctx context.Context, ref, provider string) (user.User, in
 // Disable prevents an account from logging in and ends its sessions. It returns the number
 // of sessions ended.
 func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error) {
-	return a.change(ctx, ref, activity.Event{Name: activity.AccountDisabled}, func(caller auth.Caller) (auth.Changed, error) {
+	found, err := a.Find(ctx, ref)
+	if err != nil {
+		return user.User{}, 0, err
+	}
+	if !user.IsID(found.ID) { // see owner
+		disabled, err := a.users.SetActive(ctx, found.ID, false)
+		return disabled.User, 0, err
+	}
+
+	return a.change(ctx, found.ID, activity.Event{Name: activity.AccountDisabled}, func(caller auth.Caller) (auth.Changed, error) {
 		return a.auth.Disable(ctx, caller, session.AccountDisabled)
 	})
 }
@@ -165,7 +168,15 @@ func (a *Admin) Disable(ctx context.Context, ref string) (user.User, int, error)
 // It removes the account last. Until then the account is disabled, so that the command can be
 // run again if it fails.
 func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) {
-	return a.change(ctx, ref, activity.Event{Name: activity.AccountDeleted}, func(caller auth.Caller) (auth.Changed, error) {
+	found, err := a.Find(ctx, ref)
+	if err != nil {
+		return user.User{}, 0, err
+	}
+	if !user.IsID(found.ID) { // see owner
+		return found.User, 0, a.users.Delete(ctx, found.ID)
+	}
+
+	return a.change(ctx, found.ID, activity.Event{Name: activity.AccountDeleted}, func(caller auth.Caller) (auth.Changed, error) {
 		changed, err := a.auth.Disable(ctx, caller, session.AccountDeleted)
 		if err == nil {
 			err = a.users.Delete(ctx, caller.UserID)
@@ -180,24 +191,24 @@ func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) 
 }
 
 // Enable lets an account log in again.
-func (a *Admin) Enable(ctx context.Context, ref string) (user.User, error) {
-	u, err := a.UserAsStored(ctx, ref)
+func (a *Admin) Enable(ctx context.Context, ref string) (user.Listed, error) {
+	found, err := a.Find(ctx, ref)
 	if err != nil {
-		return user.User{}, err
+		return user.Listed{}, err
 	}
 
-	u, err = a.users.SetActive(ctx, u.ID, true)
-	if err == nil {
-		a.record(ctx, activity.Event{Name: activity.AccountEnabled, UserID: u.ID})
+	enabled, err := a.users.SetActive(ctx, found.ID, true)
+	if err == nil && user.IsID(found.ID) {
+		a.record(ctx, activity.Event{Name: activity.AccountEnabled, UserID: found.ID})
 	}
 
-	return u, err
+	return enabled, err
 }
 
 // change applies a change to an account and records a security event. The account may be
 // unreadable.
 func (a *Admin) change(ctx context.Context, ref string, event activity.Event, apply func(auth.Caller) (auth.Changed, error)) (user.User, int, error) {
-	u, err := a.UserAsStored(ctx, ref)
+	u, err := a.owner(ctx, ref)
 	if err != nil {
 		return user.User{}, 0, err
 	}
@@ -219,7 +230,7 @@ func (a *Admin) change(ctx context.Context, ref string, event activity.Event, ap
 
 // Sessions returns the live sessions of an account, most recently used first.
 func (a *Admin) Sessions(ctx context.Context, ref string) ([]*session.Session, error) {
-	u, err := a.User(ctx, ref)
+	u, err := a.owner(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +267,7 @@ func (a *Admin) RevokeSession(ctx context.Context, id string) error {
 // sessions ended. It also accepts the ID of a deleted account.
 func (a *Admin) RevokeUser(ctx context.Context, ref string) (int, error) {
 	id := ref
-	u, err := a.User(ctx, ref)
+	u, err := a.owner(ctx, ref)
 	switch {
 	case err == nil:
 		id = u.ID

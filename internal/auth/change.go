@@ -164,7 +164,9 @@ func (s *Service) Disable(ctx context.Context, caller Caller, why session.Reason
 		why:    why,
 		urgent: true,
 		apply: func() (user.User, error) {
-			return s.users.SetActive(ctx, caller.UserID, false)
+			disabled, err := s.users.SetActive(ctx, caller.UserID, false)
+
+			return disabled.User, err
 		},
 	})
 }

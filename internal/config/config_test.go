@@ -1,10 +1,13 @@
 package config
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -219,12 +222,26 @@ func TestInvisibleCharacters(t *testing.T) {
 	checkEqual(t, "REDIS_HOST", c.Redis.Host, "localhost")
 }
 
+// certificate returns a certificate and its key in PEM.
+func certificate(t *testing.T) []byte {
+	t.Helper()
+
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	testkit.NoError(t, err)
+
+	return slices.Concat(
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+}
+
 // TestMongoURI loads URIs that work.
 func TestMongoURI(t *testing.T) {
 	t.Parallel()
 
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	testkit.NoError(t, os.WriteFile(ca, nil, 0o600))
+	testkit.NoError(t, os.WriteFile(ca, certificate(t), 0o600))
 
 	for _, uri := range []string{
 		"mongodb://a,b:27018,[::1]:27019",
@@ -232,6 +249,8 @@ func TestMongoURI(t *testing.T) {
 		"mongodb://a/x?tls=true&tlsCAFile=" + ca,
 		"mongodb+srv://u:p@cluster0.example.mongodb.net/?retryWrites=true&w=majority&appName=Cluster0",
 		"mongodb+srv://cluster0.example.mongodb.net/latchkey?srvMaxHosts=2&srvServiceName=x&w=1",
+		"mongodb://a,b/x?replicaSet=rs0&readPreference=secondaryPreferred&readPreferenceTags=dc:1&maxStalenessSeconds=120",
+		"mongodb://a/x?unknown=1",
 	} {
 		if _, err := Load(good(map[string]string{"MONGODB_URI": uri})); err != nil {
 			t.Errorf("%s: got error %v, want none", uri, err)

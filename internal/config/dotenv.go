@@ -35,40 +35,63 @@ var (
 	escapedLineEnds = strings.NewReplacer(`\n`, "\n", `\r`, "\r")
 )
 
-// readDotenv returns the variables of the .env file at path, or none if there is no file.
-func readDotenv(path string) (map[string]string, error) {
+// dotenv is what a .env file contains.
+type dotenv struct {
+	vars map[string]string
+	// unclosed has the variables whose value begins with a quote that is never closed. As in dotenv,
+	// the quote is part of the value, but that is probably a mistake.
+	unclosed map[string]bool
+}
+
+// readDotenv reads the .env file at path. It returns no variables if there is no file.
+func readDotenv(path string) (dotenv, error) {
 	file, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return dotenv{}, err
 	}
 
 	// Editors and shells on Windows write a byte order mark, and PowerShell also UTF-16.
 	text, _, err := transform.Bytes(utf.BOMOverride(transform.Nop), file)
 	if err != nil {
-		return nil, err
+		return dotenv{}, err
 	}
 
 	return parseDotenv(string(text)), nil
 }
 
-// parseDotenv returns the variables of a .env file. It does not expand $, which a password may
-// contain.
-func parseDotenv(text string) map[string]string {
-	vars := map[string]string{}
+// parseDotenv parses a .env file. It does not expand $, which a password may contain.
+func parseDotenv(text string) dotenv {
+	d := dotenv{vars: map[string]string{}, unclosed: map[string]bool{}}
 	for _, match := range dotenvLine.FindAllStringSubmatch(unixLineEnds.Replace(text), -1) {
-		value := strings.TrimSpace(match[2])
-		isDoubleQuoted := strings.HasPrefix(value, `"`)
+		name := match[1]
+		value, isUnclosed := unquote(strings.TrimSpace(match[2]))
+		d.vars[name] = value
 
-		last := len(value) - 1
-		if last > 0 && value[0] == value[last] && strings.ContainsRune("'\"`", rune(value[0])) {
-			value = value[1:last]
+		delete(d.unclosed, name) // the last line with a name counts
+		if isUnclosed {
+			d.unclosed[name] = true
 		}
-		if isDoubleQuoted {
-			value = escapedLineEnds.Replace(value)
-		}
-
-		vars[match[1]] = value
 	}
 
-	return vars
+	return d
+}
+
+// unquote removes the quotes around a value. It also reports whether the value begins with a quote that
+// is never closed.
+func unquote(value string) (unquoted string, isUnclosed bool) {
+	if value == "" || !strings.ContainsRune("'\"`", rune(value[0])) {
+		return value, false
+	}
+
+	quote := value[:1]
+	unquoted = value
+	inner, isQuoted := strings.CutSuffix(value[1:], quote)
+	if isQuoted {
+		unquoted = inner
+	}
+	if quote == `"` {
+		unquoted = escapedLineEnds.Replace(unquoted)
+	}
+
+	return unquoted, !isQuoted && !strings.Contains(inner, quote)
 }

@@ -63,6 +63,7 @@ func Load(vars map[string]string) (Config, error) {
 	l.fillLimits()
 	l.readProviders()
 	l.warnOfTypos(vars)
+	l.warnOfQuotes()
 
 	if len(l.problems) > 0 {
 		return Config{}, l.err()
@@ -178,6 +179,9 @@ func (l *loader) reportItem(setting, item, format string, args ...any) {
 	text := setting + ": " + fmt.Sprintf(format, args...)
 	if value := cmp.Or(item, l.vars[setting]); value != "" && l.mayQuote(setting, value) {
 		text += fmt.Sprintf(" (got %.100q)", value)
+	}
+	if slices.Contains(l.unclosed(), setting) {
+		text += "; in .env, it begins with a quote that is not closed"
 	}
 
 	if p := (problem{setting, text}); !slices.Contains(l.problems, p) {

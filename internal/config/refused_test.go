@@ -84,8 +84,20 @@ var refusedValues = map[string][]string{
 	"RATE_LIMIT: must be a rate like":       {"on", "0/60s"},
 	"RATE_LIMIT_LOGIN: must be a rate like": {"off", "10/60", "10/1000h"},
 
-	"MONGODB_URI: required":       {""},
-	"MONGODB_URI: must look like": {"postgres://u:hunter2@db/x", "mongodb://u:hunter2@", "mongodb://u:p@hunter@db/x", "mongodb+srv://u:p@hunter@db/x"},
+	"MONGODB_URI: required": {""},
+	"MONGODB_URI: must look like": {
+		"postgres://u:hunter2@db/x", "mongodb://u:hunter2@", "mongodb://u:p@hunter@db/x", "mongodb+srv://u:p@hunter@db/x",
+		"mongodb://u:p@v/?hunter@db/x",
+	},
+	"MONGODB_URI: the option readPreference is invalid": {
+		"mongodb://u:hunter2@db/x?readPreference=bogus",
+		"mongodb://u:hunter2@db/x?w=majority&readPreference=hunter&retryWrites=true",
+		"mongodb+srv://u:hunter2@db.example.com/?readPreference=bogus",
+		"mongodb://u:hunter2@db/x?readPreference",
+	},
+	"MONGODB_URI: the option TLS is invalid":           {"mongodb://u:hunter2@db/x?TLS=hunter"},
+	"MONGODB_URI: the option maxPoolSize is invalid":   {"mongodb://u:hunter2@db/x?maxPoolSize=many;w=1"},
+	"MONGODB_URI: the option authMechanism is invalid": {"mongodb://u:hunter2@db/x?authMechanism=hunter"},
 	"MONGODB_URI: contains a placeholder": {
 		"mongodb+srv://<db_username>:<db_password>@cluster0.example.mongodb.net/?appName=Cluster0", "mongodb://u:<PASSWORD>@db/x",
 	},

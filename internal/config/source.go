@@ -39,27 +39,53 @@ var DevServer = map[string]string{
 	"MONGODB_TIMEOUT": "5s",
 }
 
-// openDotenv is the key under which Environ returns the path of a .env file that every user of this
-// machine can read. No variable has an equals sign in its name.
-const openDotenv = "=.env"
+// Environ returns facts about the .env file under these keys. No variable has an equals sign in its
+// name.
+const (
+	// openDotenv has the path of the file if every user of this machine can read it.
+	openDotenv = "=.env"
+	// unclosedQuotes has the names in dotenv.unclosed, separated by commas.
+	unclosedQuotes = "=quotes"
+)
 
-// Environ reads the file at dotenv, if it exists, and overrides its variables with those of the
+// Environ reads the .env file at path, if it exists, and overrides its variables with those of the
 // process, as os.Environ returns them. An error means that the file cannot be read.
-func Environ(environ []string, dotenv string) (map[string]string, error) {
-	vars, err := readDotenv(dotenv)
+func Environ(environ []string, path string) (map[string]string, error) {
+	file, err := readDotenv(path)
 	if err != nil {
 		return nil, err
 	}
-	if isOpen(dotenv) {
-		vars[openDotenv] = dotenv
+
+	vars := file.vars
+	if isOpen(path) {
+		vars[openDotenv] = path
 	}
 
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
 		vars[name] = value
+		delete(file.unclosed, name)
+	}
+
+	if len(file.unclosed) > 0 {
+		vars[unclosedQuotes] = strings.Join(slices.Sorted(maps.Keys(file.unclosed)), ",")
 	}
 
 	return vars, nil
+}
+
+// unclosed returns the names of the variables in .env whose value begins with a quote that is not
+// closed.
+func (l *loader) unclosed() []string {
+	return strings.FieldsFunc(l.vars[unclosedQuotes], func(r rune) bool { return r == ',' })
+}
+
+// warnOfQuotes warns of values that begin with a quote that is not closed. It cannot reject them,
+// because a password may begin with a quote.
+func (l *loader) warnOfQuotes() {
+	for _, name := range l.unclosed() {
+		l.warn(name + " in .env begins with a quote that is not closed: the quote is part of the value, which ends with the line")
+	}
 }
 
 // resolve prepares the given variables for decoding: it trims them, drops empty ones (the guide's

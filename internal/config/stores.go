@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"go.mongodb.org/mongo-driver/mongo/options"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
 
 	"latchkey/internal/loopback"
@@ -51,6 +52,8 @@ var (
 	uriPlaceholder = regexp.MustCompile(`(?i)<[^<>@]*(user|password)[^<>@]*>`)
 	// srvOption matches the options that only mongodb+srv has.
 	srvOption = regexp.MustCompile(`(?i)srv(MaxHosts|ServiceName)=[^&;]*[&;]?`)
+	// letters matches every name of an option.
+	letters = regexp.MustCompile(`^[A-Za-z]+$`)
 	// databaseName matches the names that MongoDB accepts on every system.
 	databaseName = regexp.MustCompile(`^[^/\\. "$*<>:|?\x00-\x1f]{0,63}$`)
 )
@@ -75,8 +78,7 @@ func (l *loader) checkMongo() {
 	case uriPlaceholder.MatchString(uri):
 		l.report(name, "contains a placeholder like <password>; replace it, including the < and >")
 	case err != nil:
-		// The parser's error may quote the password.
-		l.report(name, "must look like mongodb://user:password@host:27017/database; %s", percentEncoding)
+		l.reportMongoURI(uri)
 	case isSRV && (len(parsed.Hosts) > 1 || strings.Contains(parsed.Hosts[0], ":")):
 		l.report(name, "must have one host without a port after mongodb+srv://")
 	case !databaseName.MatchString(parsed.Database):
@@ -85,8 +87,57 @@ func (l *loader) checkMongo() {
 		l.report(name, "must not contain w=0: Latchkey would not learn that an account could not be stored")
 	default:
 		l.mongo = mongoAccess(parsed, isSRV)
-		l.checkMongoFiles(parsed)
+		filesReadable := l.checkMongoFiles(parsed)
+		if filesReadable && validateMongoURI(uri) != nil {
+			l.reportMongoURI(uri)
+		}
 	}
+}
+
+// validateMongoURI returns the error with which the driver rejects a URI. Unlike the parser, the
+// driver checks options such as readPreference, and reads the TLS files.
+func validateMongoURI(uri string) error { return options.Client().ApplyURI(uri).Validate() }
+
+// reportMongoURI reports a URI that the driver rejects. It does not use the driver's error, which may
+// quote the password.
+func (l *loader) reportMongoURI(uri string) {
+	const name = "MONGODB_URI"
+
+	if option := rejectedOption(uri); option != "" {
+		l.report(name, "the option %s is invalid; correct or remove it", option)
+		return
+	}
+
+	l.report(name, "must look like mongodb://user:password@host:27017/database; %s", percentEncoding)
+}
+
+// rejectedOption returns the name of the option without which the driver accepts a URI, or "" if there
+// is none.
+func rejectedOption(uri string) string {
+	base, query, _ := strings.Cut(uri, "?")
+	given := strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' })
+
+	for i, option := range given {
+		name, _, _ := strings.Cut(option, "=")
+		others := slices.Concat(given[:i], given[i+1:])
+		if isMongoOption(name) && validateMongoURI(base+"?"+strings.Join(others, "&")) == nil {
+			return name
+		}
+	}
+
+	return ""
+}
+
+// isMongoOption reports whether the driver has an option with this name. A name of another kind may
+// be a part of the password, if that contains a question mark.
+func isMongoOption(name string) bool {
+	if !letters.MatchString(name) {
+		return false
+	}
+
+	parsed, err := connstring.Parse(connstring.SchemeMongoDB + "://localhost/?" + name + "=x")
+
+	return err != nil || len(parsed.UnknownOptions) == 0
 }
 
 // access describes the connection to a store: what protects it from others on the network.
@@ -137,8 +188,9 @@ func isRemote(server string) bool {
 	return !loopback.Host(host)
 }
 
-// checkMongoFiles checks that the files in a MongoDB URI can be read.
-func (l *loader) checkMongoFiles(parsed *connstring.ConnString) {
+// checkMongoFiles checks the TLS files in a MongoDB URI, and reports whether they can be read.
+func (l *loader) checkMongoFiles(parsed *connstring.ConnString) (readable bool) {
+	readable = true
 	for _, path := range []string{
 		parsed.SSLCaFile,
 		parsed.SSLClientCertificateKeyFile,
@@ -150,11 +202,14 @@ func (l *loader) checkMongoFiles(parsed *connstring.ConnString) {
 		}
 		if _, err := os.ReadFile(path); err != nil {
 			l.report("MONGODB_URI", "cannot read a TLS file: %v", err)
+			readable = false
 		}
 	}
 
 	l.checkMode("MONGODB_URI", parsed.SSLClientCertificateKeyFile)
 	l.checkMode("MONGODB_URI", parsed.SSLPrivateKeyFile)
+
+	return readable
 }
 
 // applyRedisURI splits REDIS_URI into the other fields.

@@ -137,7 +137,8 @@ func TestWeaknesses(t *testing.T) {
 	check(strong(map[string]string{"SESSION_SECRET": "", "SESSION_SECRET_FILE": open}), []string{"SESSION_SECRET_FILE"})
 	check(strong(map[string]string{"SESSION_SECRET": "", "SESSION_SECRET_FILE": closed}), nil)
 	check(strong(map[string]string{"TLS_CERT_FILE": open, "TLS_KEY_FILE": open}), []string{"TLS_KEY_FILE"})
-	check(strong(map[string]string{"MONGODB_URI": "mongodb://u:p@db/x?tls=true&tlsCertificateKeyFile=" + open}), []string{"MONGODB_URI"})
+	openCertificate := file("certificate.pem", 0o644, string(certificate(t)))
+	check(strong(map[string]string{"MONGODB_URI": "mongodb://u:p@db/x?tls=true&tlsCertificateKeyFile=" + openCertificate}), []string{"MONGODB_URI"})
 
 	for mode, want := range map[os.FileMode][]string{0o644: {".env"}, 0o600: nil} {
 		vars, err := Environ(nil, file(".env", mode, "HOST=localhost\n"))

@@ -1,14 +1,11 @@
 package httpapi_test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/httpapi"
@@ -36,26 +33,6 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
-// slowRequest is a request whose body is incomplete.
-type slowRequest struct {
-	net.Conn
-	from *bufio.Reader
-}
-
-// startSlow sends a request with an incomplete body.
-func startSlow(t *testing.T, s *apitest.Server, head, body string) slowRequest {
-	t.Helper()
-
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
-	testkit.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	testkit.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
-	_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s", head, body)
-	testkit.NoError(t, err)
-
-	return slowRequest{Conn: conn, from: bufio.NewReader(conn)}
-}
-
 // Many slow bodies do not keep other clients out. The server gives up some with 503, and the others
 // can still be completed.
 func TestSlowBodiesKeepNobodyOut(t *testing.T) {
@@ -66,10 +43,10 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 
 	const extra = 20
 	const login = `{"email":"ann@example.com","password":"wrong password"}`
-	head := fmt.Sprintf("Content-Length: %d\r\n\r\n", len(login))
-	slow := make([]slowRequest, httpapi.MaxWaitingBodies+extra)
+	head := fmt.Sprintf("POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(login))
+	slow := make([]rawConn, httpapi.MaxWaitingBodies+extra)
 	for i := range slow {
-		slow[i] = startSlow(t, s, "POST /auth/login", head+login[:10])
+		slow[i] = sendRaw(t, s, head+login[:10])
 	}
 
 	// Other clients' requests work, because their bodies are complete at once.
@@ -82,8 +59,7 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 	statuses := map[int]int{}
 	for _, r := range slow {
 		_, _ = io.WriteString(r, login[10:]) // fails if the server has closed the connection
-		res, err := http.ReadResponse(r.from, nil)
-		testkit.NoError(t, err)
+		res := r.readResponse(t)
 		body, err := io.ReadAll(res.Body)
 		testkit.NoError(t, err)
 

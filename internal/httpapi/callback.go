@@ -29,12 +29,8 @@ var finishSignInOperation = operation{
 		"Users are identified by issuer and subject, never by email. A first login creates an account. If an account already has the email, but the provider has not verified the email, the owner of the account has to log in first and link the accounts. " +
 		"If the provider has verified it, the accounts are linked, provided that the user of the account has proved ownership of the email: with a link opened while signed in or on a known device, a password reset or an earlier sign-in. " +
 		"Otherwise the user takes over the account, and its password and sessions are removed.",
-	params: finishSignInParams{},
-	response: response{
-		status:  http.StatusFound,
-		result:  "A redirect to `return_to`, after a failure with an `error`",
-		headers: []string{"Location", "Set-Cookie", "RateLimit", "RateLimit-Policy", "Retry-After"},
-	},
+	params:   finishSignInParams{},
+	response: redirectResponse("A redirect to `return_to`, after a failure with an `error`"),
 }
 
 // finishSignIn handles GET /auth/{provider}/callback with a redirect to the page. By then the

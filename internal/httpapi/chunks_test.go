@@ -15,19 +15,35 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// sendRaw sends bytes on a new connection and returns what the server sends until it closes the
-// connection.
-func sendRaw(t *testing.T, s *apitest.Server, raw string) *bufio.Reader {
+// rawConn is a connection on which a test writes and reads HTTP itself.
+type rawConn struct {
+	net.Conn
+
+	from *bufio.Reader // what the server sends
+}
+
+// sendRaw sends bytes on a new connection.
+func sendRaw(t *testing.T, s *apitest.Server, raw string) rawConn {
 	t.Helper()
 
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	testkit.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	testkit.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	testkit.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
 	_, err = io.WriteString(conn, raw)
 	testkit.NoError(t, err)
 
-	return bufio.NewReader(conn)
+	return rawConn{Conn: conn, from: bufio.NewReader(conn)}
+}
+
+// readResponse reads one response.
+func (c rawConn) readResponse(t *testing.T) *http.Response {
+	t.Helper()
+
+	res, err := http.ReadResponse(c.from, nil)
+	testkit.NoError(t, err)
+
+	return res
 }
 
 // Clients that do not know the length of a body in advance send it in chunks: fetch with a
@@ -98,13 +114,12 @@ func TestChunksCannotSmuggle(t *testing.T) {
 		"POST /nothing HTTP/1.1\r\nHost: x\r\n",
 		"OPTIONS /auth/login HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Method: POST\r\nOrigin: " + listedOrigin + "\r\n",
 	} {
-		from := sendRaw(t, s, head+both+"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-		res, err := http.ReadResponse(from, nil)
-		testkit.NoError(t, err)
-		_, err = io.Copy(io.Discard, res.Body)
+		conn := sendRaw(t, s, head+both+"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		res := conn.readResponse(t)
+		_, err := io.Copy(io.Discard, res.Body)
 		testkit.NoError(t, err)
 
-		rest, err := io.ReadAll(from)
+		rest, err := io.ReadAll(conn.from)
 		if !res.Close || len(rest) != 0 || err != nil {
 			t.Errorf("%q: got Connection %q and %q (error %v), want one response and the end", head, res.Header.Get("Connection"), rest, err)
 		}
@@ -117,7 +132,7 @@ func TestChunksCannotSmuggle(t *testing.T) {
 		"0": "GET /healthz HTTP/1.0\r\n\r\n",
 	} {
 		head := "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: " + length + "\r\n\r\n"
-		answer, err := io.ReadAll(sendRaw(t, s, head+rest))
+		answer, err := io.ReadAll(sendRaw(t, s, head+rest).from)
 		if got := strings.Count(string(answer), "HTTP/1."); got != 1 || err != nil {
 			t.Errorf("HTTP/1.0, Content-Length %s: got %d responses (error %v), want one and a closed connection:\n%s", length, got, err, answer)
 		}
@@ -126,8 +141,7 @@ func TestChunksCannotSmuggle(t *testing.T) {
 	// Framing that net/http does not understand is refused.
 	for _, framing := range []string{"Transfer-Encoding: gzip, chunked", "Transfer-Encoding: identity", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"} {
 		raw := fmt.Sprintf("POST /auth/logout HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n0\r\n\r\n", framing)
-		res, err := http.ReadResponse(sendRaw(t, s, raw), nil)
-		testkit.NoError(t, err)
+		res := sendRaw(t, s, raw).readResponse(t)
 		if res.StatusCode < 400 || !res.Close {
 			t.Errorf("%s: got %d, want a refusal and the end", framing, res.StatusCode)
 		}

@@ -114,7 +114,11 @@ var errWrongAccount = newFailure(http.StatusConflict, "wrong_account", "You sign
 var errNotNavigation = newFailure(http.StatusBadRequest, "not_a_navigation", "Open this URL in the browser. Scripts cannot fetch it.")
 
 var errUserStore = newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Accounts are temporarily unavailable. Try again shortly.").
-	explain("MongoDB does not respond or refuses a command, or the stored account is unusable.")
+	explain("MongoDB does not respond or refuses a command. With a `Retry-After` of an hour, the stored account cannot be read, and only the operator can help.")
+
+// errUnreadable has the status and the code of errUserStore, but trying again does not help before the
+// operator has changed the account.
+var errUnreadable = newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Your account cannot be read. Contact the operator of this service.")
 
 var errInternal = newFailure(http.StatusInternalServerError, "internal", "Something went wrong on our side.")
 
@@ -139,7 +143,7 @@ var failures = []struct {
 	},
 
 	{user.ErrUnavailable, errUserStore},
-	{user.ErrUnreadable, errUserStore},
+	{user.ErrUnreadable, errUnreadable},
 	{user.ErrEmailTaken, newFailure(http.StatusConflict, "email_taken", "Email already registered")},
 	{user.ErrNoIdentity, newFailure(http.StatusNotFound, "not_found", "No account of this provider is linked to yours.")},
 	{user.ErrLastMethod, newFailure(http.StatusConflict, "last_login_method", "This is your only way to log in. Set a password or link another account first.")},
@@ -246,7 +250,10 @@ func (s *Server) prepareFailure(w http.ResponseWriter, r *http.Request, err erro
 	f := failureOf(err)
 
 	w.Header().Del("Set-Cookie")
-	if f.status == http.StatusServiceUnavailable {
+	switch {
+	case f == errUnreadable:
+		w.Header().Set("Retry-After", "3600")
+	case f.status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 	}
 

@@ -97,7 +97,7 @@ func TestOwnersHaveTheirOwnLane(t *testing.T) {
 			return owner.Do("POST", "/auth/step-up", map[string]any{"password": apitest.Password})
 		}, 0, 1},
 		{"password change", func() apitest.Response {
-			return owner.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword})
+			return owner.Do("POST", "/auth/password/change", apitest.PasswordChange)
 		}, 0, 2},
 	} {
 		anyone := s.Hasher.HashesIn(hashpool.Anyone)

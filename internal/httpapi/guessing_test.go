@@ -140,10 +140,7 @@ func TestRestrictionIsLifted(t *testing.T) {
 			return apitest.NewPassword
 		},
 		"password change on a known device": func(_ *providerEnv, known *apitest.Client) string {
-			known.Do("POST", "/auth/password/change", map[string]any{
-				"currentPassword": apitest.Password,
-				"newPassword":     apitest.NewPassword,
-			}).Want(200)
+			known.Do("POST", "/auth/password/change", apitest.PasswordChange).Want(200)
 
 			return apitest.NewPassword
 		},

@@ -27,10 +27,7 @@ var revokingChanges = map[string]func(e *providerEnv, owner *apitest.Client) str
 		return apitest.NewPassword
 	},
 	"password change": func(_ *providerEnv, owner *apitest.Client) string {
-		owner.Do("POST", "/auth/password/change", map[string]any{
-			"currentPassword": apitest.Password,
-			"newPassword":     apitest.NewPassword,
-		}).Want(200)
+		owner.Do("POST", "/auth/password/change", apitest.PasswordChange).Want(200)
 
 		return apitest.NewPassword
 	},

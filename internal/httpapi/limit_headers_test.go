@@ -55,7 +55,7 @@ var limitedRoutes = map[string]limitedRoute{
 		return map[string]any{"token": s.Outbox.Token(s.T, numberedEmail(i), "verify-email")}
 	}},
 	"POST /auth/password/change": {"password", 200, true, func(*apitest.Server, int) any {
-		return map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
+		return apitest.PasswordChange
 	}},
 	"POST /auth/password/set": {"password", 200, true, func(s *apitest.Server, i int) any {
 		withoutPassword := bson.D{{Key: "$set", Value: bson.D{{Key: "password", Value: ""}}}}

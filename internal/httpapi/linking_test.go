@@ -364,7 +364,7 @@ func TestLinkNeedsItsSession(t *testing.T) {
 		}, "not_authenticated"},
 		"password changed on another device": {func(e *providerEnv, _ *apitest.Client) {
 			other := e.login(apitest.Password)
-			other.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
+			other.Do("POST", "/auth/password/change", apitest.PasswordChange).Want(200)
 		}, "not_authenticated"},
 		"disabled":                            {func(e *providerEnv, _ *apitest.Client) { e.disable() }, "not_authenticated"},
 		"deleted":                             {func(_ *providerEnv, c *apitest.Client) { c.Clone().Do("DELETE", "/profile", nil).Want(204) }, "not_authenticated"},
@@ -413,7 +413,7 @@ func TestUnlink(t *testing.T) {
 	c.Do("DELETE", "/auth/identities/google", nil).WantCode(404, "not_found")
 	wantOnlyAcme(c)
 
-	c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).WantCode(409, "no_password")
+	c.Do("POST", "/auth/password/change", apitest.PasswordChange).WantCode(409, "no_password")
 	c.Do("POST", "/auth/password/set", map[string]any{"newPassword": "short"}).Want(400)
 
 	before := c.Clone()

@@ -17,10 +17,9 @@ type lossyRoute struct {
 }
 
 var (
-	changePassword = map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
-	newAccount     = map[string]any{"name": "New", "email": "new@example.com", "password": apitest.Password}
-	linkedUser     = providerUser{sub: "linked", email: "external@example.com"}
-	annAtProvider  = providerUser{sub: "ann", email: "ann@example.com"}
+	newAccount    = map[string]any{"name": "New", "email": "new@example.com", "password": apitest.Password}
+	linkedUser    = providerUser{sub: "linked", email: "external@example.com"}
+	annAtProvider = providerUser{sub: "ann", email: "ann@example.com"}
 )
 
 // lossyRoutes are the requests of TestLostReplies.
@@ -50,7 +49,7 @@ var lossyRoutes = []lossyRoute{
 	{"GET /auth/activity", sends("GET", "/auth/activity", nil)},
 
 	{"POST /auth/step-up", sends("POST", "/auth/step-up", map[string]any{"password": apitest.Password})},
-	{"POST /auth/password/change", sends("POST", "/auth/password/change", changePassword)},
+	{"POST /auth/password/change", sends("POST", "/auth/password/change", apitest.PasswordChange)},
 	{"POST /auth/password/set", after(removePassword, sends("POST", "/auth/password/set", map[string]any{"newPassword": apitest.NewPassword}))},
 	{"POST /auth/password/forgot", sends("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"})},
 	{"POST /auth/password/reset", func(s *scene) func() apitest.Response {

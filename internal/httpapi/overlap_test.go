@@ -50,7 +50,7 @@ func newOverlap(t *testing.T) overlap {
 func TestRotatedDuringChange(t *testing.T) {
 	for path, body := range map[string]func(o overlap) map[string]any{
 		"/auth/password/change": func(overlap) map[string]any {
-			return map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
+			return apitest.PasswordChange
 		},
 		"/auth/email/verify": func(o overlap) map[string]any { return map[string]any{"token": o.change} },
 	} {
@@ -97,9 +97,7 @@ func TestLoginDuringChange(t *testing.T) {
 			return ann.Do("POST", "/auth/password/reset", map[string]any{"token": o.reset, "password": apitest.NewPassword})
 		}, 0},
 		"change": {func(_ overlap, ann *apitest.Client) apitest.Response {
-			body := map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
-
-			return ann.Do("POST", "/auth/password/change", body)
+			return ann.Do("POST", "/auth/password/change", apitest.PasswordChange)
 		}, 1},
 	} {
 		check := func(t *testing.T, o overlap, overlapped bool, token string) {

@@ -1,13 +1,11 @@
 package httpapi_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -145,7 +143,7 @@ func TestResetLinkIsVoid(t *testing.T) {
 		},
 		"expired": func(s *apitest.Server, _ *apitest.Client) { s.Advance(30 * time.Minute) },
 		"changed password": func(_ *apitest.Server, ann *apitest.Client) {
-			ann.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
+			ann.Do("POST", "/auth/password/change", apitest.PasswordChange).Want(200)
 		},
 		"changed email": func(s *apitest.Server, ann *apitest.Client) {
 			ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
@@ -308,16 +306,12 @@ func TestSlowBody(t *testing.T) {
 			ann := s.Register("ann@example.com")
 			thief := s.LoginFrom("thief")
 
-			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
-			testkit.NoError(t, err)
-			defer func() { _ = conn.Close() }()
 			framing := fmt.Sprintf("Content-Length: %d", len(tc.body))
 			if tc.body == chunked {
 				framing = "Transfer-Encoding: chunked"
 			}
-			_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\nContent-Type: application/json\r\n%s\r\n\r\n%s",
-				tc.method, tc.path, s.Cookie.Name, thief.Token, framing, tc.body[:1])
-			testkit.NoError(t, err)
+			conn := sendRaw(t, s, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\nContent-Type: application/json\r\n%s\r\n\r\n%s",
+				tc.method, tc.path, s.Cookie.Name, thief.Token, framing, tc.body[:1]))
 
 			// After a response on another connection, the server has most likely read the
 			// headers. If not, the test passes without testing anything.
@@ -327,8 +321,7 @@ func TestSlowBody(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			testkit.NoError(t, err)
+			res := conn.readResponse(t)
 			defer func() { _ = res.Body.Close() }()
 			if res.StatusCode != http.StatusUnauthorized {
 				t.Errorf("status: got %d, want 401", res.StatusCode)

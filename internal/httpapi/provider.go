@@ -56,12 +56,8 @@ var startSignInOperation = operation{
 		"A page on a site that is not in `FRONTEND_URL` needs a click on a link (otherwise `cross_origin_denied`), and cannot replace the session of another account (`wrong_account`). " +
 		"With `COOKIE_SAME_SITE=strict` it cannot start a login at all. " +
 		"A session that ends with the browser still does after the login.",
-	params: startSignInParams{},
-	response: response{
-		status:  http.StatusFound,
-		result:  "A redirect to the provider, or to `return_to` with an `error`",
-		headers: []string{"Location", "Set-Cookie", "RateLimit", "RateLimit-Policy", "Retry-After"},
-	},
+	params:   startSignInParams{},
+	response: redirectResponse("A redirect to the provider, or to `return_to` with an `error`"),
 }
 
 // startSignIn handles GET /auth/{provider} with a redirect to the provider. With prompt=login
@@ -143,6 +139,15 @@ func (s *Server) redirectFailure(w http.ResponseWriter, r *http.Request, to stri
 	redirect(w, withError(to, s.prepareFailure(w, r, err).code))
 
 	return nil
+}
+
+// redirectResponse describes a redirect. result describes where it leads.
+func redirectResponse(result string) response {
+	return response{
+		status:  http.StatusFound,
+		result:  result,
+		headers: []string{"Location", "Set-Cookie", "RateLimit", "RateLimit-Policy", "Retry-After"},
+	}
 }
 
 // redirect sends a browser to a URL.

@@ -88,9 +88,7 @@ var endings = map[string]ending{
 
 	"password changed by its owner": {
 		end: func(_ *apitest.Server, _, other *apitest.Client) bool {
-			passwords := map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}
-
-			return other.Do("POST", "/auth/password/change", passwords).Status == 200
+			return other.Do("POST", "/auth/password/change", apitest.PasswordChange).Status == 200
 		},
 		concurrent: []request{rotation, stepUp},
 		logins:     4,

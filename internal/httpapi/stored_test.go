@@ -72,9 +72,9 @@ func TestUnexpectedPasswordType(t *testing.T) {
 	}
 }
 
-// An account whose email or state is unusable gets 503, because only an operator can help. The log
-// has the _id. Nothing is changed.
-func TestUnusableDocument(t *testing.T) {
+// A signed-in user whose account cannot be read gets 503 and is told to contact the operator, because
+// trying again soon does not help. The log has the _id. Nothing is changed.
+func TestContactOperator(t *testing.T) {
 	t.Parallel()
 
 	for field, value := range map[string]any{"email": 5, "isActive": "yes"} {
@@ -83,13 +83,42 @@ func TestUnusableDocument(t *testing.T) {
 		id := s.Account("ann@example.com").ID
 		setField(t, s, id, field, value)
 
-		c.Do("GET", "/auth/me", nil).WantCode(http.StatusServiceUnavailable, "user_store_unavailable")
-		c.Do("DELETE", "/profile", nil).WantCode(http.StatusServiceUnavailable, "user_store_unavailable")
-		c.Do("POST", "/auth/step-up", map[string]any{"password": apitest.Password}).WantCode(http.StatusServiceUnavailable, "user_store_unavailable")
+		for _, a := range []apitest.Response{
+			c.Do("GET", "/auth/me", nil),
+			c.Do("DELETE", "/profile", nil),
+			c.Do("POST", "/auth/step-up", map[string]any{"password": apitest.Password}),
+		} {
+			a.WantCode(http.StatusServiceUnavailable, "user_store_unavailable")
+			detail := a.Text("detail")
+			retryAfter := a.Header.Get("Retry-After")
+			if detail != "Your account cannot be read. Contact the operator of this service." || retryAfter != "3600" {
+				t.Errorf("%s: got %q and Retry-After %q, want the operator and an hour", a.Request, detail, retryAfter)
+			}
+		}
+
 		c.Do("GET", "/auth/session", nil).Want(http.StatusOK)
 		if log := s.Log.String(); !strings.Contains(log, "document "+id+" of users") {
 			t.Errorf("%s: got log without the _id:\n%s", field, log)
 		}
+	}
+}
+
+// An account whose _id is an ObjectID as text cannot log in. The log names the document.
+func TestIDAsText(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	s.Register("ann@example.com")
+	users := s.Database().Collection("users")
+	var document bson.D
+	testkit.NoError(t, users.FindOneAndDelete(t.Context(), bson.D{}).Decode(&document))
+	document[0].Value = document[0].Value.(primitive.ObjectID).Hex()
+	_, err := users.InsertOne(t.Context(), document)
+	testkit.NoError(t, err)
+
+	s.NewClient().Do("POST", "/auth/login", apitest.AnnsLogin).WantCode(http.StatusUnauthorized, "invalid_credentials")
+	if log := s.Log.String(); !strings.Contains(log, "account is unreadable and cannot log in") || !strings.Contains(log, document[0].Value.(string)) {
+		t.Errorf("got log without the account:\n%s", log)
 	}
 }
 

@@ -51,7 +51,7 @@ func TestCommandsOnTheWire(t *testing.T) {
 		{"list", 2, func(c *apitest.Client) { c.Do("GET", "/auth/sessions", nil).Want(200) }},
 		{"revoke others", 2, func(c *apitest.Client) { c.Do("DELETE", "/auth/sessions", nil).Want(200) }},
 		{"password change", 7, func(c *apitest.Client) {
-			c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
+			c.Do("POST", "/auth/password/change", apitest.PasswordChange).Want(200)
 		}},
 		{"logout", 2, func(c *apitest.Client) { c.Do("POST", "/auth/logout", nil).Want(200) }},
 	} {

@@ -3,6 +3,9 @@ package oauth
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -49,6 +52,8 @@ func parseKey(raw []byte) (jose.JSONWebKey, error) {
 		return jose.JSONWebKey{}, errUnsupportedKey
 	case members.Private != nil:
 		return jose.JSONWebKey{}, errors.New("private key")
+	case members.Type == "OKP" && members.Curve == "":
+		return jose.JSONWebKey{}, errors.New("no curve")
 	}
 
 	needed, err := json.Marshal(members)
@@ -58,11 +63,31 @@ func parseKey(raw []byte) (jose.JSONWebKey, error) {
 
 	var key jose.JSONWebKey
 	err = json.Unmarshal(needed, &key)
-	if errors.Is(err, jose.ErrUnsupportedKeyType) {
+	switch {
+	case errors.Is(err, jose.ErrUnsupportedKeyType):
 		err = errUnsupportedKey
+	case err == nil:
+		err = checkRSA(key.Key)
 	}
 
 	return key, err
+}
+
+// checkRSA returns an error for an RSA key with which crypto/rsa verifies nothing, for example because
+// it is too short. Package jose accepts such a key.
+func checkRSA(key any) error {
+	public, isRSA := key.(*rsa.PublicKey)
+	if !isRSA {
+		return nil
+	}
+
+	// Verify a wrong signature. crypto/rsa checks the key first.
+	err := rsa.VerifyPKCS1v15(public, crypto.SHA256, make([]byte, sha256.Size), make([]byte, public.Size()))
+	if errors.Is(err, rsa.ErrVerification) {
+		return nil
+	}
+
+	return err
 }
 
 // readKeys reads a key set and returns the keys that can be used, and the number of malformed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo/options"
@@ -13,13 +14,69 @@ import (
 
 // The methods in this file are for operators.
 
-// Listed is an account in a list.
+// Listed is an account that may be unreadable.
 type Listed struct {
+	// User is the account. If it is unreadable, the fields that cannot be read are empty, and the
+	// ID is the _id in extended JSON if that is not an ObjectID.
 	User
 
-	// Unreadable is the reason why the account cannot be used, or "". In that case only the ID
-	// is set, to the _id as JSON if it is not an ObjectID.
+	// Unreadable is the reason why the account cannot be used, or "".
 	Unreadable string
+}
+
+// Err returns an ErrUnreadable if the account is unreadable.
+func (l Listed) Err() error {
+	if l.Unreadable == "" {
+		return nil
+	}
+
+	return &unreadableError{id: l.ID, reason: l.Unreadable}
+}
+
+// newListed returns the account in a document, given the error of decoding it. Errors: err, unless that
+// is an ErrUnreadable.
+func newListed(d document, err error) (Listed, error) {
+	var unreadable *unreadableError
+	if errors.As(err, &unreadable) {
+		return Listed{User: d.user(), Unreadable: unreadable.reason}, nil
+	}
+
+	return Listed{User: d.user()}, err
+}
+
+// hasDocumentID returns the condition for the document with the given ID, which is that of a Listed.
+// With $in, an _id that is a document is not taken for an operator.
+func hasDocumentID(id string) bson.E {
+	return bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: bson.A{parseDocumentID(id)}}}}
+}
+
+// Find returns the account with an email or an ID, even if it is unreadable. It takes the ID of a
+// Listed, an _id that is a string without its quotes, and an unsupported email exactly as it is stored.
+// Errors: ErrBadEmail, ErrNotFound, ErrUnavailable.
+func (s *Store) Find(ctx context.Context, ref string) (Listed, error) {
+	filters := []bson.D{
+		{hasDocumentID(ref)},
+		{{Key: "_id", Value: ref}},
+		{{Key: "email", Value: ref}},
+	}
+	email, badEmail := ParseEmail(ref)
+	if badEmail == nil {
+		filters = slices.Insert(filters, 0, hasEmail(email))
+	}
+
+	for _, filter := range filters {
+		found, err := newListed(s.findDocument(ctx, filter))
+		if !errors.Is(err, ErrNotFound) {
+			return found, err
+		}
+	}
+
+	isJSON := strings.HasPrefix(ref, `"`) || strings.HasPrefix(ref, "{")
+	if badEmail != nil && strings.Contains(ref, "@") && !isJSON {
+		return Listed{}, badEmail
+	}
+
+	return Listed{}, ErrNotFound
 }
 
 // List returns up to limit accounts, newest first. Errors: ErrUnavailable.
@@ -35,38 +92,24 @@ func (s *Store) List(ctx context.Context, limit int64) ([]Listed, error) {
 
 	var users []Listed
 	for cursor.Next(ctx) {
-		users = append(users, newListed(cursor.Current))
+		u, _ := newListed(decode(cursor.Current))
+		users = append(users, u)
 	}
 
 	return users, mongoconn.Unavailable(cursor.Err())
 }
 
-func newListed(raw bson.Raw) Listed {
-	d, err := decode(raw)
-
-	var unreadable *unreadableError
-	if errors.As(err, &unreadable) {
-		return Listed{User: User{ID: unreadable.id}, Unreadable: unreadable.reason}
-	}
-
-	return Listed{User: d.user()}
-}
-
-// SetActive enables or disables an account, even an unreadable one. Disabling also revokes all known devices
-// and one-time tokens, but ends no sessions. Errors: ErrNotFound, ErrUnavailable.
-func (s *Store) SetActive(ctx context.Context, id string, active bool) (User, error) {
+// SetActive enables or disables an account, which may be unreadable and have the ID of a Listed.
+// Disabling also revokes all known devices and one-time tokens, but ends no sessions. Errors:
+// ErrNotFound, ErrUnavailable.
+func (s *Store) SetActive(ctx context.Context, id string, active bool) (Listed, error) {
 	field := bson.E{Key: "isActive", Value: active}
 	change := s.setAndTouch(field)
 	if !active {
 		change = slices.Concat(s.setAndTouch(field, newDeviceGeneration()), unset(tokensField))
 	}
 
-	u, err := s.update(ctx, id, nil, change)
-	if errors.Is(err, ErrUnreadable) {
-		err = nil // it was changed, and its ID is readable because it matched
-	}
-
-	return u, err
+	return newListed(s.updateWithID(ctx, hasDocumentID(id), nil, change))
 }
 
 // SetPassword replaces the password hash of an account, and revokes all known devices and one-time

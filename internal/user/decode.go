@@ -3,6 +3,7 @@ package user
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/bson/primitive"
@@ -14,12 +15,12 @@ type unreadableError struct {
 	reason string
 }
 
-// Error returns a message for the log. It contains no stored value except the _id, and that only if
-// it is an ObjectID: another application may use the email as the _id.
+// Error returns a message for the log. It contains no stored value except the _id, and not even that
+// if it may be an email, which must not be logged.
 func (e *unreadableError) Error() string {
-	name := "document"
-	if IsID(e.id) {
-		name += " " + e.id
+	name := "document " + e.id
+	if strings.Contains(e.id, "@") {
+		name = "document whose _id may be an email (latchkey users list shows it)"
 	}
 
 	return fmt.Sprintf("%s of %s: %v: %s", name, collection, ErrUnreadable, e.reason)
@@ -41,6 +42,14 @@ func decode(raw bson.Raw) (document, error) {
 	var unexpected []string
 	if err := bson.Unmarshal(raw, &d); err != nil {
 		d, unexpected = decodeFields(raw)
+	}
+
+	// The driver reads some strings as an ObjectID, but a query for that ObjectID does not find them.
+	if _, isObjectID := raw.Lookup("_id").ObjectIDOK(); !isObjectID {
+		d.ID = primitive.NilObjectID
+	}
+	if d.ID.IsZero() {
+		d.otherID = documentID(raw)
 	}
 
 	reason := ""
@@ -80,7 +89,7 @@ func decodeFields(raw bson.Raw) (d document, unexpected []string) {
 	return d, unexpected
 }
 
-// documentID returns the _id of a document: an ObjectID in hex, others as JSON.
+// documentID returns the _id of a document: an ObjectID in hex, others in extended JSON.
 func documentID(raw bson.Raw) string {
 	id := raw.Lookup("_id")
 	if oid, ok := id.ObjectIDOK(); ok && oid != primitive.NilObjectID {
@@ -88,4 +97,20 @@ func documentID(raw bson.Raw) string {
 	}
 
 	return id.String()
+}
+
+// parseDocumentID parses the result of documentID. It returns the text itself if that is neither an
+// ObjectID nor JSON.
+func parseDocumentID(text string) any {
+	if oid, err := primitive.ObjectIDFromHex(text); err == nil {
+		return oid
+	}
+
+	var parsed bson.D
+	err := bson.UnmarshalExtJSON([]byte(`{"_id":`+text+`}`), false, &parsed)
+	if err != nil || len(parsed) != 1 {
+		return text
+	}
+
+	return parsed[0].Value
 }

@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -98,13 +99,9 @@ func TestUnreadable(t *testing.T) {
 	ann := create(t, s, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})
 	noEmail := insertWith(t, s, "", "email", 5)
 	noState := insertWith(t, s, "eve@example.com", "isActive", "false")
-	testkit.NoError(t, errorOf(s.users.InsertOne(ctx, bson.D{{Key: "_id", Value: "bob"}, {Key: "email", Value: "bob@example.com"}})))
 
 	if _, err := s.ByID(ctx, noEmail); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), noEmail+" of users") {
 		t.Errorf("by ID: got %v, want ErrUnreadable with the _id", err)
-	}
-	if _, err := s.ByEmail(ctx, "bob@example.com"); !errors.Is(err, ErrUnreadable) || strings.Contains(err.Error(), "bob") {
-		t.Errorf("by email: got %v, want ErrUnreadable without the _id, which could be an email", err)
 	}
 
 	all, err := s.List(ctx, 10)
@@ -112,29 +109,136 @@ func TestUnreadable(t *testing.T) {
 
 	got := map[string]string{}
 	for _, u := range all {
-		got[u.ID] = u.Unreadable
+		got[u.ID] = string(u.Email) + " " + u.Unreadable
 	}
-	want := map[string]string{ann.ID: "", noEmail: "email is not a string", noState: "isActive is not a boolean", `"bob"`: "_id is not an ObjectID"}
-	if len(got) != len(want) {
+	want := map[string]string{
+		ann.ID:  "ann@example.com ",
+		noEmail: " email is not a string",
+		noState: "eve@example.com isActive is not a boolean",
+	}
+	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
-	}
-	for id, reason := range want {
-		if got[id] != reason {
-			t.Errorf("%s: got %q, want %q", id, got[id], reason)
-		}
 	}
 
 	wantErr(t, "rename", errorOf(s.Rename(ctx, noState, "B")), ErrNotFound)
-	if u, err := s.SetActive(ctx, noState, true); err != nil || u.Email != "eve@example.com" || !u.Active {
+	if u, err := s.SetActive(ctx, noState, true); err != nil || u.Email != "eve@example.com" || !u.Active || u.Unreadable != "" {
 		t.Errorf("enable: got %+v, %v; want the active account", u, err)
 	}
 	wantErr(t, "after it was enabled", errorOf(s.ByEmail(ctx, "eve@example.com")), nil)
 
-	if u, err := s.SetActive(ctx, noEmail, false); err != nil || u.ID != noEmail || u.Active {
+	if u, err := s.SetActive(ctx, noEmail, false); err != nil || u.ID != noEmail || u.Active || u.Unreadable == "" {
 		t.Errorf("disable: got %+v, %v; want the disabled account", u, err)
 	}
 	testkit.NoError(t, s.Delete(ctx, noEmail))
 	wantErr(t, "after the deletion", errorOf(s.ByID(ctx, noEmail)), ErrNotFound)
+}
+
+// otherIDs lists values of _id that are not ObjectIDs, with the IDs by which operators find them.
+var otherIDs = []struct {
+	value any
+	id    string
+}{
+	{"bob", `"bob"`},
+	{`say "hi" {`, `"say \"hi\" {"`},
+	{"507f1f77bcf86cd799439011", `"507f1f77bcf86cd799439011"`}, // the driver reads it as an ObjectID
+	{"twelve chars", `"twelve chars"`},                         // also this
+	{"{}", `"{}"`},
+	{int32(5), `{"$numberInt":"5"}`},
+	{int64(1) << 40, `{"$numberLong":"1099511627776"}`},
+	{2.5, `{"$numberDouble":"2.5"}`},
+	{true, `true`},
+	{primitive.Binary{Subtype: 4, Data: []byte("sixteen bytes ID")}, `{"$binary":{"base64":"c2l4dGVlbiBieXRlcyBJRA==","subType":"04"}}`},
+	{bson.D{{Key: "tenant", Value: "a"}, {Key: "n", Value: int32(1)}}, `{"tenant": "a","n": {"$numberInt":"1"}}`},
+	{primitive.NilObjectID, `{"$oid":"000000000000000000000000"}`},
+}
+
+// Operators can find, disable and delete a document whose _id is not an ObjectID, and the error names
+// it. Nobody can log in to it.
+func TestOtherIDs(t *testing.T) {
+	t.Parallel()
+
+	for _, tc := range otherIDs {
+		t.Run(tc.id, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			s := newStore(t)
+			ann := create(t, s, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})
+			testkit.NoError(t, errorOf(s.users.InsertOne(ctx, bson.D{
+				{Key: "_id", Value: tc.value}, {Key: "email", Value: "bob@example.com"}, {Key: "password", Value: "h"},
+			})))
+
+			err := errorOf(s.ByEmail(ctx, "bob@example.com"))
+			if want := "document " + tc.id + " of users: unreadable account: _id is not an ObjectID"; !errors.Is(err, ErrUnreadable) || err.Error() != want {
+				t.Errorf("by email: got error %v, want ErrUnreadable with the text %s", err, want)
+			}
+
+			refs := []string{"bob@example.com", tc.id}
+			if text, isString := tc.value.(string); isString && text != "{}" {
+				refs = append(refs, text)
+			}
+			for _, ref := range refs {
+				if u, err := s.Find(ctx, ref); err != nil || u.ID != tc.id || u.Email != "bob@example.com" || u.Unreadable == "" {
+					t.Errorf("find %s: got %+v, %v; want the unreadable account", ref, u, err)
+				}
+			}
+
+			if u, err := s.SetActive(ctx, tc.id, false); err != nil || u.ID != tc.id || u.Active {
+				t.Errorf("disable: got %+v, %v; want the disabled account", u, err)
+			}
+			testkit.NoError(t, s.Delete(ctx, tc.id))
+
+			all, err := s.List(ctx, 10)
+			if err != nil || len(all) != 1 || all[0].ID != ann.ID {
+				t.Errorf("after the deletion: got %+v, %v; want only Ann", all, err)
+			}
+		})
+	}
+}
+
+// The text of an operator is never a query, and nothing else is found with it.
+func TestFindIsExact(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := newStore(t)
+	ann := create(t, s, User{Name: "Ann", Email: "ann@example.com", PasswordHash: "h"})
+
+	for _, ref := range []string{
+		`{"$gt":""}`, `{"$exists":true}`, `{"$ne":null}`, `{}`, "null", "", "ann", `"ann@example.com"`, `5,"email":"ann@example.com"`, NewID(),
+	} {
+		if u, err := s.Find(ctx, ref); err == nil {
+			t.Errorf("find %s: got %+v, want an error", ref, u)
+		}
+		_ = s.Delete(ctx, ref)
+	}
+	wantErr(t, "not an email", errorOf(s.Find(ctx, "a@b")), ErrBadEmail)
+
+	for _, ref := range []string{ann.ID, "Ann@Example.com"} {
+		if u, err := s.Find(ctx, ref); err != nil || u.ID != ann.ID || u.Err() != nil {
+			t.Errorf("find %s: got %+v, %v; want Ann", ref, u, err)
+		}
+	}
+
+	for _, unsupported := range []string{"user@ab--cd.com", `"john doe"@example.com`, "josé@example.com"} {
+		id := insertWith(t, s, unsupported, "lastLogin", nil)
+		if u, err := s.Find(ctx, unsupported); err != nil || u.ID != id {
+			t.Errorf("find %s: got %+v, %v; want the account with this email", unsupported, u, err)
+		}
+	}
+}
+
+// An _id that is an email is not logged.
+func TestEmailAsIDIsNotLogged(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	testkit.NoError(t, errorOf(s.users.InsertOne(t.Context(), bson.D{{Key: "_id", Value: "bob@example.com"}, {Key: "email", Value: "bob@example.com"}})))
+
+	err := errorOf(s.ByEmail(t.Context(), "bob@example.com"))
+	if !errors.Is(err, ErrUnreadable) || strings.Contains(err.Error(), "bob") || !strings.Contains(err.Error(), "latchkey users list") {
+		t.Errorf("got error %v, want ErrUnreadable without the email", err)
+	}
+	if u, err := s.Find(t.Context(), `"bob@example.com"`); err != nil || u.ID != `"bob@example.com"` {
+		t.Errorf("find: got %+v, %v; want the account", u, err)
+	}
 }
 
 // The time of creation is in the ObjectID.

@@ -20,21 +20,28 @@ type document struct {
 	User     `bson:",inline"`
 	IsActive *bool                      `bson:"isActive"` // nil means true, as in the guide's app
 	Tokens   map[TokenKind]OneTimeToken `bson:"tickets,omitempty"`
+
+	// otherID is the _id of an unreadable document if that is not an ObjectID: see documentID.
+	otherID string
 }
 
 // tokensField is the field of document.Tokens. Its name is kept for existing databases.
 const tokensField = "tickets"
 
-// user returns the account, or the zero User if the document has no usable ID.
+// user returns the account, or the zero User if there is no document. Of an unreadable document it
+// returns the readable fields and the ID as documentID returns it.
 func (d document) user() User {
-	if d.ID.IsZero() {
+	u := d.User
+	u.ID = d.otherID
+	u.Active = d.IsActive == nil || *d.IsActive
+	if !d.ID.IsZero() {
+		u.ID = d.ID.Hex()
+	}
+	if u.ID == "" {
 		return User{}
 	}
 
-	u := d.User
-	u.ID = d.ID.Hex()
-	u.Active = d.IsActive == nil || *d.IsActive
-	if u.CreatedAt.IsZero() {
+	if u.CreatedAt.IsZero() && !d.ID.IsZero() {
 		u.CreatedAt = d.ID.Timestamp()
 	}
 
@@ -95,13 +102,18 @@ func (s *Store) updateDocument(ctx context.Context, id string, filter, change bs
 		return document{}, err
 	}
 
+	return s.updateWithID(ctx, bson.E{Key: "_id", Value: oid}, filter, change)
+}
+
+// updateWithID is like updateDocument, but takes the condition for the _id.
+func (s *Store) updateWithID(ctx context.Context, hasID bson.E, filter, change bson.D) (document, error) {
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
 	returnNew := options.FindOneAndUpdate().SetReturnDocument(options.After)
 
 	var result *mongo.SingleResult
 	_ = mongoconn.Retry(ctx, func(ctx context.Context) error {
-		withID := slices.Concat(bson.D{{Key: "_id", Value: oid}}, filter)
+		withID := slices.Concat(bson.D{hasID}, filter)
 		result = s.users.FindOneAndUpdate(ctx, withID, change, returnNew)
 		filter = orDone(filter, change)
 

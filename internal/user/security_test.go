@@ -96,7 +96,11 @@ func TestDeviceGenerations(t *testing.T) {
 
 			return s.ChangeEmail(ctx, made.ID, "x", "ann@example.org", true)
 		}},
-		{"disabling", func() (User, error) { return s.SetActive(ctx, made.ID, false) }},
+		{"disabling", func() (User, error) {
+			u, err := s.SetActive(ctx, made.ID, false)
+
+			return u.User, err
+		}},
 	} {
 		u, err := step.change()
 		testkit.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/bson/primitive"
@@ -25,9 +26,21 @@ type EmailReport struct {
 	Invalid []string // IDs of accounts whose email ParseEmail refuses
 }
 
-// maybeStray matches every email that is not canonical but for its spelling: one with upper
-// case, spaces or anything beyond ASCII. It also matches others.
-var maybeStray = primitive.Regex{Pattern: `[A-Z\s]|[^ -~]`}
+var (
+	// plainAtom is like atom, but lower case.
+	plainAtom = strings.Replace(atom, "A-Z", "", 1)
+	// plainEmail matches emails that are canonical unless they are too long. It excludes hosts with
+	// "--", which IDNA restricts. \z is not $, which also matches before a final line feed.
+	plainEmail = primitive.Regex{Pattern: `^` + plainAtom + `(\.` + plainAtom + `)*@([a-z0-9]+(-[a-z0-9]+)*\.)+[a-z]+\z`}
+	// longEmail matches every email that exceeds a limit of ParseEmail, and others.
+	longEmail = primitive.Regex{Pattern: `^.{65}`}
+	// maybeStray matches every email that is not canonical, and others. With it, most emails do not
+	// leave MongoDB.
+	maybeStray = bson.D{{Key: "$or", Value: bson.A{
+		bson.D{{Key: "email", Value: bson.D{{Key: "$type", Value: "string"}, {Key: "$not", Value: plainEmail}}}},
+		bson.D{{Key: "email", Value: longEmail}},
+	}}}
+)
 
 // strayEmail is an account whose stored email is not canonical.
 type strayEmail struct {
@@ -128,7 +141,7 @@ func (s *Store) strayEmails(ctx context.Context) ([]strayEmail, error) {
 	ctx, cancel := mongoconn.WithLongTimeout(ctx)
 	defer cancel()
 	onlyEmail := options.Find().SetProjection(bson.D{{Key: "email", Value: 1}})
-	cursor, err := s.users.Find(ctx, bson.D{{Key: "email", Value: maybeStray}}, onlyEmail)
+	cursor, err := s.users.Find(ctx, maybeStray, onlyEmail)
 	if err != nil {
 		return nil, mongoconn.Unavailable(err)
 	}

@@ -255,14 +255,10 @@ func (s *Store) setPassword(ctx context.Context, id, hash string, filter bson.D,
 	return s.update(ctx, id, filter, change)
 }
 
-// Delete removes an account, if it exists, and its identities. It removes the identities first,
-// so that the account is gone only if Delete succeeds. Errors: ErrUnavailable.
+// Delete removes an account, if it exists, and its identities. The account may be unreadable and have
+// the ID of a Listed. Delete removes the identities first, so that the account is gone only if Delete
+// succeeds. Errors: ErrUnavailable.
 func (s *Store) Delete(ctx context.Context, id string) error {
-	oid, err := objectID(id)
-	if err != nil {
-		return nil
-	}
-
 	// If an identity is linked after this, ByIdentity removes it later.
 	if err := s.UnlinkAll(ctx, id); err != nil {
 		return err
@@ -270,8 +266,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
-	err = mongoconn.Retry(ctx, func(ctx context.Context) error {
-		_, err := s.users.DeleteOne(ctx, bson.D{{Key: "_id", Value: oid}})
+	err := mongoconn.Retry(ctx, func(ctx context.Context) error {
+		_, err := s.users.DeleteOne(ctx, bson.D{hasDocumentID(id)})
 
 		return err
 	})

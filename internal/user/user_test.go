@@ -48,6 +48,10 @@ var emails = map[string]Email{
 	"john@exam\u200bple.com":                 "john@example.com", // IDNA removes the zero-width space
 	"john@example.com\r\nBcc: x":             "",
 	"john@exa mple.com":                      "",
+	"john@example.com\n":                     "",
+	"john@ab--cd.com":                        "",
+	`"john.doe"@example.com`:                 "",
+	"john@b.0":                               "",
 	`"john doe"@example.com`:                 "",
 	".john@example.com":                      "",
 	"jo..hn@example.com":                     "",
