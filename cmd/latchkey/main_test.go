@@ -49,8 +49,8 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// Without stores the server starts, is alive and reports that it is not ready. The ops
-// listener has the reasons.
+// Without stores, the server starts and is alive, but reports that it is not ready. GET /readyz on the
+// ops listener gives the reasons.
 func TestServeWithoutStores(t *testing.T) {
 	t.Parallel()
 	addr, out, _ := start(t, withoutStores("OPS_ADDR=127.0.0.1:0", "DRAIN_TIME=0"))

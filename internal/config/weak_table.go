@@ -110,7 +110,7 @@ var weakRules = []weakRule{
 	},
 	{
 		names:  codeList("HOST"),
-		values: "not a loopback host, while `TRUSTED_PROXIES` lists only loopback IPs and `TLS_CERT_FILE` is not set",
+		values: "anything but a loopback host, if `TRUSTED_PROXIES` lists only loopback IPs and `TLS_CERT_FILE` is not set",
 		risk:   "other machines can connect without TLS, so passwords and cookies can be read on the network",
 		fix:    "set HOST=localhost",
 		find:   when("HOST", isPlainHTTPPublic),

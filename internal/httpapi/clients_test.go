@@ -13,19 +13,19 @@ import (
 	"latchkey/internal/testkit/suite"
 )
 
-// Clients that popular generators make from the OpenAPI document compile and log in. The
-// programs in testdata/clients use them; the versions of the generators are pinned there.
+// Clients generated from the OpenAPI document by popular tools compile and can log in. The programs in
+// testdata/clients use them, and pin the versions of the tools.
 func TestGeneratedClients(t *testing.T) {
 	suite.Require(t, suite.Clients)
 
 	s := apitest.New(t)
 	dir := t.TempDir()
 	testkit.NoError(t, os.CopyFS(dir, os.DirFS("testdata/clients")))
-	run := func(t *testing.T, in, name string, args ...string) {
+	run := func(t *testing.T, subdir, name string, args ...string) {
 		t.Helper()
 
 		command := exec.CommandContext(t.Context(), name, args...)
-		command.Dir = filepath.Join(dir, in)
+		command.Dir = filepath.Join(dir, subdir)
 		if out, err := command.CombinedOutput(); err != nil {
 			t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 		}
@@ -37,13 +37,13 @@ func TestGeneratedClients(t *testing.T) {
 	t.Run("oapi-codegen", func(t *testing.T) {
 		testkit.NoError(t, os.Mkdir(filepath.Join(dir, "oapicodegen/api"), 0o700))
 		run(t, "", "go", "tool", "oapi-codegen", "-generate", "types,client", "-package", "api", "-o", "oapicodegen/api/client.go", "openapi.json")
-		noUntyped(t, filepath.Join(dir, "oapicodegen/api/client.go"))
+		wantNoUntyped(t, filepath.Join(dir, "oapicodegen/api/client.go"))
 		run(t, "", "go", "run", "./oapicodegen", s.URL)
 	})
 
 	t.Run("ogen", func(t *testing.T) {
 		run(t, "", "go", "tool", "ogen", "--loglevel", "error", "--target", "ogen/api", "--package", "api", "--clean", "openapi.json")
-		noUntyped(t, filepath.Join(dir, "ogen/api/oas_schemas_gen.go"))
+		wantNoUntyped(t, filepath.Join(dir, "ogen/api/oas_schemas_gen.go"))
 		run(t, "", "go", "run", "./ogen", s.URL)
 	})
 
@@ -59,7 +59,7 @@ func TestGeneratedClients(t *testing.T) {
 // /openapi.json, are maps of any.
 var untyped = regexp.MustCompile(`(?m)^[^/\n]*[^\]/\n](interface\{\}|\bany\b|jx\.Raw\b).*$`)
 
-func noUntyped(t *testing.T, file string) {
+func wantNoUntyped(t *testing.T, file string) {
 	t.Helper()
 
 	source, err := os.ReadFile(file)

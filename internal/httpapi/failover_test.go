@@ -71,19 +71,19 @@ func TestPlannedFailover(t *testing.T) {
 	}
 }
 
-// The same holds if a server is paused until it is taken for dead, and resumes when a
-// replica is promoted.
-func TestFailoverOfSlowServer(t *testing.T) {
+// No ended session is accepted either if the master is paused until the Sentinels consider it down,
+// and resumes while a replica is being promoted.
+func TestFailoverOfPausedServer(t *testing.T) {
 	suite.Require(t, suite.Failover)
 
 	sentinels := storetest.StartSentinel(t)
 	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
 	l := startLoad(t, s, *loadSessions)
 	l.waitFor(&l.served, 1000)
-	slow := sentinels.CurrentMaster(t)
-	slow.Pause()
+	paused := sentinels.CurrentMaster(t)
+	paused.Pause()
 	sentinels.AwaitFailoverStart(t)
-	slow.Resume()
+	paused.Resume()
 	l.waitForLog("Redis topology changed")
 	l.finish()
 }

@@ -188,7 +188,7 @@ type forgotRequest struct {
 }
 
 const (
-	msgResetSent     = "If an account with this email exists, it will receive a link to reset the password."
+	msgResetSent     = "If an account with this email exists, you will receive a link to reset your password."
 	msgPasswordReset = "Password changed. Please log in with your new password."
 )
 

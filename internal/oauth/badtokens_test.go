@@ -21,7 +21,7 @@ const (
 	ambiguous     = "ambiguous claim "
 	wrongIssuer   = "wrong issuer (iss)"
 	wrongAudience = "wrong audience (aud)"
-	notYet        = "not valid yet (nbf)"
+	notYet        = "not yet valid (nbf)"
 	nonceErr      = "wrong nonce"
 	typeErr       = "wrong token type"
 	several       = "several audiences"
@@ -150,7 +150,7 @@ func (f forge) badContents(t *testing.T) []badToken {
 		{"expiry is text", badClaim + "exp", changed(map[string]any{"exp": "soon"})},
 		{"expiry is a quoted number", badClaim + "exp", changed(map[string]any{"exp": "99999999999"})},
 		{"expired", expired, changed(map[string]any{"exp": f.unix(-time.Second)})},
-		{"not valid yet", notYet, changed(map[string]any{"nbf": f.unix(clockSkew + time.Second)})},
+		{"not yet valid", notYet, changed(map[string]any{"nbf": f.unix(clockSkew + time.Second)})},
 		{"no iat", timeErr, changed(map[string]any{"iat": nil})},
 		{"issued in the future", timeErr, changed(map[string]any{"iat": f.unix(clockSkew + time.Second)})},
 		{"issued before the flow", timeErr, changed(map[string]any{"iat": f.unix(-clockSkew - time.Second)})},

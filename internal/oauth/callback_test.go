@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/oauth/oauthtest"
 )
 
-// twoIssuers returns a fixture with the providers "home" and "other".
-func twoIssuers(t *testing.T) (w *fixture, home, other *oauthtest.Issuer) {
+// newTwoProviderFixture returns a fixture with the providers "home" and "other", and their issuers.
+func newTwoProviderFixture(t *testing.T) (w *fixture, home, other *oauthtest.Issuer) {
 	t.Helper()
 
 	home = oauthtest.NewIssuer(t, clientID, clientSecret)
@@ -27,7 +27,7 @@ func twoIssuers(t *testing.T) (w *fixture, home, other *oauthtest.Issuer) {
 func TestCallback(t *testing.T) {
 	t.Parallel()
 
-	w, home, other := twoIssuers(t)
+	w, home, other := newTwoProviderFixture(t)
 	good := strings.Repeat("A", 43)
 	set := func(name string, values ...string) func(url.Values) {
 		return func(q url.Values) {
@@ -135,7 +135,7 @@ func TestCallback(t *testing.T) {
 func TestOptionalIssuerParameter(t *testing.T) {
 	t.Parallel()
 
-	w, home, other := twoIssuers(t)
+	w, home, other := newTwoProviderFixture(t)
 	var iss []string
 	home.Behave(oauthtest.Behaviour{
 		Document: func(d map[string]any) { delete(d, "authorization_response_iss_parameter_supported") },

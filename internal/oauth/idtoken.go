@@ -217,7 +217,8 @@ func (k *recordingKeySet) VerifySignature(ctx context.Context, token string) ([]
 	return payload, err
 }
 
-// verificationError returns the reason why package oidc rejected a token with err.
+// verificationError converts the error with which package oidc rejected a token to one with a reason
+// that can be logged.
 func (p *openID) verificationError(ctx context.Context, keys *recordingKeySet, err error) error {
 	var expired *oidc.TokenExpiredError
 	var failed *callError
@@ -225,7 +226,7 @@ func (p *openID) verificationError(ctx context.Context, keys *recordingKeySet, e
 	case errors.As(keys.err, &failed) || keys.err != nil && ctx.Err() != nil:
 		return callFailed(ctx, "key set", keys.err)
 	case keys.err != nil:
-		return refused("ID token: invalid signature: no usable key of the provider verifies it")
+		return refused("ID token: invalid signature, or signed with an unknown key")
 	case errors.As(err, &expired):
 		return refused("ID token: expired (exp); check the clocks of both servers")
 	}
@@ -240,5 +241,5 @@ func (p *openID) verificationError(ctx context.Context, keys *recordingKeySet, e
 		return refused("ID token: wrong audience (aud)")
 	}
 
-	return refused("ID token: not valid yet (nbf), or malformed (_claim_names)")
+	return refused("ID token: not yet valid (nbf), or malformed (_claim_names)")
 }

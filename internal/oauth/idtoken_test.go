@@ -109,7 +109,7 @@ func (f forge) earlier(t *testing.T) (token string) {
 func TestIDToken(t *testing.T) {
 	t.Parallel()
 
-	w, issuer, foreign := twoIssuers(t)
+	w, issuer, foreign := newTwoProviderFixture(t)
 	foreignKey := oauthtest.NewKey(t, jose.ES256)
 	var hits atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {

@@ -64,17 +64,17 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// refreshTimeout is the time limit of one query about the topology to one server.
+// refreshTimeout returns the time limit of one query about the topology to one server.
 func (o *Options) refreshTimeout() time.Duration { return o.Timeout * 5 / 8 }
 
-// replicaTimeout is the time limit of the wait for the replicas.
+// replicaTimeout returns how long to wait for the replicas.
 func (o *Options) replicaTimeout() time.Duration { return o.Timeout / 2 }
 
-// minReplicaWait is the shortest wait in which healthy replicas can acknowledge a write.
+// minReplicaWait returns the shortest wait in which healthy replicas can acknowledge a write.
 func (o *Options) minReplicaWait() time.Duration { return o.Timeout / 16 }
 
-// maxPipelineWait is the time limit of the wait for the replies to a pipeline. It leaves most
-// of a command's time for sending the GETs one by one.
+// maxPipelineWait returns how long to wait for the replies to a pipeline. If they are late, most of a
+// command's time is left for each request to send its GET again.
 func (o *Options) maxPipelineWait() time.Duration { return o.Timeout / 4 }
 
 // Client sends commands to a single Redis server, to the master that Sentinels name, or to

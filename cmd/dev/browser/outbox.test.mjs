@@ -21,7 +21,7 @@ test('the outbox updates itself, and emails cannot run scripts', async (t) => {
   await page.click('#forgotten summary');
   await submit(page, '#forgot', { email: recipient });
   await accepted(page);
-  await tab.waitForFunction(() => document.querySelector('#news').textContent === 'New email: Reset your Latchkey password');
+  await tab.waitForFunction(() => document.querySelector('#status').textContent === 'New email: Reset your Latchkey password');
   assert.match(await tab.textContent('#subject'), /Confirm/, 'the new email was opened');
   await tab.focus('#main'); // the first link after it is the newest email
   await tab.keyboard.press('Tab');

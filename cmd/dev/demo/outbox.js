@@ -21,7 +21,7 @@ async function update() {
   if (!open) return location.reload(); // opens the first email
 
   list.prepend(...added);
-  document.getElementById('news').textContent = `New email: ${added[0].querySelector('strong').textContent}`;
+  document.getElementById('status').textContent = `New email: ${added[0].querySelector('strong').textContent}`;
 }
 
 setInterval(update, 1000);

@@ -31,12 +31,12 @@ func (p *player) audit() string {
 		}
 	}
 
-	return p.auditStores()
+	return p.auditRedisAndLogs()
 }
 
-// auditStores compares the sessions in Redis with those of the model, and looks for secrets
-// in the logs.
-func (p *player) auditStores() string {
+// auditRedisAndLogs compares the sessions in Redis with those of the model, checks that no account has
+// too many, and looks for secrets in the logs.
+func (p *player) auditRedisAndLogs() string {
 	keys, err := redis.Strings(p.redis.Do("KEYS", "sess:*"))
 	if err != nil {
 		return err.Error()
@@ -49,21 +49,21 @@ func (p *player) auditStores() string {
 		switch {
 		case i < 0:
 			unknown++
-		case p.w.tokens[i].alive == no && now.before(earlier(p.w.timeouts(i))): // Redis keeps timed-out sessions
+		case p.w.tokens[i].alive == no && now.before(earlier(p.w.timeouts(i))): // timed-out sessions may remain in Redis for a while
 			return fmt.Sprintf("token %d has ended, but is still in Redis", i)
 		}
 	}
 
-	lostTokens := p.w.orphans
+	maxUnknown := p.w.orphans
 	for i, account := range p.w.accounts {
-		lostTokens += account.lostTokens
+		maxUnknown += account.lostTokens
 		if n := len(p.w.tokensOf(i, -1)); p.w.cap > 0 && n > p.w.cap {
 			return fmt.Sprintf("live sessions: got %d, want at most %d", n, p.w.cap)
 		}
 	}
 
-	if unknown > lostTokens {
-		return fmt.Sprintf("unknown sessions in Redis: got %d, want at most %d", unknown, lostTokens)
+	if unknown > maxUnknown {
+		return fmt.Sprintf("unknown sessions in Redis: got %d, want at most %d", unknown, maxUnknown)
 	}
 
 	for _, s := range p.servers {

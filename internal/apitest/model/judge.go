@@ -135,8 +135,8 @@ func (w *world) judgeRefusal(i int, a apitest.Response, now interval) string {
 	return ""
 }
 
-// may records what an operation may change whatever its response.
-func (w *world) may(o op) {
+// mayApply records what an operation may change whatever its response.
+func (w *world) mayApply(o op) {
 	r := operations[o.kind]
 	if o.token < 0 && !r.public && !r.operator() {
 		return
@@ -165,7 +165,7 @@ func (w *world) judgeAll(ops []op, responses []apitest.Response, now interval) (
 		v.begin(ops)
 
 		for _, other := range slices.Concat(ops[:i], ops[i+1:]) {
-			v.may(other)
+			v.mayApply(other)
 
 			r := operations[other.kind]
 			if r.startsSession {

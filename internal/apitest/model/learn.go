@@ -8,7 +8,7 @@ import (
 	"latchkey/internal/session"
 )
 
-// learnAll records what follows from all responses together. lossy is set if an operation
+// learnAll records what all responses together imply. lossy is set if an operation
 // that got 503 may have been executed, completely or in part.
 func (w *world) learnAll(ops []op, responses []apitest.Response, now interval, lossy bool) {
 	w.begin(ops)
@@ -16,12 +16,12 @@ func (w *world) learnAll(ops []op, responses []apitest.Response, now interval, l
 	wasLost := func(i int) bool { return lossy && responses[i].Status == http.StatusServiceUnavailable }
 	for i, o := range ops {
 		if w.concurrent() || wasLost(i) {
-			w.may(o)
+			w.mayApply(o)
 		}
 
 		if operations[o.kind].startsSession && wasLost(i) {
 			w.accounts[o.account].lostTokens++
-			w.orphans++ // its account may have been rolled back
+			w.orphans++ // the new session's account may have been rolled back
 		}
 	}
 
