@@ -35,7 +35,8 @@ type Cache struct {
 
 	entries entries
 	changes changes
-	acks    chan ack // to be sent
+	acks    chan ack                  // to be sent
+	joined  atomic.Pointer[time.Time] // when this server was last registered without having been before
 	counters
 
 	ctx   context.Context // ends with Close

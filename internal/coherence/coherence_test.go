@@ -369,6 +369,34 @@ func TestDeadServer(t *testing.T) {
 	}
 }
 
+// If the registrations are lost, for example in a failover, changes wait for servers that are not
+// registered again.
+func TestLostRegistrations(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	proxy := storetest.NewProxy(t, r.Addr)
+	silent := newTestServer(t, r, proxy)
+	writer := newTestServer(t, r, nil)
+	testkit.Eventually(t, "the writer to know the members", writer.knowsMembers)
+	set(t, r, testKey, "old")
+	silent.awaitInMemory("old")
+
+	proxy.Set(storetest.Faults{Reply: storetest.Swallow})
+	_, err := r.Conn(t).Do("DEL", membersKey)
+	testkit.NoError(t, err)
+	testkit.Eventually(t, "the writer to register again", func() bool { return !writer.knowsMembers() })
+	_, err = r.Conn(t).Do("HDEL", membersKey, silent.id)
+	testkit.NoError(t, err)
+
+	set(t, r, testKey, "new")
+	_, err = writer.Invalidate(t.Context(), testKey)
+	testkit.NoError(t, err)
+	if got := silent.get(testKey); got != "new" {
+		t.Errorf("after Invalidate: got %q, want the new value", got)
+	}
+}
+
 // A new stream does not use what was stored before, because it may have missed changes.
 func TestLostStream(t *testing.T) {
 	t.Parallel()

@@ -44,6 +44,10 @@
 // arrive first. A server that does not acknowledge has no lease by then, because its next beat could
 // only arrive after the keys. It is removed, so that a dead server delays one change, not all.
 //
+// The registrations may be lost: a new master after a failover need not have them, and FLUSHALL
+// deletes them. A server whose own registration was missing knows that others may still be missing.
+// For settleTime, its changes wait for a whole lease.
+//
 // 6. A new stream starts without values. The connection may have missed reports, so whatever was
 // stored with the old stream, and whatever is still being read, is lost with it. The same happens if
 // a beat is missing: a faulty proxy may have dropped messages.

@@ -23,6 +23,10 @@ const (
 	// for clocks that run at different speeds.
 	ackTimeout = lease + lease/10
 
+	// settleTime is how long the servers may take to register again at a new coordinator. It allows for
+	// the time until they know of it.
+	settleTime = 4 * lease
+
 	// maxAcks is the maximum number of acknowledgements that wait to be sent. Further ones are not sent,
 	// which only delays the change.
 	maxAcks = 1024
@@ -33,18 +37,28 @@ func KeyPrefixes() []string { return []string{membersKey} }
 
 func (c *Cache) ackChannel(id string) string { return "latchkey:ack:" + id }
 
-// beatScript registers a server and sends it a beat in one step: see rule 4.
+// beatScript registers a server and sends it a beat in one step: see rule 4. It returns whether the
+// server was not registered before.
 var beatScript = redisconn.NewScript(1, `
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PUBLISH', ARGV[3], ARGV[2])
 
-return 1`)
+return isNew`)
 
 // register registers this server as one that may have a lease.
-func (c *Cache) register(ctx context.Context, beat int64, channel string) error {
-	_, err := c.client.Eval(ctx, beatScript, membersKey, c.id, beat, channel)
+func (c *Cache) register(ctx context.Context, beat int64, channel string) {
+	isNew, err := redisconn.Bool(c.client.Eval(ctx, beatScript, membersKey, c.id, beat, channel))
+	if err == nil && isNew {
+		now := time.Now()
+		c.joined.Store(&now)
+	}
+}
 
-	return err
+// knowsMembers reports whether other servers have had time to register since this one did.
+func (c *Cache) knowsMembers() bool {
+	joined := c.joined.Load()
+
+	return joined != nil && time.Since(*joined) > settleTime
 }
 
 // publishScript publishes a message and returns the registered servers in one step: see rule 5.
@@ -89,8 +103,9 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 		return 0, err
 	}
 
+	isComplete := c.knowsMembers() && members[c.id] != ""
 	delete(members, c.id)
-	for len(members) > 0 {
+	for !isComplete || len(members) > 0 {
 		select {
 		case id := <-acks:
 			delete(members, id)

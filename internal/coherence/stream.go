@@ -90,18 +90,6 @@ func (s *stream) close() {
 	s.registered.Store(nil)
 }
 
-// successor returns a stream with the same connection and lease, but without values.
-func (s *stream) successor() *stream {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	next := &stream{server: s.server, closed: s.closed}
-	next.live.Store(s.live.Load())
-	next.registered.Store(s.registered.Load())
-
-	return next
-}
-
 // beat is a message that a server sends itself through Redis.
 type beat struct {
 	sent      time.Time
@@ -266,7 +254,7 @@ func (f *follower) sendBeat(ctx context.Context) {
 	f.mu.Unlock()
 
 	if b.registers {
-		_ = f.cache.register(ctx, n, f.beatChannel())
+		f.cache.register(ctx, n, f.beatChannel())
 	} else {
 		_, _ = f.cache.client.DoAt(ctx, f.server, "PUBLISH", f.beatChannel(), n)
 	}
@@ -333,7 +321,7 @@ func (f *follower) confirm(n int64) {
 // all keys (FLUSHALL).
 func (f *follower) handleReport(payload any) error {
 	if payload == nil {
-		f.replace(f.current.Load().successor())
+		f.replace(&stream{server: f.server}) // this server's registration is lost, too
 
 		return nil
 	}
