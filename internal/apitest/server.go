@@ -17,6 +17,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/coherence"
 	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/hashpool"
@@ -60,6 +61,7 @@ type Server struct {
 	Origins  []string
 	Log      *testkit.Buffer
 	Secrets  Secrets
+	Cache    *coherence.Cache // nil without Options.SessionCache
 
 	// SkipContract reports whether a response need not be compared with the OpenAPI
 	// document. If it is nil, all responses are compared.
@@ -84,6 +86,7 @@ type Options struct {
 	StoresOf       *Server // uses the stores of another server
 	TouchInterval  time.Duration
 	MaxPerUser     int
+	SessionCache   bool // keep sessions in memory; needs a real Redis
 	Cookie         httpapi.Cookie
 	Secrets        []string
 	Origins        []string
@@ -173,6 +176,11 @@ func (s *Server) startServices(o Options) {
 	db := conntest.Mongo(s.T, mongoconn.Options{URI: s.MongoURI, Timeout: mongoTimeout, Dial: o.MongoDial, Metrics: s.metrics})
 	s.conns = conntest.Redis(s.T, s.Redis, redisconn.Options{Timeout: redisTimeout, Dial: o.RedisDial, Metrics: s.metrics, Log: s.log})
 
+	if o.SessionCache {
+		s.Cache = coherence.New(s.conns, coherence.Options{Prefixes: session.CachedPrefixes(), MaxBytes: 1 << 20, Log: s.log})
+		s.T.Cleanup(s.Cache.Close)
+	}
+
 	s.DB = db.Database
 	s.Users = user.New(db, s.Now)
 	s.Sessions = session.New(s.conns, session.Options{
@@ -181,6 +189,7 @@ func (s *Server) startServices(o Options) {
 		Absolute:      AbsoluteTimeout,
 		TouchInterval: cmp.Or(o.TouchInterval, time.Minute),
 		MaxPerUser:    o.MaxPerUser,
+		Cache:         s.Cache,
 		Now:           s.Now,
 		Metrics:       s.metrics,
 		Log:           s.log,

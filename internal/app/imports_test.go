@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"internal/webguard":           {},
 	"internal/devstore":           {},
 	"internal/devstore/storetest": {"internal/devstore", "internal/testkit", "internal/testkit/suite"},
-	"internal/apitest":            {"internal/activity", "internal/auth", "internal/device", "internal/devstore/conntest", "internal/devstore/storetest", "internal/hashpool", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redischeck", "internal/redisconn", "internal/session", "internal/telemetry", "internal/testkit", "internal/user"},
+	"internal/apitest":            {"internal/activity", "internal/auth", "internal/coherence", "internal/device", "internal/devstore/conntest", "internal/devstore/storetest", "internal/hashpool", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/ratelimit", "internal/redischeck", "internal/redisconn", "internal/session", "internal/telemetry", "internal/testkit", "internal/user"},
 	"internal/apitest/model":      {"internal/apitest", "internal/auth", "internal/devstore/storetest", "internal/session", "internal/testkit"},
 	"internal/testkit":            {},
 	"internal/testkit/suite":      {},

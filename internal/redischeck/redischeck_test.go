@@ -32,7 +32,8 @@ func TestProbeRunsEveryCommand(t *testing.T) {
 	used := regexp.MustCompile(`(?:redis\.p?call\(|redis\.Do\(ctx, )['"]([A-Z]+)`)
 	var commands []string
 	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
+		isOptional := strings.HasPrefix(file, "../coherence/") // without it, values are not cached
+		if isOptional || strings.HasSuffix(file, "_test.go") {
 			continue
 		}
 

@@ -24,7 +24,7 @@ func newCachedManagers(t *testing.T, r storetest.Redis, n int) []*Manager {
 	for range n {
 		client := conntest.Redis(t, r, redisconn.Options{})
 		cache := coherence.New(client, coherence.Options{
-			Prefixes: []string{recordPrefix},
+			Prefixes: CachedPrefixes(),
 			MaxBytes: 1 << 20,
 			Log:      slog.New(slog.DiscardHandler),
 		})

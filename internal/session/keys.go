@@ -31,6 +31,9 @@ const recordPattern = recordPrefix + "*"
 // KeyPrefixes returns the prefixes of all keys.
 func KeyPrefixes() []string { return []string{recordPrefix, "ended:", "idx:", "generation:"} }
 
+// CachedPrefixes returns the prefixes of the keys whose values Options.Cache keeps.
+func CachedPrefixes() []string { return []string{recordPrefix} }
+
 func (k keys) record(id string) string         { return recordPrefix + k.tagSession(id) }
 func (k keys) tombstone(id string) string      { return "ended:" + k.tagSession(id) }
 func (k keys) index(userID string) string      { return "idx:" + k.tagUser(userID) }

@@ -155,6 +155,11 @@ func TestLeastPrivilege(t *testing.T) {
 	limited.DB = 1
 	limited.Username = "latchkey"
 	limited.Password = "a-long-random-password"
+	cached := newCachedManagers(t, limited, 1)[0]
+	_, token := begin(t, cached)
+	awaitInMemory(t, cached, token)
+	testkit.NoError(t, logOut(cached, token))
+
 	m := newManagerOn(t, limited)
 	m.options.MaxPerUser = 2
 	for _, op := range operations {

@@ -46,7 +46,7 @@ var (
 		http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect)
 	loginOutcomes = newValues(LoginSuccess, LoginFailed, LoginBusy)
 	redisCommands = newValues(
-		"GET", "MGET", "SET", "DEL", "ZADD", "ZCARD", "ZRANGE", "ZREM", "EVAL", "EVALSHA", "SCAN", "DBSIZE",
+		"GET", "MGET", "SET", "DEL", "ZADD", "ZCARD", "ZRANGE", "ZREM", "EVAL", "EVALSHA", "HDEL", "PUBLISH", "SCAN", "DBSIZE",
 		"PING", "ROLE", "WAIT", "ASKING", "INFO", "CONFIG", "CLIENT", "ACL", "TIME")
 	mongoCommands = newValues(
 		"find", "insert", "update", "delete", "findAndModify", "aggregate", "count", "distinct",

@@ -141,7 +141,7 @@ const nextSecret = "the next secret of the tests, 32 b"
 // configurations are the configurations of the servers on which histories are played. The seed
 // selects one.
 var configurations = []apitest.Options{
-	{TouchInterval: time.Minute, MaxPerUser: 4},
+	{TouchInterval: time.Minute, MaxPerUser: 4, SessionCache: true},
 	{TouchInterval: time.Nanosecond, MaxPerUser: 4},
 	{TouchInterval: time.Minute},
 	// During a change of the secret, each server signs records with a different one.

@@ -168,6 +168,16 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1`)
 
+// awaitReports waits until the servers know of a change that was made directly in Redis: each
+// acknowledges a change that the other one makes after it.
+func (p *player) awaitReports() {
+	for _, s := range p.servers {
+		if s.Cache != nil {
+			_, _ = s.Cache.Invalidate(context.Background(), "none") // during an outage, it waits for a lease
+		}
+	}
+}
+
 // now returns the time on the servers' clock.
 func (p *player) now() time.Time { return p.servers[0].Now() }
 

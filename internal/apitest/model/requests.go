@@ -161,6 +161,7 @@ func (p *player) operate(o op) apitest.Response {
 		defer p.redisMu.Unlock()
 
 		_, err = p.redis.Do("DEL", s.RecordKey(p.w.tokens[o.target].id))
+		p.awaitReports()
 	case "operator revokes everything":
 		_, err = s.Sessions.RevokeEverything(ctx, func(int) {})
 	case "operator enables":

@@ -1,0 +1,107 @@
+package httpapi_test
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gomodule/redigo/redis"
+
+	"latchkey/internal/apitest"
+	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
+)
+
+// Once the end of a session has been answered, no server accepts it from memory. Requests on all
+// servers keep it there until then.
+func TestRaceEndedInMemory(t *testing.T) {
+	suite.Require(t, suite.Race)
+
+	for name, e := range endings {
+		if name == "deleted by hand" {
+			continue // takes effect when Redis reports it: see package coherence
+		}
+
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			o := e.setup
+			o.SessionCache = true
+			servers := []*apitest.Server{apitest.New(t, o)}
+			for range 2 {
+				servers = append(servers, apitest.New(t, apitest.Options{StoresOf: servers[0], SessionCache: true}))
+			}
+
+			conn := servers[0].Redis.Conn(t)
+			accepted := 0
+			for range *rounds {
+				_, err := servers[0].Database().Collection("users").DeleteMany(t.Context(), map[string]any{})
+				testkit.NoError(t, err)
+				servers[0].Register("ann@example.com").Do("POST", "/auth/logout", nil).Want(200)
+
+				accepted += e.raceInMemory(t, servers)
+				deleteAllBut(t, conn, "members")
+			}
+			if accepted != 0 {
+				t.Errorf("requests after the end in %d rounds: got %d accepted, want 0", *rounds, accepted)
+			}
+		})
+	}
+}
+
+// raceInMemory ends a session while requests on all servers use it. It returns the number of requests
+// that began after the end had been answered and were accepted.
+func (e ending) raceInMemory(t *testing.T, servers []*apitest.Server) int {
+	t.Helper()
+
+	other := servers[0].LoginFrom("other")
+	victim := servers[0].LoginFrom("victim")
+	read := func(s *apitest.Server) int { return s.WithToken(victim.Token).Do("GET", "/auth/session", nil).Status }
+
+	var hasEnded, stopped atomic.Bool
+	var accepted atomic.Int64
+	var readers, started sync.WaitGroup
+	for _, s := range servers {
+		started.Add(1)
+		readers.Go(func() {
+			testkit.Eventually(t, "the session", func() bool { return read(s) == 200 })
+			started.Done()
+
+			for !stopped.Load() {
+				mustFail := hasEnded.Load()
+				if status := read(s); status == 200 && mustFail {
+					accepted.Add(1)
+				}
+			}
+		})
+	}
+	started.Wait()
+
+	if !e.end(servers[0], victim.Clone(), other) {
+		t.Error("the request that ends the session failed")
+	}
+	hasEnded.Store(true)
+	for _, s := range servers {
+		if read(s) == 200 {
+			accepted.Add(1)
+		}
+	}
+
+	stopped.Store(true)
+	readers.Wait()
+
+	return int(accepted.Load())
+}
+
+// deleteAllBut deletes all keys but one.
+func deleteAllBut(t *testing.T, conn redis.Conn, kept string) {
+	t.Helper()
+
+	keys, err := redis.Strings(conn.Do("KEYS", "*"))
+	testkit.NoError(t, err)
+	for _, key := range keys {
+		if key != kept {
+			_, err := conn.Do("DEL", key)
+			testkit.NoError(t, err)
+		}
+	}
+}
