@@ -178,7 +178,7 @@ func (a *App) waitForStores(ctx context.Context) {
 	defer stores.Wait()
 
 	stores.Go(func() {
-		redisFix := func(err error) string { return doctor.RedisFix(redisconn.Code(err)) }
+		redisFix := func(err error) string { return doctor.RedisFix(redisconn.Code(err), err) }
 		if a.waitForStore(ctx, "redis", a.redis.Ping, redisFix) {
 			a.logRedisFindings(ctx)
 		}
