@@ -121,7 +121,7 @@ func (a *App) accept() error {
 		return a.server.ServeTLS(a.listener, "", "")
 	}
 
-	return a.server.Serve(a.listener)
+	return a.server.Serve(framingListener{a.listener})
 }
 
 // drain keeps serving requests for the drain time, so that load balancers and clients can move to other
