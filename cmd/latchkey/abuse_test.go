@@ -37,7 +37,7 @@ func attacks() map[string]attack {
 
 	return map[string]attack{
 		// Message framing.
-		"CL and TE":                        {post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\nGET /x HTTP/1.1\r\n\r\n"), badRequest},
+		"CL and TE":                        {post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(login), login)), badRequest},
 		"chunks":                           {post("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"), badRequest},
 		"two lengths that differ":          {post("Content-Length: 5\r\nContent-Length: 6\r\n", "hello!"), badRequest},
 		"a huge length":                    {post("Content-Length: 9223372036854775807\r\n", "{}"), []int{413}},

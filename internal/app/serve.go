@@ -121,7 +121,7 @@ func (a *App) accept() error {
 		return a.server.ServeTLS(a.listener, "", "")
 	}
 
-	return a.server.Serve(a.listener)
+	return a.server.Serve(framingListener{a.listener})
 }
 
 // drain keeps serving requests for the drain time, so that load balancers and clients can move to other
@@ -178,7 +178,7 @@ func (a *App) waitForStores(ctx context.Context) {
 	defer stores.Wait()
 
 	stores.Go(func() {
-		redisFix := func(err error) string { return doctor.RedisFix(redisconn.Code(err)) }
+		redisFix := func(err error) string { return doctor.RedisFix(redisconn.Code(err), err) }
 		if a.waitForStore(ctx, "redis", a.redis.Ping, redisFix) {
 			a.logRedisFindings(ctx)
 		}

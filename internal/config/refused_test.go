@@ -64,7 +64,7 @@ var refusedValues = map[string][]string{
 	"FRONTEND_URL: must be https":     {"http://app.example.com"},
 	"FRONTEND_URL: must be": {
 		"null", "https://app.example.com/path", "capacitor://localhost", "https://127.1", "https://0x7f000001", "https://app.1", "https://a b.example",
-		"https://[fe80::1%25eth0]", "https://[::ffff:10.0.0.1]", "https://xn--a.example", "https://a..example", "https://a.example:x",
+		"https://[fe80::1%25eth0]", "https://[::ffff:10.0.0.1]", "https://xn--a.example", "https://a..example", "https://a.example:x", "https://a.example:0",
 	},
 	"TRUSTED_PROXIES: required":           {""},
 	"TRUSTED_PROXIES: must be IPs":        {"::ffff:10.0.0.0/95", "::ffff:0:0/24", "10.0.0.0/8,::ffff:10.0.0.0/72"},

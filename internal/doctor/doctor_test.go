@@ -121,6 +121,8 @@ func TestStores(t *testing.T) {
 		{Redis{Err: errors.New("refused")}, Problem, "REDIS_HOST"},
 		{Redis{Err: errors.New("LOADING ..."), Code: "LOADING"}, Problem, "wait until"},
 		{Redis{Err: errors.New("ERR unknown command"), Code: "ERR"}, Problem, "Redis 6.2"},
+		{Redis{Err: errors.New("ERR DB index is out of range"), Code: "ERR"}, Problem, "lower REDIS_DB"},
+		{Redis{Err: errors.New("ERR AUTH <password> called without any password configured for the default user"), Code: "ERR"}, Problem, "unset REDIS_PASSWORD"},
 		{Redis{Policy: "noeviction"}, Problem, "appendonly yes"},
 		{Redis{Snapshots: true, Policy: "noeviction"}, Warning, "appendonly yes"},
 		{Redis{AppendOnly: true, Policy: "allkeys-lru", MaxMemory: 1 << 30}, Problem, "noeviction"},

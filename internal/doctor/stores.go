@@ -45,10 +45,10 @@ func (r Redis) Check() []Finding {
 	subject := strings.TrimSpace("Redis " + r.Addr)
 	switch {
 	case r.Err != nil && r.Code == "":
-		f.problem(subject, RedisFix(r.Code), "cannot be reached: %v", r.Err)
+		f.problem(subject, RedisFix(r.Code, r.Err), "cannot be reached: %v", r.Err)
 		return f
 	case r.Err != nil:
-		f.problem(subject, RedisFix(r.Code), "refuses commands: %v", r.Err)
+		f.problem(subject, RedisFix(r.Code, r.Err), "refuses commands: %v", r.Err)
 		return f
 	}
 	if r.Unknown {
@@ -90,9 +90,9 @@ func (r Redis) checkEviction(f *findings, subject string) {
 	}
 }
 
-// RedisFix returns what to change if Redis replies with the given error code, which is empty if Redis
-// does not reply.
-func RedisFix(code string) string {
+// RedisFix returns what to change if Redis replies with an error. code is the code in the reply, which is
+// empty if Redis does not reply.
+func RedisFix(code string, err error) string {
 	fixes := map[string]string{
 		"":           "check REDIS_HOST, REDIS_PORT and REDIS_PASSWORD, or the settings that you use instead",
 		"READONLY":   "set REDIS_HOST and REDIS_PORT, or the settings that you use instead, to the primary: this is a replica",
@@ -107,12 +107,20 @@ func RedisFix(code string) string {
 		"BUSY":       "wait until the script of another client ends, or run SCRIPT KILL",
 	}
 
-	fix, ok := fixes[code]
-	if !ok {
-		return "see the Redis log; Latchkey needs Redis 6.2 or later"
+	if fix, ok := fixes[code]; ok {
+		return fix
 	}
 
-	return fix
+	// Redis has no codes for these.
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "DB index is out of range"):
+		return "lower REDIS_DB, or raise the number of databases in the configuration of Redis"
+	case strings.Contains(text, "without any password configured"):
+		return "unset REDIS_PASSWORD, or give the Redis user a password"
+	}
+
+	return "see the Redis log; Latchkey needs Redis 6.2 or later"
 }
 
 // RedisKeys is the result of writing, reading and deleting keys in Redis.
@@ -130,7 +138,7 @@ func (k RedisKeys) Check() []Finding {
 	if k.Err == nil {
 		f.ok(subject, "keys can be written, read and deleted")
 	} else {
-		f.problem(subject, RedisFix(k.Code), "nobody can log in, because the keys %s* cannot be used: %v", strings.Join(k.Prefixes, "*, "), k.Err)
+		f.problem(subject, RedisFix(k.Code, k.Err), "nobody can log in, because the keys %s* cannot be used: %v", strings.Join(k.Prefixes, "*, "), k.Err)
 	}
 
 	return f

@@ -147,7 +147,8 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // Transfer-Encoding, of which net/http ignores one: the Content-Length of a chunked request, and
 // the Transfer-Encoding of an HTTP/1.0 request. A proxy that uses the ignored header would find
 // other requests on the connection than this server does (request smuggling). Therefore nothing may
-// follow on the connection (RFC 9112 sections 6.1 and 11.2).
+// follow on the connection (RFC 9112 sections 6.1 and 11.2). Package app refuses requests with both
+// headers, but not on TLS connections.
 func (s *Server) closeConnection(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		isAmbiguous := len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1)

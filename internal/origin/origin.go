@@ -15,7 +15,7 @@ import (
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
 // Of returns the origin of an http or https URL as browsers write it. It returns false for a host
-// that browsers reject, or that it cannot write as they do.
+// or port that browsers reject, or that it cannot write as they do.
 func Of(u *url.URL) (string, bool) {
 	host, ok := browserHost(u.Hostname())
 	if !ok {
@@ -24,6 +24,10 @@ func Of(u *url.URL) (string, bool) {
 
 	defaultPort := defaultPorts[u.Scheme]
 	port := strings.TrimLeft(u.Port(), "0")
+	if u.Port() != "" && port == "" {
+		return "", false // port 0
+	}
+
 	host = net.JoinHostPort(host, cmp.Or(port, defaultPort))
 
 	return u.Scheme + "://" + strings.TrimSuffix(host, ":"+defaultPort), true

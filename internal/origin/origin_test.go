@@ -15,6 +15,8 @@ func TestOf(t *testing.T) {
 		"https://APP.Example.com:443/login":  "https://app.example.com",
 		"https://app.example.com:0443":       "https://app.example.com",
 		"http://app.example.com:443":         "http://app.example.com:443",
+		"https://app.example.com:0":          "",
+		"https://app.example.com:00":         "",
 		"http://localhost:3001":              "http://localhost:3001",
 		"https://b\u00fccher.example":        "https://xn--bcher-kva.example",
 		"https://B\u00dcCHER.example:8443/x": "https://xn--bcher-kva.example:8443",

@@ -130,6 +130,37 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// A server that cannot write to its disk refuses PING. New connections to it still serve reads.
+func TestServerCannotPersist(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.NoError(t, err)
+	c := newClient(t, storetest.Redis{Addr: serve(t, l, func(command []string) string {
+		switch command[0] {
+		case "GET":
+			return "$5\r\nvalue\r\n"
+		case "ROLE":
+			return "*3\r\n$6\r\nmaster\r\n:9\r\n*0\r\n"
+		}
+
+		return "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.\r\n"
+	})})
+
+	if got, err := redis.String(c.Do(ctx, "GET", "key")); got != "value" || err != nil {
+		t.Errorf("GET: got %q, %v; want the value", got, err)
+	}
+
+	for name, err := range map[string]error{
+		"PING": c.Ping(ctx),
+		"SET":  discardReply(c.Do(ctx, "SET", "key", "x")),
+	} {
+		if !errors.Is(err, ErrUnavailable) || Code(err) != "MISCONF" {
+			t.Errorf("%s: got %v, want ErrUnavailable with the code MISCONF", name, err)
+		}
+	}
+}
+
 // discardReply returns the error of a command.
 func discardReply(_ any, err error) error { return err }
 

@@ -95,10 +95,12 @@ func (n *node) checkServer(ctx context.Context, conn redis.Conn) error {
 	var role string
 	isSingle := len(n.options.Sentinels)+len(n.options.Cluster) == 0
 	pong, err := redis.String(replies[0], nil)
+	// A server that cannot write to its disk refuses PING and writes, but still serves reads.
+	canOnlyRead := Code(err) == "MISCONF"
 	switch {
-	case err != nil:
+	case err != nil && !canOnlyRead:
 		return err
-	case pong != "PONG":
+	case pong != "PONG" && !canOnlyRead:
 		return errors.New("not a Redis server: no PONG in reply to PING")
 	case isSingle && Scan(replies[1], nil, &role) == nil && role == "slave":
 		return redis.Error("READONLY the server is a replica")
