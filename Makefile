@@ -77,7 +77,7 @@ check-stores: ## Run the session and API tests on Redis Sentinel and on a Redis 
 	done
 
 check-race: ## Run each race test many times on a real redis-server; ROUNDS=1000 for a long run
-	TEST_REDIS=server TEST_SUITES=race go test -race -count=1 -v -timeout 60m ./internal/httpapi -rounds $(ROUNDS)
+	TEST_REDIS=server TEST_SUITES=race,memory go test -race -count=1 -v -timeout 60m ./internal/httpapi -rounds $(ROUNDS)
 
 check-model: ## Compare random requests and outages with a model; HISTORIES=10000 for a long run
 	TEST_REDIS=server TEST_SUITES=model go test -count=1 -v -timeout 60m ./internal/apitest/model -histories $(HISTORIES)

@@ -21,6 +21,8 @@ const (
 	Outage Suite = "outage"
 	// Race runs conflicting requests at the same time.
 	Race Suite = "race"
+	// Memory ends sessions that several servers have in memory. It needs a real Redis.
+	Memory Suite = "memory"
 	// Model plays random request histories and compares the responses with a model.
 	Model Suite = "model"
 	// Timing compares response times of existing and unknown accounts.
@@ -43,7 +45,7 @@ const (
 
 // all lists every suite; defaultSuites lists those that run without TEST_SUITES.
 var (
-	all           = []Suite{Ordinary, Outage, Race, Model, Timing, Flood, Failover, Rolling, Soak, Postman, Browser, Clients}
+	all           = []Suite{Ordinary, Outage, Race, Memory, Model, Timing, Flood, Failover, Rolling, Soak, Postman, Browser, Clients}
 	defaultSuites = []Suite{Ordinary, Outage, Race, Model, Timing, Flood}
 )
 
