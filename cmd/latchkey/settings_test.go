@@ -56,6 +56,7 @@ func TestSettingsReachTheProgram(t *testing.T) {
 var observations = map[string]func(*testing.T, *observer){
 	"environments":    observeEnvironments,
 	"sessions":        observeSessions,
+	"session cache":   observeSessionCache,
 	"session secrets": observeSecrets,
 	"log":             observeLog,
 	"TLS":             observeTLS,

@@ -25,6 +25,9 @@ func (a *App) newOpsServer(ctx context.Context, c config.Config, metrics *teleme
 	metrics.ObserveHashQueue(a.hasher.Waiting)
 	metrics.ObserveMailQueue(a.mailQueue.Len)
 	metrics.ObserveRedisConnections(a.redis.Connections)
+	if a.cache != nil {
+		metrics.ObserveSessionCache(a.cache.Bytes, func() telemetry.CacheCounts { return telemetry.CacheCounts(a.cache.Stats()) })
+	}
 	metrics.ObserveStore("redis", a.redisCheck.Ready)
 	metrics.ObserveStore("mongodb", a.users.CheckReady)
 

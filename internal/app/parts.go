@@ -8,6 +8,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/coherence"
 	"latchkey/internal/config"
 	"latchkey/internal/hashpool"
 	"latchkey/internal/mail"
@@ -28,6 +29,7 @@ type parts struct {
 	mongo      *mongoconn.Database
 	users      *user.Store
 	sessions   *session.Manager
+	cache      *coherence.Cache // of sessions; nil if SESSION_CACHE is off
 	limiter    *ratelimit.Limiter
 	activity   *activity.Recorder
 	mailQueue  *mail.Queue
@@ -72,12 +74,20 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	p.limiter = ratelimit.New(p.redis)
 	p.mailQueue = mail.NewQueue(p.redis, mail.QueueOptions{Metrics: metrics, Log: log})
 	p.providers = oauth.New(p.redis, secrets(c.Session.Secrets), oauthProviders(c.Providers), oauth.Options{Log: log})
+	if c.Session.Cache > 0 {
+		p.cache = coherence.New(p.redis, coherence.Options{
+			Prefixes: session.CachedPrefixes(),
+			MaxBytes: int(c.Session.Cache),
+			Log:      log,
+		})
+	}
 	p.sessions = session.New(p.redis, session.Options{
 		Secrets:       secrets(c.Session.Secrets),
 		Idle:          c.Session.MaxAge,
 		Absolute:      c.Session.AbsoluteMaxAge,
 		TouchInterval: c.Session.TouchInterval,
 		MaxPerUser:    c.Session.MaxPerUser,
+		Cache:         p.cache,
 		Now:           time.Now,
 		Metrics:       metrics,
 		Log:           log,
@@ -105,6 +115,9 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 // redisPrefixes returns the prefixes of the Redis keys that the server uses.
 func redisPrefixes(c config.Config, sendsEmails bool) []string {
 	prefixes := session.KeyPrefixes()
+	if c.Session.Cache > 0 {
+		prefixes = append(prefixes, coherence.KeyPrefixes()...)
+	}
 	if c.Limits != (config.Limits{}) {
 		prefixes = append(prefixes, ratelimit.KeyPrefix)
 	}
@@ -145,6 +158,9 @@ func (p parts) close() {
 		p.log.Warn("cannot store buffered security events; they are only in the log", "error", err)
 	}
 	p.hasher.Close()
+	if p.cache != nil {
+		p.cache.Close()
+	}
 	p.redis.Close()
 
 	// Shutdown has its own timeout.

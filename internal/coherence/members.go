@@ -90,6 +90,9 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 	number, acks := c.changes.add()
 	defer c.changes.remove(number)
 
+	// Without a stream, no acknowledgement can arrive.
+	isListening := c.coordinator().isRegistered(time.Now())
+
 	message := strings.Join(append([]string{c.id, number}, keys...), " ")
 	members, err := redis.StringMap(c.client.Eval(ctx, publishScript, membersKey, changesChannel, message))
 	timeout := time.NewTimer(ackTimeout)
@@ -110,6 +113,9 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 		case id := <-acks:
 			delete(members, id)
 		case <-timeout.C:
+			if !isListening {
+				return 0, nil
+			}
 			c.removeMembers(ctx, members)
 
 			return len(members), nil

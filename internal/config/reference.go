@@ -159,6 +159,7 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[[]Secret]():      "list of secrets",
 	reflect.TypeFor[Rate]():          "rate",
 	reflect.TypeFor[RateOrOff]():     "rate, or `off`",
+	reflect.TypeFor[SizeOrOff]():     "size, or `off`",
 	reflect.TypeFor[Refuse]():        "`refuse` or `accept`",
 	reflect.TypeFor[slog.Level]():    "`debug`, `info`, `warn` or `error`",
 	reflect.TypeFor[http.SameSite](): "`lax`, `strict` or `none`",

@@ -131,6 +131,11 @@ var reference = []group{
 				name:  "SESSION_MAX_PER_USER",
 				about: "Maximum number of sessions per user, up to 1000. A login beyond it ends the session that would expire first. `0` means no limit.",
 			},
+			{
+				name:    "SESSION_CACHE",
+				about:   "Memory of a server for session records, such as `64MiB`. Session checks then need no command to Redis, and a session that ends on one server still ends on all of them before the response. Redis must allow `CLIENT TRACKING` and pub/sub; otherwise the log has a warning, and every check reads Redis.",
+				example: "64MiB",
+			},
 		},
 	},
 	{

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v10"
+	"github.com/dustin/go-humanize"
 )
 
 // Secret is a value that must never be printed.
@@ -64,6 +65,33 @@ func (r *RateOrOff) UnmarshalText(text []byte) error {
 	if !strings.EqualFold(string(text), "off") && r.Rate.UnmarshalText(text) != nil {
 		return errors.New("must be a rate like 10/60s, or off")
 	}
+
+	return nil
+}
+
+// SizeOrOff is a number of bytes. Off makes it zero.
+type SizeOrOff int64
+
+// minSize and maxSize keep a size within what is useful and what fits into memory.
+const (
+	minSize = 1 << 20
+	maxSize = 1 << 40
+)
+
+// UnmarshalText parses a size or off.
+func (s *SizeOrOff) UnmarshalText(text []byte) error {
+	if strings.EqualFold(string(text), "off") {
+		*s = 0
+
+		return nil
+	}
+
+	n, err := humanize.ParseBytes(string(text))
+	if err != nil || n < minSize || n > maxSize {
+		return errors.New("must be a size like 64MiB, from 1MiB, or off")
+	}
+
+	*s = SizeOrOff(n)
 
 	return nil
 }

@@ -38,6 +38,53 @@ func (m *Metrics) ObserveHashQueue(waiting func() int) {
 		func() float64 { return float64(waiting()) })
 }
 
+// CacheCounts are the counts of a cache since the start.
+type CacheCounts struct {
+	// Hits and Misses are the numbers of values from memory, and of those that were read.
+	Hits, Misses uint64
+
+	// Reports is the number of values that were reported as changed.
+	Reports uint64
+
+	// LostStreams is the number of times that all values were dropped, because changes might have been
+	// missed.
+	LostStreams uint64
+
+	// Unacknowledged is the number of times that another server did not acknowledge a change.
+	Unacknowledged uint64
+}
+
+// ObserveSessionCache exports the memory for sessions, in bytes, and what it has been used for.
+func (m *Metrics) ObserveSessionCache(size func() int, counts func() CacheCounts) {
+	m.observe("session_cache_bytes", "Memory for session records.", nil, func() float64 { return float64(size()) })
+
+	for name, counter := range map[string]struct {
+		help string
+		read func(CacheCounts) uint64
+	}{
+		"session_cache_hits_total":           {"Session records from memory.", func(c CacheCounts) uint64 { return c.Hits }},
+		"session_cache_misses_total":         {"Session records that were read from Redis.", func(c CacheCounts) uint64 { return c.Misses }},
+		"session_cache_reports_total":        {"Session records that were reported as changed.", func(c CacheCounts) uint64 { return c.Reports }},
+		"session_cache_lost_streams_total":   {"Times that all records were dropped, because changes might have been missed.", func(c CacheCounts) uint64 { return c.LostStreams }},
+		"session_cache_unacknowledged_total": {"Changes that another server did not acknowledge in time.", func(c CacheCounts) uint64 { return c.Unacknowledged }},
+	} {
+		m.observeCounter(name, counter.help, func() float64 { return float64(counter.read(counts())) })
+	}
+}
+
+// observeCounter registers a counter that calls read at every scrape.
+func (m *Metrics) observeCounter(name, help string, read func() float64) {
+	if m == nil {
+		return
+	}
+
+	m.replace(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: namespace,
+		Name:      name,
+		Help:      help,
+	}, read))
+}
+
 // mailQueue is a gauge that has no value while the length of the queue is unknown. Reporting 0 would
 // be wrong.
 type mailQueue struct {

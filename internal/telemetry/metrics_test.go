@@ -57,6 +57,9 @@ func use(m *Metrics) {
 	m.ObserveStore("redis", func(context.Context) error { return nil })
 	m.ObserveStore("mongodb", func(context.Context) error { return errors.New("connection refused") })
 	m.ObserveRedisConnections(func() (idle, inUse int) { return 2, 3 })
+	m.ObserveSessionCache(func() int { return 1000 }, func() CacheCounts {
+		return CacheCounts{Hits: 9, Misses: 8, Reports: 7, LostStreams: 6, Unacknowledged: 5}
+	})
 	m.RedisCommand(ctx, "GET").Done(nil)
 	m.RedisCommand(ctx, "GET").Done(context.DeadlineExceeded)
 	m.RedisCommand(ctx, "EVALSHA").Done(errors.New("reset"))
@@ -137,6 +140,12 @@ func TestValues(t *testing.T) {
 		`latchkey_redis_commands_total{command="GET",outcome="timeout"} 1`,
 		`latchkey_redis_connections{state="idle"} 2`,
 		`latchkey_redis_connections{state="in_use"} 3`,
+		`latchkey_session_cache_bytes 1000`,
+		`latchkey_session_cache_hits_total 9`,
+		`latchkey_session_cache_lost_streams_total 6`,
+		`latchkey_session_cache_misses_total 8`,
+		`latchkey_session_cache_reports_total 7`,
+		`latchkey_session_cache_unacknowledged_total 5`,
 		`latchkey_sessions_ended_total{reason="expired"} 0`,
 		`latchkey_sessions_ended_total{reason="logged_out"} 1`,
 		`latchkey_sessions_ended_total{reason="revoked"} 3`,
