@@ -36,7 +36,7 @@ type Cache struct {
 	entries entries
 	changes changes
 	acks    chan ack                  // to be sent
-	joined  atomic.Pointer[time.Time] // when this server was last registered without having been before
+	joined  atomic.Pointer[time.Time] // when other servers might not be registered yet: see join
 	counters
 
 	ctx   context.Context // ends with Close

@@ -17,7 +17,7 @@
 //
 // Each rule is followed by what goes wrong without it.
 //
-// 1. Stream (stream.go). Each server has a connection to each Redis server that serves keys, on which
+// 1. Stream (follower.go). Each server has a connection to each Redis server that serves keys, on which
 // Redis reports all changes to the tracked keys (CLIENT TRACKING with BCAST), and which subscribes to
 // a few channels. One connection does both. With the usual pair, the one that tracks could be closed
 // without the other noticing, and values would never be removed again.
@@ -45,8 +45,8 @@
 // only arrive after the keys. It is removed, so that a dead server delays one change, not all.
 //
 // The registrations may be lost: a new master after a failover need not have them, and FLUSHALL
-// deletes them. A server whose own registration was missing knows that others may still be missing.
-// For settleTime, its changes wait for a whole lease.
+// deletes them. A server that has a new stream, or whose own registration was missing, knows that
+// others may still be missing. For settleTime, its changes wait for a whole lease.
 //
 // 6. A new stream starts without values. The connection may have missed reports, so whatever was
 // stored with the old stream, and whatever is still being read, is lost with it. The same happens if

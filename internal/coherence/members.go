@@ -49,9 +49,14 @@ return isNew`)
 func (c *Cache) register(ctx context.Context, beat int64, channel string) {
 	isNew, err := redisconn.Bool(c.client.Eval(ctx, beatScript, membersKey, c.id, beat, channel))
 	if err == nil && isNew {
-		now := time.Now()
-		c.joined.Store(&now)
+		c.join()
 	}
+}
+
+// join records that other servers may not be registered yet.
+func (c *Cache) join() {
+	now := time.Now()
+	c.joined.Store(&now)
 }
 
 // knowsMembers reports whether other servers have had time to register since this one did.
@@ -125,8 +130,8 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 	return 0, nil
 }
 
-// AwaitLease waits until no server uses old values of keys with one of Options.Prefixes, whose changes
-// before the call Redis has reported. Use it if the keys are not known.
+// AwaitLease waits until no server uses an old value of a key with one of Options.Prefixes that has
+// changed before the call. Use it if the changed keys are not known.
 func AwaitLease() { time.Sleep(ackTimeout) }
 
 // removeMembers removes servers that did not acknowledge a change.
