@@ -78,7 +78,7 @@ func (b *bench) parse(args []string) error {
 	flags.StringVar(&b.only, "only", "", "measure only one of checks, logins and memory")
 	flags.IntVar(&b.rounds, "rounds", 5, "`number` of rounds")
 	flags.DurationVar(&b.duration, "duration", 5*time.Second, "length of one measurement, in whole seconds")
-	// Redis doubles the size of its hash tables. With two keys per session they are 95 % full.
+	// Redis doubles the size of its hash tables. With two keys per session they are 95% full.
 	flags.IntVar(&b.sessions, "sessions", 62_500, "`number` of sessions to create for the memory section")
 	if err := flags.Parse(args); err != nil {
 		return err

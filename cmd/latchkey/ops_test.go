@@ -64,6 +64,7 @@ func TestPrometheus(t *testing.T) {
 		"OPS_ADDR=127.0.0.1:0",
 		"RATE_LIMIT=off",
 		"REDIS_TIMEOUT=400ms",
+		"SESSION_CACHE=1MiB", // for the panels about sessions in memory
 		fmt.Sprintf("REDIS_URI=redis://%s/%d", proxy.Addr, redis.DB)))
 	sendTypicalRequests(t, addr)
 	proxy.Blackhole() // for the panels about failures

@@ -22,7 +22,7 @@ func FuzzReadToken(f *testing.F) {
 		kind, id, err := readToken(s)
 		if err != nil {
 			if kind != "" || id != "" {
-				t.Errorf("readToken(%q): got %s and %s together with an error", s, kind, id)
+				t.Errorf("readToken(%q): got kind %q and account %q with error %v, want both empty", s, kind, id, err)
 			}
 
 			return
@@ -35,9 +35,9 @@ func FuzzReadToken(f *testing.F) {
 
 		again, err := newToken(kind, id)
 
-		// The kind and the account are the first 13 bytes: 17 characters and 2 bits.
+		// The kind and the account fill the first 13 bytes, which encode to 17 characters plus 2 bits.
 		if err != nil || len(again) != len(s) || again[:17] != s[:17] {
-			t.Errorf("newToken(%s, %s): got %q, error %v, want the same start as %q", kind, id, again, err, s)
+			t.Errorf("newToken(%s, %s): got %q, error %v, want the same prefix as %q", kind, id, again, err, s)
 		}
 
 		if tokenHash(s) == tokenHash(again) {

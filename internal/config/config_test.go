@@ -236,7 +236,7 @@ func certificate(t *testing.T) []byte {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 }
 
-// TestMongoURI loads URIs that work.
+// TestMongoURI checks that valid URIs are accepted.
 func TestMongoURI(t *testing.T) {
 	t.Parallel()
 

@@ -63,11 +63,11 @@ func (l *loader) checkProxies() {
 	}
 }
 
-// parsePrefix parses a prefix, or an IP as a prefix of full length. IPv4 in IPv6 notation becomes
-// IPv4, like the IPs of clients. A prefix that is wider than all of IPv4 in this notation would match
-// no client, so it is an error.
+// parsePrefix parses a prefix or a single IP, which becomes a /32 or /128. It converts IPv4-mapped
+// IPv6 to IPv4, as is done for client IPs. An IPv4-mapped prefix shorter than /96 is an error, because
+// it would match no client.
 func parsePrefix(given string) (netip.Prefix, error) {
-	const mappedBits = 96 // of ::ffff:0:0
+	const mappedBits = 96 // the length of ::ffff:0:0/96
 
 	ip, err := netip.ParseAddr(given)
 	if err == nil {

@@ -1,5 +1,4 @@
-// Package device owns known devices: browsers with which someone has logged in to an account
-// before. A known device has rate-limit budgets of its own, so that strangers who use up the
+// Package device owns known devices: browsers that have logged in to an account before. A known device has rate-limit budgets of its own, so that strangers who use up the
 // budgets of an account cannot lock out its owner.
 //
 // The package creates and checks the proofs that a device keeps, and chooses the budgets for an

@@ -114,10 +114,10 @@ func invalidJSON(detail string) *failure {
 
 func invalidFields(fields ...fieldError) *failure {
 	return &failure{
-		status: http.StatusBadRequest,
-		code:   "validation_failed",
-		detail: fields[0].Message,
-		about:  "The `errors` list what is wrong with the request.",
-		fields: fields,
+		status:      http.StatusBadRequest,
+		code:        "validation_failed",
+		detail:      fields[0].Message,
+		description: "The `errors` list what is wrong with the request.",
+		fields:      fields,
 	}
 }

@@ -56,26 +56,26 @@ type fieldError struct {
 
 // failure is what a client learns about an error.
 type failure struct {
-	status int
-	code   string
-	detail string // for people
-	about  string // for developers, in the OpenAPI document; empty if detail is enough
-	fields []fieldError
-	stores *storeStates
+	status      int
+	code        string
+	detail      string // for people
+	description string // for developers, in the OpenAPI document; empty if detail is enough
+	fields      []fieldError
+	stores      *storeStates
 }
 
 func newFailure(status int, code, detail string) *failure {
 	return &failure{status: status, code: code, detail: detail}
 }
 
-// explain sets the explanation for developers.
-func (f *failure) explain(about string) *failure {
-	f.about = about
+// explain sets the description for developers in the OpenAPI document. The default is the detail.
+func (f *failure) explain(description string) *failure {
+	f.description = description
 	return f
 }
 
 // explanation describes the failure to developers.
-func (f *failure) explanation() string { return cmp.Or(f.about, f.detail) }
+func (f *failure) explanation() string { return cmp.Or(f.description, f.detail) }
 
 // Error implements error, for failures that arise in this package.
 func (f *failure) Error() string { return f.code }
@@ -95,7 +95,7 @@ var errNotJSON = newFailure(http.StatusUnsupportedMediaType, "unsupported_media_
 var errTooManyHeaders = newFailure(http.StatusRequestHeaderFieldsTooLarge, "too_many_headers", "The request has too many headers or cookies.").
 	explain("More than 100 headers or 200 cookies.")
 
-var errCrossOrigin = newFailure(http.StatusForbidden, "cross_origin_denied", "A page of this origin must not make that request. To allow it, add the origin to FRONTEND_URL.")
+var errCrossOrigin = newFailure(http.StatusForbidden, "cross_origin_denied", "Pages from this origin may not make this request. To allow it, add the origin to FRONTEND_URL.")
 
 var errTooMany = newFailure(http.StatusTooManyRequests, "too_many_requests", "Too many attempts. Try again later.").
 	explain("A rate limit applied: for the client's IP or its network, the account or the device. Nothing was done.")
@@ -116,8 +116,8 @@ var errNotNavigation = newFailure(http.StatusBadRequest, "not_a_navigation", "Op
 var errUserStore = newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Accounts are temporarily unavailable. Try again shortly.").
 	explain("MongoDB does not respond or refuses a command. With a `Retry-After` of an hour, the stored account cannot be read, and only the operator can help.")
 
-// errUnreadable has the status and the code of errUserStore, but trying again does not help before the
-// operator has changed the account.
+// errUnreadable has the status and the code of errUserStore, but retrying does not help until the
+// operator has repaired the account.
 var errUnreadable = newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Your account cannot be read. Contact the operator of this service.")
 
 var errInternal = newFailure(http.StatusInternalServerError, "internal", "Something went wrong on our side.")
@@ -235,11 +235,11 @@ func weakPassword(field string, weak *auth.WeakPasswordError) *failure {
 	message := labelOf(field) + " " + weak.Error() + "."
 
 	return &failure{
-		status: http.StatusBadRequest,
-		code:   "weak_password",
-		detail: message,
-		about:  "The new password is refused. The `errors` have the reason.",
-		fields: []fieldError{{field, string(weak.Why), message}},
+		status:      http.StatusBadRequest,
+		code:        "weak_password",
+		detail:      message,
+		description: "The new password is refused. The `errors` have the reason.",
+		fields:      []fieldError{{field, string(weak.Why), message}},
 	}
 }
 

@@ -37,7 +37,8 @@ func (f flowCookies) of(id string) Cookie {
 	return c
 }
 
-// secret returns the secret that the browser sent for the flow of a state, or "".
+// secret returns the secret that the browser sent for the flow with the given state, or "" if it sent
+// none.
 func (f flowCookies) secret(r *http.Request, state string) string {
 	return f.of(oauth.FlowID(state)).value(r)
 }

@@ -286,8 +286,8 @@ func TestChangeAfterSessionEnded(t *testing.T) {
 	}
 }
 
-// A slow body is read before the session is checked, so that a session that ended meanwhile
-// cannot act.
+// The server reads a slow body before it checks the session, so a session that ends in the meantime
+// cannot be used.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
 
@@ -313,7 +313,7 @@ func TestSlowBody(t *testing.T) {
 			conn := sendRaw(t, s, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nCookie: %s=%s\r\nContent-Type: application/json\r\n%s\r\n\r\n%s",
 				tc.method, tc.path, s.Cookie.Name, thief.Token, framing, tc.body[:1]))
 
-			// After a response on another connection, the server has most likely read the
+			// By the time the server responds on another connection, it has most likely read these
 			// headers. If not, the test passes without testing anything.
 			ann.Do("GET", "/auth/session", nil).Want(200)
 			ann.Do("DELETE", "/auth/sessions", nil).Want(200)

@@ -53,7 +53,8 @@ func FuzzKeys(f *testing.F) {
 	})
 }
 
-// isSafe reports whether a key in Redis is short, printable and in the expected slot.
+// isSafe reports whether a Redis key is short and printable and has exactly one hash tag, so that
+// input cannot change its slot.
 func isSafe(key string) bool {
 	inner, hasPrefix := strings.CutPrefix(key, "limit:{")
 	inner, hasSuffix := strings.CutSuffix(inner, "}")

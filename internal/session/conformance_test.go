@@ -207,9 +207,9 @@ var operations = []struct {
 	}},
 }
 
-// isMissed reports whether an operation misses a session that is in a certain state. Operations
-// on all of a user's sessions rely on the index. A session that was removed from the index by
-// hand is missing there until it is touched.
+// isMissed reports whether an operation overlooks a session in the given state. Operations on all of
+// a user's sessions use the index. A session that was removed from the index by hand is not listed
+// again until it is touched.
 func isMissed(state, operation string) bool {
 	return state == "live, not in the index" && strings.HasPrefix(operation, "revoke all")
 }

@@ -12,7 +12,7 @@ import (
 // factory creates metrics with our namespace and registers them.
 type factory struct{ *prometheus.Registry }
 
-func (f factory) counters(name, help string, labels ...string) *prometheus.CounterVec {
+func (f factory) counterVec(name, help string, labels ...string) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace,
 		Name:      name,
@@ -23,7 +23,7 @@ func (f factory) counters(name, help string, labels ...string) *prometheus.Count
 	return c
 }
 
-func (f factory) histograms(name, help string, bounds []float64, labels ...string) *prometheus.HistogramVec {
+func (f factory) histogramVec(name, help string, bounds []float64, labels ...string) *prometheus.HistogramVec {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace,
 		Name:      name,
@@ -54,8 +54,8 @@ type commands struct {
 func (f factory) commands(name, store string, names values, bounds []float64) commands {
 	return commands{
 		names:   names,
-		total:   f.counters(name+"_commands_total", "Commands sent to "+store+", by command and outcome.", "command", "outcome"),
-		seconds: f.histograms(name+"_command_duration_seconds", "Duration of commands to "+store+".", bounds, "command"),
+		total:   f.counterVec(name+"_commands_total", "Commands sent to "+store+", by command and outcome.", "command", "outcome"),
+		seconds: f.histogramVec(name+"_command_duration_seconds", "Duration of commands to "+store+".", bounds, "command"),
 	}
 }
 

@@ -63,7 +63,7 @@ func TestModelForbids(t *testing.T) {
 		tc.a.T = t
 		w.down = tc.down
 		if problem := w.judge(tc.o, tc.a, now); (problem == "") != tc.valid {
-			t.Errorf("%s: got problem %q, want a valid response: %t", name, problem, tc.valid)
+			t.Errorf("%s: got problem %q, want valid = %t", name, problem, tc.valid)
 		}
 	}
 

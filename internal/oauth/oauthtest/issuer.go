@@ -95,8 +95,11 @@ func (i *Issuer) UseKey(k Key) {
 }
 
 func (i *Issuer) allowOpenID(q url.Values, user claims) (claims, error) {
-	if !slices.Contains(strings.Fields(q.Get("scope")), "openid") || len(q.Get("nonce")) < 22 {
-		return nil, errors.New("openid scope or nonce")
+	switch {
+	case !slices.Contains(strings.Fields(q.Get("scope")), "openid"):
+		return nil, errors.New("scope (openid is missing)")
+	case len(q.Get("nonce")) < 22:
+		return nil, errors.New("nonce (shorter than 22 characters)")
 	}
 	i.secrets = append(i.secrets, q.Get("nonce"))
 

@@ -125,7 +125,7 @@ func (c client) check(q url.Values) error {
 	case q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43:
 		return errors.New("code_challenge")
 	case q.Has("access_type") || q.Get("client_secret") != "" || q.Get("code_verifier") != "":
-		return errors.New("parameter that is not needed")
+		return errors.New("access_type, client_secret or code_verifier (unexpected)")
 	}
 
 	return nil
