@@ -83,6 +83,8 @@ func TestSessionsInMemoryOfTwoServers(t *testing.T) {
 	})
 	mustSend(t, http.StatusCreated, "POST", urls[0]+"/auth/register", annsAccount)
 
+	checks := 0
+	gets := countGets(t, conn)
 	for name, end := range map[string]func(cookie string) error{
 		"logout": func(cookie string) error {
 			_, err := fetch(http.DefaultClient, "POST", urls[0]+"/auth/logout", "", "Cookie", cookie)
@@ -97,6 +99,7 @@ func TestSessionsInMemoryOfTwoServers(t *testing.T) {
 			cookie := mustSend(t, http.StatusOK, "POST", urls[0]+"/auth/login", annsLogin).cookie()
 			for range 10 {
 				for _, url := range urls {
+					checks++
 					if res := send(t, "GET", url+"/auth/session", "", "Cookie", cookie); res.StatusCode != http.StatusOK {
 						t.Fatalf("before the end: got %d, want 200", res.StatusCode)
 					}
@@ -110,5 +113,10 @@ func TestSessionsInMemoryOfTwoServers(t *testing.T) {
 				}
 			}
 		}
+	}
+
+	// Logins and ends also run some, in their scripts.
+	if n := countGets(t, conn) - gets; n >= checks {
+		t.Errorf("got %d GETs for %d checks, want most checks from memory", n, checks)
 	}
 }

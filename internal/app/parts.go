@@ -74,13 +74,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	p.limiter = ratelimit.New(p.redis)
 	p.mailQueue = mail.NewQueue(p.redis, mail.QueueOptions{Metrics: metrics, Log: log})
 	p.providers = oauth.New(p.redis, secrets(c.Session.Secrets), oauthProviders(c.Providers), oauth.Options{Log: log})
-	if c.Session.Cache > 0 {
-		p.cache = coherence.New(p.redis, coherence.Options{
-			Prefixes: session.CachedPrefixes(),
-			MaxBytes: int(c.Session.Cache),
-			Log:      log,
-		})
-	}
+	p.cache = newSessionCache(c.Session, p.redis, log)
 	p.sessions = session.New(p.redis, session.Options{
 		Secrets:       secrets(c.Session.Secrets),
 		Idle:          c.Session.MaxAge,
@@ -110,6 +104,19 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	})
 
 	return p, nil
+}
+
+// newSessionCache returns the memory for sessions, or nil if SESSION_CACHE is off.
+func newSessionCache(c config.Session, redis *redisconn.Client, log *slog.Logger) *coherence.Cache {
+	if c.Cache == 0 {
+		return nil
+	}
+
+	return coherence.New(redis, coherence.Options{
+		Prefixes: session.CachedPrefixes(),
+		MaxBytes: int(c.Cache),
+		Log:      log,
+	})
 }
 
 // redisPrefixes returns the prefixes of the Redis keys that the server uses.

@@ -56,6 +56,7 @@
 // time of day jumps forward, because the machine may have been suspended, and the monotonic clock does
 // not count that on all systems.
 //
-// Values carry deadlines of their own, which the caller checks. There are no entries for missing
-// values. The size is bounded, and the least recently used values are removed first.
+// Values carry deadlines of their own, which the caller checks: Redis reports an expired key only when
+// it deletes it. There are no entries for missing values. The size is bounded, and the least recently
+// used values are removed first.
 package coherence

@@ -52,8 +52,8 @@ var (
 	uriPlaceholder = regexp.MustCompile(`(?i)<[^<>@]*(user|password)[^<>@]*>`)
 	// srvOption matches the options that only mongodb+srv has.
 	srvOption = regexp.MustCompile(`(?i)srv(MaxHosts|ServiceName)=[^&;]*[&;]?`)
-	// letters matches every name of an option.
-	letters = regexp.MustCompile(`^[A-Za-z]+$`)
+	// optionName matches the names of all options.
+	optionName = regexp.MustCompile(`^[A-Za-z]+$`)
 	// databaseName matches the names that MongoDB accepts on every system.
 	databaseName = regexp.MustCompile(`^[^/\\. "$*<>:|?\x00-\x1f]{0,63}$`)
 )
@@ -131,7 +131,7 @@ func rejectedOption(uri string) string {
 // isMongoOption reports whether the driver has an option with this name. A name of another kind may
 // be a part of the password, if that contains a question mark.
 func isMongoOption(name string) bool {
-	if !letters.MatchString(name) {
+	if !optionName.MatchString(name) {
 		return false
 	}
 

@@ -88,7 +88,7 @@ func (s *SizeOrOff) UnmarshalText(text []byte) error {
 
 	n, err := humanize.ParseBytes(string(text))
 	if err != nil || n < minSize || n > maxSize {
-		return errors.New("must be a size like 64MiB, from 1MiB, or off")
+		return errors.New("must be a size like 64MiB, from 1MiB to 1TiB, or off")
 	}
 
 	*s = SizeOrOff(n)

@@ -61,7 +61,8 @@ type Options struct {
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
-	// Cache keeps records in memory. If it is nil, every Load reads from Redis.
+	// Cache keeps records in memory. If it is nil, every Load reads from Redis. Otherwise each end of a
+	// session takes one more command, and waits for the other servers.
 	Cache *coherence.Cache
 
 	Metrics *telemetry.Metrics
