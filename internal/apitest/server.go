@@ -184,6 +184,9 @@ func (s *Server) startServices(o Options) {
 
 	s.DB = db.Database
 	s.Users = user.New(db, s.Now)
+	if s.Cache != nil {
+		s.Users.UseCache(s.Cache, time.Minute) // so that tests notice if a change is not reported
+	}
 	s.Sessions = session.New(s.conns, session.Options{
 		Secrets:       s.secrets,
 		Idle:          IdleTimeout,

@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/ratelimit":          {"internal/redisconn", "internal/token"},
 	"internal/coherence":          {"internal/redisconn"},
 	"internal/session":            {"internal/coherence", "internal/redisconn", "internal/telemetry", "internal/token"},
-	"internal/user":               {"internal/mongoconn"},
+	"internal/user":               {"internal/coherence", "internal/mongoconn"},
 	"internal/mongoconn":          {"internal/telemetry"},
 	"internal/redischeck":         {"internal/redisconn"},
 	"internal/redisconn":          {"internal/telemetry"},

@@ -112,8 +112,42 @@ func (e *entries) fill(placeholder *entry, v Value) {
 		key:    placeholder.key,
 		stream: placeholder.stream,
 		data:   v.Data,
-		size:   placeholder.size + v.Size,
+		size:   len(placeholder.key) + entryOverhead + v.Size,
 	})
+}
+
+// renew replaces the entry with a value by a placeholder that keeps the value. It returns nil if the
+// value is no longer there.
+func (e *entries) renew(key string, value any, from *stream) *entry {
+	s := e.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	element := s.elements[key]
+	if element == nil {
+		return nil
+	}
+
+	old := element.Value.(*entry)
+	if old.data != value || old.stream != from {
+		return nil
+	}
+
+	placeholder := *old
+	element.Value = &placeholder
+
+	return &placeholder
+}
+
+// forget removes a value, unless it has been replaced.
+func (e *entries) forget(key string, value any) {
+	s := e.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if element := s.elements[key]; element != nil && element.Value.(*entry).data == value {
+		s.remove(key)
+	}
 }
 
 // cancel removes a placeholder, if it is still there.
@@ -219,16 +253,21 @@ func (c *Cache) lookup(key string) any {
 // reserve leaves a placeholder for a key. It returns nil if no value may be stored, because changes to
 // the key are not being reported.
 func (c *Cache) reserve(key string) *entry {
-	from := c.coordinator()
-	if c.isTracked(key) {
-		from = c.streamOf(c.client.ServerFor(key))
-	}
-
+	from := c.reporterOf(key)
 	if !from.isLive(time.Now()) {
 		return nil
 	}
 
 	return c.entries.reserve(key, from)
+}
+
+// reporterOf returns the stream on which changes to a key are reported.
+func (c *Cache) reporterOf(key string) *stream {
+	if c.isTracked(key) {
+		return c.streamOf(c.client.ServerFor(key))
+	}
+
+	return c.coordinator()
 }
 
 // mayStore reports whether a value is from the server that reports its changes.
@@ -245,9 +284,26 @@ func (c *Cache) isTracked(key string) bool {
 	return slices.ContainsFunc(c.prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
-// Forget removes a key from the memory of this server only, for example because the deadline of its
-// value has passed and another server may have extended it.
-func (c *Cache) Forget(key string) { c.entries.remove(key) }
+// Refresh is like Load, but reads the key although Load has returned a value. Meanwhile Load still
+// returns that value.
+func (c *Cache) Refresh(ctx context.Context, key string, value any, read func(context.Context) (Value, error)) (any, error) {
+	placeholder := c.entries.renew(key, value, c.reporterOf(key))
+	if placeholder == nil {
+		return c.Load(ctx, key, read)
+	}
+	c.misses.Add(1)
+
+	v, err := read(ctx)
+	if err == nil && c.mayStore(placeholder, v) {
+		c.entries.fill(placeholder, v)
+	}
+
+	return v.Data, err
+}
+
+// Forget removes a value that Load has returned from the memory of this server only, for example
+// because its deadline has passed and another server may have extended it.
+func (c *Cache) Forget(key string, value any) { c.entries.forget(key, value) }
 
 // Stats counts what a Cache has done since the start.
 type Stats struct {

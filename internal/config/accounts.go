@@ -48,6 +48,9 @@ func (l *loader) checkAccounts() {
 	l.atLeastSecond("STEP_UP_MAX_AGE", a.StepUpMaxAge)
 	l.atLeastSecond("RESET_LINK_MAX_AGE", a.ResetMaxAge)
 	l.atLeastSecond("VERIFY_LINK_MAX_AGE", a.VerifyMaxAge)
+	if a.CacheMaxAge < 0 || a.CacheMaxAge > time.Minute {
+		l.report("USER_CACHE_MAX_AGE", "must be from 0s to 1m")
+	}
 	if a.ActivityRetention < minRetention {
 		l.report("ACTIVITY_RETENTION", "must be at least 24h, so that users can read security events before they are deleted")
 	}

@@ -144,6 +144,9 @@ type Accounts struct {
 	// ResetMaxAge and VerifyMaxAge are the lifetimes of links in emails.
 	ResetMaxAge  time.Duration `env:"RESET_LINK_MAX_AGE" envDefault:"30m"`
 	VerifyMaxAge time.Duration `env:"VERIFY_LINK_MAX_AGE" envDefault:"24h"`
+	// CacheMaxAge is how long an account may be shown from memory after it was read. Zero means that
+	// it is always read.
+	CacheMaxAge time.Duration `env:"USER_CACHE_MAX_AGE" envDefault:"1s"`
 	// ActivityRetention is how long security events are kept.
 	ActivityRetention time.Duration `env:"ACTIVITY_RETENTION" envDefault:"2160h"`
 }

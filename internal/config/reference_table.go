@@ -224,6 +224,10 @@ var reference = []group{
 				about: "Timeout of an operation, including server selection.",
 			},
 			{
+				name:  "USER_CACHE_MAX_AGE",
+				about: "How long a server may show an account from memory, up to `1m`, in case something else than Latchkey changes it in MongoDB. Changes by Latchkey show at once. `0s` reads MongoDB every time, and so does `SESSION_CACHE=off`.",
+			},
+			{
 				name:  "ACTIVITY_RETENTION",
 				about: "How long security events are kept, at least `24h`.",
 			},

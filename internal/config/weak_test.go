@@ -184,6 +184,7 @@ func TestSafeDefaults(t *testing.T) {
 		StepUpMaxAge:      10 * time.Minute,
 		ResetMaxAge:       30 * time.Minute,
 		VerifyMaxAge:      24 * time.Hour,
+		CacheMaxAge:       time.Second,
 		ActivityRetention: 90 * 24 * time.Hour,
 	})
 	checkEqual(t, "MAIL_INTERVAL", c.Mail.Interval, time.Minute)

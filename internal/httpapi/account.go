@@ -35,13 +35,24 @@ var (
 
 // me handles GET /auth/me and GET /profile.
 func (s *Server) me(w http.ResponseWriter, r *http.Request) error {
-	u, err := s.account(r)
+	shown, err := s.users.Snapshot(r.Context(), s.current(r).UserID)
+	if err == nil && !shown.IsActive {
+		err = user.ErrNotFound
+	}
+	if err != nil {
+		return s.endIfAccountGone(r, err)
+	}
+
+	body, err := shown.Response(encodeUser)
 	if err != nil {
 		return err
 	}
+	writeBody(w, http.StatusOK, jsonType, body)
 
-	return writeJSON(w, http.StatusOK, userResult{u.View()})
+	return nil
 }
+
+func encodeUser(shown user.View) ([]byte, error) { return encodeJSON(userResult{shown}) }
 
 // account returns the account of the signed-in user.
 func (s *Server) account(r *http.Request) (user.User, error) {

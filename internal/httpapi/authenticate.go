@@ -9,18 +9,6 @@ import (
 	"latchkey/internal/session"
 )
 
-// authenticate returns the request with its session, which current reads. A request without a
-// cookie is refused without a read from Redis. If Redis is down, the error says nothing about
-// the session, and the cookie stays.
-func (s *Server) authenticate(r *http.Request) (*http.Request, error) {
-	loaded, err := s.sessions.Load(r.Context(), s.cookie.values(r)...)
-	if err != nil {
-		return nil, err
-	}
-
-	return r.WithContext(loaded), nil
-}
-
 // reasonOf returns why a request has no session, if it is known.
 func reasonOf(err error) session.Reason {
 	var ended *session.EndedError
@@ -42,14 +30,14 @@ func (s *Server) current(r *http.Request) *session.Session {
 }
 
 // clientOf returns the client of a request.
-func clientOf(r *http.Request) session.Client {
-	return session.Client{IP: clientIP(r), Device: device.Name(userAgent(r))}
+func (s *Server) clientOf(r *http.Request) session.Client {
+	return session.Client{IP: s.clients.of(r), Device: device.Name(userAgent(r))}
 }
 
 // signInClient returns the client of a sign-in, including the sessions that it replaces.
 func (s *Server) signInClient(r *http.Request) auth.Client {
 	return auth.Client{
-		Client:      clientOf(r),
+		Client:      s.clientOf(r),
 		SessionIDs:  session.IDsOf(s.cookie.values(r)),
 		KnownDevice: usesKnownDevice(r),
 		Proofs:      s.devices.proofs(r),
@@ -63,7 +51,7 @@ func (s *Server) caller(r *http.Request) auth.Caller {
 	return auth.Caller{
 		UserID:    current.UserID,
 		SessionID: current.ID,
-		Client:    clientOf(r),
+		Client:    s.clientOf(r),
 		Proofs:    s.devices.proofs(r),
 	}
 }

@@ -34,8 +34,10 @@ var errSlowBody = newFailure(http.StatusServiceUnavailable, "overloaded", "The s
 // bodies reads the bodies of requests. If too many are incomplete, it gives up the oldest body of the
 // client that has the most. Most bodies arrive together with the headers, so a client with many
 // incomplete ones is slow on purpose. If the limit refused new requests instead, one client could
-// keep out all others. The zero value is ready to use.
+// keep out all others.
 type bodies struct {
+	clients *clientIPs
+
 	mu      sync.Mutex
 	waiting list.List // of *waitingBody, oldest first
 }
@@ -62,7 +64,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 	}
 
 	waiting := &waitingBody{
-		client: ratelimit.NetworkKey(clientIP(r)),
+		client: ratelimit.NetworkKey(b.clients.of(r)),
 		conn:   http.NewResponseController(w),
 	}
 	body, givenUp, err := b.readAll(waiting, http.MaxBytesReader(w, r.Body, limit), r.ContentLength)

@@ -15,42 +15,70 @@ import (
 // forwardedFor is the header in which proxies report the IP of the client.
 const forwardedFor = "X-Forwarded-For"
 
-// clientIP returns the IP of the client, which is the peer of the connection or the IP that
-// trusted proxies report in X-Forwarded-For: see Options.TrustedProxies.
-func clientIP(r *http.Request) string {
-	if ip := middleware.GetClientIP(r.Context()); ip != "" {
-		return ip
+// clientIPs finds the clients of requests.
+type clientIPs struct {
+	find     http.Handler // stores the IP that it finds in a foundIP
+	hasProxy bool
+	log      *slog.Logger
+	reported proxySet
+}
+
+// newClientIPs returns a clientIPs for the trusted proxies: see Options.TrustedProxies.
+func newClientIPs(proxies []string, log *slog.Logger) *clientIPs {
+	c := &clientIPs{hasProxy: len(proxies) > 0, log: log}
+
+	// chi's RealIP would trust any client.
+	find := middleware.ClientIPFromRemoteAddr
+	if c.hasProxy {
+		find = middleware.ClientIPFromXFF(proxies...)
+	}
+	c.find = find(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.(*foundIP).ip = middleware.GetClientIP(r.Context())
+	}))
+
+	return c
+}
+
+// foundIP takes the IP from the end of a chain of handlers. It writes no response.
+type foundIP struct {
+	http.ResponseWriter
+	ip string
+}
+
+// of returns the IP of the client, which is the peer of the connection or the IP that trusted proxies
+// report in X-Forwarded-For. Most requests do not need it, so it is not found in advance.
+func (c *clientIPs) of(r *http.Request) string {
+	if given := r.Header[forwardedFor]; c.hasProxy && len(given) > 0 {
+		// Some gateways add the port, which chi does not read.
+		r.Header[forwardedFor] = []string{withoutPorts(given)}
+	}
+
+	var found foundIP
+	c.find.ServeHTTP(&found, r)
+	if found.ip != "" {
+		return found.ip
 	}
 
 	// X-Forwarded-For is missing or malformed, or contains trusted proxies only.
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
+	peer := r.RemoteAddr
+	if host, _, err := net.SplitHostPort(peer); err == nil {
+		peer = host
+	}
+	if c.hasProxy {
+		c.report(r, peer)
 	}
 
-	return host
+	return peer
 }
 
-// findClientIP returns the middleware that stores the client's IP for clientIP. chi's RealIP would
-// trust any client.
-func (s *Server) findClientIP() func(http.Handler) http.Handler {
-	if len(s.proxies) == 0 {
-		return middleware.ClientIPFromRemoteAddr
-	}
-
-	find := middleware.ClientIPFromXFF(s.proxies...)
-
-	return func(next http.Handler) http.Handler {
-		find := find(s.reportForwardedFor(next))
-
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			// Some gateways add the port, which chi does not read.
-			if given := r.Header[forwardedFor]; len(given) > 0 {
-				r.Header[forwardedFor] = []string{withoutPorts(given)}
-			}
-
-			find.ServeHTTP(w, r)
-		})
+// report logs that the client's IP is unknown because a trusted proxy sent an X-Forwarded-For that
+// cannot be read. All clients of that proxy then share its rate limits.
+func (c *clientIPs) report(r *http.Request, proxy string) {
+	entry, found := unreadableEntry(r.Header.Get(forwardedFor))
+	if found && c.reported.add(proxy) {
+		c.log.LogAttrs(r.Context(), slog.LevelWarn, "cannot read X-Forwarded-For: all clients of this proxy share a rate limit",
+			slog.String("proxy", proxy),
+			slog.String("entry", entry))
 	}
 }
 
@@ -84,26 +112,6 @@ func parseForwarded(entry string) (netip.Addr, bool) {
 	ip, err := netip.ParseAddr(entry)
 
 	return ip, err == nil
-}
-
-// reportForwardedFor logs that the client's IP is unknown because a trusted proxy sent an
-// X-Forwarded-For that cannot be read. All clients of that proxy then share its rate limits.
-func (s *Server) reportForwardedFor(next http.Handler) http.Handler {
-	var reported proxySet
-
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// chi stores no IP if it came to an entry that is not an IP, or if all are trusted proxies.
-		if middleware.GetClientIP(r.Context()) == "" {
-			entry, found := unreadableEntry(r.Header.Get(forwardedFor))
-			if proxy := clientIP(r); found && reported.add(proxy) {
-				s.log.LogAttrs(r.Context(), slog.LevelWarn, "cannot read X-Forwarded-For: all clients of this proxy share a rate limit",
-					slog.String("proxy", proxy),
-					slog.String("entry", entry))
-			}
-		}
-
-		next.ServeHTTP(w, r)
-	})
 }
 
 // unreadableEntry returns the last entry of an X-Forwarded-For that is not an IP.

@@ -70,7 +70,7 @@ func TestUnreadableForwardedFor(t *testing.T) {
 
 	s := apitest.New(t, apitest.Options{TrustedProxies: []string{"10.0.0.0/8"}})
 	send := func(proxy, forwarded string) {
-		r := httptest.NewRequest(http.MethodGet, "/healthz", nil)
+		r := httptest.NewRequest(http.MethodGet, "/auth/providers", nil) // a request that is logged
 		r.RemoteAddr = proxy + ":1234"
 		r.Header.Set("X-Forwarded-For", forwarded)
 		s.API.ServeHTTP(httptest.NewRecorder(), r)

@@ -40,7 +40,7 @@ var verifyEmailOperation = operation{
 // the email of an account or changes it.
 func (s *Server) verifyEmail(w http.ResponseWriter, r *http.Request, in verifyEmailRequest) error {
 	// A browser that is signed in to the account stays signed in.
-	caller := auth.Caller{Client: clientOf(r), Proofs: s.devices.proofs(r)}
+	caller := auth.Caller{Client: s.clientOf(r), Proofs: s.devices.proofs(r)}
 	loaded, err := s.sessions.Load(r.Context(), s.cookie.values(r)...)
 	switch {
 	case err == nil:
@@ -114,7 +114,7 @@ func (s *Server) resendVerification(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	if err := s.auth.RequestVerification(r.Context(), u, clientOf(r)); err != nil {
+	if err := s.auth.RequestVerification(r.Context(), u, s.clientOf(r)); err != nil {
 		return err
 	}
 

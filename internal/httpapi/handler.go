@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
+	"latchkey/internal/redisconn"
 	"latchkey/internal/telemetry"
 	"latchkey/internal/user"
 )
@@ -88,14 +89,18 @@ func (s *Server) serve(rt route) handler {
 			return err
 		}
 
-		// 3. Require a session, unless the route is public.
+		// 3. Require a session, unless the route is public. The whole request may wait for Redis no
+		// longer than redisBudget, however many commands it takes.
 		request := attempt{limit: rt.limit}
+		ctx := redisconn.WithBudget(r.Context(), s.redisBudget)
 		if rt.access != public {
-			if r, err = s.authenticate(r); err != nil {
+			if ctx, err = s.sessions.Load(ctx, s.cookie.values(r)...); err != nil {
 				return err
 			}
-			request.userID = s.current(r).UserID
+			current, _ := s.sessions.FromContext(ctx)
+			request.userID = current.UserID
 		}
+		r = r.WithContext(ctx)
 
 		// 4. Check and decode the body.
 		c, err := rt.endpoint.decode(s.rules, r, body)

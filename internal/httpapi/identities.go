@@ -184,7 +184,7 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request, finished oauth.Fin
 	caller := auth.Caller{
 		UserID:    flow.UserID,
 		SessionID: s.linkingSession(r, flow),
-		Client:    clientOf(r),
+		Client:    s.clientOf(r),
 	}
 	err = s.auth.Link(r.Context(), caller, claims)
 	if errors.Is(err, session.ErrNotFound) || errors.Is(err, user.ErrNotFound) {

@@ -83,10 +83,14 @@ type attempt struct {
 // (draft-ietf-httpapi-ratelimit-headers). Call it before doing any work for the request. It returns
 // the request to pass to the handler, which usesKnownDevice needs.
 func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attempt) (*http.Request, error) {
+	if a.limit == noLimit {
+		return r, nil
+	}
+
 	tried := device.Attempt{
 		Action:  string(a.limit),
 		Rule:    s.limits.rule(a.limit),
-		IP:      clientIP(r),
+		IP:      s.clients.of(r),
 		Account: cmp.Or(a.userID, string(a.email)),
 		Device:  a.device,
 	}

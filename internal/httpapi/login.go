@@ -125,7 +125,7 @@ func (s *Server) completeSignIn(w http.ResponseWriter, r *http.Request, signedIn
 
 	s.record(w, r, e)
 	if e.NewDevice {
-		s.auth.NotifyNewDevice(r.Context(), signedIn.User, clientOf(r))
+		s.auth.NotifyNewDevice(r.Context(), signedIn.User, s.clientOf(r))
 	}
 }
 

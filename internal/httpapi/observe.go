@@ -18,9 +18,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		Metrics:  s.metrics,
 		Tracing:  s.tracing,
 		Log:      s.log,
-		Quiet:    []string{"/healthz", "/readyz"},
+		Quiet:    []string{"/healthz", "/readyz", "/auth/session", "/auth/me", "/auth/verify", "/profile"},
 		Route:    func(r *http.Request) string { return chi.RouteContext(r.Context()).RoutePattern() },
-		ClientIP: clientIP,
+		ClientIP: s.clients.of,
 		Trusted:  s.fromProxy(),
 	}.Middleware(next)
 }

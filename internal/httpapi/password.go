@@ -209,7 +209,7 @@ var forgotPasswordOperation = operation{
 // forgotPassword handles POST /auth/password/forgot. The account is only looked up later, so that
 // the response time reveals nothing.
 func (s *Server) forgotPassword(w http.ResponseWriter, r *http.Request, in forgotRequest) error {
-	if err := s.auth.RequestPasswordReset(r.Context(), in.Email, clientOf(r)); err != nil {
+	if err := s.auth.RequestPasswordReset(r.Context(), in.Email, s.clientOf(r)); err != nil {
 		return err
 	}
 
@@ -242,7 +242,7 @@ var resetPasswordOperation = operation{
 // resetPassword handles POST /auth/password/reset. It does not begin a session: access to a
 // mailbox alone must not be enough to log in (OWASP ASVS 5.0 6.3.6).
 func (s *Server) resetPassword(w http.ResponseWriter, r *http.Request, in resetRequest) error {
-	changed, err := s.auth.ResetPassword(r.Context(), in.Token, in.Password, clientOf(r))
+	changed, err := s.auth.ResetPassword(r.Context(), in.Token, in.Password, s.clientOf(r))
 	if errors.Is(err, auth.ErrInvalidToken) {
 		s.record(w, r, activity.Event{Name: activity.PasswordResetFailed})
 	}

@@ -10,14 +10,20 @@ import (
 // writeJSON responds with a value. It encodes the value before it writes anything, so that an
 // error can still get a response.
 func writeJSON[T any](w http.ResponseWriter, status int, value T) error {
-	body, err := json.Marshal(&value) // a pointer, because Marshal copies values that are not addressable
+	body, err := encodeJSON(value)
 	if err != nil {
 		return err
 	}
 
-	writeBody(w, status, "application/json; charset=utf-8", body)
+	writeBody(w, status, jsonType, body)
 
 	return nil
+}
+
+const jsonType = "application/json; charset=utf-8"
+
+func encodeJSON[T any](value T) ([]byte, error) {
+	return json.Marshal(&value) // a pointer, because Marshal copies values that are not addressable
 }
 
 // writeBody responds with a body.

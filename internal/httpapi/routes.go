@@ -10,7 +10,6 @@ import (
 
 	"latchkey/internal/auth"
 	"latchkey/internal/oauth"
-	"latchkey/internal/redisconn"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -211,13 +210,11 @@ func (s *Server) routes() http.Handler {
 		s.closeConnection,                   // during a shutdown, and after a chunked request
 		setRequestID,                        // name the request, for the log and the response
 		setSecurityHeaders(s.cookie.Secure), // on every response, errors included
-		s.findClientIP(),                    // for the log, rate limits and security events
 		s.observe,                           // log, count and trace the request
 		s.refusePreflight,                   // of pages that are not in FRONTEND_URL
 		s.origins.cors,                      // let pages of FRONTEND_URL read the response
 		s.limitHeaders,                      // refuse requests with too many headers
 		middleware.GetHead,                  // answer HEAD like GET
-		s.limitRedisTime,                    // bound the total wait for Redis
 	)
 	r.NotFound(s.handle(s.noRoute))
 	r.MethodNotAllowed(s.handle(methodNotAllowed(r)))
@@ -229,14 +226,6 @@ func (s *Server) routes() http.Handler {
 	}
 
 	return r
-}
-
-// limitRedisTime keeps the total time that a request waits for Redis within its budget,
-// however many commands it takes.
-func (s *Server) limitRedisTime(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(redisconn.WithBudget(r.Context(), s.redisBudget)))
-	})
 }
 
 // methods are the methods of HTTP that a route may have.

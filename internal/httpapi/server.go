@@ -36,6 +36,7 @@ type Server struct {
 	activity  *activity.Recorder
 	providers *oauth.Service
 	proxies   []string
+	clients   *clientIPs
 	log       *slog.Logger
 	now       func() time.Time
 	metrics   *telemetry.Metrics
@@ -111,6 +112,8 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		stepUpMaxAge: o.StepUpMaxAge,
 		redisBudget:  o.RedisBudget,
 	}
+	s.clients = newClientIPs(s.proxies, s.log)
+	s.bodies.clients = s.clients
 	s.rules = newRules(s.minPassword)
 	if s.now == nil {
 		s.now = time.Now

@@ -39,13 +39,23 @@ var sessionOperation = operation{
 
 // session handles GET /auth/session. It does not use MongoDB.
 func (s *Server) session(w http.ResponseWriter, r *http.Request) error {
-	current := s.current(r)
-	return writeJSON(w, http.StatusOK, sessionInfo{
+	body, err := s.current(r).Response(encodeSession)
+	if err != nil {
+		return err
+	}
+
+	writeBody(w, http.StatusOK, jsonType, body)
+
+	return nil
+}
+
+func encodeSession(s *session.Session) ([]byte, error) {
+	return encodeJSON(sessionInfo{
 		Authenticated: true,
-		SessionID:     current.ID,
-		Owner:         current.Owner,
-		Times:         current.Times,
-		Proof:         current.Proof,
+		SessionID:     s.ID,
+		Owner:         s.Owner,
+		Times:         s.Times,
+		Proof:         s.Proof,
 	})
 }
 

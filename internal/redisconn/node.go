@@ -183,9 +183,26 @@ type budgetKey struct{}
 // WithBudget returns a context whose commands may take d in total. The time between commands,
 // for example to hash a password, does not count.
 func WithBudget(ctx context.Context, d time.Duration) context.Context {
-	remaining := new(atomic.Int64)
-	remaining.Store(int64(d))
-	return context.WithValue(ctx, budgetKey{}, remaining)
+	b := &budget{Context: ctx}
+	b.remaining.Store(int64(d))
+
+	return b
+}
+
+// budget is a context with a budget. It is one allocation instead of the two that a value of
+// context.WithValue takes.
+type budget struct {
+	context.Context
+	remaining atomic.Int64 // nanoseconds
+}
+
+// Value implements context.Context.
+func (b *budget) Value(key any) any {
+	if key == (budgetKey{}) {
+		return b
+	}
+
+	return b.Context.Value(key)
 }
 
 // commandDeadline returns the deadline of a command that starts now. The caller must call
@@ -193,13 +210,13 @@ func WithBudget(ctx context.Context, d time.Duration) context.Context {
 func (c *Client) commandDeadline(ctx context.Context) (deadline time.Time, release func()) {
 	start := time.Now()
 
-	remaining, ok := ctx.Value(budgetKey{}).(*atomic.Int64)
+	b, ok := ctx.Value(budgetKey{}).(*budget)
 	if !ok {
 		return start.Add(c.options.Timeout), func() {}
 	}
 
-	timeout := min(c.options.Timeout, time.Duration(remaining.Load()))
-	release = func() { remaining.Add(-int64(time.Since(start))) }
+	timeout := min(c.options.Timeout, time.Duration(b.remaining.Load()))
+	release = func() { b.remaining.Add(-int64(time.Since(start))) }
 
 	return start.Add(timeout), release
 }

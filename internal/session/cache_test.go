@@ -168,7 +168,7 @@ func TestExtendedOnAnotherServer(t *testing.T) {
 	m := managers[0]
 	s, token := begin(t, m)
 	key := m.keys.record(s.ID)
-	old, server, err := m.redis.Get(background, key)
+	old, server, err := m.read(background, s.ID)
 	testkit.NoError(t, err)
 
 	passed.Store(int64(50 * time.Minute))

@@ -72,7 +72,7 @@ type Options struct {
 // Manager begins, loads, rotates and ends sessions. It is safe for concurrent use.
 type Manager struct {
 	redis   *redisconn.Client
-	scs     *scs.SessionManager
+	scs     scs.SessionManager // for the data in contexts; loadWithSCS loads it
 	keys    keys
 	scripts scripts
 	macKeys macKeys
@@ -95,7 +95,6 @@ func New(client *redisconn.Client, o Options) *Manager {
 		macKeys: newMACKeys(o.Secrets),
 		options: o,
 	}
-	m.scs = &scs.SessionManager{Store: store{m}, Codec: store{m}} // scs.New would start a goroutine that never ends
 
 	for _, reason := range allReasons {
 		o.Metrics.EndReasons(string(reason))
@@ -107,24 +106,22 @@ func New(client *redisconn.Client, o Options) *Manager {
 // load returns a context that carries the session for a token. Errors: those of Load, except
 // ErrAmbiguous.
 func (m *Manager) load(ctx context.Context, token string) (context.Context, error) {
-	loaded, err := m.scs.Load(ctx, token)
+	loaded, s, err := m.loadWithSCS(ctx, token)
 	if err != nil {
 		m.logUntrusted(ctx, IDOf(token), err)
 		return nil, err
 	}
 
-	s, _ := m.FromContext(loaded)
 	now := m.options.Now()
 
 	reason := s.expired(now)
 	if reason != "" && m.options.Cache != nil {
 		// Another server may have extended the session a moment ago.
-		m.options.Cache.Forget(m.keys.record(s.ID))
-		if loaded, err = m.scs.Load(ctx, token); err != nil {
+		m.options.Cache.Forget(m.keys.record(s.ID), s)
+		if loaded, s, err = m.loadWithSCS(ctx, token); err != nil {
 			return nil, err
 		}
 
-		s, _ = m.FromContext(loaded)
 		reason = s.expired(now)
 	}
 
@@ -234,11 +231,7 @@ func (m *Manager) byID(ctx context.Context, id string) (*Session, error) {
 		return nil, ErrNone
 	}
 
-	var s *Session
-	value, err := m.fetch(ctx, id)
-	if err == nil {
-		s, err = m.open(id, value)
-	}
+	s, err := m.lookup(ctx, id)
 	if err != nil {
 		m.logUntrusted(ctx, id, err)
 		return nil, err

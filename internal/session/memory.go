@@ -12,30 +12,38 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// fetch returns the record of a session without verifying it, from memory if possible. Errors: ErrNone
-// or an EndedError if there is no record; ErrReplaced, ErrUntrusted, ErrUnavailable.
-func (m *Manager) fetch(ctx context.Context, id string) (string, error) {
+// sessionSize is the approximate memory of a Session without its record, in bytes. It includes a
+// response in JSON.
+const sessionSize = 800
+
+// lookup returns the session with an ID, which may have timed out. It comes from memory if possible,
+// and all requests that get it share it. Errors: ErrNone or an EndedError if there is no record;
+// ErrReplaced, ErrUntrusted, ErrUnavailable.
+func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
 	if m.options.Cache == nil {
-		value, _, err := m.read(ctx, id)
-		return value, err
+		s, _, err := m.read(ctx, id)
+		return s, err
 	}
 
 	data, err := m.options.Cache.Load(ctx, m.keys.record(id), func(ctx context.Context) (coherence.Value, error) {
-		value, server, err := m.read(ctx, id)
+		s, server, err := m.read(ctx, id)
+		if err != nil {
+			return coherence.Value{}, err
+		}
+		s.response = &response{session: s}
 
-		return coherence.Value{Data: value, Size: len(value), Server: server}, err
+		return coherence.Value{Data: s, Size: len(s.value) + sessionSize, Server: server}, nil
 	})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 
-	return data.(string), nil
+	return data.(*Session), nil
 }
 
-// read returns the record of a session from Redis, and the server that it is from. Errors: those of
-// fetch.
-func (m *Manager) read(ctx context.Context, id string) (value, server string, err error) {
-	value, server, err = m.redis.Get(ctx, m.keys.record(id))
+// read returns a session from Redis, and the server that it is from. Errors: those of lookup.
+func (m *Manager) read(ctx context.Context, id string) (s *Session, server string, err error) {
+	value, server, err := m.redis.Get(ctx, m.keys.record(id))
 
 	var reply redis.Error
 	switch {
@@ -43,9 +51,11 @@ func (m *Manager) read(ctx context.Context, id string) (value, server string, er
 		err = m.whyEnded(ctx, id)
 	case errors.As(err, &reply) && strings.HasPrefix(string(reply), "WRONGTYPE"):
 		err = fmt.Errorf("%w: not a string", ErrUntrusted)
+	case err == nil:
+		s, err = m.open(id, value)
 	}
 
-	return value, server, err
+	return s, server, err
 }
 
 // invalidate makes all servers forget sessions that have ended, before that is reported as done. ids

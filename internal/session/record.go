@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -25,6 +26,32 @@ type Session struct {
 	generation string // the global generation in which the session began
 	extra      string // lines of the record that only a newer release understands
 	value      string // the record as it was read; touchLua compares it with the stored one
+	response   *response
+}
+
+// response is the encoded response to the check of a session in memory.
+type response struct {
+	session *Session // a copy of it has no response
+	body    atomic.Pointer[[]byte]
+}
+
+// Response returns the response to a check of the session, as encode encodes it. Requests that get
+// the session from memory share the result, so it must depend on the session alone. Errors: those of
+// encode.
+func (s *Session) Response(encode func(*Session) ([]byte, error)) ([]byte, error) {
+	if s.response == nil || s.response.session != s {
+		return encode(s)
+	}
+	if body := s.response.body.Load(); body != nil {
+		return *body, nil
+	}
+
+	body, err := encode(s)
+	if err == nil {
+		s.response.body.Store(&body)
+	}
+
+	return body, err
 }
 
 // Owner is the account that a session belongs to.

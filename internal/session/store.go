@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/alexedwards/scs/v2"
 )
 
 // sessionKey is the key of the Session in the data that scs keeps in a request's context.
 const sessionKey = "session"
 
-// store implements scs.CtxStore and scs.Codec. scs only loads sessions through it and must
-// not save or delete them:
+// store is the session store and codec of one request. It implements scs.CtxStore and scs.Codec. scs
+// only loads sessions through it and must not save or delete them:
 //
 //   - scs creates tokens without a shard and knows neither generations nor the user's index,
 //     so Manager.Begin creates sessions.
@@ -20,32 +22,39 @@ const sessionKey = "session"
 //   - scs does not record why a session ended, so Manager.End ends sessions.
 //
 // scs/redisstore shares these problems and has no timeouts: see TestControlStockSCS.
-type store struct{ m *Manager }
+type store struct {
+	m     *Manager
+	found *Session
+}
 
 var errReadOnly = errors.New("scs must not write to the session store")
 
-// FindCtx implements scs.CtxStore. It returns the session ID followed by the record, for
-// Decode. Errors: those of Manager.fetch.
-func (s store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
-	id := IDOf(token)
-	value, err := s.m.fetch(ctx, id)
-	return []byte(id + value), err == nil, err
+// FindCtx implements scs.CtxStore. It keeps the session for Decode, because a session in memory is
+// not encoded. Errors: those of Manager.lookup.
+func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	var err error
+	s.found, err = s.m.lookup(ctx, IDOf(token))
+
+	return nil, err == nil, err
 }
 
-// Decode implements scs.Codec for the result of FindCtx. It replaces the gob codec of scs,
-// which is not human-readable and cannot decode stored sessions after a type has changed.
-// Errors: ErrUntrusted.
-func (s store) Decode(data []byte) (time.Time, map[string]any, error) {
-	session, err := s.m.open(string(data[:idLen]), string(data[idLen:]))
-	if err != nil {
-		return time.Time{}, nil, err
-	}
-	return session.IdleExpiresAt, map[string]any{sessionKey: session}, nil
+// Decode implements scs.Codec for the session that FindCtx has found.
+func (s *store) Decode([]byte) (time.Time, map[string]any, error) {
+	return s.found.IdleExpiresAt, map[string]any{sessionKey: s.found}, nil
 }
 
-func (store) Find(string) ([]byte, bool, error)                          { return nil, false, errReadOnly }
-func (store) Commit(string, []byte, time.Time) error                     { return errReadOnly }
-func (store) CommitCtx(context.Context, string, []byte, time.Time) error { return errReadOnly }
-func (store) Delete(string) error                                        { return errReadOnly }
-func (store) DeleteCtx(context.Context, string) error                    { return errReadOnly }
-func (store) Encode(time.Time, map[string]any) ([]byte, error)           { return nil, errReadOnly }
+// loadWithSCS makes scs load the session for a token into a context. Errors: those of Manager.lookup.
+func (m *Manager) loadWithSCS(ctx context.Context, token string) (context.Context, *Session, error) {
+	request := &store{m: m}
+	manager := scs.SessionManager{Store: request, Codec: request}
+	loaded, err := manager.Load(ctx, token)
+
+	return loaded, request.found, err
+}
+
+func (*store) Find(string) ([]byte, bool, error)                          { return nil, false, errReadOnly }
+func (*store) Commit(string, []byte, time.Time) error                     { return errReadOnly }
+func (*store) CommitCtx(context.Context, string, []byte, time.Time) error { return errReadOnly }
+func (*store) Delete(string) error                                        { return errReadOnly }
+func (*store) DeleteCtx(context.Context, string) error                    { return errReadOnly }
+func (*store) Encode(time.Time, map[string]any) ([]byte, error)           { return nil, errReadOnly }

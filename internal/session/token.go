@@ -39,7 +39,11 @@ func IDOf(t string) string {
 	if !IsToken(t) {
 		return ""
 	}
-	return t[:shardLen] + token.Hash(t)
+
+	id := make([]byte, 0, idLen) // one allocation, because every request comes here
+	id = append(id, t[:shardLen]...)
+
+	return string(token.AppendHash(id, t))
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{45}$`)

@@ -179,13 +179,13 @@ type RequestSpan struct {
 // traceparent header (W3C Trace Context). Otherwise the span starts a new trace: with the header,
 // clients could add spans to any trace and force sampling. A trusted proxy must therefore set or
 // remove the header itself. By default, nginx passes it on.
-func (t *Tracing) Request(r *http.Request, trusted bool) (*http.Request, RequestSpan) {
+func (t *Tracing) Request(r *http.Request, trusted func(*http.Request) bool) (*http.Request, RequestSpan) {
 	if t == nil {
 		return r, RequestSpan{}
 	}
 
 	ctx := r.Context()
-	if trusted {
+	if trusted(r) {
 		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	}
 

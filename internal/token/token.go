@@ -30,9 +30,12 @@ func Valid(s string) bool {
 // Hash returns the SHA-256 of a token in 43 characters of unpadded base64url. Store it
 // instead of the token, so that a leaked database reveals no valid tokens. Tokens are random
 // enough to need neither a salt nor a slow hash.
-func Hash(s string) string {
+func Hash(s string) string { return string(AppendHash(nil, s)) }
+
+// AppendHash appends Hash to b.
+func AppendHash(b []byte, s string) []byte {
 	sum := sha256.Sum256([]byte(s))
-	return Encode(sum[:])
+	return encoding.AppendEncode(b, sum[:])
 }
 
 // Encode returns raw in unpadded base64url.

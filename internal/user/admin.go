@@ -109,7 +109,7 @@ func (s *Store) SetActive(ctx context.Context, id string, active bool) (Listed, 
 		change = slices.Concat(s.setAndTouch(field, newDeviceGeneration()), unset(tokensField))
 	}
 
-	return newListed(s.updateWithID(ctx, hasDocumentID(id), nil, change))
+	return newListed(s.updateWithID(ctx, id, hasDocumentID(id), nil, change))
 }
 
 // SetPassword replaces the password hash of an account, and revokes all known devices and one-time

@@ -102,11 +102,15 @@ func (s *Store) updateDocument(ctx context.Context, id string, filter, change bs
 		return document{}, err
 	}
 
-	return s.updateWithID(ctx, bson.E{Key: "_id", Value: oid}, filter, change)
+	return s.updateWithID(ctx, id, bson.E{Key: "_id", Value: oid}, filter, change)
 }
 
-// updateWithID is like updateDocument, but takes the condition for the _id.
-func (s *Store) updateWithID(ctx context.Context, hasID bson.E, filter, change bson.D) (document, error) {
+// updateWithID is like updateDocument, but also takes the condition for the _id.
+func (s *Store) updateWithID(ctx context.Context, id string, hasID bson.E, filter, change bson.D) (document, error) {
+	if showsIn(change) {
+		defer s.invalidate(context.WithoutCancel(ctx), id) // also after an error: the change may have been made
+	}
+
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()
 	returnNew := options.FindOneAndUpdate().SetReturnDocument(options.After)

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/bson/primitive"
 	"go.mongodb.org/mongo-driver/mongo"
 
+	"latchkey/internal/coherence"
 	"latchkey/internal/mongoconn"
 )
 
@@ -41,6 +42,9 @@ type Store struct {
 	now        func() time.Time
 
 	preparation *preparation // nil if RequirePreparation was not called
+
+	cache  *coherence.Cache // nil if UseCache was not called
+	maxAge time.Duration
 }
 
 // New returns a Store that uses db. It does not connect yet.
@@ -263,6 +267,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if err := s.UnlinkAll(ctx, id); err != nil {
 		return err
 	}
+	defer s.invalidate(context.WithoutCancel(ctx), id)
 
 	ctx, cancel := s.db.WithTimeout(ctx)
 	defer cancel()

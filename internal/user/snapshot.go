@@ -1,0 +1,110 @@
+package user
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/coherence"
+)
+
+// Snapshot is an account as it was a moment ago, for showing it to its owner. It has neither the
+// password hash nor the external accounts, so nothing can be decided about these with it.
+type Snapshot struct {
+	View
+
+	readAt     time.Time // before it was read
+	refreshing atomic.Bool
+	response   atomic.Pointer[[]byte]
+}
+
+// snapshotSize is the approximate memory of a Snapshot, in bytes. It includes a response in JSON.
+const snapshotSize = 1200
+
+// Response returns the response that shows the account, as encode encodes it. Requests that get the
+// same Snapshot share the result. Errors: those of encode.
+func (s *Snapshot) Response(encode func(View) ([]byte, error)) ([]byte, error) {
+	if body := s.response.Load(); body != nil {
+		return *body, nil
+	}
+
+	body, err := encode(s.View)
+	if err == nil {
+		s.response.Store(&body)
+	}
+
+	return body, err
+}
+
+// UseCache makes Snapshot keep accounts in memory, and changes of accounts wait until no server
+// shows the old one. A change that is made directly in MongoDB is seen after at most maxAge. Call
+// UseCache before any other method.
+func (s *Store) UseCache(cache *coherence.Cache, maxAge time.Duration) {
+	s.cache = cache
+	s.maxAge = maxAge
+}
+
+// Snapshot returns an account for showing it. Errors: ErrNotFound, ErrUnreadable, ErrUnavailable.
+func (s *Store) Snapshot(ctx context.Context, id string) (*Snapshot, error) {
+	if s.cache == nil {
+		u, err := s.ByID(ctx, id)
+		return &Snapshot{View: u.View()}, err
+	}
+
+	read := func(ctx context.Context) (coherence.Value, error) {
+		readAt := time.Now()
+		u, err := s.ByID(ctx, id)
+		if err != nil {
+			return coherence.Value{}, err
+		}
+
+		return coherence.Value{Data: &Snapshot{View: u.View(), readAt: readAt}, Size: snapshotSize}, nil
+	}
+
+	data, err := s.cache.Load(ctx, cacheKey(id), read)
+	if err != nil {
+		return nil, err
+	}
+
+	// One request reads the account again before the others have to.
+	known := data.(*Snapshot)
+	age := time.Since(known.readAt)
+	if age < s.maxAge/2 || age < s.maxAge && !known.refreshing.CompareAndSwap(false, true) {
+		return known, nil
+	}
+
+	data, err = s.cache.Refresh(ctx, cacheKey(id), known, read)
+	if err != nil {
+		known.refreshing.Store(false)
+		return nil, err
+	}
+
+	return data.(*Snapshot), nil
+}
+
+func cacheKey(id string) string { return "user:" + id }
+
+// shownFields are the fields of a document that a View depends on.
+var shownFields = []string{"name", "email", "emailVerified", "picture", "isActive", "lastLogin", "createdAt", "updatedAt"}
+
+// showsIn reports whether a change may be visible in a View.
+func showsIn(change bson.D) bool {
+	return slices.ContainsFunc(change, func(operator bson.E) bool {
+		fields, ok := operator.Value.(bson.D)
+
+		return !ok || slices.ContainsFunc(fields, func(field bson.E) bool { return slices.Contains(shownFields, field.Key) })
+	})
+}
+
+// invalidate makes all servers forget an account that has changed. If this server cannot reach Redis,
+// others may show the old account until maxAge has passed.
+func (s *Store) invalidate(ctx context.Context, id string) {
+	if s.cache == nil || !IsID(id) { // nobody can have signed in to another one
+		return
+	}
+
+	_, _ = s.cache.Invalidate(ctx, cacheKey(id))
+}
