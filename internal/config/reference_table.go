@@ -48,7 +48,7 @@ var reference = []group{
 			},
 			{
 				name:  "LOG_LEVEL",
-				about: "Least severe level that is logged. `warn` leaves out the line for each request.",
+				about: "Least severe level that is logged. `warn` leaves out the line for each request. Successful session checks and probes have a line at `debug` only.",
 			},
 			{
 				name:  "LOG_FORMAT",

@@ -23,7 +23,7 @@ var sessionOperation = operation{
 	id:          "session",
 	tag:         tagSession,
 	summary:     "Get the current session",
-	description: "Reads Redis only, so it works while MongoDB is down.",
+	description: "Does not need MongoDB, so it works while MongoDB is down.",
 	response: response{
 		status: http.StatusOK,
 		result: "The session",
@@ -67,7 +67,7 @@ var verifyOperation = operation{
 	id:      "verify",
 	tag:     tagSession,
 	summary: "Identify the user for a reverse proxy",
-	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis. " +
+	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs at most one read from Redis, and none if the server has the session in memory. " +
 		"The proxy must remove headers with these names from client requests. " +
 		"The email is percent-encoded and may not be verified: identify users by their ID.",
 	response: response{
@@ -97,8 +97,10 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
 // characters such as "|" and "$" in the local part: anyone could register such an email to attack an
 // application behind the proxy.
 func headerEmail(email string) string {
-	return strings.NewReplacer("%40", "@", "%2B", "+").Replace(url.QueryEscape(email))
+	return unescapeReadable.Replace(url.QueryEscape(email))
 }
+
+var unescapeReadable = strings.NewReplacer("%40", "@", "%2B", "+")
 
 type rotateResult struct {
 	Message      string `json:"message" const:"Session rotated"`
