@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/gomodule/redigo/redis"
+	"go.mongodb.org/mongo-driver/bson"
 
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/testkit"
@@ -41,17 +44,9 @@ func observeSessionCache(t *testing.T, o *observer) {
 		addr, _, _ := start(t, append(environment(t), "SESSION_CACHE="+value, "REDIS_URI=redis://"+r.Addr))
 		conn := r.Conn(t)
 		cookie := mustSend(t, http.StatusCreated, "POST", "http://"+addr+"/auth/register", annsAccount).cookie()
-		check := func() int {
-			return send(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", cookie).StatusCode
-		}
-
+		check := func() response { return send(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", cookie) }
 		if want {
-			testkit.Eventually(t, "the session in memory", func() bool {
-				before := countGets(t, conn)
-				check()
-
-				return countGets(t, conn) == before
-			})
+			awaitMemory(t, conn, check)
 		}
 
 		before := countGets(t, conn)
@@ -59,6 +54,40 @@ func observeSessionCache(t *testing.T, o *observer) {
 			check()
 		}
 		o.equal(t, "SESSION_CACHE", countGets(t, conn)-before < checks/2, want)
+	}
+}
+
+// awaitMemory waits until a check of a session needs no GET.
+func awaitMemory(t *testing.T, conn redis.Conn, check func() response) {
+	t.Helper()
+
+	testkit.Eventually(t, "the session in memory", func() bool {
+		before := countGets(t, conn)
+		check()
+
+		return countGets(t, conn) == before
+	})
+}
+
+// A server may show an account from memory for USER_CACHE_MAX_AGE.
+func observeUserCache(t *testing.T, o *observer) {
+	for maxAge, want := range map[string]bool{"0s": false, "1m": true} {
+		r := storetest.StartRedis(t)
+		mongoURI := storetest.Mongo(t)
+		addr, _, _ := start(t, append(environment(t), "SESSION_CACHE=2MiB", "USER_CACHE_MAX_AGE="+maxAge, "REDIS_URI=redis://"+r.Addr, "MONGODB_URI="+mongoURI))
+		cookie := mustSend(t, http.StatusCreated, "POST", "http://"+addr+"/auth/register", annsAccount).cookie()
+		me := func() response { return send(t, "GET", "http://"+addr+"/auth/me", "", "Cookie", cookie) }
+		awaitMemory(t, r.Conn(t), me)
+
+		users := storetest.Database(t, mongoURI).Collection("users")
+		showedOld := false
+		for n := range 10 {
+			name := fmt.Sprint("Ann ", n)
+			_, err := users.UpdateOne(context.Background(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "name", Value: name}}}})
+			testkit.NoError(t, err)
+			showedOld = showedOld || !strings.Contains(me().text, name)
+		}
+		o.equal(t, "USER_CACHE_MAX_AGE", showedOld, want)
 	}
 }
 

@@ -57,6 +57,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"environments":    observeEnvironments,
 	"sessions":        observeSessions,
 	"session cache":   observeSessionCache,
+	"user cache":      observeUserCache,
 	"session secrets": observeSecrets,
 	"log":             observeLog,
 	"TLS":             observeTLS,
