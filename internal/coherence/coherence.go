@@ -37,6 +37,8 @@ type Cache struct {
 	changes changes
 	acks    chan ack                  // to be sent
 	joined  atomic.Pointer[time.Time] // when other servers might not be registered yet: see join
+	mark    atomic.Pointer[mark]      // the last one that was found; nil with a stream
+	refused atomic.Pointer[time.Time] // since when Redis refuses registrations, or nil
 	counters
 
 	ctx   context.Context // ends with Close

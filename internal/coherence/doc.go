@@ -48,6 +48,12 @@
 // deletes them. A server that has a new stream, or whose own registration was missing, knows that
 // others may still be missing. For settleTime, its changes wait for a whole lease.
 //
+// Redis may refuse streams or registrations: it may lack CLIENT TRACKING, or the permissions of the user
+// may not include it. Changes must not wait forever for servers that cannot exist. Without a stream, a
+// server cannot see its own registration, so it leaves a mark among the others. As long as the mark is
+// there, no registration is missing. If Redis refuses even that, no server can register, and no change
+// waits. This assumes that all servers have the same permissions.
+//
 // 6. A new stream starts without values. The connection may have missed reports, so whatever was
 // stored with the old stream, and whatever is still being read, is lost with it. The same happens if
 // a beat is missing: a faulty proxy may have dropped messages.

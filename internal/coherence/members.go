@@ -2,6 +2,7 @@ package coherence
 
 import (
 	"context"
+	"crypto/rand"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,9 @@ import (
 const (
 	// membersKey is the hash of the servers that may have a lease, with the numbers of their last beats.
 	membersKey = "members"
+
+	// markField is the field of membersKey that contains the mark: see findMark.
+	markField = "mark"
 
 	// changesChannel is the channel of the keys that have changed.
 	changesChannel = "latchkey:changes"
@@ -32,23 +36,24 @@ const (
 	maxAcks = 1024
 )
 
-// KeyPrefixes returns the prefixes of all keys.
-func KeyPrefixes() []string { return []string{membersKey} }
-
 func (c *Cache) ackChannel(id string) string { return "latchkey:ack:" + id }
 
 // beatScript registers a server and sends it a beat in one step: see rule 4. It returns whether the
-// server was not registered before.
+// server was not registered before. PUBLISH comes first, because Redis may refuse it.
 var beatScript = redisconn.NewScript(1, `
-local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PUBLISH', ARGV[3], ARGV[2])
 
-return isNew`)
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])`)
 
 // register registers this server as one that may have a lease.
 func (c *Cache) register(ctx context.Context, beat int64, channel string) {
 	isNew, err := redisconn.Bool(c.client.Eval(ctx, beatScript, membersKey, c.id, beat, channel))
-	if err == nil && isNew {
+	if err != nil {
+		return
+	}
+
+	c.refused.Store(nil)
+	if isNew {
 		c.join()
 	}
 }
@@ -66,19 +71,79 @@ func (c *Cache) knowsMembers() bool {
 	return joined != nil && time.Since(*joined) > settleTime
 }
 
-// publishScript publishes a message and returns the registered servers in one step: see rule 5.
+// mark is a random value in the hash of the registered servers. As long as it is the same, the
+// registrations have not been lost.
+type mark struct{ server, value string }
+
+// markScript returns the value of the mark, and stores one if there is none. Like publishScript, it
+// needs the permission for HGETALL.
+var markScript = redisconn.NewScript(1, `
+redis.call('HGETALL', KEYS[1])
+local value = redis.call('HGET', KEYS[1], ARGV[1])
+if not value then
+  value = ARGV[2]
+  redis.call('HSET', KEYS[1], ARGV[1], value)
+end
+
+return value`)
+
+// findMark lets a server that Redis refuses a stream, and so a registration, notice whether the
+// registrations of others were lost. Otherwise, all its changes would have to wait for a lease.
+func (c *Cache) findMark(ctx context.Context) {
+	found := mark{server: c.client.ServerFor(membersKey)}
+	var err error
+	found.value, err = redisconn.String(c.client.Eval(ctx, markScript, membersKey, markField, rand.Text()))
+
+	switch {
+	case !isRefusal(err):
+		c.refused.Store(nil)
+	case c.refused.Load() == nil:
+		now := time.Now()
+		c.refused.Store(&now)
+	}
+	if err != nil {
+		return
+	}
+
+	if last := c.mark.Load(); last == nil || *last != found {
+		c.join()
+		c.mark.Store(&found)
+	}
+}
+
+// isRefusal reports whether Redis does not permit a command.
+func isRefusal(err error) bool { return redisconn.Code(err) == "NOPERM" }
+
+// areAllRefused reports whether Redis has refused registrations for so long that no server has a
+// lease. That is so if the servers have the same permissions: see rule 5.
+func (c *Cache) areAllRefused() bool {
+	since := c.refused.Load()
+
+	return since != nil && time.Since(*since) > settleTime
+}
+
+// hasAll reports whether the fields of membersKey are all servers that may have a lease.
+func (c *Cache) hasAll(fields map[string]string) bool {
+	last := c.mark.Load()
+	hasMark := last != nil && last.server == c.client.ServerFor(membersKey) && last.value == fields[markField]
+
+	return c.knowsMembers() && (fields[c.id] != "" || hasMark)
+}
+
+// publishScript publishes a message and returns the registered servers in one step: see rule 5. If
+// Redis refuses to publish, it refuses beats, too, and the servers in the hash lose their leases.
 var publishScript = redisconn.NewScript(1, `
-redis.call('PUBLISH', ARGV[1], ARGV[2])
+redis.pcall('PUBLISH', ARGV[1], ARGV[2])
 
 return redis.call('HGETALL', KEYS[1])`)
 
-// removeScript removes a server, unless it has sent another beat.
+// removeScript removes a server, unless it has sent another beat. It returns whether it did.
 var removeScript = redisconn.NewScript(1, `
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
-  redis.call('HDEL', KEYS[1], ARGV[1])
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
+  return 0
 end
 
-return 1`)
+return redis.call('HDEL', KEYS[1], ARGV[1])`)
 
 // Invalidate removes keys from the memory of all servers. Call it after the values have changed and
 // before the change is reported as done. When it returns, no server uses the old values any more. It
@@ -99,7 +164,7 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 	isListening := c.coordinator().isRegistered(time.Now())
 
 	message := strings.Join(append([]string{c.id, number}, keys...), " ")
-	members, err := redis.StringMap(c.client.Eval(ctx, publishScript, membersKey, changesChannel, message))
+	members, isComplete, err := c.publish(ctx, message)
 	timeout := time.NewTimer(ackTimeout)
 	defer timeout.Stop()
 
@@ -111,36 +176,55 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 		return 0, err
 	}
 
-	isComplete := c.knowsMembers() && members[c.id] != ""
-	delete(members, c.id)
 	for !isComplete || len(members) > 0 {
 		select {
 		case id := <-acks:
 			delete(members, id)
 		case <-timeout.C:
-			if !isListening {
-				return 0, nil
-			}
-			c.removeMembers(ctx, members)
-
-			return len(members), nil
+			return c.removeMembers(ctx, members, isListening), nil
 		}
 	}
 
 	return 0, nil
 }
 
+// publish publishes a message. It returns the beats of the other servers that may have a lease, by ID,
+// and reports whether those are all.
+func (c *Cache) publish(ctx context.Context, message string) (members map[string]string, isComplete bool, err error) {
+	members, err = redis.StringMap(c.client.Eval(ctx, publishScript, membersKey, changesChannel, message))
+	if isRefusal(err) {
+		return nil, c.areAllRefused(), nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+
+	isComplete = c.hasAll(members)
+	delete(members, c.id)
+	delete(members, markField)
+
+	return members, isComplete, nil
+}
+
 // AwaitLease waits until no server uses an old value of a key with one of Options.Prefixes that has
 // changed before the call. Use it if the changed keys are not known.
 func AwaitLease() { time.Sleep(ackTimeout) }
 
-// removeMembers removes servers that did not acknowledge a change.
-func (c *Cache) removeMembers(ctx context.Context, members map[string]string) {
+// removeMembers removes servers that did not acknowledge a change, and returns their number. If this
+// server could not receive acknowledgements, only servers that have sent no other beat count.
+func (c *Cache) removeMembers(ctx context.Context, members map[string]string, isListening bool) (n int) {
 	for id, beat := range members {
+		removed, _ := redisconn.Bool(c.client.Eval(ctx, removeScript, membersKey, id, beat))
+		if !removed && !isListening {
+			continue
+		}
+
+		n++
 		c.unacknowledged.Add(1)
 		c.log.WarnContext(ctx, "server did not acknowledge a change", "id", id)
-		_, _ = c.client.Eval(ctx, removeScript, membersKey, id, beat)
 	}
+
+	return n
 }
 
 // changes are the changes of this server that wait for acknowledgements.
