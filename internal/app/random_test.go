@@ -25,6 +25,7 @@ var generators = map[string]string{
 	"internal/auth.newToken":            "internal/auth TestLinksAreRandom",
 	"internal/oauth.newKeys":            "internal/oauth TestFlowsAreRandom",
 	"internal/device.Add":               "internal/device TestNamesAreRandom",
+	"internal/coherence.findMark":       "not secret: shows whether a key was deleted meanwhile",
 	"internal/coherence.newCache":       "not secret: the ID of a server",
 	"internal/httpapi.setRequestID":     "not secret: the ID of a request, in the log and the response",
 	"internal/user.newDeviceGeneration": "not secret: distinguishes periods, and grants nothing without SESSION_SECRET",
