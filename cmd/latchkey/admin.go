@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 
@@ -47,7 +48,12 @@ func (p *program) onStores(run func(context.Context, *cli, []string) error) func
 		c.json, _ = cmd.Flags().GetBool("json")
 		c.yes, _ = cmd.Flags().GetBool("yes")
 
-		return run(cmd.Context(), c, args)
+		err = run(cmd.Context(), c, args)
+		if n := admin.SilentServers(); n > 0 {
+			_, _ = fmt.Fprintln(c.messages, count(n, "server"), "did not respond; waited until sessions in memory could no longer be used")
+		}
+
+		return err
 	}
 }
 

@@ -11,10 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
+	"latchkey/internal/devstore"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/doctor"
 	"latchkey/internal/mail/mailtest"
@@ -165,6 +167,78 @@ func TestDoctorOfRedis(t *testing.T) {
 		})
 	}
 }
+
+// If Redis does not let the server keep sessions in memory, the doctor and the log say what to change.
+// Everything else works, so the server is ready. With SESSION_CACHE=off, there is nothing to say.
+func TestDoctorOfSessionCache(t *testing.T) {
+	t.Parallel()
+
+	const message = "sessions cannot be kept in memory, so every check reads Redis: "
+	mongo := storetest.Mongo(t)
+	for name, tc := range map[string]struct {
+		permissions string // of the user; empty for a Redis without CLIENT TRACKING
+		setting     string
+		warning     string // in the report and in the log
+		fix         string
+	}{
+		"no tracking":              {"~* &* +@all -client|tracking", "64MiB", message + "CLIENT TRACKING: NOPERM", "configs/redis.conf"},
+		"no channels":              {"~* resetchannels +@all", "64MiB", message + "SUBSCRIBE: NOPERM", "configs/redis.conf"},
+		"the user of before":       {userBefore, "64MiB", message + "CLIENT ID: NOPERM", "configs/redis.conf"},
+		"unknown command":          {"", "64MiB", message + "CLIENT ID: ERR unknown", "set SESSION_CACHE=off"},
+		"unknown command, but off": {"", "off", "", ""},
+		"the user of before, off":  {userBefore, "off", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			addr := ""
+			user := ""
+			if tc.permissions == "" {
+				var stop func()
+				var err error
+				addr, stop, err = devstore.StartRedis()
+				testkit.NoError(t, err)
+				t.Cleanup(stop)
+			} else {
+				r := storetest.StartRedis(t)
+				_, err := r.Conn(t).Do("ACL", redis.Args{"SETUSER", "u", "on", ">any"}.AddFlat(strings.Fields(tc.permissions))...)
+				testkit.NoError(t, err)
+				addr = r.Addr
+				user = "u:any@"
+			}
+
+			environ := environment(t, "REDIS_URI=redis://"+user+addr, "MONGODB_URI="+mongo, "SESSION_CACHE="+tc.setting)
+			out, _ := command(environ, "", "doctor", "--json")
+			var report struct{ Findings []doctor.Finding }
+			testkit.NoError(t, json.Unmarshal([]byte(out), &report))
+			var warnings []doctor.Finding
+			for _, f := range report.Findings {
+				if strings.Contains(f.Message, "in memory") {
+					warnings = append(warnings, f)
+				}
+			}
+			switch {
+			case tc.warning == "" && len(warnings) > 0:
+				t.Errorf("got %+v, want no findings", warnings)
+			case tc.warning == "":
+			case len(warnings) != 1 || warnings[0].Level != doctor.Warning ||
+				!strings.Contains(warnings[0].Message, tc.warning) || !strings.Contains(warnings[0].Fix, tc.fix):
+				t.Errorf("got %+v, want one warning with %q and fix %q", warnings, tc.warning, tc.fix)
+			}
+
+			server, log, _ := start(t, environ)
+			wantGet(t, "http://"+server+"/readyz", http.StatusOK, "")
+			if tc.warning != "" {
+				testkit.Eventually(t, "the warning", func() bool { return strings.Contains(log.String(), "redis configuration: "+tc.warning) })
+			}
+		})
+	}
+}
+
+// userBefore has the permissions that servers needed before they kept sessions in memory.
+const userBefore = "resetchannels ~sess:* ~ended:* ~idx:* ~generation* ~limit:* ~mail:* ~oauth:* -@all " +
+	"+ping +info +select +role +cluster|slots +asking +wait +get +mget +set +del +exists +hdel +hexists +hget +hincrby +hset +incr " +
+	"+pexpire +pttl +scan +zadd +zcard +zrange +zrangebyscore +zscore +zrem +zremrangebyscore +time +eval +evalsha"
 
 // The doctor tries everything that the server does with MongoDB.
 func TestDoctorOfMongo(t *testing.T) {

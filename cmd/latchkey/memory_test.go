@@ -36,7 +36,7 @@ func countGets(t *testing.T, conn redis.Conn) int {
 	return n
 }
 
-// With SESSION_CACHE, session checks need no command to Redis. By default each needs one.
+// With sessions in memory, checks need no command to Redis. With SESSION_CACHE=off each needs one.
 func observeSessionCache(t *testing.T, o *observer) {
 	const checks = 100
 	for value, want := range map[string]bool{"off": false, "2MiB": true} {
@@ -88,6 +88,40 @@ func observeUserCache(t *testing.T, o *observer) {
 			showedOld = showedOld || !strings.Contains(me().text, name)
 		}
 		o.equal(t, "USER_CACHE_MAX_AGE", showedOld, want)
+	}
+}
+
+// An operator's command waits for a server that does not respond, and reports it in plain words.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	mongo := storetest.Mongo(t)
+	environ := environment(t, "SESSION_CACHE=2MiB", "REDIS_URI=redis://"+r.Addr, "MONGODB_URI="+mongo)
+	addr, _, _ := start(t, environ)
+	conn := r.Conn(t)
+	for _, args := range [][]string{
+		{"users", "disable", "ann@example.com"},
+		{"users", "set-password", "ann@example.com"},
+		{"users", "delete", "ann@example.com", "--yes"},
+		{"sessions", "revoke", "--user", "ann@example.com"},
+	} {
+		for _, want := range []string{"", "1 server did not respond; waited until sessions in memory could no longer be used\n"} {
+			_, err := storetest.Database(t, mongo).Collection("users").DeleteMany(t.Context(), bson.D{})
+			testkit.NoError(t, err)
+			mustSend(t, http.StatusCreated, "POST", "http://"+addr+"/auth/register", annsAccount)
+			if want != "" {
+				_, err := conn.Do("HSET", "members", "dead", 1)
+				testkit.NoError(t, err)
+			}
+
+			messages := &testkit.Buffer{}
+			input := strings.NewReader("another long password\n")
+			testkit.NoError(t, run(t.Context(), args, environ, stdio{in: input, out: io.Discard, err: messages}))
+			if got := messages.String(); got != want {
+				t.Errorf("%s: got the messages %q, want %q", strings.Join(args, " "), got, want)
+			}
+		}
 	}
 }
 

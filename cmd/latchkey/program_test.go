@@ -40,13 +40,18 @@ func environment(t *testing.T, more ...string) []string {
 
 // baseSettings returns the settings that every server needs.
 func baseSettings(redis storetest.Redis, mongo string) []string {
-	return []string{
+	settings := []string{
 		"HOST=127.0.0.1",
 		"PORT=0",
 		"SESSION_SECRET=" + secret,
 		"MONGODB_URI=" + mongo,
 		fmt.Sprintf("REDIS_URI=redis://%s/%d", redis.Addr, redis.DB),
 	}
+	if redis.InProcess {
+		settings = append(settings, "SESSION_CACHE=off")
+	}
+
+	return settings
 }
 
 // withoutStores returns the settings of a server whose stores are down.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -62,7 +61,7 @@ type Server struct {
 	Origins  []string
 	Log      *testkit.Buffer
 	Secrets  Secrets
-	Cache    *coherence.Cache // nil without Options.SessionCache
+	Cache    *coherence.Cache // nil with an in-process Redis or Options.NoSessionCache
 
 	// SkipContract reports whether a response need not be compared with the OpenAPI
 	// document. If it is nil, all responses are compared.
@@ -87,7 +86,7 @@ type Options struct {
 	StoresOf       *Server // uses the stores of another server
 	TouchInterval  time.Duration
 	MaxPerUser     int
-	SessionCache   bool // keep sessions in memory, except with the in-process Redis, which reports no changes
+	NoSessionCache bool // read Redis for every check, as with an in-process Redis
 	Cookie         httpapi.Cookie
 	Secrets        []string
 	Origins        []string
@@ -177,7 +176,7 @@ func (s *Server) startServices(o Options) {
 	db := conntest.Mongo(s.T, mongoconn.Options{URI: s.MongoURI, Timeout: mongoTimeout, Dial: o.MongoDial, Metrics: s.metrics})
 	s.conns = conntest.Redis(s.T, s.Redis, redisconn.Options{Timeout: redisTimeout, Dial: o.RedisDial, Metrics: s.metrics, Log: s.log})
 
-	if o.SessionCache && os.Getenv("TEST_REDIS") != "" {
+	if !o.NoSessionCache && !s.Redis.InProcess {
 		s.Cache = coherence.New(s.conns, coherence.Options{Prefixes: session.CachedPrefixes(), MaxBytes: 1 << 20, Log: s.log})
 		s.T.Cleanup(s.Cache.Close)
 	}

@@ -22,7 +22,8 @@ type Admin struct{ parts }
 func OpenAdmin(c config.Config, logTo io.Writer) (*Admin, error) {
 	// The commands print what they do, so the log is for warnings only.
 	c.LogLevel = max(c.LogLevel, slog.LevelWarn)
-	p, err := newParts(c, nil, nil, newLogger(c, logTo))
+	cacheLog := slog.New(slog.DiscardHandler) // see SilentServers
+	p, err := newParts(c, nil, nil, newLogger(c, logTo), cacheLog)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +33,17 @@ func OpenAdmin(c config.Config, logTo io.Writer) (*Admin, error) {
 
 // Close closes the connections.
 func (a *Admin) Close() { a.close() }
+
+// SilentServers returns the number of times that a server did not respond when sessions ended. The
+// sessions have ended there, too, because the command waited until the server could no longer use those
+// in its memory.
+func (a *Admin) SilentServers() int {
+	if a.cache == nil {
+		return 0
+	}
+
+	return int(a.cache.Stats().Unacknowledged) //nolint:gosec // a small number
+}
 
 // Find finds an account by its ID or email, even if it is unreadable. It also accepts an _id that is
 // not an ObjectID, as the list of users shows it.

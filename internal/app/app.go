@@ -41,7 +41,7 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		metrics = telemetry.NewMetrics()
 	}
 
-	p, err := newParts(c, sender, metrics, log)
+	p, err := newParts(c, sender, metrics, log, log)
 	if err != nil {
 		return nil, err
 	}

@@ -10,9 +10,11 @@ import (
 
 	"go.mongodb.org/mongo-driver/mongo"
 
+	"latchkey/internal/coherence"
 	"latchkey/internal/config"
 	"latchkey/internal/doctor"
 	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
 
@@ -20,7 +22,8 @@ import (
 // providers work, and whether a page at the URL spa can use the API at the URL api. If both are
 // empty, it skips the browser.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
-	p, err := newParts(c, nil, nil, newLogger(c, io.Discard))
+	log := newLogger(c, io.Discard)
+	p, err := newParts(c, nil, nil, log, log)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +174,7 @@ func (p parts) checkRedis(ctx context.Context) []doctor.Finding {
 		return doctor.Redis{Err: err, Code: redisconn.Code(err)}.Check()
 	}
 
-	return append(p.checkRedisKeys(ctx), p.checkRedisServers(ctx)...)
+	return slices.Concat(p.checkRedisKeys(ctx), p.checkSessionCache(ctx), p.checkRedisServers(ctx))
 }
 
 // checkRedisKeys writes, reads and deletes keys in Redis.
@@ -184,6 +187,30 @@ func (p parts) checkRedisKeys(ctx context.Context) []doctor.Finding {
 	var findings []doctor.Finding
 	for _, failure := range failures {
 		findings = append(findings, doctor.RedisKeys(failure).Check()...)
+	}
+
+	return findings
+}
+
+// checkSessionCache checks whether each Redis server allows to keep sessions in memory, unless
+// SESSION_CACHE is off.
+func (p parts) checkSessionCache(ctx context.Context) []doctor.Finding {
+	if p.cache == nil {
+		return nil
+	}
+
+	results, err := coherence.Check(ctx, p.redis, session.CachedPrefixes())
+	if err != nil {
+		return doctor.Redis{Err: err, Code: redisconn.Code(err)}.Check()
+	}
+
+	var findings []doctor.Finding
+	for _, r := range results {
+		findings = append(findings, doctor.SessionCache{
+			Addr: r.Server,
+			Err:  r.Err,
+			Code: redisconn.Code(r.Err),
+		}.Check()...)
 	}
 
 	return findings

@@ -42,8 +42,8 @@ type parts struct {
 }
 
 // newParts builds everything that does not depend on HTTP. The stores are connected when they are
-// first used.
-func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, log *slog.Logger) (parts, error) {
+// first used. Messages about sessions in memory go to cacheLog.
+func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, log, cacheLog *slog.Logger) (parts, error) {
 	var smtp *mail.SMTP
 	if sender == nil && c.Mail.URL != "" {
 		var err error
@@ -74,7 +74,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	p.limiter = ratelimit.New(p.redis)
 	p.mailQueue = mail.NewQueue(p.redis, mail.QueueOptions{Metrics: metrics, Log: log})
 	p.providers = oauth.New(p.redis, secrets(c.Session.Secrets), oauthProviders(c.Providers), oauth.Options{Log: log})
-	p.cache = newSessionCache(c.Session, p.redis, log)
+	p.cache = newSessionCache(c.Session, p.redis, cacheLog)
 	if p.cache != nil && c.Accounts.CacheMaxAge > 0 {
 		p.users.UseCache(p.cache, c.Accounts.CacheMaxAge)
 	}
@@ -122,12 +122,9 @@ func newSessionCache(c config.Session, redis *redisconn.Client, log *slog.Logger
 	})
 }
 
-// redisPrefixes returns the prefixes of the Redis keys that the server uses.
+// redisPrefixes returns the prefixes of the Redis keys that the server needs.
 func redisPrefixes(c config.Config, sendsEmails bool) []string {
 	prefixes := session.KeyPrefixes()
-	if c.Session.Cache > 0 {
-		prefixes = append(prefixes, coherence.KeyPrefixes()...)
-	}
 	if c.Limits != (config.Limits{}) {
 		prefixes = append(prefixes, ratelimit.KeyPrefix)
 	}

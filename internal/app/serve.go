@@ -191,7 +191,7 @@ func (a *App) waitForStores(ctx context.Context) {
 }
 
 func (a *App) logRedisFindings(ctx context.Context) {
-	findings := a.checkRedisKeys(ctx)
+	findings := append(a.checkRedisKeys(ctx), a.checkSessionCache(ctx)...)
 	if a.inspectRedis {
 		findings = append(findings, a.checkRedisServers(ctx)...)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"latchkey/internal/devstore"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/redisconn"
 	"latchkey/internal/testkit"
@@ -404,6 +405,86 @@ func TestLostRegistrations(t *testing.T) {
 	testkit.NoError(t, err)
 	if got := silent.get(testKey); got != "new" {
 		t.Errorf("after Invalidate: got %q, want the new value", got)
+	}
+}
+
+// If Redis refuses streams, values are read, and the log says it once.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct {
+		permissions string // of the user; empty for a Redis that does not know CLIENT TRACKING
+		text        string // in the log
+	}{
+		"tracking":        {"~* &* +@all -client|tracking", "CLIENT TRACKING: NOPERM"},
+		"subscriptions":   {"~* &* +@all -subscribe", "SUBSCRIBE: NOPERM"},
+		"channels":        {"~* resetchannels +@all", "SUBSCRIBE: NOPERM"},
+		"publishing":      {"~* &* +@all -publish", "register a server in the key members"},
+		"the key":         {"~sess:* &* +@all", "register a server in the key members"},
+		"reading the key": {"~* &* +@all -hgetall", "register a server in the key members"},
+		"unknown command": {"", "CLIENT ID: ERR unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			o := redisconn.Options{Timeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler)}
+			if tc.permissions == "" {
+				addr, stop, err := devstore.StartRedis()
+				testkit.NoError(t, err)
+				t.Cleanup(stop)
+				o.Addr = addr
+			} else {
+				r := storetest.StartRedis(t)
+				_, err := r.Conn(t).Do("ACL", redis.Args{"SETUSER", "u", "on", "nopass"}.AddFlat(strings.Fields(tc.permissions))...)
+				testkit.NoError(t, err)
+				o.Addr = r.Addr
+				o.Username = "u"
+				o.Password = "any"
+			}
+
+			client := redisconn.New(o)
+			t.Cleanup(client.Close)
+			log := &testkit.Buffer{}
+			c := newCache(client, Options{Prefixes: []string{"sess:"}, MaxBytes: 1 << 20, Log: slog.New(slog.NewTextHandler(log, nil))})
+			var attempts atomic.Int64
+			c.dial = func(ctx context.Context, server string) (redis.Conn, error) {
+				attempts.Add(1)
+
+				return client.Dial(ctx, server)
+			}
+			c.start()
+			t.Cleanup(c.Close)
+
+			testkit.Eventually(t, "more attempts", func() bool { return attempts.Load() > 5 })
+			if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tc.text) {
+				t.Errorf("log: got %s, want one line with %q", got, tc.text)
+			}
+			if got := c.Stats().LostStreams; got != 0 {
+				t.Errorf("lost streams: got %d, want none, because there was none", got)
+			}
+
+			results, err := Check(t.Context(), client, c.prefixes)
+			if err != nil || len(results) != 1 || results[0].Err == nil || !strings.Contains(results[0].Err.Error(), tc.text) {
+				t.Errorf("Check: got %v, error %v, want %q", results, err, tc.text)
+			}
+		})
+	}
+}
+
+// Check finds nothing on a Redis that allows everything, and leaves nothing behind.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	client := redisconn.New(redisconn.Options{Addr: r.Addr, Timeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(client.Close)
+
+	results, err := Check(t.Context(), client, []string{"sess:"})
+	if err != nil || len(results) != 1 || results[0] != (Result{Server: r.Addr}) {
+		t.Errorf("got %v, error %v, want no problem of %s", results, err, r.Addr)
+	}
+	if n, err := redis.Int(r.Conn(t).Do("EXISTS", membersKey)); n != 0 || err != nil {
+		t.Errorf("got %d keys, error %v, want none", n, err)
 	}
 }
 

@@ -48,6 +48,9 @@
 // deletes them. A server that has a new stream, or whose own registration was missing, knows that
 // others may still be missing. For settleTime, its changes wait for a whole lease.
 //
+// Without a stream, a server does not know whether all others are registered. If Redis refuses streams,
+// because it lacks CLIENT TRACKING or does not permit it, every change waits for a whole lease.
+//
 // 6. A new stream starts without values. The connection may have missed reports, so whatever was
 // stored with the old stream, and whatever is still being read, is lost with it. The same happens if
 // a beat is missing: a faulty proxy may have dropped messages.

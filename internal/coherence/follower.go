@@ -41,14 +41,17 @@ func (f *follower) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		opened := time.Now()
 		err := f.follow(ctx)
+		isLost := f.current.Load() != noStream
 		f.replace(noStream)
 		if ctx.Err() != nil {
 			return
 		}
 
-		f.cache.lostStreams.Add(1)
+		if isLost {
+			f.cache.lostStreams.Add(1)
+		}
 		if !f.failing {
-			f.cache.log.Warn("cannot follow changes in Redis; values are read instead of cached", "server", f.server, "error", err)
+			f.cache.log.Warn("cannot follow changes in Redis: values are read instead of cached, and changes wait a quarter of a second", "server", f.server, "error", err)
 		}
 		f.failing = true
 
@@ -62,6 +65,8 @@ func (f *follower) run(ctx context.Context) {
 		pause = min(2*pause, maxPause)
 	}
 }
+
+func (f *follower) isCoordinator() bool { return f.cache.client.ServerFor(membersKey) == f.server }
 
 // replace makes s the current stream. The values of the previous one can no longer be used.
 func (f *follower) replace(s *stream) {
@@ -81,7 +86,11 @@ func (f *follower) follow(ctx context.Context) error {
 	defer closeConn()
 	defer context.AfterFunc(ctx, closeConn)() // ends the wait for the next message
 
-	if err := f.subscribe(conn); err != nil {
+	channels := []any{reportChannel, f.beatChannel(), changesChannel, f.cache.ackChannel(f.cache.id)}
+	if err := subscribe(conn, f.cache.prefixes, channels); err != nil {
+		return err
+	}
+	if err := checkRegistration(ctx, f.cache.client); isRefusal(err) {
 		return err
 	}
 
@@ -110,21 +119,20 @@ func (f *follower) follow(ctx context.Context) error {
 }
 
 // subscribe turns a new connection into a stream.
-func (f *follower) subscribe(conn redis.Conn) error {
+func subscribe(conn redis.Conn, prefixes []string, channels []any) error {
 	id, err := redis.Int64(conn.Do("CLIENT", "ID"))
 	if err != nil {
-		return err
+		return fmt.Errorf("CLIENT ID: %w", err)
 	}
 
 	tracking := []any{"TRACKING", "ON", "REDIRECT", id, "BCAST"}
-	for _, prefix := range f.cache.prefixes {
+	for _, prefix := range prefixes {
 		tracking = append(tracking, "PREFIX", prefix)
 	}
 	if _, err := conn.Do("CLIENT", tracking...); err != nil {
 		return fmt.Errorf("CLIENT TRACKING: %w", err)
 	}
 
-	channels := []any{reportChannel, f.beatChannel(), changesChannel, f.cache.ackChannel(f.cache.id)}
 	if err := conn.Send("SUBSCRIBE", channels...); err != nil {
 		return err
 	}
@@ -160,7 +168,7 @@ func (f *follower) sendBeats(ctx context.Context) {
 
 // sendBeat sends a beat. A failure needs no handling, because the beat does not arrive.
 func (f *follower) sendBeat(ctx context.Context) {
-	b := beat{sent: time.Now(), registers: f.cache.client.ServerFor(membersKey) == f.server}
+	b := beat{sent: time.Now(), registers: f.isCoordinator()}
 
 	f.mu.Lock()
 	f.last++

@@ -32,18 +32,14 @@ const (
 	maxAcks = 1024
 )
 
-// KeyPrefixes returns the prefixes of all keys.
-func KeyPrefixes() []string { return []string{membersKey} }
-
 func (c *Cache) ackChannel(id string) string { return "latchkey:ack:" + id }
 
 // beatScript registers a server and sends it a beat in one step: see rule 4. It returns whether the
-// server was not registered before.
+// server was not registered before. PUBLISH comes first, because Redis may refuse it.
 var beatScript = redisconn.NewScript(1, `
-local isNew = redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PUBLISH', ARGV[3], ARGV[2])
 
-return isNew`)
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])`)
 
 // register registers this server as one that may have a lease.
 func (c *Cache) register(ctx context.Context, beat int64, channel string) {
@@ -66,19 +62,22 @@ func (c *Cache) knowsMembers() bool {
 	return joined != nil && time.Since(*joined) > settleTime
 }
 
+// isRefusal reports whether Redis does not permit a command.
+func isRefusal(err error) bool { return redisconn.Code(err) == "NOPERM" }
+
 // publishScript publishes a message and returns the registered servers in one step: see rule 5.
 var publishScript = redisconn.NewScript(1, `
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 
 return redis.call('HGETALL', KEYS[1])`)
 
-// removeScript removes a server, unless it has sent another beat.
+// removeScript removes a server, unless it has sent another beat. It returns whether it did.
 var removeScript = redisconn.NewScript(1, `
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
-  redis.call('HDEL', KEYS[1], ARGV[1])
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
+  return 0
 end
 
-return 1`)
+return redis.call('HDEL', KEYS[1], ARGV[1])`)
 
 // Invalidate removes keys from the memory of all servers. Call it after the values have changed and
 // before the change is reported as done. When it returns, no server uses the old values any more. It
@@ -118,12 +117,7 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 		case id := <-acks:
 			delete(members, id)
 		case <-timeout.C:
-			if !isListening {
-				return 0, nil
-			}
-			c.removeMembers(ctx, members)
-
-			return len(members), nil
+			return c.removeMembers(ctx, members, isListening), nil
 		}
 	}
 
@@ -134,13 +128,21 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 // changed before the call. Use it if the changed keys are not known.
 func AwaitLease() { time.Sleep(ackTimeout) }
 
-// removeMembers removes servers that did not acknowledge a change.
-func (c *Cache) removeMembers(ctx context.Context, members map[string]string) {
+// removeMembers removes servers that did not acknowledge a change, and returns their number. If this
+// server could not receive acknowledgements, only servers that have sent no other beat count.
+func (c *Cache) removeMembers(ctx context.Context, members map[string]string, isListening bool) (n int) {
 	for id, beat := range members {
+		removed, _ := redisconn.Bool(c.client.Eval(ctx, removeScript, membersKey, id, beat))
+		if !removed && !isListening {
+			continue
+		}
+
+		n++
 		c.unacknowledged.Add(1)
 		c.log.WarnContext(ctx, "server did not acknowledge a change", "id", id)
-		_, _ = c.client.Eval(ctx, removeScript, membersKey, id, beat)
 	}
+
+	return n
 }
 
 // changes are the changes of this server that wait for acknowledgements.

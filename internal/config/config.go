@@ -116,7 +116,7 @@ type Session struct {
 	// MaxPerUser is the maximum number of sessions per user; 0 means no limit.
 	MaxPerUser int `env:"SESSION_MAX_PER_USER" envDefault:"100"`
 	// Cache bounds the memory for session records, in bytes; 0 means that every check reads Redis.
-	Cache SizeOrOff `env:"SESSION_CACHE" envDefault:"off"`
+	Cache SizeOrOff `env:"SESSION_CACHE" envDefault:"64MiB"`
 }
 
 // Cookie holds the name and attributes of the session cookie.

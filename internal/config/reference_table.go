@@ -133,8 +133,8 @@ var reference = []group{
 			},
 			{
 				name:    "SESSION_CACHE",
-				about:   "Memory of a server for session records, such as `64MiB`. Session checks then need no command to Redis, and a session that ends on one server still ends on all of them before the response. Redis must allow `CLIENT TRACKING` and pub/sub; otherwise the log has a warning, and every check reads Redis.",
-				example: "64MiB",
+				about:   "Memory of a server for session records. Checks of sessions in memory need no command to Redis, and a session that ends on one server still ends on all of them before the response. Set `off` if Redis refuses `CLIENT TRACKING` or pub/sub, as some managed services and proxies do: the log and `latchkey doctor` have a warning, and every check reads Redis. Set the same on all servers: a session that ends on a server with `off` may be used on the others until Redis reports it, usually for a millisecond and at most for 250.",
+				example: "off",
 			},
 		},
 	},

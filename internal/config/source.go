@@ -29,12 +29,14 @@ var defaults = map[string]map[string]string{
 }
 
 // DevServer holds the defaults of cmd/dev that differ from those of development. Developers should
-// not have to wait for a rate limit or the next email, and the machine may be busy with builds.
+// not have to wait for a rate limit or the next email, and the machine may be busy with builds. The
+// in-process Redis does not report changes, so sessions cannot be kept in memory.
 var DevServer = map[string]string{
 	"HOST":            "localhost",
 	"RATE_LIMIT":      "100/60s",
 	"MAIL_INTERVAL":   "1s",
 	"DRAIN_TIME":      "0s",
+	"SESSION_CACHE":   "off",
 	"REDIS_TIMEOUT":   "5s",
 	"MONGODB_TIMEOUT": "5s",
 }

@@ -157,6 +157,20 @@ func TestStores(t *testing.T) {
 	if f := denied.Check(); len(f) != 1 || f[0].Level != Problem || !strings.Contains(f[0].Message, "sess:*, idx:*") || !strings.Contains(f[0].Fix, "configs/redis.conf") {
 		t.Errorf("got %+v, want a problem with the keys and a fix", f)
 	}
+	for name, tc := range map[string]struct {
+		check SessionCache
+		level Level
+		fix   string
+	}{
+		"allowed":             {SessionCache{}, OK, ""},
+		"missing permissions": {SessionCache{Err: denied.Err, Code: "NOPERM"}, Warning, "configs/redis.conf, or set SESSION_CACHE=off"},
+		"unknown command":     {SessionCache{Err: errors.New("ERR unknown command"), Code: "ERR"}, Warning, "set SESSION_CACHE=off"},
+		"a full Redis":        {SessionCache{Err: errors.New("OOM ..."), Code: "OOM"}, Warning, "raise maxmemory"},
+	} {
+		if f := tc.check.Check(); len(f) != 1 || f[0].Level != tc.level || !strings.Contains(f[0].Fix, tc.fix) {
+			t.Errorf("sessions in memory, %s: got %+v, want level %s and fix %q", name, f, tc.level, tc.fix)
+		}
+	}
 	if f := (Emails{}).Check(); len(f) != 0 {
 		t.Errorf("got %+v, want no findings", f)
 	}

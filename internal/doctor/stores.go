@@ -144,6 +144,39 @@ func (k RedisKeys) Check() []Finding {
 	return f
 }
 
+// SessionCache is the result of checking whether a Redis server lets Latchkey keep sessions in memory.
+type SessionCache struct {
+	Addr string
+	Err  error  // why not
+	Code string // of the reply in Err, such as NOPERM; empty if there was none
+}
+
+// Check judges the result. Without streams, everything works, but slower.
+func (c SessionCache) Check() []Finding {
+	subject := strings.TrimSpace("Redis " + c.Addr)
+
+	var f findings
+	if c.Err == nil {
+		f.ok(subject, "sessions can be kept in memory")
+	} else {
+		f.warning(subject, c.fix(), "sessions cannot be kept in memory, so every check reads Redis, and a logout takes a quarter of a second: %v", c.Err)
+	}
+
+	return f
+}
+
+func (c SessionCache) fix() string {
+	switch c.Code {
+	case "NOPERM":
+		return RedisFix(c.Code, c.Err) + ", or set SESSION_CACHE=off on all servers"
+	case "", "ERR": // it replied to PING before
+		return "set SESSION_CACHE=off on all servers, or connect to a Redis that allows CLIENT TRACKING and pub/sub; " +
+			"some proxies and managed services do not"
+	}
+
+	return RedisFix(c.Code, c.Err)
+}
+
 const mongoSubject = "MongoDB"
 
 // MongoDown judges the error of reaching MongoDB.

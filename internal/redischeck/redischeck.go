@@ -3,7 +3,6 @@ package redischeck
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"latchkey/internal/redisconn"
 )
@@ -103,15 +102,6 @@ type Failure struct {
 	Prefixes []string // of the keys that cannot be used
 }
 
-func codeOf(err error) string {
-	const noPermission = "The user executing the script can't" // before Redis 7.2
-	if strings.Contains(err.Error(), noPermission) {
-		return "NOPERM"
-	}
-
-	return redisconn.Code(err)
-}
-
 // Probe writes, reads and deletes a key under each prefix, with every command that the server uses, and
 // returns the failures. Consecutive prefixes that fail with the same code share a Failure.
 func (c *Checker) Probe(ctx context.Context) []Failure {
@@ -122,13 +112,14 @@ func (c *Checker) Probe(ctx context.Context) []Failure {
 			continue
 		}
 
+		code := redisconn.Code(err)
 		last := len(failures) - 1
-		if last >= 0 && failures[last].Code == codeOf(err) {
+		if last >= 0 && failures[last].Code == code {
 			failures[last].Prefixes = append(failures[last].Prefixes, prefix)
 			continue
 		}
 
-		failures = append(failures, Failure{Prefixes: []string{prefix}, Code: codeOf(err), Err: err})
+		failures = append(failures, Failure{Prefixes: []string{prefix}, Code: code, Err: err})
 	}
 
 	return failures

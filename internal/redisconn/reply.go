@@ -63,10 +63,17 @@ func zeroOrOne(reply any, err error) (bool, error) {
 	return n == 1, err
 }
 
+// noPermission is the error of a script without the permission for a command, before Redis 7.2.
+const noPermission = "The user executing the script can't"
+
 // Code returns the code of an error reply from Redis, such as NOPERM, or "" for another error.
 func Code(err error) string {
 	reply, _ := errors.AsType[redis.Error](err)
 	text := string(reply)
+	if strings.Contains(text, noPermission) {
+		return "NOPERM"
+	}
+
 	if _, inScript, ok := strings.Cut(text, ": -"); ok { // before Redis 7
 		text = inScript
 	}

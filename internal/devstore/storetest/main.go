@@ -68,7 +68,7 @@ var sharedRedis = sync.OnceValues(func() (Redis, error) {
 			atEnd(stop)
 		}
 
-		return Redis{Addr: addr}, err
+		return Redis{Addr: addr, InProcess: true}, err
 	case "server":
 		s, err := startRedis(atEnd, dir, "--appendonly", "no")
 		return s.Redis, err

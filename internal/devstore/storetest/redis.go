@@ -29,6 +29,8 @@ type Redis struct {
 	Master    string // the master's name in the Sentinels' configuration
 	Cluster   []string
 
+	InProcess bool // it does not report changes, so sessions cannot be kept in memory
+
 	Username string // an ACL user that a test has created
 	Password string
 }
@@ -92,7 +94,7 @@ func ProxiedRedis(t testing.TB) (direct, proxied Redis, proxy *Proxy) {
 	}
 
 	proxy = NewProxy(t, direct.Addr)
-	proxied = Redis{Addr: proxy.Addr, DB: direct.DB}
+	proxied = Redis{Addr: proxy.Addr, DB: direct.DB, InProcess: direct.InProcess}
 
 	return direct, proxied, proxy
 }
