@@ -23,7 +23,7 @@ func TestShort(t *testing.T) {
 	}
 
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(program, "-rounds", "1", "-duration", "1s", "-sessions", "2000", "-logouts", "3")
+	cmd := exec.Command(program, "-rounds", "1", "-duration", "1s", "-sessions", "20000", "-logouts", "3")
 	cmd.Stdout = &stdout
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
@@ -60,9 +60,9 @@ func TestShort(t *testing.T) {
 		{"`GET /auth/session` with `SESSION_CACHE=off`, connections: 64; Redis commands/request", "sbr"},
 		{"`POST /auth/login`, ", "sbr"},
 		{"Core-seconds for one password", "b"},
-		{"A session with its index in Redis, of 2000; bytes", "s"},
+		{"A session with its index in Redis, of 20000; bytes", "s"},
 		{"Resident memory of a server under load; MiB", "s"},
-		{"The same with 2000 sessions in memory; MiB", "s"},
+		{"The same with 20000 sessions in memory; MiB", "s"},
 		{"The difference per session; bytes", "sbr"},
 		{"`POST /auth/logout`, servers with the session in memory: 1; p50, ms", "sbr"},
 		{"`POST /auth/logout`, servers with the session in memory: 1; p99, ms", "sbr"},
@@ -133,7 +133,7 @@ func TestRefuses(t *testing.T) {
 		"wrk is not on the PATH": nil,
 		"unexpected argument":    {"now"},
 		"unknown section":        {"-only", "disk"},
-		"must be at least 1":     {"-rounds", "0"},
+		"must be at least 1":     {"-logouts", "0"},
 	} {
 		var stdout bytes.Buffer
 		err := run(t.Context(), args, &stdout, &bytes.Buffer{})

@@ -41,9 +41,9 @@ type bench struct {
 	environment map[string]string // of all servers
 	settings    config.Config     // the same, parsed
 	redisAddr   string
-	cookie      string // of a session of the account
-	created     int    // the number of users that createSessions has invented
-	rows        []string
+	cookie      string   // of a session of the account
+	created     int      // the number of users that createSessions has invented
+	rows        []string // of the table
 }
 
 // close stops all processes and removes their files.

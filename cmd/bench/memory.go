@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -60,15 +59,7 @@ func (b *bench) serverMemory(cookies []string) error {
 		return err
 	}
 
-	var group errgroup.Group
-	group.SetLimit(senders)
-	for _, cookie := range cookies {
-		group.Go(func() error {
-			_, _, err := b.send(s.check(cookie))
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	if err := b.checkOnce(s, cookies); err != nil {
 		return err
 	}
 
@@ -82,7 +73,7 @@ func (b *bench) serverMemory(cookies []string) error {
 		return err
 	}
 	if lost > 0 {
-		return errors.New("the server has dropped its sessions from memory; try again on an idle machine")
+		b.progressf("the machine was so busy that the server dropped its sessions from memory; the figures are too low")
 	}
 
 	counted, err := s.metric("latchkey_session_cache_bytes")
@@ -98,6 +89,20 @@ func (b *bench) serverMemory(cookies []string) error {
 		"`latchkey_session_cache_bytes`", number(counted/sessions, 0), number((after-before)/counted, 2), "")
 
 	return nil
+}
+
+// checkOnce checks each session once.
+func (b *bench) checkOnce(s *server, cookies []string) error {
+	var group errgroup.Group
+	group.SetLimit(senders)
+	for _, cookie := range cookies {
+		group.Go(func() error {
+			_, _, err := b.send(s.check(cookie))
+			return err
+		})
+	}
+
+	return group.Wait()
 }
 
 // residentUnderLoad returns the resident memory of a server that has checked one session many times.
