@@ -23,7 +23,7 @@ func TestShort(t *testing.T) {
 	}
 
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(program, "-rounds", "1", "-duration", "1s", "-sessions", "500")
+	cmd := exec.Command(program, "-rounds", "1", "-duration", "1s", "-sessions", "20000", "-logouts", "3")
 	cmd.Stdout = &stdout
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
@@ -39,17 +39,41 @@ func TestShort(t *testing.T) {
 	// The numbers in each row: s for the server, b for the baseline, r for their ratio.
 	_, text, _ := strings.Cut(out, "\n| --- |")
 	rows := strings.Split(strings.TrimSpace(text), "\n")[1:]
-	want := []struct{ what, figures string }{
-		{"`GET /auth/session`, 64 connections: requests/s", "sbr"},
-		{"`GET /auth/session`, 64 connections: p50, ms", "sbr"},
-		{"`GET /auth/session`, 64 connections: p99, ms", "sbr"},
-		{"`GET /auth/session`, 64 connections: bytes/response", "sbr"},
-		{"`GET /auth/session`, 64 connections: Redis commands/request", "sbr"},
-		{"`GET /auth/session`, 64 connections: requests/s", "sbr"},
+	type row struct{ what, figures string }
+	var want []row
+	for _, connections := range []string{"1", "16", "64", "256"} {
+		what := "`GET /auth/session`, connections: " + connections + "; "
+		want = append(want,
+			row{what + "requests/s", "sbr"},
+			row{what + "p99, ms", "sbr"},
+			row{what + "bytes/response", "sbr"},
+			row{what + "Redis commands/request", "s"},
+		)
+	}
+	want = append(want, []row{
+		{"`GET /auth/me`, connections: 64; requests/s", "sbr"},
+		{"`GET /auth/me`, connections: 64; p99, ms", "sbr"},
+		{"`GET /auth/session`, first check of a session, ", "sbr"},
+		{"`GET /auth/session`, first check of a session, ", "sbr"},
+		{"`GET /auth/session` with `SESSION_CACHE=off`, connections: 64; requests/s", "sbr"},
+		{"`GET /auth/session` with `SESSION_CACHE=off`, connections: 64; p99, ms", "sbr"},
+		{"`GET /auth/session` with `SESSION_CACHE=off`, connections: 64; Redis commands/request", "sbr"},
 		{"`POST /auth/login`, ", "sbr"},
 		{"Core-seconds for one password", "b"},
-		{"A session with its index in Redis, of 500: bytes", "s"},
-	}
+		{"A session with its index in Redis, of 20000; bytes", "s"},
+		{"Resident memory of a server under load; MiB", "s"},
+		{"The same with 20000 sessions in memory; MiB", "s"},
+		{"The difference per session; bytes", "sbr"},
+		{"`POST /auth/logout`, servers with the session in memory: 1; p50, ms", "sbr"},
+		{"`POST /auth/logout`, servers with the session in memory: 1; p99, ms", "sbr"},
+		{"`POST /auth/logout`, servers with the session in memory: 2; p50, ms", "sbr"},
+		{"`POST /auth/logout`, servers with the session in memory: 2; p99, ms", "sbr"},
+		{"`POST /auth/logout`, servers with the session in memory: 3; p50, ms", "sbr"},
+		{"`POST /auth/logout`, servers with the session in memory: 3; p99, ms", "sbr"},
+		{"`POST /auth/logout`, one of 3 servers suspended; first logout, ms", "s"},
+		{"`POST /auth/logout`, one of 3 servers suspended, later logouts; p50, ms", "sbr"},
+		{"`POST /auth/logout`, one of 3 servers suspended, later logouts; p99, ms", "sbr"},
+	}...)
 	if len(rows) != len(want) {
 		t.Fatalf("got %d rows, want %d", len(rows), len(want))
 	}
@@ -109,7 +133,7 @@ func TestRefuses(t *testing.T) {
 		"wrk is not on the PATH": nil,
 		"unexpected argument":    {"now"},
 		"unknown section":        {"-only", "disk"},
-		"must be at least 1":     {"-rounds", "0"},
+		"must be at least 1":     {"-logouts", "0"},
 	} {
 		var stdout bytes.Buffer
 		err := run(t.Context(), args, &stdout, &bytes.Buffer{})

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -22,23 +24,26 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// bench holds the server, its stores and the results. The caller must close it.
+// bench holds the stores and the results. The caller must close it.
 type bench struct {
-	only     string
-	rounds   int
-	duration time.Duration // of one measurement
-	sessions int
+	only        string
+	rounds      int
+	duration    time.Duration // of one measurement
+	sessions    int
+	logoutCount int
 
 	ctx      context.Context
 	progress io.Writer
 	dir      string   // for temporary files
 	closers  []func() // called in reverse order
 
-	redisAddr string
-	url       string // the server's
-	settings  config.Config
-	cookie    string   // of a session
-	rows      []string // of the table
+	program     string            // the server's path
+	environment map[string]string // of all servers
+	settings    config.Config     // the same, parsed
+	redisAddr   string
+	cookie      string   // of a session of the account
+	created     int      // the number of users that createSessions has invented
+	rows        []string // of the table
 }
 
 // close stops all processes and removes their files.
@@ -54,21 +59,21 @@ func (b *bench) progressf(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
 }
 
-// prepare builds the server, starts it with its stores and registers a user.
+// prepare builds the server, starts the stores and registers the account.
 func (b *bench) prepare() (err error) {
 	if b.dir, err = os.MkdirTemp("", "latchkey-bench-"); err != nil {
 		return err
 	}
 
 	b.progressf("building the server")
-	program := filepath.Join(b.dir, "latchkey")
-	build := b.command("go", "build", "-o", program, "latchkey/cmd/latchkey")
+	b.program = filepath.Join(b.dir, "latchkey")
+	build := b.command("go", "build", "-o", b.program, "latchkey/cmd/latchkey")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as in make build
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the server: %w\n%s", err, out)
 	}
 
-	b.progressf("starting the server and its stores")
+	b.progressf("starting the stores")
 	if err := b.startRedis(); err != nil {
 		return err
 	}
@@ -79,11 +84,38 @@ func (b *bench) prepare() (err error) {
 	}
 	b.closers = append(b.closers, stopMongo)
 
-	if err := b.startServer(program, mongoURI+"latchkey"); err != nil {
+	b.environment = map[string]string{
+		"HOST":            "127.0.0.1",
+		"TRUSTED_PROXIES": "127.0.0.1",
+		"SESSION_SECRET":  rand.Text() + rand.Text(),
+		"MONGODB_URI":     mongoURI + "latchkey",
+		"REDIS_URI":       "redis://" + b.redisAddr,
+		"RATE_LIMIT":      "off",
+		"DRAIN_TIME":      "0s",
+	}
+	if b.settings, err = config.Load(b.environment); err != nil {
 		return err
 	}
 
 	return b.register()
+}
+
+// register creates the account and keeps the cookie of its session.
+func (b *bench) register() error {
+	s, err := b.startServer(fromRedis)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+
+	header, _, err := b.send(request{method: http.MethodPost, url: s.url + "/auth/register", body: registerBody})
+	if err != nil {
+		return err
+	}
+
+	b.cookie, _, _ = strings.Cut(header.Get("Set-Cookie"), ";")
+
+	return nil
 }
 
 // startRedis starts a redis-server without persistence.
@@ -95,11 +127,12 @@ func (b *bench) startRedis() error {
 
 	b.redisAddr = "127.0.0.1:" + port
 	cmd := b.command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", b.dir, "--save", "", "--appendonly", "no")
-
-	return b.start(cmd, func() error {
+	_, err = b.start(cmd, func() error {
 		_, err := b.redisInfo("redis_version")
 		return err
 	})
+
+	return err
 }
 
 // redisInfo returns a field of INFO.
@@ -127,41 +160,6 @@ func (b *bench) redisFigure(field string) (float64, error) {
 	return strconv.ParseFloat(value, 64)
 }
 
-// startServer starts the server with production settings, but without rate limits.
-func (b *bench) startServer(program, mongoURI string) error {
-	port, err := testkit.FreePort()
-	if err != nil {
-		return err
-	}
-
-	environment := map[string]string{
-		"HOST":            "127.0.0.1",
-		"PORT":            port,
-		"TRUSTED_PROXIES": "127.0.0.1",
-		"SESSION_SECRET":  rand.Text() + rand.Text(),
-		"MONGODB_URI":     mongoURI,
-		"REDIS_URI":       "redis://" + b.redisAddr,
-		"RATE_LIMIT":      "off",
-	}
-	if b.settings, err = config.Load(environment); err != nil {
-		return err
-	}
-
-	cmd := b.command(program)
-	cmd.Dir = b.dir // without a .env file
-	cmd.Env = []string{}
-	for name, value := range environment {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-
-	b.url = "http://127.0.0.1:" + port
-
-	return b.start(cmd, func() error {
-		_, _, err := b.send(http.MethodGet, b.url+"/readyz", "")
-		return err
-	})
-}
-
 // command returns a command that is killed when the run is cancelled.
 func (b *bench) command(program string, args ...string) *exec.Cmd {
 	return exec.CommandContext(b.ctx, program, args...) //nolint:gosec // all programs are constants or our own
@@ -170,25 +168,27 @@ func (b *bench) command(program string, args ...string) *exec.Cmd {
 // startTimeout is how long a process may take to become ready.
 const startTimeout = 30 * time.Second
 
-// start starts a process, which close will stop, and waits until ready returns nil.
-func (b *bench) start(cmd *exec.Cmd, ready func() error) error {
+// start starts a process and waits until ready returns nil. The returned function stops the process,
+// unless close has done so.
+func (b *bench) start(cmd *exec.Cmd, ready func() error) (stop func(), err error) {
 	cmd.Stderr = b.progress
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 
-	b.closers = append(b.closers, func() {
-		_ = cmd.Process.Kill() // there is nothing to save
+	stop = sync.OnceFunc(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
+	b.closers = append(b.closers, stop)
 
 	for deadline := time.Now().Add(startTimeout); ; time.Sleep(20 * time.Millisecond) {
 		err := ready()
 		if err == nil {
-			return nil
+			return stop, nil
 		}
 		if b.ctx.Err() != nil || time.Now().After(deadline) {
-			return fmt.Errorf("start %s: %w", cmd.Path, err)
+			return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -13,10 +14,15 @@ import (
 
 // logins compares logins with bcrypt alone.
 func (b *bench) logins() error {
-	b.cookie = ""                       // otherwise each login would replace a session
-	connections := 4 * runtime.NumCPU() // enough to keep all cores hashing
+	s, err := b.startServer(fromMemory)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
 
-	login := func() (sample, error) { return b.measure(b.url+"/auth/login", loginBody, connections) }
+	connections := 4 * runtime.NumCPU() // enough to keep all cores hashing
+	r := request{method: http.MethodPost, url: s.url + "/auth/login", body: loginBody}
+	login := func() (sample, error) { return b.measure(r, connections) }
 	samples, err := b.interleave(login, b.bcryptAlone)
 	if err != nil {
 		return err
@@ -25,7 +31,7 @@ func (b *bench) logins() error {
 	server := samples[0]
 	bcryptOnly := samples[1]
 	name := fmt.Sprintf("bcrypt alone, cost %d", b.settings.BcryptCost)
-	what := fmt.Sprintf("`POST /auth/login`, %d connections: logins/s", connections)
+	what := fmt.Sprintf("`POST /auth/login`, connections: %d; logins/s", connections)
 	b.compare(what, server, name, bcryptOnly, sample.rate, 1, "≥ 0.9")
 	b.row("Core-seconds for one password", "", name, number(median(bcryptOnly, sample.coreSeconds), 3), "", "")
 

@@ -4,12 +4,12 @@
 //	make bench
 //
 // Absolute numbers mean little on another machine. So each one is compared with a baseline from the
-// same run: an HTTP server that returns the same bytes, or bcrypt alone. Server and baseline take
-// turns, and a ratio is the median over all rounds. Other work on the machine then affects the
-// numbers more than the ratios.
+// same run: an HTTP server that returns the same bytes, bcrypt alone, or the server without sessions
+// in memory. Server and baseline take turns, and a ratio is the median over all rounds. Other work on
+// the machine then affects the numbers more than the ratios.
 //
-// The server, Redis and the load generator (wrk) are separate processes. The baselines run in this
-// one. Start reading at checks.go; env.go starts the processes.
+// The servers, the HTTP baseline, Redis and the load generator (wrk) are separate processes. MongoDB
+// runs in this one. Start reading at checks.go; env.go and server.go start the processes.
 package main
 
 import (
@@ -27,6 +27,11 @@ import (
 )
 
 func main() {
+	if slices.Equal(os.Args[1:], []string{baselineArgument}) {
+		fmt.Fprintln(os.Stderr, "bench: baseline:", serveBaseline(os.Stdin))
+		os.Exit(1)
+	}
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -37,7 +42,7 @@ func main() {
 	}
 }
 
-// run is the whole program.
+// run is the whole program, except for the baseline.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	b := &bench{ctx: ctx, progress: stderr}
 	if err := b.parse(args); err != nil {
@@ -55,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 
-	for i, measure := range []func() error{b.checks, b.logins, b.memory} {
+	for i, measure := range []func() error{b.checks, b.logins, b.memory, b.logouts} {
 		if b.only != "" && b.only != sections[i] {
 			continue
 		}
@@ -69,17 +74,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return b.print(stdout)
 }
 
-var sections = []string{"checks", "logins", "memory"}
+// sections are the parts of the table. Each starts servers of its own.
+var sections = []string{"checks", "logins", "memory", "logouts"}
 
 // parse reads the flags.
 func (b *bench) parse(args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(b.progress)
-	flags.StringVar(&b.only, "only", "", "measure only one of checks, logins and memory")
+	flags.StringVar(&b.only, "only", "", "measure only one of checks, logins, memory and logouts")
 	flags.IntVar(&b.rounds, "rounds", 5, "`number` of rounds")
-	flags.DurationVar(&b.duration, "duration", 5*time.Second, "length of one measurement, in whole seconds")
+	flags.DurationVar(&b.duration, "duration", 3*time.Second, "length of one measurement, in whole seconds")
 	// Redis doubles the size of its hash tables. With two keys per session they are 95% full.
-	flags.IntVar(&b.sessions, "sessions", 62_500, "`number` of sessions to create for the memory section")
+	flags.IntVar(&b.sessions, "sessions", 125_000, "`number` of sessions to create for the memory section")
+	flags.IntVar(&b.logoutCount, "logouts", 300, "`number` of logouts for each row of the logouts section")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -90,8 +97,8 @@ func (b *bench) parse(args []string) error {
 	if b.only != "" && !slices.Contains(sections, b.only) {
 		return fmt.Errorf("-only: unknown section %q", b.only)
 	}
-	if b.rounds < 1 || b.duration < time.Second || b.sessions < 1 {
-		return errors.New("-rounds, -sessions and the seconds of -duration must be at least 1")
+	if b.rounds < 1 || b.duration < time.Second || b.sessions < 1 || b.logoutCount < 1 {
+		return errors.New("-rounds, -sessions, -logouts and the seconds of -duration must be at least 1")
 	}
 
 	return nil

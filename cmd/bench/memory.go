@@ -2,23 +2,25 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"latchkey/internal/redisconn"
-	"latchkey/internal/session"
+	"latchkey/internal/testkit"
 )
 
-// memory measures how much memory Redis needs per session if each user has one.
+// memoryDB is a Redis database without other keys.
+const memoryDB = 1
+
+// memory measures how much memory Redis and a server need per session if each user has one.
 func (b *bench) memory() error {
 	before, err := b.usedMemory()
 	if err != nil {
 		return err
 	}
 
-	if err := b.createSessions(); err != nil {
+	cookies, err := b.createSessions(memoryDB, b.sessions)
+	if err != nil {
 		return err
 	}
 
@@ -27,44 +29,89 @@ func (b *bench) memory() error {
 		return err
 	}
 
-	what := fmt.Sprintf("A session with its index in Redis, of %d: bytes", b.sessions)
+	what := fmt.Sprintf("A session with its index in Redis, of %d; bytes", b.sessions)
 	b.row(what, number((after-before)/float64(b.sessions), 0), "", "", "", "≤ 700")
+
+	return b.serverMemory(cookies)
+}
+
+// serverMemory measures the resident memory of a server under load, before and after it has checked
+// all sessions. Both include garbage, which Go collects when the heap has doubled.
+func (b *bench) serverMemory(cookies []string) error {
+	opsPort, err := testkit.FreePort()
+	if err != nil {
+		return err
+	}
+
+	s, err := b.startServer(map[string]string{
+		"OPS_ADDR":               "127.0.0.1:" + opsPort,
+		"REDIS_URI":              fmt.Sprintf("redis://%s/%d", b.redisAddr, memoryDB),
+		"SESSION_CACHE":          "1GiB",
+		"SESSION_TOUCH_INTERVAL": "12h", // a session that is extended must be read again
+	})
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+
+	before, err := b.residentUnderLoad(s, cookies[0])
+	if err != nil {
+		return err
+	}
+
+	if err := b.checkOnce(s, cookies); err != nil {
+		return err
+	}
+
+	after, err := b.residentUnderLoad(s, cookies[0])
+	if err != nil {
+		return err
+	}
+
+	lost, err := s.metric("latchkey_session_cache_lost_streams_total")
+	if err != nil {
+		return err
+	}
+	if lost > 0 {
+		b.progressf("the machine was so busy that the server dropped its sessions from memory; the figures are too low")
+	}
+
+	counted, err := s.metric("latchkey_session_cache_bytes")
+	if err != nil {
+		return err
+	}
+
+	const mebibyte = 1 << 20
+	sessions := float64(len(cookies))
+	b.row("Resident memory of a server under load; MiB", number(before/mebibyte, 0), "", "", "", "")
+	b.row(fmt.Sprintf("The same with %d sessions in memory; MiB", len(cookies)), number(after/mebibyte, 0), "", "", "", "")
+	b.row("The difference per session; bytes", number((after-before)/sessions, 0),
+		"`latchkey_session_cache_bytes`", number(counted/sessions, 0), number((after-before)/counted, 2), "")
 
 	return nil
 }
 
-// createSessions creates sessions as logins do, but without passwords, which would take hours.
-func (b *bench) createSessions() error {
-	log := slog.New(slog.DiscardHandler)
-	// DB 1 has no other keys.
-	client := redisconn.New(redisconn.Options{Addr: b.redisAddr, DB: 1, Log: log})
-	defer client.Close()
-
-	s := b.settings.Session
-	manager := session.New(client, session.Options{
-		Secrets:       [][]byte{[]byte(s.Secrets[0])},
-		Idle:          s.MaxAge,
-		Absolute:      s.AbsoluteMaxAge,
-		TouchInterval: s.TouchInterval,
-		MaxPerUser:    s.MaxPerUser,
-		Log:           log,
-	})
-
+// checkOnce checks each session once.
+func (b *bench) checkOnce(s *server, cookies []string) error {
 	var group errgroup.Group
-	group.SetLimit(8) // enough to keep Redis busy
-	for i := range b.sessions {
+	group.SetLimit(senders)
+	for _, cookie := range cookies {
 		group.Go(func() error {
-			_, _, err := manager.Begin(b.ctx, session.Start{
-				Owner:      session.Owner{UserID: fmt.Sprintf("6921a3f0%016x", i), Email: fmt.Sprintf("ann.smith.%06d@example.com", i)},
-				Client:     session.Client{IP: fmt.Sprintf("203.0.113.%d", 100+i%100), Device: "Chrome 142 on Windows"},
-				Method:     "password",
-				Persistent: true,
-			})
+			_, _, err := b.send(s.check(cookie))
 			return err
 		})
 	}
 
 	return group.Wait()
+}
+
+// residentUnderLoad returns the resident memory of a server that has checked one session many times.
+func (b *bench) residentUnderLoad(s *server, cookie string) (float64, error) {
+	if _, err := b.measure(s.check(cookie), usualConnections); err != nil {
+		return 0, err
+	}
+
+	return s.residentBytes()
 }
 
 // usedMemory returns the bytes that Redis uses, once the number is stable: Redis moves keys to a

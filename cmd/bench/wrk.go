@@ -37,8 +37,8 @@ func (s sample) coreSeconds() float64  { return s.Seconds * float64(runtime.NumC
 // out now and then.
 const maxErrors = 0.01
 
-// measure makes wrk send requests: POST with a body, GET without one.
-func (b *bench) measure(url, body string, connections int) (sample, error) {
+// measure makes wrk send a request again and again.
+func (b *bench) measure(r request, connections int) (sample, error) {
 	file := filepath.Join(b.dir, "wrk.lua")
 	if err := os.WriteFile(file, wrkScript, 0o600); err != nil {
 		return sample{}, err
@@ -51,10 +51,10 @@ func (b *bench) measure(url, body string, connections int) (sample, error) {
 		"--timeout", "30s",
 		"--script", file,
 	}
-	for name, value := range b.headers() {
+	for name, value := range r.headers() {
 		args = append(args, "--header", name+": "+value)
 	}
-	args = append(args, url, "--", body)
+	args = append(args, r.url, "--", r.method, r.body)
 
 	before, err := b.redisFigure("total_commands_processed")
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *bench) measure(url, body string, connections int) (sample, error) {
 
 	s, err := runSample(b.command("wrk", args...))
 	if err != nil {
-		return sample{}, fmt.Errorf("%s: %w", url, err)
+		return sample{}, fmt.Errorf("%s: %w", r.url, err)
 	}
 
 	after, err := b.redisFigure("total_commands_processed")

@@ -1,9 +1,9 @@
--- Sends the first argument as the body of POST requests, unless it is empty. Prints what was measured
--- as one line of JSON, with times in milliseconds. The figures that wrk prints itself are rounded.
+-- The arguments are the method and the body of all requests. Prints what was measured as one line of
+-- JSON, with times in milliseconds. The figures that wrk prints itself are rounded.
 function init(args)
-  if args[1] ~= "" then
-    wrk.method = "POST"
-    wrk.body = args[1]
+  wrk.method = args[1]
+  if args[2] ~= "" then
+    wrk.body = args[2]
   end
 end
 
