@@ -173,7 +173,7 @@ func TestDoctorOfRedis(t *testing.T) {
 func TestDoctorOfSessionCache(t *testing.T) {
 	t.Parallel()
 
-	const message = "sessions cannot be kept in memory, so every check reads Redis: "
+	const message = "sessions cannot be kept in memory, so every check reads Redis, and a logout takes a quarter of a second: "
 	mongo := storetest.Mongo(t)
 	for name, tc := range map[string]struct {
 		permissions string // of the user; empty for a Redis without CLIENT TRACKING
