@@ -142,8 +142,9 @@ const nextSecret = "the next secret of the tests, 32 b"
 // selects one.
 var configurations = []apitest.Options{
 	{TouchInterval: time.Minute, MaxPerUser: 4, SessionCache: true},
-	{TouchInterval: time.Nanosecond, MaxPerUser: 4},
-	{TouchInterval: time.Minute},
+	{TouchInterval: time.Nanosecond, MaxPerUser: 4, SessionCache: true},
+	{TouchInterval: time.Minute, SessionCache: true},
 	// During a change of the secret, each server signs records with a different one.
-	{TouchInterval: time.Nanosecond, MaxPerUser: 4, Secrets: []string{apitest.SessionSecret, nextSecret}},
+	{TouchInterval: time.Nanosecond, MaxPerUser: 4, SessionCache: true, Secrets: []string{apitest.SessionSecret, nextSecret}},
+	{TouchInterval: time.Minute, MaxPerUser: 4},
 }
