@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -404,6 +405,53 @@ func TestLostRegistrations(t *testing.T) {
 	testkit.NoError(t, err)
 	if got := silent.get(testKey); got != "new" {
 		t.Errorf("after Invalidate: got %q, want the new value", got)
+	}
+}
+
+// The same holds before this server knows that its own registration was lost: it has registered again,
+// but the reply is still on the way.
+func TestLostRegistrationsWithSlowReply(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	behind := func(p *storetest.Proxy) *storetest.RedisServer {
+		return &storetest.RedisServer{Redis: storetest.Redis{Addr: p.Addr}}
+	}
+	silentProxy := storetest.NewProxy(t, r.Addr)
+	silent := newTestServer(t, behind(silentProxy), nil)
+	writerProxy := storetest.NewProxy(t, r.Addr)
+	writer := newTestServer(t, behind(writerProxy), nil)
+	conn := r.Conn(t)
+	set(t, r, testKey, "old")
+	testkit.Eventually(t, "the writer to know the members", writer.knowsMembers)
+	silent.awaitInMemory("old")
+
+	held := make(chan struct{})
+	t.Cleanup(func() { // so that the servers can be closed at once
+		close(held)
+		silentProxy.Refuse()
+	})
+	writerProxy.Set(storetest.Faults{Reply: writerProxy.OnOthers(func(_ net.Conn, chunk []byte) bool {
+		if chunk[0] == ':' { // the reply to a beat is a number
+			<-held
+		}
+
+		return false
+	})})
+	silentProxy.Blackhole()
+	_, err := conn.Do("DEL", membersKey)
+	testkit.NoError(t, err)
+	testkit.Eventually(t, "the writer to register again", func() bool {
+		isRegistered, err := redis.Bool(conn.Do("HEXISTS", membersKey, writer.id))
+
+		return err == nil && isRegistered
+	})
+
+	set(t, r, testKey, "new")
+	_, err = writer.Invalidate(t.Context(), testKey)
+	testkit.NoError(t, err)
+	if got := silent.lookup(testKey); got != nil {
+		t.Errorf("after Invalidate: the silent server still uses %v", got)
 	}
 }
 

@@ -46,7 +46,8 @@
 //
 // The registrations may be lost: a new master after a failover need not have them, and FLUSHALL
 // deletes them. A server that has a new stream, or whose own registration was missing, knows that
-// others may still be missing. For settleTime, its changes wait for a whole lease.
+// others may still be missing. For settleTime, its changes wait for a whole lease. A registration
+// names the attempt that made it, so that a server recognizes a new one before it has been notified.
 //
 // 6. A new stream starts without values. The connection may have missed reports, so whatever was
 // stored with the old stream, and whatever is still being read, is lost with it. The same happens if
