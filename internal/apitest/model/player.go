@@ -37,7 +37,7 @@ type player struct {
 	w          *world
 	cookies    [clientCount]int // the token of each client; -1 means none
 	outage     *outage          // nil if there is none
-	lossy      bool             // whether it began during a request
+	lossy      bool             // whether requests that fail may have an effect
 	outageLeft int              // the number of requests until its end
 	notes      []string         // what was played
 }
