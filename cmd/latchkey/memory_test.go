@@ -33,6 +33,18 @@ func countGets(t *testing.T, conn redis.Conn) int {
 	return n
 }
 
+// awaitInMemory waits until a server has a session in memory. No other server may use Redis.
+func awaitInMemory(t *testing.T, conn redis.Conn, addr, cookie string) {
+	t.Helper()
+
+	testkit.Eventually(t, "the session in memory", func() bool {
+		before := countGets(t, conn)
+		send(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", cookie)
+
+		return countGets(t, conn) == before
+	})
+}
+
 // With SESSION_CACHE, session checks need no command to Redis. By default each needs one.
 func observeSessionCache(t *testing.T, o *observer) {
 	const checks = 100
@@ -46,12 +58,7 @@ func observeSessionCache(t *testing.T, o *observer) {
 		}
 
 		if want {
-			testkit.Eventually(t, "the session in memory", func() bool {
-				before := countGets(t, conn)
-				check()
-
-				return countGets(t, conn) == before
-			})
+			awaitInMemory(t, conn, addr, cookie)
 		}
 
 		before := countGets(t, conn)
