@@ -503,21 +503,28 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 
 	sent := time.Now()
-	for name, tc := range map[string]struct {
-		now  time.Time
-		want bool
-	}{
-		"at once":             {sent, true},
-		"before the end":      {sent.Add(lease - 1), true},
-		"at the end":          {sent.Add(lease), false},
-		"the time of day did": {sent.Round(0).Add(lease), false},
-	} {
-		if got := isWithinLease(&sent, tc.now); got != tc.want {
-			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+	for elapsed, want := range map[time.Duration]bool{0: true, lease - 1: true, lease: false} {
+		if got := isWithinLease(&sent, sent.Add(elapsed)); got != want {
+			t.Errorf("after %v: got a lease: %v, want %v", elapsed, got, want)
 		}
 	}
 	if isWithinLease(nil, sent) {
 		t.Error("without a beat: got a lease, want none")
+	}
+
+	for _, tc := range []struct {
+		elapsed, step time.Duration // on the monotonic clock; of the time of day
+		want          bool
+	}{
+		{0, time.Minute, false},
+		{0, time.Hour, false},
+		{lease - 1, -time.Minute, true},
+		{lease, -time.Minute, false},
+		{lease, -time.Hour, false},
+	} {
+		if got := isShort(tc.elapsed, int64(tc.elapsed+tc.step)); got != tc.want {
+			t.Errorf("after %v and a step of the time of day by %v: got a lease: %v, want %v", tc.elapsed, tc.step, got, tc.want)
+		}
 	}
 
 	s := &stream{}
