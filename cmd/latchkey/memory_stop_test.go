@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net"
 	"net/http"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestStoppedServer(t *testing.T) {
 			t.Fatalf("logout: got %d, want 200", res.StatusCode)
 		}
 
-		conns := append(before, dialAll(t, stopped.addr)...)
+		conns := slices.Concat(before, dialAll(t, stopped.addr))
 		for _, c := range conns {
 			_, err := c.Write([]byte("GET /auth/session HTTP/1.1\r\nHost: " + stopped.addr + "\r\nCookie: " + cookie + "\r\n\r\n"))
 			testkit.NoError(t, err)

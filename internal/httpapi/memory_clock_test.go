@@ -12,8 +12,9 @@ import (
 // one without memory whose clock shows the same time, and no session works again after its end.
 func TestClockStepsInMemory(t *testing.T) {
 	suite.Require(t, suite.Memory)
+	t.Parallel()
 
-	f := newFleet(t, 2)
+	f := newFleet(t, 2, false)
 	plain := apitest.New(t, apitest.Options{Redis: &f.redis.Redis, MongoURI: f.servers[0].MongoURI})
 	fromMemory := uint64(0)
 	for _, step := range []time.Duration{

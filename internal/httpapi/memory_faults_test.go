@@ -87,12 +87,13 @@ var endsInMemory = map[string]func(victim, other *apitest.Client) bool{
 // memory once its end has been answered, neither during the fault nor after it.
 func TestEndsDuringFaults(t *testing.T) {
 	suite.Require(t, suite.Memory)
+	t.Parallel()
 
 	for name, fault := range memoryFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			f := newFleet(t, 3)
+			f := newFleet(t, 3, true)
 			for range max(1, *rounds/10) {
 				for name, end := range endsInMemory {
 					f.endDuring(fault, name, end)

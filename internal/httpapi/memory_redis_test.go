@@ -16,8 +16,9 @@ import (
 // have acknowledged a later change. No other session ends, unless all are deleted.
 func TestDeletedByHandInMemory(t *testing.T) {
 	suite.Require(t, suite.Memory)
+	t.Parallel()
 
-	f := newFleet(t, 3)
+	f := newFleet(t, 3, false)
 	conn := f.redis.Conn(t)
 	for name, command := range map[string]func(token string) []any{
 		"DEL":      func(token string) []any { return []any{"DEL", f.servers[0].RecordKey(session.IDOf(token))} },
@@ -71,6 +72,7 @@ func (f *fleet) acknowledge() bool {
 // back, the session works again.
 func TestRedisFailsInMemory(t *testing.T) {
 	suite.Require(t, suite.Memory)
+	t.Parallel()
 
 	const pause = 3 * time.Second
 	for name, fail := range map[string]func(f *fleet) (restore func()){
@@ -93,7 +95,7 @@ func TestRedisFailsInMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			f := newFleet(t, 2)
+			f := newFleet(t, 2, true)
 			s := f.servers[1] // has the time limits of production
 			c := f.servers[0].SignIn()
 			f.remember(c.Token)

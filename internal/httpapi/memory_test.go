@@ -22,8 +22,9 @@ type fleet struct {
 	proxies []*storetest.Proxy
 }
 
-// newFleet starts n servers. All but the first have the time limits of production.
-func newFleet(t *testing.T, n int) *fleet {
+// newFleet starts n servers. If realTimeouts is set, all but the first have the time limits of
+// production.
+func newFleet(t *testing.T, n int, realTimeouts bool) *fleet {
 	t.Helper()
 
 	f := &fleet{t: t, redis: storetest.StartRedis(t)}
@@ -33,7 +34,7 @@ func newFleet(t *testing.T, n int) *fleet {
 		o.Redis = &storetest.Redis{Addr: proxy.Addr}
 		f.proxies = append(f.proxies, proxy)
 		f.servers = append(f.servers, apitest.New(t, o))
-		o.RealTimeouts = true
+		o.RealTimeouts = realTimeouts
 	}
 	f.awaitAcknowledgements()
 
