@@ -476,6 +476,58 @@ func TestLostStream(t *testing.T) {
 	}
 }
 
+// The values of all servers of a cluster are lost with the stream of the coordinator, because messages
+// about changes to them may be missing.
+func TestLostStreamOfCoordinator(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	proxy := storetest.NewProxy(t, r.Addr)
+	client := redisconn.New(redisconn.Options{Addr: r.Addr, Timeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(client.Close)
+	c := newCache(client, Options{Prefixes: []string{"sess:"}, MaxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
+	c.dial = func(ctx context.Context, _ string) (redis.Conn, error) { return client.Dial(ctx, proxy.Addr) }
+	coordinator := newFollower(c, r.Addr, func() {})
+	other := newFollower(c, "127.0.0.1:1", func() {})
+	other.current.Store(&stream{server: other.server})
+	c.followers.Store(&map[string]*follower{coordinator.server: coordinator, other.server: other})
+	c.tasks.Go(func() { coordinator.run(c.ctx) })
+	t.Cleanup(c.Close)
+
+	for name, lose := range map[string]func(){
+		"a lost connection": func() {
+			proxy.Refuse()
+			testkit.Eventually(t, "the loss to be noticed", func() bool { return c.coordinator() == noStream })
+			proxy.Restore(t)
+		},
+		"FLUSHALL": func() {
+			_, err := r.Conn(t).Do("FLUSHALL")
+			testkit.NoError(t, err)
+		},
+	} {
+		// The stream of the other server keeps working for the whole test.
+		confirm := func() { other.current.Load().confirm(beat{sent: time.Now().Add(time.Hour)}) }
+		await := func(before *stream) {
+			testkit.Eventually(t, "a new stream", func() bool { return c.coordinator() != before && c.coordinator().isRegistered(time.Now()) })
+		}
+
+		await(noStream)
+		confirm()
+		c.entries.fill(c.entries.reserve(testKey, other.current.Load()), Value{Data: "old"})
+		if got := c.lookup(testKey); got != "old" {
+			t.Fatalf("before %s: got %v, want the value", name, got)
+		}
+
+		before := c.coordinator()
+		lose()
+		await(before)
+		confirm()
+		if got := c.lookup(testKey); got != nil {
+			t.Errorf("after %s: got %v, want nothing", name, got)
+		}
+	}
+}
+
 // Without Redis, nothing is returned from memory.
 func TestRedisDown(t *testing.T) {
 	t.Parallel()

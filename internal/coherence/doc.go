@@ -51,7 +51,8 @@
 //
 // 6. A new stream starts without values. The connection may have missed reports, so whatever was
 // stored with the old stream, and whatever is still being read, is lost with it. The same happens if
-// a beat is missing: a faulty proxy may have dropped messages.
+// a beat is missing: a faulty proxy may have dropped messages. With the stream of the coordinator, the
+// values of all streams are lost, because its messages name the keys of all Redis servers.
 //
 // 7. Nothing depends on the time of day, neither ours nor that of Redis. A lease ends early if the
 // time of day jumps forward, because the machine may have been suspended, and the monotonic clock does
