@@ -36,6 +36,18 @@ func countGets(t *testing.T, conn redis.Conn) int {
 	return n
 }
 
+// awaitInMemory waits until a server has a session in memory. No other server may use Redis.
+func awaitInMemory(t *testing.T, conn redis.Conn, addr, cookie string) {
+	t.Helper()
+
+	testkit.Eventually(t, "the session in memory", func() bool {
+		before := countGets(t, conn)
+		send(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", cookie)
+
+		return countGets(t, conn) == before
+	})
+}
+
 // With sessions in memory, checks need no command to Redis. With SESSION_CACHE=off each needs one.
 func observeSessionCache(t *testing.T, o *observer) {
 	const checks = 100
@@ -46,7 +58,7 @@ func observeSessionCache(t *testing.T, o *observer) {
 		cookie := mustSend(t, http.StatusCreated, "POST", "http://"+addr+"/auth/register", annsAccount).cookie()
 		check := func() response { return send(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", cookie) }
 		if want {
-			awaitMemory(t, conn, check)
+			awaitInMemory(t, conn, addr, cookie)
 		}
 
 		before := countGets(t, conn)
@@ -57,18 +69,6 @@ func observeSessionCache(t *testing.T, o *observer) {
 	}
 }
 
-// awaitMemory waits until a check of a session needs no GET.
-func awaitMemory(t *testing.T, conn redis.Conn, check func() response) {
-	t.Helper()
-
-	testkit.Eventually(t, "the session in memory", func() bool {
-		before := countGets(t, conn)
-		check()
-
-		return countGets(t, conn) == before
-	})
-}
-
 // A server may show an account from memory for USER_CACHE_MAX_AGE.
 func observeUserCache(t *testing.T, o *observer) {
 	for maxAge, want := range map[string]bool{"0s": false, "1m": true} {
@@ -77,7 +77,7 @@ func observeUserCache(t *testing.T, o *observer) {
 		addr, _, _ := start(t, append(environment(t), "SESSION_CACHE=2MiB", "USER_CACHE_MAX_AGE="+maxAge, "REDIS_URI=redis://"+r.Addr, "MONGODB_URI="+mongoURI))
 		cookie := mustSend(t, http.StatusCreated, "POST", "http://"+addr+"/auth/register", annsAccount).cookie()
 		me := func() response { return send(t, "GET", "http://"+addr+"/auth/me", "", "Cookie", cookie) }
-		awaitMemory(t, r.Conn(t), me)
+		awaitInMemory(t, r.Conn(t), addr, cookie)
 
 		users := storetest.Database(t, mongoURI).Collection("users")
 		showedOld := false

@@ -39,6 +39,10 @@ type Cache struct {
 	joined  atomic.Pointer[time.Time] // when other servers might not be registered yet: see join
 	counters
 
+	// attempts counts the attempts to register this server. registered is the number of the one that
+	// has, as far as it is known.
+	attempts, registered atomic.Int64
+
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
 	tasks sync.WaitGroup

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -488,6 +489,53 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// The same holds before this server knows that its own registration was lost: it has registered again,
+// but the reply is still on the way.
+func TestLostRegistrationsWithSlowReply(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	behind := func(p *storetest.Proxy) *storetest.RedisServer {
+		return &storetest.RedisServer{Redis: storetest.Redis{Addr: p.Addr}}
+	}
+	silentProxy := storetest.NewProxy(t, r.Addr)
+	silent := newTestServer(t, behind(silentProxy), nil)
+	writerProxy := storetest.NewProxy(t, r.Addr)
+	writer := newTestServer(t, behind(writerProxy), nil)
+	conn := r.Conn(t)
+	set(t, r, testKey, "old")
+	testkit.Eventually(t, "the writer to know the members", writer.knowsMembers)
+	silent.awaitInMemory("old")
+
+	held := make(chan struct{})
+	t.Cleanup(func() { // so that the servers can be closed at once
+		close(held)
+		silentProxy.Refuse()
+	})
+	writerProxy.Set(storetest.Faults{Reply: writerProxy.OnOthers(func(_ net.Conn, chunk []byte) bool {
+		if chunk[0] == ':' { // the reply to a beat is a number
+			<-held
+		}
+
+		return false
+	})})
+	silentProxy.Blackhole()
+	_, err := conn.Do("DEL", membersKey)
+	testkit.NoError(t, err)
+	testkit.Eventually(t, "the writer to register again", func() bool {
+		isRegistered, err := redis.Bool(conn.Do("HEXISTS", membersKey, writer.id))
+
+		return err == nil && isRegistered
+	})
+
+	set(t, r, testKey, "new")
+	_, err = writer.Invalidate(t.Context(), testKey)
+	testkit.NoError(t, err)
+	if got := silent.lookup(testKey); got != nil {
+		t.Errorf("after Invalidate: the silent server still uses %v", got)
+	}
+}
+
 // A new stream does not use what was stored before, because it may have missed changes.
 func TestLostStream(t *testing.T) {
 	t.Parallel()
@@ -506,6 +554,58 @@ func TestLostStream(t *testing.T) {
 	log := s.log.String()
 	if strings.Count(log, "cannot follow changes") != 1 || !strings.Contains(log, "following changes in Redis again") {
 		t.Errorf("log: got %s, want one warning and the end of the failure", log)
+	}
+}
+
+// The values of all servers of a cluster are lost with the stream of the coordinator, because messages
+// about changes to them may be missing.
+func TestLostStreamOfCoordinator(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	proxy := storetest.NewProxy(t, r.Addr)
+	client := redisconn.New(redisconn.Options{Addr: r.Addr, Timeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(client.Close)
+	c := newCache(client, Options{Prefixes: []string{"sess:"}, MaxBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
+	c.dial = func(ctx context.Context, _ string) (redis.Conn, error) { return client.Dial(ctx, proxy.Addr) }
+	coordinator := newFollower(c, r.Addr, func() {})
+	other := newFollower(c, "127.0.0.1:1", func() {})
+	other.current.Store(&stream{server: other.server})
+	c.followers.Store(&map[string]*follower{coordinator.server: coordinator, other.server: other})
+	c.tasks.Go(func() { coordinator.run(c.ctx) })
+	t.Cleanup(c.Close)
+
+	for name, lose := range map[string]func(){
+		"a lost connection": func() {
+			proxy.Refuse()
+			testkit.Eventually(t, "the loss to be noticed", func() bool { return c.coordinator() == noStream })
+			proxy.Restore(t)
+		},
+		"FLUSHALL": func() {
+			_, err := r.Conn(t).Do("FLUSHALL")
+			testkit.NoError(t, err)
+		},
+	} {
+		// The stream of the other server keeps working for the whole test.
+		confirm := func() { other.current.Load().confirm(beat{sent: time.Now().Add(time.Hour)}) }
+		await := func(before *stream) {
+			testkit.Eventually(t, "a new stream", func() bool { return c.coordinator() != before && c.coordinator().isRegistered(time.Now()) })
+		}
+
+		await(noStream)
+		confirm()
+		c.entries.fill(c.entries.reserve(testKey, other.current.Load()), Value{Data: "old"})
+		if got := c.lookup(testKey); got != "old" {
+			t.Fatalf("before %s: got %v, want the value", name, got)
+		}
+
+		before := c.coordinator()
+		lose()
+		await(before)
+		confirm()
+		if got := c.lookup(testKey); got != nil {
+			t.Errorf("after %s: got %v, want nothing", name, got)
+		}
 	}
 }
 
@@ -536,21 +636,28 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 
 	sent := time.Now()
-	for name, tc := range map[string]struct {
-		now  time.Time
-		want bool
-	}{
-		"at once":             {sent, true},
-		"before the end":      {sent.Add(lease - 1), true},
-		"at the end":          {sent.Add(lease), false},
-		"the time of day did": {sent.Round(0).Add(lease), false},
-	} {
-		if got := isWithinLease(&sent, tc.now); got != tc.want {
-			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+	for elapsed, want := range map[time.Duration]bool{0: true, lease - 1: true, lease: false} {
+		if got := isWithinLease(&sent, sent.Add(elapsed)); got != want {
+			t.Errorf("after %v: got a lease: %v, want %v", elapsed, got, want)
 		}
 	}
 	if isWithinLease(nil, sent) {
 		t.Error("without a beat: got a lease, want none")
+	}
+
+	for _, tc := range []struct {
+		elapsed, step time.Duration // on the monotonic clock; of the time of day
+		want          bool
+	}{
+		{0, time.Minute, false},
+		{0, time.Hour, false},
+		{lease - 1, -time.Minute, true},
+		{lease, -time.Minute, false},
+		{lease, -time.Hour, false},
+	} {
+		if got := isShort(tc.elapsed, int64(tc.elapsed+tc.step)); got != tc.want {
+			t.Errorf("after %v and a step of the time of day by %v: got a lease: %v, want %v", tc.elapsed, tc.step, got, tc.want)
+		}
 	}
 
 	s := &stream{}

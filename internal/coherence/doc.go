@@ -46,14 +46,16 @@
 //
 // The registrations may be lost: a new master after a failover need not have them, and FLUSHALL
 // deletes them. A server that has a new stream, or whose own registration was missing, knows that
-// others may still be missing. For settleTime, its changes wait for a whole lease.
+// others may still be missing. For settleTime, its changes wait for a whole lease. A registration
+// names the attempt that made it, so that a server recognizes a new one before it has been notified.
 //
 // Without a stream, a server does not know whether all others are registered. If Redis refuses streams,
 // because it lacks CLIENT TRACKING or does not permit it, every change waits for a whole lease.
 //
 // 6. A new stream starts without values. The connection may have missed reports, so whatever was
 // stored with the old stream, and whatever is still being read, is lost with it. The same happens if
-// a beat is missing: a faulty proxy may have dropped messages.
+// a beat is missing: a faulty proxy may have dropped messages. With the stream of the coordinator, the
+// values of all streams are lost, because its messages name the keys of all Redis servers.
 //
 // 7. Nothing depends on the time of day, neither ours nor that of Redis. A lease ends early if the
 // time of day jumps forward, because the machine may have been suspended, and the monotonic clock does

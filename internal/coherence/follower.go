@@ -76,6 +76,22 @@ func (f *follower) replace(s *stream) {
 	}
 }
 
+// restart begins without values, because messages may be missing. Those of the coordinator are also
+// about the values of other Redis servers.
+func (f *follower) restart() {
+	f.replace(&stream{server: f.server})
+	if f.cache.client.ServerFor(membersKey) != f.server {
+		return
+	}
+
+	for _, other := range *f.cache.followers.Load() {
+		before := other.current.Load()
+		if other != f && before != noStream && other.current.CompareAndSwap(before, &stream{server: other.server}) {
+			before.close()
+		}
+	}
+}
+
 // follow opens a stream and handles what arrives, until the connection is lost or ctx ends.
 func (f *follower) follow(ctx context.Context) error {
 	conn, err := f.cache.dial(ctx, f.server)
@@ -96,7 +112,7 @@ func (f *follower) follow(ctx context.Context) error {
 
 	f.arrived = 0
 	f.cache.join() // it may be a new coordinator
-	f.replace(&stream{server: f.server})
+	f.restart()
 
 	beating, stopBeats := context.WithCancel(ctx)
 	var beats sync.WaitGroup
@@ -222,7 +238,7 @@ func (f *follower) handle(message []any) error {
 // confirm records that a beat has arrived. If others are missing, reports may be missing, too.
 func (f *follower) confirm(n int64) {
 	if f.arrived != 0 && n != f.arrived+1 {
-		f.replace(&stream{server: f.server})
+		f.restart()
 	}
 	f.arrived = n
 
@@ -245,7 +261,7 @@ func (f *follower) confirm(n int64) {
 // all keys (FLUSHALL).
 func (f *follower) handleReport(payload any) error {
 	if payload == nil {
-		f.replace(&stream{server: f.server}) // this server's registration is lost, too
+		f.restart() // this server's registration is lost, too
 
 		return nil
 	}

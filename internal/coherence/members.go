@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// membersKey is the hash of the servers that may have a lease, with the numbers of their last beats.
+	// membersKey is the hash of the servers that may have a lease. A value has the number of the attempt
+	// that registered the server, and that of its last beat.
 	membersKey = "members"
 
 	// changesChannel is the channel of the keys that have changed.
@@ -34,18 +35,24 @@ const (
 
 func (c *Cache) ackChannel(id string) string { return "latchkey:ack:" + id }
 
-// beatScript registers a server and sends it a beat in one step: see rule 4. It returns whether the
-// server was not registered before. PUBLISH comes first, because Redis may refuse it.
+// beatScript registers a server and sends it a beat in one step: see rule 4. It returns the number of
+// the attempt that registered the server. PUBLISH comes first, because Redis may refuse it.
 var beatScript = redisconn.NewScript(1, `
-redis.call('PUBLISH', ARGV[3], ARGV[2])
+redis.call('PUBLISH', ARGV[4], ARGV[3])
 
-return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])`)
+local before = redis.call('HGET', KEYS[1], ARGV[1])
+local attempt = before and string.match(before, '^%d+') or ARGV[2]
+redis.call('HSET', KEYS[1], ARGV[1], attempt .. ' ' .. ARGV[3])
 
-// register registers this server as one that may have a lease.
+return attempt`)
+
+// register registers this server as one that may have a lease, unless it is registered already.
 func (c *Cache) register(ctx context.Context, beat int64, channel string) {
-	isNew, err := redisconn.Bool(c.client.Eval(ctx, beatScript, membersKey, c.id, beat, channel))
-	if err == nil && isNew {
+	attempt := c.attempts.Add(1)
+	registered, err := redisconn.Int64(c.client.Eval(ctx, beatScript, membersKey, c.id, attempt, beat, channel))
+	if err == nil && registered != c.registered.Load() {
 		c.join()
+		c.registered.Store(registered)
 	}
 }
 
@@ -53,6 +60,15 @@ func (c *Cache) register(ctx context.Context, beat int64, channel string) {
 func (c *Cache) join() {
 	now := time.Now()
 	c.joined.Store(&now)
+}
+
+// isComplete reports whether the members include all servers that may have a lease. registration is
+// the value of this server. If another attempt than the known one has registered it, the registration
+// was lost, and those of other servers may still be missing.
+func (c *Cache) isComplete(registration string) bool {
+	attempt, _, _ := strings.Cut(registration, " ")
+
+	return attempt == strconv.FormatInt(c.registered.Load(), 10) && c.knowsMembers()
 }
 
 // knowsMembers reports whether other servers have had time to register since this one did.
@@ -110,7 +126,7 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 		return 0, err
 	}
 
-	isComplete := c.knowsMembers() && members[c.id] != ""
+	isComplete := c.isComplete(members[c.id])
 	delete(members, c.id)
 	for !isComplete || len(members) > 0 {
 		select {

@@ -44,10 +44,15 @@ func (s *stream) isLive(now time.Time) bool { return isWithinLease(s.live.Load()
 func (s *stream) isRegistered(now time.Time) bool { return isWithinLease(s.registered.Load(), now) }
 
 // isWithinLease reports whether the lease from a beat that was sent at a time, or never if that is
-// nil, has not ended. The second comparison uses the time of day: see rule 7 of the package
-// documentation.
+// nil, has not ended.
 func isWithinLease(sent *time.Time, now time.Time) bool {
-	return sent != nil && now.Sub(*sent) < lease && now.UnixNano()-sent.UnixNano() < int64(lease)
+	return sent != nil && isShort(now.Sub(*sent), now.UnixNano()-sent.UnixNano())
+}
+
+// isShort reports whether a time is shorter than a lease on the monotonic clock, and also by the time of
+// day: see rule 7 of the package documentation.
+func isShort(elapsed time.Duration, byTimeOfDay int64) bool {
+	return elapsed < lease && byTimeOfDay < int64(lease)
 }
 
 // confirm records that a beat has arrived.

@@ -21,8 +21,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 	suite.Require(t, suite.Failover)
 
 	server := storetest.StartRedis(t)
-	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis})
-	l := startLoad(t, s, *loadSessions)
+	l := startLoad(t, server.Redis, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.waitFor(&l.served, 100)
 		server.Kill()
@@ -40,8 +39,7 @@ func TestSentinelFailover(t *testing.T) {
 	suite.Require(t, suite.Failover)
 
 	sentinels := storetest.StartSentinel(t)
-	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
-	l := startLoad(t, s, *loadSessions)
+	l := startLoad(t, sentinels.Redis, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.waitFor(&l.served, 1000)
 		failed := sentinels.CurrentMaster(t)
@@ -60,8 +58,7 @@ func TestPlannedFailover(t *testing.T) {
 	suite.Require(t, suite.Failover)
 
 	sentinels := storetest.StartSentinel(t)
-	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
-	l := startLoad(t, s, *loadSessions)
+	l := startLoad(t, sentinels.Redis, *loadSessions)
 	l.waitFor(&l.served, 1000)
 	sentinels.Failover(t)
 	l.waitForLog("Redis topology changed")
@@ -77,8 +74,7 @@ func TestFailoverOfPausedServer(t *testing.T) {
 	suite.Require(t, suite.Failover)
 
 	sentinels := storetest.StartSentinel(t)
-	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &sentinels.Redis})
-	l := startLoad(t, s, *loadSessions)
+	l := startLoad(t, sentinels.Redis, *loadSessions)
 	l.waitFor(&l.served, 1000)
 	paused := sentinels.CurrentMaster(t)
 	paused.Pause()
@@ -94,8 +90,7 @@ func TestClusterFailover(t *testing.T) {
 	suite.Require(t, suite.Failover)
 
 	cluster := storetest.StartCluster(t)
-	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &cluster.Redis})
-	l := startLoad(t, s, *loadSessions)
+	l := startLoad(t, cluster.Redis, *loadSessions)
 	for round := 0; round < *failovers && !t.Failed(); round++ {
 		l.waitFor(&l.served, 1000)
 		failed := cluster.MasterOf(t, "idx:{"+apitest.UserID+"}")

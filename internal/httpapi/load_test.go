@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"latchkey/internal/apitest"
+	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/session"
 )
 
@@ -17,11 +18,13 @@ import (
 // It records the responses and compares them with the final state.
 type load struct {
 	*apitest.Server
+	other  *apitest.Server // shares the stores, and has the sessions of the writers in memory
 	t      *testing.T
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 	served atomic.Int64 // reads that got 200
 	failed atomic.Int64 // reads that got 503
+	stale  atomic.Int64 // reads with the token of an ended session that got 200
 
 	refused atomic.Int64 // logins that failed
 
@@ -35,18 +38,28 @@ const (
 	loadWriters = 4
 )
 
-// startLoad starts sessions and simulates their users until finish is called.
-func startLoad(t *testing.T, s *apitest.Server, sessions int) *load {
+// startLoad starts two servers and sessions, and simulates the sessions' users until finish is called.
+func startLoad(t *testing.T, r storetest.Redis, sessions int) *load {
 	t.Helper()
 
-	l := &load{Server: s, t: t}
+	o := apitest.Options{RealTimeouts: true, Redis: &r}
+	s := apitest.New(t, o)
+	o.StoresOf = s
+
+	l := &load{Server: s, other: apitest.New(t, o), t: t}
 	readers := make([]*apitest.Client, loadReaders)
 	var started sync.WaitGroup
 	for i := range readers {
 		started.Go(func() {
-			for range sessions / loadReaders {
-				readers[i] = s.SignIn()
-				l.note(&l.live, readers[i].Token)
+			for n := 0; n < sessions/loadReaders; {
+				token, err := l.signIn(t.Context())
+				if err != nil { // the time limits are short for a busy machine
+					continue
+				}
+
+				readers[i] = s.WithToken(token)
+				l.note(&l.live, token)
+				n++
 			}
 		})
 	}
@@ -65,6 +78,19 @@ func startLoad(t *testing.T, s *apitest.Server, sessions int) *load {
 	}
 
 	return l
+}
+
+// signIn starts a session and returns its token.
+func (l *load) signIn(ctx context.Context) (token string, err error) {
+	generation, err := l.Sessions.Generation(ctx, apitest.UserID)
+	if err != nil {
+		return "", err
+	}
+
+	owner := session.Owner{UserID: apitest.UserID, Email: "ann@example.com"}
+	_, token, err = l.Sessions.Begin(ctx, session.Start{Owner: owner, Method: "password", Generation: generation})
+
+	return token, err
 }
 
 func (l *load) note(tokens *[]string, token string) {
@@ -114,32 +140,47 @@ func (l *load) read(ctx context.Context, c *apitest.Client) {
 // that got 503 may have been executed.
 func (l *load) write(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
-		generation, err := l.Sessions.Generation(ctx, apitest.UserID)
-		if err != nil {
-			continue
-		}
-
-		_, token, err := l.Sessions.Begin(ctx, session.Start{Owner: session.Owner{UserID: apitest.UserID}, Method: "password", Generation: generation})
+		token, err := l.signIn(ctx)
 		if err != nil {
 			l.refused.Add(1)
 			continue
 		}
 
 		c := l.WithToken(token)
+		l.remember(token)
 		if l.do(c, "POST", "/auth/rotate-session").Status != 200 {
 			continue
 		}
 
-		l.note(&l.ended, token)
+		l.checkEnded(token)
 		token = c.Token
 		if n%4 == 0 {
 			l.note(&l.live, token)
 			continue
 		}
 
+		l.remember(token)
 		if l.do(c, "POST", "/auth/logout").Status == 200 {
-			l.note(&l.ended, token)
+			l.checkEnded(token)
 		}
+	}
+}
+
+// remember makes the other server keep a session in memory, if it can.
+func (l *load) remember(token string) {
+	for range 2 { // the second time from memory
+		l.do(l.other.WithToken(token), "GET", "/auth/session")
+	}
+}
+
+// checkEnded checks that the other server rejects the token of a session whose end has been answered.
+func (l *load) checkEnded(token string) {
+	l.note(&l.ended, token)
+
+	a := l.other.WithToken(token).Do("GET", "/auth/session", nil)
+	if a.Status == 200 {
+		l.stale.Add(1)
+		l.wrong("the other server accepted an ended session")
 	}
 }
 
@@ -181,8 +222,12 @@ func (l *load) finish() {
 
 	lost := count(l.live, 200)
 	revived := count(l.ended, 401)
-	l.t.Logf("%d reads served, %d got 503; %d live sessions, %d of them lost; %d ended, %d of them still live",
-		l.served.Load(), l.failed.Load(), len(l.live), lost, len(l.ended), revived)
+	l.t.Logf("%d reads served, %d got 503; %d live sessions, %d of them lost; %d ended, %d of them still live, %d accepted afterwards by the other server",
+		l.served.Load(), l.failed.Load(), len(l.live), lost, len(l.ended), revived, l.stale.Load())
+	l.t.Logf("%d and %d requests answered from memory", l.Cache.Stats().Hits, l.other.Cache.Stats().Hits)
+	if l.Cache.Stats().Hits == 0 || l.other.Cache.Stats().Hits == 0 {
+		l.t.Error("a server answered no request from memory")
+	}
 	if lost != 0 || revived != 0 || len(l.ended) == 0 {
 		l.wrong("the final state contradicts the responses")
 

@@ -143,7 +143,8 @@ const nextSecret = "the next secret of the tests, 32 b"
 var configurations = []apitest.Options{
 	{TouchInterval: time.Minute, MaxPerUser: 4},
 	{TouchInterval: time.Nanosecond, MaxPerUser: 4},
-	{TouchInterval: time.Minute, NoSessionCache: true},
+	{TouchInterval: time.Minute},
 	// During a change of the secret, each server signs records with a different one.
 	{TouchInterval: time.Nanosecond, MaxPerUser: 4, Secrets: []string{apitest.SessionSecret, nextSecret}},
+	{TouchInterval: time.Minute, MaxPerUser: 4, NoSessionCache: true},
 }

@@ -21,7 +21,7 @@ var (
 
 // maxPlayers is the number of histories that are played at the same time: a multiple of the
 // number of configurations, as each player has one.
-const maxPlayers = 12
+const maxPlayers = 10
 
 // No response contradicts what earlier responses have shown. A failure shows the shortest
 // history found that leads to it.
@@ -56,12 +56,14 @@ func TestHistories(t *testing.T) {
 	group.Wait()
 	requests := 0
 	slow := 0
+	fromMemory := uint64(0)
 	for _, p := range players {
 		requests += p.requests
 		slow += p.slow
+		fromMemory += p.fromMemory
 	}
 
-	t.Logf("%d requests; for %d of them a store was too slow without an outage", requests, slow)
+	t.Logf("%d requests; for %d of them a store was too slow without an outage; %d sessions loaded from memory", requests, slow, fromMemory)
 	if slow > requests/10 {
 		t.Error("the machine is too slow for a meaningful result")
 	}

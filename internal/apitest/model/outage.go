@@ -22,7 +22,7 @@ type outage struct {
 type fault = func(net.Conn, []byte) bool
 
 // outages lists the outages that can occur in a history. A request that gets 503 has no effect, unless the
-// outage began during the request.
+// outage began during the request, or loses replies only.
 var outages = []outage{
 	{name: "Redis resets connections", down: redisDown, faults: storetest.Faults{Command: storetest.Reset}},
 	{name: "Redis closes connections on writes", down: redisDown, faults: storetest.Faults{Command: storetest.OnWrites(storetest.HangUp)}},
@@ -67,6 +67,10 @@ func (o outage) startingAfter(n int) storetest.Faults {
 	return storetest.Faults{Command: delayed(o.faults.Command), Reply: delayed(o.faults.Reply), Hold: o.faults.Hold}
 }
 
+// executes reports whether Redis executes commands during the outage, although nobody gets the replies.
+// A request whose session is in memory then need not fail before it has changed anything.
+func (o outage) executes() bool { return o.down == redisDown && o.faults.Reply != nil }
+
 // startOutage begins the outage of a step.
 func (p *player) startOutage(s step) string {
 	if problem := p.endOutage(); problem != "" {
@@ -75,7 +79,7 @@ func (p *player) startOutage(s step) string {
 
 	p.note("outage of server 0: %s, after %d commands or replies, for %d requests", s.outage.name, s.after, s.requests)
 	p.outage = &s.outage
-	p.lossy = s.after > 0
+	p.lossy = s.after > 0 || p.servers[0].Cache != nil && s.outage.executes()
 	p.outageLeft = s.requests
 
 	proxy := p.redisProxy

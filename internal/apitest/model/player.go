@@ -28,15 +28,16 @@ type player struct {
 	redisMu    sync.Mutex // for operations that run at the same time
 	redisProxy *storetest.Proxy
 	mongoProxy *storetest.Proxy
-	emails     int // the number of email addresses used so far
-	requests   int // the number of requests in all histories
-	slow       int // the number of those for which a store was too slow without an outage
+	emails     int    // the number of email addresses used so far
+	requests   int    // the number of requests in all histories
+	slow       int    // the number of those for which a store was too slow without an outage
+	fromMemory uint64 // the number of sessions that those found in memory
 
 	// Of the current history:
 	w          *world
 	cookies    [clientCount]int // the token of each client; -1 means none
 	outage     *outage          // nil if there is none
-	lossy      bool             // whether it began during a request
+	lossy      bool             // whether requests that fail may have an effect
 	outageLeft int              // the number of requests until its end
 	notes      []string         // what was played
 }
@@ -178,6 +179,37 @@ func (p *player) awaitReports() {
 	}
 }
 
+// remember makes the servers keep all sessions in memory, without extending them. Otherwise few
+// requests would find theirs there. During an outage it does nothing, because its commands would
+// count.
+func (p *player) remember() {
+	if p.outage != nil {
+		return
+	}
+
+	for _, s := range p.servers {
+		if s.Cache == nil {
+			continue
+		}
+		for _, k := range p.w.tokens {
+			if k.alive != no {
+				_, _ = s.Sessions.ByID(context.Background(), k.id)
+			}
+		}
+	}
+}
+
+// hits returns the number of times that the servers loaded a session from memory.
+func (p *player) hits() (hits uint64) {
+	for _, s := range p.servers {
+		if s.Cache != nil {
+			hits += s.Cache.Stats().Hits
+		}
+	}
+
+	return hits
+}
+
 // now returns the time on the servers' clock.
 func (p *player) now() time.Time { return p.servers[0].Now() }
 
@@ -201,11 +233,14 @@ func (p *player) perform(steps ...step) string {
 		return ""
 	}
 
+	p.remember()
 	start := p.now()
 	p.w.expire(p.since(start))
 
+	hits := p.hits()
 	responses := testkit.Concurrently(len(ops), func(i int) apitest.Response { return p.do(ops[i]) })
 	now := p.since(start)
+	p.fromMemory += p.hits() - hits
 	p.requests += len(ops)
 	for i, o := range ops {
 		p.noteResponse(o, responses[i])
@@ -293,10 +328,18 @@ func (p *player) noteResponse(o op, a apitest.Response) {
 		a.Status, a.JSON["code"], a.JSON["reason"], cookieChange(a))
 }
 
+// clearScript deletes all keys but the registrations of the servers. FLUSHDB would make every server
+// on this Redis forget its sessions in memory.
+var clearScript = redis.NewScript(0, `
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if key ~= 'members' then redis.call('DEL', key) end
+end
+return 1`)
+
 // clear removes what a history has left behind.
 func (p *player) clear() {
 	_ = p.endOutage()
-	_, _ = p.redis.Do("FLUSHDB")
+	_, _ = clearScript.Do(p.redis)
 	_, _ = p.servers[1].DB.Collection("users").DeleteMany(context.Background(), bson.D{})
 	for _, s := range p.servers {
 		s.Advance(touchPause)

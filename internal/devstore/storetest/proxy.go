@@ -21,7 +21,8 @@ type Proxy struct {
 	mu       sync.Mutex
 	server   string // host:port of the store
 	listener net.Listener
-	conns    []net.Conn // closed by Refuse
+	conns    []net.Conn        // closed by Refuse
+	tracking map[net.Conn]bool // clients that have sent CLIENT TRACKING
 	faults   Faults
 	held     []heldChunk
 }
@@ -54,7 +55,7 @@ type heldChunk struct {
 // NewProxy starts a proxy that forwards everything to server until its faults are set.
 func NewProxy(t testing.TB, server string) *Proxy {
 	t.Helper()
-	p := &Proxy{Addr: reservePort(t), server: server}
+	p := &Proxy{Addr: reservePort(t), server: server, tracking: map[net.Conn]bool{}}
 	check(t, p.listen())
 	t.Cleanup(p.Refuse)
 	return p
@@ -117,6 +118,38 @@ func (p *Proxy) currentFaults() Faults {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.faults
+}
+
+// OnTracking returns a fault that affects only connections that have sent CLIENT TRACKING, including
+// the data with that command. On the others, it forwards everything.
+func (p *Proxy) OnTracking(fault func(client net.Conn, chunk []byte) bool) func(net.Conn, []byte) bool {
+	return func(client net.Conn, chunk []byte) bool {
+		return p.isTracking(client) && fault(client, chunk)
+	}
+}
+
+// OnOthers returns a fault that affects only the other connections.
+func (p *Proxy) OnOthers(fault func(client net.Conn, chunk []byte) bool) func(net.Conn, []byte) bool {
+	return func(client net.Conn, chunk []byte) bool {
+		return !p.isTracking(client) && fault(client, chunk)
+	}
+}
+
+func (p *Proxy) isTracking(client net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tracking[client]
+}
+
+// noteTracking records that a client sends CLIENT TRACKING, if it does.
+func (p *Proxy) noteTracking(client net.Conn, chunk []byte) {
+	if !bytes.Contains(chunk, []byte("\r\nTRACKING\r\n")) {
+		return
+	}
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tracking[client] = true
 }
 
 // Blackhole drops all data, but keeps connections open and accepts new ones.
@@ -231,6 +264,7 @@ func (p *Proxy) forwardCommands(client, server net.Conn, replied <-chan struct{}
 		}
 
 		chunk := bytes.Clone(buffer[:n])
+		p.noteTracking(client, chunk)
 		faults := p.currentFaults()
 
 		if faults.Command != nil && faults.Command(client, chunk) {
