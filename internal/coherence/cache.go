@@ -47,12 +47,14 @@ type shard struct {
 	maxSize  int
 }
 
-// entry is a value or, while that is being read, the placeholder for it.
+// entry is a value, or the placeholder for one that is being read. While a value is refreshed, it is
+// both.
 type entry struct {
-	key    string
-	stream *stream
-	data   any // nil for a placeholder
-	size   int
+	key           string
+	stream        *stream
+	data          any // nil if there is only a placeholder
+	size          int
+	isPlaceholder bool
 }
 
 func (e *entries) init(maxBytes int) {
@@ -83,14 +85,21 @@ func (e *entries) get(key string) *entry {
 	return element.Value.(*entry)
 }
 
-// reserve replaces the entry of a key with a placeholder.
+// reserve returns the placeholder for a key. Several readers may share one: whoever is first fills it,
+// and a report removes it for all. With one each, the last of a stream of readers would always keep the
+// others from storing what they have read.
 func (e *entries) reserve(key string, from *stream) *entry {
-	placeholder := &entry{key: key, stream: from, size: len(key) + entryOverhead}
-
 	s := e.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
+	if element := s.elements[key]; element != nil {
+		if known := element.Value.(*entry); known.isPlaceholder && known.stream == from {
+			return known
+		}
+	}
+
+	placeholder := &entry{key: key, stream: from, size: len(key) + entryOverhead, isPlaceholder: true}
 	s.remove(key)
 	s.add(placeholder)
 
@@ -116,8 +125,8 @@ func (e *entries) fill(placeholder *entry, v Value) {
 	})
 }
 
-// renew replaces the entry with a value by a placeholder that keeps the value. It returns nil if the
-// value is no longer there.
+// renew makes the entry with a value a placeholder, too, and returns it. It returns nil if the value
+// is no longer there.
 func (e *entries) renew(key string, value any, from *stream) *entry {
 	s := e.shardOf(key)
 	s.mu.Lock()
@@ -128,12 +137,16 @@ func (e *entries) renew(key string, value any, from *stream) *entry {
 		return nil
 	}
 
-	old := element.Value.(*entry)
-	if old.data != value || old.stream != from {
+	known := element.Value.(*entry)
+	if known.data != value || known.stream != from {
 		return nil
 	}
+	if known.isPlaceholder {
+		return known
+	}
 
-	placeholder := *old
+	placeholder := *known // others may be reading the entry
+	placeholder.isPlaceholder = true
 	element.Value = &placeholder
 
 	return &placeholder

@@ -176,6 +176,63 @@ func TestOvertakenReply(t *testing.T) {
 	}
 }
 
+// A value is stored although another reader has started in the meantime, also if it is refreshed.
+// Otherwise, a stream of readers would keep a value out of memory forever.
+func TestSeveralReaders(t *testing.T) {
+	t.Parallel()
+
+	s := newTestServer(t, storetest.StartRedis(t), nil)
+	const key = "user:k"
+	returning := func(data string) func(context.Context) (Value, error) {
+		return func(context.Context) (Value, error) { return Value{Data: data}, nil }
+	}
+
+	_, err := s.Load(t.Context(), key, func(ctx context.Context) (Value, error) {
+		_, err := s.Load(ctx, key, returning("first"))
+		testkit.NoError(t, err)
+		if got := s.lookup(key); got != "first" {
+			t.Errorf("while another reader reads: got %v, want the value", got)
+		}
+
+		return Value{Data: "late"}, nil
+	})
+	testkit.NoError(t, err)
+
+	_, err = s.Refresh(t.Context(), key, "first", func(ctx context.Context) (Value, error) {
+		if got := s.lookup(key); got != "first" {
+			t.Errorf("during a refresh: got %v, want the value", got)
+		}
+		_, err := s.Refresh(ctx, key, "first", returning("second"))
+		testkit.NoError(t, err)
+
+		return Value{Data: "late"}, nil
+	})
+	testkit.NoError(t, err)
+	if got := s.lookup(key); got != "second" {
+		t.Errorf("after two refreshes: got %v, want the value of the one that was done first", got)
+	}
+}
+
+// A refreshed value that changes meanwhile is not stored, and neither is the old one kept.
+func TestOvertakenRefresh(t *testing.T) {
+	t.Parallel()
+
+	s := newTestServer(t, storetest.StartRedis(t), nil)
+	const key = "user:k"
+	_, err := s.Load(t.Context(), key, func(context.Context) (Value, error) { return Value{Data: "old"}, nil })
+	testkit.NoError(t, err)
+
+	_, err = s.Refresh(t.Context(), key, "old", func(ctx context.Context) (Value, error) {
+		_, err := s.Invalidate(ctx, key)
+
+		return Value{Data: "read before"}, err
+	})
+	testkit.NoError(t, err)
+	if got := s.lookup(key); got != nil {
+		t.Errorf("got %v, want nothing", got)
+	}
+}
+
 // A value is stored only if it is from the server that reports its changes.
 func TestValueFromAnotherServer(t *testing.T) {
 	t.Parallel()
