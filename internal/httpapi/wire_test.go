@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"net"
 	"regexp"
 	"strconv"
@@ -30,6 +31,9 @@ func TestCommandsOnTheWire(t *testing.T) {
 
 	var commands atomic.Int64
 	proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
+		if bytes.Contains(chunk, []byte("latchkey:beat:")) { // from time to time, whatever the requests are
+			return false
+		}
 		commands.Add(int64(len(commandStart.FindAll(chunk, -1))))
 
 		return false
@@ -39,21 +43,22 @@ func TestCommandsOnTheWire(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		most int64
+		ends int64 // how often it ends sessions; then servers with sessions in memory tell each other
 		do   func(c *apitest.Client)
 	}{
-		{"session check", 1, func(c *apitest.Client) { c.Do("GET", "/auth/session", nil).Want(200) }},
-		{"login", 5, func(*apitest.Client) { s.LoginFrom("x") }},
-		{"login over IPv6", 5, func(*apitest.Client) {
+		{"session check", 1, 0, func(c *apitest.Client) { c.Do("GET", "/auth/session", nil).Want(200) }},
+		{"login", 5, 0, func(*apitest.Client) { s.LoginFrom("x") }},
+		{"login over IPv6", 5, 0, func(*apitest.Client) {
 			s.NewClient().DoFrom("2001:db8::1", "POST", "/auth/login", apitest.AnnsLogin).Want(200)
 		}},
-		{"login over a session", 6, func(c *apitest.Client) { c.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200) }},
-		{"rotate", 2, func(c *apitest.Client) { c.Do("POST", "/auth/rotate-session", nil).Want(200) }},
-		{"list", 2, func(c *apitest.Client) { c.Do("GET", "/auth/sessions", nil).Want(200) }},
-		{"revoke others", 2, func(c *apitest.Client) { c.Do("DELETE", "/auth/sessions", nil).Want(200) }},
-		{"password change", 7, func(c *apitest.Client) {
+		{"login over a session", 6, 1, func(c *apitest.Client) { c.Do("POST", "/auth/login", apitest.AnnsLogin).Want(200) }},
+		{"rotate", 2, 1, func(c *apitest.Client) { c.Do("POST", "/auth/rotate-session", nil).Want(200) }},
+		{"list", 2, 0, func(c *apitest.Client) { c.Do("GET", "/auth/sessions", nil).Want(200) }},
+		{"revoke others", 2, 1, func(c *apitest.Client) { c.Do("DELETE", "/auth/sessions", nil).Want(200) }},
+		{"password change", 7, 2, func(c *apitest.Client) {
 			c.Do("POST", "/auth/password/change", apitest.PasswordChange).Want(200)
 		}},
-		{"logout", 2, func(c *apitest.Client) { c.Do("POST", "/auth/logout", nil).Want(200) }},
+		{"logout", 2, 1, func(c *apitest.Client) { c.Do("POST", "/auth/logout", nil).Want(200) }},
 	} {
 		// The first round loads the scripts and the time of Redis.
 		for range 2 {
@@ -67,10 +72,14 @@ func TestCommandsOnTheWire(t *testing.T) {
 			tc.do(c)
 		}
 
+		most := tc.most
+		if s.Cache != nil {
+			most += tc.ends
+		}
 		used := commands.Load()
 		t.Logf("%s: %d commands", tc.name, used)
-		if used > tc.most || used == 0 {
-			t.Errorf("%s: got %d commands, want 1 to %d", tc.name, used, tc.most)
+		if used > most || used == 0 {
+			t.Errorf("%s: got %d commands, want 1 to %d", tc.name, used, most)
 		}
 	}
 }
