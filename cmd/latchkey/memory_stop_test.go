@@ -32,10 +32,12 @@ func TestStoppedServer(t *testing.T) {
 		before := dialAll(t, stopped.addr)
 
 		stopped.signal(t, syscall.SIGSTOP)
+		began := time.Now()
 		res := send(t, "POST", "http://"+ender.addr+"/auth/logout", "", "Cookie", cookie)
 		if res.StatusCode != http.StatusOK {
 			t.Fatalf("logout: got %d, want 200", res.StatusCode)
 		}
+		t.Logf("logout answered after %v", time.Since(began))
 
 		conns := slices.Concat(before, dialAll(t, stopped.addr))
 		for _, c := range conns {
