@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
+
 	"latchkey/internal/coherence"
 	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
@@ -200,4 +202,23 @@ func TestExtendedOnAnotherServer(t *testing.T) {
 
 	passed.Store(int64(70 * time.Minute))
 	load(t, m, token)
+}
+
+// A repeated revocation tells the other servers, because the first one may have failed before it could.
+func TestRepeatedRevocationIsTold(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	m := newCachedManagers(t, r.Redis, 1)[0]
+	s, token := begin(t, m)
+	awaitInMemory(t, m, token)
+	testkit.NoError(t, m.Revoke(background, "u", s.ID, "by"))
+
+	conn := r.Conn(t)
+	_, err := conn.Do("HSET", "members", "silent", "1 1")
+	testkit.NoError(t, err)
+	testkit.NoError(t, m.Revoke(background, "u", s.ID, "by"))
+	if n, err := redis.Int(conn.Do("HEXISTS", "members", "silent")); n != 0 || err != nil {
+		t.Errorf("got %d, error %v, want that the silent server was waited for and removed", n, err)
+	}
 }

@@ -43,6 +43,9 @@ func (m *Manager) Revoke(ctx context.Context, userID, id, by string) error {
 		if err == nil && text != tombstone || errors.Is(err, redisconn.ErrNil) {
 			return ErrNotFound
 		}
+		if err == nil {
+			m.invalidate(ctx, []string{id}) // the earlier request may have failed before it told the other servers
+		}
 
 		return err
 	case IsGone(err) || belongsToOther:
