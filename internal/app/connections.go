@@ -48,34 +48,18 @@ type connections struct {
 	shared    []netip.Prefix // proxies and other peers that many clients share: only total applies
 	log       *slog.Logger
 
-	mu      sync.Mutex
-	open    map[net.Conn]*connection
+	mu      sync.Mutex // held for a moment twice per request
+	open    map[net.Conn]*list.Element
+	order   list.List            // of *connection; the one that has been idle or active the longest is first
 	clients map[netip.Prefix]int // number of open connections
-	idle    list.List            // of *connection, without a request in progress, oldest first
-	active  list.List            // of *connection, with a request in progress, oldest first
 	warned  int64                // the minute of the last warning
 }
 
 // connection is an open connection.
 type connection struct {
 	net.Conn
-	client netip.Prefix  // zero if only the total limit applies
-	list   *list.List    // idle or active
-	entry  *list.Element // in list
-}
-
-// moveTo puts a connection at the end of a list, unless it is there already.
-func (c *connection) moveTo(l *list.List) {
-	if c.list == l {
-		return
-	}
-
-	if c.list != nil {
-		c.list.Remove(c.entry)
-	}
-
-	c.list = l
-	c.entry = l.PushBack(c)
+	client   netip.Prefix // zero if only the total limit applies
+	isActive bool         // whether a request is in progress
 }
 
 // newConnections returns the limits of the API's listener. trustedProxies are IP prefixes.
@@ -94,7 +78,7 @@ func newConnections(trustedProxies []string, log *slog.Logger) *connections {
 		perClient: maxClientConnections,
 		shared:    shared,
 		log:       log,
-		open:      map[net.Conn]*connection{},
+		open:      map[net.Conn]*list.Element{},
 		clients:   map[netip.Prefix]int{},
 	}
 }
@@ -105,22 +89,25 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	known, ok := c.open[conn] // missing if it is new or was closed to make room
-	switch state {
-	case http.StateNew:
+	if state == http.StateNew {
 		c.add(conn)
-	case http.StateActive:
-		if ok {
-			known.moveTo(&c.active)
-		}
-	case http.StateIdle:
-		if ok {
-			known.moveTo(&c.idle)
+		return
+	}
+
+	entry := c.open[conn]
+	if entry == nil { // it was closed to make room
+		return
+	}
+
+	switch state {
+	case http.StateActive, http.StateIdle:
+		known := entry.Value.(*connection)
+		if isActive := state == http.StateActive; known.isActive != isActive {
+			known.isActive = isActive
+			c.order.MoveToBack(entry)
 		}
 	default:
-		if ok {
-			c.remove(known)
-		}
+		c.remove(entry)
 	}
 }
 
@@ -138,38 +125,46 @@ func (c *connections) add(conn net.Conn) {
 		c.makeRoom("total", func(*connection) bool { return true })
 	}
 
-	c.open[conn] = added
+	c.open[conn] = c.order.PushBack(added)
 	if added.client.IsValid() {
 		c.clients[added.client]++
 	}
-	added.moveTo(&c.idle)
 }
 
 // makeRoom closes the matching connection that has been idle the longest, or else the one that has
 // been active the longest. limit names the limit that was reached.
 func (c *connections) makeRoom(limit string, matches func(*connection) bool) {
-	for _, l := range []*list.List{&c.idle, &c.active} {
-		for e := l.Front(); e != nil; e = e.Next() {
-			oldest := e.Value.(*connection)
-			if !matches(oldest) {
-				continue
-			}
+	var oldest *list.Element
+	for e := c.order.Front(); e != nil; e = e.Next() {
+		other := e.Value.(*connection)
+		if !matches(other) {
+			continue
+		}
 
-			if l == &c.active {
-				c.warn(limit, oldest)
-			}
-			c.remove(oldest)
-			abort(oldest.Conn)
-
-			return
+		if !other.isActive {
+			oldest = e
+			break
+		}
+		if oldest == nil {
+			oldest = e
 		}
 	}
+	if oldest == nil {
+		return
+	}
+
+	closed := oldest.Value.(*connection)
+	if closed.isActive {
+		c.warn(limit, closed)
+	}
+	c.remove(oldest)
+	abort(closed.Conn)
 }
 
 // remove forgets a connection that is closed or about to be closed.
-func (c *connections) remove(gone *connection) {
+func (c *connections) remove(entry *list.Element) {
+	gone := c.order.Remove(entry).(*connection)
 	delete(c.open, gone.Conn)
-	gone.list.Remove(gone.entry)
 
 	if gone.client.IsValid() {
 		c.clients[gone.client]--

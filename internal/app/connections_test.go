@@ -110,7 +110,14 @@ func (s *testServer) wantCounts(n, idle int) {
 		s.connections.mu.Lock()
 		defer s.connections.mu.Unlock()
 
-		return len(s.connections.open) == n && s.connections.idle.Len() == idle && s.connections.active.Len() == n-idle
+		isIdle := 0
+		for _, entry := range s.connections.open {
+			if !entry.Value.(*connection).isActive {
+				isIdle++
+			}
+		}
+
+		return len(s.connections.open) == n && isIdle == idle
 	})
 }
 

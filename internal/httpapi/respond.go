@@ -29,8 +29,8 @@ func encodeJSON[T any](value T) ([]byte, error) {
 // writeBody responds with a body.
 func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Type"] = []string{contentType}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 
 	// An error means that the client has closed the connection.

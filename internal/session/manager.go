@@ -103,12 +103,12 @@ func New(client *redisconn.Client, o Options) *Manager {
 	return m
 }
 
-// load returns a context that carries the session for a token. Errors: those of Load, except
+// load returns a context that carries the session with an ID. Errors: those of Load, except
 // ErrAmbiguous.
-func (m *Manager) load(ctx context.Context, token string) (context.Context, error) {
-	loaded, s, err := m.loadWithSCS(ctx, token)
+func (m *Manager) load(ctx context.Context, id string) (context.Context, error) {
+	loaded, s, err := m.loadWithSCS(ctx, id)
 	if err != nil {
-		m.logUntrusted(ctx, IDOf(token), err)
+		m.logUntrusted(ctx, id, err)
 		return nil, err
 	}
 
@@ -118,7 +118,7 @@ func (m *Manager) load(ctx context.Context, token string) (context.Context, erro
 	if reason != "" && m.options.Cache != nil {
 		// Another server may have extended the session a moment ago.
 		m.options.Cache.Forget(m.keys.record(s.ID), s)
-		if loaded, s, err = m.loadWithSCS(ctx, token); err != nil {
+		if loaded, s, err = m.loadWithSCS(ctx, id); err != nil {
 			return nil, err
 		}
 

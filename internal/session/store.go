@@ -29,11 +29,11 @@ type store struct {
 
 var errReadOnly = errors.New("scs must not write to the session store")
 
-// FindCtx implements scs.CtxStore. It keeps the session for Decode, because a session in memory is
-// not encoded. Errors: those of Manager.lookup.
-func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+// FindCtx implements scs.CtxStore, with a session ID as the token. It keeps the session for Decode,
+// because a session in memory is not encoded. Errors: those of Manager.lookup.
+func (s *store) FindCtx(ctx context.Context, id string) ([]byte, bool, error) {
 	var err error
-	s.found, err = s.m.lookup(ctx, IDOf(token))
+	s.found, err = s.m.lookup(ctx, id)
 
 	return nil, err == nil, err
 }
@@ -43,11 +43,11 @@ func (s *store) Decode([]byte) (time.Time, map[string]any, error) {
 	return s.found.IdleExpiresAt, map[string]any{sessionKey: s.found}, nil
 }
 
-// loadWithSCS makes scs load the session for a token into a context. Errors: those of Manager.lookup.
-func (m *Manager) loadWithSCS(ctx context.Context, token string) (context.Context, *Session, error) {
+// loadWithSCS makes scs load the session with an ID into a context. Errors: those of Manager.lookup.
+func (m *Manager) loadWithSCS(ctx context.Context, id string) (context.Context, *Session, error) {
 	request := &store{m: m}
 	manager := scs.SessionManager{Store: request, Codec: request}
-	loaded, err := manager.Load(ctx, token)
+	loaded, err := manager.Load(ctx, id)
 
 	return loaded, request.found, err
 }

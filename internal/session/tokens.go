@@ -21,16 +21,16 @@ const maxTokens = 8
 // session; 2 if the idle timeout is extended or the session has ended. Errors: ErrNone,
 // ErrReplaced, ErrUntrusted, ErrAmbiguous, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, tokens ...string) (context.Context, error) {
-	tokens = wellFormed(tokens)
-	if len(tokens) > maxTokens {
+	ids := idsOf(tokens)
+	if len(ids) > maxTokens {
 		return nil, ErrAmbiguous
 	}
 
 	var live context.Context
 	why := ErrNone
 
-	for _, token := range tokens {
-		loaded, err := m.load(ctx, token)
+	for _, id := range ids {
+		loaded, err := m.load(ctx, id)
 
 		switch {
 		case err == nil && live != nil:
@@ -119,24 +119,21 @@ func moreSpecific(a, b error) error {
 	return a
 }
 
-// wellFormed returns the tokens that may belong to a session, each once.
-func wellFormed(tokens []string) []string {
-	var distinct []string
+// idsOf returns the session IDs for tokens, each once. Malformed tokens have none.
+func idsOf(tokens []string) []string {
+	var ids []string
 	for _, token := range tokens {
-		if IsToken(token) && !slices.Contains(distinct, token) {
-			distinct = append(distinct, token)
+		if id := IDOf(token); id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
 		}
 	}
 
-	return distinct
+	return ids
 }
 
 // IDsOf returns the session IDs for the tokens in a request, at most maxTokens.
 func IDsOf(tokens []string) []string {
-	var ids []string
-	for _, token := range wellFormed(tokens) {
-		ids = append(ids, IDOf(token))
-	}
+	ids := idsOf(tokens)
 
 	return ids[:min(len(ids), maxTokens)]
 }
