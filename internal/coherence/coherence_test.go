@@ -312,8 +312,10 @@ func TestInvalidateWithSlowStream(t *testing.T) {
 	t.Parallel()
 
 	r, proxy, s := newProxiedServer(t)
+	testkit.Eventually(t, "the server to know the members", s.knowsMembers) // until then, it waits for a lease
+	s.awaitInMemory("old")
 
-	proxy.Set(storetest.Faults{Reply: storetest.Late(lease / 2)})
+	proxy.Set(storetest.Faults{Reply: storetest.Late(lease / 5)})
 	set(t, r, testKey, "new")
 	_, err := s.Invalidate(t.Context(), testKey)
 	testkit.NoError(t, err)
