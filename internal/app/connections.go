@@ -85,11 +85,11 @@ func newConnections(trustedProxies []string, log *slog.Logger) *connections {
 
 // track is an http.Server.ConnState hook. A connection is idle between requests, and new until
 // its first request is complete. An HTTP/2 connection is active while it has any stream.
-func (c *connections) track(conn net.Conn, state http.ConnState) {
+func (c *connections) track(conn net.Conn, to http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	if state == http.StateNew {
+	if to == http.StateNew {
 		c.add(conn)
 		return
 	}
@@ -99,10 +99,10 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 		return
 	}
 
-	switch state {
+	switch to {
 	case http.StateActive, http.StateIdle:
 		known := entry.Value.(*connection)
-		if isActive := state == http.StateActive; known.isActive != isActive {
+		if isActive := to == http.StateActive; known.isActive != isActive {
 			known.isActive = isActive
 			c.order.MoveToBack(entry)
 		}
