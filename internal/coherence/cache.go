@@ -248,6 +248,16 @@ func (c *Cache) Load(ctx context.Context, key string, read func(context.Context)
 	return v.Data, err
 }
 
+// Peek returns the value of a key from memory, or nil.
+func (c *Cache) Peek(key string) any {
+	data := c.lookup(key)
+	if data != nil {
+		c.hits.Add(1)
+	}
+
+	return data
+}
+
 // lookup returns the value of a key if it may be used now, and otherwise nil.
 func (c *Cache) lookup(key string) any {
 	e := c.entries.get(key)

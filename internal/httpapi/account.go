@@ -52,6 +52,21 @@ func (s *Server) me(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// meFromMemory is me for an account in memory.
+func (s *Server) meFromMemory(_ http.Header, current *session.Session) []byte {
+	shown := s.users.SnapshotInMemory(current.UserID)
+	if shown == nil || !shown.IsActive {
+		return nil
+	}
+
+	body, err := shown.Response(encodeUser)
+	if err != nil {
+		return nil // me returns the error
+	}
+
+	return body
+}
+
 func encodeUser(shown user.View) ([]byte, error) { return encodeJSON(userResult{shown}) }
 
 // account returns the account of the signed-in user.

@@ -1,6 +1,9 @@
 package httpapi
 
-import "sync"
+import (
+	"net/http"
+	"sync"
+)
 
 // OpenAPI returns the served OpenAPI document.
 var OpenAPI = sync.OnceValue(func() []byte {
@@ -37,3 +40,11 @@ func RouteLimits() map[string]string {
 
 	return limits
 }
+
+// AnswerFromMemory answers a session check, and reports whether it did.
+func (s *Server) AnswerFromMemory(w http.ResponseWriter, r *http.Request) bool {
+	return s.answerFromMemory(w, r)
+}
+
+// Route answers a request without AnswerFromMemory.
+func (s *Server) Route(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }

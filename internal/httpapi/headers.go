@@ -26,6 +26,18 @@ const apiPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; fram
 
 // setSecurityHeaders sets security headers on every response, errors included.
 func setSecurityHeaders(https bool) func(http.Handler) http.Handler {
+	every := securityHeaders(https)
+
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			maps.Copy(w.Header(), every)
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// securityHeaders returns the security headers of every response.
+func securityHeaders(https bool) http.Header {
 	// All responses share these slices. This is safe, because Set and Add replace a slice and
 	// nothing changes one in place.
 	every := http.Header{}
@@ -40,12 +52,7 @@ func setSecurityHeaders(https bool) func(http.Handler) http.Handler {
 		every.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 	}
 
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			maps.Copy(w.Header(), every)
-			next.ServeHTTP(w, r)
-		})
-	}
+	return every
 }
 
 const (
@@ -58,17 +65,7 @@ const (
 // limitHeaders rejects requests with too many headers or cookies.
 func (s *Server) limitHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		lines := 0
-		cookies := 0
-
-		for _, values := range r.Header {
-			lines += len(values)
-		}
-		for _, line := range r.Header["Cookie"] {
-			cookies += strings.Count(line, ";") + 1
-		}
-
-		if lines > maxHeaders || cookies > maxCookies {
+		if hasTooManyHeaders(r) {
 			w.Header().Set("Connection", "close")
 			s.fail(w, r, errTooManyHeaders)
 			return
@@ -76,4 +73,18 @@ func (s *Server) limitHeaders(next http.Handler) http.Handler {
 
 		next.ServeHTTP(w, r)
 	})
+}
+
+func hasTooManyHeaders(r *http.Request) bool {
+	lines := 0
+	cookies := 0
+
+	for _, values := range r.Header {
+		lines += len(values)
+	}
+	for _, line := range r.Header["Cookie"] {
+		cookies += strings.Count(line, ";") + 1
+	}
+
+	return lines > maxHeaders || cookies > maxCookies
 }

@@ -20,6 +20,8 @@ type route struct {
 	access   access
 	limit    limit
 	endpoint endpoint
+	// fromMemory answers most requests of a GET route with a session: see answerFromMemory.
+	fromMemory fromMemory
 	// errors are the errors of this route, besides the ones that all routes of its kind have:
 	// see sharedErrors.
 	errors errs
@@ -90,11 +92,11 @@ func (s *Server) fixedRoutes() []route {
 		},
 
 		{
-			pattern: "GET /auth/me", endpoint: noBody(s.me), operation: meOperation,
+			pattern: "GET /auth/me", endpoint: noBody(s.me), fromMemory: s.meFromMemory, operation: meOperation,
 			errors: errs{user.ErrUnavailable},
 		},
-		{pattern: "GET /auth/session", endpoint: noBody(s.session), operation: sessionOperation},
-		{pattern: "GET /auth/verify", endpoint: noBody(s.verify), operation: verifyOperation},
+		{pattern: "GET /auth/session", endpoint: noBody(s.session), fromMemory: s.sessionFromMemory, operation: sessionOperation},
+		{pattern: "GET /auth/verify", endpoint: noBody(s.verify), fromMemory: s.verifyFromMemory, operation: verifyOperation},
 		{pattern: "POST /auth/rotate-session", endpoint: noBody(s.rotate), operation: rotateOperation},
 		{pattern: "GET /auth/sessions", endpoint: noBody(s.listSessions), operation: listSessionsOperation},
 		{pattern: "DELETE /auth/sessions", endpoint: noBody(s.revokeSessions), operation: revokeSessionsOperation},
@@ -155,7 +157,7 @@ func (s *Server) fixedRoutes() []route {
 		},
 
 		{
-			pattern: "GET /profile", endpoint: noBody(s.me), operation: profileOperation,
+			pattern: "GET /profile", endpoint: noBody(s.me), fromMemory: s.meFromMemory, operation: profileOperation,
 			errors: errs{user.ErrUnavailable},
 		},
 		{

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"latchkey/internal/oauth"
+	"latchkey/internal/telemetry"
 	"latchkey/internal/testkit"
 )
 
@@ -213,5 +215,37 @@ func TestPanic(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "panic: string") || !strings.Contains(log.String(), "TestPanic") {
 		t.Errorf("got log %s, want the type of the panic and the stack", &log)
+	}
+}
+
+// Only routes with a session are answered from memory, and none if requests are traced or if successful
+// ones are logged.
+func TestMemoryChecks(t *testing.T) {
+	t.Parallel()
+
+	s := &Server{
+		origins:   apiWithoutStores().origins,
+		providers: oauth.New(nil, nil, nil, oauth.Options{}),
+		log:       slog.New(slog.DiscardHandler),
+	}
+	got := slices.Sorted(maps.Keys(s.newMemoryChecks().byPath))
+	if want := []string{"/auth/me", "/auth/session", "/auth/verify", "/profile"}; !slices.Equal(got, want) {
+		t.Errorf("routes: got %v, want %v", got, want)
+	}
+	for _, path := range got {
+		if tableByName()["GET "+path].access == public {
+			t.Errorf("%s needs no session, but is answered only with one", path)
+		}
+	}
+
+	s.log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if got := s.newMemoryChecks().byPath; len(got) != 0 {
+		t.Errorf("with a log at debug: got %v, want none", got)
+	}
+
+	s.log = slog.New(slog.DiscardHandler)
+	s.tracing = &telemetry.Tracing{}
+	if got := s.newMemoryChecks().byPath; len(got) != 0 {
+		t.Errorf("with traces: got %v, want none", got)
 	}
 }

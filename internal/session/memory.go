@@ -79,3 +79,24 @@ func (m *Manager) invalidate(ctx context.Context, ids []string) {
 		m.options.Log.WarnContext(ctx, "cannot tell other servers that sessions have ended; waited instead", "error", err)
 	}
 }
+
+// InMemory returns the session for a token if it is in memory and may be used without a command to
+// Redis, and otherwise nil.
+func (m *Manager) InMemory(token string) *Session {
+	id := IDOf(token)
+	if id == "" || m.options.Cache == nil {
+		return nil
+	}
+
+	s, _ := m.options.Cache.Peek(m.keys.record(id)).(*Session)
+	if s == nil {
+		return nil
+	}
+
+	now := m.options.Now()
+	if s.expired(now) != "" || now.Sub(s.LastSeenAt) >= m.options.TouchInterval {
+		return nil
+	}
+
+	return s
+}

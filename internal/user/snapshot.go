@@ -108,3 +108,17 @@ func (s *Store) invalidate(ctx context.Context, id string) {
 
 	_, _ = s.cache.Invalidate(ctx, cacheKey(id))
 }
+
+// SnapshotInMemory is like Snapshot, but returns nil if it would have to read MongoDB.
+func (s *Store) SnapshotInMemory(id string) *Snapshot {
+	if s.cache == nil {
+		return nil
+	}
+
+	known, _ := s.cache.Peek(cacheKey(id)).(*Snapshot)
+	if known == nil || time.Since(known.readAt) >= s.maxAge/2 {
+		return nil
+	}
+
+	return known
+}
