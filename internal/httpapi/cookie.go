@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"latchkey/internal/session"
@@ -39,6 +40,25 @@ func (c Cookie) value(r *http.Request) string {
 	}
 
 	return values[0]
+}
+
+// plainValue returns the value of the cookie if the request obviously has exactly one, and otherwise
+// "". If it returns a value that is a token, that is what values returns, too.
+func (c Cookie) plainValue(r *http.Request) string {
+	lines := r.Header["Cookie"]
+	if len(lines) != 1 {
+		return ""
+	}
+
+	before, value, _ := strings.Cut(lines[0], c.Name)
+	isFirst := before == "" || strings.HasSuffix(before, "; ")
+	value, hasValue := strings.CutPrefix(value, "=")
+	if !isFirst || !hasValue || strings.Contains(value, c.Name) {
+		return ""
+	}
+	value, _, _ = strings.Cut(value, ";")
+
+	return value
 }
 
 // set sends the token of a session. Call it only when a token was created: any other response

@@ -21,16 +21,21 @@ type fromMemory func(h http.Header, current *session.Session) []byte
 // than of all other requests together, and the router and its middleware take several times as long as
 // the check. Anything that is unusual about a request or its session is left to the router.
 type memoryChecks struct {
-	byPath  map[string]fromMemory
+	byPath  map[string]memoryCheck
 	headers http.Header // of every response, as in routes
 	cors    http.Handler
+}
+
+type memoryCheck struct {
+	answer fromMemory
+	count  func(took time.Duration)
 }
 
 // newMemoryChecks returns the checks of the routes that have one. There are none if requests are
 // traced or if successful ones are logged, which only the router does.
 func (s *Server) newMemoryChecks() memoryChecks {
 	c := memoryChecks{
-		byPath:  map[string]fromMemory{},
+		byPath:  map[string]memoryCheck{},
 		headers: securityHeaders(s.cookie.Secure),
 		cors:    s.origins.cors(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
 	}
@@ -41,7 +46,10 @@ func (s *Server) newMemoryChecks() memoryChecks {
 
 	for _, rt := range s.table() {
 		if path, ok := strings.CutPrefix(rt.pattern, "GET "); ok && rt.fromMemory != nil {
-			c.byPath[path] = rt.fromMemory
+			c.byPath[path] = memoryCheck{
+				answer: rt.fromMemory,
+				count:  s.metrics.RequestCounter(http.MethodGet, path, http.StatusOK),
+			}
 		}
 	}
 
@@ -51,19 +59,19 @@ func (s *Server) newMemoryChecks() memoryChecks {
 // answerFromMemory answers a session check, and reports whether it did. The response is the same as
 // that of the router: see TestAnswersFromMemory.
 func (s *Server) answerFromMemory(w http.ResponseWriter, r *http.Request) bool {
-	check := s.checks.byPath[r.URL.Path]
-	if check == nil || !isPlain(r) || s.draining.Load() {
+	check, ok := s.checks.byPath[r.URL.Path]
+	if !ok || !isPlain(r) || s.draining.Load() {
 		return false
 	}
 
 	start := time.Now()
-	current := s.sessions.InMemory(s.cookie.value(r))
+	current := s.sessions.InMemory(s.cookie.plainValue(r))
 	if current == nil {
 		return false
 	}
 
 	h := w.Header()
-	body := check(h, current)
+	body := check.answer(h, current)
 	if body == nil {
 		return false
 	}
@@ -75,7 +83,7 @@ func (s *Server) answerFromMemory(w http.ResponseWriter, r *http.Request) bool {
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(body) // an error means that the client has closed the connection
 
-	s.metrics.Request(http.MethodGet, r.URL.Path, http.StatusOK, time.Since(start))
+	check.count(time.Since(start))
 
 	return true
 }

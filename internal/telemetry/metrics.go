@@ -188,6 +188,23 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration) 
 	m.requestSeconds.WithLabelValues(method, route).Observe(took.Seconds())
 }
 
+// RequestCounter returns a function that is like Request for one method, route and status, but faster.
+func (m *Metrics) RequestCounter(method, route string, status int) func(took time.Duration) {
+	if m == nil {
+		return func(time.Duration) {}
+	}
+
+	method = httpMethods.label(method)
+	route = m.routes.label(route)
+	count := m.requests.WithLabelValues(method, route, statusText(status))
+	seconds := m.requestSeconds.WithLabelValues(method, route)
+
+	return func(took time.Duration) {
+		count.Inc()
+		seconds.Observe(took.Seconds())
+	}
+}
+
 // InFlight changes the number of requests in progress: by 1 when a request starts, and by -1
 // when it ends.
 func (m *Metrics) InFlight(change int) {

@@ -34,7 +34,9 @@ func Hash(s string) string { return string(AppendHash(nil, s)) }
 
 // AppendHash appends Hash to b.
 func AppendHash(b []byte, s string) []byte {
-	sum := sha256.Sum256([]byte(s))
+	var text [2 * Size]byte // tokens fit, so that copying one needs no allocation
+	sum := sha256.Sum256(append(text[:0], s...))
+
 	return encoding.AppendEncode(b, sum[:])
 }
 
