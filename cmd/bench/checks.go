@@ -21,8 +21,8 @@ const (
 	// redisConnections is the number of the baseline's connections to Redis. The server has the same.
 	redisConnections = 64
 
-	// firstChecks is the number of sessions per round that a server checks for the first time.
-	firstChecks = 1000
+	// firstCheckCount is the number of sessions per round that a server checks for the first time.
+	firstCheckCount = 1000
 )
 
 // checks compares session checks with both HTTP baselines.
@@ -92,7 +92,7 @@ func (b *bench) checksFromMemory(cached *server, baseline string) error {
 	return nil
 }
 
-// firstChecks measures what it costs that a session is not in memory yet.
+// firstChecks measures checks of sessions that are not in memory yet.
 func (b *bench) firstChecks(cached, uncached *server) error {
 	var cookies []string
 	checkAll := func(s *server) (sample, error) {
@@ -109,7 +109,7 @@ func (b *bench) firstChecks(cached, uncached *server) error {
 	}
 
 	first := func() (_ sample, err error) {
-		if cookies, err = b.createSessions(0, firstChecks); err != nil {
+		if cookies, err = b.createSessions(0, firstCheckCount); err != nil {
 			return sample{}, err
 		}
 
