@@ -77,7 +77,7 @@ func (b *bench) checksFromMemory(cached *server, baseline string) error {
 		b.compare(what+"requests/s", server, baselineName, plain, sample.rate, 0, rateGoal)
 		b.compare(what+"p99, ms", server, baselineName, plain, sample.p99, 2, "≤ 1.5")
 		b.compare(what+"bytes/response", server, baselineName, plain, sample.size, 0, "")
-		b.row(what+"Redis commands/request", number(median(server, sample.commandsEach), 4), "", "", "", commandsGoal)
+		b.single(what+"Redis commands/request", number(median(server, sample.commandsEach), 4), commandsGoal)
 	}
 
 	server, plain, err := b.compareRoutes(cached.url+mePath, baseline+mePath, usualConnections)

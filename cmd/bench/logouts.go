@@ -55,7 +55,7 @@ func (b *bench) logouts() error {
 
 	// A lease lasts 250 ms, and other servers wait for a tenth longer.
 	what := fmt.Sprintf("`POST /auth/logout`, one of %d servers suspended", maxServers)
-	b.row(what+"; first logout, ms", number(first.P50, 2), "", "", "", "≤ 280")
+	b.single(what+"; first logout, ms", number(first.P50, 2), "≤ 280")
 
 	return b.compareLogouts(what+", later logouts", live, uncached)
 }

@@ -69,11 +69,15 @@ func (s *Store) Snapshot(ctx context.Context, id string) (*Snapshot, error) {
 		return nil, err
 	}
 
-	// After half of maxAge, one request reads the account again, so that the others need not wait for
-	// MongoDB.
 	known := data.(*Snapshot)
 	age := time.Since(known.readAt)
-	if age < s.maxAge/2 || age < s.maxAge && !known.refreshing.CompareAndSwap(false, true) {
+	if age < s.maxAge/2 {
+		return known, nil
+	}
+
+	// One request reads the account again. The others need not wait for it until maxAge has passed.
+	isRefreshing := !known.refreshing.CompareAndSwap(false, true)
+	if isRefreshing && age < s.maxAge {
 		return known, nil
 	}
 
