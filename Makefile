@@ -76,7 +76,7 @@ check-stores: ## Run the session and API tests on Redis Sentinel and on a Redis 
 		TEST_REDIS=$$kind TEST_SUITES=ordinary go test -count=1 -p 2 -timeout 20m ./internal/redisconn ./internal/session ./internal/httpapi || exit 1; \
 	done
 
-# -parallel is for tests that mostly wait for faults to end.
+# -parallel 8, because many of these tests mostly wait for faults to end.
 check-race: ## Run each race test many times on a real redis-server; ROUNDS=1000 for a long run
 	TEST_REDIS=server TEST_SUITES=race,memory go test -race -count=1 -v -parallel 8 -timeout 60m ./internal/httpapi -rounds $(ROUNDS)
 

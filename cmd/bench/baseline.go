@@ -16,8 +16,8 @@ import (
 	"latchkey/internal/testkit"
 )
 
-// baselineArgument makes this program serve the HTTP baseline. That has a process of its own, because
-// MongoDB's large heap would make garbage collections in this one rare, and the baseline too fast.
+// baselineArgument makes this program serve the HTTP baseline, which has its own process: in this one, MongoDB's
+// large heap would make garbage collections rare, and the baseline too fast.
 const baselineArgument = "baseline"
 
 // redisPrefix precedes the paths for which the baseline sends one GET to Redis.

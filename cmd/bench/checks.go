@@ -21,8 +21,8 @@ const (
 	// redisConnections is the number of the baseline's connections to Redis. The server has the same.
 	redisConnections = 64
 
-	// firstChecks is the number of sessions per round that a server checks for the first time.
-	firstChecks = 1000
+	// firstCheckCount is the number of sessions per round that a server checks for the first time.
+	firstCheckCount = 1000
 )
 
 // checks compares session checks with both HTTP baselines.
@@ -77,7 +77,7 @@ func (b *bench) checksFromMemory(cached *server, baseline string) error {
 		b.compare(what+"requests/s", server, baselineName, plain, sample.rate, 0, rateGoal)
 		b.compare(what+"p99, ms", server, baselineName, plain, sample.p99, 2, "≤ 1.5")
 		b.compare(what+"bytes/response", server, baselineName, plain, sample.size, 0, "")
-		b.row(what+"Redis commands/request", number(median(server, sample.commandsEach), 4), "", "", "", commandsGoal)
+		b.single(what+"Redis commands/request", number(median(server, sample.commandsEach), 4), commandsGoal)
 	}
 
 	server, plain, err := b.compareRoutes(cached.url+mePath, baseline+mePath, usualConnections)
@@ -92,7 +92,7 @@ func (b *bench) checksFromMemory(cached *server, baseline string) error {
 	return nil
 }
 
-// firstChecks measures what it costs that a session is not in memory yet.
+// firstChecks measures checks of sessions that are not in memory yet.
 func (b *bench) firstChecks(cached, uncached *server) error {
 	var cookies []string
 	checkAll := func(s *server) (sample, error) {
@@ -109,7 +109,7 @@ func (b *bench) firstChecks(cached, uncached *server) error {
 	}
 
 	first := func() (_ sample, err error) {
-		if cookies, err = b.createSessions(0, firstChecks); err != nil {
+		if cookies, err = b.createSessions(0, firstCheckCount); err != nil {
 			return sample{}, err
 		}
 

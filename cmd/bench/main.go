@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return b.print(stdout)
 }
 
-// sections are the parts of the table. Each starts servers of its own.
+// sections are the parts of the table. Each starts its own servers.
 var sections = []string{"checks", "logins", "memory", "logouts"}
 
 // parse reads the flags.

@@ -30,7 +30,7 @@ func (b *bench) memory() error {
 	}
 
 	what := fmt.Sprintf("A session with its index in Redis, of %d; bytes", b.sessions)
-	b.row(what, number((after-before)/float64(b.sessions), 0), "", "", "", "≤ 700")
+	b.single(what, number((after-before)/float64(b.sessions), 0), "≤ 700")
 
 	return b.serverMemory(cookies)
 }
@@ -83,8 +83,8 @@ func (b *bench) serverMemory(cookies []string) error {
 
 	const mebibyte = 1 << 20
 	sessions := float64(len(cookies))
-	b.row("Resident memory of a server under load; MiB", number(before/mebibyte, 0), "", "", "", "")
-	b.row(fmt.Sprintf("The same with %d sessions in memory; MiB", len(cookies)), number(after/mebibyte, 0), "", "", "", "")
+	b.single("Resident memory of a server under load; MiB", number(before/mebibyte, 0), "")
+	b.single(fmt.Sprintf("The same with %d sessions in memory; MiB", len(cookies)), number(after/mebibyte, 0), "")
 	b.row("The difference per session; bytes", number((after-before)/sessions, 0),
 		"`latchkey_session_cache_bytes`", number(counted/sessions, 0), number((after-before)/counted, 2), "")
 

@@ -18,6 +18,9 @@ func (b *bench) row(cells ...string) {
 	b.rows = append(b.rows, "| "+strings.Join(cells, " | ")+" |\n")
 }
 
+// single adds a row for a server figure without a baseline.
+func (b *bench) single(what, figure, goal string) { b.row(what, figure, "", "", "", goal) }
+
 // compare adds a row that compares a server figure with the same figure for a baseline.
 func (b *bench) compare(what string, server []sample, name string, baseline []sample, figure func(sample) float64, digits int, goal string) {
 	b.row(what, number(median(server, figure), digits), name, number(median(baseline, figure), digits),

@@ -178,15 +178,15 @@ func TestDoctorOfSessionCache(t *testing.T) {
 	for name, tc := range map[string]struct {
 		permissions string // of the user; empty for a Redis without CLIENT TRACKING
 		setting     string
-		warning     string // in the report and in the log
-		fix         string
+		warning     string // in the report and in the log; empty for none
+		fix         string // in both
 	}{
 		"no tracking":              {"~* &* +@all -client|tracking", "64MiB", message + "CLIENT TRACKING: NOPERM", "configs/redis.conf"},
 		"no channels":              {"~* resetchannels +@all", "64MiB", message + "SUBSCRIBE: NOPERM", "configs/redis.conf"},
-		"the user of before":       {userBefore, "64MiB", message + "CLIENT ID: NOPERM", "configs/redis.conf"},
+		"old permissions":          {oldPermissions, "64MiB", message + "CLIENT ID: NOPERM", "configs/redis.conf"},
 		"unknown command":          {"", "64MiB", message + "CLIENT ID: ERR unknown", "set SESSION_CACHE=off"},
 		"unknown command, but off": {"", "off", "", ""},
-		"the user of before, off":  {userBefore, "off", "", ""},
+		"old permissions, but off": {oldPermissions, "off", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -229,14 +229,16 @@ func TestDoctorOfSessionCache(t *testing.T) {
 			server, log, _ := start(t, environ)
 			wantGet(t, "http://"+server+"/readyz", http.StatusOK, "")
 			if tc.warning != "" {
-				testkit.Eventually(t, "the warning", func() bool { return strings.Contains(log.String(), "redis configuration: "+tc.warning) })
+				testkit.Eventually(t, "the warning", func() bool {
+					return strings.Contains(log.String(), "redis configuration: "+tc.warning) && strings.Contains(log.String(), tc.fix)
+				})
 			}
 		})
 	}
 }
 
-// userBefore has the permissions that servers needed before they kept sessions in memory.
-const userBefore = "resetchannels ~sess:* ~ended:* ~idx:* ~generation* ~limit:* ~mail:* ~oauth:* -@all " +
+// oldPermissions are those that servers needed before they kept sessions in memory.
+const oldPermissions = "resetchannels ~sess:* ~ended:* ~idx:* ~generation* ~limit:* ~mail:* ~oauth:* -@all " +
 	"+ping +info +select +role +cluster|slots +asking +wait +get +mget +set +del +exists +hdel +hexists +hget +hincrby +hset +incr " +
 	"+pexpire +pttl +scan +zadd +zcard +zrange +zrangebyscore +zscore +zrem +zremrangebyscore +time +eval +evalsha"
 

@@ -192,8 +192,8 @@ func (p parts) checkRedisKeys(ctx context.Context) []doctor.Finding {
 	return findings
 }
 
-// checkSessionCache checks whether each Redis server allows to keep sessions in memory, unless
-// SESSION_CACHE is off.
+// checkSessionCache checks whether each Redis server supports sessions in memory, unless SESSION_CACHE
+// is off.
 func (p parts) checkSessionCache(ctx context.Context) []doctor.Finding {
 	if p.cache == nil {
 		return nil

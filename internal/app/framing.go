@@ -78,7 +78,7 @@ func (f *framing) scan(data []byte) {
 		}
 
 		line, rest, isComplete := bytes.Cut(data, []byte("\n"))
-		if isComplete && f.inHead && f.isOther(line) {
+		if isComplete && f.inHead && f.canSkip(line) {
 			data = rest
 			continue
 		}
@@ -91,9 +91,9 @@ func (f *framing) scan(data []byte) {
 	}
 }
 
-// isOther reports whether a complete line of a head begins like none that matters. Most do, and this is
-// the fastest way to skip them.
-func (f *framing) isOther(line []byte) bool {
+// canSkip reports whether the first byte of a complete line of a head shows that the line is neither a
+// header that matters nor the end of the head. This is the fastest check, and skips most lines.
+func (f *framing) canSkip(line []byte) bool {
 	isStart := len(f.name) == 0 && !f.inLength
 
 	return isStart && len(line) > 0 && !strings.ContainsRune("CcTt\r", rune(line[0]))

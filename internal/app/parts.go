@@ -29,7 +29,7 @@ type parts struct {
 	mongo      *mongoconn.Database
 	users      *user.Store
 	sessions   *session.Manager
-	cache      *coherence.Cache // of sessions; nil if SESSION_CACHE is off
+	cache      *coherence.Cache // of sessions and accounts; nil if SESSION_CACHE is off
 	limiter    *ratelimit.Limiter
 	activity   *activity.Recorder
 	mailQueue  *mail.Queue

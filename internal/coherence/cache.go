@@ -85,9 +85,9 @@ func (e *entries) get(key string) *entry {
 	return element.Value.(*entry)
 }
 
-// reserve returns the placeholder for a key. Several readers may share one: whoever is first fills it,
-// and a report removes it for all. With one each, the last of a stream of readers would always keep the
-// others from storing what they have read.
+// reserve returns the placeholder for a key. Concurrent readers share one: the first to finish fills it,
+// and a report removes it for all of them. If each had its own, every new reader would keep the earlier
+// ones from storing what they have read.
 func (e *entries) reserve(key string, from *stream) *entry {
 	s := e.shardOf(key)
 	s.mu.Lock()
@@ -125,8 +125,8 @@ func (e *entries) fill(placeholder *entry, v Value) {
 	})
 }
 
-// renew makes the entry with a value a placeholder, too, and returns it. It returns nil if the value
-// is no longer there.
+// renew turns the entry of a value into a placeholder that keeps the value, and returns it. It returns
+// nil if the value is no longer there.
 func (e *entries) renew(key string, value any, from *stream) *entry {
 	s := e.shardOf(key)
 	s.mu.Lock()
@@ -307,8 +307,8 @@ func (c *Cache) isTracked(key string) bool {
 	return slices.ContainsFunc(c.prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
-// Refresh is like Load, but reads the key although Load has returned a value. Meanwhile Load still
-// returns that value.
+// Refresh is like Load, but replaces a value that Load has returned. Until the new one has been read,
+// Load still returns the old one.
 func (c *Cache) Refresh(ctx context.Context, key string, value any, read func(context.Context) (Value, error)) (any, error) {
 	placeholder := c.entries.renew(key, value, c.reporterOf(key))
 	if placeholder == nil {

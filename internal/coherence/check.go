@@ -7,13 +7,14 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// checkChannel is a channel without subscribers.
+// checkChannel is used by checks only, so that no server receives their messages.
 const checkChannel = "latchkey:check"
 
-// checkScript runs all commands of the other scripts, and leaves nothing behind.
+// checkScript runs all commands of the other scripts, and leaves nothing behind. HDEL comes first: if
+// Redis refuses it, nothing has been written.
 var checkScript = redisconn.NewScript(1, `
 redis.call('PUBLISH', ARGV[1], '')
-redis.call('HDEL', KEYS[1], ARGV[1]) -- before HSET, in case that Redis refuses it
+redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], '')
 redis.call('HGET', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[1], ARGV[1])

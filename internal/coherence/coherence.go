@@ -40,7 +40,7 @@ type Cache struct {
 	counters
 
 	// attempts counts the attempts to register this server. registered is the number of the one that
-	// has, as far as it is known.
+	// succeeded, as far as this server knows.
 	attempts, registered atomic.Int64
 
 	ctx   context.Context // ends with Close

@@ -176,8 +176,8 @@ func TestOvertakenReply(t *testing.T) {
 	}
 }
 
-// A value is stored although another reader has started in the meantime, also if it is refreshed.
-// Otherwise, a stream of readers would keep a value out of memory forever.
+// A value is stored or refreshed even if another reader has started in the meantime. Otherwise, steady
+// requests for a key could keep its value out of memory.
 func TestSeveralReaders(t *testing.T) {
 	t.Parallel()
 
@@ -213,7 +213,7 @@ func TestSeveralReaders(t *testing.T) {
 	}
 }
 
-// A refreshed value that changes meanwhile is not stored, and neither is the old one kept.
+// If a value changes while it is refreshed, neither the old nor the new one stays in memory.
 func TestOvertakenRefresh(t *testing.T) {
 	t.Parallel()
 
@@ -468,7 +468,7 @@ func TestLostRegistrations(t *testing.T) {
 	}
 }
 
-// If Redis refuses streams, values are read, and the log says it once.
+// If Redis refuses streams, no value is kept in memory, and the log says why, once.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 
@@ -516,6 +516,11 @@ func TestRefused(t *testing.T) {
 			t.Cleanup(c.Close)
 
 			testkit.Eventually(t, "more attempts", func() bool { return attempts.Load() > 5 })
+			_, err := c.Load(t.Context(), testKey, func(context.Context) (Value, error) { return Value{Data: "v", Server: o.Addr}, nil })
+			testkit.NoError(t, err)
+			if got := c.lookup(testKey); got != nil {
+				t.Errorf("got %v from memory, want nothing", got)
+			}
 			if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tc.text) {
 				t.Errorf("log: got %s, want one line with %q", got, tc.text)
 			}
@@ -548,8 +553,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// The same holds before a server knows that its own registration was lost: it has registered again, but
-// the reply is still on the way.
+// A server does not take the registrations for complete if its own was lost, even before it knows that: it
+// has registered again, but the reply is still on the way.
 func TestLostRegistrationsWithSlowReply(t *testing.T) {
 	t.Parallel()
 
@@ -709,7 +714,7 @@ func TestLease(t *testing.T) {
 		{lease, -time.Minute, false},
 		{lease, -time.Hour, false},
 	} {
-		if got := isShort(tc.elapsed, int64(tc.elapsed+tc.step)); got != tc.want {
+		if got := isShort(tc.elapsed, tc.elapsed+tc.step); got != tc.want {
 			t.Errorf("after %v and a step of the time of day by %v: got a lease: %v, want %v", tc.elapsed, tc.step, got, tc.want)
 		}
 	}

@@ -47,7 +47,8 @@
 // The registrations may be lost: a new master after a failover need not have them, and FLUSHALL
 // deletes them. A server that has a new stream, or whose own registration was missing, knows that
 // others may still be missing. For settleTime, its changes wait for a whole lease. A registration
-// names the attempt that made it, so that a server recognizes a new one before it has been notified.
+// has the number of the attempt that made it: from a new number, a server knows that registrations were
+// lost, even before it gets the reply to that attempt.
 //
 // Without a stream, a server does not know whether all others are registered. If Redis refuses streams,
 // because it lacks CLIENT TRACKING or does not permit it, every change waits for a whole lease.

@@ -41,13 +41,13 @@ func (f *follower) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		opened := time.Now()
 		err := f.follow(ctx)
-		isLost := f.current.Load() != noStream
+		hadStream := f.current.Load() != noStream
 		f.replace(noStream)
 		if ctx.Err() != nil {
 			return
 		}
 
-		if isLost {
+		if hadStream {
 			f.cache.lostStreams.Add(1)
 		}
 		if !f.failing {
@@ -66,6 +66,7 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
+// isCoordinator reports whether servers register at the server that f follows.
 func (f *follower) isCoordinator() bool { return f.cache.client.ServerFor(membersKey) == f.server }
 
 // replace makes s the current stream. The values of the previous one can no longer be used.
@@ -76,11 +77,11 @@ func (f *follower) replace(s *stream) {
 	}
 }
 
-// restart begins without values, because messages may be missing. Those of the coordinator are also
-// about the values of other Redis servers.
+// restart drops the values of the stream, because messages may be missing. If it is the stream of the
+// coordinator, restart drops all values: see rule 6.
 func (f *follower) restart() {
 	f.replace(&stream{server: f.server})
-	if f.cache.client.ServerFor(membersKey) != f.server {
+	if !f.isCoordinator() {
 		return
 	}
 
@@ -106,7 +107,8 @@ func (f *follower) follow(ctx context.Context) error {
 	if err := subscribe(conn, f.cache.prefixes, channels); err != nil {
 		return err
 	}
-	if err := checkRegistration(ctx, f.cache.client); isRefusal(err) {
+	// Other errors may be temporary, and then the next beats arrive.
+	if err := checkRegistration(ctx, f.cache.client); redisconn.Code(err) == "NOPERM" {
 		return err
 	}
 

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// membersKey is the hash of the servers that may have a lease. A value has the number of the attempt
-	// that registered the server, and that of its last beat.
+	// membersKey is the hash of the servers that may have a lease. A value consists of the number of the
+	// attempt that registered the server and the number of its last beat.
 	membersKey = "members"
 
 	// changesChannel is the channel of the keys that have changed.
@@ -36,7 +36,8 @@ const (
 func (c *Cache) ackChannel(id string) string { return "latchkey:ack:" + id }
 
 // beatScript registers a server and sends it a beat in one step: see rule 4. It returns the number of
-// the attempt that registered the server. PUBLISH comes first, because Redis may refuse it.
+// the attempt that registered the server. PUBLISH comes first: if Redis refuses it, the server is not
+// registered.
 var beatScript = redisconn.NewScript(1, `
 redis.call('PUBLISH', ARGV[4], ARGV[3])
 
@@ -51,7 +52,7 @@ func (c *Cache) register(ctx context.Context, beat int64, channel string) {
 	attempt := c.attempts.Add(1)
 	registered, err := redisconn.Int64(c.client.Eval(ctx, beatScript, membersKey, c.id, attempt, beat, channel))
 	if err == nil && registered != c.registered.Load() {
-		c.join()
+		c.join() // first, because isComplete reads the two in the opposite order
 		c.registered.Store(registered)
 	}
 }
@@ -63,8 +64,8 @@ func (c *Cache) join() {
 }
 
 // isComplete reports whether the members include all servers that may have a lease. registration is
-// the value of this server. If another attempt than the known one has registered it, the registration
-// was lost, and those of other servers may still be missing.
+// the value of this server in membersKey. If it is from an attempt that this server does not know to
+// have succeeded, registrations were lost, and those of other servers may still be missing.
 func (c *Cache) isComplete(registration string) bool {
 	attempt, _, _ := strings.Cut(registration, " ")
 
@@ -78,16 +79,14 @@ func (c *Cache) knowsMembers() bool {
 	return joined != nil && time.Since(*joined) > settleTime
 }
 
-// isRefusal reports whether Redis does not permit a command.
-func isRefusal(err error) bool { return redisconn.Code(err) == "NOPERM" }
-
 // publishScript publishes a message and returns the registered servers in one step: see rule 5.
 var publishScript = redisconn.NewScript(1, `
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 
 return redis.call('HGETALL', KEYS[1])`)
 
-// removeScript removes a server, unless it has sent another beat. It returns whether it did.
+// removeScript removes a server, unless that has sent another beat. It returns whether the server was
+// removed.
 var removeScript = redisconn.NewScript(1, `
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
   return 0
@@ -145,7 +144,7 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 func AwaitLease() { time.Sleep(ackTimeout) }
 
 // removeMembers removes servers that did not acknowledge a change, and returns their number. If this
-// server could not receive acknowledgements, only servers that have sent no other beat count.
+// server could not receive acknowledgements, it counts only those that have sent no beat since.
 func (c *Cache) removeMembers(ctx context.Context, members map[string]string, isListening bool) (n int) {
 	for id, beat := range members {
 		removed, _ := redisconn.Bool(c.client.Eval(ctx, removeScript, membersKey, id, beat))

@@ -46,13 +46,13 @@ func (s *stream) isRegistered(now time.Time) bool { return isWithinLease(s.regis
 // isWithinLease reports whether the lease from a beat that was sent at a time, or never if that is
 // nil, has not ended.
 func isWithinLease(sent *time.Time, now time.Time) bool {
-	return sent != nil && isShort(now.Sub(*sent), now.UnixNano()-sent.UnixNano())
+	return sent != nil && isShort(now.Sub(*sent), time.Duration(now.UnixNano()-sent.UnixNano()))
 }
 
-// isShort reports whether a time is shorter than a lease on the monotonic clock, and also by the time of
-// day: see rule 7 of the package documentation.
-func isShort(elapsed time.Duration, byTimeOfDay int64) bool {
-	return elapsed < lease && byTimeOfDay < int64(lease)
+// isShort reports whether a period is shorter than a lease, both on the monotonic clock and by the time
+// of day: see rule 7 of the package documentation.
+func isShort(elapsed, byTimeOfDay time.Duration) bool {
+	return elapsed < lease && byTimeOfDay < lease
 }
 
 // confirm records that a beat has arrived.

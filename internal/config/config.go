@@ -115,7 +115,7 @@ type Session struct {
 	TouchInterval time.Duration `env:"SESSION_TOUCH_INTERVAL"`
 	// MaxPerUser is the maximum number of sessions per user; 0 means no limit.
 	MaxPerUser int `env:"SESSION_MAX_PER_USER" envDefault:"100"`
-	// Cache bounds the memory for session records, in bytes; 0 means that every check reads Redis.
+	// Cache bounds the memory for sessions and accounts, in bytes; 0 means that every check reads Redis.
 	Cache SizeOrOff `env:"SESSION_CACHE" envDefault:"64MiB"`
 }
 

@@ -133,7 +133,7 @@ var reference = []group{
 			},
 			{
 				name:    "SESSION_CACHE",
-				about:   "Memory of a server for session records. Checks of sessions in memory need no command to Redis, and a session that ends on one server still ends on all of them before the response. Set `off` if Redis refuses `CLIENT TRACKING` or pub/sub, as some managed services and proxies do: the log and `latchkey doctor` have a warning, and every check reads Redis. Set the same on all servers: a session that ends on a server with `off` may be used on the others until Redis reports it, usually for a millisecond and at most for 250.",
+				about:   "Memory of each server for sessions and accounts. Checks of sessions in memory need no command to Redis, and a session that ends on one server still ends on all of them before the response. Set `off` if Redis refuses `CLIENT TRACKING` or pub/sub, as some managed services and proxies do. Until then, the log and `latchkey doctor` have a warning, every check reads Redis, and each logout takes a quarter of a second longer. Use `off` on all servers or on none: a session that ends on a server with `off` may be used on the others until Redis reports it, usually for a millisecond and at most for 250.",
 				example: "off",
 			},
 		},
@@ -225,7 +225,7 @@ var reference = []group{
 			},
 			{
 				name:  "USER_CACHE_MAX_AGE",
-				about: "How long a server may show an account from memory, up to `1m`, in case something else than Latchkey changes it in MongoDB. Changes by Latchkey show at once. `0s` reads MongoDB every time, and so does `SESSION_CACHE=off`.",
+				about: "How long a server may show an account from memory, up to `1m`. Changes by Latchkey show at once, but changes that are made directly in MongoDB may take this long. With `0s`, or with `SESSION_CACHE=off`, the account is read every time.",
 			},
 			{
 				name:  "ACTIVITY_RETENTION",

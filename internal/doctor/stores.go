@@ -147,11 +147,11 @@ func (k RedisKeys) Check() []Finding {
 // SessionCache is the result of checking whether a Redis server lets Latchkey keep sessions in memory.
 type SessionCache struct {
 	Addr string
-	Err  error  // why not
+	Err  error  // why not, or nil
 	Code string // of the reply in Err, such as NOPERM; empty if there was none
 }
 
-// Check judges the result. Without streams, everything works, but slower.
+// Check judges the result. Without sessions in memory, everything works, but more slowly.
 func (c SessionCache) Check() []Finding {
 	subject := strings.TrimSpace("Redis " + c.Addr)
 
@@ -169,7 +169,7 @@ func (c SessionCache) fix() string {
 	switch c.Code {
 	case "NOPERM":
 		return RedisFix(c.Code, c.Err) + ", or set SESSION_CACHE=off on all servers"
-	case "", "ERR": // it replied to PING before
+	case "", "ERR": // not a failed connection, because Redis has replied to PING
 		return "set SESSION_CACHE=off on all servers, or connect to a Redis that allows CLIENT TRACKING and pub/sub; " +
 			"some proxies and managed services do not"
 	}

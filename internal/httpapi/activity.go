@@ -15,7 +15,7 @@ import (
 func (s *Server) record(w http.ResponseWriter, r *http.Request, e activity.Event) {
 	e.RequestID = w.Header().Get(requestIDHeader)
 	e.Route = r.Method + " " + chi.RouteContext(r.Context()).RoutePattern()
-	e.IP = s.clients.of(r)
+	e.IP = s.clientIPs.of(r)
 	e.UserAgent = userAgent(r)
 	e.Device = device.Name(e.UserAgent)
 

@@ -31,7 +31,7 @@ func (s *Server) current(r *http.Request) *session.Session {
 
 // clientOf returns the client of a request.
 func (s *Server) clientOf(r *http.Request) session.Client {
-	return session.Client{IP: s.clients.of(r), Device: device.Name(userAgent(r))}
+	return session.Client{IP: s.clientIPs.of(r), Device: device.Name(userAgent(r))}
 }
 
 // signInClient returns the client of a sign-in, including the sessions that it replaces.

@@ -36,7 +36,7 @@ var errSlowBody = newFailure(http.StatusServiceUnavailable, "overloaded", "The s
 // incomplete ones is slow on purpose. If the limit refused new requests instead, one client could
 // keep out all others.
 type bodies struct {
-	clients *clientIPs
+	clientIPs *clientIPs
 
 	mu      sync.Mutex
 	waiting list.List // of *waitingBody, oldest first
@@ -64,7 +64,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 	}
 
 	waiting := &waitingBody{
-		client: ratelimit.NetworkKey(b.clients.of(r)),
+		client: ratelimit.NetworkKey(b.clientIPs.of(r)),
 		conn:   http.NewResponseController(w),
 	}
 	body, givenUp, err := b.readAll(waiting, http.MaxBytesReader(w, r.Body, limit), r.ContentLength)

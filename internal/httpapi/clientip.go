@@ -15,7 +15,7 @@ import (
 // forwardedFor is the header in which proxies report the IP of the client.
 const forwardedFor = "X-Forwarded-For"
 
-// clientIPs finds the clients of requests.
+// clientIPs finds the IPs of clients.
 type clientIPs struct {
 	find     http.Handler // stores the IP that it finds in a foundIP
 	hasProxy bool
@@ -39,14 +39,14 @@ func newClientIPs(proxies []string, log *slog.Logger) *clientIPs {
 	return c
 }
 
-// foundIP takes the IP from the end of a chain of handlers. It writes no response.
+// foundIP receives the IP that chi's middleware passes on in a context. It writes no response.
 type foundIP struct {
 	http.ResponseWriter
 	ip string
 }
 
 // of returns the IP of the client, which is the peer of the connection or the IP that trusted proxies
-// report in X-Forwarded-For. Most requests do not need it, so it is not found in advance.
+// report in X-Forwarded-For. Most requests do not need it, so it is not looked up in advance.
 func (c *clientIPs) of(r *http.Request) string {
 	if given := r.Header[forwardedFor]; c.hasProxy && len(given) > 0 {
 		// Some gateways add the port, which chi does not read.

@@ -58,7 +58,7 @@ func contents(s *apitest.Server, conn redis.Conn) string {
 func TestCrossOriginMatrix(t *testing.T) {
 	t.Parallel()
 
-	// A server that keeps sessions in memory registers in Redis again and again.
+	// A server that keeps sessions in memory writes to Redis all the time, which would look like an effect.
 	s := apitest.New(t, apitest.Options{NoSessionCache: true, Origins: []string{listedOrigin, devOrigin}})
 	conn := s.Redis.Conn(t)
 	ann := s.Register("ann@example.com")

@@ -89,8 +89,8 @@ func (s *Server) serve(rt route) handler {
 			return err
 		}
 
-		// 3. Require a session, unless the route is public. The whole request may wait for Redis no
-		// longer than redisBudget, however many commands it takes.
+		// 3. Require a session, unless the route is public. From here on, the request may wait for Redis
+		// for redisBudget in total, however many commands it takes.
 		request := attempt{limit: rt.limit}
 		ctx := redisconn.WithBudget(r.Context(), s.redisBudget)
 		if rt.access != public {

@@ -90,7 +90,7 @@ func (s *Server) checkRateLimit(w http.ResponseWriter, r *http.Request, a attemp
 	tried := device.Attempt{
 		Action:  string(a.limit),
 		Rule:    s.limits.rule(a.limit),
-		IP:      s.clients.of(r),
+		IP:      s.clientIPs.of(r),
 		Account: cmp.Or(a.userID, string(a.email)),
 		Device:  a.device,
 	}

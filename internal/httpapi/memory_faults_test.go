@@ -138,7 +138,7 @@ func (f *fleet) endDuring(fault memoryFault, name string, end func(victim, other
 	for _, p := range f.proxies {
 		p.Set(storetest.Faults{})
 	}
-	f.remember(other.Token) // the streams have recovered
+	f.remember(other.Token) // once the streams have recovered
 	w.checkAll(f.servers)
 	w.report(name)
 
@@ -146,8 +146,8 @@ func (f *fleet) endDuring(fault memoryFault, name string, end func(victim, other
 	f.awaitAcknowledgements()
 }
 
-// awaitCheck waits until the second server has read a session from Redis, so that it reads it again
-// when the session ends.
+// awaitCheck waits until the second server has read a session from Redis since now. With a watch that
+// forgets, it then reads the session all the time, also while it ends.
 func (f *fleet) awaitCheck() {
 	f.t.Helper()
 

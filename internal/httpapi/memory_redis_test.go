@@ -57,7 +57,8 @@ func TestDeletedByHandInMemory(t *testing.T) {
 }
 
 // acknowledge waits until all servers know of earlier changes in Redis, and reports whether that
-// succeeded: each acknowledges a later change of another one.
+// succeeded: each acknowledges a later change of another one. Two servers have to make one, because none
+// acknowledges its own.
 func (f *fleet) acknowledge() bool {
 	for _, s := range f.servers[:2] {
 		if _, err := s.Cache.Invalidate(context.Background(), "none"); err != nil {

@@ -20,7 +20,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		Log:      s.log,
 		Quiet:    []string{"/healthz", "/readyz", "/auth/session", "/auth/me", "/auth/verify", "/profile"},
 		Route:    func(r *http.Request) string { return chi.RouteContext(r.Context()).RoutePattern() },
-		ClientIP: s.clients.of,
+		ClientIP: s.clientIPs.of,
 		Trusted:  s.fromProxy(),
 	}.Middleware(next)
 }

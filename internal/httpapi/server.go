@@ -36,7 +36,7 @@ type Server struct {
 	activity  *activity.Recorder
 	providers *oauth.Service
 	proxies   []string
-	clients   *clientIPs
+	clientIPs *clientIPs
 	log       *slog.Logger
 	now       func() time.Time
 	metrics   *telemetry.Metrics
@@ -113,8 +113,8 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		stepUpMaxAge: o.StepUpMaxAge,
 		redisBudget:  o.RedisBudget,
 	}
-	s.clients = newClientIPs(s.proxies, s.log)
-	s.bodies.clients = s.clients
+	s.clientIPs = newClientIPs(s.proxies, s.log)
+	s.bodies.clientIPs = s.clientIPs
 	s.rules = newRules(s.minPassword)
 	if s.now == nil {
 		s.now = time.Now

@@ -23,7 +23,7 @@ var sessionOperation = operation{
 	id:          "session",
 	tag:         tagSession,
 	summary:     "Get the current session",
-	description: "Does not need MongoDB, so it works while MongoDB is down.",
+	description: "Works while MongoDB is down.",
 	response: response{
 		status: http.StatusOK,
 		result: "The session",
@@ -77,7 +77,7 @@ var verifyOperation = operation{
 	id:      "verify",
 	tag:     tagSession,
 	summary: "Identify the user for a reverse proxy",
-	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs at most one read from Redis, and none if the server has the session in memory. " +
+	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis, or none if the server has the session in memory. " +
 		"The proxy must remove headers with these names from client requests. " +
 		"The email is percent-encoded and may not be verified: identify users by their ID.",
 	response: response{

@@ -31,7 +31,7 @@ func TestCommandsOnTheWire(t *testing.T) {
 
 	var commands atomic.Int64
 	proxy.Set(storetest.Faults{Command: func(_ net.Conn, chunk []byte) bool {
-		if bytes.Contains(chunk, []byte("latchkey:beat:")) { // from time to time, whatever the requests are
+		if bytes.Contains(chunk, []byte("latchkey:beat:")) { // from time to time, even without requests
 			return false
 		}
 		commands.Add(int64(len(commandStart.FindAll(chunk, -1))))
@@ -43,7 +43,7 @@ func TestCommandsOnTheWire(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		most    int64
-		changes int64 // that servers with a memory tell each other
+		changes int64 // commands in addition that tell other servers to forget a value
 		do      func(c *apitest.Client)
 	}{
 		{"session check", 1, 0, func(c *apitest.Client) { c.Do("GET", "/auth/session", nil).Want(200) }},

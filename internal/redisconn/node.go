@@ -189,8 +189,7 @@ func WithBudget(ctx context.Context, d time.Duration) context.Context {
 	return b
 }
 
-// budget is a context with a budget. It is one allocation instead of the two that a value of
-// context.WithValue takes.
+// budget is a context with a budget. It takes one allocation, and context.WithValue would take two.
 type budget struct {
 	context.Context
 	remaining atomic.Int64 // nanoseconds

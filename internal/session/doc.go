@@ -10,7 +10,8 @@
 // to Redis is therefore not enough to impersonate a user: see record.go and mac.go.
 //
 // scs is the session middleware: it loads the session for a request's token and keeps it in
-// the request's context. store.go explains what scs must not do here, and why.
+// the request's context. store.go explains what scs must not do here, and why. memory.go keeps
+// sessions in the memory of the server, with package coherence.
 //
 // The package knows nothing about HTTP (cookies belong to package httpapi) or accounts (a
 // user is just an ID). Package redisconn sends its commands and scripts.

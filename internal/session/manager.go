@@ -61,7 +61,7 @@ type Options struct {
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
-	// Cache keeps records in memory. If it is nil, every Load reads from Redis. Otherwise each end of a
+	// Cache keeps sessions in memory. If it is nil, every Load reads from Redis. Otherwise each end of a
 	// session takes one more command, and waits for the other servers.
 	Cache *coherence.Cache
 
@@ -72,7 +72,7 @@ type Options struct {
 // Manager begins, loads, rotates and ends sessions. It is safe for concurrent use.
 type Manager struct {
 	redis   *redisconn.Client
-	scs     scs.SessionManager // for the data in contexts; loadWithSCS loads it
+	scs     scs.SessionManager // accesses the data that loadWithSCS puts into contexts
 	keys    keys
 	scripts scripts
 	macKeys macKeys

@@ -12,13 +12,13 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// sessionSize is the approximate memory of a Session without its record, in bytes. It includes a
-// response in JSON.
+// sessionSize is the approximate memory of a Session without its record, in bytes. It includes the
+// encoded response.
 const sessionSize = 800
 
 // lookup returns the session with an ID, which may have timed out. It comes from memory if possible,
-// and all requests that get it share it. Errors: ErrNone or an EndedError if there is no record;
-// ErrReplaced, ErrUntrusted, ErrUnavailable.
+// and is shared by all requests that get it, so it must not be modified. Errors: ErrNone or an
+// EndedError if there is no record; ErrReplaced, ErrUntrusted, ErrUnavailable.
 func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
 	if m.options.Cache == nil {
 		s, _, err := m.read(ctx, id)

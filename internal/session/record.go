@@ -31,7 +31,7 @@ type Session struct {
 
 // response is the encoded response to the check of a session in memory.
 type response struct {
-	session *Session // a copy of it has no response
+	session *Session // a copy may differ, so it must not use the response
 	body    atomic.Pointer[[]byte]
 }
 

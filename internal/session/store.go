@@ -43,13 +43,15 @@ func (s *store) Decode([]byte) (time.Time, map[string]any, error) {
 	return s.found.IdleExpiresAt, map[string]any{sessionKey: s.found}, nil
 }
 
-// loadWithSCS makes scs load the session with an ID into a context. Errors: those of Manager.lookup.
+// loadWithSCS makes scs load the session with an ID into a context. Its scs.SessionManager is not from
+// scs.New, which would start a goroutine that never ends, and choose a context key that m.scs does not
+// know. Errors: those of Manager.lookup.
 func (m *Manager) loadWithSCS(ctx context.Context, id string) (context.Context, *Session, error) {
-	request := &store{m: m}
-	manager := scs.SessionManager{Store: request, Codec: request}
+	s := &store{m: m}
+	manager := scs.SessionManager{Store: s, Codec: s}
 	loaded, err := manager.Load(ctx, id)
 
-	return loaded, request.found, err
+	return loaded, s.found, err
 }
 
 func (*store) Find(string) ([]byte, bool, error)                          { return nil, false, errReadOnly }

@@ -40,7 +40,7 @@ func IDOf(t string) string {
 		return ""
 	}
 
-	id := make([]byte, 0, idLen) // one allocation, because every request comes here
+	id := make([]byte, 0, idLen) // one allocation, because every request needs this
 	id = append(id, t[:shardLen]...)
 
 	return string(token.AppendHash(id, t))

@@ -18,8 +18,8 @@ const maxTokens = 8
 // FromContext. Usually there is one token. There are several if the browser has cookies with
 // different domains or paths, left over from other settings or planted from a subdomain.
 // Then exactly one must belong to a live session. Redis commands per token: 1 for a live
-// session; 2 if the idle timeout is extended or the session has ended. Errors: ErrNone,
-// ErrReplaced, ErrUntrusted, ErrAmbiguous, ErrUnavailable.
+// session, or none if it is in memory; 1 more if the idle timeout is extended or the session has
+// ended. Errors: ErrNone, ErrReplaced, ErrUntrusted, ErrAmbiguous, ErrUnavailable.
 func (m *Manager) Load(ctx context.Context, tokens ...string) (context.Context, error) {
 	ids := idsOf(tokens)
 	if len(ids) > maxTokens {

@@ -62,10 +62,10 @@ func (m *Metrics) ObserveSessionCache(size func() int, counts func() CacheCounts
 		help string
 		read func(CacheCounts) uint64
 	}{
-		"session_cache_hits_total":           {"Sessions and accounts from memory.", func(c CacheCounts) uint64 { return c.Hits }},
+		"session_cache_hits_total":           {"Sessions and accounts that were found in memory.", func(c CacheCounts) uint64 { return c.Hits }},
 		"session_cache_misses_total":         {"Sessions and accounts that were read from Redis or MongoDB.", func(c CacheCounts) uint64 { return c.Misses }},
 		"session_cache_reports_total":        {"Sessions and accounts that were reported as changed.", func(c CacheCounts) uint64 { return c.Reports }},
-		"session_cache_lost_streams_total":   {"Times that all of them were dropped, because changes might have been missed.", func(c CacheCounts) uint64 { return c.LostStreams }},
+		"session_cache_lost_streams_total":   {"Lost connections on which Redis reports changes. Each loss drops sessions and accounts from memory.", func(c CacheCounts) uint64 { return c.LostStreams }},
 		"session_cache_unacknowledged_total": {"Changes that another server did not acknowledge in time.", func(c CacheCounts) uint64 { return c.Unacknowledged }},
 	} {
 		m.observeCounter(name, counter.help, func() float64 { return float64(counter.read(counts())) })

@@ -32,8 +32,8 @@ type HTTP struct {
 	Trusted func(*http.Request) bool
 }
 
-// Middleware observes the requests that next handles. It must run after the middleware that
-// determines the client IP, and before any that may reject a request.
+// Middleware observes the requests that next handles. It must run before any middleware that may
+// reject a request.
 func (h HTTP) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()

@@ -174,8 +174,8 @@ type RequestSpan struct {
 	method string
 }
 
-// Request starts a span for a request and returns the request with the span in its context. If one of
-// our proxies sent the request, trusted must return true, and the span continues the trace in the
+// Request starts a span for a request and returns the request with the span in its context. trusted
+// reports whether one of our proxies sent the request. If so, the span continues the trace in the
 // traceparent header (W3C Trace Context). Otherwise the span starts a new trace: with the header,
 // clients could add spans to any trace and force sampling. A trusted proxy must therefore set or
 // remove the header itself. By default, nginx passes it on.

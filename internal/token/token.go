@@ -32,7 +32,7 @@ func Valid(s string) bool {
 // enough to need neither a salt nor a slow hash.
 func Hash(s string) string { return string(AppendHash(nil, s)) }
 
-// AppendHash appends Hash to b.
+// AppendHash appends the hash of a token to b: see Hash.
 func AppendHash(b []byte, s string) []byte {
 	var text [2 * Size]byte // tokens fit, so that copying one needs no allocation
 	sum := sha256.Sum256(append(text[:0], s...))

@@ -12,7 +12,7 @@ import (
 )
 
 // Snapshot is an account as it was a moment ago, for showing it to its owner. It has neither the
-// password hash nor the external accounts, so nothing can be decided about these with it.
+// password hash nor the external accounts, so no decision can be based on them.
 type Snapshot struct {
 	View
 
@@ -21,11 +21,11 @@ type Snapshot struct {
 	response   atomic.Pointer[[]byte]
 }
 
-// snapshotSize is the approximate memory of a Snapshot, in bytes. It includes a response in JSON.
+// snapshotSize is the approximate memory of a Snapshot, in bytes. It includes the encoded response.
 const snapshotSize = 1200
 
 // Response returns the response that shows the account, as encode encodes it. Requests that get the
-// same Snapshot share the result. Errors: those of encode.
+// same Snapshot share the result, so it must depend on the View alone. Errors: those of encode.
 func (s *Snapshot) Response(encode func(View) ([]byte, error)) ([]byte, error) {
 	if body := s.response.Load(); body != nil {
 		return *body, nil
@@ -39,9 +39,9 @@ func (s *Snapshot) Response(encode func(View) ([]byte, error)) ([]byte, error) {
 	return body, err
 }
 
-// UseCache makes Snapshot keep accounts in memory, and changes of accounts wait until no server
-// shows the old one. A change that is made directly in MongoDB is seen after at most maxAge. Call
-// UseCache before any other method.
+// UseCache makes Snapshot keep accounts in memory. Changes of accounts then wait until no server shows
+// the old one. A change that is made directly in MongoDB shows after at most maxAge. Call UseCache
+// before any other method.
 func (s *Store) UseCache(cache *coherence.Cache, maxAge time.Duration) {
 	s.cache = cache
 	s.maxAge = maxAge
@@ -69,10 +69,15 @@ func (s *Store) Snapshot(ctx context.Context, id string) (*Snapshot, error) {
 		return nil, err
 	}
 
-	// One request reads the account again before the others have to.
 	known := data.(*Snapshot)
 	age := time.Since(known.readAt)
-	if age < s.maxAge/2 || age < s.maxAge && !known.refreshing.CompareAndSwap(false, true) {
+	if age < s.maxAge/2 {
+		return known, nil
+	}
+
+	// One request reads the account again. The others need not wait for it until maxAge has passed.
+	isRefreshing := !known.refreshing.CompareAndSwap(false, true)
+	if isRefreshing && age < s.maxAge {
 		return known, nil
 	}
 
@@ -102,7 +107,8 @@ func showsIn(change bson.D) bool {
 // invalidate makes all servers forget an account that has changed. If this server cannot reach Redis,
 // others may show the old account until maxAge has passed.
 func (s *Store) invalidate(ctx context.Context, id string) {
-	if s.cache == nil || !IsID(id) { // nobody can have signed in to another one
+	isShown := IsID(id) // nobody can sign in to an account with another kind of _id
+	if s.cache == nil || !isShown {
 		return
 	}
 

@@ -170,6 +170,6 @@ func TestShownFields(t *testing.T) {
 
 	got := slices.Sorted(maps.Keys(view))
 	if want := slices.Sorted(slices.Values(shownFields)); !slices.Equal(got, want) {
-		t.Errorf("shownFields: %s", cmp.Diff(got, want))
+		t.Errorf("shownFields (-want +got): %s", cmp.Diff(got, want))
 	}
 }
