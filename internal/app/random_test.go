@@ -26,7 +26,7 @@ var generators = map[string]string{
 	"internal/oauth.newKeys":            "internal/oauth TestFlowsAreRandom",
 	"internal/device.Add":               "internal/device TestNamesAreRandom",
 	"internal/coherence.newCache":       "not secret: the ID of a server",
-	"internal/httpapi.setRequestID":     "not secret: the ID of a request, in the log and the response",
+	"internal/httpapi.newRequestID":     "not secret: the ID of a request, in the log and the response",
 	"internal/user.newDeviceGeneration": "not secret: distinguishes periods, and grants nothing without SESSION_SECRET",
 	"internal/auth.RequestEmailChange":  "not secret: distinguishes requests, and grants nothing",
 	"internal/mail.complete":            "not secret: the ID of a job",

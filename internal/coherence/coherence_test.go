@@ -468,7 +468,7 @@ func TestLostRegistrations(t *testing.T) {
 	}
 }
 
-// If Redis refuses streams, no value is kept in memory, and the log says why, once.
+// If Redis refuses streams, no value is kept in memory, and the reason is logged once.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"crypto/rand"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -77,7 +76,7 @@ func (s *Server) answerFromMemory(w http.ResponseWriter, r *http.Request) bool {
 	}
 
 	maps.Copy(h, s.checks.headers)
-	h[requestIDHeader] = []string{rand.Text()}
+	h[requestIDHeader] = []string{newRequestID()}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	s.checks.cors.ServeHTTP(w, r)
 	w.WriteHeader(http.StatusOK)

@@ -10,11 +10,13 @@ import (
 // requestIDHeader is the header with the ID of a request, which is also in the log.
 const requestIDHeader = "X-Request-Id"
 
+func newRequestID() string { return rand.Text() }
+
 // setRequestID gives every request an ID. It ignores IDs from clients, which could forge log
 // entries or imitate other requests.
 func setRequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(requestIDHeader, rand.Text())
+		w.Header().Set(requestIDHeader, newRequestID())
 		next.ServeHTTP(w, r)
 	})
 }
