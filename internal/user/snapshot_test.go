@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -89,7 +90,7 @@ func TestSnapshotsShowChanges(t *testing.T) {
 		}
 		for _, s := range []*Store{changing, showing} {
 			got, err := s.Snapshot(t.Context(), u.ID)
-			if err != wantErr {
+			if !errors.Is(err, wantErr) {
 				t.Errorf("%s: got error %v, want %v", name, err, wantErr)
 			} else if err == nil && got.View != want.View() {
 				t.Errorf("%s: %s", name, cmp.Diff(want.View(), got.View))
