@@ -203,16 +203,20 @@ func (m *Manager) open(id, value string) (*Session, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
 
-	latest := m.options.Now().Add(maxClockSkew)
-	fromFuture := s.CreatedAt.After(latest) || s.LastSeenAt.After(latest) || s.AuthenticatedAt.After(latest)
-	if fromFuture {
-		return nil, fmt.Errorf("%w: timestamp in the future", ErrUntrusted)
-	}
-
 	s.ID = id
 	s.value = value
 
-	return s, nil
+	return s, m.checkTimes(s)
+}
+
+// checkTimes refuses a session whose timestamps are in the future. Errors: ErrUntrusted.
+func (m *Manager) checkTimes(s *Session) error {
+	latest := m.options.Now().Add(maxClockSkew)
+	if s.CreatedAt.After(latest) || s.LastSeenAt.After(latest) || s.AuthenticatedAt.After(latest) {
+		return fmt.Errorf("%w: timestamp in the future", ErrUntrusted)
+	}
+
+	return nil
 }
 
 // ByID returns a live session of any user. Errors: ErrNotFound, ErrUnavailable.

@@ -38,7 +38,9 @@ func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
 		return nil, err
 	}
 
-	return data.(*Session), nil
+	s := data.(*Session)
+
+	return s, m.checkTimes(s) // again, because our clock may have stepped back
 }
 
 // read returns a session from Redis, and the server that it is from. Errors: those of lookup.
@@ -94,7 +96,7 @@ func (m *Manager) InMemory(token string) *Session {
 	}
 
 	now := m.options.Now()
-	if s.expired(now) != "" || now.Sub(s.LastSeenAt) >= m.options.TouchInterval {
+	if s.expired(now) != "" || now.Sub(s.LastSeenAt) >= m.options.TouchInterval || m.checkTimes(s) != nil {
 		return nil
 	}
 
