@@ -2,6 +2,7 @@ package model
 
 import (
 	"flag"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -64,6 +65,10 @@ func TestHistories(t *testing.T) {
 	}
 
 	t.Logf("%d requests; for %d of them a store was too slow without an outage; %d sessions loaded from memory", requests, slow, fromMemory)
+	isRedisReal := slices.ContainsFunc(players, func(p *player) bool { return p.servers[0].Cache != nil })
+	if isRedisReal && requests > 1000 && fromMemory == 0 {
+		t.Error("no session was loaded from memory")
+	}
 	if slow > requests/10 {
 		t.Error("the machine is too slow for a meaningful result")
 	}
