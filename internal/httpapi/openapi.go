@@ -142,6 +142,9 @@ func (d describer) addOperation(rt route) error {
 	if op.params != nil {
 		oc.AddReqStructure(op.params)
 	}
+	if method == http.MethodGet && rt.access != public {
+		oc.AddReqStructure(touchParams{})
+	}
 	if err := addRequest(oc, rt); err != nil {
 		return err
 	}
@@ -153,6 +156,11 @@ func (d describer) addOperation(rt route) error {
 	}
 
 	return d.reflector.AddOperation(oc)
+}
+
+// touchParams are the parameters of all reads with a session.
+type touchParams struct {
+	Touch string `header:"X-Session-Touch" enum:"no" description:"With \"no\", the request does not extend the idle timeout. Use it for requests that the user has not caused, such as polling: otherwise an open page keeps its user signed in."`
 }
 
 // addRequest describes the body of a request.
