@@ -40,8 +40,9 @@ func (s *Snapshot) Response(encode func(View) ([]byte, error)) ([]byte, error) {
 }
 
 // UseCache makes Snapshot keep accounts in memory. Changes of accounts then wait until no server shows
-// the old one. A change that is made directly in MongoDB shows after at most maxAge. Call UseCache
-// before any other method.
+// the old one. A change that is made directly in MongoDB shows after at most maxAge. If maxAge is 0,
+// this server keeps no accounts, but still tells those that do about its changes. Call UseCache before
+// any other method.
 func (s *Store) UseCache(cache *coherence.Cache, maxAge time.Duration) {
 	s.cache = cache
 	s.maxAge = maxAge
@@ -49,7 +50,7 @@ func (s *Store) UseCache(cache *coherence.Cache, maxAge time.Duration) {
 
 // Snapshot returns an account for showing it. Errors: ErrNotFound, ErrUnreadable, ErrUnavailable.
 func (s *Store) Snapshot(ctx context.Context, id string) (*Snapshot, error) {
-	if s.cache == nil {
+	if s.cache == nil || s.maxAge == 0 {
 		u, err := s.ByID(ctx, id)
 		return &Snapshot{View: u.View()}, err
 	}
