@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -181,5 +182,40 @@ func TestSessionsInMemoryOfTwoServers(t *testing.T) {
 	// Logins and ends also run some, in their scripts.
 	if n := countGets(t, conn) - gets; n >= checks {
 		t.Errorf("got %d GETs for %d checks, want most checks from memory", n, checks)
+	}
+}
+
+// A change on a server with USER_CACHE_MAX_AGE=0s shows at once on a server that has the account in
+// memory.
+func TestUserCacheOffOnOneServer(t *testing.T) {
+	t.Parallel()
+
+	r := storetest.StartRedis(t)
+	mongoURI := storetest.Mongo(t)
+	environ := append(environment(t), "SESSION_CACHE=2MiB", "REDIS_URI=redis://"+r.Addr, "MONGODB_URI="+mongoURI)
+	showing, _, _ := start(t, slices.Concat(environ, []string{"USER_CACHE_MAX_AGE=1m"}))
+	cookie := mustSend(t, http.StatusCreated, "POST", "http://"+showing+"/auth/register", annsAccount).cookie()
+	shows := func(name string) bool {
+		return strings.Contains(send(t, "GET", "http://"+showing+"/auth/me", "", "Cookie", cookie).text, name)
+	}
+
+	users := storetest.Database(t, mongoURI).Collection("users")
+	n := 0
+	testkit.Eventually(t, "the account in memory", func() bool {
+		n++
+		name := fmt.Sprint("Ann ", n)
+		_, err := users.UpdateOne(t.Context(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "name", Value: name}}}})
+		testkit.NoError(t, err)
+
+		return !shows(name)
+	})
+
+	changing, _, _ := start(t, slices.Concat(environ, []string{"USER_CACHE_MAX_AGE=0s"}))
+	res := send(t, "PUT", "http://"+changing+"/profile", `{"name":"Cleo"}`, "Cookie", cookie)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("PUT /profile: got %d, want 200", res.StatusCode)
+	}
+	if !shows("Cleo") {
+		t.Error("the other server still shows the old name")
 	}
 }

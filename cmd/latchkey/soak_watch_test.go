@@ -20,7 +20,7 @@ import (
 var soakGrowth = map[string]float64{
 	"go_goroutines":                 10,
 	"descriptors":                   5,
-	"go_memstats_heap_alloc_bytes":  1 << 20,
+	"heap":                          1 << 20,
 	"process_resident_memory_bytes": 24 << 20, // fluctuates by 10 MiB
 }
 
@@ -62,7 +62,7 @@ func (w *soakWatch) measure() map[string]float64 {
 }
 
 // scrape returns the figures of soakGrowth. The descriptors exclude connections to the stores,
-// which come and go.
+// which come and go, and the heap the sessions in memory, whose size SESSION_CACHE bounds.
 func (w *soakWatch) scrape() map[string]float64 {
 	metrics := map[string]float64{}
 	for line := range strings.Lines(mustSend(w.t, http.StatusOK, "GET", w.opsURL+"/metrics", "").text) {
@@ -72,6 +72,9 @@ func (w *soakWatch) scrape() map[string]float64 {
 		metrics[name] += n
 	}
 	metrics["descriptors"] = metrics["process_open_fds"] - metrics["latchkey_redis_connections"] - metrics["latchkey_mongo_connections"]
+	metrics["heap"] = metrics["go_memstats_heap_alloc_bytes"] - metrics["latchkey_session_cache_bytes"]
+	w.t.Logf("sessions in memory: %.0f bytes, %.0f hits, %.0f misses", metrics["latchkey_session_cache_bytes"],
+		metrics["latchkey_session_cache_hits_total"], metrics["latchkey_session_cache_misses_total"])
 
 	figures := map[string]float64{}
 	for name := range soakGrowth {

@@ -75,7 +75,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	p.mailQueue = mail.NewQueue(p.redis, mail.QueueOptions{Metrics: metrics, Log: log})
 	p.providers = oauth.New(p.redis, secrets(c.Session.Secrets), oauthProviders(c.Providers), oauth.Options{Log: log})
 	p.cache = newSessionCache(c.Session, p.redis, cacheLog)
-	if p.cache != nil && c.Accounts.CacheMaxAge > 0 {
+	if p.cache != nil {
 		p.users.UseCache(p.cache, c.Accounts.CacheMaxAge)
 	}
 	p.sessions = session.New(p.redis, session.Options{

@@ -78,6 +78,7 @@ func newCache(client *redisconn.Client, o Options) *Cache {
 }
 
 func (c *Cache) start() {
+	c.log.Info("keeping sessions in memory", "id", c.id) // by which other servers name this one in their logs
 	c.tasks.Go(c.watch)
 	c.tasks.Go(c.sendAcks)
 }

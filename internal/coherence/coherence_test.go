@@ -521,8 +521,8 @@ func TestRefused(t *testing.T) {
 			if got := c.lookup(testKey); got != nil {
 				t.Errorf("got %v from memory, want nothing", got)
 			}
-			if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tc.text) {
-				t.Errorf("log: got %s, want one line with %q", got, tc.text)
+			if got := log.String(); strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, tc.text) {
+				t.Errorf("log: got %s, want one warning with %q", got, tc.text)
 			}
 			if got := c.Stats().LostStreams; got != 0 {
 				t.Errorf("lost streams: got %d, want none, because there was none", got)

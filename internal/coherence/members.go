@@ -121,6 +121,7 @@ func (c *Cache) Invalidate(ctx context.Context, keys ...string) (unacknowledged 
 		// Redis reports changes to its own keys. After one lease, all servers have received that report
 		// or have no lease any more.
 		<-timeout.C
+		c.log.WarnContext(ctx, "cannot tell other servers about a change: they may show an old account for a moment, but use no ended session", "error", err)
 
 		return 0, err
 	}
@@ -154,7 +155,7 @@ func (c *Cache) removeMembers(ctx context.Context, members map[string]string, is
 
 		n++
 		c.unacknowledged.Add(1)
-		c.log.WarnContext(ctx, "server did not acknowledge a change", "id", id)
+		c.log.WarnContext(ctx, "another server did not acknowledge a change; waited until it could no longer use old values", "id", id)
 	}
 
 	return n

@@ -133,7 +133,7 @@ var reference = []group{
 			},
 			{
 				name:    "SESSION_CACHE",
-				about:   "Memory of each server for sessions and accounts. Checks of sessions in memory need no command to Redis, and a session that ends on one server still ends on all of them before the response. Set `off` if Redis refuses `CLIENT TRACKING` or pub/sub, as some managed services and proxies do. Until then, the log and `latchkey doctor` have a warning, every check reads Redis, and each logout takes a quarter of a second longer. Use `off` on all servers or on none: a session that ends on a server with `off` may be used on the others until Redis reports it, usually for a millisecond and at most for 250.",
+				about:   "Memory of each server for sessions and accounts. Checks of sessions in memory need no command to Redis, and a session that ends on one server still ends on all of them before the response. Set `off` if Redis refuses `CLIENT TRACKING` or pub/sub, as some managed services and proxies do. Until then, the log and `latchkey doctor` have a warning, every check reads Redis, and each logout takes a quarter of a second longer. Use `off` on all servers or on none: a session that ends on a server with `off` may be used on the others until Redis reports it, usually for a millisecond and at most for 250, and they show its changes of accounts after `USER_CACHE_MAX_AGE` only.",
 				example: "off",
 			},
 		},

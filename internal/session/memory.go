@@ -76,10 +76,8 @@ func (m *Manager) invalidate(ctx context.Context, ids []string) {
 		keys = append(keys, m.keys.record(id))
 	}
 
-	_, err := m.options.Cache.Invalidate(ctx, keys...)
-	if err != nil { // sessions have ended everywhere nevertheless: see coherence.Cache.Invalidate
-		m.options.Log.WarnContext(ctx, "cannot tell other servers that sessions have ended; waited instead", "error", err)
-	}
+	// After an error, the sessions have ended everywhere nevertheless: see coherence.Cache.Invalidate.
+	_, _ = m.options.Cache.Invalidate(ctx, keys...)
 }
 
 // InMemory returns the session for a token if it is in memory and may be used without a command to

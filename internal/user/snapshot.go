@@ -21,8 +21,13 @@ type Snapshot struct {
 	response   atomic.Pointer[[]byte]
 }
 
-// snapshotSize is the approximate memory of a Snapshot, in bytes. It includes the encoded response.
-const snapshotSize = 1200
+// size returns the approximate memory of a Snapshot, in bytes. It includes the encoded response, in
+// which JSON may take six bytes for a character such as "&".
+func (s *Snapshot) size() int {
+	const fixed = 700
+
+	return fixed + 7*(len(s.Name)+len(s.Picture)) + 2*len(s.Email)
+}
 
 // Response returns the response that shows the account, as encode encodes it. Requests that get the
 // same Snapshot share the result, so it must depend on the View alone. Errors: those of encode.
@@ -40,8 +45,9 @@ func (s *Snapshot) Response(encode func(View) ([]byte, error)) ([]byte, error) {
 }
 
 // UseCache makes Snapshot keep accounts in memory. Changes of accounts then wait until no server shows
-// the old one. A change that is made directly in MongoDB shows after at most maxAge. Call UseCache
-// before any other method.
+// the old one. A change that is made directly in MongoDB shows after at most maxAge. If maxAge is 0,
+// this server keeps no accounts, but still tells those that do about its changes. Call UseCache before
+// any other method.
 func (s *Store) UseCache(cache *coherence.Cache, maxAge time.Duration) {
 	s.cache = cache
 	s.maxAge = maxAge
@@ -49,7 +55,7 @@ func (s *Store) UseCache(cache *coherence.Cache, maxAge time.Duration) {
 
 // Snapshot returns an account for showing it. Errors: ErrNotFound, ErrUnreadable, ErrUnavailable.
 func (s *Store) Snapshot(ctx context.Context, id string) (*Snapshot, error) {
-	if s.cache == nil {
+	if s.cache == nil || s.maxAge == 0 {
 		u, err := s.ByID(ctx, id)
 		return &Snapshot{View: u.View()}, err
 	}
@@ -61,7 +67,9 @@ func (s *Store) Snapshot(ctx context.Context, id string) (*Snapshot, error) {
 			return coherence.Value{}, err
 		}
 
-		return coherence.Value{Data: &Snapshot{View: u.View(), readAt: readAt}, Size: snapshotSize}, nil
+		snapshot := &Snapshot{View: u.View(), readAt: readAt}
+
+		return coherence.Value{Data: snapshot, Size: snapshot.size()}, nil
 	}
 
 	data, err := s.cache.Load(ctx, cacheKey(id), read)
