@@ -20,12 +20,13 @@ import (
 const maxResponseTime = 2 * time.Second
 
 // Redis is killed and restarted from its append-only file, so that every connection in the
-// pool is dead. The same cookies work, and no request fails after the first success.
+// pool is dead. The same cookies work, and no request fails after the first success. For sessions in
+// memory, see TestRedisFailsInMemory.
 func TestRedisKilled(t *testing.T) {
 	suite.Require(t, suite.Outage)
 
 	server := storetest.StartRedis(t)
-	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis})
+	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis, NoSessionCache: true})
 	c := s.Register("ann@example.com")
 	everyone := func(check func(a apitest.Response, succeeded bool)) {
 		var succeeded atomic.Bool // an earlier request
