@@ -66,7 +66,7 @@ func (s *Server) generateOpenAPI() ([]byte, error) {
 		return nil, err
 	}
 
-	return json.Marshal(openAPIDocument{
+	document, err := json.Marshal(openAPIDocument{
 		OpenAPI:    spec.Openapi,
 		Info:       (&openapi31.Info{}).WithTitle("Latchkey").WithDescription(apiDescription).WithVersion(version()),
 		Servers:    []openapi31.Server{{URL: "."}}, // relative to the document, so that it works behind a path prefix
@@ -74,6 +74,8 @@ func (s *Server) generateOpenAPI() ([]byte, error) {
 		Paths:      paths,
 		Components: spec.Components,
 	}, json.Deterministic(true))
+
+	return append(document, '\n'), err
 }
 
 // documentedRoutes returns the routes with a description. The providers share one pair of routes,
