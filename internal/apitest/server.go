@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,7 +62,7 @@ type Server struct {
 	Origins  []string
 	Log      *testkit.Buffer
 	Secrets  Secrets
-	Cache    *coherence.Cache // nil with an in-process Redis or Options.NoSessionCache
+	Cache    *coherence.Cache // nil without Options.SessionCache
 
 	// SkipContract reports whether a response need not be compared with the OpenAPI
 	// document. If it is nil, all responses are compared.
@@ -81,12 +82,14 @@ type Options struct {
 	// RealTimeouts sets the time limits of production, for tests that break a store.
 	RealTimeouts bool
 
-	Redis          *storetest.Redis
-	MongoURI       string
-	StoresOf       *Server // uses the stores of another server
-	TouchInterval  time.Duration
-	MaxPerUser     int
-	NoSessionCache bool // read Redis for every check, as with an in-process Redis
+	Redis         *storetest.Redis
+	MongoURI      string
+	StoresOf      *Server // uses the stores of another server
+	TouchInterval time.Duration
+	MaxPerUser    int
+	// SessionCache keeps sessions in memory, except with the in-process Redis. Then what a test changes
+	// in Redis takes effect a moment later.
+	SessionCache   bool
 	Cookie         httpapi.Cookie
 	Secrets        []string
 	Origins        []string
@@ -176,7 +179,8 @@ func (s *Server) startServices(o Options) {
 	db := conntest.Mongo(s.T, mongoconn.Options{URI: s.MongoURI, Timeout: mongoTimeout, Dial: o.MongoDial, Metrics: s.metrics})
 	s.conns = conntest.Redis(s.T, s.Redis, redisconn.Options{Timeout: redisTimeout, Dial: o.RedisDial, Metrics: s.metrics, Log: s.log})
 
-	if !o.NoSessionCache && !s.Redis.InProcess {
+	hasCache := o.SessionCache || os.Getenv("TEST_SESSION_CACHE") != "" // set it to try the cache in any test
+	if hasCache && !s.Redis.InProcess {
 		s.Cache = coherence.New(s.conns, coherence.Options{Prefixes: session.CachedPrefixes(), MaxBytes: 1 << 20, Log: s.log})
 		s.T.Cleanup(s.Cache.Close)
 	}

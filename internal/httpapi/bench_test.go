@@ -11,7 +11,7 @@ import (
 // BenchmarkCheck measures a session check without the network. Run it with TEST_REDIS=server: without
 // a real Redis, no session is kept in memory.
 func BenchmarkCheck(b *testing.B) {
-	s := apitest.New(b, apitest.Options{TrustedProxies: []string{"127.0.0.1/32"}})
+	s := apitest.New(b, apitest.Options{SessionCache: true, TrustedProxies: []string{"127.0.0.1/32"}})
 	c := s.Register("ann@example.com")
 
 	for _, path := range []string{"/auth/session", "/auth/verify", "/auth/me"} {

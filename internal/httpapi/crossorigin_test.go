@@ -58,8 +58,7 @@ func contents(s *apitest.Server, conn redis.Conn) string {
 func TestCrossOriginMatrix(t *testing.T) {
 	t.Parallel()
 
-	// A server that keeps sessions in memory writes to Redis all the time, which would look like an effect.
-	s := apitest.New(t, apitest.Options{NoSessionCache: true, Origins: []string{listedOrigin, devOrigin}})
+	s := apitest.New(t, apitest.Options{Origins: []string{listedOrigin, devOrigin}})
 	conn := s.Redis.Conn(t)
 	ann := s.Register("ann@example.com")
 	other := s.NewClient()

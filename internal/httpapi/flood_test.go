@@ -118,7 +118,7 @@ func TestOwnersHaveTheirOwnLane(t *testing.T) {
 func TestForgotLeavesNothing(t *testing.T) {
 	t.Parallel()
 
-	s := apitest.New(t, apitest.Options{NoSessionCache: true, Mail: &apitest.Outbox{}})
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
 	for i := range 50 {
 		s.NewClient().Do("POST", "/auth/password/forgot", map[string]any{"email": fmt.Sprintf("nobody%d@example.com", i)}).Want(202)
 	}

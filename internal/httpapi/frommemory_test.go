@@ -25,7 +25,7 @@ func TestAnswersFromMemory(t *testing.T) {
 
 	const listed = "https://app.example.com"
 	redis := storetest.StartRedis(t).Redis
-	s := apitest.New(t, apitest.Options{Redis: &redis, Origins: []string{listed}, TrustedProxies: []string{"192.0.2.0/24"}})
+	s := apitest.New(t, apitest.Options{SessionCache: true, Redis: &redis, Origins: []string{listed}, TrustedProxies: []string{"192.0.2.0/24"}})
 	ann := s.Register("ann@example.com")
 	bob := s.Register("bob@example.com")
 	for _, c := range []*apitest.Client{ann, bob} {
@@ -134,7 +134,7 @@ func TestLeftToTheRouter(t *testing.T) {
 	t.Parallel()
 
 	redis := storetest.StartRedis(t).Redis
-	s := apitest.New(t, apitest.Options{Redis: &redis})
+	s := apitest.New(t, apitest.Options{SessionCache: true, Redis: &redis})
 	isAnswered := func(path, token string) bool {
 		r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
 		r.Header.Set("Cookie", "sid="+token)

@@ -42,7 +42,7 @@ const (
 func startLoad(t *testing.T, r storetest.Redis, sessions int) *load {
 	t.Helper()
 
-	o := apitest.Options{RealTimeouts: true, Redis: &r}
+	o := apitest.Options{RealTimeouts: true, SessionCache: true, Redis: &r}
 	s := apitest.New(t, o)
 	o.StoresOf = s
 

@@ -221,8 +221,6 @@ func newLossyPair(t *testing.T, providers *providerEnv) *lossyPair {
 		Limits:    httpapi.Limits{Login: rule, Account: rule, Device: rule}, // of one route: all use the same script
 		Redis:     &direct,
 		MongoURI:  storetest.Mongo(t),
-
-		NoSessionCache: true, // it sends commands in the background, which would be counted
 	}
 	p.direct = apitest.New(t, o)
 

@@ -15,7 +15,7 @@ func TestClockStepsInMemory(t *testing.T) {
 	t.Parallel()
 
 	f := newFleet(t, 2, false)
-	plain := apitest.New(t, apitest.Options{Redis: &f.redis.Redis, MongoURI: f.servers[0].MongoURI, NoSessionCache: true})
+	plain := apitest.New(t, apitest.Options{Redis: &f.redis.Redis, MongoURI: f.servers[0].MongoURI})
 	fromMemory := uint64(0)
 	for _, step := range []time.Duration{
 		4 * time.Minute, -4 * time.Minute, // within the tolerance for clocks

@@ -30,7 +30,7 @@ func newFleet(t *testing.T, n int, realTimeouts bool) *fleet {
 	t.Helper()
 
 	f := &fleet{t: t, redis: storetest.StartRedis(t)}
-	o := apitest.Options{MongoURI: storetest.Mongo(t)}
+	o := apitest.Options{SessionCache: true, MongoURI: storetest.Mongo(t)}
 	for range n {
 		proxy := storetest.NewProxy(t, f.redis.Addr)
 		o.Redis = &storetest.Redis{Addr: proxy.Addr}

@@ -26,7 +26,7 @@ func TestRedisKilled(t *testing.T) {
 	suite.Require(t, suite.Outage)
 
 	server := storetest.StartRedis(t)
-	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis, NoSessionCache: true})
+	s := apitest.New(t, apitest.Options{RealTimeouts: true, Redis: &server.Redis})
 	c := s.Register("ann@example.com")
 	everyone := func(check func(a apitest.Response, succeeded bool)) {
 		var succeeded atomic.Bool // an earlier request

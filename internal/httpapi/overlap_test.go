@@ -16,8 +16,7 @@ import (
 )
 
 // overlap is an account on two servers. A test can make requests to direct while a request to
-// proxied waits for Redis. Only direct sends emails, and sessions are not kept in memory, so that the
-// proxy sees no other commands.
+// proxied waits for Redis. Only direct sends emails, so that the proxy sees no other commands.
 type overlap struct {
 	direct, proxied *apitest.Server
 	proxy           *storetest.Proxy
@@ -30,14 +29,14 @@ func newOverlap(t *testing.T) overlap {
 	t.Helper()
 
 	redis, proxiedRedis, proxy := storetest.ProxiedRedis(t)
-	s := apitest.New(t, apitest.Options{Redis: &redis, NoSessionCache: true, Mail: &apitest.Outbox{}})
+	s := apitest.New(t, apitest.Options{Redis: &redis, Mail: &apitest.Outbox{}})
 	ann := s.Register("ann@example.com")
 	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).Want(202)
 	ann.Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
 
 	return overlap{
 		direct:  s,
-		proxied: apitest.New(t, apitest.Options{Redis: &proxiedRedis, NoSessionCache: true, MongoURI: s.MongoURI}),
+		proxied: apitest.New(t, apitest.Options{Redis: &proxiedRedis, MongoURI: s.MongoURI}),
 		proxy:   proxy,
 		ann:     ann,
 		account: s.Account("ann@example.com"),

@@ -36,7 +36,7 @@ func TestLeastPrivilege(t *testing.T) {
 	user.Username = "latchkey"
 	user.Password = "a-long-random-password"
 	rule := ratelimit.Rule{Events: 1, Window: time.Hour}
-	s := newProviderEnv(t, apitest.Options{Redis: &user, Mail: &apitest.Outbox{}, Limits: httpapi.Limits{Login: rule, Account: rule}})
+	s := newProviderEnv(t, apitest.Options{SessionCache: true, Redis: &user, Mail: &apitest.Outbox{}, Limits: httpapi.Limits{Login: rule, Account: rule}})
 	ann := s.Register("ann@example.com")
 	ann.Do("POST", "/auth/email/verify", map[string]any{"token": s.Outbox.Token(t, "ann@example.com", "verify-email")}).Want(200)
 	if !s.NewClient().Login("ann@example.com", apitest.Password) {

@@ -19,8 +19,8 @@ func TestRaceEndedInMemory(t *testing.T) {
 	suite.Require(t, suite.Memory)
 
 	// A new server waits for others that might not have registered yet, so as few as possible start.
-	unlimited := threeServers(t, apitest.Options{Mail: &apitest.Outbox{}})
-	limited := threeServers(t, apitest.Options{MaxPerUser: 1})
+	unlimited := threeServers(t, apitest.Options{SessionCache: true, Mail: &apitest.Outbox{}})
+	limited := threeServers(t, apitest.Options{SessionCache: true, MaxPerUser: 1})
 
 	for name, e := range endings {
 		servers := unlimited

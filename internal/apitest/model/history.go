@@ -141,10 +141,10 @@ const nextSecret = "the next secret of the tests, 32 b"
 // configurations are the configurations of the servers on which histories are played. The seed
 // selects one.
 var configurations = []apitest.Options{
-	{TouchInterval: time.Minute, MaxPerUser: 4},
-	{TouchInterval: time.Nanosecond, MaxPerUser: 4},
-	{TouchInterval: time.Minute},
+	{TouchInterval: time.Minute, MaxPerUser: 4, SessionCache: true},
+	{TouchInterval: time.Nanosecond, MaxPerUser: 4, SessionCache: true},
+	{TouchInterval: time.Minute, SessionCache: true},
 	// During a change of the secret, each server signs records with a different one.
-	{TouchInterval: time.Nanosecond, MaxPerUser: 4, Secrets: []string{apitest.SessionSecret, nextSecret}},
-	{TouchInterval: time.Minute, MaxPerUser: 4, NoSessionCache: true},
+	{TouchInterval: time.Nanosecond, MaxPerUser: 4, SessionCache: true, Secrets: []string{apitest.SessionSecret, nextSecret}},
+	{TouchInterval: time.Minute, MaxPerUser: 4},
 }
