@@ -3,6 +3,7 @@ package apitest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -181,6 +182,10 @@ func (c *Client) storeCookies(cookies []*http.Cookie) (sessionCookie *http.Cooki
 func (c *Client) check(req *http.Request, a *Response) error {
 	if err := a.parse(req.Method); err != nil {
 		return err
+	}
+
+	if isJSON := strings.Contains(a.Header.Get("Content-Type"), "json"); isJSON && len(a.Raw) > 0 && !bytes.HasSuffix(a.Raw, []byte("}\n")) {
+		return errors.New("the body does not end with a newline")
 	}
 
 	isDocument := strings.HasSuffix(req.URL.Path, ".json") // its examples contain passwords

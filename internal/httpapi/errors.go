@@ -8,7 +8,6 @@ import (
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-json-experiment/json"
 
 	"latchkey/internal/auth"
 	"latchkey/internal/oauth"
@@ -294,7 +293,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 
-	body, err := json.Marshal(p)
+	body, err := encodeJSON(p)
 	if err != nil {
 		// Only a bug gets here, since every member is valid UTF-8.
 		http.Error(w, errInternal.detail, http.StatusInternalServerError)

@@ -7,6 +7,7 @@ import (
 	"github.com/go-playground/validator/v10"
 
 	"latchkey/internal/redisconn"
+	"latchkey/internal/session"
 	"latchkey/internal/telemetry"
 	"latchkey/internal/user"
 )
@@ -93,6 +94,9 @@ func (s *Server) serve(rt route) handler {
 		// for redisBudget in total, however many commands it takes.
 		request := attempt{limit: rt.limit}
 		ctx := redisconn.WithBudget(r.Context(), s.redisBudget)
+		if isBackground(r) {
+			ctx = session.WithoutTouch(ctx)
+		}
 		if rt.access != public {
 			if ctx, err = s.sessions.Load(ctx, s.cookie.values(r)...); err != nil {
 				return err
@@ -124,6 +128,14 @@ func (s *Server) serve(rt route) handler {
 		return c.handle(w, r)
 	}
 }
+
+// touchHeader is a header with which a page reads in the background, for example to poll for news.
+// Otherwise an open tab would keep its user signed in.
+const touchHeader = "X-Session-Touch"
+
+// isBackground reports whether a request must not extend the idle timeout of its session. Whatever
+// changes something is done by the user.
+func isBackground(r *http.Request) bool { return safe(r.Method) && r.Header.Get(touchHeader) == "no" }
 
 // handle turns a handler into an http.HandlerFunc. A panic gets a response like an error, and
 // neither the process nor the connection ends.

@@ -66,7 +66,7 @@ func (s *Server) generateOpenAPI() ([]byte, error) {
 		return nil, err
 	}
 
-	return json.Marshal(openAPIDocument{
+	document, err := json.Marshal(openAPIDocument{
 		OpenAPI:    spec.Openapi,
 		Info:       (&openapi31.Info{}).WithTitle("Latchkey").WithDescription(apiDescription).WithVersion(version()),
 		Servers:    []openapi31.Server{{URL: "."}}, // relative to the document, so that it works behind a path prefix
@@ -74,6 +74,8 @@ func (s *Server) generateOpenAPI() ([]byte, error) {
 		Paths:      paths,
 		Components: spec.Components,
 	}, json.Deterministic(true))
+
+	return append(document, '\n'), err
 }
 
 // documentedRoutes returns the routes with a description. The providers share one pair of routes,
@@ -142,6 +144,9 @@ func (d describer) addOperation(rt route) error {
 	if op.params != nil {
 		oc.AddReqStructure(op.params)
 	}
+	if method == http.MethodGet && rt.access != public {
+		oc.AddReqStructure(touchParams{})
+	}
 	if err := addRequest(oc, rt); err != nil {
 		return err
 	}
@@ -153,6 +158,11 @@ func (d describer) addOperation(rt route) error {
 	}
 
 	return d.reflector.AddOperation(oc)
+}
+
+// touchParams are the parameters of all reads with a session.
+type touchParams struct {
+	Touch string `header:"X-Session-Touch" enum:"no" description:"With \"no\", the request does not extend the idle timeout. Use it for requests that the user has not caused, such as polling: otherwise an open page keeps its user signed in."`
 }
 
 // addRequest describes the body of a request.

@@ -243,7 +243,7 @@ func TestProviders(t *testing.T) {
 
 	s := apitest.New(t)
 	got := string(s.NewClient().Do("GET", "/auth/providers", nil).Want(200).Raw)
-	if want := `{"providers":[]}`; got != want {
+	if want := `{"providers":[]}` + "\n"; got != want {
 		t.Errorf("without providers: got %s, want %s", got, want)
 	}
 

@@ -22,8 +22,11 @@ func writeJSON[T any](w http.ResponseWriter, status int, value T) error {
 
 const jsonType = "application/json; charset=utf-8"
 
+// encodeJSON encodes a value as one line, so that a terminal shows its prompt on the next one.
 func encodeJSON[T any](value T) ([]byte, error) {
-	return json.Marshal(&value) // a pointer, because Marshal copies values that are not addressable
+	body, err := json.Marshal(&value) // a pointer, because Marshal copies values that are not addressable
+
+	return append(body, '\n'), err
 }
 
 // writeBody responds with a body.

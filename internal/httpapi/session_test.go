@@ -1,6 +1,8 @@
 package httpapi_test
 
 import (
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +89,50 @@ func TestAbsoluteLifetime(t *testing.T) {
 
 	s.Advance(apitest.AbsoluteTimeout / steps)
 	c.WantReason(session.AbsoluteTimeout)
+}
+
+// Reads in the background do not extend a session, so that an open page does not keep its user signed
+// in. Other requests do, and so do changes with the same header.
+func TestReadsInTheBackground(t *testing.T) {
+	t.Parallel()
+
+	background := http.Header{"X-Session-Touch": {"no"}}
+	for name, tc := range map[string]struct {
+		method, path string
+		header       http.Header
+		body         any
+		extends      bool
+	}{
+		"session":               {"GET", "/auth/session", background, nil, false},
+		"account":               {"GET", "/auth/me", background, nil, false},
+		"proxy":                 {"HEAD", "/auth/verify", background, nil, false},
+		"list":                  {"GET", "/auth/sessions", background, nil, false},
+		"without the header":    {"GET", "/auth/session", nil, nil, true},
+		"another value":         {"GET", "/auth/session", http.Header{"X-Session-Touch": {"yes"}}, nil, true},
+		"change":                {"PUT", "/profile", background, map[string]any{"name": "Ann"}, true},
+		"change without a body": {"DELETE", "/auth/sessions", background, nil, true},
+	} {
+		s := apitest.New(t)
+		c := s.Register("ann@example.com")
+		s.Advance(apitest.IdleTimeout - time.Minute)
+		header := http.Header{}
+		maps.Copy(header, tc.header)
+		var body []byte
+		if tc.body != nil {
+			header.Set("Content-Type", "application/json")
+			body = apitest.Encode(tc.body)
+		}
+		c.Send(tc.method, tc.path, header, body).Want(http.StatusOK)
+
+		s.Advance(2 * time.Minute)
+		want := http.StatusUnauthorized
+		if tc.extends {
+			want = http.StatusOK
+		}
+		if got := c.Do("GET", "/auth/session", nil); got.Status != want {
+			t.Errorf("%s: got %d after the idle timeout, want %d", name, got.Status, want)
+		}
+	}
 }
 
 // Of concurrent requests after the touch interval, exactly one updates the record, and none

@@ -133,11 +133,18 @@ func (m *Manager) load(ctx context.Context, id string) (context.Context, error) 
 		return nil, &EndedError{Reason: reason}
 	}
 
-	if now.Sub(s.LastSeenAt) >= m.options.TouchInterval {
+	if now.Sub(s.LastSeenAt) >= m.options.TouchInterval && ctx.Value(withoutTouchKey{}) == nil {
 		m.touch(loaded, s, now)
 	}
 
 	return loaded, nil
+}
+
+type withoutTouchKey struct{}
+
+// WithoutTouch returns a context in which Load does not extend the idle timeout.
+func WithoutTouch(ctx context.Context) context.Context {
+	return context.WithValue(ctx, withoutTouchKey{}, true)
 }
 
 // FromContext returns the session that Load put into ctx, if any. It panics if ctx did not

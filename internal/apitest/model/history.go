@@ -43,7 +43,7 @@ var weights = []struct {
 	kind   string
 	weight int
 }{
-	{"register", 3}, {"login", 18}, {"session", 12}, {"me", 5}, {"list", 6},
+	{"register", 3}, {"login", 18}, {"session", 12}, {"background session", 6}, {"me", 5}, {"list", 6},
 	{"rotate", 10}, {"step up", 4}, {"change password", 6}, {"logout", 8},
 	{"revoke", 8}, {"revoke others", 4}, {"revoke all", 2}, {"delete", 2},
 	{"operator revokes", 2}, {"operator deletes key", 2}, {"operator revokes user", 1}, {"operator revokes everything", 1},

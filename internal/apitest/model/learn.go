@@ -69,7 +69,7 @@ func (w *world) endForbidden(now interval) {
 func (w *world) learn(o op, a apitest.Response, now interval) {
 	r := operations[o.kind]
 	unavailable := a.Status == http.StatusServiceUnavailable
-	if o.token >= 0 && !r.public && w.tokens[o.token].alive != no {
+	if o.token >= 0 && !r.public && !r.background && w.tokens[o.token].alive != no {
 		extends := w.down == 0 && !now.from.Before(w.resumeTouch)
 		w.use(o.token, now, extends && !w.concurrent() && !unavailable)
 	}

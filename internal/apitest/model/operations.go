@@ -110,11 +110,24 @@ func (w *world) replaceSession(o op, now interval) {
 // Using a session.
 
 func checkSession(w *world, o op, a apitest.Response, now interval) string {
+	return w.checkSeen(o, a, interval{w.tokens[o.token].seen.from, now.to})
+}
+
+// checkBackground is checkSession for a request that does not extend the session.
+func checkBackground(w *world, o op, a apitest.Response, now interval) string {
+	if w.concurrent() {
+		return checkSession(w, o, a, now)
+	}
+
+	return w.checkSeen(o, a, w.tokens[o.token].seen)
+}
+
+// checkSeen returns what is wrong with a response about a session that was last seen in an interval.
+func (w *world) checkSeen(o op, a apitest.Response, seen interval) string {
 	k := w.tokens[o.token]
 	account := w.accounts[k.account]
 	expires := a.Time("expiresAt")
 	idle := a.Time("idleExpiresAt")
-	seen := interval{k.seen.from, now.to}
 	switch {
 	case a.Text("sessionId") != k.id || a.Text("userId") != account.id || a.Text("email") != account.email:
 		return "got another session"

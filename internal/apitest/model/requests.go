@@ -136,6 +136,10 @@ func (p *player) do(o op) apitest.Response {
 		c.Token = p.w.tokens[o.token].value
 	}
 
+	if r.background {
+		return c.Send(method, path, http.Header{"X-Session-Touch": {"no"}}, nil)
+	}
+
 	return c.Do(method, path, body)
 }
 

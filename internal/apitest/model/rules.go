@@ -58,6 +58,7 @@ type rule struct {
 	public        bool   // needs no session
 	account       bool   // needs MongoDB
 	startsSession bool   // may start a session or replace its token
+	background    bool   // does not extend the session
 
 	// allowed reports whether the operation succeeds. If it is nil, every operation does.
 	allowed func(w *world, o op, now interval) fact
@@ -97,9 +98,10 @@ var operations = map[string]rule{
 		ends: ownSession, may: mayLogin, learn: learnLogin, learnRefusal: learnLoginRefused,
 	},
 
-	"session": {request: "GET /auth/session", check: checkSession},
-	"me":      {request: "GET /auth/me", account: true, check: checkUser},
-	"list":    {request: "GET /auth/sessions", check: checkList, learn: learnList},
+	"session":            {request: "GET /auth/session", check: checkSession},
+	"background session": {request: "GET /auth/session", background: true, check: checkBackground},
+	"me":                 {request: "GET /auth/me", account: true, check: checkUser},
+	"list":               {request: "GET /auth/sessions", check: checkList, learn: learnList},
 
 	"rotate": {request: "POST /auth/rotate-session", startsSession: true, cookie: setsCookie, check: checkRenewed, ends: ownToken},
 	"step up": {
