@@ -20,7 +20,9 @@ import (
 
 const (
 	apiDescription = "Accounts and cookie sessions.\n\n" +
-		"A session is a cookie. **register** and **login** set it, other routes read it, and **logout** ends the session on the server.\n\n" +
+		"A session is a cookie. **register** and **login** set it, other routes read it, and **logout** ends the session on the server. " +
+		"A GET request with the header `X-Session-Touch: no` does not extend the idle timeout. " +
+		"Send it with requests that the user has not caused, such as polling: otherwise an open page keeps its user signed in.\n\n" +
 		"Requests and responses are JSON. A request without a body may send an empty object. " +
 		"A failure is `application/problem+json` (RFC 9457) with a `code` for programs; its `message` is the same text as its `detail`. " +
 		"Every response has an `X-Request-Id`, which is also in the server's log. " +
@@ -144,9 +146,6 @@ func (d describer) addOperation(rt route) error {
 	if op.params != nil {
 		oc.AddReqStructure(op.params)
 	}
-	if method == http.MethodGet && rt.access != public {
-		oc.AddReqStructure(touchParams{})
-	}
 	if err := addRequest(oc, rt); err != nil {
 		return err
 	}
@@ -158,11 +157,6 @@ func (d describer) addOperation(rt route) error {
 	}
 
 	return d.reflector.AddOperation(oc)
-}
-
-// touchParams are the parameters of all reads with a session.
-type touchParams struct {
-	Touch string `header:"X-Session-Touch" enum:"no" description:"With \"no\", the request does not extend the idle timeout. Use it for requests that the user has not caused, such as polling: otherwise an open page keeps its user signed in."`
 }
 
 // addRequest describes the body of a request.
