@@ -35,9 +35,10 @@ func TestRaceEndedInMemory(t *testing.T) {
 
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			conn := servers[0].Redis.Conn(t)
+			users := servers[0].Database().Collection("users")
 			accepted := 0
 			for range *rounds {
-				_, err := servers[0].Database().Collection("users").DeleteMany(t.Context(), map[string]any{})
+				_, err := users.DeleteMany(t.Context(), map[string]any{})
 				testkit.NoError(t, err)
 				servers[0].Register("ann@example.com").Do("POST", "/auth/logout", nil).Want(200)
 
