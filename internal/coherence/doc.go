@@ -22,10 +22,11 @@
 // a few channels. One connection does both. With the usual pair, the one that tracks could be closed
 // without the other noticing, and values would never be removed again.
 //
-// 2. Placeholder (cache.go). Load leaves a placeholder in the cache before it reads, and stores the
-// value only if the placeholder is still there. A report removes it. Otherwise, a reply that its own
-// report has overtaken would be stored and never removed. No Load waits for the read of another one,
-// which may have started before a change that was already reported as done.
+// 2. Placeholder (cache.go, entries.go). Load leaves a placeholder in the cache before it reads, and
+// stores the value only if the placeholder is still there. A report removes it. Otherwise, a reply that
+// its own report has overtaken would be stored and never removed. Several readers share a placeholder:
+// with one each, a steady stream of readers would keep each other from storing anything. No Load waits
+// for the read of another one, which may have started before a change that was already reported as done.
 //
 // 3. Lease (stream.go). A server sends itself a beat through Redis every beatInterval: with its
 // ordinary connections, to a channel that its stream subscribes to. A beat that has arrived proves
