@@ -176,40 +176,59 @@ func TestOvertakenReply(t *testing.T) {
 	}
 }
 
-// A value is stored or refreshed even if another reader has started in the meantime. Otherwise, steady
-// requests for a key could keep its value out of memory.
+// A value is stored or refreshed even if another reader has started in the meantime and still reads.
+// Otherwise, steady requests for a key could keep its value out of memory.
 func TestSeveralReaders(t *testing.T) {
 	t.Parallel()
 
 	s := newTestServer(t, storetest.StartRedis(t), nil)
 	const key = "user:k"
-	returning := func(data string) func(context.Context) (Value, error) {
-		return func(context.Context) (Value, error) { return Value{Data: data}, nil }
+	type read func(context.Context) (Value, error)
+	load := func(ctx context.Context, r read) error {
+		_, err := s.Load(ctx, key, r)
+		return err
+	}
+	refresh := func(ctx context.Context, r read) error {
+		_, err := s.Refresh(ctx, key, "first", r)
+		return err
 	}
 
-	_, err := s.Load(t.Context(), key, func(ctx context.Context) (Value, error) {
-		_, err := s.Load(ctx, key, returning("first"))
-		testkit.NoError(t, err)
-		if got := s.lookup(key); got != "first" {
-			t.Errorf("while another reader reads: got %v, want the value", got)
+	for _, tc := range []struct {
+		use  func(context.Context, read) error
+		old  any // what is in memory until then
+		data string
+	}{
+		{load, nil, "first"},
+		{refresh, "first", "second"},
+	} {
+		reading := make(chan struct{})
+		release := make(chan struct{})
+		done := make(chan error, 1)
+		other := func(context.Context) (Value, error) {
+			close(reading)
+			<-release
+
+			return Value{Data: "late"}, nil
 		}
 
-		return Value{Data: "late"}, nil
-	})
-	testkit.NoError(t, err)
+		testkit.NoError(t, tc.use(t.Context(), func(ctx context.Context) (Value, error) {
+			go func() { done <- tc.use(ctx, other) }()
+			<-reading
+			if got := s.lookup(key); got != tc.old {
+				t.Errorf("while %s is read: got %v, want %v", tc.data, got, tc.old)
+			}
 
-	_, err = s.Refresh(t.Context(), key, "first", func(ctx context.Context) (Value, error) {
-		if got := s.lookup(key); got != "first" {
-			t.Errorf("during a refresh: got %v, want the value", got)
+			return Value{Data: tc.data}, nil
+		}))
+		if got := s.lookup(key); got != tc.data {
+			t.Fatalf("while another reader reads: got %v, want %s", got, tc.data)
 		}
-		_, err := s.Refresh(ctx, key, "first", returning("second"))
-		testkit.NoError(t, err)
 
-		return Value{Data: "late"}, nil
-	})
-	testkit.NoError(t, err)
-	if got := s.lookup(key); got != "second" {
-		t.Errorf("after two refreshes: got %v, want the value of the one that was done first", got)
+		close(release)
+		testkit.NoError(t, testkit.Receive(t, "the other reader", done))
+		if got := s.lookup(key); got != tc.data {
+			t.Errorf("in the end: got %v, want %s, which was read first", got, tc.data)
+		}
 	}
 }
 
