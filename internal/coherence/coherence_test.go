@@ -204,11 +204,11 @@ func TestSeveralReaders(t *testing.T) {
 		reading := make(chan struct{})
 		release := make(chan struct{})
 		done := make(chan error, 1)
-		other := func(context.Context) (Value, error) {
+		other := func(ctx context.Context) (Value, error) {
 			close(reading)
 			<-release
 
-			return Value{Data: "late"}, nil
+			return Value{Data: "late"}, ctx.Err()
 		}
 
 		testkit.NoError(t, tc.use(t.Context(), func(ctx context.Context) (Value, error) {
