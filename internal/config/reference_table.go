@@ -292,7 +292,7 @@ var reference = []group{
 	},
 	{
 		title: "Email",
-		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email. In that case, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP.",
+		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email: routes that promise an email answer 503 `mail_not_configured`. In that case, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP.",
 		entries: []entry{
 			{ //nolint:gosec // an example, not a credential
 				name:    "SMTP_URL",
