@@ -54,7 +54,7 @@ func browserSetup(c config.Config) doctor.Setup {
 		Port:           c.HTTPPort,
 		TLS:            c.TLSCertFile != "",
 		TrustedProxies: c.TrustedProxies,
-		Origins:        c.FrontendURL,
+		Origins:        trustedOrigins(c),
 		CookieName:     c.Cookie.Name,
 		CookieDomain:   c.Cookie.Domain,
 		Secure:         c.Cookie.Secure,
