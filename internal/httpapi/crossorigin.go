@@ -63,6 +63,7 @@ func (s *Server) refusePreflight(next http.Handler) http.Handler {
 		origin := r.Header.Get("Origin")
 
 		if isPreflight && origin != "" && !s.origins.trusted.Contains(origin) {
+			s.logRefusedPage(r, origin)
 			s.fail(w, r, errCrossOrigin)
 			return
 		}
@@ -79,9 +80,13 @@ func (s *Server) requireSameOrigin(w http.ResponseWriter, r *http.Request) error
 		return nil
 	}
 
+	origin := r.Header.Get("Origin")
+	if origin != "" {
+		s.logRefusedPage(r, origin)
+	}
 	s.record(w, r, activity.Event{
 		Name:   activity.CrossOriginDenied,
-		Origin: r.Header.Get("Origin"),
+		Origin: origin,
 	})
 
 	return errCrossOrigin

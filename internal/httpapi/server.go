@@ -47,6 +47,7 @@ type Server struct {
 	checks    memoryChecks
 	openAPI   func() ([]byte, error) // the document, generated at the first call
 	readiness readiness
+	refused   refusedOrigins
 
 	draining     atomic.Bool
 	busyLogged   atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
