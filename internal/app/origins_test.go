@@ -92,7 +92,7 @@ func mayLogOut(api http.Handler, origin string) bool {
 
 // doctorAllows reports whether the doctor expects the server to allow a page.
 func doctorAllows(c config.Config, origin string) bool {
-	for _, f := range DiagnoseBrowser(c, origin, "http://api.example.com") {
+	for _, f := range doctor.Browser(browserSetup(c), origin, "http://api.example.com") {
 		if f.Subject == "CORS" {
 			return f.Level == doctor.OK
 		}
