@@ -92,7 +92,7 @@ var reference = []group{
 		entries: []entry{
 			{
 				name:    "FRONTEND_URL",
-				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin. Host names and IPs are allowed; production requires https, except for localhost.",
+				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin. Host names and IPs are allowed; production requires https, except for localhost. With `APP_ENV=development` pages on `http://localhost`, `http://127.0.0.1` and `http://[::1]` may call the API on any port.",
 				example: "https://app.example.com",
 			},
 			{
