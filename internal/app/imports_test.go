@@ -14,12 +14,12 @@ import (
 
 // mayImport lists which of our packages each package may import. Imports point down only.
 var mayImport = map[string][]string{
-	"cmd/latchkey":                {"internal/app", "internal/config", "internal/doctor", "internal/session", "internal/user"},
+	"cmd/latchkey":                {"internal/app", "internal/buildinfo", "internal/config", "internal/doctor", "internal/session", "internal/user"},
 	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/doctor", "internal/mail", "internal/webguard"},
 	"cmd/gensettings":             {"internal/config"},
 	"cmd/bench":                   {"internal/config", "internal/devstore", "internal/redisconn", "internal/session", "internal/testkit"},
 	"internal/app":                {"internal/activity", "internal/auth", "internal/brand", "internal/coherence", "internal/config", "internal/doctor", "internal/hashpool", "internal/httpapi", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/origin", "internal/ratelimit", "internal/redischeck", "internal/redisconn", "internal/session", "internal/telemetry", "internal/user"},
-	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/device", "internal/loopback", "internal/oauth", "internal/origin", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/token", "internal/user"},
+	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/buildinfo", "internal/device", "internal/loopback", "internal/oauth", "internal/origin", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/token", "internal/user"},
 	"internal/httpapi/postman":    {},
 	"internal/auth":               {"internal/brand", "internal/device", "internal/hashpool", "internal/mail", "internal/ratelimit", "internal/session", "internal/token", "internal/user"},
 	"internal/activity":           {"internal/mongoconn"},
@@ -36,10 +36,11 @@ var mayImport = map[string][]string{
 	"internal/mongoconn":          {"internal/telemetry"},
 	"internal/redischeck":         {"internal/redisconn"},
 	"internal/redisconn":          {"internal/telemetry"},
-	"internal/telemetry":          {"internal/webguard"},
+	"internal/telemetry":          {"internal/buildinfo", "internal/webguard"},
 	"internal/config":             {"internal/brand", "internal/loopback", "internal/origin"},
 	"internal/doctor":             {"internal/loopback", "internal/origin"},
 	"internal/brand":              {},
+	"internal/buildinfo":          {},
 	"internal/loopback":           {},
 	"internal/origin":             {},
 	"internal/token":              {},
