@@ -101,11 +101,11 @@ export interface ErrorCodes {
   stepUp: CommonCode | 'cross_origin_denied' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_password';
   changePassword: CommonCode | 'cross_origin_denied' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password' | 'wrong_password';
   setPassword: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'password_exists' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
-  forgotPassword: CommonCode | 'cross_origin_denied' | 'session_store_unavailable' | 'too_many_requests';
+  forgotPassword: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'session_store_unavailable' | 'too_many_requests';
   resetPassword: CommonCode | 'cross_origin_denied' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   verifyEmail: CommonCode | 'cross_origin_denied' | 'email_taken' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
-  resendVerification: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
-  changeEmail: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
+  resendVerification: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
+  changeEmail: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
   listProviders: CommonCode;
   listIdentities: CommonCode | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
   linkIdentity: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'not_found' | 'provider_unavailable' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests';
