@@ -96,6 +96,7 @@ type Options struct {
 	TrustedProxies []string
 	Limits         httpapi.Limits
 	Rules          auth.Rules
+	Registration   auth.RegistrationPolicy
 	Mail           mail.Sender // usually an Outbox
 	QueueOnly      bool        // leave emails in the queue until DeliverMails is called
 	RedisDial      dial        // opens connections to Redis
@@ -214,6 +215,7 @@ func (s *Server) startServices(o Options) {
 	const retryPause = 20 * time.Millisecond
 	s.Auth = auth.New(s.Users, s.Sessions, s.Hasher, auth.Options{
 		Rules:        o.Rules,
+		Registration: o.Registration,
 		Sender:       o.Mail,
 		Queue:        mail.NewQueue(s.conns, mail.QueueOptions{Interval: retryPause, Backoff: retryPause, Metrics: s.metrics, Log: s.log}),
 		MailInterval: time.Minute,

@@ -52,12 +52,13 @@ type Config struct {
 
 	BcryptCost int `env:"BCRYPT_COST" envDefault:"10"`
 
-	Redis    Redis
-	Session  Session
-	Cookie   Cookie
-	Accounts Accounts
-	Limits   Limits
-	Mail     Mail
+	Redis        Redis
+	Session      Session
+	Cookie       Cookie
+	Accounts     Accounts
+	Registration Registration
+	Limits       Limits
+	Mail         Mail
 
 	// Providers lists Google, then GitHub, then the others by name.
 	Providers []Provider

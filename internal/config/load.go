@@ -59,6 +59,7 @@ func Load(vars map[string]string) (Config, error) {
 	l.checkSession()
 	l.checkCookie()
 	l.checkAccounts()
+	l.checkRegistration()
 	l.checkMail()
 	l.fillLimits()
 	l.readProviders()
