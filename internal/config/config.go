@@ -52,13 +52,16 @@ type Config struct {
 
 	BcryptCost int `env:"BCRYPT_COST" envDefault:"10"`
 
-	Redis        Redis
-	Session      Session
-	Cookie       Cookie
-	Accounts     Accounts
+	Redis    Redis
+	Session  Session
+	Cookie   Cookie
+	Brand    Brand
+	Accounts Accounts
+	Limits   Limits
+	Mail     Mail
+
+	// Registration holds the rules for new accounts.
 	Registration Registration
-	Limits       Limits
-	Mail         Mail
 
 	// Providers lists Google, then GitHub, then the others by name.
 	Providers []Provider

@@ -202,7 +202,9 @@ func TestForgotIsThrottled(t *testing.T) {
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
 
-	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}, Rules: auth.NewRules(true, "", slog.New(slog.DiscardHandler))})
+	rules := auth.NewRules(true, "", slog.New(slog.DiscardHandler))
+	rules.AppName = "Latchkey"
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}, Rules: rules})
 	ann := s.Register("ann@example.com")
 	other := s.LoginFrom("other")
 
