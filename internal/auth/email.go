@@ -16,19 +16,27 @@ import (
 const maxMailDelay = 72 * time.Hour
 
 // RequestVerification emails a link to verify the email address of an account. It
-// sends nothing if that is already verified. Errors: redisconn.ErrUnavailable.
+// sends nothing if that is already verified. Errors: ErrMailNotConfigured, redisconn.ErrUnavailable.
 func (s *Service) RequestVerification(ctx context.Context, u user.User, client session.Client) error {
+	if !s.SendsEmail() {
+		return ErrMailNotConfigured
+	}
+
 	return s.pushLink(ctx, addressed(mail.Job{Kind: mail.VerifyEmail}, u, client))
 }
 
 // RequestEmailChange emails a confirmation link to the new email address of u and a warning
 // to the current one. The change takes effect when the link is used. The caller does
-// not learn whether another account has the new email. Errors: user.ErrNotFound,
-// user.ErrUnavailable, redisconn.ErrUnavailable, the errors of package session.
+// not learn whether another account has the new email. Errors: ErrMailNotConfigured,
+// user.ErrNotFound, user.ErrUnavailable, redisconn.ErrUnavailable, the errors of package session.
 //
 // The request is stored in the account before the email is sent, so that a change of the
 // password cancels it at any time.
 func (s *Service) RequestEmailChange(ctx context.Context, caller Caller, u user.User, email user.Email) error {
+	if !s.SendsEmail() {
+		return ErrMailNotConfigured
+	}
+
 	requestID, err := s.users.PendingEmailChange(ctx, u.ID, email)
 	if errors.Is(err, user.ErrNotFound) {
 		// Keep a pending request for the same email: a new request would void the link that

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 
 	"latchkey/internal/hashpool"
 	"latchkey/internal/session"
@@ -77,7 +78,7 @@ func (s *Service) newUser(ctx context.Context, id string, in Registration) (user
 // requestFirstVerification emails a link to verify the email address of a new account. A
 // failure is only logged, because the account exists and the user can request another link.
 func (s *Service) requestFirstVerification(ctx context.Context, u user.User, client session.Client) {
-	if err := s.RequestVerification(ctx, u, client); err != nil {
+	if err := s.RequestVerification(ctx, u, client); err != nil && !errors.Is(err, ErrMailNotConfigured) {
 		s.log.ErrorContext(ctx, "cannot queue the verification email for a new account", "userId", u.ID, "error", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"latchkey/internal/brand"
 	"latchkey/internal/hashpool"
 	"latchkey/internal/mail"
 	"latchkey/internal/ratelimit"
@@ -53,6 +54,9 @@ type Options struct {
 	Sender mail.Sender
 	Queue  *mail.Queue
 
+	// Composer renders the emails. The default is one for Latchkey itself.
+	Composer *mail.Composer
+
 	// MailInterval is the minimum time between two emails of the same kind that contain a
 	// link, per recipient.
 	MailInterval time.Duration
@@ -96,6 +100,9 @@ type Service struct {
 func New(users *user.Store, sessions *session.Manager, hasher *hashpool.Pool, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Composer == nil {
+		o.Composer = mail.NewComposer(brand.Brand{})
 	}
 
 	return &Service{

@@ -55,6 +55,7 @@ type Config struct {
 	Redis    Redis
 	Session  Session
 	Cookie   Cookie
+	Brand    Brand
 	Accounts Accounts
 	Limits   Limits
 	Mail     Mail

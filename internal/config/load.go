@@ -58,6 +58,7 @@ func Load(vars map[string]string) (Config, error) {
 	l.checkStores()
 	l.checkSession()
 	l.checkCookie()
+	l.checkBrand()
 	l.checkAccounts()
 	l.checkMail()
 	l.fillLimits()

@@ -76,6 +76,15 @@ var refusedValues = map[string][]string{
 		"8.0.0.0/8,9.0.0.0/8", "10.0.0.0/8,8.0.0.0/9,9.0.0.0/9,11.0.0.0/9", "2000::/16,2001::/17", "2a00::/17,2a01::/17,2a02::/17",
 	},
 
+	"APP_NAME: must be at most 50": {"a\nb", "a\u202eb", "a\xff", strings.Repeat("ü", 51)},
+	"APP_URL: must be https":       {"http://www.example.com"},
+	"APP_URL: must look like":      {"www.example.com", "javascript:alert(1)"},
+	"APP_COLOR: must be a color":   {"blue", "#fff", "#12345g", "1f5fd0ff"},
+	"APP_LOGO_URL: must look like": {
+		"http://www.example.com/logo.png", "data:image/png;base64,AAAA", "https://u:hunter2@example.com/l.png", "https://example.com/l.png#x",
+		"https://example.com/a b.png", "https://example.com/\"onload=x", "//example.com/l.png",
+	},
+
 	"PUBLIC_URL: must be https":             {"http://app.example.com"},
 	"PUBLIC_URL: must look like":            {"https://app.example.com/?x=1"},
 	"PUBLIC_URL: must be ASCII":             {"https://bücher.example"},
@@ -266,6 +275,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_CLUSTER", "REDIS_CLUSTER",
 		"SESSION_SECRET", "SESSION_SECRET", "SESSION_MAX_AGE", "SESSION_ABSOLUTE_MAX_AGE", "SESSION_TOUCH_INTERVAL", "SESSION_MAX_PER_USER", "SESSION_CACHE",
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
+		"APP_URL", "APP_COLOR", "APP_LOGO_URL",
 		"PUBLIC_URL", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",

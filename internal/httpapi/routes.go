@@ -123,7 +123,7 @@ func (s *Server) fixedRoutes() []route {
 		},
 		{
 			pattern: "POST /auth/password/forgot", access: public, limit: limitMail, endpoint: jsonBody(s.forgotPassword), operation: forgotPasswordOperation,
-			errors: errs{auth.ErrMailBusy},
+			errors: errs{auth.ErrMailNotConfigured, auth.ErrMailBusy},
 		},
 		{
 			pattern: "POST /auth/password/reset", access: public, limit: limitToken, endpoint: passwordBody(s.resetPassword), operation: resetPasswordOperation,
@@ -135,11 +135,11 @@ func (s *Server) fixedRoutes() []route {
 		},
 		{
 			pattern: "POST /auth/email/resend", limit: limitMail, endpoint: noBody(s.resendVerification), operation: resendVerificationOperation,
-			errors: errs{user.ErrUnavailable},
+			errors: errs{auth.ErrMailNotConfigured, user.ErrUnavailable},
 		},
 		{
 			pattern: "POST /auth/email/change", limit: limitMail, endpoint: jsonBody(s.changeEmail), operation: changeEmailOperation,
-			errors: errs{errStepUp, user.ErrUnavailable},
+			errors: errs{auth.ErrMailNotConfigured, errStepUp, user.ErrUnavailable},
 		},
 
 		{pattern: "GET /auth/providers", access: public, endpoint: noBody(s.listProviders), operation: listProvidersOperation},
