@@ -59,7 +59,7 @@ var mayImport = map[string][]string{
 // ownedBy lists third-party packages that only some of our packages may import.
 var ownedBy = map[string][]string{
 	"github.com/alexedwards/scs/v2":                  {"internal/session"},
-	"github.com/gomodule/redigo/redis":               {"cmd/bench", "internal/coherence", "internal/redisconn", "internal/session", "internal/devstore/storetest", "internal/apitest", "internal/apitest/model"},
+	"github.com/gomodule/redigo/redis":               {"cmd/bench", "internal/coherence", "internal/redisconn", "internal/session", "internal/devstore", "internal/devstore/storetest", "internal/apitest", "internal/apitest/model"},
 	"github.com/rs/cors":                             {"internal/httpapi"},
 	"github.com/wneessen/go-mail":                    {"internal/mail"},
 	"go.mongodb.org/mongo-driver/mongo":              {"internal/activity", "internal/app", "internal/mongoconn", "internal/user", "internal/devstore/storetest", "internal/apitest"},

@@ -88,7 +88,7 @@ export type CommonCode =
 
 /** The codes with which each operation can fail. */
 export interface ErrorCodes {
-  register: CommonCode | 'cross_origin_denied' | 'email_taken' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
+  register: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invitation_required' | 'registration_closed' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   login: CommonCode | 'cross_origin_denied' | 'invalid_credentials' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   logout: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable';
   me: CommonCode | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
@@ -103,9 +103,9 @@ export interface ErrorCodes {
   setPassword: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'password_exists' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   forgotPassword: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'session_store_unavailable' | 'too_many_requests';
   resetPassword: CommonCode | 'cross_origin_denied' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
-  verifyEmail: CommonCode | 'cross_origin_denied' | 'email_taken' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
+  verifyEmail: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   resendVerification: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
-  changeEmail: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
+  changeEmail: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
   listProviders: CommonCode;
   listIdentities: CommonCode | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
   linkIdentity: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'not_found' | 'provider_unavailable' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests';
@@ -637,4 +637,4 @@ export interface FieldError {
 
 export type SessionEndReason = 'idle_timeout' | 'absolute_timeout' | 'logged_out' | 'revoked' | 'password_changed' | 'email_changed' | 'account_disabled' | 'account_deleted' | 'too_many_sessions' | 'several_sessions';
 
-export type SignInError = 'access_denied' | 'account_disabled' | 'already_linked' | 'cross_origin_denied' | 'email_missing' | 'identity_taken' | 'internal' | 'invalid_credentials' | 'link_required' | 'not_authenticated' | 'overloaded' | 'provider_error' | 'provider_unavailable' | 'session_store_unavailable' | 'sign_in_expired' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_account';
+export type SignInError = 'access_denied' | 'account_disabled' | 'already_linked' | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_missing' | 'identity_taken' | 'internal' | 'invalid_credentials' | 'invitation_required' | 'link_required' | 'not_authenticated' | 'overloaded' | 'provider_error' | 'provider_unavailable' | 'registration_closed' | 'session_store_unavailable' | 'sign_in_expired' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_account';
