@@ -79,7 +79,11 @@ var verifyOperation = operation{
 	summary: "Identify the user for a reverse proxy",
 	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis, or none if the server has the session in memory. " +
 		"The proxy must remove headers with these names from client requests. " +
-		"The email is percent-encoded and may not be verified: identify users by their ID.",
+		"The email is percent-encoded and may not be verified: identify users by their ID.\n\n" +
+		"If the proxy sends `X-Forwarded-Method`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Uri`, and a signed-out browser opens a page, " +
+		"the 401 response has the URL of the sign-in page in `" + signInHeader + "`. Its `return_to` is that page, if the origin is in `FRONTEND_URL`.",
+	params:   verifyParams{},
+	redirect: "With `signin=redirect`: a signed-out browser opens a page, and gets a redirect to the sign-in page",
 	response: response{
 		status:  http.StatusOK,
 		result:  "The user is signed in, and the headers identify them",
