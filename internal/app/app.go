@@ -113,6 +113,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Limiter:        a.limiter,
 		Secrets:        secrets(c.Session.Secrets),
 		MinPassword:    c.Accounts.PasswordMinLength,
+		Languages:      a.languages,
 		CheckRedis:     a.redisCheck.Ready,
 		CheckMongo:     a.users.Ready,
 		Activity:       a.activity,

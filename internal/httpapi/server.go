@@ -14,6 +14,7 @@ import (
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/device"
+	"latchkey/internal/locale"
 	"latchkey/internal/oauth"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
@@ -74,6 +75,8 @@ type Options struct {
 	// MinPassword is the minimum length of new passwords in characters, as in auth.Rules. Zero
 	// means auth.MinPasswordLength.
 	MinPassword int
+	// Languages are the languages that accounts may have. Nil means the shipped ones.
+	Languages *locale.Set
 	// Activity records the security events.
 	Activity *activity.Recorder
 	// Providers are the OAuth providers. Nil means none.
