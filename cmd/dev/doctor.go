@@ -48,6 +48,9 @@ func diagnose(ctx context.Context, environ []string, stdout io.Writer, spa, api 
 
 	setDefaults(vars)
 	setStores(vars, "localhost", "mongodb://localhost/") // not used
+	if vars["SESSION_SECRET"] == "" && vars["SESSION_SECRET_FILE"] == "" {
+		vars["SESSION_SECRET"] = newSecret() // not used
+	}
 
 	host, port := listenAddr(vars)
 	if api == "" {

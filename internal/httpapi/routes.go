@@ -189,6 +189,8 @@ func (s *Server) fixedRoutes() []route {
 			errors: errs{errNoRoute},
 		},
 		{pattern: "GET /openapi.json", access: public, endpoint: noBody(document(s.openAPI)), operation: openAPIOperation},
+		{pattern: "GET /client.js", access: public, endpoint: noBody(crossOriginFile("client.js", clientScript)), operation: clientScriptOperation},
+		{pattern: "GET /client.d.ts", access: public, endpoint: noBody(crossOriginFile("client.d.ts", clientTypes)), operation: clientTypesOperation},
 		{pattern: "GET /postman.json", access: public, endpoint: noBody(document(func() ([]byte, error) { return postman, nil })), operation: postmanOperation},
 	}
 }

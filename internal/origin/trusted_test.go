@@ -34,7 +34,7 @@ func TestTrusted(t *testing.T) {
 		"http://localhost:+1":              {false, false},
 		"http://localhost:65536":           {false, false},
 		"http://localhost:5173/":           {false, false},
-		"http://localhost:5173 ":           {false, false},
+		"http://localhost:5173\x20":        {false, false},
 		"http://localhost:5173\n":          {false, false},
 		"http://localhost:5173,x":          {false, false},
 		"http://[::1]evil.example":         {false, false},
