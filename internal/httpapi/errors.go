@@ -104,6 +104,9 @@ var errDraining = newFailure(http.StatusServiceUnavailable, "not_ready", "The se
 var errStepUp = newFailure(http.StatusForbidden, "step_up_required", "Confirm your identity first.").
 	explain("Confirm the password with `POST /auth/step-up`. Users without a password log in again with `GET /auth/{provider}?prompt=login`.")
 
+var errEmailNotVerified = newFailure(http.StatusForbidden, "email_not_verified", "Verify your email first. You can request a new link.").
+	explain("With `REQUIRE_VERIFIED_EMAIL=true` only: the email is not verified yet. Request a link with `POST /auth/email/resend`, or correct the email with `POST /auth/email/change`.")
+
 // errSessionEnded is not session.ErrNone, after which the cookie is cleared: the cookie may
 // belong to another session, which is live.
 var errSessionEnded = newFailure(http.StatusUnauthorized, "not_authenticated", "Your session has ended. Log in and try again.")
