@@ -62,6 +62,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"log":             observeLog,
 	"TLS":             observeTLS,
 	"passwords":       observePasswords,
+	"registration":    observeRegistration,
 	"emails":          observeEmails,
 	"default limit":   observeDefaultLimit,
 	"limits":          observeLimits,

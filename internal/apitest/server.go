@@ -105,6 +105,9 @@ type Options struct {
 	MongoDial       dial        // opens connections to MongoDB
 	Providers       []oauth.Settings
 	BcryptCost      int
+
+	// Registration decides who may create an account.
+	Registration auth.RegistrationPolicy
 }
 
 // dial is the type of net.Dialer.DialContext.
@@ -217,6 +220,7 @@ func (s *Server) startServices(o Options) {
 	const retryPause = 20 * time.Millisecond
 	s.Auth = auth.New(s.Users, s.Sessions, s.Hasher, auth.Options{
 		Rules:        o.Rules,
+		Registration: o.Registration,
 		Sender:       o.Mail,
 		Queue:        mail.NewQueue(s.conns, mail.QueueOptions{Interval: retryPause, Backoff: retryPause, Metrics: s.metrics, Log: s.log}),
 		MailInterval: time.Minute,

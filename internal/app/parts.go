@@ -97,6 +97,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	rules.AppName = c.Brand.Name
 	p.auth = auth.New(p.users, p.sessions, p.hasher, auth.Options{
 		Rules:        rules,
+		Registration: registrationPolicy(c.Registration),
 		Sender:       sender,
 		Queue:        p.mailQueue,
 		Composer:     mail.NewComposer(brandOf(c.Brand)),
@@ -110,6 +111,13 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	})
 
 	return p, nil
+}
+
+func registrationPolicy(c config.Registration) auth.RegistrationPolicy {
+	return auth.RegistrationPolicy{
+		Mode:    auth.RegistrationMode(c.Mode),
+		Domains: c.Domains,
+	}
 }
 
 // newSessionCache returns the memory for sessions, or nil if SESSION_CACHE is off.

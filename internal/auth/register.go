@@ -18,9 +18,14 @@ type Registration struct {
 
 // Register creates an account, signs its user in and emails a link to verify the email
 // address. If the session cannot begin, the account is removed again, so that the user can
-// submit the same form once more. Errors: a WeakPasswordError, ErrBusy, user.ErrEmailTaken,
-// user.ErrUnavailable, ErrBadCredentials, session.ErrUnavailable.
+// submit the same form once more. Errors: those of RegistrationPolicy, a WeakPasswordError, ErrBusy,
+// user.ErrEmailTaken, user.ErrUnavailable, ErrBadCredentials, session.ErrUnavailable.
 func (s *Service) Register(ctx context.Context, in Registration, client Client) (SignedIn, error) {
+	// Check this first: a request that must fail should cost no password hash.
+	if err := s.options.Registration.check(in.Email); err != nil {
+		return SignedIn{}, err
+	}
+
 	// Choose the ID before the account exists: on a Redis Cluster, the key of the session
 	// generation contains it.
 	id := user.NewID()

@@ -291,6 +291,23 @@ var reference = []group{
 		},
 	},
 	{
+		title: "Registration",
+		intro: "These rules hold for passwords and for sign-in providers. They do not apply to existing accounts, nor to `latchkey users create`.",
+		entries: []entry{
+			{
+				name:  "REGISTRATION",
+				kind:  "`open`, `invite` or `closed`",
+				about: "Who may create an account: anyone, only invited users, or nobody.",
+			},
+			{
+				name:    "REGISTRATION_DOMAINS",
+				about:   "Domains that the emails of new accounts may have, and new emails of existing accounts. Subdomains must be listed, too.",
+				derived: "any domain",
+				example: "example.com,example.org",
+			},
+		},
+	},
+	{
 		title: "Email",
 		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email: routes that promise an email answer 503 `mail_not_configured`. In that case, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP.",
 		entries: []entry{

@@ -190,6 +190,21 @@ var failures = []struct {
 		newFailure(http.StatusServiceUnavailable, "overloaded", "Too many requests at the moment. Try again shortly.").
 			explain("Too many requests for emails are waiting."),
 	},
+	{
+		auth.ErrRegistrationClosed,
+		newFailure(http.StatusForbidden, "registration_closed", "Registration is closed.").
+			explain("Nobody can create an account: `REGISTRATION=closed`."),
+	},
+	{
+		auth.ErrInvitationRequired,
+		newFailure(http.StatusForbidden, "invitation_required", "You need an invitation to register.").
+			explain("Only invited users can create an account: `REGISTRATION=invite`. The response does not reveal whether the email is invited or has an account."),
+	},
+	{
+		auth.ErrEmailDomain,
+		newFailure(http.StatusForbidden, "email_domain_not_allowed", "Email addresses of this domain are not allowed.").
+			explain("The domain of the email is not in `REGISTRATION_DOMAINS`."),
+	},
 	{auth.ErrMailNotConfigured, errMailNotConfigured},
 	{auth.ErrWrongPassword, wrongPassword("password")},
 	{
