@@ -62,6 +62,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"log":             observeLog,
 	"TLS":             observeTLS,
 	"passwords":       observePasswords,
+	"registration":    observeRegistration,
 	"emails":          observeEmails,
 	"default limit":   observeDefaultLimit,
 	"limits":          observeLimits,
@@ -342,11 +343,16 @@ func observePasswords(t *testing.T, o *observer) {
 		"PASSWORD_COMMON=accept",
 		"PASSWORD_BREACH_URL="+breaches.URL+"/odd",
 		"PASSWORD_MIN_LENGTH=11",
+		"APP_NAME=Odd Horse",
 	))
 
 	short := send(t, "POST", "http://"+addr+"/auth/register", `{"name":"Ann","email":"ann@example.com","password":"password12"}`)
 	problem := decode[struct{ Detail string }](t, short)
 	o.equal(t, "PASSWORD_MIN_LENGTH", problem.Detail, "Password must be at least 11 characters long.")
+
+	similar := send(t, "POST", "http://"+addr+"/auth/register", `{"name":"Ann","email":"ann@example.com","password":"oddhorse2026"}`)
+	problem = decode[struct{ Detail string }](t, similar)
+	o.equal(t, "APP_NAME", strings.HasPrefix(problem.Detail, "Password is too similar"), true)
 
 	n := 0
 	testkit.Eventually(t, "a request to PASSWORD_BREACH_URL", func() bool {
@@ -363,7 +369,11 @@ func observePasswords(t *testing.T, o *observer) {
 
 func observeEmails(t *testing.T, o *observer) {
 	s := newMailSetup(t,
-		"MAIL_FROM=Odd <odd@sender.example>",
+		"APP_NAME=Odd Horse",
+		"APP_URL=https://www.odd.example/",
+		"APP_COLOR=#c0ffee",
+		"APP_LOGO_URL=https://www.odd.example/logo.png",
+		"MAIL_FROM=odd@sender.example",
 		"SMTP_HELO_NAME=helo.odd.example",
 		"PUBLIC_URL=https://odd.example",
 		"MAIL_INTERVAL=7m",
@@ -397,8 +407,15 @@ func observeEmails(t *testing.T, o *observer) {
 	reset := s.mails.Messages()[1]
 	o.equal(t, "SMTP_URL", fmt.Sprint(verify.To, " ", verify.LoggedIn), "ann@example.com true")
 	o.equal(t, "MAIL_FROM", verify.From, "odd@sender.example")
+	o.equal(t, "APP_NAME", verify.Header("From"), `"Odd Horse" <odd@sender.example>`)
 	o.equal(t, "SMTP_HELO_NAME", verify.Helo, "helo.odd.example")
 	o.equal(t, "PUBLIC_URL", strings.Contains(verify.Text(), "https://odd.example/verify-email#token="), true)
+
+	html := verify.HTML()
+	o.equal(t, "APP_NAME", verify.Subject(), "Confirm your email address for Odd Horse")
+	o.equal(t, "APP_URL", strings.Contains(html, `<a class="strong" href="https://www.odd.example/"`), true)
+	o.equal(t, "APP_COLOR", strings.Contains(html, `bgcolor="#c0ffee"`), true)
+	o.equal(t, "APP_LOGO_URL", strings.Contains(html, `src="https://www.odd.example/logo.png" alt="Odd Horse"`), true)
 
 	expiry := regexp.MustCompile(`expires in [^,]+`)
 	o.equal(t, "VERIFY_LINK_MAX_AGE", expiry.FindString(verify.Text()), "expires in 3 hours")

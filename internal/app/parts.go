@@ -8,6 +8,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/brand"
 	"latchkey/internal/coherence"
 	"latchkey/internal/config"
 	"latchkey/internal/hashpool"
@@ -93,10 +94,13 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	p.hasher = hashpool.New(c.BcryptCost, metrics)
 	rules := auth.NewRules(bool(c.Accounts.RefuseCommon), c.Accounts.BreachURL, log)
 	rules.MinLength = c.Accounts.PasswordMinLength
+	rules.AppName = c.Brand.Name
 	p.auth = auth.New(p.users, p.sessions, p.hasher, auth.Options{
 		Rules:        rules,
+		Registration: registrationPolicy(c.Registration),
 		Sender:       sender,
 		Queue:        p.mailQueue,
+		Composer:     mail.NewComposer(brandOf(c.Brand)),
 		MailInterval: c.Mail.Interval,
 		BaseURL:      c.Accounts.PublicURL,
 		ResetMaxAge:  c.Accounts.ResetMaxAge,
@@ -107,6 +111,13 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	})
 
 	return p, nil
+}
+
+func registrationPolicy(c config.Registration) auth.RegistrationPolicy {
+	return auth.RegistrationPolicy{
+		Mode:    auth.RegistrationMode(c.Mode),
+		Domains: c.Domains,
+	}
 }
 
 // newSessionCache returns the memory for sessions, or nil if SESSION_CACHE is off.
@@ -120,6 +131,10 @@ func newSessionCache(c config.Session, redis *redisconn.Client, log *slog.Logger
 		MaxBytes: int(c.Cache),
 		Log:      log,
 	})
+}
+
+func brandOf(c config.Brand) brand.Brand {
+	return brand.Brand{Name: c.Name, URL: c.URL, Color: c.Color, LogoURL: c.LogoURL}
 }
 
 // redisPrefixes returns the prefixes of the Redis keys that the server needs.

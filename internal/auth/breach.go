@@ -73,7 +73,7 @@ func (b *breach) query(ctx context.Context, prefix, suffix string) (bool, error)
 	if err != nil {
 		return false, errors.New("invalid URL") // err contains the URL, possibly with credentials
 	}
-	req.Header.Set("User-Agent", productName)
+	req.Header.Set("User-Agent", "latchkey")
 	// Padded responses all have about the same size, so the size does not reveal the prefix.
 	req.Header.Set("Add-Padding", "true")
 

@@ -108,7 +108,7 @@ func (s *Service) deliver(ctx context.Context, job mail.Job) error {
 		return err
 	}
 
-	message, err := mail.Compose(email)
+	message, err := s.options.Composer.Compose(email)
 	if err != nil {
 		return err
 	}

@@ -51,10 +51,6 @@ func (e *WeakPasswordError) Error() string {
 	return weaknesses[e.Why]
 }
 
-// productName is among the first guesses of anyone who attacks this product (OWASP ASVS 5.0
-// 6.2.11).
-const productName = "latchkey"
-
 // minPersonal is the minimum length in characters at which part of a name or an email counts
 // as personal. Shorter parts occur in unrelated passwords.
 const minPersonal = 4
@@ -67,6 +63,10 @@ type Rules struct {
 	// MinLength is the minimum length in characters. A value below MinPasswordLength, such as 0,
 	// means MinPasswordLength.
 	MinLength int
+
+	// AppName is the name of the product. It is among the first guesses of anyone who attacks it
+	// (OWASP ASVS 5.0 6.2.11).
+	AppName string
 
 	common bool
 	breach *breach // nil if breached passwords are accepted
@@ -100,7 +100,7 @@ func (r Rules) Check(ctx context.Context, password string, personal ...string) e
 		return &WeakPasswordError{Why: TooLong}
 	case r.common && isCommon(password):
 		return &WeakPasswordError{Why: Common}
-	case isPersonal(password, personal):
+	case isPersonal(password, append(slices.Clone(personal), r.AppName)):
 		return &WeakPasswordError{Why: Personal}
 	case r.breach == nil:
 		return nil
@@ -118,13 +118,13 @@ func (r Rules) Check(ctx context.Context, password string, personal ...string) e
 }
 
 // isPersonal reports whether a password has fewer than MinPasswordLength characters besides
-// parts of the user's name, the email and the product name (OWASP ASVS 5.0 6.2.11).
+// parts of the user's name, the email and the name of the product (OWASP ASVS 5.0 6.2.11).
 func isPersonal(password string, personal []string) bool {
 	password = fold(password)
 
 	// 1. Mark the bytes that belong to a personal word. Words may overlap.
 	known := make([]bool, len(password))
-	for _, word := range append(personalWords(personal), productName) {
+	for _, word := range personalWords(personal) {
 		for start := 0; ; start++ {
 			i := strings.Index(password[start:], word)
 			if i < 0 {

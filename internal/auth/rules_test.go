@@ -29,6 +29,7 @@ func TestRules(t *testing.T) {
 	t.Parallel()
 
 	rules := NewRules(true, "", slog.New(slog.DiscardHandler))
+	rules.AppName = "Latchkey"
 	ann := []string{"Ann-Sophie van der Bergström", "a.bergstrom42@example.com"}
 
 	for _, tc := range []struct {
@@ -94,6 +95,17 @@ func TestRules(t *testing.T) {
 	} {
 		if got := why(t, rules.Check(t.Context(), tc.password, tc.personal...)); got != tc.want {
 			t.Errorf("Check(%.40q, %q): got %q, want %q", tc.password, tc.personal, got, tc.want)
+		}
+	}
+
+	// The name of another product replaces Latchkey. It may consist of several words.
+	rules.AppName = "Acme Rocket Skates"
+	for password, want := range map[string]Weakness{
+		"acme2026": Personal, "rocketskates1": Personal, "AcmeRocketSkates": Personal, "acme rocket skates!": Personal,
+		"latchkey1": "", "a rocket to the moon": "",
+	} {
+		if got := why(t, rules.Check(t.Context(), password)); got != want {
+			t.Errorf("Check(%q) for Acme Rocket Skates: got %q, want %q", password, got, want)
 		}
 	}
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"latchkey/internal/brand"
 	"latchkey/internal/hashpool"
 	"latchkey/internal/mail"
 	"latchkey/internal/ratelimit"
@@ -49,9 +50,15 @@ type Options struct {
 	// Rules are the rules for new passwords.
 	Rules Rules
 
+	// Registration decides who may create an account.
+	Registration RegistrationPolicy
+
 	// Sender sends the emails that wait in Queue. If it is nil, no email is sent.
 	Sender mail.Sender
 	Queue  *mail.Queue
+
+	// Composer renders the emails. The default is one for Latchkey itself.
+	Composer *mail.Composer
 
 	// MailInterval is the minimum time between two emails of the same kind that contain a
 	// link, per recipient.
@@ -96,6 +103,9 @@ type Service struct {
 func New(users *user.Store, sessions *session.Manager, hasher *hashpool.Pool, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Composer == nil {
+		o.Composer = mail.NewComposer(brand.Brand{})
 	}
 
 	return &Service{

@@ -85,8 +85,13 @@ func (l *loader) checkMail() {
 	if _, ok := parseURL(string(l.Mail.URL), "smtp", "smtps"); !ok {
 		l.report("SMTP_URL", "must look like smtp://user:password@host:587 or smtps://user:password@host:465; %s", percentEncoding)
 	}
-	if _, err := mail.ParseAddress(l.Mail.From); err != nil {
-		l.report("MAIL_FROM", "must be the sender of emails, like Latchkey <no-reply@example.com>")
+	if from, err := mail.ParseAddress(l.Mail.From); err != nil {
+		l.report("MAIL_FROM", "must be the sender of emails, like Acme <no-reply@example.com>")
+	} else {
+		l.nameSender(from)
+	}
+	if l.AppEnv == Production && l.vars["APP_NAME"] == "" {
+		l.warn("APP_NAME is not set: emails call your product Latchkey")
 	}
 	if l.Accounts.PublicURL == "" {
 		l.report("PUBLIC_URL", "required for links in emails, unless FRONTEND_URL is set")

@@ -55,9 +55,13 @@ type Config struct {
 	Redis    Redis
 	Session  Session
 	Cookie   Cookie
+	Brand    Brand
 	Accounts Accounts
 	Limits   Limits
 	Mail     Mail
+
+	// Registration holds the rules for new accounts.
+	Registration Registration
 
 	// Providers lists Google, then GitHub, then the others by name.
 	Providers []Provider

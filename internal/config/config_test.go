@@ -265,6 +265,7 @@ func TestAccounts(t *testing.T) {
 		"FRONTEND_URL":     "https://z.example,https://a.example",
 		"RATE_LIMIT":       "20/1m",
 		"RATE_LIMIT_LOGIN": "5/30s",
+		"APP_NAME":         "Acme",
 		"SMTP_URL":         "smtps://u:p@mail.example",
 		"SMTP_HELO_NAME":   "latchkey.example.com",
 		"MAIL_FROM":        "Latchkey <no-reply@example.com>",

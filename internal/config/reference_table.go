@@ -58,11 +58,41 @@ var reference = []group{
 		},
 	},
 	{
+		title: "Your name",
+		intro: "Emails, and the pages that the server can show, present your product instead of Latchkey.",
+		entries: []entry{
+			{
+				name:    "APP_NAME",
+				about:   "Name of your product, at most 50 characters. New passwords must not be too similar to it.",
+				example: "Acme",
+			},
+			{
+				name:    "APP_URL",
+				kind:    "URL",
+				about:   "Website of your product. The name at the top of emails links to it.",
+				example: "https://www.example.com",
+			},
+			{
+				name:    "APP_COLOR",
+				kind:    "color",
+				about:   "Color of buttons as `#rrggbb`; the `#` is optional. The colors of links, of texts on buttons and of dark mode are derived from it so that they are readable.",
+				derived: "`#1f5fd0`, a blue",
+				example: "1f5fd0",
+			},
+			{
+				name:    "APP_LOGO_URL",
+				kind:    "https URL",
+				about:   "Image that is shown in place of the name, 40 pixels high. It needs a light background or must be opaque. Use PNG or JPEG, because few mail clients show SVG, and many show images only if the user agrees.",
+				example: "https://www.example.com/logo.png",
+			},
+		},
+	},
+	{
 		title: "Browsers and proxies",
 		entries: []entry{
 			{
 				name:    "FRONTEND_URL",
-				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin. Host names and IPs are allowed; production requires https, except for localhost.",
+				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin. Host names and IPs are allowed; production requires https, except for localhost. With `APP_ENV=development` pages on `http://localhost`, `http://127.0.0.1` and `http://[::1]` may call the API on any port.",
 				example: "https://app.example.com",
 			},
 			{
@@ -261,8 +291,25 @@ var reference = []group{
 		},
 	},
 	{
+		title: "Registration",
+		intro: "These rules hold for passwords and for sign-in providers. They do not apply to existing accounts, nor to `latchkey users create`.",
+		entries: []entry{
+			{
+				name:  "REGISTRATION",
+				kind:  "`open`, `invite` or `closed`",
+				about: "Who may create an account: anyone, only invited users, or nobody.",
+			},
+			{
+				name:    "REGISTRATION_DOMAINS",
+				about:   "Domains that the emails of new accounts may have, and new emails of existing accounts. Subdomains must be listed, too.",
+				derived: "any domain",
+				example: "example.com,example.org",
+			},
+		},
+	},
+	{
 		title: "Email",
-		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email. In that case, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP.",
+		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email: routes that promise an email answer 503 `mail_not_configured`. In that case, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP.",
 		entries: []entry{
 			{ //nolint:gosec // an example, not a credential
 				name:    "SMTP_URL",
@@ -271,8 +318,8 @@ var reference = []group{
 			},
 			{
 				name:    "MAIL_FROM",
-				about:   "Sender of all emails.",
-				example: "Latchkey <no-reply@example.com>",
+				about:   "Sender of all emails. The name is optional, and defaults to `APP_NAME`.",
+				example: "Acme <no-reply@example.com>",
 			},
 			{
 				name:    "SMTP_HELO_NAME",

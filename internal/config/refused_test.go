@@ -61,6 +61,11 @@ var refusedValues = map[string][]string{
 	"ACTIVITY_RETENTION: must be at least 24h":                        {"1s", "23h59m"},
 	"USER_CACHE_MAX_AGE: must be from 0s to 1m":                       {"-1s", "61s"},
 
+	"REGISTRATION: must be open": {"yes"},
+	"REGISTRATION_DOMAINS: must be domains": {
+		"example", "ann@example.com", "*.example.com", "example.com,https://example.org", "example.com.", "192.0.2.1", "xn--a.example",
+	},
+
 	"FRONTEND_URL: required if users": {""},
 	"FRONTEND_URL: * would let":       {"*", "https://*.example.com"},
 	"FRONTEND_URL: must be https":     {"http://app.example.com"},
@@ -74,6 +79,15 @@ var refusedValues = map[string][]string{
 	"TRUSTED_PROXIES: 2000::/4 includes":  {"2000::/4,3000::/4"},
 	"TRUSTED_PROXIES: together these": {
 		"8.0.0.0/8,9.0.0.0/8", "10.0.0.0/8,8.0.0.0/9,9.0.0.0/9,11.0.0.0/9", "2000::/16,2001::/17", "2a00::/17,2a01::/17,2a02::/17",
+	},
+
+	"APP_NAME: must be at most 50": {"a\nb", "a\u202eb", "a\xff", strings.Repeat("ü", 51)},
+	"APP_URL: must be https":       {"http://www.example.com"},
+	"APP_URL: must look like":      {"www.example.com", "javascript:alert(1)"},
+	"APP_COLOR: must be a color":   {"blue", "#fff", "#12345g", "1f5fd0ff"},
+	"APP_LOGO_URL: must look like": {
+		"http://www.example.com/logo.png", "data:image/png;base64,AAAA", "https://u:hunter2@example.com/l.png", "https://example.com/l.png#x",
+		"https://example.com/a b.png", "https://example.com/\"onload=x", "//example.com/l.png",
 	},
 
 	"PUBLIC_URL: must be https":             {"http://app.example.com"},
@@ -266,9 +280,11 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_CLUSTER", "REDIS_CLUSTER",
 		"SESSION_SECRET", "SESSION_SECRET", "SESSION_MAX_AGE", "SESSION_ABSOLUTE_MAX_AGE", "SESSION_TOUCH_INTERVAL", "SESSION_MAX_PER_USER", "SESSION_CACHE",
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
+		"APP_URL", "APP_COLOR", "APP_LOGO_URL",
 		"PUBLIC_URL", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
+		"REGISTRATION", "REGISTRATION_DOMAINS",
 		"GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET_FILE", "GITHUB_CALLBACK_URL",
 		"OIDC_ACME_CLIENT_ID", "OIDC_ACME_CLIENT_SECRET", "OIDC_ACME_CALLBACK_URL", "OIDC_ACME_ISSUER",
 		"OIDC_YOU_CLIENT_ID", "OIDC_YOU_CLIENT_SECRET", "OIDC_YOU_CALLBACK_URL", "OIDC_YOU_ISSUER", "OIDC_YOU_SCOPES",

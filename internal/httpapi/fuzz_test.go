@@ -18,6 +18,7 @@ import (
 
 	"latchkey/internal/auth"
 	"latchkey/internal/loopback"
+	"latchkey/internal/origin"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
@@ -167,7 +168,7 @@ func FuzzReturnTo(f *testing.F) {
 		f.Add(given, "access_denied")
 	}
 
-	o, err := newOrigins([]string{"https://app.example.com", "http://localhost:3001"}, true)
+	o, err := newOrigins(origin.Trusted{Listed: []string{"https://app.example.com", "http://localhost:3001"}}, true)
 	testkit.NoError(f, err)
 	f.Fuzz(func(t *testing.T, given, code string) {
 		to, ok := o.returnTo(given)
@@ -185,7 +186,7 @@ func FuzzReturnTo(f *testing.F) {
 
 		failed := withError(to, code)
 		for _, target := range []string{to, failed} {
-			if !slices.Contains(o.listed, asBrowser(target)) {
+			if !slices.Contains(o.trusted.Listed, asBrowser(target)) {
 				t.Errorf("%q: redirect: got %q, want a listed origin", given, target)
 			}
 		}
@@ -259,7 +260,7 @@ func FuzzOrigin(f *testing.F) {
 	f.Add("http://localhost:3000", "localhost:3000", "")
 	f.Add("null", "", "none")
 	f.Add("https://api.example.com.", "api.example.com", "same-site")
-	o, err := newOrigins([]string{"https://app.example.com"}, true)
+	o, err := newOrigins(origin.Trusted{Listed: []string{"https://app.example.com"}}, true)
 	testkit.NoError(f, err)
 	f.Fuzz(func(t *testing.T, origin, host, site string) {
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
@@ -273,7 +274,7 @@ func FuzzOrigin(f *testing.F) {
 			return
 		}
 
-		if origin == o.listed[0] {
+		if origin == o.trusted.Listed[0] {
 			return
 		}
 

@@ -202,7 +202,9 @@ func TestForgotIsThrottled(t *testing.T) {
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
 
-	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}, Rules: auth.NewRules(true, "", slog.New(slog.DiscardHandler))})
+	rules := auth.NewRules(true, "", slog.New(slog.DiscardHandler))
+	rules.AppName = "Latchkey"
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}, Rules: rules})
 	ann := s.Register("ann@example.com")
 	other := s.LoginFrom("other")
 
@@ -257,7 +259,7 @@ func TestChangePassword(t *testing.T) {
 func TestChangeAfterSessionEnded(t *testing.T) {
 	t.Parallel()
 
-	s := apitest.New(t)
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
 	ann := s.Register("ann@example.com")
 	other := s.LoginFrom("other")
 
@@ -337,7 +339,7 @@ func TestSlowBody(t *testing.T) {
 func TestStepUp(t *testing.T) {
 	t.Parallel()
 
-	s := apitest.New(t)
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
 	ann := s.Register("ann@example.com")
 	stepUp := func(password string) apitest.Response {
 		return ann.Do("POST", "/auth/step-up", map[string]any{"password": password})

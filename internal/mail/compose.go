@@ -12,6 +12,8 @@ import (
 	texttemplate "text/template"
 	"time"
 	"unicode"
+
+	"latchkey/internal/brand"
 )
 
 var (
@@ -24,6 +26,18 @@ var (
 	textTemplate = texttemplate.Must(texttemplate.New("text").Funcs(texttemplate.FuncMap{"wrap": wrap}).Parse(textSource))
 )
 
+// Composer renders emails in the name of a brand. It is safe for concurrent use.
+type Composer struct {
+	brand brand.Brand
+	light brand.Palette
+	dark  brand.Palette
+}
+
+// NewComposer returns a Composer for a brand.
+func NewComposer(b brand.Brand) *Composer {
+	return &Composer{brand: b.WithDefaults(), light: b.Light(), dark: b.Dark()}
+}
+
 // templateData is the data for both templates.
 type templateData struct {
 	texts
@@ -31,6 +45,9 @@ type templateData struct {
 	Details []detail
 	Link    string
 	Footer  string
+	App     brand.Brand
+	Light   brand.Palette
+	Dark    brand.Palette
 
 	// OutlookBefore and OutlookAfter are conditional comments with a table of fixed width, which
 	// Outlook on Windows needs because it ignores max-width. They are values because html/template
@@ -52,9 +69,9 @@ const (
 
 // Compose renders an email. Errors name what is missing or invalid, and do not quote the
 // content.
-func Compose(e Email) (Message, error) { return compose(englishTexts, e, time.Now()) }
+func (c *Composer) Compose(e Email) (Message, error) { return c.compose(englishTexts, e, time.Now()) }
 
-func compose(t texts, e Email, now time.Time) (Message, error) {
+func (c *Composer) compose(t texts, e Email, now time.Time) (Message, error) {
 	words, ok := t.Emails[e.Kind]
 	if !ok {
 		return Message{}, errors.New("mail: unknown kind of email")
@@ -65,15 +82,21 @@ func compose(t texts, e Email, now time.Time) (Message, error) {
 
 	// Replace all placeholders in a single pass, so that a value which contains a placeholder
 	// is not expanded again.
+	app := printable(c.brand.Name)
+	nameApp := strings.NewReplacer("{app}", app).Replace
 	fill := strings.NewReplacer(
+		"{app}", app,
 		"{to}", printable(e.To),
 		"{new}", printable(e.NewEmail),
 		"{old}", printable(e.OldEmail),
 		"{provider}", printable(e.Provider),
 		"{for}", t.duration(e.ExpiresIn),
 		"{until}", t.time(now.Add(e.ExpiresIn)),
-		"{why}", words.Why,
+		"{why}", nameApp(words.Why),
 	).Replace
+	words.Subject = nameApp(words.Subject)
+	words.Preview = nameApp(words.Preview)
+	words.Button = nameApp(words.Button)
 	words.Title = fill(words.Title)
 	words.Otherwise = fill(words.Otherwise)
 
@@ -83,6 +106,9 @@ func compose(t texts, e Email, now time.Time) (Message, error) {
 		Details:       t.details(e),
 		Link:          e.Link,
 		Footer:        fill(t.Footer),
+		App:           c.brand,
+		Light:         c.light,
+		Dark:          c.dark,
 		OutlookBefore: outlookBefore,
 		OutlookAfter:  outlookAfter,
 	}
@@ -129,7 +155,7 @@ func (e Email) check(words emailTexts) error {
 	}
 
 	switch e.Kind {
-	case VerifyEmail, ResetPassword, ConfirmEmail:
+	case VerifyEmail, ResetPassword, ConfirmEmail, Invitation:
 		if e.Link == "" || e.ExpiresIn <= 0 {
 			return errors.New("link is missing or expired")
 		}

@@ -40,7 +40,7 @@ func TestCompose(t *testing.T) {
 
 	for _, kind := range kinds {
 		e := sample(kind)
-		m, err := compose(englishTexts, e, now)
+		m, err := testComposer.compose(englishTexts, e, now)
 		testkit.NoError(t, err)
 
 		if m.ID != "JOB" || m.To != e.To || subjects[m.Subject] || !strings.Contains(m.Subject, "Latchkey") {
@@ -52,7 +52,7 @@ func TestCompose(t *testing.T) {
 		words := englishTexts.Emails[kind]
 		want := []string{
 			"Hello,", "22 Nov 2026, 05:26 UTC", "Firefox on Linux", "2001:db8::17",
-			"sent to ada@example.com", words.Why, strings.ReplaceAll(words.Otherwise, "{provider}", "Google"),
+			"sent to ada@example.com", strings.ReplaceAll(words.Why, "{app}", "Latchkey"), strings.ReplaceAll(words.Otherwise, "{provider}", "Google"),
 		}
 
 		if e.ExpiresIn > 0 {
@@ -123,7 +123,7 @@ func TestHostileDevices(t *testing.T) {
 	} {
 		e := sample(NewDevice)
 		e.Device = device
-		m, err := Compose(e)
+		m, err := testComposer.Compose(e)
 		testkit.NoError(t, err)
 
 		htmlText, links := visibleText(t, m.HTML)
@@ -159,14 +159,14 @@ func TestComposeRejects(t *testing.T) {
 	} {
 		e := sample(ConfirmEmail)
 		change(&e)
-		if m, err := Compose(e); err == nil || m != (Message{}) || strings.Contains(err.Error(), "secret") {
+		if m, err := testComposer.Compose(e); err == nil || m != (Message{}) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: Compose: got %+v, error %v, want an error without the value", name, m, err)
 		}
 	}
 
 	e := sample(EmailChanged)
 	e.OldEmail = ""
-	if _, err := Compose(e); err == nil {
+	if _, err := testComposer.Compose(e); err == nil {
 		t.Error("email change without the old email: Compose: got no error, want one")
 	}
 
@@ -174,7 +174,7 @@ func TestComposeRejects(t *testing.T) {
 	e.At = time.Time{}
 	e.IP = "127.0.0.1 <b>"
 	e.Device = ""
-	if m, err := Compose(e); err != nil || strings.Contains(m.HTML, "<b>") || strings.Contains(m.Text, "When") || strings.Contains(m.Text, "IP") {
+	if m, err := testComposer.Compose(e); err != nil || strings.Contains(m.HTML, "<b>") || strings.Contains(m.Text, "When") || strings.Contains(m.Text, "IP") {
 		t.Errorf("no valid details: Compose: got error %v and text %s\nwant no error and no details",
 			err, m.Text)
 	}

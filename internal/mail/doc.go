@@ -1,9 +1,9 @@
-// Package mail owns the emails that Latchkey sends: the queue, the texts and the delivery to
+// Package mail owns the emails that the server sends: the queue, the texts and the delivery to
 // an SMTP server.
 //
 // A request only pushes a Job to the Queue, which is in Redis and shared by all processes. So users
 // do not notice a slow mail server, and response times do not reveal whether an account exists.
-// Queue.Run calls a handler for each job. The handler turns the Job into an Email, Compose renders
+// Queue.Run calls a handler for each job. The handler turns the Job into an Email, a Composer renders
 // the Email as a Message, and a Sender sends it. Links with one-time tokens are created in the
 // handler, so Redis never contains a secret. If it is not known whether the recipient's email
 // address belongs to an account, Queue.RunLookups finds out first.

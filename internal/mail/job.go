@@ -9,8 +9,8 @@ import (
 // Kind is the kind of an email.
 type Kind string
 
-// The kinds of emails. Their values are stored in Redis and must not change. The first three
-// contain a link with a one-time token.
+// The kinds of emails. Their values are stored in Redis and must not change. The first three and
+// Invitation contain a link with a one-time token.
 const (
 	VerifyEmail          Kind = "verify_email"
 	ResetPassword        Kind = "reset_password"
@@ -24,6 +24,7 @@ const (
 	AccountClaimed       Kind = "account_claimed" // see auth.Claimed
 	AccountDeleted       Kind = "account_deleted"
 	PasswordRestricted   Kind = "password_restricted" // after too many wrong passwords
+	Invitation           Kind = "invitation"          // sent to somebody without an account
 )
 
 // Job is a queued email to one recipient. It is stored in Redis and contains no secrets:
@@ -55,8 +56,8 @@ type Job struct {
 type Email struct {
 	Job
 
-	// Link is an http or https URL. VerifyEmail, ResetPassword and ConfirmEmail need one; in
-	// other emails it may lead to a page where users can secure their account.
+	// Link is an http or https URL. VerifyEmail, ResetPassword, ConfirmEmail and Invitation need
+	// one; in other emails it may lead to a page where users can secure their account.
 	Link      string
 	ExpiresIn time.Duration // the remaining lifetime of the link
 }

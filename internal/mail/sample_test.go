@@ -8,14 +8,18 @@ import (
 
 	"golang.org/x/net/html"
 
+	"latchkey/internal/brand"
 	"latchkey/internal/testkit"
 )
+
+// testComposer writes emails for Latchkey itself.
+var testComposer = NewComposer(brand.Brand{})
 
 // kinds lists all kinds of emails.
 var kinds = []Kind{
 	VerifyEmail, ResetPassword, ConfirmEmail, EmailChangeRequested, EmailChanged, PasswordChanged,
 	NewDevice, IdentityLinked, IdentityUnlinked, AccountClaimed, AccountDeleted,
-	PasswordRestricted,
+	PasswordRestricted, Invitation,
 }
 
 // sample returns a realistic email of the given kind.
@@ -26,7 +30,7 @@ func sample(kind Kind) Email {
 	}}
 
 	switch kind {
-	case VerifyEmail, ResetPassword, ConfirmEmail:
+	case VerifyEmail, ResetPassword, ConfirmEmail, Invitation:
 		e.ExpiresIn = 30 * time.Minute
 		e.Link = "https://app.example.com/account/" + string(kind) + "?a=1&b=2+3#token=bXkgc2VjcmV0IHRva2VuIGlzIHZlcnkgbG9uZyAxMjM0NTY3ODk"
 	case NewDevice:

@@ -36,7 +36,7 @@ func newSMTP(t testing.TB, url string, roots *x509.CertPool) *SMTP {
 func message(t testing.TB) Message {
 	t.Helper()
 
-	m, err := Compose(sample(ResetPassword))
+	m, err := testComposer.Compose(sample(ResetPassword))
 	testkit.NoError(t, err)
 
 	return m

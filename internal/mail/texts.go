@@ -9,7 +9,7 @@ import (
 )
 
 // englishJSON contains the English texts. A translation is a file with the same structure.
-// Placeholders are in braces: {to}, {old} and {new} are email addresses, {provider} is the
+// Placeholders are in braces: {app} is the name of the product, {to}, {old} and {new} are email addresses, {provider} is the
 // title of a provider, {for} is a duration, {until} is a time and {n} is a number.
 //
 //go:embed texts.en.json
@@ -17,8 +17,7 @@ var englishJSON []byte
 
 // texts contains all texts of the emails in one language.
 type texts struct {
-	Lang    string `json:"lang"`
-	Product string `json:"product"`
+	Lang string `json:"lang"`
 
 	Greeting string `json:"greeting"`
 	Time     string `json:"time"` // a layout for time.Format

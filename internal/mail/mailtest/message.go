@@ -33,15 +33,38 @@ func (m Message) parse() *mail.Message {
 // Header returns a header, or "" if the email cannot be parsed.
 func (m Message) Header(name string) string { return m.parse().Header.Get(name) }
 
+// Subject returns the decoded subject, or "" if the email cannot be parsed.
+func (m Message) Subject() string {
+	subject, err := new(mime.WordDecoder).DecodeHeader(m.Header("Subject"))
+	if err != nil {
+		return ""
+	}
+
+	return subject
+}
+
 // Text returns the plain text part, or "" if the email cannot be parsed.
-func (m Message) Text() string {
+func (m Message) Text() string { return m.part(0) }
+
+// HTML returns the HTML part, or "" if the email cannot be parsed.
+func (m Message) HTML() string { return m.part(1) }
+
+// part returns a decoded part, or "" if the email cannot be parsed.
+func (m Message) part(index int) string {
 	parsed := m.parse()
 	_, params, err := mime.ParseMediaType(parsed.Header.Get("Content-Type"))
 	if err != nil {
 		return ""
 	}
 
-	part, err := multipart.NewReader(parsed.Body, params["boundary"]).NextPart()
+	parts := multipart.NewReader(parsed.Body, params["boundary"])
+	for ; index > 0; index-- {
+		if _, err := parts.NextPart(); err != nil {
+			return ""
+		}
+	}
+
+	part, err := parts.NextPart()
 	if err != nil {
 		return ""
 	}
