@@ -108,6 +108,8 @@ type Options struct {
 
 	// Registration decides who may create an account.
 	Registration auth.RegistrationPolicy
+	// RequireVerifiedEmail closes most routes to users whose email is not verified.
+	RequireVerifiedEmail bool
 }
 
 // dial is the type of net.Dialer.DialContext.
@@ -259,6 +261,8 @@ func (s *Server) startAPI(o Options) {
 		Now:            s.Now,
 		Metrics:        s.metrics,
 		Log:            s.log,
+
+		RequireVerifiedEmail: o.RequireVerifiedEmail,
 	})
 	testkit.NoError(s.T, err)
 

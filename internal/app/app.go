@@ -124,6 +124,8 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Metrics:        metrics,
 		Tracing:        a.tracing,
 		Log:            a.log,
+
+		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
 	})
 }
 

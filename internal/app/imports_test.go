@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"internal/app":                {"internal/activity", "internal/auth", "internal/brand", "internal/coherence", "internal/config", "internal/doctor", "internal/hashpool", "internal/httpapi", "internal/locale", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/origin", "internal/ratelimit", "internal/redischeck", "internal/redisconn", "internal/session", "internal/telemetry", "internal/user"},
 	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/buildinfo", "internal/device", "internal/locale", "internal/loopback", "internal/oauth", "internal/origin", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/token", "internal/user"},
 	"internal/httpapi/client":     {"internal/httpapi"},
+	"deployments/backend/nethttp": {},
 	"internal/httpapi/postman":    {},
 	"internal/auth":               {"internal/device", "internal/hashpool", "internal/mail", "internal/ratelimit", "internal/session", "internal/token", "internal/user"},
 	"internal/activity":           {"internal/mongoconn"},

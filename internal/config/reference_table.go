@@ -316,6 +316,10 @@ var reference = []group{
 				derived: "any domain",
 				example: "example.com,example.org",
 			},
+			{
+				name:  "REQUIRE_VERIFIED_EMAIL",
+				about: "Whether users must verify their email after the login: until then, routes that need a session answer 403 `email_not_verified`, except those for the session itself and for verifying or correcting the email. Requires `SMTP_URL` in production.",
+			},
 		},
 	},
 	{

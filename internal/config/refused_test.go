@@ -61,7 +61,8 @@ var refusedValues = map[string][]string{
 	"ACTIVITY_RETENTION: must be at least 24h":                        {"1s", "23h59m"},
 	"USER_CACHE_MAX_AGE: must be from 0s to 1m":                       {"-1s", "61s"},
 
-	"REGISTRATION: must be open": {"yes"},
+	"REGISTRATION: must be open":           {"yes"},
+	"REQUIRE_VERIFIED_EMAIL: must be true": {"yes"},
 	"REGISTRATION_DOMAINS: must be domains": {
 		"example", "ann@example.com", "*.example.com", "example.com,https://example.org", "example.com.", "192.0.2.1", "xn--a.example",
 	},
@@ -193,6 +194,7 @@ var refusedCombinations = map[string]map[string]string{
 	"REDIS_SENTINELS: required if":                      {"REDIS_SENTINEL_MASTER": "m"},
 	"REDIS_CLUSTER: set either this or REDIS_SENTINELS": {"REDIS_CLUSTER": "a:1", "REDIS_SENTINELS": "b:1"},
 	"REDIS_DB: must be 0 with REDIS_CLUSTER":            {"REDIS_CLUSTER": "a:1", "REDIS_DB": "1"},
+	"REQUIRE_VERIFIED_EMAIL: requires SMTP_URL":         {"REQUIRE_VERIFIED_EMAIL": "true"},
 	"MAIL_FROM: must be the sender":                     {"SMTP_URL": "smtp://u:hunter2@x"},
 	"MAIL_INTERVAL: must be at most RESET":              {"SMTP_URL": "smtp://x", "MAIL_FROM": "a@example.com", "MAIL_INTERVAL": "31m"},
 	"PUBLIC_URL: required for links":                    {"SMTP_URL": "smtp://u:hunter2@x", "FRONTEND_URL": ""},
@@ -285,7 +287,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"PUBLIC_URL", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
-		"REGISTRATION", "REGISTRATION_DOMAINS",
+		"REGISTRATION", "REGISTRATION_DOMAINS", "REQUIRE_VERIFIED_EMAIL",
 		"GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET_FILE", "GITHUB_CALLBACK_URL",
 		"OIDC_ACME_CLIENT_ID", "OIDC_ACME_CLIENT_SECRET", "OIDC_ACME_CALLBACK_URL", "OIDC_ACME_ISSUER",
 		"OIDC_YOU_CLIENT_ID", "OIDC_YOU_CLIENT_SECRET", "OIDC_YOU_CALLBACK_URL", "OIDC_YOU_ISSUER", "OIDC_YOU_SCOPES",

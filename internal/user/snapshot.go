@@ -12,7 +12,8 @@ import (
 )
 
 // Snapshot is an account as it was a moment ago, for showing it to its owner. It has neither the
-// password hash nor the external accounts, so no decision can be based on them.
+// password hash nor the external accounts, so no decision can be based on them. That its email is
+// verified can be relied on, because that never changes for an email.
 type Snapshot struct {
 	View
 
