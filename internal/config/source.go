@@ -48,6 +48,8 @@ const (
 	openDotenv = "=.env"
 	// unclosedQuotes has the names in dotenv.unclosed, separated by commas.
 	unclosedQuotes = "=quotes"
+	// dotenvNames has the names of all variables in the file, separated by commas.
+	dotenvNames = "=names"
 )
 
 // Environ reads the .env file at path, if it exists, and overrides its variables with those of the
@@ -59,6 +61,10 @@ func Environ(environ []string, path string) (map[string]string, error) {
 	}
 
 	vars := file.vars
+	names := strings.Join(slices.Sorted(maps.Keys(vars)), ",")
+	if names != "" {
+		vars[dotenvNames] = names
+	}
 	if isOpen(path) {
 		vars[openDotenv] = path
 	}
@@ -79,7 +85,12 @@ func Environ(environ []string, path string) (map[string]string, error) {
 // unclosed returns the names of the variables in .env whose value begins with a quote that is not
 // closed.
 func (l *loader) unclosed() []string {
-	return strings.FieldsFunc(l.vars[unclosedQuotes], func(r rune) bool { return r == ',' })
+	return splitNames(l.vars[unclosedQuotes])
+}
+
+// splitNames splits names that are separated by commas.
+func splitNames(names string) []string {
+	return strings.FieldsFunc(names, func(r rune) bool { return r == ',' })
 }
 
 // warnOfQuotes warns of values that begin with a quote that is not closed. It cannot reject them,
