@@ -135,8 +135,22 @@ func (l *loader) resolveAppEnv() {
 	l.vars["APP_ENV"] = cmp.Or(l.vars[source], Production)
 	if _, known := defaults[l.vars["APP_ENV"]]; !known {
 		l.report(source, "must be %s, %s or %s", Production, Development, Test)
-		l.vars["APP_ENV"] = Development // report only what is wrong in every environment
+		l.vars["APP_ENV"] = likelyEnvironment(l.vars["APP_ENV"])
 	}
+}
+
+// likelyEnvironment returns the environment whose rules apply to the other settings if APP_ENV is invalid,
+// so that the report has their problems, too. It is Production for prod, but Development for
+// staging: only what is wrong in every environment is reported.
+func likelyEnvironment(value string) string {
+	value = strings.ToLower(value)
+	for _, name := range []string{Production, Test} {
+		if strings.HasPrefix(name, value) || distance(value, name) <= 2 {
+			return name
+		}
+	}
+
+	return Development
 }
 
 // trim removes invisible characters around a value: the line end that echo, a Kubernetes Secret or
