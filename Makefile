@@ -15,6 +15,7 @@ HISTORIES ?= 1000
 REPLACEMENTS ?= 4
 BETWEEN ?= 1000
 FAILOVERS ?= 1
+PYTHON ?= /usr/bin/python3
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 3000
 # Where "make build" writes the program.
@@ -38,7 +39,7 @@ SOAK ?= 30m
 FUZZTIME ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check check-others lint check-vuln check-redis check-stores check-race check-model check-long check-soak check-failover check-postman check-clients check-browser check-deploy check-timing check-flood check-rolling soak bench build env up secrets fuzz generate screenshots
+.PHONY: help dev test check check-others lint check-vuln check-redis check-stores check-race check-model check-long check-soak check-failover check-postman check-clients check-backends check-browser check-deploy check-timing check-flood check-rolling soak bench build env up secrets fuzz generate screenshots
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +57,7 @@ check: test check-redis check-others ## Run all checks of CI; needs the programs
 # "make -j 2" runs two of these at a time. In this order, those that mostly wait run beside
 # those that need the processors. test and check-redis run alone, because some of their tests
 # have tight time limits.
-check-others: check-vuln lint check-soak check-stores check-clients check-rolling check-browser check-race check-failover check-postman check-model check-deploy ## Run the checks that can run side by side
+check-others: check-vuln lint check-soak check-stores check-clients check-backends check-rolling check-browser check-race check-failover check-postman check-model check-deploy ## Run the checks that can run side by side
 
 check-long: ## Run the checks that find rare faults, for hours
 	$(MAKE) check-race ROUNDS=1000
@@ -103,6 +104,10 @@ check-postman: ## Run the Postman collection against a new server
 
 check-clients: ## Generate clients from the OpenAPI document and log in with each
 	TEST_SUITES=clients go test -count=1 -v -timeout 10m ./internal/httpapi
+
+# The Python packages are those of Debian: python3-fastapi, python3-httpx and python3-uvicorn.
+check-backends: ## Run the examples in deployments/backend behind a server
+	PYTHON=$(PYTHON) TEST_SUITES=backends go test -count=1 -v -timeout 10m ./cmd/latchkey
 
 check-browser: ## Test the demo page, and attacks on it, in a real browser
 	npm ci --prefix cmd/dev/browser --no-audit --no-fund

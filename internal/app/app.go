@@ -114,6 +114,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Limiter:        a.limiter,
 		Secrets:        secrets(c.Session.Secrets),
 		MinPassword:    c.Accounts.PasswordMinLength,
+		Languages:      a.languages,
 		CheckRedis:     a.redisCheck.Ready,
 		CheckMongo:     a.users.Ready,
 		Activity:       a.activity,
@@ -123,6 +124,8 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Metrics:        metrics,
 		Tracing:        a.tracing,
 		Log:            a.log,
+
+		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
 	})
 }
 
