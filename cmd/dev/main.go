@@ -8,14 +8,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -126,6 +129,9 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 	setDefaults(vars)
 
 	host, port := listenAddr(vars)
+	if strings.EqualFold(vars["PAGES"], "on") {
+		vars["PUBLIC_URL"] = cmp.Or(vars["PUBLIC_URL"], "http://"+net.JoinHostPort(host, strconv.Itoa(port)))
+	}
 	page := listenForDemo(ctx, vars, host, port)
 	if page.listener != nil {
 		defer func() { _ = page.listener.Close() }()

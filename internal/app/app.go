@@ -117,12 +117,26 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		CheckMongo:     a.users.Ready,
 		Activity:       a.activity,
 		Providers:      a.providers,
+		Pages:          a.pages(c),
 		StepUpMaxAge:   c.Accounts.StepUpMaxAge,
 		RedisBudget:    c.Redis.RequestBudget(),
 		Metrics:        metrics,
 		Tracing:        a.tracing,
 		Log:            a.log,
 	})
+}
+
+// pages returns the settings of the built-in pages, or nil if they are off.
+func (a *App) pages(c config.Config) *httpapi.Pages {
+	if !c.Accounts.Pages {
+		return nil
+	}
+
+	return &httpapi.Pages{
+		PublicURL:  c.Accounts.PublicURL,
+		Brand:      brandOf(c.Brand),
+		SendsEmail: a.sendsEmail,
+	}
 }
 
 // logSettings logs the warnings about the settings, regardless of LOG_LEVEL.

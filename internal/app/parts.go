@@ -36,6 +36,7 @@ type parts struct {
 	mailQueue  *mail.Queue
 	hasher     *hashpool.Pool
 	auth       *auth.Service
+	sendsEmail bool
 	providers  *oauth.Service
 	smtp       *mail.SMTP         // nil if another sender was given, or if SMTP_URL is not set
 	tracing    *telemetry.Tracing // nil if traces are off
@@ -66,7 +67,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 		return parts{}, err
 	}
 
-	p := parts{mongo: db, smtp: smtp, log: log}
+	p := parts{mongo: db, smtp: smtp, sendsEmail: sender != nil, log: log}
 	p.users = user.New(db, time.Now)
 	p.activity = activity.New(db, activity.Options{Retention: c.Accounts.ActivityRetention, Log: log})
 

@@ -17,7 +17,8 @@ import (
 // listed ones read responses.
 type origins struct {
 	listed []string
-	https  bool // whether this server's own origin is https
+	pages  string // the origin of the built-in pages; empty if they are off
+	https  bool   // whether this server's own origin is https
 	check  *http.CrossOriginProtection
 	cors   func(http.Handler) http.Handler
 }

@@ -1,74 +1,35 @@
 package httpapi
 
-import (
-	"net/url"
-	"strings"
-)
-
-// maxReturnTo is the maximum length of a return URL, in bytes.
-const maxReturnTo = 2048
+import "latchkey/internal/returnto"
 
 const msgInvalidReturnTo = "The return URL must be a path, or a URL under an origin of FRONTEND_URL."
 
 // home returns the URL to which a browser returns by default.
 func (o *origins) home() string {
-	if len(o.listed) == 0 {
+	returns := o.returns()
+	if len(returns) == 0 {
 		return "/" // unused, since there are no providers either
 	}
-	return o.listed[0] + "/"
+
+	return returns[0] + "/"
 }
 
-// returnTo returns the URL to which a browser returns after a sign-in, if it is allowed: a URL
-// under one of the listed origins, or a path under the first origin. Empty means home. Nothing
-// else decides about redirects (OWASP ASVS 5.0 3.7.2).
-//
-// Browsers parse URLs differently from net/url: they drop tabs and line breaks and treat a
-// backslash as a slash. So ambiguous URLs are refused: a URL must begin with exactly a listed
-// origin, and the next character must end that origin.
+// returns lists the origins to which a browser may return: the listed ones, and that of the built-in
+// pages.
+func (o *origins) returns() []string {
+	if o.pages == "" {
+		return o.listed
+	}
+
+	return append(o.listed[:len(o.listed):len(o.listed)], o.pages)
+}
+
+// returnTo returns the URL to which a browser returns after a sign-in, if it is allowed: see
+// returnto.Check. Empty means home.
 func (o *origins) returnTo(given string) (to string, ok bool) {
 	if given == "" {
 		return o.home(), true
 	}
 
-	ambiguous := func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }
-	if len(given) > maxReturnTo || len(o.listed) == 0 || strings.ContainsFunc(given, ambiguous) {
-		return "", false
-	}
-
-	if strings.HasPrefix(given, "/") && !strings.HasPrefix(given, "//") {
-		given = o.listed[0] + given
-	}
-	for _, origin := range o.listed {
-		rest, under := strings.CutPrefix(given, origin)
-		if !under || rest != "" && !strings.ContainsRune("/?#", rune(rest[0])) {
-			continue
-		}
-
-		u, err := url.Parse(given)
-		if err != nil || u.Query().Has("error") { // only withError may add this parameter
-			return "", false
-		}
-		if u.Path == "" {
-			u.Path = "/"
-		}
-
-		return u.String(), true
-	}
-
-	return "", false
-}
-
-// withError adds the code of a failure to a URL from returnTo.
-func withError(to, code string) string {
-	u, err := url.Parse(to)
-	if err != nil {
-		return to
-	}
-
-	if u.RawQuery != "" {
-		u.RawQuery += "&"
-	}
-	u.RawQuery += "error=" + url.QueryEscape(code)
-
-	return u.String()
+	return returnto.Check(o.returns(), given)
 }

@@ -1,0 +1,22 @@
+// The page of the link in an invitation.
+
+import { call } from './api.js';
+import { $ } from './dom.js';
+import { onSubmit } from './forms.js';
+import { goOn } from './navigation.js';
+import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
+
+onSubmit($('accept'), ({ name, password }) => call('POST', '/auth/invitations/accept', {
+  token: currentToken(),
+  name: name.value,
+  password: password.value,
+}), () => {
+  forgetToken();
+  goOn();
+});
+
+takeToken((isComplete) => {
+  showOnly(isComplete ? 'accept' : 'incomplete', 'accept', 'incomplete');
+  if (isComplete) $('accept').elements.name.focus();
+  else $('title').focus();
+});

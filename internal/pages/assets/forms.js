@@ -1,0 +1,103 @@
+// Connects forms and buttons to calls of the API, and shows what is wrong beside the fields.
+
+import { explain } from './api.js';
+import { notify } from './dom.js';
+import { has, t } from './texts.js';
+
+// fieldsOf lists the fields that some failures are about.
+const fieldsOf = {
+  email_taken: ['email'],
+  wrong_password: ['currentPassword', 'password'],
+};
+
+// run runs the action of a button, and ignores further clicks while it is running. The button keeps
+// the focus, which a disabled button would lose.
+export async function run(button, action) {
+  if (button.ariaDisabled === 'true') return;
+
+  button.ariaDisabled = 'true';
+  try {
+    await action();
+  } finally {
+    button.ariaDisabled = null;
+  }
+}
+
+// onSubmit makes a form send a request. After a success it clears the passwords and calls succeed
+// with the result. The request returns undefined if the user cancels.
+export function onSubmit(form, request, succeed) {
+  if (!form) return; // not available
+
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    const button = event.submitter ?? form.querySelector('button:not([type=button])');
+
+    run(button, async () => {
+      clearErrors(form);
+      notify('');
+
+      const result = await request(form.elements);
+      if (!result) return;
+      if (!result.ok) return showErrors(form, result);
+
+      for (const input of form.querySelectorAll('input[autocomplete$=password]')) input.value = '';
+      await succeed(result);
+    });
+  });
+}
+
+// onClick makes a button send a request.
+export function onClick(button, request, succeed) {
+  button?.addEventListener('click', () => run(button, async () => {
+    notify('');
+    const result = await request();
+    if (!result) return;
+    if (!result.ok) return notify(explain(result), { failed: true, status: result.status, code: result.answer?.code });
+
+    await succeed(result);
+  }));
+}
+
+function clearErrors(form) {
+  for (const input of form.querySelectorAll('[aria-invalid]')) {
+    input.removeAttribute('aria-invalid');
+    input.form.querySelector(`#${input.id}-error`).textContent = '';
+  }
+}
+
+// showErrors shows a failure beside the fields that it is about, or else at the top of the page.
+export function showErrors(form, result) {
+  const { answer } = result;
+  const problems = (answer?.errors ?? []).map(({ field, code }) => [form.elements[field], has(`field.${code}`) ? t(`field.${code}`) : t('field.invalid')]);
+  if (problems.length === 0 && fieldsOf[answer?.code]) {
+    problems.push([fieldsOf[answer.code].map((name) => form.elements[name]).find(Boolean), explain(result)]);
+  }
+
+  const shown = problems.filter(([input]) => input && !input.hidden);
+  if (shown.length === 0) {
+    return notify(explain(result), { failed: true, status: result.status, code: answer?.code });
+  }
+  for (const [input, text] of shown) showError(input, text, answer?.code);
+  shown[0][0].focus();
+}
+
+// showError marks a field as invalid.
+export function showError(input, text, code = '') {
+  const error = document.getElementById(`${input.id}-error`);
+  error.textContent = text;
+  error.dataset.code = code;
+  input.setAttribute('aria-invalid', 'true');
+}
+
+// The buttons that show a password. They hide it before it is sent, so that browsers do not
+// remember it as a text.
+for (const button of document.querySelectorAll('.show')) {
+  const input = document.getElementById(button.getAttribute('aria-controls'));
+  const show = (shown) => {
+    input.type = shown ? 'text' : 'password';
+    button.ariaPressed = String(shown);
+    button.lastChild.textContent = t(shown ? 'button.hide' : 'button.show');
+  };
+  button.addEventListener('click', () => show(input.type === 'password'));
+  input.form.addEventListener('submit', () => show(false), { capture: true });
+}

@@ -1,0 +1,21 @@
+// The page on which users sign in.
+
+import { call, explainEnd } from './api.js';
+import { $, notify } from './dom.js';
+import { onSubmit } from './forms.js';
+import { goOn, pageURL, showMessages } from './navigation.js';
+import './providers.js';
+
+onSubmit($('signin'), ({ email, password, rememberMe }) => call('POST', '/auth/login', {
+  email: email.value,
+  password: password.value,
+  rememberMe: rememberMe.checked,
+}), goOn);
+
+// Users who are signed in already go straight on.
+const code = new URL(location).searchParams.get('error');
+showMessages();
+const session = await call('GET', '/auth/session', undefined, { background: true });
+if (session.ok && code) location.replace(pageURL('account', { error: code }));
+else if (session.ok) goOn();
+else if (session.answer?.reason && !code) notify(explainEnd(session.answer.reason)); // the API gives the reason only once

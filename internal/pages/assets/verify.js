@@ -1,0 +1,33 @@
+// The page of the link with which users confirm their email address. Without a link, it tells users
+// whose email address is not confirmed that one was sent.
+
+import { showSignedOut, signOut } from './actions.js';
+import { call } from './api.js';
+import { $, notify } from './dom.js';
+import { onClick, onSubmit } from './forms.js';
+import { t } from './texts.js';
+import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
+
+const parts = ['verify', 'wait', 'done', 'incomplete'];
+
+onSubmit($('verify'), () => call('POST', '/auth/email/verify', { token: currentToken() }), () => {
+  forgetToken();
+  showOnly('done', ...parts);
+  notify(t('verify.done'));
+  $('done').querySelector('a').focus();
+});
+
+onClick($('resend'), () => call('POST', '/auth/email/resend'), ({ status }) => notify(t('verify.resent'), { status }));
+onClick($('signout'), signOut, showSignedOut);
+
+takeToken(async (isComplete) => {
+  if (isComplete) {
+    showOnly('verify', ...parts);
+    return $('verify').querySelector('button').focus();
+  }
+
+  const session = await call('GET', '/auth/session', undefined, { background: true });
+  if (session.ok) $('wait-text').textContent = t('verify.wait', { email: session.answer.email });
+  showOnly(session.ok ? 'wait' : 'incomplete', ...parts);
+  $('title').focus();
+});
