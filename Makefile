@@ -20,6 +20,15 @@ SESSIONS ?= 3000
 # Where "make build" writes the program.
 BIN := bin
 
+# What "latchkey version", /openapi.json and the metrics show: "unknown" if both are empty, as in a copy
+# of the sources without Git. --git-dir keeps Git from using a repository around such a copy.
+VERSION  ?= $(shell git --git-dir=.git describe --tags --always --dirty 2> /dev/null)
+REVISION ?= $(shell git --git-dir=.git rev-parse HEAD 2> /dev/null)
+BUILDINFO := latchkey/internal/buildinfo
+
+# up: more arguments for "docker compose up".
+ARGS ?=
+
 # check-timing: pairs of responses. check-flood and soak: duration.
 PAIRS ?= 1000
 FLOOD ?= 30s
@@ -131,11 +140,11 @@ fuzz: ## Run each fuzz target; FUZZTIME=10m for a long run
 generate: ## Write the files that are generated from the code
 	go generate ./...
 
-build: ## Build the production program into bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o $(BIN)/latchkey ./cmd/latchkey
+build: ## Build the production program into bin/; VERSION=v1.2.0 sets its version
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).revision=$(REVISION)" -o $(BIN)/latchkey ./cmd/latchkey
 
-up: secrets ## Start the server with Redis and MongoDB in containers
-	docker compose up --build
+up: secrets ## Start the server with Redis and MongoDB in containers; ARGS=-d in the background
+	VERSION=$(VERSION) REVISION=$(REVISION) docker compose up --build $(ARGS)
 
 # Docker Compose substitutes variables in .env, which would change a secret that contains a $.
 secrets: ## Add the secrets that docker-compose.yml needs to .env, unless they are set

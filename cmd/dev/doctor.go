@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +17,8 @@ import (
 
 const doctorHelp = `Check whether a page can use the API that 'go run ./cmd/dev' serves.
 
-It explains whether browsers store and send the session cookie, and what CORS allows. The server
-does not have to be running. Set the same environment variables as for the server.`
+It explains whether browsers store and send the session cookie, and what CORS allows. If the server
+is running, it also checks that the server agrees. Set the same environment variables as for the server.`
 
 func newDoctor(environ []string, stdout io.Writer) *cobra.Command {
 	var spa, api string
@@ -28,8 +29,8 @@ func newDoctor(environ []string, stdout io.Writer) *cobra.Command {
 		Long:    doctorHelp,
 		Example: "  go run ./cmd/dev doctor --spa http://localhost:5173",
 		Args:    noArguments,
-		RunE: func(*cobra.Command, []string) error {
-			return diagnose(environ, stdout, spa, api)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return diagnose(cmd.Context(), environ, stdout, spa, api)
 		},
 	}
 	cmd.Flags().StringVar(&spa, "spa", "", "`URL` of the page that calls the API (default: the demo)")
@@ -39,7 +40,7 @@ func newDoctor(environ []string, stdout io.Writer) *cobra.Command {
 }
 
 // diagnose runs the doctor with the settings of the dev server.
-func diagnose(environ []string, stdout io.Writer, spa, api string) error {
+func diagnose(ctx context.Context, environ []string, stdout io.Writer, spa, api string) error {
 	vars, err := config.Environ(environ, ".env")
 	if err != nil {
 		return err
@@ -47,6 +48,9 @@ func diagnose(environ []string, stdout io.Writer, spa, api string) error {
 
 	setDefaults(vars)
 	setStores(vars, "localhost", "mongodb://localhost/") // not used
+	if vars["SESSION_SECRET"] == "" && vars["SESSION_SECRET_FILE"] == "" {
+		vars["SESSION_SECRET"] = newSecret() // not used
+	}
 
 	host, port := listenAddr(vars)
 	if api == "" {
@@ -64,7 +68,7 @@ func diagnose(environ []string, stdout io.Writer, spa, api string) error {
 		return err
 	}
 
-	findings := app.DiagnoseBrowser(settings, spa, api)
+	findings := app.DiagnoseBrowser(ctx, settings, spa, api)
 	if err := doctor.Print(stdout, findings); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func greet(w io.Writer, api string, page demoPage, hasOutbox bool) {
 
 	_, _ = fmt.Fprintf(w, `
   Latchkey is running with Redis and MongoDB inside the process. For development only.
-  Accounts are kept in %s; sessions end when the server stops.
+  Accounts and sessions are kept in %s. Your pages on http://localhost may call the API.
 
   Demo     %s
   Outbox   %s

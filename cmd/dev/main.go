@@ -4,7 +4,7 @@
 //	go run ./cmd/dev
 //
 // It also serves a demo page and, unless SMTP_URL is set, an outbox that shows the emails.
-// Accounts are kept in .latchkey-dev; sessions end when the server stops.
+// Accounts and sessions are kept in .latchkey-dev.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -52,17 +53,17 @@ var errUsage = errors.New("run 'go run ./cmd/dev --help' for usage")
 const help = `Run the API for development, with Redis and MongoDB inside the process.
 
 It serves the API on port 3000, and a demo page and an outbox for emails on port 3001.
-Accounts are kept in ` + dataDir + `; sessions end when the server stops.
+Accounts and sessions are kept in ` + dataDir + `; delete it to start afresh.
 
 Settings come from environment variables and a .env file, as in production. Often used:
 
   PORT=3100                             use the ports 3100 and 3101
-  FRONTEND_URL=http://localhost:5173    let your own page call the API
+  FRONTEND_URL=https://localhost:5173   let this page call the API; pages on http://localhost always may
   PUBLIC_URL=http://localhost:5173      open the links in emails on your own page
   SMTP_URL=smtp://localhost:1025        send emails instead of keeping them in the outbox
 
 Some defaults are not those of APP_ENV=development in deployments/SETTINGS.md: FRONTEND_URL and
-PUBLIC_URL point to the demo, SESSION_SECRET is random, and:
+PUBLIC_URL point to the demo, SESSION_SECRET is random and kept as well, and:
 
 `
 
@@ -119,11 +120,15 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 		return err
 	}
 
-	stop, err := useDevStores(vars)
+	log := slog.New(slog.NewTextHandler(stdout, nil))
+	stop, err := useDevStores(vars, log)
 	if err != nil {
 		return err
 	}
 	defer stop()
+	if err := setSecret(vars, log); err != nil {
+		return err
+	}
 
 	hasSMTP := vars["SMTP_URL"] != "" || vars["SMTP_URL_FILE"] != ""
 	setDefaults(vars)

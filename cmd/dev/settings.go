@@ -3,9 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,12 +14,15 @@ import (
 	"latchkey/internal/devstore"
 )
 
-// dataDir contains the accounts. Git ignores it.
+// dataDir contains the accounts, a snapshot of Redis and the secret for its sessions. Git ignores it.
 const dataDir = ".latchkey-dev"
 
+// snapshotFile is the name of the file in dataDir with the keys in Redis.
+const snapshotFile = "redis.json"
+
 // useDevStores starts the stores and points the settings at them, whatever a .env file says.
-func useDevStores(vars map[string]string) (stop func(), err error) {
-	redis, stopRedis, err := devstore.StartRedis()
+func useDevStores(vars map[string]string, log *slog.Logger) (stop func(), err error) {
+	redis, stopRedis, err := devstore.StartPersistentRedis(filepath.Join(dataDir, snapshotFile), log)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +61,18 @@ func setDefaults(vars map[string]string) {
 	for name, value := range config.DevServer {
 		vars[name] = cmp.Or(vars[name], value)
 	}
+}
 
-	if vars["SESSION_SECRET"] == "" && vars["SESSION_SECRET_FILE"] == "" {
-		// All sessions end with the process, so the secret does not have to outlive it.
-		vars["SESSION_SECRET"] = rand.Text() + rand.Text()
+// setSecret sets the SESSION_SECRET, unless there is one.
+func setSecret(vars map[string]string, log *slog.Logger) error {
+	if vars["SESSION_SECRET"] != "" || vars["SESSION_SECRET_FILE"] != "" {
+		return nil
 	}
+
+	secret, err := keptSecret(dataDir, log)
+	vars["SESSION_SECRET"] = secret
+
+	return err
 }
 
 // listenAddr returns the host and the port of the API. The host is one that browsers can open.

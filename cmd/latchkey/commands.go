@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"latchkey/internal/buildinfo"
 )
 
 const rootHelp = `Latchkey is a server for accounts and cookie sessions.
@@ -20,7 +22,7 @@ func newRoot(p *program) *cobra.Command {
 		Use:           "latchkey",
 		Short:         "A server for accounts and cookie sessions",
 		Long:          rootHelp,
-		Version:       version(),
+		Version:       buildinfo.Version(),
 		Args:          subcommand,
 		SilenceErrors: true, // main prints them
 		SilenceUsage:  true,
@@ -66,7 +68,7 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "latchkey", version())
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "latchkey", buildinfo.Version())
 			return err
 		},
 	}

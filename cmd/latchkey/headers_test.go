@@ -223,6 +223,8 @@ func (h *headerRecorder) recordDocs(addr string) {
 		exchange{"not modified", "GET /docs", []string{gzip, "If-None-Match: " + page.Header.Get("Etag")}, ""},
 		exchange{"document", "GET /openapi.json", []string{gzip}, ""},
 		exchange{"document", "GET /postman.json", []string{gzip}, ""},
+		exchange{"client for pages", "GET /client.js", nil, ""},
+		exchange{"client for pages", "GET /client.d.ts", nil, ""},
 		exchange{"of another version", "GET /docs/x/init.js", nil, ""},
 		exchange{"unknown", "GET /docs/x/y", nil, ""},
 	)

@@ -124,13 +124,14 @@ func start(t *testing.T, environ []string) (addr string, log *testkit.Buffer, st
 	return addr, log, stop
 }
 
-// build compiles the program and returns its path.
-func build(t *testing.T) string {
+// build compiles the program, with flags for the compiler, and returns its path.
+func build(t *testing.T, flags ...string) string {
 	t.Helper()
 	suite.Default(t)
 
 	file := filepath.Join(t.TempDir(), "latchkey")
-	if out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput(); err != nil {
+	args := slices.Concat([]string{"build", "-o", file}, flags, []string{"."})
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 

@@ -30,6 +30,11 @@ check(
   `the namespace ${deployment.metadata.namespace} is missing`,
 )
 
+// The version is in one place, so the labels follow the image. The base has no version.
+const labels = [deployment.metadata.labels, metadata.labels].map((all) => all['app.kubernetes.io/version'])
+const [, tag] = container.image.split(':')
+check(labels.every((label) => label === tag), `the label app.kubernetes.io/version is not ${tag}, the tag of the image: ${labels}`)
+
 // Check all references to ports of the container. Kubernetes accepts ports that do not exist.
 const ports = container.ports.flatMap(({ name, containerPort }) => [name, containerPort])
 const checkPort = (what, port) => check(ports.includes(port), `${what}: the container has no port ${port}`)

@@ -26,6 +26,7 @@ import (
 	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
 	"latchkey/internal/oauth"
+	"latchkey/internal/origin"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/redischeck"
 	"latchkey/internal/redisconn"
@@ -89,19 +90,24 @@ type Options struct {
 	MaxPerUser    int
 	// SessionCache keeps sessions in memory, except with the in-process Redis. Then what a test changes
 	// in Redis takes effect a moment later.
-	SessionCache   bool
-	Cookie         httpapi.Cookie
-	Secrets        []string
-	Origins        []string
-	TrustedProxies []string
-	Limits         httpapi.Limits
-	Rules          auth.Rules
-	Mail           mail.Sender // usually an Outbox
-	QueueOnly      bool        // leave emails in the queue until DeliverMails is called
-	RedisDial      dial        // opens connections to Redis
-	MongoDial      dial        // opens connections to MongoDB
-	Providers      []oauth.Settings
-	BcryptCost     int
+	SessionCache bool
+	Cookie       httpapi.Cookie
+	Secrets      []string
+	Origins      []string
+	// LoopbackOrigins trusts every page of this machine, as in development.
+	LoopbackOrigins bool
+	TrustedProxies  []string
+	Limits          httpapi.Limits
+	Rules           auth.Rules
+	Mail            mail.Sender // usually an Outbox
+	QueueOnly       bool        // leave emails in the queue until DeliverMails is called
+	RedisDial       dial        // opens connections to Redis
+	MongoDial       dial        // opens connections to MongoDB
+	Providers       []oauth.Settings
+	BcryptCost      int
+
+	// Registration decides who may create an account.
+	Registration auth.RegistrationPolicy
 }
 
 // dial is the type of net.Dialer.DialContext.
@@ -214,6 +220,7 @@ func (s *Server) startServices(o Options) {
 	const retryPause = 20 * time.Millisecond
 	s.Auth = auth.New(s.Users, s.Sessions, s.Hasher, auth.Options{
 		Rules:        o.Rules,
+		Registration: o.Registration,
 		Sender:       o.Mail,
 		Queue:        mail.NewQueue(s.conns, mail.QueueOptions{Interval: retryPause, Backoff: retryPause, Metrics: s.metrics, Log: s.log}),
 		MailInterval: time.Minute,
@@ -233,7 +240,7 @@ func (s *Server) startAPI(o Options) {
 	var err error
 	s.API, err = httpapi.New(s.Users, s.Auth, s.Sessions, httpapi.Options{
 		Cookie:         o.Cookie,
-		Origins:        o.Origins,
+		Origins:        origin.Trusted{Listed: o.Origins, Loopback: o.LoopbackOrigins},
 		TrustedProxies: o.TrustedProxies,
 		Limits:         o.Limits,
 		Limiter:        ratelimit.New(s.conns),

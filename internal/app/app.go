@@ -12,6 +12,7 @@ import (
 	"latchkey/internal/config"
 	"latchkey/internal/httpapi"
 	"latchkey/internal/mail"
+	"latchkey/internal/origin"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/telemetry"
 )
@@ -107,7 +108,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 			Secure:   c.Cookie.Secure,
 			SameSite: c.Cookie.SameSite,
 		},
-		Origins:        c.FrontendURL,
+		Origins:        trustedOrigins(c),
 		TrustedProxies: c.TrustedProxies,
 		Limits:         limits(c.Limits),
 		Limiter:        a.limiter,
@@ -133,9 +134,18 @@ func (a *App) pages(c config.Config) *httpapi.Pages {
 	}
 
 	return &httpapi.Pages{
-		PublicURL:  c.Accounts.PublicURL,
-		Brand:      brandOf(c.Brand),
-		SendsEmail: a.sendsEmail,
+		PublicURL:    c.Accounts.PublicURL,
+		Brand:        brandOf(c.Brand),
+		Registration: string(c.Registration.Mode),
+	}
+}
+
+// trustedOrigins returns the origins whose pages may call the API. During development, dev servers
+// choose their ports themselves, so every local page may call it.
+func trustedOrigins(c config.Config) origin.Trusted {
+	return origin.Trusted{
+		Listed:   c.FrontendURL,
+		Loopback: c.AppEnv == config.Development,
 	}
 }
 

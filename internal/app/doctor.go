@@ -19,8 +19,8 @@ import (
 )
 
 // Diagnose reports which settings are weak, whether the stores, the SMTP server and the sign-in
-// providers work, and whether a page at the URL spa can use the API at the URL api. If both are
-// empty, it skips the browser.
+// providers work, and whether a page at the URL spa can use the API at the URL api, which it calls. If
+// both are empty, it skips the browser.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
 	log := newLogger(c, io.Discard)
 	p, err := newParts(c, nil, nil, log, log)
@@ -31,7 +31,7 @@ func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.F
 
 	var findings []doctor.Finding
 	if spa != "" || api != "" {
-		findings = DiagnoseBrowser(c, spa, api)
+		findings = DiagnoseBrowser(ctx, c, spa, api)
 	}
 	findings = append(findings, checkSettings(c)...)
 	findings = append(findings, p.checkRedis(ctx)...)
@@ -42,10 +42,12 @@ func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.F
 	return findings, nil
 }
 
-// DiagnoseBrowser reports whether a page at the URL spa can use the API at the URL api. It
-// reads the settings only, and sends no requests.
-func DiagnoseBrowser(c config.Config, spa, api string) []doctor.Finding {
-	return doctor.Browser(browserSetup(c), spa, api)
+// DiagnoseBrowser reports whether a page at the URL spa can use the API at the URL api, and whether
+// the API is running there.
+func DiagnoseBrowser(ctx context.Context, c config.Config, spa, api string) []doctor.Finding {
+	setup := browserSetup(c)
+
+	return append(doctor.Browser(setup, spa, api), setup.Check(askAPI(ctx, spa, api))...)
 }
 
 func browserSetup(c config.Config) doctor.Setup {
@@ -54,7 +56,7 @@ func browserSetup(c config.Config) doctor.Setup {
 		Port:           c.HTTPPort,
 		TLS:            c.TLSCertFile != "",
 		TrustedProxies: c.TrustedProxies,
-		Origins:        c.FrontendURL,
+		Origins:        trustedOrigins(c),
 		CookieName:     c.Cookie.Name,
 		CookieDomain:   c.Cookie.Domain,
 		Secure:         c.Cookie.Secure,

@@ -36,7 +36,6 @@ type parts struct {
 	mailQueue  *mail.Queue
 	hasher     *hashpool.Pool
 	auth       *auth.Service
-	sendsEmail bool
 	providers  *oauth.Service
 	smtp       *mail.SMTP         // nil if another sender was given, or if SMTP_URL is not set
 	tracing    *telemetry.Tracing // nil if traces are off
@@ -67,7 +66,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 		return parts{}, err
 	}
 
-	p := parts{mongo: db, smtp: smtp, sendsEmail: sender != nil, log: log}
+	p := parts{mongo: db, smtp: smtp, log: log}
 	p.users = user.New(db, time.Now)
 	p.activity = activity.New(db, activity.Options{Retention: c.Accounts.ActivityRetention, Log: log})
 
@@ -98,6 +97,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	rules.AppName = c.Brand.Name
 	p.auth = auth.New(p.users, p.sessions, p.hasher, auth.Options{
 		Rules:        rules,
+		Registration: registrationPolicy(c.Registration),
 		Sender:       sender,
 		Queue:        p.mailQueue,
 		Composer:     mail.NewComposer(brandOf(c.Brand)),
@@ -111,6 +111,13 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 	})
 
 	return p, nil
+}
+
+func registrationPolicy(c config.Registration) auth.RegistrationPolicy {
+	return auth.RegistrationPolicy{
+		Mode:    auth.RegistrationMode(c.Mode),
+		Domains: c.Domains,
+	}
 }
 
 // newSessionCache returns the memory for sessions, or nil if SESSION_CACHE is off.

@@ -35,7 +35,7 @@ var generators = map[string]string{
 	"internal/oauth.take":               "not secret: distinguishes a repeated script from another request",
 	"internal/session.RevokeAll":        "not secret: distinguishes a repeated script from another request",
 	"internal/session.end":              "not secret: distinguishes a repeated script from another request",
-	"cmd/dev.setDefaults":               "development only: rand.Text has 128 bits",
+	"cmd/dev.newSecret":                 "development only: rand.Text has 128 bits",
 }
 
 // testOnly matches the folders whose code is used only in tests and benchmarks.

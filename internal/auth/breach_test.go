@@ -35,6 +35,7 @@ func breachServer(t *testing.T, handler http.HandlerFunc) (Rules, *bytes.Buffer,
 	t.Cleanup(server.Close)
 	log := new(bytes.Buffer)
 	rules := NewRules(true, server.URL+"/range/", slog.New(slog.NewTextHandler(log, nil)))
+	rules.AppName = "Latchkey"
 
 	t.Cleanup(rules.breach.client.CloseIdleConnections)
 

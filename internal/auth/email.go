@@ -16,19 +16,30 @@ import (
 const maxMailDelay = 72 * time.Hour
 
 // RequestVerification emails a link to verify the email address of an account. It
-// sends nothing if that is already verified. Errors: redisconn.ErrUnavailable.
+// sends nothing if that is already verified. Errors: ErrMailNotConfigured, redisconn.ErrUnavailable.
 func (s *Service) RequestVerification(ctx context.Context, u user.User, client session.Client) error {
+	if !s.SendsEmail() {
+		return ErrMailNotConfigured
+	}
+
 	return s.pushLink(ctx, addressed(mail.Job{Kind: mail.VerifyEmail}, u, client))
 }
 
 // RequestEmailChange emails a confirmation link to the new email address of u and a warning
 // to the current one. The change takes effect when the link is used. The caller does
-// not learn whether another account has the new email. Errors: user.ErrNotFound,
-// user.ErrUnavailable, redisconn.ErrUnavailable, the errors of package session.
+// not learn whether another account has the new email. Errors: ErrMailNotConfigured,
+// ErrEmailDomain, user.ErrNotFound, user.ErrUnavailable, redisconn.ErrUnavailable, the errors of package session.
 //
 // The request is stored in the account before the email is sent, so that a change of the
 // password cancels it at any time.
 func (s *Service) RequestEmailChange(ctx context.Context, caller Caller, u user.User, email user.Email) error {
+	if !s.SendsEmail() {
+		return ErrMailNotConfigured
+	}
+	if err := s.options.Registration.checkDomain(email); err != nil {
+		return err
+	}
+
 	requestID, err := s.users.PendingEmailChange(ctx, u.ID, email)
 	if errors.Is(err, user.ErrNotFound) {
 		// Keep a pending request for the same email: a new request would void the link that
@@ -86,7 +97,7 @@ func (s *Service) cancelEmailChange(ctx context.Context, userID string) {
 // the caller can read the email. The account may belong to someone else: see
 // user.User.OwnerConfirmed.
 //
-// Errors: ErrInvalidToken, user.ErrEmailTaken, user.ErrUnavailable, the errors of package
+// Errors: ErrInvalidToken, ErrEmailDomain, user.ErrEmailTaken, user.ErrUnavailable, the errors of package
 // session.
 func (s *Service) ConfirmEmail(ctx context.Context, token string, caller Caller) (changed Changed, isChange bool, err error) {
 	kind, id, err := readToken(token)
@@ -114,7 +125,11 @@ func (s *Service) changeEmail(ctx context.Context, id, token string, caller Call
 		return Changed{}, err
 	}
 
-	// Check this first, so that a change that must fail does not end any session.
+	// Check this first, so that a change that must fail does not end any session. The domains may have
+	// changed since the request.
+	if err := s.options.Registration.checkDomain(email); err != nil {
+		return Changed{}, err
+	}
 	if err := s.users.CheckEmailFree(ctx, email, id); err != nil {
 		return Changed{}, err
 	}

@@ -71,6 +71,7 @@ func (s *Service) SignInWithProvider(ctx context.Context, in ProviderSignIn, cli
 
 // RegisterWithProvider does the same as SignInWithProvider, except that it creates an account
 // instead of returning ErrNoAccount. If the session cannot begin, the account is removed again.
+// Further errors: those of RegistrationPolicy.
 func (s *Service) RegisterWithProvider(ctx context.Context, in ProviderSignIn, client Client) (SignedIn, error) {
 	return s.signInWithProvider(ctx, in, client, true)
 }
@@ -190,6 +191,10 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 // create creates an account and links the external account to it. If linking fails, the
 // account is removed again.
 func (s *Service) create(ctx context.Context, c user.Claims, client session.Client) (user.User, error) {
+	if err := s.options.Registration.check(c.Email); err != nil {
+		return user.User{}, err
+	}
+
 	u, err := s.users.Create(ctx, user.User{
 		Name:           nameOf(c),
 		Email:          c.Email,

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 
 	"latchkey/internal/hashpool"
 	"latchkey/internal/session"
@@ -17,9 +18,14 @@ type Registration struct {
 
 // Register creates an account, signs its user in and emails a link to verify the email
 // address. If the session cannot begin, the account is removed again, so that the user can
-// submit the same form once more. Errors: a WeakPasswordError, ErrBusy, user.ErrEmailTaken,
-// user.ErrUnavailable, ErrBadCredentials, session.ErrUnavailable.
+// submit the same form once more. Errors: those of RegistrationPolicy, a WeakPasswordError, ErrBusy,
+// user.ErrEmailTaken, user.ErrUnavailable, ErrBadCredentials, session.ErrUnavailable.
 func (s *Service) Register(ctx context.Context, in Registration, client Client) (SignedIn, error) {
+	// Check this first: a request that must fail should cost no password hash.
+	if err := s.options.Registration.check(in.Email); err != nil {
+		return SignedIn{}, err
+	}
+
 	// Choose the ID before the account exists: on a Redis Cluster, the key of the session
 	// generation contains it.
 	id := user.NewID()
@@ -77,7 +83,7 @@ func (s *Service) newUser(ctx context.Context, id string, in Registration) (user
 // requestFirstVerification emails a link to verify the email address of a new account. A
 // failure is only logged, because the account exists and the user can request another link.
 func (s *Service) requestFirstVerification(ctx context.Context, u user.User, client session.Client) {
-	if err := s.RequestVerification(ctx, u, client); err != nil {
+	if err := s.RequestVerification(ctx, u, client); err != nil && !errors.Is(err, ErrMailNotConfigured) {
 		s.log.ErrorContext(ctx, "cannot queue the verification email for a new account", "userId", u.ID, "error", err)
 	}
 }

@@ -10,15 +10,25 @@ import (
 	"latchkey/internal/user"
 )
 
-// ErrMailBusy is returned when requests for emails arrive faster than they can be handled.
-var ErrMailBusy = mail.ErrFull
+var (
+	// ErrMailBusy is returned when requests for emails arrive faster than they can be handled.
+	ErrMailBusy = mail.ErrFull
+
+	// ErrMailNotConfigured is returned for a request that would promise an email if there is no
+	// Options.Sender. Otherwise the user would wait for an email that never arrives.
+	ErrMailNotConfigured = errors.New("no emails are sent")
+)
+
+// SendsEmail reports whether emails are sent.
+func (s *Service) SendsEmail() bool { return s.options.Sender != nil }
 
 // RequestPasswordReset emails a link to reset the password, if an account has this email.
 // The account is looked up only later, so neither the response nor its timing reveals whether the
-// account exists (OWASP ASVS 5.0 6.3.8). Errors: ErrMailBusy, redisconn.ErrUnavailable.
+// account exists (OWASP ASVS 5.0 6.3.8). Errors: ErrMailNotConfigured, ErrMailBusy,
+// redisconn.ErrUnavailable.
 func (s *Service) RequestPasswordReset(ctx context.Context, email user.Email, client session.Client) error {
-	if s.options.Sender == nil {
-		return nil
+	if !s.SendsEmail() {
+		return ErrMailNotConfigured
 	}
 
 	return s.options.Queue.PushLookup(ctx, mail.Job{

@@ -50,6 +50,9 @@ type Options struct {
 	// Rules are the rules for new passwords.
 	Rules Rules
 
+	// Registration decides who may create an account.
+	Registration RegistrationPolicy
+
 	// Sender sends the emails that wait in Queue. If it is nil, no email is sent.
 	Sender mail.Sender
 	Queue  *mail.Queue

@@ -60,6 +60,9 @@ type Config struct {
 	Limits   Limits
 	Mail     Mail
 
+	// Registration holds the rules for new accounts.
+	Registration Registration
+
 	// Providers lists Google, then GitHub, then the others by name.
 	Providers []Provider
 

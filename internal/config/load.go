@@ -60,6 +60,7 @@ func Load(vars map[string]string) (Config, error) {
 	l.checkCookie()
 	l.checkBrand()
 	l.checkAccounts()
+	l.checkRegistration()
 	l.checkMail()
 	l.fillLimits()
 	l.readProviders()

@@ -42,9 +42,9 @@ settings except ` + "`REDIS_TIMEOUT`" + `. Some defaults differ from the tables 
 
 // devDefaults describes the defaults of cmd/dev that are not fixed values.
 var devDefaults = []struct{ name, value string }{
-	{"FRONTEND_URL", "the demo, on the port after `PORT`; the demo can always call the API"},
+	{"FRONTEND_URL", "the demo, on the port after `PORT`; the demo can always call the API, and so can other local pages"},
 	{"PUBLIC_URL", "the demo"},
-	{"SESSION_SECRET", "random"},
+	{"SESSION_SECRET", "random, kept in `.latchkey-dev`"},
 	{"SMTP_URL", "none: the demo shows emails at `/mail`"},
 }
 

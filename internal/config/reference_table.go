@@ -92,7 +92,7 @@ var reference = []group{
 		entries: []entry{
 			{
 				name:    "FRONTEND_URL",
-				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin. Host names and IPs are allowed; production requires https, except for localhost.",
+				about:   "Origins whose pages may call the API with the cookie, in addition to the API's own origin. Host names and IPs are allowed; production requires https, except for localhost. With `APP_ENV=development` pages on `http://localhost`, `http://127.0.0.1` and `http://[::1]` may call the API on any port.",
 				example: "https://app.example.com",
 			},
 			{
@@ -291,8 +291,25 @@ var reference = []group{
 		},
 	},
 	{
+		title: "Registration",
+		intro: "These rules hold for passwords and for sign-in providers. They do not apply to existing accounts, nor to `latchkey users create`.",
+		entries: []entry{
+			{
+				name:  "REGISTRATION",
+				kind:  "`open`, `invite` or `closed`",
+				about: "Who may create an account: anyone, only invited users, or nobody.",
+			},
+			{
+				name:    "REGISTRATION_DOMAINS",
+				about:   "Domains that the emails of new accounts may have, and new emails of existing accounts. Subdomains must be listed, too.",
+				derived: "any domain",
+				example: "example.com,example.org",
+			},
+		},
+	},
+	{
 		title: "Email",
-		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email. In that case, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP.",
+		intro: "Without `SMTP_URL` no email is sent, so nobody can reset a password or verify an email: routes that promise an email answer 503 `mail_not_configured`. In that case, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP.",
 		entries: []entry{
 			{ //nolint:gosec // an example, not a credential
 				name:    "SMTP_URL",

@@ -61,6 +61,11 @@ var refusedValues = map[string][]string{
 	"ACTIVITY_RETENTION: must be at least 24h":                        {"1s", "23h59m"},
 	"USER_CACHE_MAX_AGE: must be from 0s to 1m":                       {"-1s", "61s"},
 
+	"REGISTRATION: must be open": {"yes"},
+	"REGISTRATION_DOMAINS: must be domains": {
+		"example", "ann@example.com", "*.example.com", "example.com,https://example.org", "example.com.", "192.0.2.1", "xn--a.example",
+	},
+
 	"FRONTEND_URL: required if users": {""},
 	"FRONTEND_URL: * would let":       {"*", "https://*.example.com"},
 	"FRONTEND_URL: must be https":     {"http://app.example.com"},
@@ -280,6 +285,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"PUBLIC_URL", "PAGES", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
+		"REGISTRATION", "REGISTRATION_DOMAINS",
 		"GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET_FILE", "GITHUB_CALLBACK_URL",
 		"OIDC_ACME_CLIENT_ID", "OIDC_ACME_CLIENT_SECRET", "OIDC_ACME_CALLBACK_URL", "OIDC_ACME_ISSUER",
 		"OIDC_YOU_CLIENT_ID", "OIDC_YOU_CLIENT_SECRET", "OIDC_YOU_CALLBACK_URL", "OIDC_YOU_ISSUER", "OIDC_YOU_SCOPES",

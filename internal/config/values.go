@@ -128,6 +128,11 @@ func parsers() map[reflect.Type]env.ParserFunc {
 			"refuse": true,
 			"accept": false,
 		})),
+		reflect.TypeFor[RegistrationMode](): parser("must be open, invite or closed", word(map[string]RegistrationMode{
+			"open":   OpenRegistration,
+			"invite": InviteRegistration,
+			"closed": ClosedRegistration,
+		})),
 		reflect.TypeFor[http.SameSite](): parser("must be lax, strict or none", word(map[string]http.SameSite{
 			"lax":    http.SameSiteLaxMode,
 			"strict": http.SameSiteStrictMode,

@@ -187,6 +187,7 @@ func TestSafeDefaults(t *testing.T) {
 		CacheMaxAge:       time.Second,
 		ActivityRetention: 90 * 24 * time.Hour,
 	})
+	checkEqual(t, "registration", c.Registration, Registration{Mode: OpenRegistration})
 	checkEqual(t, "MAIL_INTERVAL", c.Mail.Interval, time.Minute)
 	checkEqual(t, "SESSION_MAX_AGE", c.Session.MaxAge, 24*time.Hour)
 	checkEqual(t, "SESSION_ABSOLUTE_MAX_AGE", c.Session.AbsoluteMaxAge, 30*24*time.Hour)

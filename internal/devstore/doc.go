@@ -2,6 +2,8 @@
 // SQLite, which speaks the MongoDB wire protocol. With it, `go run ./cmd/dev` and `make test`
 // work on a machine that has only Go.
 //
+// cmd/dev keeps Redis in a snapshot, so that sessions survive a restart: see snapshot.go. Tests do not.
+//
 // FerretDB is behind a proxy that sends it one request at a time: see serialize.go.
 //
 // Only cmd/dev and tests may import this package. A test in package app fails if the

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"latchkey/internal/origin"
 )
 
 // Setup holds the settings that affect browsers.
@@ -17,7 +19,7 @@ type Setup struct {
 	Port           int
 	TLS            bool // the server terminates TLS itself
 	TrustedProxies []string
-	Origins        []string // FRONTEND_URL
+	Origins        origin.Trusted // as the server uses them
 	CookieName     string
 	CookieDomain   string
 	Secure         bool
@@ -221,10 +223,10 @@ func (s Setup) checkCORS(f *findings, page *url.URL, rel relation) {
 	switch {
 	case rel == sameOrigin:
 		f.ok(subjectCORS, "not needed: the page has the same origin as the API")
-	case slices.Contains(s.Origins, pageOrigin):
+	case s.Origins.Contains(pageOrigin):
 		f.ok(subjectCORS, "the server allows %s to read and change data, with credentials", pageOrigin)
 	default:
-		all := append(slices.Clone(s.Origins), pageOrigin)
+		all := append(slices.Clone(s.Origins.Listed), pageOrigin)
 		f.problem(subjectCORS, "FRONTEND_URL="+strings.Join(all, ","),
 			"%s is not in FRONTEND_URL%s: the page cannot read responses, and its changes are rejected with 403 cross_origin_denied",
 			pageOrigin, s.similarOrigin(page))
@@ -233,7 +235,7 @@ func (s Setup) checkCORS(f *findings, page *url.URL, rel relation) {
 
 // similarOrigin names a listed origin that is easily confused with the page.
 func (s Setup) similarOrigin(page *url.URL) string {
-	for _, listed := range s.Origins {
+	for _, listed := range s.Origins.Listed {
 		u, err := url.Parse(listed)
 		if err != nil {
 			continue

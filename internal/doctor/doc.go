@@ -4,8 +4,8 @@
 // knows their rules (RFC 6265bis, the Fetch standard, and what Chrome, Firefox and Safari do
 // beyond them): whether the session cookie is stored and sent between a page and the API, and
 // what CORS and the protection against other origins will answer. It also judges what the
-// stores and the sign-in providers answered. It makes no requests itself; package app does.
+// API, the stores and the sign-in providers answered. It makes no requests itself; package app does.
 //
-// Start reading at Browser in browser.go. The stores are in stores.go, the providers in
-// providers.go, weak settings in settings.go.
+// Start reading at Browser in browser.go. What the running API answered is in answer.go, the
+// stores in stores.go, the providers in providers.go, weak settings in settings.go.
 package doctor

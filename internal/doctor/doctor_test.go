@@ -6,7 +6,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"latchkey/internal/origin"
 )
+
+func listed(origins ...string) origin.Trusted { return origin.Trusted{Listed: origins} }
 
 // good holds setups without problems.
 var good = map[string]struct {
@@ -18,19 +22,23 @@ var good = map[string]struct {
 		"https://example.com/", "https://example.com",
 	},
 	"a page on another port": {
-		Setup{Port: 3000, Origins: []string{"http://localhost:3001"}, CookieName: "sid", SameSite: http.SameSiteLaxMode},
+		Setup{Port: 3000, Origins: listed("http://localhost:3001"), CookieName: "sid", SameSite: http.SameSiteLaxMode},
 		"http://localhost:3001", "http://localhost:3000",
+	},
+	"a page on any port during development": {
+		Setup{Port: 3000, Origins: origin.Trusted{Loopback: true}, CookieName: "sid", SameSite: http.SameSiteLaxMode},
+		"http://localhost:5173", "http://localhost:3000",
 	},
 	"a host that is not ASCII": {
 		Setup{
-			Production: true, Port: 3000, TrustedProxies: []string{"10.0.0.0/8"}, Origins: []string{"https://app.xn--bcher-kva.example"},
+			Production: true, Port: 3000, TrustedProxies: []string{"10.0.0.0/8"}, Origins: listed("https://app.xn--bcher-kva.example"),
 			CookieName: "__Host-sid", Secure: true, SameSite: http.SameSiteLaxMode,
 		},
 		"https://app.B\u00fccher.example:443/login", "https://api.b\u00fccher.example",
 	},
 	"subdomains behind a proxy": {
 		Setup{
-			Production: true, Port: 3000, TrustedProxies: []string{"10.0.0.0/8"}, Origins: []string{"https://app.example.co.uk"},
+			Production: true, Port: 3000, TrustedProxies: []string{"10.0.0.0/8"}, Origins: listed("https://app.example.co.uk"),
 			CookieName: "__Host-sid", Secure: true, SameSite: http.SameSiteStrictMode,
 		},
 		"https://app.example.co.uk/login", "https://api.example.co.uk/",
@@ -63,13 +71,13 @@ func TestBrowserFindings(t *testing.T) {
 	}{
 		"no URL":                       {"same origin", nil, "app.example.com", "", Problem, "is not an http or https URL", "--spa"},
 		"a path":                       {"same origin", nil, "", "https://example.com/api/v1", Problem, "the path /api/v1", "root of a host"},
-		"different sites, lax":         {"same origin", func(s *Setup) { s.Origins = []string{"https://shop.example"} }, "https://shop.example", "", Problem, "browsers do not send the cookie", "api.shop.example"},
-		"different sites, none":        {"same origin", func(s *Setup) { s.Origins, s.SameSite = []string{"https://shop.example"}, http.SameSiteNoneMode }, "https://shop.example", "", Warning, "Safari never sends it", "one domain"},
-		"a public suffix between them": {"same origin", func(s *Setup) { s.Origins = []string{"https://a.github.io"} }, "https://a.github.io", "https://b.github.io", Problem, "browsers do not send the cookie", "one domain"},
-		"http and https":               {"subdomains behind a proxy", func(s *Setup) { s.Origins = []string{"http://api.example.co.uk"} }, "http://api.example.co.uk", "", Problem, "different sites", "http or https for both"},
-		"127.0.0.1 and localhost":      {"a page on another port", func(s *Setup) { s.Origins = []string{"http://127.0.0.1:3001"} }, "http://127.0.0.1:3001", "", Problem, "different sites", "localhost for both"},
+		"different sites, lax":         {"same origin", func(s *Setup) { s.Origins = listed("https://shop.example") }, "https://shop.example", "", Problem, "browsers do not send the cookie", "api.shop.example"},
+		"different sites, none":        {"same origin", func(s *Setup) { s.Origins, s.SameSite = listed("https://shop.example"), http.SameSiteNoneMode }, "https://shop.example", "", Warning, "Safari never sends it", "one domain"},
+		"a public suffix between them": {"same origin", func(s *Setup) { s.Origins = listed("https://a.github.io") }, "https://a.github.io", "https://b.github.io", Problem, "browsers do not send the cookie", "one domain"},
+		"http and https":               {"subdomains behind a proxy", func(s *Setup) { s.Origins = listed("http://api.example.co.uk") }, "http://api.example.co.uk", "", Problem, "different sites", "http or https for both"},
+		"127.0.0.1 and localhost":      {"a page on another port", func(s *Setup) { s.Origins = listed("http://127.0.0.1:3001") }, "http://127.0.0.1:3001", "", Problem, "different sites", "localhost for both"},
 		"mixed content":                {"subdomains behind a proxy", nil, "", "http://api.example.co.uk", Problem, "mixed content", "https as well"},
-		"https to a local API":         {"a page on another port", func(s *Setup) { s.Origins = []string{"https://localhost:3001"} }, "https://localhost:3001", "", Warning, "Safari blocks", "http://localhost"},
+		"https to a local API":         {"a page on another port", func(s *Setup) { s.Origins = listed("https://localhost:3001") }, "https://localhost:3001", "", Warning, "Safari blocks", "http://localhost"},
 		"a Secure cookie over http":    {"same origin", nil, "http://example.com", "http://example.com", Problem, "browsers drop the cookie", "https"},
 		"a Secure cookie on localhost": {"a page on another port", func(s *Setup) { s.Secure = true }, "", "", Warning, "Safari drops it", "COOKIE_SECURE=false"},
 		"not Secure over https":        {"same origin", func(s *Setup) { s.Secure, s.CookieName = false, "sid" }, "", "", Warning, "over http", "COOKIE_SECURE=true"},
@@ -80,8 +88,8 @@ func TestBrowserFindings(t *testing.T) {
 		"a wide domain":                {"subdomains behind a proxy", func(s *Setup) { s.CookieName, s.CookieDomain = "sid", "example.co.uk" }, "", "", Warning, "every host below", "unset COOKIE_DOMAIN"},
 		"__Host- with a domain":        {"subdomains behind a proxy", func(s *Setup) { s.CookieDomain = "example.co.uk" }, "", "", Problem, "forbids a Domain", "SESSION_NAME"},
 		"__Secure- without Secure":     {"a page on another port", func(s *Setup) { s.CookieName = "__Secure-sid" }, "", "", Problem, "requires Secure", "COOKIE_SECURE=true"},
-		"not listed":                   {"subdomains behind a proxy", func(s *Setup) { s.Origins = nil }, "", "", Problem, "not in FRONTEND_URL", "FRONTEND_URL=https://app.example.co.uk"},
-		"listed with www":              {"subdomains behind a proxy", func(s *Setup) { s.Origins = []string{"https://www.app.example.co.uk"} }, "", "", Problem, "https://www.app.example.co.uk is a different origin", "FRONTEND_URL="},
+		"not listed":                   {"subdomains behind a proxy", func(s *Setup) { s.Origins = listed() }, "", "", Problem, "not in FRONTEND_URL", "FRONTEND_URL=https://app.example.co.uk"},
+		"listed with www":              {"subdomains behind a proxy", func(s *Setup) { s.Origins = listed("https://www.app.example.co.uk") }, "", "", Problem, "https://www.app.example.co.uk is a different origin", "FRONTEND_URL="},
 		"listed with another port":     {"a page on another port", nil, "http://localhost:5173", "", Problem, "http://localhost:3001 is a different origin", "http://localhost:3001,http://localhost:5173"},
 		"no TLS anywhere":              {"same origin", func(s *Setup) { s.TrustedProxies = nil }, "", "", Problem, "nothing terminates TLS", "TRUSTED_PROXIES"},
 		"TLS, but an http URL":         {"a page on another port", func(s *Setup) { s.TLS = true }, "", "", Problem, "https only", "TLS_CERT_FILE"},

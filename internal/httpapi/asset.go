@@ -132,6 +132,7 @@ var contentTypes = map[string]string{
 	".js":   "text/javascript; charset=utf-8",
 	".json": "application/json; charset=utf-8",
 	".svg":  "image/svg+xml; charset=utf-8",
+	".ts":   "text/plain; charset=utf-8", // TypeScript has no media type
 }
 
 func contentType(name string) string { return contentTypes[path.Ext(name)] }

@@ -15,7 +15,7 @@ import (
 func TestBodyLimit(t *testing.T) {
 	t.Parallel()
 
-	s := apitest.New(t)
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
 	ann := s.Register("ann@example.com")
 	for _, tc := range []struct {
 		method, path, body string

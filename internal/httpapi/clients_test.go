@@ -53,6 +53,17 @@ func TestGeneratedClients(t *testing.T) {
 		run(t, "typescript", "npx", "tsc", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "node", "login.ts")
 		run(t, "typescript", "node", "login.js", s.URL)
 	})
+
+	t.Run("client.js", func(t *testing.T) {
+		for _, name := range []string{"client.js", "client.d.ts"} {
+			file := s.NewClient().Do("GET", "/"+name, nil).Want(200).Raw
+			testkit.NoError(t, os.WriteFile(filepath.Join(dir, "typescript", name), file, 0o600))
+		}
+
+		run(t, "typescript", "npm", "ci", "--no-audit", "--no-fund")
+		run(t, "typescript", "npx", "tsc", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "node", "page.ts")
+		run(t, "typescript", "node", "page.js", s.URL)
+	})
 }
 
 // untyped matches a member or a variable of any type. The documents themselves, such as

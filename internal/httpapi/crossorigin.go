@@ -3,7 +3,6 @@ package httpapi
 import (
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/rs/cors"
 
@@ -14,35 +13,36 @@ import (
 
 // origins are the origins of the pages that may call the API from a browser: this server's own
 // origin and Options.Origins. Both may change something (requireSameOrigin), and CORS lets the
-// listed ones read responses.
+// trusted ones read responses.
 type origins struct {
-	listed []string
-	pages  string // the origin of the built-in pages; empty if they are off
-	https  bool   // whether this server's own origin is https
-	check  *http.CrossOriginProtection
-	cors   func(http.Handler) http.Handler
+	trusted origin.Trusted
+	pages   string // the origin of the built-in pages; empty if they are off
+	https   bool   // whether this server's own origin is https
+	check   *http.CrossOriginProtection
+	cors    func(http.Handler) http.Handler
 }
 
-func newOrigins(listed []string, https bool) (*origins, error) {
+func newOrigins(trusted origin.Trusted, https bool) (*origins, error) {
 	o := &origins{
-		listed: listed,
-		https:  https,
-		check:  http.NewCrossOriginProtection(),
-		cors:   func(h http.Handler) http.Handler { return h },
+		trusted: trusted,
+		https:   https,
+		check:   http.NewCrossOriginProtection(),
+		cors:    func(h http.Handler) http.Handler { return h },
 	}
-	if len(listed) == 0 {
+	if trusted.IsEmpty() {
 		return o, nil
 	}
 
-	for _, origin := range listed {
-		if err := o.check.AddTrustedOrigin(origin); err != nil {
+	// Only allows decides about trusted origins. This refuses those that no browser sends.
+	for _, origin := range trusted.Listed {
+		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
 			return nil, err
 		}
 	}
 
 	o.cors = cors.New(cors.Options{
 		// The whole origin is compared, because the package would ignore case and expand "*".
-		AllowOriginFunc:  func(origin string) bool { return slices.Contains(listed, origin) },
+		AllowOriginFunc:  trusted.Contains,
 		AllowCredentials: true,
 		// A page that may read everything gains nothing by another method, which the router refuses,
 		// or by another header. Tools such as Sentry and OpenTelemetry add headers of their own.
@@ -56,14 +56,15 @@ func newOrigins(listed []string, https bool) (*origins, error) {
 	return o, nil
 }
 
-// refusePreflight refuses the preflight requests of pages whose origin is not listed. The CORS
+// refusePreflight refuses the preflight requests of pages whose origin is not trusted. The CORS
 // package would answer 204 without permissions, which explains nothing.
 func (s *Server) refusePreflight(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		isPreflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
 		origin := r.Header.Get("Origin")
 
-		if isPreflight && origin != "" && !slices.Contains(s.origins.listed, origin) {
+		if isPreflight && origin != "" && !s.origins.trusted.Contains(origin) {
+			s.logRefusedPage(r, origin)
 			s.fail(w, r, errCrossOrigin)
 			return
 		}
@@ -80,17 +81,21 @@ func (s *Server) requireSameOrigin(w http.ResponseWriter, r *http.Request) error
 		return nil
 	}
 
+	origin := r.Header.Get("Origin")
+	if origin != "" {
+		s.logRefusedPage(r, origin)
+	}
 	s.record(w, r, activity.Event{
 		Name:   activity.CrossOriginDenied,
-		Origin: r.Header.Get("Origin"),
+		Origin: origin,
 	})
 
 	return errCrossOrigin
 }
 
 // allows reports whether a request may change something. Browsers identify the page with
-// Sec-Fetch-Site and Origin, and both must be allowed. All current browsers send at least one of
-// them.
+// Sec-Fetch-Site and Origin, and all of them send at least one. A trusted origin is enough;
+// otherwise both must be allowed.
 func (o *origins) allows(r *http.Request) bool {
 	if safe(r.Method) {
 		return true
@@ -100,7 +105,10 @@ func (o *origins) allows(r *http.Request) bool {
 	if len(given) > 1 {
 		return false
 	}
-	if len(given) == 1 && !slices.Contains(o.listed, given[0]) && !o.isOwn(given[0], r.Host) {
+	if len(given) == 1 && o.trusted.Contains(given[0]) {
+		return true
+	}
+	if len(given) == 1 && !o.isOwn(given[0], r.Host) {
 		return false
 	}
 
@@ -112,10 +120,10 @@ func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// isForeign reports whether a page on another site that is not listed navigates the browser to
+// isForeign reports whether a page on another site that is not trusted navigates the browser to
 // the URL. It returns false for browsers without Fetch Metadata.
 func (o *origins) isForeign(r *http.Request) bool {
-	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && !slices.Contains(o.listed, pageOrigin(r))
+	return r.Header.Get("Sec-Fetch-Site") == "cross-site" && !o.trusted.Contains(pageOrigin(r))
 }
 
 // pageOrigin returns the origin of the page that navigates the browser to the URL, or "" if the

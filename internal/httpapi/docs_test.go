@@ -39,6 +39,8 @@ func TestDocsAreCompressedAndCached(t *testing.T) {
 		"/docs":         cacheAndRevalidate,
 		"/openapi.json": cacheAndRevalidate,
 		"/postman.json": cacheAndRevalidate,
+		"/client.js":    cacheAndRevalidate,
+		"/client.d.ts":  cacheAndRevalidate,
 		"/docs/" + site.version + "/swagger-ui-bundle.js": cacheForever,
 		"/docs/" + site.version + "/page.css":             cacheForever,
 		"/docs/" + site.version + "/icon.svg":             cacheForever,

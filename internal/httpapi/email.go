@@ -143,6 +143,10 @@ var changeEmailOperation = operation{
 // changeEmail handles POST /auth/email/change. Nothing changes until the owner of the new email
 // confirms it. The response does not reveal whether another account has that email.
 func (s *Server) changeEmail(w http.ResponseWriter, r *http.Request, in changeEmailRequest) error {
+	// Do not ask for a password first, and then fail nevertheless.
+	if !s.auth.SendsEmail() {
+		return auth.ErrMailNotConfigured
+	}
 	if err := s.requireRecentAuth(r); err != nil {
 		return err
 	}

@@ -119,6 +119,10 @@ var errUserStore = newFailure(http.StatusServiceUnavailable, "user_store_unavail
 // operator has repaired the account.
 var errUnreadable = newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Your account cannot be read. Contact the operator of this service.")
 
+// errMailNotConfigured means that retrying does not help, unlike after other responses with status 503.
+var errMailNotConfigured = newFailure(http.StatusServiceUnavailable, "mail_not_configured", "This service cannot send emails. Contact the operator of this service.").
+	explain("`SMTP_URL` is not set. There is no `Retry-After`, because retrying does not help.")
+
 var errInternal = newFailure(http.StatusInternalServerError, "internal", "Something went wrong on our side.")
 
 var notAuthenticated = newFailure(http.StatusUnauthorized, "not_authenticated", "Please login to continue").
@@ -166,6 +170,22 @@ var failures = []struct {
 		newFailure(http.StatusServiceUnavailable, "overloaded", "Too many requests at the moment. Try again shortly.").
 			explain("Too many requests for emails are waiting."),
 	},
+	{
+		auth.ErrRegistrationClosed,
+		newFailure(http.StatusForbidden, "registration_closed", "Registration is closed.").
+			explain("Nobody can create an account: `REGISTRATION=closed`."),
+	},
+	{
+		auth.ErrInvitationRequired,
+		newFailure(http.StatusForbidden, "invitation_required", "You need an invitation to register.").
+			explain("Only invited users can create an account: `REGISTRATION=invite`. The response does not reveal whether the email is invited or has an account."),
+	},
+	{
+		auth.ErrEmailDomain,
+		newFailure(http.StatusForbidden, "email_domain_not_allowed", "Email addresses of this domain are not allowed.").
+			explain("The domain of the email is not in `REGISTRATION_DOMAINS`."),
+	},
+	{auth.ErrMailNotConfigured, errMailNotConfigured},
 	{auth.ErrWrongPassword, newFailure(http.StatusUnauthorized, "wrong_password", "Incorrect password.")},
 	{
 		auth.ErrPasswordRestricted,
@@ -198,7 +218,7 @@ var failures = []struct {
 // ErrMailBusy and errSlowBody occur many times a second and are logged once a minute.
 func (s *Server) worthLogging(err error) bool {
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, auth.ErrMailNotConfigured): // logged at startup
 		return false
 	case errors.Is(err, auth.ErrBusy), errors.Is(err, auth.ErrMailBusy), errors.Is(err, errSlowBody):
 		minute := s.now().Unix() / 60
@@ -250,6 +270,7 @@ func (s *Server) prepareFailure(w http.ResponseWriter, r *http.Request, err erro
 
 	w.Header().Del("Set-Cookie")
 	switch {
+	case f == errMailNotConfigured:
 	case f == errUnreadable:
 		w.Header().Set("Retry-After", "3600")
 	case f.status == http.StatusServiceUnavailable:

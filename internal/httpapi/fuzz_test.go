@@ -18,6 +18,7 @@ import (
 
 	"latchkey/internal/auth"
 	"latchkey/internal/loopback"
+	"latchkey/internal/origin"
 	"latchkey/internal/returnto"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
@@ -168,7 +169,7 @@ func FuzzReturnTo(f *testing.F) {
 		f.Add(given, "access_denied")
 	}
 
-	o, err := newOrigins([]string{"https://app.example.com", "http://localhost:3001"}, true)
+	o, err := newOrigins(origin.Trusted{Listed: []string{"https://app.example.com", "http://localhost:3001"}}, true)
 	testkit.NoError(f, err)
 	f.Fuzz(func(t *testing.T, given, code string) {
 		to, ok := o.returnTo(given)
@@ -186,7 +187,7 @@ func FuzzReturnTo(f *testing.F) {
 
 		failed := returnto.WithError(to, code)
 		for _, target := range []string{to, failed} {
-			if !slices.Contains(o.listed, asBrowser(target)) {
+			if !slices.Contains(o.trusted.Listed, asBrowser(target)) {
 				t.Errorf("%q: redirect: got %q, want a listed origin", given, target)
 			}
 		}
@@ -260,7 +261,7 @@ func FuzzOrigin(f *testing.F) {
 	f.Add("http://localhost:3000", "localhost:3000", "")
 	f.Add("null", "", "none")
 	f.Add("https://api.example.com.", "api.example.com", "same-site")
-	o, err := newOrigins([]string{"https://app.example.com"}, true)
+	o, err := newOrigins(origin.Trusted{Listed: []string{"https://app.example.com"}}, true)
 	testkit.NoError(f, err)
 	f.Fuzz(func(t *testing.T, origin, host, site string) {
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
@@ -274,7 +275,7 @@ func FuzzOrigin(f *testing.F) {
 			return
 		}
 
-		if origin == o.listed[0] {
+		if origin == o.trusted.Listed[0] {
 			return
 		}
 

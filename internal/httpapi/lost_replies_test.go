@@ -137,6 +137,7 @@ func TestLossyRoutesAreComplete(t *testing.T) {
 
 	others := []string{
 		"GET /auth/providers", "GET /healthz", "GET /readyz", "GET /docs", "GET /docs/*", "GET /openapi.json", "GET /postman.json",
+		"GET /client.js", "GET /client.d.ts",
 	}
 	for _, name := range httpapi.RoutesOf(t) {
 		isListed := slices.ContainsFunc(lossyRoutes, func(r lossyRoute) bool {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/swaggest/openapi-go"
 	"github.com/swaggest/openapi-go/openapi31"
 
+	"latchkey/internal/buildinfo"
 	"latchkey/internal/session"
 )
 
@@ -70,7 +70,7 @@ func (s *Server) generateOpenAPI() ([]byte, error) {
 
 	document, err := json.Marshal(openAPIDocument{
 		OpenAPI:    spec.Openapi,
-		Info:       (&openapi31.Info{}).WithTitle("Latchkey").WithDescription(apiDescription).WithVersion(version()),
+		Info:       (&openapi31.Info{}).WithTitle("Latchkey").WithDescription(apiDescription).WithVersion(buildinfo.Version()),
 		Servers:    []openapi31.Server{{URL: "."}}, // relative to the document, so that it works behind a path prefix
 		Tags:       tags,
 		Paths:      paths,
@@ -91,16 +91,6 @@ func (s *Server) documentedRoutes() []route {
 	}
 
 	return documented
-}
-
-// version returns the version of the program, for the document.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-
-	return info.Main.Version
 }
 
 // describer collects the operations and their responses.

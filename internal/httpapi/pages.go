@@ -18,7 +18,6 @@ type Pages struct {
 	PublicURL       string
 	Brand           brand.Brand
 	Registration    string // as in pages.Options
-	SendsEmail      bool
 	DefaultLanguage string
 }
 
@@ -44,7 +43,7 @@ func (s *Server) usePages(o *Pages) error {
 	options := pages.Options{
 		Brand:           o.Brand,
 		Registration:    o.Registration,
-		SendsEmail:      o.SendsEmail,
+		SendsEmail:      s.auth != nil && s.auth.SendsEmail(),
 		MinPassword:     s.minPassword,
 		DefaultLanguage: o.DefaultLanguage,
 		ReturnTo:        s.origins.returnTo,

@@ -12,6 +12,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/oauth"
+	"latchkey/internal/origin"
 	"latchkey/internal/pages"
 	"latchkey/internal/session"
 	"latchkey/internal/testkit"
@@ -23,7 +24,7 @@ func newPages(t *testing.T, log *testkit.Buffer, origins ...string) *Server {
 
 	api, err := New(nil, nil, nil, Options{
 		Cookie:    Cookie{Name: "sid"},
-		Origins:   origins,
+		Origins:   origin.Trusted{Listed: origins},
 		Providers: oauth.New(nil, nil, SomeProviders, oauth.Options{}),
 		Pages:     &Pages{PublicURL: "https://id.example.com/auth-server"},
 		Log:       slog.New(slog.NewTextHandler(log, nil)),
@@ -88,7 +89,7 @@ func TestReturnToPages(t *testing.T) {
 		{alone, "https://evil.example/", ""},
 	} {
 		if got, _ := test.api.origins.returnTo(test.given); got != test.want {
-			t.Errorf("%q with FRONTEND_URL %v: got %q, want %q", test.given, test.api.origins.listed, got, test.want)
+			t.Errorf("%q with FRONTEND_URL %v: got %q, want %q", test.given, test.api.origins.trusted.Listed, got, test.want)
 		}
 	}
 
@@ -169,7 +170,7 @@ func TestPagesExplainEverything(t *testing.T) {
 		}
 		for key := range texts {
 			code, ok := strings.CutPrefix(key, kind+".")
-			if ok && !slices.Contains(codes, code) && regexp.MustCompile(`^[a-z_]+$`).MatchString(code) && code != "other" && code != "network" {
+			if ok && !slices.Contains(codes, code) && regexp.MustCompile(`^[a-z_]+$`).MatchString(code) && code != "other" && code != "network_error" {
 				t.Errorf("%s is about a code that the API does not have", key)
 			}
 		}

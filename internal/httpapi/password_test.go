@@ -259,7 +259,7 @@ func TestChangePassword(t *testing.T) {
 func TestChangeAfterSessionEnded(t *testing.T) {
 	t.Parallel()
 
-	s := apitest.New(t)
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
 	ann := s.Register("ann@example.com")
 	other := s.LoginFrom("other")
 
@@ -339,7 +339,7 @@ func TestSlowBody(t *testing.T) {
 func TestStepUp(t *testing.T) {
 	t.Parallel()
 
-	s := apitest.New(t)
+	s := apitest.New(t, apitest.Options{Mail: &apitest.Outbox{}})
 	ann := s.Register("ann@example.com")
 	stepUp := func(password string) apitest.Response {
 		return ann.Do("POST", "/auth/step-up", map[string]any{"password": password})

@@ -1,12 +1,17 @@
 package httpapi
 
-import "latchkey/internal/returnto"
+import (
+	"slices"
+
+	"latchkey/internal/origin"
+	"latchkey/internal/returnto"
+)
 
 const msgInvalidReturnTo = "The return URL must be a path, or a URL under an origin of FRONTEND_URL."
 
 // home returns the URL to which a browser returns by default.
 func (o *origins) home() string {
-	returns := o.returns()
+	returns := o.returns().Listed
 	if len(returns) == 0 {
 		return "/" // unused, since there are no providers either
 	}
@@ -14,14 +19,15 @@ func (o *origins) home() string {
 	return returns[0] + "/"
 }
 
-// returns lists the origins to which a browser may return: the listed ones, and that of the built-in
+// returns are the origins to which a browser may return: the trusted ones, and that of the built-in
 // pages.
-func (o *origins) returns() []string {
-	if o.pages == "" {
-		return o.listed
+func (o *origins) returns() origin.Trusted {
+	to := o.trusted
+	if o.pages != "" {
+		to.Listed = append(slices.Clone(to.Listed), o.pages)
 	}
 
-	return append(o.listed[:len(o.listed):len(o.listed)], o.pages)
+	return to
 }
 
 // returnTo returns the URL to which a browser returns after a sign-in, if it is allowed: see

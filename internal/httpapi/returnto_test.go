@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/internal/origin"
 	"latchkey/internal/returnto"
 	"latchkey/internal/testkit"
 )
@@ -14,7 +15,7 @@ import (
 func TestReturnTo(t *testing.T) {
 	t.Parallel()
 
-	o, err := newOrigins([]string{"https://app.example.com", "http://localhost:3001"}, true)
+	o, err := newOrigins(origin.Trusted{Listed: []string{"https://app.example.com", "http://localhost:3001"}}, true)
 	testkit.NoError(t, err)
 
 	for given, want := range map[string]string{
@@ -76,11 +77,46 @@ func TestReturnTo(t *testing.T) {
 	}
 }
 
+// During development a sign-in also redirects to local pages on any port, and links on them may start
+// one.
+func TestLocalPages(t *testing.T) {
+	t.Parallel()
+
+	for _, loopback := range []bool{true, false} {
+		o, err := newOrigins(origin.Trusted{Listed: []string{"http://localhost:3001"}, Loopback: loopback}, false)
+		testkit.NoError(t, err)
+
+		for given, isLocal := range map[string]bool{
+			"http://localhost:5173":                 true,
+			"http://localhost:5173/settings?a=b":    true,
+			"http://127.0.0.1:5173/#/route":         true,
+			"http://[::1]:5173/":                    true,
+			"http://localhost:5173@evil.example":    false,
+			"http://localhost:5173.evil.example":    false,
+			"http://localhost.evil.example/":        false,
+			"http://evil.example/http://[::1]:1":    false,
+			"https://localhost:5173/":               false,
+			"http://localhost:5173\\@evil.example/": false,
+		} {
+			if _, ok := o.returnTo(given); ok != (isLocal && loopback) {
+				t.Errorf("returnTo(%q), loopback %v: got allowed %v, want %v", given, loopback, ok, isLocal && loopback)
+			}
+
+			r, _ := http.NewRequest(http.MethodGet, "/auth/google", nil)
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+			r.Header.Set("Referer", given)
+			if got := o.isForeign(r); isLocal && got == loopback {
+				t.Errorf("a link on %s, loopback %v: got foreign %v, want %v", given, loopback, got, !loopback)
+			}
+		}
+	}
+}
+
 // A server behind TLS does not accept its own origin with http.
 func TestDowngradedOrigin(t *testing.T) {
 	t.Parallel()
 
-	o, err := newOrigins(nil, true)
+	o, err := newOrigins(origin.Trusted{}, true)
 	testkit.NoError(t, err)
 
 	for _, tc := range []struct {

@@ -79,7 +79,10 @@ func (s *Server) fixedRoutes() []route {
 	return []route{
 		{
 			pattern: "POST /auth/register", access: public, limit: limitRegister, endpoint: passwordBody(s.register), operation: registerOperation,
-			errors: errs{user.ErrEmailTaken, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
+			errors: errs{
+				auth.ErrRegistrationClosed, auth.ErrInvitationRequired, auth.ErrEmailDomain,
+				user.ErrEmailTaken, errWeakPassword, auth.ErrBusy, user.ErrUnavailable,
+			},
 		},
 		{
 			pattern: "POST /auth/login", access: public, limit: limitLogin, endpoint: passwordBody(s.login), operation: loginOperation,
@@ -123,7 +126,7 @@ func (s *Server) fixedRoutes() []route {
 		},
 		{
 			pattern: "POST /auth/password/forgot", access: public, limit: limitMail, endpoint: jsonBody(s.forgotPassword), operation: forgotPasswordOperation,
-			errors: errs{auth.ErrMailBusy},
+			errors: errs{auth.ErrMailNotConfigured, auth.ErrMailBusy},
 		},
 		{
 			pattern: "POST /auth/password/reset", access: public, limit: limitToken, endpoint: passwordBody(s.resetPassword), operation: resetPasswordOperation,
@@ -131,15 +134,15 @@ func (s *Server) fixedRoutes() []route {
 		},
 		{
 			pattern: "POST /auth/email/verify", access: public, limit: limitToken, endpoint: jsonBody(s.verifyEmail), operation: verifyEmailOperation,
-			errors: errs{auth.ErrInvalidToken, user.ErrEmailTaken, user.ErrUnavailable},
+			errors: errs{auth.ErrInvalidToken, auth.ErrEmailDomain, user.ErrEmailTaken, user.ErrUnavailable},
 		},
 		{
 			pattern: "POST /auth/email/resend", limit: limitMail, endpoint: noBody(s.resendVerification), operation: resendVerificationOperation,
-			errors: errs{user.ErrUnavailable},
+			errors: errs{auth.ErrMailNotConfigured, user.ErrUnavailable},
 		},
 		{
 			pattern: "POST /auth/email/change", limit: limitMail, endpoint: jsonBody(s.changeEmail), operation: changeEmailOperation,
-			errors: errs{errStepUp, user.ErrUnavailable},
+			errors: errs{auth.ErrMailNotConfigured, errStepUp, auth.ErrEmailDomain, user.ErrUnavailable},
 		},
 
 		{pattern: "GET /auth/providers", access: public, endpoint: noBody(s.listProviders), operation: listProvidersOperation},
@@ -180,6 +183,8 @@ func (s *Server) fixedRoutes() []route {
 			errors: errs{errNoRoute},
 		},
 		{pattern: "GET /openapi.json", access: public, endpoint: noBody(document(s.openAPI)), operation: openAPIOperation},
+		{pattern: "GET /client.js", access: public, endpoint: noBody(crossOriginFile("client.js", clientScript)), operation: clientScriptOperation},
+		{pattern: "GET /client.d.ts", access: public, endpoint: noBody(crossOriginFile("client.d.ts", clientTypes)), operation: clientTypesOperation},
 		{pattern: "GET /postman.json", access: public, endpoint: noBody(document(func() ([]byte, error) { return postman, nil })), operation: postmanOperation},
 	}
 }
@@ -197,6 +202,7 @@ func (s *Server) providerRoutes(name string) []route {
 			pattern: "GET /auth/" + name + "/callback", access: public, endpoint: noBody(s.finishSignIn(name)), operation: finishSignInOperation,
 			redirected: errs{
 				oauth.ErrNoFlow, oauth.ErrDenied, oauth.ErrRefused, oauth.ErrUnavailable,
+				auth.ErrRegistrationClosed, auth.ErrInvitationRequired, auth.ErrEmailDomain,
 				auth.ErrNoEmail, auth.ErrLinkRequired, auth.ErrDisabled, auth.ErrBadCredentials, context.Canceled,
 				user.ErrIdentityTaken, user.ErrAlreadyLinked, user.ErrUnavailable, session.ErrUnavailable,
 				errSessionEnded, errWrongAccount, errTooMany, errInternal,

@@ -78,6 +78,7 @@ var Sessionless = []string{
 	"POST /auth/register", "POST /auth/login", "POST /auth/password/forgot", "POST /auth/password/reset", "POST /auth/email/verify",
 	"GET /auth/providers", "GET /auth/{provider}", "GET /auth/{provider}/callback",
 	"GET /healthz", "GET /readyz", "GET /docs", "GET /docs/*", "GET /openapi.json", "GET /postman.json",
+	"GET /client.js", "GET /client.d.ts",
 }
 
 // The router has exactly the routes of the table.

@@ -15,6 +15,7 @@ import (
 	"latchkey/internal/auth"
 	"latchkey/internal/device"
 	"latchkey/internal/oauth"
+	"latchkey/internal/origin"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
 	"latchkey/internal/telemetry"
@@ -47,6 +48,7 @@ type Server struct {
 	openAPI   func() ([]byte, error) // the document, generated at the first call
 	readiness readiness
 	pages     *builtInPages // nil if they are off
+	refused   refusedOrigins
 
 	draining     atomic.Bool
 	busyLogged   atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
@@ -59,8 +61,8 @@ type Server struct {
 type Options struct {
 	Cookie Cookie
 	// Origins are the origins, besides this server's own, whose pages may call the API with the
-	// cookie: scheme, host and port as browsers send them.
-	Origins []string
+	// cookie.
+	Origins origin.Trusted
 	// TrustedProxies are the prefixes (CIDR) of the proxies whose X-Forwarded-For headers are
 	// used. Without any, the client is the peer of the connection.
 	TrustedProxies []string

@@ -110,8 +110,8 @@ func New(o Options) (*Site, error) {
 	return s, nil
 }
 
-// policy returns the Content-Security-Policy of the pages: only their own scripts and styles, which
-// can call only the API. Forms are sent by scripts, and no script may write HTML
+// policy returns the Content-Security-Policy of the pages: only their own scripts and styles and the
+// client of the API, which can call only the API. Forms are sent by scripts, and no script may write HTML
 // (OWASP ASVS 5.0 3.4.3, 3.4.6).
 func policy(o Options) string {
 	images := "'self'"
@@ -119,7 +119,7 @@ func policy(o Options) string {
 		images += " " + u.Scheme + "://" + u.Host
 	}
 
-	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src " + images + "; connect-src " + cmp.Or(o.API, "'self'") +
+	return "default-src 'none'; script-src " + strings.TrimSpace("'self' "+o.API) + "; style-src 'self'; img-src " + images + "; connect-src " + cmp.Or(o.API, "'self'") +
 		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 }
 

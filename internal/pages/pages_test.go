@@ -115,7 +115,7 @@ func TestPolicyOfAnotherOrigin(t *testing.T) {
 
 	s := newSite(t, Options{API: "https://api.example.com"})
 	w, _ := get(t, s, "/signin", "")
-	if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "connect-src https://api.example.com;") || !strings.Contains(policy, "img-src 'self';") {
+	if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "script-src 'self' https://api.example.com; style-src 'self';") || !strings.Contains(policy, "connect-src https://api.example.com;") || !strings.Contains(policy, "img-src 'self';") {
 		t.Errorf("got policy %s", policy)
 	}
 }

@@ -61,6 +61,15 @@ func (v view) Asset(name string) string { return v.site.assets.url(name) }
 // Texts is the URL of the texts for the scripts.
 func (v view) Texts() string { return v.Asset("texts." + v.Lang + ".js") }
 
+// ClientURL is the URL of the client of the API.
+func (v view) ClientURL() string {
+	if v.API == "" {
+		return "client.js"
+	}
+
+	return v.API + "/client.js"
+}
+
 // T returns a text in the language of the page. The other arguments are placeholders and their values.
 func (v view) T(key string, pairs ...string) string {
 	replaced := []string{"{app}", v.Brand.Name, "{min}", strconv.Itoa(v.MinPassword)}

@@ -10,7 +10,7 @@
 // sets that are fixed before the first request, and any other value is counted as "other".
 //
 // A nil *Metrics and a nil *Tracing do nothing, so other packages work without them. Of Latchkey's
-// other packages, this one imports only webguard.
+// other packages, this one imports only buildinfo and webguard.
 //
 // Start reading at Metrics in metrics.go, then HTTP in http.go.
 package telemetry

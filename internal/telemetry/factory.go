@@ -1,12 +1,12 @@
 package telemetry
 
 import (
-	"cmp"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"latchkey/internal/buildinfo"
 )
 
 // factory creates metrics with our namespace and registers them.
@@ -66,36 +66,15 @@ func (c commands) record(command, outcome string, took time.Duration) {
 	c.seconds.WithLabelValues(command).Observe(took.Seconds())
 }
 
-// newBuildInfo returns a gauge whose labels identify the build. Without a version, Go reports
-// "(devel)".
+// newBuildInfo returns a gauge whose labels identify the build.
 func newBuildInfo() prometheus.Collector {
-	version, revision := build()
 	g := newGauge("build_info", "Always 1. The labels identify the running build.",
 		prometheus.Labels{
-			"version":   version,
-			"revision":  revision,
+			"version":   buildinfo.Version(),
+			"revision":  buildinfo.Revision(),
 			"goversion": runtime.Version(),
 		})
 	g.Set(1)
 
 	return g
-}
-
-// build returns the program's version and commit, each "unknown" if it is not recorded.
-func build() (version, revision string) {
-	const unknown = "unknown"
-
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return unknown, unknown
-	}
-
-	revision = unknown
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = s.Value
-		}
-	}
-
-	return cmp.Or(info.Main.Version, unknown), revision
 }

@@ -20,6 +20,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"latchkey/internal/buildinfo"
 )
 
 // flushTimeout limits the export of the last spans when the process ends.
@@ -67,11 +69,10 @@ func (t *Tracing) init(ctx context.Context, options []otlptracehttp.Option) erro
 	}
 
 	// Do not add process attributes: the command line may contain secrets.
-	version, _ := build()
 	res, err := resource.New(ctx,
 		resource.WithAttributes(
 			attribute.String("service.name", "latchkey"),
-			attribute.String("service.version", version)),
+			attribute.String("service.version", buildinfo.Version())),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
 	if errors.Is(err, resource.ErrPartialResource) { // OTEL_RESOURCE_ATTRIBUTES is malformed

@@ -75,6 +75,13 @@ func ParseEmail(s string) (Email, error) {
 	return Email(strings.ToLower(local) + "@" + unicode), nil
 }
 
+// Domain returns the part after the @, in lower-case Unicode.
+func (e Email) Domain() string {
+	_, domain, _ := strings.Cut(string(e), "@")
+
+	return domain
+}
+
 // spellings returns the forms in which the email may be stored: the canonical one and, for
 // an internationalized host, the one with the host in ASCII. The guide's app stores the
 // latter if it was typed that way.

@@ -1,31 +1,7 @@
 // The documentation page, behind a proxy that adds a path prefix.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, request } from 'node:http';
 import { test } from 'node:test';
-import { API, PAGE, assertFits, open, screens } from './page.mjs';
-
-// startProxy serves the API under /api/, like nginx with "location /api/ { proxy_pass API/; }",
-// and returns its origin.
-async function startProxy(t) {
-  const server = createServer((incoming, outgoing) => {
-    if (!incoming.url.startsWith('/api/')) return outgoing.writeHead(404).end();
-
-    const { method, headers } = incoming;
-    const forwarded = request(new URL(incoming.url.slice('/api'.length), API), { method, headers }, (response) => {
-      outgoing.writeHead(response.statusCode, response.headers);
-      response.pipe(outgoing);
-    });
-    incoming.pipe(forwarded);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://localhost:${server.address().port}`;
-}
+import { API, PAGE, assertFits, open, screens, startProxy } from './page.mjs';
 
 test('the documentation works behind a path prefix', async (t) => {
   const proxy = await startProxy(t);

@@ -3,7 +3,7 @@
 // minute; the server of STRICT_PAGE soon requires a step-up and rejects common passwords.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
 import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 
@@ -159,4 +159,26 @@ export async function startAttacker(t, host, script) {
   await once(server, 'listening');
   t.after(() => server.close());
   return `http://${host}:${server.address().port}/`;
+}
+
+// startProxy serves the API under /api/, like nginx with "location /api/ { proxy_pass API/; }",
+// and returns its origin.
+export async function startProxy(t) {
+  const server = createServer((incoming, outgoing) => {
+    if (!incoming.url.startsWith('/api/')) return outgoing.writeHead(404).end();
+
+    const { method, headers } = incoming;
+    const forwarded = request(new URL(incoming.url.slice('/api'.length), API), { method, headers }, (response) => {
+      outgoing.writeHead(response.statusCode, response.headers);
+      response.pipe(outgoing);
+    });
+    incoming.pipe(forwarded);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://localhost:${server.address().port}`;
 }

@@ -72,7 +72,7 @@ var variables = []variableJSON{
 const checkEveryResponse = script(`const base = pm.variables.get('baseUrl');
 const url = pm.request.url.toString();
 if (url.startsWith(base + '/')) {
-  if (!/^\/(docs|openapi\.json|postman\.json)/.test(url.slice(base.length))) {
+  if (!/^\/(docs|openapi\.json|postman\.json|client\.)/.test(url.slice(base.length))) {
     pm.test('must not be cached', () => pm.expect(pm.response.headers.get('Cache-Control')).to.eql('no-store'));
   }
   pm.test('has a request ID', () => pm.expect(pm.response.headers.get('X-Request-Id')).to.be.a('string').and.not.empty);

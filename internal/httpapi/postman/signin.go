@@ -50,6 +50,25 @@ var documents = folder{
 				check("is a collection", "pm.expect(pm.response.json().info.name).to.eql('Latchkey')"),
 			},
 		},
+		{
+			name:        "Client for pages",
+			route:       "GET /client.js",
+			description: "A module that pages of any origin can import.",
+			checks: []script{
+				status(200),
+				check("is a script", "pm.expect(pm.response.headers.get('Content-Type')).to.include('text/javascript')"),
+				check("can be imported from other origins", "pm.expect(pm.response.headers.get('Access-Control-Allow-Origin')).to.eql('*')"),
+			},
+		},
+		{
+			name:        "Types of the client",
+			route:       "GET /client.d.ts",
+			description: "For a copy of the client in a project with TypeScript.",
+			checks: []script{
+				status(200),
+				check("has the login", "pm.expect(pm.response.text()).to.include('login(args: LoginRequest')"),
+			},
+		},
 	},
 }
 

@@ -6,7 +6,7 @@ import { onSubmit } from './forms.js';
 import { goOn } from './navigation.js';
 import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
 
-onSubmit($('accept'), ({ name, password }) => call('POST', '/auth/invitations/accept', {
+onSubmit($('accept'), ({ name, password }) => call('acceptInvitation', {
   token: currentToken(),
   name: name.value,
   password: password.value,

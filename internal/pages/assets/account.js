@@ -3,8 +3,9 @@
 
 import { check, hasEnded, refreshWith, report, showSignedOut, signOut } from './actions.js';
 import { showActivity } from './activity.js';
-import { call, explain } from './api.js';
+import { call } from './api.js';
 import { $, notify } from './dom.js';
+import { showFailure } from './failure.js';
 import { onClick, onSubmit, showError } from './forms.js';
 import { showMethods } from './methods.js';
 import { pageURL, showMessages } from './navigation.js';
@@ -20,15 +21,15 @@ let lastUpdate = 0;
 // refresh loads the account and shows it. In the background it does not extend the session.
 async function refresh({ background = false } = {}) {
   const update = ++lastUpdate;
-  const paths = ['/auth/me', '/auth/sessions', '/auth/activity', '/auth/identities'];
-  const results = await Promise.all(paths.map((path) => call('GET', path, undefined, { background })));
+  const operations = ['me', 'listSessions', 'listActivity', 'listIdentities'];
+  const results = await Promise.all(operations.map((operation) => call(operation, { background })));
   if (update !== lastUpdate) return; // a later call has newer data
 
   const failed = results.find(({ ok }) => !ok);
   $('loading').hidden = true;
   $('retry').hidden = !failed || user !== null;
-  if (failed && (hasEnded(results.find(({ answer }) => answer?.reason) ?? failed))) return;
-  if (failed) return notify(explain(failed), { failed: true, status: failed.status, code: failed.answer?.code });
+  if (failed && hasEnded(results.find(({ error }) => error?.reason) ?? failed)) return;
+  if (failed) return showFailure(failed.error);
 
   const [me, sessions, activity, methods] = results.map(({ answer }) => answer);
   showUser(me.user);
@@ -56,29 +57,29 @@ function showUser(shown) {
 onSubmit($('profile'), check(({ name, locale }) => {
   const change = { name: name.value };
   if (user.locale !== undefined) change.locale = locale.value;
-  return call('PUT', '/profile', change);
-}), async (result) => {
+  return call('updateProfile', change);
+}), async () => {
   const option = $('profile').elements.locale.selectedOptions[0];
   if (option.value !== lang) return location.assign(option.dataset.url);
-  await report(t('profile.saved'), result);
+  await report(t('profile.saved'));
 });
 
-onClick($('resend'), check(() => call('POST', '/auth/email/resend')), (result) => report(t('verify.resent'), result));
+onClick($('resend'), check(() => call('resendVerification')), () => report(t('verify.resent')));
 
-onSubmit($('change-email'), check(({ email }) => withStepUp(() => call('POST', '/auth/email/change', { email: email.value }))), async (result) => {
+onSubmit($('change-email'), check(({ email }) => withStepUp(() => call('changeEmail', { email: email.value }))), async () => {
   const { email } = $('change-email').elements;
   const text = t('email.requested', { email: email.value });
   email.value = '';
-  await report(text, result);
+  await report(text);
 });
 
-onSubmit($('change-password'), check(({ currentPassword, newPassword }) => call('POST', '/auth/password/change', {
+onSubmit($('change-password'), check(({ currentPassword, newPassword }) => call('changePassword', {
   currentPassword: currentPassword.value,
   newPassword: newPassword.value,
-})), (result) => report(t('password.changed'), result));
+})), () => report(t('password.changed')));
 
-onSubmit($('set-password'), check(({ newPassword }) => withStepUp(() => call('POST', '/auth/password/set', { newPassword: newPassword.value }))),
-  (result) => report(t('password.wasSet'), result));
+onSubmit($('set-password'), check(({ newPassword }) => withStepUp(() => call('setPassword', { newPassword: newPassword.value }))),
+  () => report(t('password.wasSet')));
 
 onClick($('signout'), signOut, showSignedOut);
 
@@ -88,7 +89,7 @@ onSubmit($('delete'), check(({ confirm }) => {
     confirm.focus();
     return undefined;
   }
-  return withStepUp(() => call('DELETE', '/profile'));
+  return withStepUp(() => call('deleteProfile'));
 }), () => location.replace(pageURL('signin', { ended: 'account_deleted' })));
 
 onClick($('retry').firstElementChild, async () => ({ ok: true }), () => refresh());
@@ -97,7 +98,7 @@ onClick($('retry').firstElementChild, async () => ({ ok: true }), () => refresh(
 // polling does not extend the session.
 async function poll() {
   if (document.visibilityState !== 'visible' || user === null) return;
-  hasEnded(await call('GET', '/auth/session', undefined, { background: true }));
+  hasEnded(await call('session', { background: true }));
 }
 
 setInterval(poll, pollInterval);

@@ -11,21 +11,21 @@ let refresh = async () => {};
 export function refreshWith(show) { refresh = show; }
 
 // report shows the success of an action, and what it changed.
-export async function report(text, { status } = {}) {
-  notify(text, { status });
+export async function report(text) {
+  notify(text);
   await refresh();
 }
 
 // hasEnded leaves the page if a result shows that the session has ended: for the sign-in page, which
 // explains why and leads back. It also leaves if the account must not be used yet.
-export function hasEnded({ status, answer }) {
-  if (status === 403 && answer?.code === 'email_not_verified') {
+export function hasEnded({ error }) {
+  if (error?.code === 'email_not_verified') {
     location.replace(pageURL('verify-email'));
     return true;
   }
-  if (status !== 401 || answer?.code !== 'not_authenticated') return false;
+  if (error?.code !== 'not_authenticated') return false;
 
-  location.replace(pageURL('signin', { ended: answer.reason, return_to: thisPage() }));
+  location.replace(pageURL('signin', { ended: error.reason, return_to: thisPage() }));
   return true;
 }
 
@@ -36,5 +36,5 @@ export const check = (request) => async (...args) => {
 };
 
 // signOut ends the session.
-export const signOut = check(() => call('POST', '/auth/logout'));
+export const signOut = check(() => call('logout'));
 export const showSignedOut = () => location.replace(pageURL('signin', { ended: 'logged_out' }));

@@ -43,7 +43,7 @@ function listItem(event) {
 }
 
 // Shows the next page of the events and moves the focus to its first event.
-onClick($('more-activity'), check(() => call('GET', `/auth/activity?before=${encodeURIComponent(next)}`)), ({ answer }) => {
+onClick($('more-activity'), check(() => call('listActivity', { before: next })), ({ answer }) => {
   next = answer.next;
   const items = answer.events.map(listItem);
   $('activity').append(...items);

@@ -1,55 +1,38 @@
-// Calls the API, and explains its responses in the language of the page.
+// Calls the API with its own client, and explains its failures in the language of the page.
 
 import { has, inSeconds, t } from './texts.js';
 
-const { api } = document.documentElement.dataset;
-
 // base is the URL of the API without a slash at its end: by default, that of the pages.
-export const base = api || new URL('.', document.baseURI).href.slice(0, -1);
+export const base = document.documentElement.dataset.api || new URL('.', document.baseURI).href.slice(0, -1);
+
+const { createClient, LatchkeyError } = await import(`${base}/client.js`);
 
 const listeners = [];
+
+export const client = createClient({
+  baseURL: base,
+  onResponse: (exchange) => listeners.forEach((listener) => listener(exchange)),
+});
 
 // onResponse registers a function that is called after each call.
 export function onResponse(listener) { listeners.push(listener); }
 
-// call sends a request and returns its result. If there is no response, the status is 0. In the
-// background, which is for reads that the user has not caused, it does not extend the session.
-export async function call(method, path, body, { background = false } = {}) {
-  const started = performance.now();
-  let status = 0;
-  let answer = null;
-  let retryAfter = null;
-
-  const headers = {};
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
-  if (background) headers['X-Session-Touch'] = 'no';
-
+// call calls an operation of the client. It returns the answer or the error of the API.
+export async function call(operation, args) {
   try {
-    const response = await fetch(base + path, {
-      method,
-      credentials: 'include', // send and store the session cookie
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-    status = response.status;
-    retryAfter = response.headers.get('Retry-After');
-    const text = await response.text();
-    answer = text === '' ? null : JSON.parse(text);
-  } catch {
-    status = 0;
+    return { ok: true, answer: await client[operation](args) };
+  } catch (error) {
+    if (!(error instanceof LatchkeyError)) throw error;
+    return { ok: false, error };
   }
-
-  for (const listener of listeners) listener({ method, path, status, answer, milliseconds: performance.now() - started });
-  return { ok: status >= 200 && status < 300, status, answer, retryAfter };
 }
 
-// explain returns a sentence for the user about a call that failed.
-export function explain({ status, answer, retryAfter }) {
-  if (answer?.reason) return explainEnd(answer.reason);
-  if (status === 0) return t('error.network');
-  if (status === 429 && retryAfter) return t('error.tooMany', { when: inSeconds(Number(retryAfter)) });
+// explain returns a sentence for the user about an error of the API.
+export function explain({ code, reason, status, retryAfter }) {
+  if (reason) return explainEnd(reason);
+  if (status === 429 && retryAfter) return t('error.tooMany', { when: inSeconds(retryAfter) });
 
-  return explainCode(answer?.code);
+  return explainCode(code);
 }
 
 // explainCode returns a sentence about a failure with a code of the API.

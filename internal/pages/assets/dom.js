@@ -11,12 +11,11 @@ export function element(name, properties = {}, ...children) {
   return created;
 }
 
-// notify shows a text at the top of the page. Tests read the status and the code of the
-// API's response.
-export function notify(text, { failed = false, status = '', code = '' } = {}) {
+// notify shows a text at the top of the page. Tests read the code of the failure.
+export function notify(text, { failed = false, code = '' } = {}) {
   $('notice').textContent = text;
   $('notice').classList.toggle('bad', failed);
-  Object.assign($('notice').dataset, { status, code });
+  $('notice').dataset.code = code;
 }
 
 export const time = (timestamp) => element('time', { dateTime: timestamp, textContent: ago(timestamp), title: formatTime(timestamp) });

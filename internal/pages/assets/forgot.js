@@ -5,6 +5,4 @@ import { $, notify } from './dom.js';
 import { onSubmit } from './forms.js';
 import { t } from './texts.js';
 
-onSubmit($('forgot'), ({ email }) => call('POST', '/auth/password/forgot', { email: email.value }), ({ status }) => {
-  notify(t('forgot.done'), { status });
-});
+onSubmit($('forgot'), ({ email }) => call('forgotPassword', { email: email.value }), () => notify(t('forgot.done')));

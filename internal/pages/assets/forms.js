@@ -2,6 +2,7 @@
 
 import { explain } from './api.js';
 import { notify } from './dom.js';
+import { showFailure } from './failure.js';
 import { has, t } from './texts.js';
 
 // fieldsOf lists the fields that some failures are about.
@@ -38,7 +39,7 @@ export function onSubmit(form, request, succeed) {
 
       const result = await request(form.elements);
       if (!result) return;
-      if (!result.ok) return showErrors(form, result);
+      if (!result.ok) return showErrors(form, result.error);
 
       for (const input of form.querySelectorAll('input[autocomplete$=password]')) input.value = '';
       await succeed(result);
@@ -52,7 +53,7 @@ export function onClick(button, request, succeed) {
     notify('');
     const result = await request();
     if (!result) return;
-    if (!result.ok) return notify(explain(result), { failed: true, status: result.status, code: result.answer?.code });
+    if (!result.ok) return showFailure(result.error);
 
     await succeed(result);
   }));
@@ -66,18 +67,16 @@ function clearErrors(form) {
 }
 
 // showErrors shows a failure beside the fields that it is about, or else at the top of the page.
-export function showErrors(form, result) {
-  const { answer } = result;
-  const problems = (answer?.errors ?? []).map(({ field, code }) => [form.elements[field], has(`field.${code}`) ? t(`field.${code}`) : t('field.invalid')]);
-  if (problems.length === 0 && fieldsOf[answer?.code]) {
-    problems.push([fieldsOf[answer.code].map((name) => form.elements[name]).find(Boolean), explain(result)]);
+function showErrors(form, error) {
+  const problems = error.errors.map(({ field, code }) => [form.elements[field], t(has(`field.${code}`) ? `field.${code}` : 'field.invalid')]);
+  if (fieldsOf[error.code]) {
+    problems.splice(0, Infinity, [fieldsOf[error.code].map((name) => form.elements[name]).find(Boolean), explain(error)]);
   }
 
   const shown = problems.filter(([input]) => input && !input.hidden);
-  if (shown.length === 0) {
-    return notify(explain(result), { failed: true, status: result.status, code: answer?.code });
-  }
-  for (const [input, text] of shown) showError(input, text, answer?.code);
+  if (shown.length === 0) return showFailure(error);
+
+  for (const [input, text] of shown) showError(input, text, error.code);
   shown[0][0].focus();
 }
 

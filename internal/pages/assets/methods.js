@@ -36,8 +36,8 @@ function listItem({ provider, email, createdAt, lastLogin }) {
   const details = separated([email && [email], phrase('methods.linked', createdAt), lastLogin && phrase('methods.used', lastLogin)]);
 
   const unlink = element('button', { type: 'button', textContent: t('button.unlink'), ariaLabel: t('methods.unlink', { provider: title }) });
-  onClick(unlink, check(() => withStepUp(() => call('DELETE', `/auth/identities/${provider}`))), async (result) => {
-    await report(t('methods.unlinked', { provider: title }), result);
+  onClick(unlink, check(() => withStepUp(() => call('unlinkIdentity', { provider }))), async () => {
+    await report(t('methods.unlinked', { provider: title }));
     $('methods-title').focus(); // the button is gone
   });
 
@@ -49,7 +49,7 @@ function listItem({ provider, email, createdAt, lastLogin }) {
 // may require a step-up, so this cannot be a plain link.
 function linkButton({ name, title }) {
   const button = element('button', { type: 'button', textContent: t('button.link', { provider: title }) });
-  onClick(button, check(() => withStepUp(() => call('POST', `/auth/identities/${name}`, { returnTo: thisPage() }))), ({ answer }) => {
+  onClick(button, check(() => withStepUp(() => call('linkIdentity', { provider: name, returnTo: thisPage() }))), ({ answer }) => {
     location.assign(answer.url); // the browser leaves the page
   });
   return button;

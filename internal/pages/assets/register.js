@@ -6,7 +6,7 @@ import { onSubmit } from './forms.js';
 import { goOn } from './navigation.js';
 import './providers.js';
 
-onSubmit($('register'), ({ name, email, password }) => call('POST', '/auth/register', {
+onSubmit($('register'), ({ name, email, password }) => call('register', {
   name: name.value,
   email: email.value,
   password: password.value,

@@ -8,7 +8,7 @@ import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
 
 const parts = ['reset', 'done', 'incomplete'];
 
-onSubmit($('reset'), ({ password }) => call('POST', '/auth/password/reset', { token: currentToken(), password: password.value }), () => {
+onSubmit($('reset'), ({ password }) => call('resetPassword', { token: currentToken(), password: password.value }), () => {
   forgetToken();
   showOnly('done', ...parts);
   notify(t('reset.done'));

@@ -23,8 +23,8 @@ function listItem(session) {
   const item = element('li', {}, text);
   if (!session.current) {
     const end = element('button', { type: 'button', textContent: t('button.end'), ariaLabel: t('sessions.end', { device }) });
-    onClick(end, check(() => call('DELETE', `/auth/sessions/${session.id}`)), async (result) => {
-      await report(t('sessions.ended', { device }), result);
+    onClick(end, check(() => call('revokeSession', { id: session.id })), async () => {
+      await report(t('sessions.ended', { device }));
       $('sessions-title').focus(); // the button is gone
     });
     item.append(end);
@@ -32,8 +32,8 @@ function listItem(session) {
   return item;
 }
 
-onClick($('end-others'), check(() => call('DELETE', '/auth/sessions')), async (result) => {
-  await report(t('sessions.othersEnded'), result);
+onClick($('end-others'), check(() => call('revokeSessions')), async () => {
+  await report(t('sessions.othersEnded'));
   $('sessions-title').focus();
 });
-onClick($('end-all'), check(() => call('DELETE', '/auth/sessions?scope=all')), showSignedOut);
+onClick($('end-all'), check(() => call('revokeSessions', { scope: 'all' })), showSignedOut);

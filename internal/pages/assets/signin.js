@@ -6,7 +6,7 @@ import { onSubmit } from './forms.js';
 import { goOn, pageURL, showMessages } from './navigation.js';
 import './providers.js';
 
-onSubmit($('signin'), ({ email, password, rememberMe }) => call('POST', '/auth/login', {
+onSubmit($('signin'), ({ email, password, rememberMe }) => call('login', {
   email: email.value,
   password: password.value,
   rememberMe: rememberMe.checked,
@@ -15,7 +15,7 @@ onSubmit($('signin'), ({ email, password, rememberMe }) => call('POST', '/auth/l
 // Users who are signed in already go straight on.
 const code = new URL(location).searchParams.get('error');
 showMessages();
-const session = await call('GET', '/auth/session', undefined, { background: true });
+const session = await call('session', { background: true });
 if (session.ok && code) location.replace(pageURL('account', { error: code }));
 else if (session.ok) goOn();
-else if (session.answer?.reason && !code) notify(explainEnd(session.answer.reason)); // the API gives the reason only once
+else if (session.error.reason && !code) notify(explainEnd(session.error.reason)); // the API gives the reason only once

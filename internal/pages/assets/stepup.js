@@ -18,7 +18,7 @@ export function setStepUpMethods(available) { methods = available; }
 // password have to sign in again, which leaves the page, and then repeat the action.
 export async function withStepUp(request) {
   const result = await request();
-  if (result.answer?.code !== 'step_up_required') return result;
+  if (result.error?.code !== 'step_up_required') return result;
 
   const outcome = await confirmIdentity();
   return outcome === 'confirmed' ? request() : outcome;
@@ -49,14 +49,14 @@ function confirmIdentity() {
   form.onsubmit = (event) => {
     event.preventDefault();
     run($('step-up-confirm'), async () => {
-      const result = await call('POST', '/auth/step-up', { password: password.value });
+      const result = await call('stepUp', { password: password.value });
 
-      const sessionEnded = result.status === 401 && result.answer.code !== 'wrong_password';
+      const sessionEnded = result.error?.code === 'not_authenticated';
       if (result.ok) outcome = 'confirmed';
       if (sessionEnded) outcome = result;
       if (outcome) return dialog.close();
 
-      showError(password, explain(result), result.answer?.code);
+      showError(password, explain(result.error), result.error.code);
       password.value = '';
       password.focus();
     });

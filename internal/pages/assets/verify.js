@@ -10,14 +10,14 @@ import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
 
 const parts = ['verify', 'wait', 'done', 'incomplete'];
 
-onSubmit($('verify'), () => call('POST', '/auth/email/verify', { token: currentToken() }), () => {
+onSubmit($('verify'), () => call('verifyEmail', { token: currentToken() }), () => {
   forgetToken();
   showOnly('done', ...parts);
   notify(t('verify.done'));
   $('done').querySelector('a').focus();
 });
 
-onClick($('resend'), () => call('POST', '/auth/email/resend'), ({ status }) => notify(t('verify.resent'), { status }));
+onClick($('resend'), () => call('resendVerification'), () => notify(t('verify.resent')));
 onClick($('signout'), signOut, showSignedOut);
 
 takeToken(async (isComplete) => {
@@ -26,7 +26,7 @@ takeToken(async (isComplete) => {
     return $('verify').querySelector('button').focus();
   }
 
-  const session = await call('GET', '/auth/session', undefined, { background: true });
+  const session = await call('session', { background: true });
   if (session.ok) $('wait-text').textContent = t('verify.wait', { email: session.answer.email });
   showOnly(session.ok ? 'wait' : 'incomplete', ...parts);
   $('title').focus();
