@@ -164,7 +164,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 
 	api := originOf(host, a.Addr())
 	if page.listener != nil {
-		server, err := newDemo(api, host, c.Accounts.PasswordMinLength, emails)
+		server, err := newDemo(c, api, page.origin, host, emails)
 		if err != nil {
 			return err
 		}

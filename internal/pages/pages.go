@@ -123,6 +123,12 @@ func policy(o Options) string {
 		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 }
 
+// App returns the name of the product.
+func (s *Site) App() string { return s.options.Brand.Name }
+
+// Asset returns the URL of an asset, relative to a page. The demo uses the styles for its other pages.
+func (s *Site) Asset(name string) string { return s.assets.url(name) }
+
 // Has reports whether there is a page or an asset at a path.
 func (s *Site) Has(path string) bool {
 	if rest, ok := strings.CutPrefix(path, AssetsPath); ok {
