@@ -24,11 +24,13 @@ var outboxTemplate = template.Must(template.ParseFS(demoFiles, "demo/outbox.html
 // browsers use for the server, and demo the origin.
 func newDemo(c config.Config, api, demo, host string, emails *outbox) (*http.Server, error) {
 	options := pages.Options{
-		Brand:        brand.Brand{Name: c.Brand.Name, URL: c.Brand.URL, Color: c.Brand.Color, LogoURL: c.Brand.LogoURL},
-		API:          api,
-		Registration: string(c.Registration.Mode),
-		SendsEmail:   true, // to the outbox or to SMTP_URL
-		MinPassword:  c.Accounts.PasswordMinLength,
+		Brand:                brand.Brand{Name: c.Brand.Name, URL: c.Brand.URL, Color: c.Brand.Color, LogoURL: c.Brand.LogoURL},
+		API:                  api,
+		Registration:         string(c.Registration.Mode),
+		DefaultLocale:        c.Brand.DefaultLocale,
+		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
+		SendsEmail:           true, // to the outbox or to SMTP_URL
+		MinPassword:          c.Accounts.PasswordMinLength,
 		ReturnTo: func(given string) (string, bool) {
 			return returnto.Check(origin.Trusted{Listed: []string{demo}, Loopback: true}, given)
 		},

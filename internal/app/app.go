@@ -114,6 +114,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Limiter:        a.limiter,
 		Secrets:        secrets(c.Session.Secrets),
 		MinPassword:    c.Accounts.PasswordMinLength,
+		Languages:      a.languages,
 		CheckRedis:     a.redisCheck.Ready,
 		CheckMongo:     a.users.Ready,
 		Activity:       a.activity,
@@ -124,6 +125,8 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Metrics:        metrics,
 		Tracing:        a.tracing,
 		Log:            a.log,
+
+		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
 	})
 }
 
@@ -134,9 +137,10 @@ func (a *App) pages(c config.Config) *httpapi.Pages {
 	}
 
 	return &httpapi.Pages{
-		PublicURL:    c.Accounts.PublicURL,
-		Brand:        brandOf(c.Brand),
-		Registration: string(c.Registration.Mode),
+		PublicURL:     c.Accounts.PublicURL,
+		Brand:         brandOf(c.Brand),
+		Registration:  string(c.Registration.Mode),
+		DefaultLocale: c.Brand.DefaultLocale,
 	}
 }
 

@@ -86,7 +86,7 @@ func (s *Service) signIn(ctx context.Context, client Client, a attempt) (SignedI
 
 	// 4. Begin the session, unless the generation has ended since step 1.
 	start := a.start
-	start.Owner = session.Owner{UserID: u.ID, Email: string(u.Email)}
+	start.Owner = session.Owner{UserID: u.ID, Email: string(u.Email), EmailVerified: u.EmailVerified}
 	start.Client = client.Client
 	start.Replaces = client.SessionIDs
 	start.Generation = generation

@@ -272,8 +272,9 @@ const exampleIntro = `# Latchkey's settings. Copy this file to .env, then set SE
 const exampleCompose = `
 # ---- Docker Compose ----
 
-# Password of the MongoDB that docker-compose.yml starts. The server itself does not read it.
-# Use letters and digits only, because it becomes a part of MONGODB_URI. docker-compose.yml also
-# needs SESSION_SECRET and REDIS_PASSWORD, and sets the hosts itself.
+# Passwords of the stores that docker-compose.yml starts. "make up" adds those that are not set. The
+# server itself does not read them: docker-compose.yml sets REDIS_PASSWORD and MONGODB_URI. MONGO_PASSWORD
+# must have letters and digits only, because it becomes a part of MONGODB_URI.
+REDIS_CONTAINER_PASSWORD=
 MONGO_PASSWORD=
 `

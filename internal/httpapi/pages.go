@@ -15,10 +15,10 @@ import (
 type Pages struct {
 	// PublicURL is the URL of this server as browsers see it, without a slash at its end. Links in emails
 	// and providers lead there.
-	PublicURL       string
-	Brand           brand.Brand
-	Registration    string // as in pages.Options
-	DefaultLanguage string
+	PublicURL     string
+	Brand         brand.Brand
+	Registration  string // as in pages.Options
+	DefaultLocale string
 }
 
 // builtInPages serves the built-in pages.
@@ -41,12 +41,13 @@ func (s *Server) usePages(o *Pages) error {
 	s.origins.pages, _ = origin.Of(public)
 
 	options := pages.Options{
-		Brand:           o.Brand,
-		Registration:    o.Registration,
-		SendsEmail:      s.auth != nil && s.auth.SendsEmail(),
-		MinPassword:     s.minPassword,
-		DefaultLanguage: o.DefaultLanguage,
-		ReturnTo:        s.origins.returnTo,
+		Brand:                o.Brand,
+		Registration:         o.Registration,
+		SendsEmail:           s.auth != nil && s.auth.SendsEmail(),
+		RequireVerifiedEmail: s.verifiedOnly,
+		MinPassword:          s.minPassword,
+		DefaultLocale:        o.DefaultLocale,
+		ReturnTo:             s.origins.returnTo,
 	}
 	for _, p := range s.providers.Providers() {
 		options.Providers = append(options.Providers, pages.Provider{Name: p.Name, Title: p.Title})

@@ -14,6 +14,7 @@ import (
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/device"
+	"latchkey/internal/locale"
 	"latchkey/internal/oauth"
 	"latchkey/internal/origin"
 	"latchkey/internal/ratelimit"
@@ -51,10 +52,12 @@ type Server struct {
 	refused   refusedOrigins
 
 	draining     atomic.Bool
+	lookupFailed atomic.Int64 // when knownVerified last could not read an account, in Unix nanoseconds
 	busyLogged   atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
 	minPassword  int
 	stepUpMaxAge time.Duration
 	redisBudget  time.Duration
+	verifiedOnly bool // see Options.RequireVerifiedEmail
 }
 
 // Options are the settings of a Server.
@@ -77,6 +80,8 @@ type Options struct {
 	// MinPassword is the minimum length of new passwords in characters, as in auth.Rules. Zero
 	// means auth.MinPasswordLength.
 	MinPassword int
+	// Languages are the languages that accounts may have. Nil means the shipped ones.
+	Languages *locale.Set
 	// Activity records the security events.
 	Activity *activity.Recorder
 	// Providers are the OAuth providers. Nil means none.
@@ -85,6 +90,10 @@ type Options struct {
 	Pages *Pages
 	// StepUpMaxAge is how recently users must have proved their identity for sensitive changes.
 	StepUpMaxAge time.Duration
+
+	// RequireVerifiedEmail closes all routes with a session to users whose email is not verified, except
+	// those that are open to them: see route.forUnverified.
+	RequireVerifiedEmail bool
 
 	// RedisBudget is the total time that one request may wait for Redis.
 	RedisBudget time.Duration
@@ -117,6 +126,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		minPassword:  cmp.Or(o.MinPassword, auth.MinPasswordLength),
 		stepUpMaxAge: o.StepUpMaxAge,
 		redisBudget:  o.RedisBudget,
+		verifiedOnly: o.RequireVerifiedEmail,
 	}
 	s.clientIPs = newClientIPs(s.proxies, s.log)
 	s.bodies.clientIPs = s.clientIPs

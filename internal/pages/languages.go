@@ -1,19 +1,16 @@
 package pages
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
-	"slices"
 
-	"golang.org/x/text/language"
+	"latchkey/internal/locale"
 )
 
 //go:embed templates texts assets
 var files embed.FS
-
-// Languages lists the languages of the pages as BCP 47 tags.
-var Languages = []string{"en", "de", "fr", "es", "pt", "it", "nl", "pl", "ja", "zh-Hans"}
 
 // languageNames are the names of the languages, each in that language.
 var languageNames = map[string]string{
@@ -33,22 +30,18 @@ var languageNames = map[string]string{
 type texts map[string]string
 
 type languages struct {
-	tags    []string // the default first
-	texts   map[string]texts
-	matcher language.Matcher
+	preferred string
+	texts     map[string]texts // by language
+	set       *locale.Set
 }
 
-// loadLanguages reads the texts. The default language is the first one that is matched.
+// loadLanguages reads the texts. The preferred locale is that of visitors who accept no language that
+// the pages have.
 func loadLanguages(preferred string) (languages, error) {
-	l := languages{texts: map[string]texts{}}
+	l := languages{texts: map[string]texts{}, set: locale.ShippedSet()}
+	l.preferred = cmp.Or(l.set.Match(preferred), locale.Default)
 
-	l.tags = slices.Clone(Languages)
-	if i := slices.Index(l.tags, preferred); i > 0 {
-		l.tags = slices.Insert(slices.Delete(l.tags, i, i+1), 0, preferred)
-	}
-
-	var tags []language.Tag
-	for _, name := range l.tags {
+	for _, name := range l.set.Names() {
 		source, err := files.ReadFile("texts/" + name + ".json")
 		if err != nil {
 			return l, err
@@ -59,9 +52,7 @@ func loadLanguages(preferred string) (languages, error) {
 			return l, fmt.Errorf("texts/%s.json: %w", name, err)
 		}
 		l.texts[name] = read
-		tags = append(tags, language.Make(name))
 	}
-	l.matcher = language.NewMatcher(tags)
 
 	return l, nil
 }
@@ -69,15 +60,9 @@ func loadLanguages(preferred string) (languages, error) {
 // choose returns the language of a page: the requested one, or else the best match for an
 // Accept-Language header. It also reports whether the language was requested.
 func (l languages) choose(requested, header string) (lang string, given bool) {
-	if slices.Contains(l.tags, requested) {
+	if l.texts[requested] != nil {
 		return requested, true
 	}
 
-	accepted, _, err := language.ParseAcceptLanguage(header)
-	if err != nil {
-		return l.tags[0], false
-	}
-	_, i, _ := l.matcher.Match(accepted...)
-
-	return l.tags[i], false
+	return cmp.Or(l.set.Match(l.set.FromHeader(header)), l.preferred), false
 }

@@ -27,13 +27,15 @@ type Options struct {
 	// beside the API.
 	API          string
 	Registration string // Open, Invite or Closed
+	// RequireVerifiedEmail reports whether users must confirm their email before they can do anything else.
+	RequireVerifiedEmail bool
 	// SendsEmail reports whether the server can send links.
 	SendsEmail bool
 	Providers  []Provider
 	// MinPassword is the minimum length of new passwords in characters.
 	MinPassword int
-	// DefaultLanguage is the language for visitors who accept none of Languages.
-	DefaultLanguage string
+	// DefaultLocale is that of visitors who accept no language that the pages have.
+	DefaultLocale string
 	// ReturnTo checks the URL to which a visitor wants to return after the sign-in. It returns the URL to
 	// use, and whether it is allowed. Nothing else decides about redirects.
 	ReturnTo func(given string) (to string, ok bool)
@@ -93,7 +95,7 @@ func New(o Options) (*Site, error) {
 	s := &Site{options: o, policy: policy(o), templates: map[string]*template.Template{}}
 
 	var err error
-	if s.languages, err = loadLanguages(o.DefaultLanguage); err != nil {
+	if s.languages, err = loadLanguages(o.DefaultLocale); err != nil {
 		return nil, err
 	}
 	if s.assets, err = loadAssets(o.Brand, s.languages); err != nil {

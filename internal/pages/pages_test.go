@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"latchkey/internal/brand"
+	"latchkey/internal/locale"
 	"latchkey/internal/testkit"
 )
 
@@ -55,7 +56,7 @@ func TestPages(t *testing.T) {
 	}
 
 	for _, path := range Paths {
-		for _, lang := range Languages {
+		for _, lang := range locale.Shipped() {
 			w, html := get(t, s, path+"?lang="+lang, "")
 			if w.Code != 200 || w.Header().Get("Content-Language") != lang || !strings.Contains(html, `<html lang="`+lang+`"`) {
 				t.Errorf("%s in %s: got status %d, language %s", path, lang, w.Code, w.Header().Get("Content-Language"))
@@ -124,7 +125,7 @@ func TestPolicyOfAnotherOrigin(t *testing.T) {
 func TestLanguage(t *testing.T) {
 	t.Parallel()
 
-	s := newSite(t, Options{DefaultLanguage: "pl"})
+	s := newSite(t, Options{DefaultLocale: "pl-PL"})
 	for _, test := range []struct{ query, accepted, want string }{
 		{"", "", "pl"},
 		{"", "xx, *;q=0.1", "pl"},
@@ -249,7 +250,7 @@ func TestTexts(t *testing.T) {
 	}
 
 	english := l.texts["en"]
-	for _, tag := range Languages {
+	for _, tag := range locale.Shipped() {
 		for key, text := range l.texts[tag] {
 			if _, known := english[key]; !known {
 				t.Errorf("%s: %q is not in English", tag, key)

@@ -132,7 +132,7 @@ type languageLink struct {
 // LanguageLinks lists the languages, each with the URL of this page in it.
 func (v view) LanguageLinks() []languageLink {
 	var links []languageLink
-	for _, tag := range v.site.languages.tags {
+	for _, tag := range v.site.languages.set.Names() {
 		links = append(links, languageLink{
 			Tag:     tag,
 			Name:    languageNames[tag],

@@ -128,6 +128,7 @@ var stepUp = folder{
 			checks: []script{
 				status(401),
 				problem("wrong_password"),
+				invalidField("password", "wrong_password"),
 				hasMessage,
 				keepsCookie,
 			},

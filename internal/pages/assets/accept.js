@@ -3,16 +3,16 @@
 import { call } from './api.js';
 import { $ } from './dom.js';
 import { onSubmit } from './forms.js';
-import { goOn } from './navigation.js';
+import { goOnAs } from './navigation.js';
 import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
 
 onSubmit($('accept'), ({ name, password }) => call('acceptInvitation', {
   token: currentToken(),
   name: name.value,
   password: password.value,
-}), () => {
+}), (result) => {
   forgetToken();
-  goOn();
+  goOnAs(result);
 });
 
 takeToken((isComplete) => {

@@ -1,15 +1,8 @@
 // Connects forms and buttons to calls of the API, and shows what is wrong beside the fields.
 
-import { explain } from './api.js';
 import { notify } from './dom.js';
 import { showFailure } from './failure.js';
 import { has, t } from './texts.js';
-
-// fieldsOf lists the fields that some failures are about.
-const fieldsOf = {
-  email_taken: ['email'],
-  wrong_password: ['currentPassword', 'password'],
-};
 
 // run runs the action of a button, and ignores further clicks while it is running. The button keeps
 // the focus, which a disabled button would lose.
@@ -69,11 +62,8 @@ function clearErrors(form) {
 // showErrors shows a failure beside the fields that it is about, or else at the top of the page.
 function showErrors(form, error) {
   const problems = error.errors.map(({ field, code }) => [form.elements[field], t(has(`field.${code}`) ? `field.${code}` : 'field.invalid')]);
-  if (fieldsOf[error.code]) {
-    problems.splice(0, Infinity, [fieldsOf[error.code].map((name) => form.elements[name]).find(Boolean), explain(error)]);
-  }
 
-  const shown = problems.filter(([input]) => input && !input.hidden);
+  const shown = problems.filter(([input]) => input);
   if (shown.length === 0) return showFailure(error);
 
   for (const [input, text] of shown) showError(input, text, error.code);

@@ -5,10 +5,16 @@ import { notify } from './dom.js';
 import { has, t } from './texts.js';
 
 const here = new URL(document.baseURI);
-const { home } = document.documentElement.dataset;
+const { home, verifiedOnly } = document.documentElement.dataset;
+
+// mustVerify reports whether users have to confirm their email before they can do anything else.
+export const mustVerify = verifiedOnly !== undefined;
 
 // goOn leaves for the URL to return to. The Back button does not lead back to the form.
 export const goOn = () => location.replace(home);
+
+// goOnAs is like goOn for a user who has just signed in, and who may have to confirm their email first.
+export const goOnAs = ({ answer: { user } }) => (mustVerify && !user.emailVerified ? location.replace(pageURL('verify-email')) : goOn());
 
 // pageURL returns the URL of another page. It keeps the language and the URL to return to, as the
 // links of the page do.

@@ -5,6 +5,7 @@ import { showSignedOut, signOut } from './actions.js';
 import { call } from './api.js';
 import { $, notify } from './dom.js';
 import { onClick, onSubmit } from './forms.js';
+import { goOn } from './navigation.js';
 import { t } from './texts.js';
 import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
 
@@ -30,4 +31,12 @@ takeToken(async (isComplete) => {
   if (session.ok) $('wait-text').textContent = t('verify.wait', { email: session.answer.email });
   showOnly(session.ok ? 'wait' : 'incomplete', ...parts);
   $('title').focus();
+});
+
+// The user may have opened the link in another tab.
+document.addEventListener('visibilitychange', async () => {
+  if (document.visibilityState !== 'visible' || $('wait').hidden) return;
+
+  const me = await call('me', { background: true });
+  if (me.ok && me.answer.user.emailVerified) goOn();
 });
