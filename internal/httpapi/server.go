@@ -49,6 +49,7 @@ type Server struct {
 	checks    memoryChecks
 	openAPI   func() ([]byte, error) // the document, generated at the first call
 	readiness readiness
+	pages     *builtInPages // nil if they are off
 	refused   refusedOrigins
 
 	draining     atomic.Bool
@@ -86,6 +87,8 @@ type Options struct {
 	Activity *activity.Recorder
 	// Providers are the OAuth providers. Nil means none.
 	Providers *oauth.Service
+	// Pages turns on the built-in pages. Nil means off.
+	Pages *Pages
 	// StepUpMaxAge is how recently users must have proved their identity for sensitive changes.
 	StepUpMaxAge time.Duration
 
@@ -143,6 +146,10 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 
 	var err error
 	if s.origins, err = newOrigins(o.Origins, o.Cookie.Secure); err != nil {
+		return nil, err
+	}
+
+	if err := s.usePages(o.Pages); err != nil {
 		return nil, err
 	}
 
