@@ -23,7 +23,7 @@ func TestNginx(t *testing.T) {
 
 	addr, _, _ := start(t, environment(t))
 	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintf(w, "user=%s email=%s session=%s cookie=%s", r.Header["X-Auth-User-Id"], r.Header["X-Auth-Email"], r.Header["X-Auth-Session-Id"], r.Header["Cookie"])
+		_, _ = fmt.Fprintf(w, "user=%s email=%s verified=%s session=%s cookie=%s", r.Header["X-Auth-User-Id"], r.Header["X-Auth-Email"], r.Header["X-Auth-Email-Verified"], r.Header["X-Auth-Session-Id"], r.Header["Cookie"])
 	}))
 	t.Cleanup(application.Close)
 	base := startNginx(t, addr, application.Listener.Addr().String())
@@ -42,7 +42,7 @@ func TestNginx(t *testing.T) {
 
 	const api = "api.example.com"
 	const app = "app.example.com"
-	spoofed := []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Session-Id", "X-Forwarded-For"}
+	spoofed := []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Email-Verified", "X-Auth-Session-Id", "X-Forwarded-For"}
 	if status, _, text := request("GET", app, "/", "", "", spoofed...); status != 401 {
 		t.Errorf("no session: got %d %s, want 401", status, text)
 	}
@@ -53,7 +53,7 @@ func TestNginx(t *testing.T) {
 	}
 
 	status, _, text = request("POST", app, "/orders", cookie, `{"a":1}`, spoofed...)
-	want := regexp.MustCompile(`^user=\[[0-9a-f]{24}\] email=\[ann@example.com\] session=\[[\w-]{45}\] cookie=\[\]$`)
+	want := regexp.MustCompile(`^user=\[[0-9a-f]{24}\] email=\[ann@example.com\] verified=\[false\] session=\[[\w-]{45}\] cookie=\[\]$`)
 	if status != 200 || !want.MatchString(text) {
 		t.Errorf("signed in: got %d %s, want 200 %s", status, text, want)
 	}

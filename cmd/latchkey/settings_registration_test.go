@@ -18,6 +18,12 @@ func observeRegistration(t *testing.T, o *observer) {
 		o.equal(t, "REGISTRATION", codeOf(t, send(t, "POST", "http://"+addr+"/auth/register", annsAccount)), want)
 	}
 
+	s := newMailSetup(t, "REQUIRE_VERIFIED_EMAIL=true")
+	strict, _, _ := start(t, s.environ)
+	c := sessionCookie(t, mustSend(t, 201, "POST", "http://"+strict+"/auth/register", annsAccount))
+	me := send(t, "GET", "http://"+strict+"/auth/me", "", "Cookie", c.Name+"="+c.Value)
+	o.equal(t, "REQUIRE_VERIFIED_EMAIL", codeOf(t, me), "403 email_not_verified")
+
 	addr, _, _ := start(t, environment(t, "REGISTRATION_DOMAINS=Odd.Example, xn--bcher-kva.example"))
 	for email, want := range map[string]string{
 		"ann@example.com":            "403 email_domain_not_allowed",

@@ -16,7 +16,7 @@ func TestContractIsChecked(t *testing.T) {
 		signedIn = `{"authenticated":true}`
 		problem  = `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"x","code":"not_authenticated","message":"x","requestId":"1"}`
 	)
-	userHeaders := http.Header{"X-Auth-User-Id": {"1"}, "X-Auth-Email": {"a@example.com"}, "X-Auth-Session-Id": {"2"}}
+	userHeaders := http.Header{"X-Auth-User-Id": {"1"}, "X-Auth-Email": {"a@example.com"}, "X-Auth-Email-Verified": {"true"}, "X-Auth-Session-Id": {"2"}}
 	for _, tc := range []struct {
 		name   string
 		status int

@@ -108,6 +108,8 @@ type Options struct {
 
 	// Registration decides who may create an account.
 	Registration auth.RegistrationPolicy
+	// RequireVerifiedEmail closes most routes to users whose email is not verified.
+	RequireVerifiedEmail bool
 }
 
 // dial is the type of net.Dialer.DialContext.
@@ -217,11 +219,15 @@ func (s *Server) startServices(o Options) {
 		_ = s.activity.Close(ctx) // the test may have stopped MongoDB
 	})
 
+	composer, err := mail.NewComposer(mail.ComposerOptions{})
+	testkit.NoError(s.T, err)
+
 	const retryPause = 20 * time.Millisecond
 	s.Auth = auth.New(s.Users, s.Sessions, s.Hasher, auth.Options{
 		Rules:        o.Rules,
 		Registration: o.Registration,
 		Sender:       o.Mail,
+		Composer:     composer,
 		Queue:        mail.NewQueue(s.conns, mail.QueueOptions{Interval: retryPause, Backoff: retryPause, Metrics: s.metrics, Log: s.log}),
 		MailInterval: time.Minute,
 		BaseURL:      "https://app.example.com",
@@ -255,6 +261,8 @@ func (s *Server) startAPI(o Options) {
 		Now:            s.Now,
 		Metrics:        s.metrics,
 		Log:            s.log,
+
+		RequireVerifiedEmail: o.RequireVerifiedEmail,
 	})
 	testkit.NoError(s.T, err)
 

@@ -13,6 +13,8 @@ import (
 // Client describes the browser that signs in.
 type Client struct {
 	session.Client
+	// Locale is the BCP 47 locale that the browser prefers, in canonical form. New accounts get it.
+	Locale string
 	// SessionIDs are the sessions that the browser already has, possibly of other users. The new
 	// session replaces them.
 	SessionIDs []string
@@ -86,7 +88,7 @@ func (s *Service) signIn(ctx context.Context, client Client, a attempt) (SignedI
 
 	// 4. Begin the session, unless the generation has ended since step 1.
 	start := a.start
-	start.Owner = session.Owner{UserID: u.ID, Email: string(u.Email)}
+	start.Owner = session.Owner{UserID: u.ID, Email: string(u.Email), EmailVerified: u.EmailVerified}
 	start.Client = client.Client
 	start.Replaces = client.SessionIDs
 	start.Generation = generation

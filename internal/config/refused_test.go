@@ -61,7 +61,8 @@ var refusedValues = map[string][]string{
 	"ACTIVITY_RETENTION: must be at least 24h":                        {"1s", "23h59m"},
 	"USER_CACHE_MAX_AGE: must be from 0s to 1m":                       {"-1s", "61s"},
 
-	"REGISTRATION: must be open": {"yes"},
+	"REGISTRATION: must be open":           {"yes"},
+	"REQUIRE_VERIFIED_EMAIL: must be true": {"yes"},
 	"REGISTRATION_DOMAINS: must be domains": {
 		"example", "ann@example.com", "*.example.com", "example.com,https://example.org", "example.com.", "192.0.2.1", "xn--a.example",
 	},
@@ -81,15 +82,17 @@ var refusedValues = map[string][]string{
 		"8.0.0.0/8,9.0.0.0/8", "10.0.0.0/8,8.0.0.0/9,9.0.0.0/9,11.0.0.0/9", "2000::/16,2001::/17", "2a00::/17,2a01::/17,2a02::/17",
 	},
 
-	"APP_NAME: must be at most 50": {"a\nb", "a\u202eb", "a\xff", strings.Repeat("ü", 51)},
-	"APP_URL: must be https":       {"http://www.example.com"},
-	"APP_URL: must look like":      {"www.example.com", "javascript:alert(1)"},
-	"APP_COLOR: must be a color":   {"blue", "#fff", "#12345g", "1f5fd0ff"},
+	"APP_NAME: must be at most 50":           {"a\nb", "a\u202eb", "a\xff", strings.Repeat("ü", 51)},
+	"APP_URL: must be https":                 {"http://www.example.com"},
+	"APP_URL: must look like":                {"www.example.com", "javascript:alert(1)"},
+	"APP_COLOR: must be a color":             {"blue", "#fff", "#12345g", "1f5fd0ff"},
+	"DEFAULT_LOCALE: must be a language tag": {"german", "und", "de_", "d"},
 	"APP_LOGO_URL: must look like": {
 		"http://www.example.com/logo.png", "data:image/png;base64,AAAA", "https://u:hunter2@example.com/l.png", "https://example.com/l.png#x",
 		"https://example.com/a b.png", "https://example.com/\"onload=x", "//example.com/l.png",
 	},
 
+	"PAGES: must be on or off":              {"true", "yes"},
 	"PUBLIC_URL: must be https":             {"http://app.example.com"},
 	"PUBLIC_URL: must look like":            {"https://app.example.com/?x=1"},
 	"PUBLIC_URL: must be ASCII":             {"https://bücher.example"},
@@ -192,6 +195,7 @@ var refusedCombinations = map[string]map[string]string{
 	"REDIS_SENTINELS: required if":                      {"REDIS_SENTINEL_MASTER": "m"},
 	"REDIS_CLUSTER: set either this or REDIS_SENTINELS": {"REDIS_CLUSTER": "a:1", "REDIS_SENTINELS": "b:1"},
 	"REDIS_DB: must be 0 with REDIS_CLUSTER":            {"REDIS_CLUSTER": "a:1", "REDIS_DB": "1"},
+	"REQUIRE_VERIFIED_EMAIL: requires SMTP_URL":         {"REQUIRE_VERIFIED_EMAIL": "true"},
 	"MAIL_FROM: must be the sender":                     {"SMTP_URL": "smtp://u:hunter2@x"},
 	"MAIL_INTERVAL: must be at most RESET":              {"SMTP_URL": "smtp://x", "MAIL_FROM": "a@example.com", "MAIL_INTERVAL": "31m"},
 	"PUBLIC_URL: required for links":                    {"SMTP_URL": "smtp://u:hunter2@x", "FRONTEND_URL": ""},
@@ -280,11 +284,11 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_CLUSTER", "REDIS_CLUSTER",
 		"SESSION_SECRET", "SESSION_SECRET", "SESSION_MAX_AGE", "SESSION_ABSOLUTE_MAX_AGE", "SESSION_TOUCH_INTERVAL", "SESSION_MAX_PER_USER", "SESSION_CACHE",
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
-		"APP_URL", "APP_COLOR", "APP_LOGO_URL",
-		"PUBLIC_URL", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
+		"APP_URL", "APP_COLOR", "APP_LOGO_URL", "DEFAULT_LOCALE",
+		"PUBLIC_URL", "PAGES", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
-		"REGISTRATION", "REGISTRATION_DOMAINS",
+		"REGISTRATION", "REGISTRATION_DOMAINS", "REQUIRE_VERIFIED_EMAIL",
 		"GOOGLE_CLIENT_SECRET", "GOOGLE_CALLBACK_URL", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET_FILE", "GITHUB_CALLBACK_URL",
 		"OIDC_ACME_CLIENT_ID", "OIDC_ACME_CLIENT_SECRET", "OIDC_ACME_CALLBACK_URL", "OIDC_ACME_ISSUER",
 		"OIDC_YOU_CLIENT_ID", "OIDC_YOU_CLIENT_SECRET", "OIDC_YOU_CALLBACK_URL", "OIDC_YOU_ISSUER", "OIDC_YOU_SCOPES",
@@ -324,6 +328,19 @@ func TestProblemsQuoteTheValue(t *testing.T) {
 	}
 }
 
+// TestLikelyEnvironment: with a misspelled APP_ENV, the report also has what is wrong in the environment that is
+// meant.
+func TestLikelyEnvironment(t *testing.T) {
+	t.Parallel()
+
+	for value, wantAll := range map[string]bool{"prod": true, "Production": true, "prodution": true, "dev": false, "staging": false} {
+		_, err := Load(good(map[string]string{"APP_ENV": value, "BCRYPT_COST": "4"}))
+		if err == nil || !strings.Contains(err.Error(), "APP_ENV: must be") || strings.Contains(err.Error(), "BCRYPT_COST: must") != wantAll {
+			t.Errorf("APP_ENV=%s: got error %v, want BCRYPT_COST in it: %t", value, err, wantAll)
+		}
+	}
+}
+
 // TestOneMistakeIsOneProblem: a setting that does not parse falls back to its default, so that it
 // does not break other rules.
 func TestOneMistakeIsOneProblem(t *testing.T) {
@@ -352,5 +369,18 @@ func TestOneMistakeIsOneProblem(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "1 invalid setting:\n  "+name+": ") {
 			t.Errorf("%v: got %v, want one problem with %s", vars, err, name)
 		}
+	}
+}
+
+// TestPagesNeedTheirURL: links in emails would otherwise lead to the first FRONTEND_URL, which has no
+// such pages.
+func TestPagesNeedTheirURL(t *testing.T) {
+	t.Parallel()
+
+	checkRefused(t, good(map[string]string{"PAGES": "on", "FRONTEND_URL": "https://app.example.com"}), "PUBLIC_URL: required with PAGES=on")
+
+	c, err := Load(good(map[string]string{"PAGES": "on", "PUBLIC_URL": "https://id.example.com/"}))
+	if err != nil || !bool(c.Accounts.Pages) || c.Accounts.PublicURL != "https://id.example.com" {
+		t.Errorf("got %+v, %v, want pages at https://id.example.com", c.Accounts, err)
 	}
 }

@@ -21,6 +21,8 @@ type Registration struct {
 	Mode RegistrationMode `env:"REGISTRATION" envDefault:"open"`
 	// Domains lists the domains that emails may have, in lower-case Unicode. None means any.
 	Domains []string `env:"REGISTRATION_DOMAINS"`
+	// RequireVerifiedEmail closes most routes to users whose email is not verified.
+	RequireVerifiedEmail bool `env:"REQUIRE_VERIFIED_EMAIL" envDefault:"false"`
 }
 
 func (l *loader) checkRegistration() {
@@ -34,6 +36,14 @@ func (l *loader) checkRegistration() {
 			l.reportItem(name, given, "must be domains like example.com, separated by commas")
 		}
 		r.Domains[i] = domain
+	}
+	if len(r.Domains) > 0 && !r.RequireVerifiedEmail {
+		l.warn("REGISTRATION_DOMAINS is set without REQUIRE_VERIFIED_EMAIL=true: " +
+			"anyone can register with an email of these domains that is not theirs")
+	}
+
+	if r.RequireVerifiedEmail && l.Mail.URL == "" && l.AppEnv == Production {
+		l.report("REQUIRE_VERIFIED_EMAIL", "requires SMTP_URL, or nobody can verify an email")
 	}
 }
 

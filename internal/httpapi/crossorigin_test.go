@@ -255,9 +255,10 @@ func TestVerify(t *testing.T) {
 	c := s.Register("ann@example.com")
 	a := c.Do("GET", "/auth/verify", nil).Want(200)
 	for name, want := range map[string]string{
-		"X-Auth-Email":      "ann@example.com",
-		"X-Auth-Session-Id": c.SessionID(),
-		"X-Auth-User-Id":    c.Do("GET", "/auth/session", nil).Text("userId"),
+		"X-Auth-Email":          "ann@example.com",
+		"X-Auth-Email-Verified": "false",
+		"X-Auth-Session-Id":     c.SessionID(),
+		"X-Auth-User-Id":        c.Do("GET", "/auth/session", nil).Text("userId"),
 	} {
 		if got := a.Header.Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)

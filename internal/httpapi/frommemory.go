@@ -26,8 +26,9 @@ type memoryChecks struct {
 }
 
 type memoryCheck struct {
-	answer fromMemory
-	count  func(took time.Duration)
+	answer        fromMemory
+	count         func(took time.Duration)
+	forUnverified bool // as in route
 }
 
 // newMemoryChecks returns the checks of the routes that have one. There are none if requests are
@@ -46,8 +47,9 @@ func (s *Server) newMemoryChecks() memoryChecks {
 	for _, rt := range s.table() {
 		if path, ok := strings.CutPrefix(rt.pattern, "GET "); ok && rt.fromMemory != nil {
 			c.byPath[path] = memoryCheck{
-				answer: rt.fromMemory,
-				count:  s.metrics.RequestCounter(http.MethodGet, path, http.StatusOK),
+				answer:        rt.fromMemory,
+				count:         s.metrics.RequestCounter(http.MethodGet, path, http.StatusOK),
+				forUnverified: rt.forUnverified,
 			}
 		}
 	}
@@ -67,6 +69,9 @@ func (s *Server) answerFromMemory(w http.ResponseWriter, r *http.Request) bool {
 	current := s.sessions.InMemory(s.cookie.plainValue(r))
 	if current == nil {
 		return false
+	}
+	if s.verifiedOnly && !check.forUnverified && !current.EmailVerified {
+		return false // the router decides
 	}
 
 	h := w.Header()

@@ -90,7 +90,7 @@ func (s *Server) serve(rt route) handler {
 			return err
 		}
 
-		// 3. Require a session, unless the route is public. From here on, the request may wait for Redis
+		// 3. Require a session, unless the route is public, and a verified email if the settings do. From here on, the request may wait for Redis
 		// for redisBudget in total, however many commands it takes.
 		request := attempt{limit: rt.limit}
 		ctx := redisconn.WithBudget(r.Context(), s.redisBudget)
@@ -105,6 +105,9 @@ func (s *Server) serve(rt route) handler {
 			request.userID = current.UserID
 		}
 		r = r.WithContext(ctx)
+		if err := s.requireVerifiedEmail(r, rt); err != nil {
+			return err
+		}
 
 		// 4. Check and decode the body.
 		c, err := rt.endpoint.decode(s.rules, r, body)

@@ -87,7 +87,7 @@ func (l *load) signIn(ctx context.Context) (token string, err error) {
 		return "", err
 	}
 
-	owner := session.Owner{UserID: apitest.UserID, Email: "ann@example.com"}
+	owner := session.Owner{UserID: apitest.UserID, Email: "ann@example.com", EmailVerified: true}
 	_, token, err = l.Sessions.Begin(ctx, session.Start{Owner: owner, Method: "password", Generation: generation})
 
 	return token, err

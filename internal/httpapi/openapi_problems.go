@@ -189,6 +189,9 @@ func problemName(status int, own, all []*failure, path string) string {
 	if status == http.StatusUnauthorized && authenticatedMember(path) != nil {
 		return "SessionUnauthorized"
 	}
+	if len(own) == 0 && slices.Contains(all, errEmailNotVerified) {
+		own = all
+	}
 	if len(own) == 0 {
 		return componentName(http.StatusText(status))
 	}

@@ -103,6 +103,14 @@ var responseHeaders = []responseHeader{
 		example:     string(exampleUser.Email),
 		required:    true,
 	},
+	{
+		name: "X-Auth-Email-Verified",
+		description: "Whether the user has proved that they receive emails sent to it. " +
+			"`true` is certain. `false` may also mean that MongoDB is down and the server does not know.",
+		pattern:  "^(true|false)$",
+		example:  "true",
+		required: true,
+	},
 	{name: "X-Auth-Session-Id", description: "The session's ID.", example: exampleSessionID, required: true},
 }
 
@@ -129,6 +137,7 @@ var exampleUser = user.View{
 	Name:          "John Doe",
 	Email:         "john@example.com",
 	EmailVerified: true,
+	Locale:        "en-US",
 	IsActive:      true,
 	LastLogin:     exampleTime,
 	CreatedAt:     exampleTime.AddDate(0, -2, 0),

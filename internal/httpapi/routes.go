@@ -20,6 +20,9 @@ type route struct {
 	access   access
 	limit    limit
 	endpoint endpoint
+	// forUnverified opens the route to users whose email is not verified, even if
+	// Options.RequireVerifiedEmail is set. They need it to verify or to correct their email.
+	forUnverified bool
 	// fromMemory answers most requests of a GET route with a session: see answerFromMemory.
 	fromMemory fromMemory
 	// errors are the errors of this route, besides the ones that all routes of its kind have:
@@ -54,6 +57,9 @@ func (rt route) sharedErrors() errs {
 	if rt.access != public {
 		shared = append(shared, session.ErrNone)
 	}
+	if rt.access != public && !rt.forUnverified {
+		shared = append(shared, errEmailNotVerified, user.ErrUnavailable)
+	}
 	if rt.limit != noLimit {
 		shared = append(shared, errTooMany)
 	}
@@ -66,7 +72,7 @@ func (rt route) sharedErrors() errs {
 
 // table returns every route of the API.
 func (s *Server) table() []route {
-	table := s.fixedRoutes()
+	table := append(s.fixedRoutes(), s.pageRoutes()...)
 	for _, p := range s.providers.Providers() {
 		table = append(table, s.providerRoutes(p.Name)...)
 	}
@@ -98,7 +104,7 @@ func (s *Server) fixedRoutes() []route {
 			pattern: "GET /auth/me", endpoint: noBody(s.me), fromMemory: s.meFromMemory, operation: meOperation,
 			errors: errs{user.ErrUnavailable},
 		},
-		{pattern: "GET /auth/session", endpoint: noBody(s.session), fromMemory: s.sessionFromMemory, operation: sessionOperation},
+		{pattern: "GET /auth/session", forUnverified: true, endpoint: noBody(s.session), fromMemory: s.sessionFromMemory, operation: sessionOperation},
 		{pattern: "GET /auth/verify", endpoint: noBody(s.verify), fromMemory: s.verifyFromMemory, operation: verifyOperation},
 		{pattern: "POST /auth/rotate-session", endpoint: noBody(s.rotate), operation: rotateOperation},
 		{pattern: "GET /auth/sessions", endpoint: noBody(s.listSessions), operation: listSessionsOperation},
@@ -113,7 +119,7 @@ func (s *Server) fixedRoutes() []route {
 		},
 
 		{
-			pattern: "POST /auth/step-up", limit: limitPassword, endpoint: passwordBody(s.stepUp), operation: stepUpOperation,
+			pattern: "POST /auth/step-up", forUnverified: true, limit: limitPassword, endpoint: passwordBody(s.stepUp), operation: stepUpOperation,
 			errors: errs{auth.ErrWrongPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
@@ -137,11 +143,11 @@ func (s *Server) fixedRoutes() []route {
 			errors: errs{auth.ErrInvalidToken, auth.ErrEmailDomain, user.ErrEmailTaken, user.ErrUnavailable},
 		},
 		{
-			pattern: "POST /auth/email/resend", limit: limitMail, endpoint: noBody(s.resendVerification), operation: resendVerificationOperation,
+			pattern: "POST /auth/email/resend", forUnverified: true, limit: limitMail, endpoint: noBody(s.resendVerification), operation: resendVerificationOperation,
 			errors: errs{auth.ErrMailNotConfigured, user.ErrUnavailable},
 		},
 		{
-			pattern: "POST /auth/email/change", limit: limitMail, endpoint: jsonBody(s.changeEmail), operation: changeEmailOperation,
+			pattern: "POST /auth/email/change", forUnverified: true, limit: limitMail, endpoint: jsonBody(s.changeEmail), operation: changeEmailOperation,
 			errors: errs{auth.ErrMailNotConfigured, errStepUp, auth.ErrEmailDomain, user.ErrUnavailable},
 		},
 

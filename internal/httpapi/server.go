@@ -14,6 +14,7 @@ import (
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/device"
+	"latchkey/internal/locale"
 	"latchkey/internal/oauth"
 	"latchkey/internal/origin"
 	"latchkey/internal/ratelimit"
@@ -34,6 +35,7 @@ type Server struct {
 	limiter   *device.Limiter
 	limits    Limits
 	rules     *validator.Validate
+	languages *locale.Set
 	activity  *activity.Recorder
 	providers *oauth.Service
 	proxies   []string
@@ -47,13 +49,16 @@ type Server struct {
 	checks    memoryChecks
 	openAPI   func() ([]byte, error) // the document, generated at the first call
 	readiness readiness
+	pages     *builtInPages // nil if they are off
 	refused   refusedOrigins
 
 	draining     atomic.Bool
+	lookupFailed atomic.Int64 // when knownVerified last could not read an account, in Unix nanoseconds
 	busyLogged   atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
 	minPassword  int
 	stepUpMaxAge time.Duration
 	redisBudget  time.Duration
+	verifiedOnly bool // see Options.RequireVerifiedEmail
 }
 
 // Options are the settings of a Server.
@@ -76,12 +81,20 @@ type Options struct {
 	// MinPassword is the minimum length of new passwords in characters, as in auth.Rules. Zero
 	// means auth.MinPasswordLength.
 	MinPassword int
+	// Languages are the languages that accounts may have. Nil means the shipped ones.
+	Languages *locale.Set
 	// Activity records the security events.
 	Activity *activity.Recorder
 	// Providers are the OAuth providers. Nil means none.
 	Providers *oauth.Service
+	// Pages turns on the built-in pages. Nil means off.
+	Pages *Pages
 	// StepUpMaxAge is how recently users must have proved their identity for sensitive changes.
 	StepUpMaxAge time.Duration
+
+	// RequireVerifiedEmail closes all routes with a session to users whose email is not verified, except
+	// those that are open to them: see route.forUnverified.
+	RequireVerifiedEmail bool
 
 	// RedisBudget is the total time that one request may wait for Redis.
 	RedisBudget time.Duration
@@ -104,6 +117,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		limiter:      device.NewLimiter(o.Limiter, o.Limits.Account, o.Limits.Device),
 		limits:       o.Limits,
 		readiness:    readiness{checkRedis: o.CheckRedis, checkMongo: o.CheckMongo},
+		languages:    o.Languages,
 		activity:     o.Activity,
 		providers:    o.Providers,
 		proxies:      o.TrustedProxies,
@@ -114,10 +128,14 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		minPassword:  cmp.Or(o.MinPassword, auth.MinPasswordLength),
 		stepUpMaxAge: o.StepUpMaxAge,
 		redisBudget:  o.RedisBudget,
+		verifiedOnly: o.RequireVerifiedEmail,
 	}
 	s.clientIPs = newClientIPs(s.proxies, s.log)
 	s.bodies.clientIPs = s.clientIPs
-	s.rules = newRules(s.minPassword)
+	if o.Languages == nil {
+		s.languages = locale.ShippedSet()
+	}
+	s.rules = newRules(s.minPassword, s.languages)
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -128,6 +146,10 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 
 	var err error
 	if s.origins, err = newOrigins(o.Origins, o.Cookie.Secure); err != nil {
+		return nil, err
+	}
+
+	if err := s.usePages(o.Pages); err != nil {
 		return nil, err
 	}
 

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"latchkey/internal/activity"
@@ -79,12 +80,13 @@ var verifyOperation = operation{
 	summary: "Identify the user for a reverse proxy",
 	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis, or none if the server has the session in memory. " +
 		"The proxy must remove headers with these names from client requests. " +
-		"The email is percent-encoded and may not be verified: identify users by their ID.",
+		"The email is percent-encoded and may not be verified: identify users by their ID. " +
+		"With `REQUIRE_VERIFIED_EMAIL=true`, users whose email is not verified get 403.",
 	response: response{
 		status:  http.StatusOK,
 		result:  "The user is signed in, and the headers identify them",
 		body:    verifyResult{true},
-		headers: []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Session-Id"},
+		headers: []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Email-Verified", "X-Auth-Session-Id"},
 	},
 }
 
@@ -93,18 +95,30 @@ var verifyOperation = operation{
 // requests of clients, including variants with _ or . instead of -. Applications must identify
 // accounts by ID, because an email may not be verified.
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
-	writeBody(w, http.StatusOK, jsonType, s.verifyFromMemory(w.Header(), s.current(r)))
+	identify(w.Header(), s.current(r), s.knownVerified(r))
+	writeBody(w, http.StatusOK, jsonType, verifiedBody)
 
 	return nil
 }
 
-// verifyFromMemory sets the headers that identify the user, and returns the body.
-func (*Server) verifyFromMemory(h http.Header, current *session.Session) []byte {
-	h.Set("X-Auth-User-Id", current.UserID)
-	h.Set("X-Auth-Email", headerEmail(current.Email))
-	h.Set("X-Auth-Session-Id", current.ID)
+// verifyFromMemory is verify if it is in memory whether the email is verified.
+func (s *Server) verifyFromMemory(h http.Header, current *session.Session) []byte {
+	verified, known := s.verifiedInMemory(current)
+	if !known {
+		return nil
+	}
+
+	identify(h, current, verified)
 
 	return verifiedBody
+}
+
+// identify sets the headers that identify the user to an application.
+func identify(h http.Header, current *session.Session, emailVerified bool) {
+	h.Set("X-Auth-User-Id", current.UserID)
+	h.Set("X-Auth-Email", headerEmail(current.Email))
+	h.Set("X-Auth-Email-Verified", strconv.FormatBool(emailVerified))
+	h.Set("X-Auth-Session-Id", current.ID)
 }
 
 var verifiedBody, _ = encodeJSON(verifyResult{true})

@@ -181,22 +181,43 @@ func (m *Manager) touch(ctx context.Context, s *Session, now time.Time) {
 	touched := *s
 	touched.markSeen(now, m.options.Idle)
 
-	saved := false
-	value, err := touched.seal(m.macKeys)
-	if err == nil {
-		touched.value = value
-		saved, err = redisconn.Bool(m.redis.Eval(ctx, m.scripts.touch,
-			m.keys.record(s.ID), m.keys.index(s.UserID),
-			s.ID, s.value, value, m.ttl(touched.IdleExpiresAt)))
-	}
-
-	if saved {
-		m.scs.Put(ctx, sessionKey, &touched)
-	} else if err != nil {
+	if err := m.update(ctx, s, touched); err != nil {
 		if last := m.touchFailed.Swap(now.Unix()); last/60 != now.Unix()/60 {
 			m.options.Log.WarnContext(ctx, "cannot extend sessions", "sessionId", s.ID, "error", err)
 		}
 	}
+}
+
+// update stores a changed session, and puts it into ctx, unless its record has changed since it was read.
+func (m *Manager) update(ctx context.Context, s *Session, changed Session) error {
+	value, err := changed.seal(m.macKeys)
+	if err != nil {
+		return err
+	}
+	changed.value = value
+
+	saved, err := redisconn.Bool(m.redis.Eval(ctx, m.scripts.touch,
+		m.keys.record(s.ID), m.keys.index(s.UserID),
+		s.ID, s.value, value, m.ttl(changed.IdleExpiresAt)))
+	if saved {
+		m.scs.Put(ctx, sessionKey, &changed)
+	}
+
+	return err
+}
+
+// RecordVerifiedEmail records in the session in ctx that its email is verified, so that later requests
+// need not look at the account. A failure has no effect: a later request tries again.
+func (m *Manager) RecordVerifiedEmail(ctx context.Context) {
+	s, ok := m.FromContext(ctx)
+	isPaused := m.options.Now().Unix()-m.touchFailed.Load() < touchPause // as in touch
+	if !ok || s.EmailVerified || isPaused {
+		return
+	}
+
+	verified := *s
+	verified.EmailVerified = true
+	_ = m.update(ctx, s, verified)
 }
 
 // open verifies and parses a record. Errors: ErrUntrusted.

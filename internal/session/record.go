@@ -58,6 +58,11 @@ func (s *Session) Response(encode func(*Session) ([]byte, error)) ([]byte, error
 type Owner struct {
 	UserID string `json:"userId" pattern:"^[0-9a-f]{24}$"`
 	Email  string `json:"email"`
+
+	// EmailVerified is set if Email was verified when the session began or later. It is never cleared,
+	// because a verified email stays verified until another one replaces it, which ends sessions. If
+	// it is not set, the email may have been verified meanwhile.
+	EmailVerified bool `json:"-"`
 }
 
 // Client is the device that logged in.
@@ -91,6 +96,7 @@ type Proof struct {
 //
 //	user=65f0c0ffee0123456789abcd
 //	email=ann@example.com
+//	verified=true                           omitted if the email was not verified
 //	created=2026-01-01T00:00:00.000Z
 //	seen=2026-01-01T00:05:00.000Z           omitted if equal to created
 //	authenticated=2026-01-01T00:03:00.000Z  omitted if equal to created
@@ -142,6 +148,9 @@ func (s *Session) seal(keys macKeys) (string, error) {
 
 	line("user", s.UserID)
 	line("email", s.Email)
+	if s.EmailVerified {
+		line("verified", "true")
+	}
 	timeLine("created", s.CreatedAt, time.Time{})
 	timeLine("seen", s.LastSeenAt, s.CreatedAt)
 	timeLine("authenticated", s.AuthenticatedAt, s.CreatedAt)
@@ -179,6 +188,8 @@ func parse(text string) (*Session, error) {
 			s.UserID = value
 		case "email":
 			s.Email = value
+		case "verified":
+			s.EmailVerified = value == "true"
 		case "created":
 			s.CreatedAt, err = time.Parse(time.RFC3339, value)
 			s.LastSeenAt = s.CreatedAt

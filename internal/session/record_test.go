@@ -31,6 +31,13 @@ var golden = map[string]Session{
 		Proof:      Proof{AuthenticatedAt: created, Methods: []string{"password"}},
 		Persistent: true,
 	},
+	"verified": {
+		Owner:      Owner{UserID: "65f0c0ffee0123456789abcd", Email: "ann@example.com", EmailVerified: true},
+		Client:     Client{IP: "203.0.113.7", Device: "Chrome 141 on Windows"},
+		Times:      Times{CreatedAt: created, LastSeenAt: created, IdleExpiresAt: created.Add(24 * time.Hour), ExpiresAt: created.Add(720 * time.Hour)},
+		Proof:      Proof{AuthenticatedAt: created, Methods: []string{"password"}},
+		Persistent: true,
+	},
 	"used": {
 		Owner:      Owner{UserID: "65f0c0ffee0123456789abcd", Email: "ann@example.com"},
 		Client:     Client{IP: "2001:db8::7", Device: "Safari 18 on iOS"},

@@ -30,10 +30,13 @@ func (m *Manager) Reauthenticate(ctx context.Context) (*Session, string, error) 
 	return m.replace(ctx, func(next *Session, now time.Time) { next.AuthenticatedAt = now })
 }
 
-// ChangeEmail records the user's new email and gives the session a new token. Errors: same
-// as Rotate.
+// ChangeEmail records the user's new email, which is verified, and gives the session a new token.
+// Errors: same as Rotate.
 func (m *Manager) ChangeEmail(ctx context.Context, email string) (*Session, string, error) {
-	return m.replace(ctx, func(next *Session, _ time.Time) { next.Email = email })
+	return m.replace(ctx, func(next *Session, _ time.Time) {
+		next.Email = email
+		next.EmailVerified = true
+	})
 }
 
 // replace applies change to the session in ctx and stores it under a new ID and token.

@@ -12,7 +12,8 @@ import (
 )
 
 // Snapshot is an account as it was a moment ago, for showing it to its owner. It has neither the
-// password hash nor the external accounts, so no decision can be based on them.
+// password hash nor the external accounts, so no decision can be based on them. That its email is
+// verified can be relied on, because that never changes for an email.
 type Snapshot struct {
 	View
 
@@ -101,7 +102,7 @@ func (s *Store) Snapshot(ctx context.Context, id string) (*Snapshot, error) {
 func cacheKey(id string) string { return "user:" + id }
 
 // shownFields are the fields of a document that a View depends on.
-var shownFields = []string{"name", "email", "emailVerified", "picture", "isActive", "lastLogin", "createdAt", "updatedAt"}
+var shownFields = []string{"name", "email", "emailVerified", "picture", "locale", "isActive", "lastLogin", "createdAt", "updatedAt"}
 
 // showsIn reports whether a change may be visible in a View.
 func showsIn(change bson.D) bool {

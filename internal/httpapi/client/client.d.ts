@@ -88,31 +88,31 @@ export type CommonCode =
 
 /** The codes with which each operation can fail. */
 export interface ErrorCodes {
-  register: CommonCode | 'cross_origin_denied' | 'email_taken' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
+  register: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invitation_required' | 'registration_closed' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   login: CommonCode | 'cross_origin_denied' | 'invalid_credentials' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   logout: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable';
-  me: CommonCode | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  me: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
   session: CommonCode | 'not_authenticated' | 'session_store_unavailable';
-  rotateSession: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable';
-  listSessions: CommonCode | 'not_authenticated' | 'session_store_unavailable';
-  revokeSessions: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable';
-  revokeSession: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'not_found' | 'session_store_unavailable';
-  listActivity: CommonCode | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  rotateSession: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  listSessions: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  revokeSessions: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  revokeSession: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'session_store_unavailable' | 'user_store_unavailable';
+  listActivity: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
   stepUp: CommonCode | 'cross_origin_denied' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_password';
-  changePassword: CommonCode | 'cross_origin_denied' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password' | 'wrong_password';
-  setPassword: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'password_exists' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
+  changePassword: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password' | 'wrong_password';
+  setPassword: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'password_exists' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   forgotPassword: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'session_store_unavailable' | 'too_many_requests';
   resetPassword: CommonCode | 'cross_origin_denied' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
-  verifyEmail: CommonCode | 'cross_origin_denied' | 'email_taken' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
+  verifyEmail: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   resendVerification: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
-  changeEmail: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
+  changeEmail: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
   listProviders: CommonCode;
-  listIdentities: CommonCode | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  linkIdentity: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'not_found' | 'provider_unavailable' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests';
-  unlinkIdentity: CommonCode | 'cross_origin_denied' | 'last_login_method' | 'not_authenticated' | 'not_found' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
-  profile: CommonCode | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  updateProfile: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  deleteProfile: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
+  listIdentities: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  linkIdentity: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'provider_unavailable' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
+  unlinkIdentity: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'last_login_method' | 'not_authenticated' | 'not_found' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
+  profile: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  updateProfile: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  deleteProfile: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
   healthz: CommonCode;
   readyz: CommonCode | 'not_ready';
 }
@@ -300,11 +300,11 @@ export interface Client {
   profile(args?: ReadOptions): Promise<UserResult>;
 
   /**
-   * Change the user's name.
+   * Change the user's name or language.
    *
-   * Other fields cannot be changed here.
+   * Changes the members that the request contains, at least one. Other fields cannot be changed here.
    */
-  updateProfile(args: ProfileRequest & RequestOptions): Promise<ProfileUpdatedResult>;
+  updateProfile(args?: ProfileRequest & RequestOptions): Promise<ProfileUpdatedResult>;
 
   /**
    * Delete the account.
@@ -362,6 +362,11 @@ export interface User {
   createdAt: string;
   updatedAt: string;
   lastLogin?: string;
+  /**
+   * Language of emails to the user, as a BCP 47 tag such as de or pt-BR. If it is missing, emails are
+   * in the default language.
+   */
+  locale?: string;
   picture?: string;
 }
 
@@ -587,8 +592,13 @@ export interface UnlinkIdentityArgs {
 }
 
 export interface ProfileRequest {
+  /**
+   * A BCP 47 tag such as de or pt-BR, in one of the languages of the server. Stored and returned in
+   * its canonical form.
+   */
+  locale?: string;
   /** Leading and trailing spaces are removed. Control characters are not allowed. */
-  name: string;
+  name?: string;
 }
 
 export interface ProfileUpdatedResult {
@@ -630,11 +640,11 @@ export interface StartSignInArgs {
 export interface FieldError {
   /** The member of the body or the parameter. Empty for the body as a whole. */
   field: string;
-  code: 'invalid_json' | 'duplicate' | 'unknown' | 'wrong_type' | 'required' | 'invalid_email' | 'invalid_name' | 'too_short' | 'too_long' | 'invalid' | 'common' | 'personal' | 'breached' | 'unchanged';
+  code: 'invalid_json' | 'duplicate' | 'unknown' | 'wrong_type' | 'required' | 'invalid_email' | 'invalid_name' | 'unsupported_locale' | 'too_short' | 'too_long' | 'invalid' | 'common' | 'personal' | 'breached' | 'unchanged' | 'email_taken' | 'wrong_password';
   /** A sentence for people. */
   message: string;
 }
 
 export type SessionEndReason = 'idle_timeout' | 'absolute_timeout' | 'logged_out' | 'revoked' | 'password_changed' | 'email_changed' | 'account_disabled' | 'account_deleted' | 'too_many_sessions' | 'several_sessions';
 
-export type SignInError = 'access_denied' | 'account_disabled' | 'already_linked' | 'cross_origin_denied' | 'email_missing' | 'identity_taken' | 'internal' | 'invalid_credentials' | 'link_required' | 'not_authenticated' | 'overloaded' | 'provider_error' | 'provider_unavailable' | 'session_store_unavailable' | 'sign_in_expired' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_account';
+export type SignInError = 'access_denied' | 'account_disabled' | 'already_linked' | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_missing' | 'identity_taken' | 'internal' | 'invalid_credentials' | 'invitation_required' | 'link_required' | 'not_authenticated' | 'overloaded' | 'provider_error' | 'provider_unavailable' | 'registration_closed' | 'session_store_unavailable' | 'sign_in_expired' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_account';
