@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 
 	"latchkey/internal/testkit"
@@ -48,6 +50,43 @@ func TestDocumentedPasswordsWorkInProduction(t *testing.T) {
 		body := fmt.Sprintf(`{"name":"John Doe","email":"john%d@example.com","password":%q}`, i, password)
 		if res := send(t, "POST", o.base+"/auth/register", body); res.StatusCode != http.StatusCreated {
 			t.Errorf("%s: register with the password %q: got %d %s, want 201", document, password, res.StatusCode, res.text)
+		}
+	}
+}
+
+// The session of the README works in production as it does in development, and prints what the README
+// shows.
+func TestReadmeSession(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("needs curl")
+	}
+	o := newOperator(t)
+
+	text, err := os.ReadFile("../../README.md")
+	testkit.NoError(t, err)
+	block := regexp.MustCompile("(?s)```sh\n(curl .*?)```\n\n```text\n(.*?)```").FindSubmatch(text)
+	if block == nil {
+		t.Fatal("README.md: got no session with its output")
+	}
+	_, port, _ := strings.Cut(strings.TrimPrefix(o.base, "http://"), ":")
+	session := exec.Command("sh", "-c", strings.ReplaceAll(string(block[1]), "http://localhost:3000", "http://localhost:"+port))
+	session.Dir = t.TempDir()
+
+	out, err := session.Output()
+	testkit.NoError(t, err)
+
+	// Values differ from run to run, and the README leaves some out.
+	value := regexp.MustCompile(`("(?:id|sessionId)":)"[^"]+"`)
+	got := strings.Split(strings.TrimSpace(value.ReplaceAllString(string(out), `$1"?"`)), "\n")
+	want := strings.Split(strings.TrimSpace(value.ReplaceAllString(string(block[2]), `$1"?"`)), "\n")
+	if len(got) != len(want) {
+		t.Fatalf("got %d lines, want %d:\n%s", len(got), len(want), out)
+	}
+	for i, line := range want {
+		begin, end, _ := strings.Cut(line, "...")
+		if !strings.HasPrefix(got[i], begin) || !strings.HasSuffix(got[i], end) {
+			t.Errorf("line %d: got %s, want %s", i+1, got[i], line)
 		}
 	}
 }
