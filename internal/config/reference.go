@@ -160,6 +160,7 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[Rate]():          "rate",
 	reflect.TypeFor[RateOrOff]():     "rate, or `off`",
 	reflect.TypeFor[SizeOrOff]():     "size, or `off`",
+	reflect.TypeFor[OnOff]():         "`on` or `off`",
 	reflect.TypeFor[Refuse]():        "`refuse` or `accept`",
 	reflect.TypeFor[slog.Level]():    "`debug`, `info`, `warn` or `error`",
 	reflect.TypeFor[http.SameSite](): "`lax`, `strict` or `none`",

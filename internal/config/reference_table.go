@@ -346,8 +346,12 @@ var reference = []group{
 				name:    "PUBLIC_URL",
 				kind:    "URL",
 				about:   "Base URL of the links in emails, which point to `/reset-password#token=...` and `/verify-email#token=...`.",
-				derived: "the first `FRONTEND_URL`",
+				derived: "the first `FRONTEND_URL`; required with `PAGES=on`, as the URL of this server",
 				example: "https://app.example.com",
+			},
+			{
+				name:  "PAGES",
+				about: "Built-in pages to sign in, register and manage the account, at `/signin`, `/register` and `/account`. They need `PUBLIC_URL`.",
 			},
 			{
 				name:  "MAIL_INTERVAL",

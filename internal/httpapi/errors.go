@@ -49,7 +49,7 @@ func newProblem(f *failure, requestID string) problem {
 // fieldError is one thing that is wrong with a request.
 type fieldError struct {
 	Field   string `json:"field" description:"The member of the body or the parameter. Empty for the body as a whole."`
-	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,too_short,too_long,invalid,common,personal,breached,unchanged,email_taken,wrong_password"`
+	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,unsupported_locale,too_short,too_long,invalid,common,personal,breached,unchanged,email_taken,wrong_password"`
 	Message string `json:"message" description:"A sentence for people."`
 }
 

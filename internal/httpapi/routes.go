@@ -72,7 +72,7 @@ func (rt route) sharedErrors() errs {
 
 // table returns every route of the API.
 func (s *Server) table() []route {
-	table := s.fixedRoutes()
+	table := append(s.fixedRoutes(), s.pageRoutes()...)
 	for _, p := range s.providers.Providers() {
 		table = append(table, s.providerRoutes(p.Name)...)
 	}
