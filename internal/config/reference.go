@@ -240,8 +240,8 @@ working directory. Environment variables win. An empty value counts as unset. Li
 invisible characters around a value are removed.
 
 The file is read like dotenv for Node reads it: quote a value that contains ` + "`#`" + `, and use single quotes
-if it contains ` + "`$`" + `, because Docker Compose substitutes variables in other values. Lines that are not
-settings are ignored; the log warns of likely typos.
+if it contains ` + "`$`" + `, because Docker Compose substitutes variables in other values. Other lines
+are ignored. The log warns of names in the file that are not settings, and of likely typos in the environment.
 
 At startup the server checks all settings and reports every problem at once. In production it also
 rejects unsafe settings, and warns of those that are [weaker than the default](#weaker-than-the-default).

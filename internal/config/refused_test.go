@@ -328,6 +328,19 @@ func TestProblemsQuoteTheValue(t *testing.T) {
 	}
 }
 
+// TestLikelyEnvironment: with a misspelled APP_ENV, the report also has what is wrong in the environment that is
+// meant.
+func TestLikelyEnvironment(t *testing.T) {
+	t.Parallel()
+
+	for value, wantAll := range map[string]bool{"prod": true, "Production": true, "prodution": true, "dev": false, "staging": false} {
+		_, err := Load(good(map[string]string{"APP_ENV": value, "BCRYPT_COST": "4"}))
+		if err == nil || !strings.Contains(err.Error(), "APP_ENV: must be") || strings.Contains(err.Error(), "BCRYPT_COST: must") != wantAll {
+			t.Errorf("APP_ENV=%s: got error %v, want BCRYPT_COST in it: %t", value, err, wantAll)
+		}
+	}
+}
+
 // TestOneMistakeIsOneProblem: a setting that does not parse falls back to its default, so that it
 // does not break other rules.
 func TestOneMistakeIsOneProblem(t *testing.T) {

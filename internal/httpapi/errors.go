@@ -49,7 +49,7 @@ func newProblem(f *failure, requestID string) problem {
 // fieldError is one thing that is wrong with a request.
 type fieldError struct {
 	Field   string `json:"field" description:"The member of the body or the parameter. Empty for the body as a whole."`
-	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,too_short,too_long,invalid,common,personal,breached,unchanged,email_taken,wrong_password"`
+	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,unsupported_locale,too_short,too_long,invalid,common,personal,breached,unchanged,email_taken,wrong_password"`
 	Message string `json:"message" description:"A sentence for people."`
 }
 
@@ -94,7 +94,7 @@ func wrongPassword(field string) *failure {
 
 // Failures that arise in this package.
 
-var errNoRoute = newFailure(http.StatusNotFound, "not_found", "There is nothing at this URL.")
+var errNoRoute = newFailure(http.StatusNotFound, "not_found", "There is nothing at this URL. The API reference is at /docs.")
 
 var errNoSession = newFailure(http.StatusNotFound, "not_found", "Session not found.").
 	explain("No live session of the user has this ID.")

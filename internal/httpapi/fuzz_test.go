@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/locale"
 	"latchkey/internal/loopback"
 	"latchkey/internal/origin"
 	"latchkey/internal/returnto"
@@ -31,7 +32,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"name":"Ann","Name":"Eve","email":"ann@example.com","password":"p\ud800ssword"}`), "application/json; charset=UTF-8")
 	f.Add([]byte(`{"name":"Ann","name":"Eve"} {}`), "text/plain")
 	f.Add([]byte("null"), "")
-	rules := newRules(auth.MinPasswordLength)
+	rules := newRules(auth.MinPasswordLength, locale.ShippedSet())
 	f.Fuzz(func(t *testing.T, body []byte, contentType string) {
 		r := httptest.NewRequest(http.MethodPost, "/auth/register", bytes.NewReader(body))
 		r.Header.Set("Content-Type", contentType)

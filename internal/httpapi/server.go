@@ -35,6 +35,7 @@ type Server struct {
 	limiter   *device.Limiter
 	limits    Limits
 	rules     *validator.Validate
+	languages *locale.Set
 	activity  *activity.Recorder
 	providers *oauth.Service
 	proxies   []string
@@ -116,6 +117,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		limiter:      device.NewLimiter(o.Limiter, o.Limits.Account, o.Limits.Device),
 		limits:       o.Limits,
 		readiness:    readiness{checkRedis: o.CheckRedis, checkMongo: o.CheckMongo},
+		languages:    o.Languages,
 		activity:     o.Activity,
 		providers:    o.Providers,
 		proxies:      o.TrustedProxies,
@@ -130,7 +132,10 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 	}
 	s.clientIPs = newClientIPs(s.proxies, s.log)
 	s.bodies.clientIPs = s.clientIPs
-	s.rules = newRules(s.minPassword)
+	if o.Languages == nil {
+		s.languages = locale.ShippedSet()
+	}
+	s.rules = newRules(s.minPassword, s.languages)
 	if s.now == nil {
 		s.now = time.Now
 	}

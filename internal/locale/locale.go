@@ -113,6 +113,9 @@ const (
 
 // FromHeader returns the canonical form of the first locale of an Accept-Language header that Match
 // finds a language for (lookup of RFC 4647). It returns "" if there is none.
+//
+// Browsers add the bare language to each locale, such as zh to zh-TW. If there is no language for
+// the locale, the bare one is not a wish of its own: zh alone means Simplified Chinese.
 func (s *Set) FromHeader(acceptLanguage string) string {
 	if acceptLanguage == "" || len(acceptLanguage) > maxHeader {
 		return ""
@@ -123,10 +126,18 @@ func (s *Set) FromHeader(acceptLanguage string) string {
 		return ""
 	}
 
+	unmatched := map[language.Base]bool{}
 	for _, tag := range wishes[:min(len(wishes), maxWishes)] {
+		base, script, region := tag.Raw()
+		isBare := script == (language.Script{}) && region == (language.Region{})
+		if isBare && unmatched[base] {
+			continue
+		}
+
 		if name := canonical(tag); name != "" && s.match(tag) != "" {
 			return name
 		}
+		unmatched[base] = true
 	}
 
 	return ""
