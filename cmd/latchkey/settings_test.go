@@ -63,6 +63,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"TLS":             observeTLS,
 	"passwords":       observePasswords,
 	"registration":    observeRegistration,
+	"invitations":     observeInvitations,
 	"emails":          observeEmails,
 	"default limit":   observeDefaultLimit,
 	"limits":          observeLimits,
