@@ -89,7 +89,7 @@ func (s *Server) fixedRoutes() []route {
 			pattern: "POST /auth/register", access: public, limit: limitRegister, endpoint: passwordBody(s.register), operation: registerOperation,
 			errors: errs{
 				auth.ErrRegistrationClosed, auth.ErrInvitationRequired, auth.ErrEmailDomain,
-				user.ErrEmailTaken, errWeakPassword, auth.ErrBusy, user.ErrUnavailable,
+				auth.ErrInvalidToken, user.ErrEmailTaken, errWeakPassword, auth.ErrBusy, user.ErrUnavailable,
 			},
 		},
 		{

@@ -25,40 +25,39 @@ import (
 
 // Server handles requests to the API. Create one with New.
 type Server struct {
-	users     *user.Store
-	auth      *auth.Service
-	sessions  *session.Manager
-	cookie    Cookie
-	origins   *origins
-	devices   devices
-	flows     flowCookies
-	limiter   *device.Limiter
-	limits    Limits
-	rules     *validator.Validate
-	languages *locale.Set
-	activity  *activity.Recorder
-	providers *oauth.Service
-	proxies   []string
-	clientIPs *clientIPs
-	log       *slog.Logger
-	now       func() time.Time
-	metrics   *telemetry.Metrics
-	tracing   *telemetry.Tracing
-	bodies    bodies
-	handler   http.Handler
-	checks    memoryChecks
-	openAPI   func() ([]byte, error) // the document, generated at the first call
-	readiness readiness
-	pages     *builtInPages // nil if they are off
-	refused   refusedOrigins
+	users      *user.Store
+	auth       *auth.Service
+	sessions   *session.Manager
+	cookie     Cookie
+	origins    *origins
+	devices    devices
+	flows      flowCookies
+	limiter    *device.Limiter
+	limits     Limits
+	rules      *validator.Validate
+	languages  *locale.Set
+	activity   *activity.Recorder
+	providers  *oauth.Service
+	proxies    []string
+	clientIPs  *clientIPs
+	log        *slog.Logger
+	now        func() time.Time
+	metrics    *telemetry.Metrics
+	tracing    *telemetry.Tracing
+	bodies     bodies
+	handler    http.Handler
+	checks     memoryChecks
+	openAPI    func() ([]byte, error) // the document, generated at the first call
+	readiness  readiness
+	pages      *builtInPages // nil if they are off
+	refused    refusedOrigins
+	signInPage string
 
-	draining     atomic.Bool
-	lookupFailed atomic.Int64 // when knownVerified last could not read an account, in Unix nanoseconds
-	busyLogged   atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
-	minPassword  int
-	stepUpMaxAge time.Duration
-	signInPage   string // see Options.SignInPage
-
+	draining        atomic.Bool
+	lookupFailed    atomic.Int64 // when knownVerified last could not read an account, in Unix nanoseconds
+	busyLogged      atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
+	minPassword     int
+	stepUpMaxAge    time.Duration
 	warnUnreachable sync.Once // that offerSignIn cannot offer it
 	redisBudget     time.Duration
 	verifiedOnly    bool // see Options.RequireVerifiedEmail
