@@ -110,6 +110,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		},
 		Origins:        trustedOrigins(c),
 		TrustedProxies: c.TrustedProxies,
+		SignInPage:     signInPage(c.Accounts.PublicURL),
 		Limits:         limits(c.Limits),
 		Limiter:        a.limiter,
 		Secrets:        secrets(c.Session.Secrets),
@@ -119,6 +120,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		CheckMongo:     a.users.Ready,
 		Activity:       a.activity,
 		Providers:      a.providers,
+		Pages:          a.pages(c),
 		StepUpMaxAge:   c.Accounts.StepUpMaxAge,
 		RedisBudget:    c.Redis.RequestBudget(),
 		Metrics:        metrics,
@@ -127,6 +129,20 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 
 		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
 	})
+}
+
+// pages returns the settings of the built-in pages, or nil if they are off.
+func (a *App) pages(c config.Config) *httpapi.Pages {
+	if !c.Accounts.Pages {
+		return nil
+	}
+
+	return &httpapi.Pages{
+		PublicURL:     c.Accounts.PublicURL,
+		Brand:         brandOf(c.Brand),
+		Registration:  string(c.Registration.Mode),
+		DefaultLocale: c.Brand.DefaultLocale,
+	}
 }
 
 // trustedOrigins returns the origins whose pages may call the API. During development, dev servers
@@ -182,4 +198,13 @@ func secrets(configured []config.Secret) [][]byte {
 	}
 
 	return converted
+}
+
+// signInPage returns the URL of the sign-in page, which is beside the pages to which emails link.
+func signInPage(publicURL string) string {
+	if publicURL == "" {
+		return ""
+	}
+
+	return publicURL + "/signin"
 }

@@ -15,14 +15,16 @@ import (
 // mayImport lists which of our packages each package may import. Imports point down only.
 var mayImport = map[string][]string{
 	"cmd/latchkey":                {"internal/app", "internal/buildinfo", "internal/config", "internal/doctor", "internal/session", "internal/user"},
-	"cmd/dev":                     {"internal/app", "internal/config", "internal/devstore", "internal/doctor", "internal/mail", "internal/webguard"},
+	"cmd/dev":                     {"internal/app", "internal/brand", "internal/config", "internal/devstore", "internal/doctor", "internal/mail", "internal/origin", "internal/pages", "internal/returnto", "internal/webguard"},
 	"cmd/gensettings":             {"internal/config"},
 	"cmd/bench":                   {"internal/config", "internal/devstore", "internal/redisconn", "internal/session", "internal/testkit"},
 	"internal/app":                {"internal/activity", "internal/auth", "internal/brand", "internal/coherence", "internal/config", "internal/doctor", "internal/hashpool", "internal/httpapi", "internal/locale", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/origin", "internal/ratelimit", "internal/redischeck", "internal/redisconn", "internal/session", "internal/telemetry", "internal/user"},
-	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/buildinfo", "internal/device", "internal/locale", "internal/loopback", "internal/oauth", "internal/origin", "internal/ratelimit", "internal/redisconn", "internal/session", "internal/telemetry", "internal/token", "internal/user"},
+	"internal/httpapi":            {"internal/activity", "internal/auth", "internal/brand", "internal/buildinfo", "internal/device", "internal/locale", "internal/loopback", "internal/oauth", "internal/origin", "internal/pages", "internal/ratelimit", "internal/redisconn", "internal/returnto", "internal/session", "internal/telemetry", "internal/token", "internal/user"},
 	"internal/httpapi/client":     {"internal/httpapi"},
 	"deployments/backend/nethttp": {},
 	"internal/httpapi/postman":    {},
+	"internal/pages":              {"internal/brand", "internal/locale"},
+	"internal/returnto":           {"internal/origin"},
 	"internal/auth":               {"internal/device", "internal/hashpool", "internal/mail", "internal/ratelimit", "internal/session", "internal/token", "internal/user"},
 	"internal/activity":           {"internal/mongoconn"},
 	"internal/device":             {"internal/ratelimit", "internal/token"},

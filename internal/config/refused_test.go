@@ -92,6 +92,7 @@ var refusedValues = map[string][]string{
 		"https://example.com/a b.png", "https://example.com/\"onload=x", "//example.com/l.png",
 	},
 
+	"PAGES: must be on or off":              {"true", "yes"},
 	"PUBLIC_URL: must be https":             {"http://app.example.com"},
 	"PUBLIC_URL: must look like":            {"https://app.example.com/?x=1"},
 	"PUBLIC_URL: must be ASCII":             {"https://bücher.example"},
@@ -284,7 +285,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"SESSION_SECRET", "SESSION_SECRET", "SESSION_MAX_AGE", "SESSION_ABSOLUTE_MAX_AGE", "SESSION_TOUCH_INTERVAL", "SESSION_MAX_PER_USER", "SESSION_CACHE",
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
 		"APP_URL", "APP_COLOR", "APP_LOGO_URL", "DEFAULT_LOCALE",
-		"PUBLIC_URL", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
+		"PUBLIC_URL", "PAGES", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
 		"REGISTRATION", "REGISTRATION_DOMAINS", "REQUIRE_VERIFIED_EMAIL",
@@ -327,6 +328,19 @@ func TestProblemsQuoteTheValue(t *testing.T) {
 	}
 }
 
+// TestLikelyEnvironment: with a misspelled APP_ENV, the report also has what is wrong in the environment that is
+// meant.
+func TestLikelyEnvironment(t *testing.T) {
+	t.Parallel()
+
+	for value, wantAll := range map[string]bool{"prod": true, "Production": true, "prodution": true, "dev": false, "staging": false} {
+		_, err := Load(good(map[string]string{"APP_ENV": value, "BCRYPT_COST": "4"}))
+		if err == nil || !strings.Contains(err.Error(), "APP_ENV: must be") || strings.Contains(err.Error(), "BCRYPT_COST: must") != wantAll {
+			t.Errorf("APP_ENV=%s: got error %v, want BCRYPT_COST in it: %t", value, err, wantAll)
+		}
+	}
+}
+
 // TestOneMistakeIsOneProblem: a setting that does not parse falls back to its default, so that it
 // does not break other rules.
 func TestOneMistakeIsOneProblem(t *testing.T) {
@@ -355,5 +369,18 @@ func TestOneMistakeIsOneProblem(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "1 invalid setting:\n  "+name+": ") {
 			t.Errorf("%v: got %v, want one problem with %s", vars, err, name)
 		}
+	}
+}
+
+// TestPagesNeedTheirURL: links in emails would otherwise lead to the first FRONTEND_URL, which has no
+// such pages.
+func TestPagesNeedTheirURL(t *testing.T) {
+	t.Parallel()
+
+	checkRefused(t, good(map[string]string{"PAGES": "on", "FRONTEND_URL": "https://app.example.com"}), "PUBLIC_URL: required with PAGES=on")
+
+	c, err := Load(good(map[string]string{"PAGES": "on", "PUBLIC_URL": "https://id.example.com/"}))
+	if err != nil || !bool(c.Accounts.Pages) || c.Accounts.PublicURL != "https://id.example.com" {
+		t.Errorf("got %+v, %v, want pages at https://id.example.com", c.Accounts, err)
 	}
 }

@@ -94,7 +94,7 @@ func wrongPassword(field string) *failure {
 
 // Failures that arise in this package.
 
-var errNoRoute = newFailure(http.StatusNotFound, "not_found", "There is nothing at this URL.")
+var errNoRoute = newFailure(http.StatusNotFound, "not_found", "There is nothing at this URL. The API reference is at /docs.")
 
 var errNoSession = newFailure(http.StatusNotFound, "not_found", "Session not found.").
 	explain("No live session of the user has this ID.")

@@ -20,6 +20,7 @@ import (
 	"latchkey/internal/locale"
 	"latchkey/internal/loopback"
 	"latchkey/internal/origin"
+	"latchkey/internal/returnto"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
@@ -185,7 +186,7 @@ func FuzzReturnTo(f *testing.F) {
 			t.Errorf("%q: got %q the first time and %q (accepted %v) the second time", given, to, again, ok)
 		}
 
-		failed := withError(to, code)
+		failed := returnto.WithError(to, code)
 		for _, target := range []string{to, failed} {
 			if !slices.Contains(o.trusted.Listed, asBrowser(target)) {
 				t.Errorf("%q: redirect: got %q, want a listed origin", given, target)
