@@ -64,6 +64,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"passwords":       observePasswords,
 	"pages":           observePages,
 	"registration":    observeRegistration,
+	"invitations":     observeInvitations,
 	"emails":          observeEmails,
 	"default limit":   observeDefaultLimit,
 	"limits":          observeLimits,

@@ -45,6 +45,9 @@ const (
 	IdentityUnlinked       Name = "identity_unlinked"
 	AccountClaimed         Name = "account_claimed" // the owner of the email took over an unverified account
 	ProfileUpdated         Name = "profile_updated"
+	Invited                Name = "invited" // an operator invited somebody to register
+	InvitationWithdrawn    Name = "invitation_withdrawn"
+	InvitationFailed       Name = "invitation_failed"   // a registration with the token of an invitation
 	PasswordRestricted     Name = "password_restricted" // after too many wrong passwords: see auth.MaxFailures
 )
 
@@ -55,7 +58,7 @@ var Names = []Name{
 	EmailVerified, EmailVerifyFailed, EmailVerifyRequested, EmailChangeRequested, EmailChanged,
 	StepUp, StepUpFailed, AccountDeleted, AccountDisabled, AccountEnabled,
 	LimitHit, CrossOriginDenied, IdentityLinked, IdentityUnlinked, AccountClaimed, ProfileUpdated,
-	PasswordRestricted,
+	Invited, InvitationWithdrawn, InvitationFailed, PasswordRestricted,
 }
 
 // level returns the log level: Warn for events that may be part of an attack (OWASP ASVS 5.0

@@ -97,6 +97,7 @@ type Options struct {
 	// LoopbackOrigins trusts every page of this machine, as in development.
 	LoopbackOrigins bool
 	TrustedProxies  []string
+	SignInPage      string
 	Limits          httpapi.Limits
 	Rules           auth.Rules
 	Mail            mail.Sender // usually an Outbox
@@ -233,10 +234,13 @@ func (s *Server) startServices(o Options) {
 		BaseURL:      "https://app.example.com",
 		ResetMaxAge:  30 * time.Minute,
 		VerifyMaxAge: 24 * time.Hour,
-		Providers:    authProviders(o.Providers),
-		Limiter:      ratelimit.New(s.conns),
-		Now:          s.Now,
-		Log:          s.log,
+
+		InvitationMaxAge: 7 * 24 * time.Hour,
+
+		Providers: authProviders(o.Providers),
+		Limiter:   ratelimit.New(s.conns),
+		Now:       s.Now,
+		Log:       s.log,
 	})
 }
 
@@ -248,6 +252,7 @@ func (s *Server) startAPI(o Options) {
 		Cookie:         o.Cookie,
 		Origins:        origin.Trusted{Listed: o.Origins, Loopback: o.LoopbackOrigins},
 		TrustedProxies: o.TrustedProxies,
+		SignInPage:     o.SignInPage,
 		Limits:         o.Limits,
 		Limiter:        ratelimit.New(s.conns),
 		RedisBudget:    s.conns.Timeout() * 7 / 4,

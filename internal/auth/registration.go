@@ -52,6 +52,12 @@ func (p RegistrationPolicy) check(email user.Email) error {
 	return ErrRegistrationClosed
 }
 
+// acceptsInvitations reports whether a user with an invitation may register, whatever the domain of the
+// email is.
+func (p RegistrationPolicy) acceptsInvitations() bool {
+	return !errors.Is(p.check(""), ErrRegistrationClosed)
+}
+
 // checkDomain checks that an account may have an email. Errors: ErrEmailDomain.
 func (p RegistrationPolicy) checkDomain(email user.Email) error {
 	if len(p.Domains) > 0 && !slices.Contains(p.Domains, email.Domain()) {

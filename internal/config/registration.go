@@ -2,6 +2,7 @@ package config
 
 import (
 	"strings"
+	"time"
 
 	"golang.org/x/net/idna"
 )
@@ -21,6 +22,8 @@ type Registration struct {
 	Mode RegistrationMode `env:"REGISTRATION" envDefault:"open"`
 	// Domains lists the domains that emails may have, in lower-case Unicode. None means any.
 	Domains []string `env:"REGISTRATION_DOMAINS"`
+	// InvitationMaxAge is the lifetime of invitations.
+	InvitationMaxAge time.Duration `env:"INVITATION_MAX_AGE" envDefault:"168h"`
 	// RequireVerifiedEmail closes most routes to users whose email is not verified.
 	RequireVerifiedEmail bool `env:"REQUIRE_VERIFIED_EMAIL" envDefault:"false"`
 }
@@ -37,6 +40,7 @@ func (l *loader) checkRegistration() {
 		}
 		r.Domains[i] = domain
 	}
+	l.atLeastSecond("INVITATION_MAX_AGE", r.InvitationMaxAge)
 	if len(r.Domains) > 0 && !r.RequireVerifiedEmail {
 		l.warn("REGISTRATION_DOMAINS is set without REQUIRE_VERIFIED_EMAIL=true: " +
 			"anyone can register with an email of these domains that is not theirs")

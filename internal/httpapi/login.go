@@ -3,6 +3,8 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"time"
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
@@ -11,9 +13,10 @@ import (
 )
 
 type registerRequest struct {
-	Name     string     `json:"name" validate:"required,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
-	Email    user.Email `json:"email" validate:"required,canonical_email" description:"Case does not matter."`
-	Password string     `json:"password" validate:"required,new_password"`
+	Name       string     `json:"name" validate:"required,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
+	Email      user.Email `json:"email" validate:"required,canonical_email" description:"Case does not matter."`
+	Password   string     `json:"password" validate:"required,new_password"`
+	Invitation string     `json:"invitation,omitempty" description:"The token of an invitation: the part of its link between #token= and &email=. The email must be the invited one, and counts as verified."`
 }
 
 type registerResult struct {
@@ -22,10 +25,11 @@ type registerResult struct {
 }
 
 var registerOperation = operation{
-	id:          "register",
-	tag:         tagLogin,
-	summary:     "Create an account and log in",
-	description: "The new session replaces the current one, if there is one. A failed registration leaves the current session unchanged.",
+	id:      "register",
+	tag:     tagLogin,
+	summary: "Create an account and log in",
+	description: "The new session replaces the current one, if there is one. A failed registration leaves the current session unchanged. " +
+		"With `REGISTRATION=invite` it takes an `invitation`, which works once.",
 	request: registerRequest{
 		Name:     exampleUser.Name,
 		Email:    exampleUser.Email,
@@ -46,7 +50,12 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerReq
 		Name:     in.Name,
 		Email:    in.Email,
 		Password: in.Password,
+
+		Invitation: in.Invitation,
 	}, s.signInClient(r))
+	if errors.Is(err, auth.ErrInvalidToken) {
+		s.record(w, r, activity.Event{Name: activity.InvitationFailed})
+	}
 	if err != nil {
 		return err
 	}
@@ -124,9 +133,33 @@ func (s *Server) completeSignIn(w http.ResponseWriter, r *http.Request, signedIn
 	}
 
 	s.record(w, r, e)
-	if e.NewDevice {
+	if e.NewDevice && !s.hasJustRegistered(r, signedIn) {
 		s.auth.NotifyNewDevice(r.Context(), signedIn.User, s.clientOf(r))
 	}
+}
+
+// justRegistered is how long after a registration hasJustRegistered recognizes the client.
+const justRegistered = 10 * time.Minute
+
+// hasJustRegistered reports whether the client that signs in has registered the account a moment ago,
+// but keeps no cookies, as a script does. An email about it would alarm the owner. The client is
+// recognized by its IP and browser, which others may share, so this ends after a short time, and when
+// the user revokes all known devices.
+func (s *Server) hasJustRegistered(r *http.Request, signedIn auth.SignedIn) bool {
+	u := signedIn.User
+	isNew := s.now().Sub(u.CreatedAt) < justRegistered && u.DeviceGeneration == ""
+	if !isNew || !s.devices.proofs(r).Empty() {
+		return false
+	}
+
+	all, err := s.sessions.List(r.Context(), u.ID)
+	if err != nil {
+		return false
+	}
+
+	return slices.ContainsFunc(all, func(other *session.Session) bool {
+		return other.ID != signedIn.Session.ID && other.Client == signedIn.Session.Client
+	})
 }
 
 type logoutResult struct {

@@ -4,19 +4,23 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/auth"
 	"latchkey/internal/testkit"
+	"latchkey/internal/user"
 )
 
 // registrationEnv is a server with rules for new accounts, on which users try to get in.
 type registrationEnv struct {
 	*providerEnv
-	policy auth.RegistrationPolicy
+	policy      auth.RegistrationPolicy
+	invitations map[string]string // the token of each invited email
 }
 
 // wayIn is a way to get into an account.
@@ -29,6 +33,10 @@ type wayIn struct {
 	creates bool
 	// unverified is set if the provider has not verified the email.
 	unverified bool
+	// invited is set if the user has an invitation that should be accepted.
+	invited bool
+	// invalid is set if the user has an invitation that should not be accepted.
+	invalid bool
 }
 
 func stranger(e registrationEnv, _ providerUser) *apitest.Client { return e.NewClient() }
@@ -66,12 +74,76 @@ func withProvider(e registrationEnv, p providerUser) *apitest.Client {
 	return e.NewClient()
 }
 
+// withInvitation returns how to prepare an invitation. change makes it useless, unless it is nil.
+func withInvitation(change func(e registrationEnv, p providerUser)) func(registrationEnv, providerUser) *apitest.Client {
+	return func(e registrationEnv, p providerUser) *apitest.Client {
+		e.invitations[p.email] = invite(e.Server, p.email)
+		if change != nil {
+			change(e, p)
+		}
+
+		return e.NewClient()
+	}
+}
+
+// invite invites somebody and returns the token of the invitation.
+func invite(s *apitest.Server, email string) (token string) {
+	link, err := s.Auth.InviteWithLink(s.T.Context(), user.Email(email), "Ann")
+	testkit.NoError(s.T, err)
+
+	token = apitest.LinkPattern.FindStringSubmatch(link)[2]
+	s.Secrets.Add("the token of an invitation", token)
+
+	return token
+}
+
+func expireInvitation(e registrationEnv, p providerUser) {
+	past := bson.D{{Key: "$set", Value: bson.D{{Key: "expires", Value: e.Now().Add(-time.Second)}}}}
+	_, err := e.Database().Collection("invitations").UpdateByID(e.T.Context(), p.email, past)
+	testkit.NoError(e.T, err)
+}
+
+func withdrawInvitation(e registrationEnv, p providerUser) {
+	removed, err := e.Users.RemoveInvitation(e.T.Context(), user.Email(p.email))
+	testkit.NoError(e.T, err)
+	if !removed {
+		e.T.Error("the invitation is gone")
+	}
+}
+
+func repeatInvitation(e registrationEnv, p providerUser) { invite(e.Server, p.email) }
+
+func inviteOther(e registrationEnv, p providerUser) {
+	withdrawInvitation(e, p)
+	e.invitations[p.email] = invite(e.Server, "other."+p.email)
+}
+
+// useInvitation registers with an invitation and deletes the account.
+func useInvitation(e registrationEnv, p providerUser) {
+	c := e.NewClient()
+	if byInvitation(e, c, p) == "" {
+		c.Do("DELETE", "/profile", nil).Want(http.StatusNoContent)
+	}
+}
+
+func byInvitation(e registrationEnv, c *apitest.Client, p providerUser) string {
+	return codeIn(c.Do("POST", "/auth/register", map[string]any{
+		"name": "Ann", "email": p.email, "password": apitest.Password, "invitation": e.invitations[p.email],
+	}))
+}
+
 func byPassword(e registrationEnv, c *apitest.Client, p providerUser) string {
 	return codeIn(c.Do("POST", "/auth/register", map[string]any{"name": "Ann", "email": p.email, "password": apitest.Password}))
 }
 
 func byLogin(_ registrationEnv, c *apitest.Client, p providerUser) string {
 	return codeIn(c.Do("POST", "/auth/login", map[string]any{"email": p.email, "password": apitest.Password}))
+}
+
+func byWrongToken(e registrationEnv, c *apitest.Client, p providerUser) string {
+	e.invitations[p.email] = strings.Repeat("A", 43)
+
+	return byInvitation(e, c, p)
 }
 
 func byProvider(e registrationEnv, c *apitest.Client, p providerUser) string {
@@ -108,6 +180,19 @@ var waysIn = map[string]wayIn{
 	"link":                        {prepare: withSession, enter: byLink},
 	"link by email":               {prepare: withConfirmedAccount, enter: byProvider},
 	"claim":                       {prepare: withAccount, enter: byProvider},
+
+	"invitation":                      {prepare: withInvitation(nil), enter: byInvitation, creates: true, invited: true},
+	"invitation, provider":            {prepare: withInvitation(nil), enter: byProvider, creates: true, invited: true},
+	"invitation, unverified provider": {prepare: withInvitation(nil), enter: byProvider, creates: true, unverified: true},
+	"invitation without its token":    {prepare: withInvitation(nil), enter: byPassword, creates: true},
+	"wrong token":                     {prepare: stranger, enter: byWrongToken, creates: true, invalid: true},
+	"invitation for another email":    {prepare: withInvitation(inviteOther), enter: byInvitation, creates: true, invalid: true},
+	"replaced invitation":             {prepare: withInvitation(repeatInvitation), enter: byInvitation, creates: true, invalid: true},
+	"expired invitation":              {prepare: withInvitation(expireInvitation), enter: byInvitation, creates: true, invalid: true},
+	"expired invitation, provider":    {prepare: withInvitation(expireInvitation), enter: byProvider, creates: true},
+	"withdrawn invitation":            {prepare: withInvitation(withdrawInvitation), enter: byInvitation, creates: true, invalid: true},
+	"withdrawn invitation, provider":  {prepare: withInvitation(withdrawInvitation), enter: byProvider, creates: true},
+	"used invitation":                 {prepare: withInvitation(useInvitation), enter: byInvitation, creates: true, invalid: true},
 }
 
 // want returns the failure that a way in should have.
@@ -116,8 +201,12 @@ func (w wayIn) want(policy auth.RegistrationPolicy) string {
 	switch {
 	case !w.creates:
 		return ""
-	case policy.Mode == auth.ClosedRegistration:
+	case policy.Mode == auth.ClosedRegistration, policy.Mode == "unknown":
 		return "registration_closed"
+	case w.invited:
+		return ""
+	case w.invalid:
+		return "invalid_token"
 	case policy.Mode == auth.InviteRegistration:
 		return "invitation_required"
 	case !isListed:
@@ -132,22 +221,26 @@ func (w wayIn) want(policy auth.RegistrationPolicy) string {
 func TestRegistrationPolicy(t *testing.T) {
 	t.Parallel()
 
-	for _, mode := range []auth.RegistrationMode{auth.OpenRegistration, auth.InviteRegistration, auth.ClosedRegistration} {
-		for _, domains := range [][]string{nil, {"example.com"}, {"example.org", "sub.example.com"}} {
-			policy := auth.RegistrationPolicy{Mode: mode, Domains: domains}
+	for _, policy := range []auth.RegistrationPolicy{
+		{},
+		{Mode: auth.OpenRegistration, Domains: []string{"example.com"}},
+		{Mode: auth.OpenRegistration, Domains: []string{"example.org", "sub.example.com"}},
+		{Mode: auth.InviteRegistration},
+		{Mode: auth.InviteRegistration, Domains: []string{"example.org"}},
+		{Mode: auth.ClosedRegistration},
+		{Mode: "unknown"}, // fails closed
+	} {
+		t.Run(fmt.Sprint(policy.Mode, policy.Domains), func(t *testing.T) {
+			t.Parallel()
 
-			t.Run(fmt.Sprint(mode, domains), func(t *testing.T) {
-				t.Parallel()
-
-				e := registrationEnv{newProviderEnv(t, apitest.Options{Registration: policy}), policy}
-				n := 0
-				for name, way := range waysIn {
-					n++
-					p := providerUser{sub: fmt.Sprint("ann", n), email: fmt.Sprintf("ann%d@example.com", n), unverified: way.unverified}
-					way.check(e, name, p)
-				}
-			})
-		}
+			e := registrationEnv{newProviderEnv(t, apitest.Options{Registration: policy}), policy, map[string]string{}}
+			n := 0
+			for name, way := range waysIn {
+				n++
+				p := providerUser{sub: fmt.Sprint("ann", n), email: fmt.Sprintf("ann%d@example.com", n), unverified: way.unverified}
+				way.check(e, name, p)
+			}
+		})
 	}
 }
 

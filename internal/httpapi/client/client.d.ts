@@ -88,7 +88,7 @@ export type CommonCode =
 
 /** The codes with which each operation can fail. */
 export interface ErrorCodes {
-  register: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invitation_required' | 'registration_closed' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
+  register: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invalid_token' | 'invitation_required' | 'registration_closed' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   login: CommonCode | 'cross_origin_denied' | 'invalid_credentials' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   logout: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable';
   me: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
@@ -126,7 +126,7 @@ export interface Client {
    * Create an account and log in.
    *
    * The new session replaces the current one, if there is one. A failed registration leaves the
-   * current session unchanged.
+   * current session unchanged. With `REGISTRATION=invite` it takes an `invitation`, which works once.
    */
   register(args: RegisterRequest & RequestOptions): Promise<RegisterResult>;
 
@@ -350,6 +350,11 @@ export interface RegisterRequest {
   /** Case does not matter. */
   email: string;
   password: string;
+  /**
+   * The token of an invitation: the part of its link between #token= and &email=. The email must be
+   * the invited one, and counts as verified.
+   */
+  invitation?: string;
 }
 
 export interface User {
@@ -468,7 +473,7 @@ export interface ListActivityArgs {
   before?: string;
 }
 
-export type EventName = 'registered' | 'login' | 'login_failed' | 'logout' | 'session_rotated' | 'session_revoked' | 'sessions_revoked' | 'password_changed' | 'password_change_failed' | 'password_reset_requested' | 'password_reset' | 'password_reset_failed' | 'email_verified' | 'email_verify_failed' | 'email_verify_requested' | 'email_change_requested' | 'email_changed' | 'step_up' | 'step_up_failed' | 'account_deleted' | 'account_disabled' | 'account_enabled' | 'limit_hit' | 'cross_origin_denied' | 'identity_linked' | 'identity_unlinked' | 'account_claimed' | 'profile_updated' | 'password_restricted';
+export type EventName = 'registered' | 'login' | 'login_failed' | 'logout' | 'session_rotated' | 'session_revoked' | 'sessions_revoked' | 'password_changed' | 'password_change_failed' | 'password_reset_requested' | 'password_reset' | 'password_reset_failed' | 'email_verified' | 'email_verify_failed' | 'email_verify_requested' | 'email_change_requested' | 'email_changed' | 'step_up' | 'step_up_failed' | 'account_deleted' | 'account_disabled' | 'account_enabled' | 'limit_hit' | 'cross_origin_denied' | 'identity_linked' | 'identity_unlinked' | 'account_claimed' | 'profile_updated' | 'invited' | 'invitation_withdrawn' | 'invitation_failed' | 'password_restricted';
 
 export interface SecurityEvent {
   id: string;
