@@ -15,6 +15,7 @@ HISTORIES ?= 1000
 REPLACEMENTS ?= 4
 BETWEEN ?= 1000
 FAILOVERS ?= 1
+PYTHON ?= /usr/bin/python3
 CHROMIUM ?= $(shell command -v chromium || command -v google-chrome)
 SESSIONS ?= 3000
 # Where "make build" writes the program.
@@ -38,7 +39,7 @@ SOAK ?= 30m
 FUZZTIME ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check check-others lint check-vuln check-redis check-stores check-race check-model check-long check-soak check-failover check-postman check-clients check-browser check-deploy check-timing check-flood check-rolling soak bench build up secrets fuzz generate screenshots
+.PHONY: help dev test check check-others lint check-vuln check-redis check-stores check-race check-model check-long check-soak check-failover check-postman check-clients check-backends check-browser check-deploy check-timing check-flood check-rolling soak bench build env up secrets fuzz generate screenshots
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +57,7 @@ check: test check-redis check-others ## Run all checks of CI; needs the programs
 # "make -j 2" runs two of these at a time. In this order, those that mostly wait run beside
 # those that need the processors. test and check-redis run alone, because some of their tests
 # have tight time limits.
-check-others: check-vuln lint check-soak check-stores check-clients check-rolling check-browser check-race check-failover check-postman check-model check-deploy ## Run the checks that can run side by side
+check-others: check-vuln lint check-soak check-stores check-clients check-backends check-rolling check-browser check-race check-failover check-postman check-model check-deploy ## Run the checks that can run side by side
 
 check-long: ## Run the checks that find rare faults, for hours
 	$(MAKE) check-race ROUNDS=1000
@@ -104,6 +105,10 @@ check-postman: ## Run the Postman collection against a new server
 check-clients: ## Generate clients from the OpenAPI document and log in with each
 	TEST_SUITES=clients go test -count=1 -v -timeout 10m ./internal/httpapi
 
+# The Python packages are those of Debian: python3-fastapi, python3-httpx and python3-uvicorn.
+check-backends: ## Run the examples in deployments/backend behind a server
+	PYTHON=$(PYTHON) TEST_SUITES=backends go test -count=1 -v -timeout 10m ./cmd/latchkey
+
 check-browser: ## Test the demo page, and attacks on it, in a real browser
 	npm ci --prefix cmd/dev/browser --no-audit --no-fund
 	CHROMIUM=$(CHROMIUM) TEST_SUITES=browser go test -count=1 -v -timeout 20m ./cmd/dev
@@ -146,13 +151,29 @@ build: ## Build the production program into bin/; VERSION=v1.2.0 sets its versio
 up: secrets ## Start the server with Redis and MongoDB in containers; ARGS=-d in the background
 	VERSION=$(VERSION) REVISION=$(REVISION) docker compose up --build $(ARGS)
 
-# Docker Compose substitutes variables in .env, which would change a secret that contains a $.
-secrets: ## Add the secrets that docker-compose.yml needs to .env, unless they are set
-	@umask 077; for name in SESSION_SECRET REDIS_PASSWORD MONGO_PASSWORD; do \
-		grep -q "^$$name=." .env 2> /dev/null || echo "$$name=$$(openssl rand -hex 32)" >> .env; \
-	done
+# add_secret is a shell command that adds a random secret to .env, unless it is set there.
+define add_secret
+	umask 077; \
+	grep -qE '^[[:space:]]*(export[[:space:]]+)?$(1)[[:space:]]*[=:][[:space:]]*[^[:space:]]' .env || { \
+		test -z "$$(tail -c 1 .env)" || echo >> .env; \
+		echo "$(1)=$$(openssl rand -hex 32)" >> .env; \
+	}
+endef
+
+env: ## Create .env with a new SESSION_SECRET; keeps what is in it
+	@test -e .env || (umask 077; cp .env.example .env)
+	@grep -q '^SESSION_SECRET_FILE=.' .env || { $(call add_secret,SESSION_SECRET); }
+
+# Docker Compose substitutes variables in .env, which would change a secret that contains a $. It puts
+# MONGO_PASSWORD into a URL.
+secrets: env ## Add the secrets that docker-compose.yml needs to .env, unless they are set
+	@$(call add_secret,SESSION_SECRET)
+	@$(call add_secret,REDIS_CONTAINER_PASSWORD)
+	@$(call add_secret,MONGO_PASSWORD)
 	@names=$$(sed -nE "s/^([^#=]+)=[^'#]*[$$].*/\1/p" .env | tr '\n' ' '); test -z "$$names" || \
 		{ echo "secrets: put the values with a $$ in .env in single quotes: $$names" >&2; exit 1; }
+	@! grep -E '^MONGO_PASSWORD=' .env | grep -qvE "^MONGO_PASSWORD=['\"]?[A-Za-z0-9]*['\"]?[[:space:]]*$$" || \
+		{ echo "secrets: MONGO_PASSWORD in .env must have letters and digits only, because it becomes a part of a URL" >&2; exit 1; }
 
 bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)

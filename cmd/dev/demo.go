@@ -3,64 +3,67 @@ package main
 import (
 	"embed"
 	"html/template"
-	"io/fs"
 	"log/slog"
 	"net/http"
 
 	"latchkey/internal/app"
+	"latchkey/internal/brand"
+	"latchkey/internal/config"
+	"latchkey/internal/origin"
+	"latchkey/internal/pages"
+	"latchkey/internal/returnto"
 )
 
-//go:embed demo/*.html
-var pageFiles embed.FS
+//go:embed demo
+var demoFiles embed.FS
 
-var pages = template.Must(template.ParseFS(pageFiles, "demo/*.html"))
+var outboxTemplate = template.Must(template.ParseFS(demoFiles, "demo/outbox.html"))
 
-//go:embed demo/*.js demo/*.css demo/*.svg
-var assets embed.FS
+// newDemo returns a server for the demo: the built-in pages, which call the API from another origin,
+// with a log of the calls. Unless emails is nil, it also serves the outbox. host is the name that
+// browsers use for the server, and demo the origin.
+func newDemo(c config.Config, api, demo, host string, emails *outbox) (*http.Server, error) {
+	options := pages.Options{
+		Brand:                brand.Brand{Name: c.Brand.Name, URL: c.Brand.URL, Color: c.Brand.Color, LogoURL: c.Brand.LogoURL},
+		API:                  api,
+		Registration:         string(c.Registration.Mode),
+		DefaultLocale:        c.Brand.DefaultLocale,
+		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
+		SendsEmail:           true, // to the outbox or to SMTP_URL
+		MinPassword:          c.Accounts.PasswordMinLength,
+		ReturnTo: func(given string) (string, bool) {
+			return returnto.Check(origin.Trusted{Listed: []string{demo}, Loopback: true}, given)
+		},
+		Demo: &pages.Demo{DocsURL: api + "/docs"},
+	}
+	for _, p := range c.Providers {
+		options.Providers = append(options.Providers, pages.Provider{Name: p.Name, Title: p.Title})
+	}
+	if emails != nil {
+		options.Demo.OutboxURL = "mail"
+	}
 
-// newDemo returns a server for the demo, a page that calls the API from another origin. Unless
-// emails is nil, it also serves the outbox. host is the name that browsers use for the server.
-// minPassword is the minimum length of new passwords.
-func newDemo(api, host string, minPassword int, emails *outbox) (*http.Server, error) {
-	files, err := fs.Sub(assets, "demo")
+	site, err := pages.New(options)
 	if err != nil {
 		return nil, err
 	}
 
-	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + api +
-		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	withHeaders := func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			setHeaders(w.Header(), policy, "no-cache")
-			w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
-			next.ServeHTTP(w, r)
-		})
-	}
-	index := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = pages.ExecuteTemplate(w, "index.html", map[string]any{
-			"API":         api,
-			"MinPassword": minPassword,
-			"Outbox":      emails != nil,
-		})
-	})
-
 	mux := http.NewServeMux()
-	// Links in emails lead to /reset-password and /verify-email.
-	for _, path := range []string{"/{$}", "/reset-password", "/verify-email"} {
-		mux.Handle("GET "+path, withHeaders(index))
-	}
-	mux.Handle("GET /", withHeaders(http.FileServerFS(files)))
+	mux.Handle("GET /", site)
+	mux.Handle("GET /{$}", http.RedirectHandler("/signin", http.StatusFound))
 	if emails != nil {
-		emails.addRoutes(mux, host)
+		emails.addRoutes(mux, host, site)
 	}
 
 	return app.NewServer(mux, slog.Default()), nil
 }
 
-// setHeaders sets the headers that all pages have.
-func setHeaders(h http.Header, policy, caching string) {
+// setHeaders sets the headers of the outbox.
+func setHeaders(h http.Header, policy string) {
 	h.Set("Content-Security-Policy", policy)
-	h.Set("Cache-Control", caching)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
 }

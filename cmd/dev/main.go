@@ -8,15 +8,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -131,6 +134,9 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 	setDefaults(vars)
 
 	host, port := listenAddr(vars)
+	if strings.EqualFold(vars["PAGES"], "on") {
+		vars["PUBLIC_URL"] = cmp.Or(vars["PUBLIC_URL"], "http://"+net.JoinHostPort(host, strconv.Itoa(port)))
+	}
 	page := listenForDemo(ctx, vars, host, port)
 	if page.listener != nil {
 		defer func() { _ = page.listener.Close() }()
@@ -158,7 +164,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 
 	api := originOf(host, a.Addr())
 	if page.listener != nil {
-		server, err := newDemo(api, host, c.Accounts.PasswordMinLength, emails)
+		server, err := newDemo(c, api, page.origin, host, emails)
 		if err != nil {
 			return err
 		}

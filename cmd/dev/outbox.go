@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"latchkey/internal/mail"
+	"latchkey/internal/pages"
 	"latchkey/internal/webguard"
 )
 
@@ -102,7 +103,7 @@ const (
 )
 
 // addRoutes adds the outbox to the server of the demo.
-func (o *outbox) addRoutes(mux *http.ServeMux, host string) {
+func (o *outbox) addRoutes(mux *http.ServeMux, host string, site *pages.Site) {
 	handle := func(pattern, contentType, policy string, body func(r *http.Request) ([]byte, bool)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			// Otherwise a page could read the links in the emails by DNS rebinding.
@@ -117,16 +118,22 @@ func (o *outbox) addRoutes(mux *http.ServeMux, host string) {
 				return
 			}
 
-			setHeaders(w.Header(), policy, "no-store")
+			setHeaders(w.Header(), policy)
 			w.Header().Set("Content-Type", contentType)
-			w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 			_, _ = w.Write(text)
 		})
 	}
 
 	handle("GET /mail", "text/html; charset=utf-8", outboxPolicy, func(r *http.Request) ([]byte, bool) {
-		return o.page(r.URL.Query().Get("id"))
+		return o.page(site, r.URL.Query().Get("id"))
 	})
+
+	for name, contentType := range map[string]string{"outbox.js": "text/javascript; charset=utf-8", "outbox.css": "text/css; charset=utf-8"} {
+		handle("GET /mail/"+name, contentType, outboxPolicy, func(*http.Request) ([]byte, bool) {
+			text, err := demoFiles.ReadFile("demo/" + name)
+			return text, err == nil
+		})
+	}
 
 	handle("GET /mail.json", "application/json", jsonPolicy, func(*http.Request) ([]byte, bool) {
 		list, err := json.Marshal(o.all())
@@ -146,7 +153,7 @@ func (o *outbox) addRoutes(mux *http.ServeMux, host string) {
 }
 
 // page renders the outbox. It opens the email with the given ID, or the newest one if id is empty.
-func (o *outbox) page(id string) ([]byte, bool) {
+func (o *outbox) page(site *pages.Site, id string) ([]byte, bool) {
 	emails := o.all()
 	if id == "" && len(emails) > 0 {
 		id = emails[0].ID
@@ -154,7 +161,9 @@ func (o *outbox) page(id string) ([]byte, bool) {
 	open := o.byID(id)
 
 	var b bytes.Buffer
-	err := pages.ExecuteTemplate(&b, "outbox.html", map[string]any{
+	err := outboxTemplate.Execute(&b, map[string]any{
+		"Site":    site,
+		"App":     site.App(),
 		"Emails":  emails,
 		"Open":    open,
 		"Missing": id != "" && open == nil,

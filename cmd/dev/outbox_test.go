@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/internal/config"
 	"latchkey/internal/mail"
 	"latchkey/internal/testkit"
 )
@@ -45,7 +46,7 @@ func TestOutbox(t *testing.T) {
 		"?id=unknown":          "no longer available",
 		"/" + e.ID + ".html":   `<base target="_top">`,
 		"/../verify-email?x=y": "Confirm your email address",
-		"/../reset-password":   "Reset your password",
+		"/../reset-password":   "Set a new password",
 		"/" + e.ID:             "404",
 		"/unknown.html":        "404",
 		"/../demo/outbox.html": "404",
@@ -67,7 +68,7 @@ func TestNoOutboxWithSMTP(t *testing.T) {
 	if res, _ := get(t, server.demo+"/mail.json", ""); res.StatusCode != http.StatusNotFound {
 		t.Errorf("GET /mail.json: got status %d, want 404", res.StatusCode)
 	}
-	if _, page := get(t, server.demo+"/", ""); strings.Contains(page, `href="/mail"`) {
+	if _, page := get(t, server.demo+"/signin", ""); strings.Contains(page, `href="mail"`) {
 		t.Error("the demo links to the outbox, want no link")
 	}
 }
@@ -123,7 +124,7 @@ func TestOutboxIsPrivate(t *testing.T) {
 	}
 	testkit.NoError(t, o.Send(t.Context(), m))
 
-	server, err := newDemo("http://localhost:3000", "box.local", 8, o)
+	server, err := newDemo(config.Config{}, "http://localhost:3000", "http://box.local:3001", "box.local", o)
 	testkit.NoError(t, err)
 	s := httptest.NewServer(server.Handler)
 	t.Cleanup(s.Close)

@@ -106,6 +106,7 @@ func TestHeaders(t *testing.T) {
 	h.recordAPI()
 	h.recordOutage()
 	h.recordDevelopment()
+	h.recordPages()
 	h.recordHTTP2()
 	h.recordOps()
 
@@ -250,6 +251,23 @@ func (h *headerRecorder) recordDevelopment() {
 
 	addr, _, _ := start(h.t, withoutStores("DRAIN_TIME=0", "APP_ENV=development", "LOG_FORMAT=json"))
 	h.record(addr, exchange{"development", "GET /healthz", nil, ""})
+}
+
+// recordPages records the built-in pages.
+func (h *headerRecorder) recordPages() {
+	h.t.Helper()
+
+	addr, _, _ := start(h.t, withoutStores("DRAIN_TIME=0", "PAGES=on", "PUBLIC_URL=https://api.example.com", "APP_LOGO_URL=https://cdn.example.com/logo.png"))
+	page := send(h.t, "GET", "http://"+addr+"/signin", "")
+	script := regexp.MustCompile(`pages/[\w-]+/signin\.js`).FindString(page.text)
+
+	h.record(addr,
+		exchange{"page", "GET /signin?lang=de", nil, ""},
+		exchange{"browser with pages", "GET /", []string{"Accept: text/html"}, ""},
+		exchange{"of another version", "GET /pages/x/signin.js", nil, ""},
+		exchange{"unknown", "GET /pages/x/y", nil, ""},
+	)
+	h.add("file: GET /pages/*/signin.js", h.raw(addr, exchange{name: "script", request: "GET /" + script}))
 }
 
 // recordHTTP2 records responses over TLS and HTTP/2.

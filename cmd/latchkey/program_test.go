@@ -200,9 +200,14 @@ func (p *process) kill() {
 // test fails.
 func startProgram(t *testing.T, name string, args ...string) {
 	t.Helper()
+	startCommand(t, exec.Command(name, args...))
+}
+
+// startCommand is startProgram for a command.
+func startCommand(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
 
 	out := &testkit.Buffer{}
-	cmd := exec.Command(name, args...)
 	cmd.Stdout = out
 	cmd.Stderr = out
 	testkit.NoError(t, cmd.Start())
@@ -210,7 +215,7 @@ func startProgram(t *testing.T, name string, args ...string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", name, out)
+			t.Logf("output of %s:\n%s", cmd.Path, out)
 		}
 	})
 }

@@ -15,12 +15,7 @@ USER is the ID or the email of an account. SESSION is a sessionId of the API.`
 
 func newSessions(p *program) *cobra.Command {
 	return addJSON(newGroup("sessions", "List and end sessions", sessionsHelp,
-		&cobra.Command{
-			Use:   "list USER",
-			Short: "List the live sessions of an account",
-			Args:  arguments("USER"),
-			RunE:  p.onStores(listSessions),
-		},
+		newListSessions(p),
 		&cobra.Command{
 			Use:   "show SESSION",
 			Short: "Show one session",
@@ -76,22 +71,6 @@ func newRevoke(p *program) *cobra.Command {
 	cmd.Flags().BoolVar(&all, "all", false, "end all sessions of all users; asks for confirmation")
 
 	return addYes(cmd)
-}
-
-func listSessions(ctx context.Context, c *cli, args []string) error {
-	sessions, err := c.Sessions(ctx, args[0])
-	if err != nil {
-		return err
-	}
-
-	if c.json {
-		return c.printJSON(sessions)
-	}
-
-	return c.table("ID\tDEVICE\tIP\tLAST SEEN\tEXPIRES IF IDLE", len(sessions), "no sessions", func(i int) []any {
-		s := sessions[i]
-		return []any{s.ID, s.Device, s.IP, timestamp(s.LastSeenAt), timestamp(s.IdleExpiresAt)}
-	})
 }
 
 func showSession(ctx context.Context, c *cli, args []string) error {

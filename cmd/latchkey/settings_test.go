@@ -62,6 +62,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"log":             observeLog,
 	"TLS":             observeTLS,
 	"passwords":       observePasswords,
+	"pages":           observePages,
 	"registration":    observeRegistration,
 	"invitations":     observeInvitations,
 	"emails":          observeEmails,
@@ -366,6 +367,14 @@ func observePasswords(t *testing.T, o *observer) {
 	})
 	first, _, _ := strings.Cut(requested.String(), "\n")
 	o.equal(t, "PASSWORD_BREACH_URL", first, "/odd/CBFDA") // SHA-1 of the password
+}
+
+func observePages(t *testing.T, o *observer) {
+	addr, _, _ := start(t, withoutStores("PAGES=on", "PUBLIC_URL=https://odd.example", "APP_NAME=Odd Horse"))
+	page := send(t, "GET", "http://"+addr+"/signin", "", "Accept-Language", "fr")
+
+	o.equal(t, "PAGES", page.StatusCode, 200)
+	o.equal(t, "APP_NAME", strings.Contains(page.text, "Odd Horse"), true)
 }
 
 func observeEmails(t *testing.T, o *observer) {

@@ -16,12 +16,10 @@ const usersHelp = `Manage accounts in the live stores.
 USER is the ID or the email of an account. An account whose _id in MongoDB is not an ObjectID
 can be shown, disabled and deleted by the ID that the list shows. Put that ID in single quotes.`
 
-// defaultUserLimit is how many accounts "users list" prints.
-const defaultUserLimit = 100
-
 func newUsers(p *program) *cobra.Command {
 	return addJSON(newGroup("users", "Manage accounts", usersHelp,
 		newListUsers(p),
+		newSearchUsers(p),
 		&cobra.Command{
 			Use:   "show USER",
 			Short: "Show an account",
@@ -45,6 +43,13 @@ func newUsers(p *program) *cobra.Command {
 			Long:  "Change the password and end all sessions of an account.\n\nThe password is read from the terminal, or from the first line of standard input.",
 			Args:  arguments("USER"),
 			RunE:  p.onStores(setPassword),
+		},
+		&cobra.Command{
+			Use:   "verify USER",
+			Short: "Mark the email of an account as verified",
+			Long:  verifyHelp,
+			Args:  arguments("USER"),
+			RunE:  p.onStores(verifyUser),
 		},
 		&cobra.Command{
 			Use:     "unlink USER PROVIDER",
@@ -72,44 +77,6 @@ func newUsers(p *program) *cobra.Command {
 			RunE:  p.onStores(deleteUser),
 		}),
 	))
-}
-
-func newListUsers(p *program) *cobra.Command {
-	var limit int64
-
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the newest accounts",
-		Args:  arguments(),
-		RunE: p.onStores(func(ctx context.Context, c *cli, _ []string) error {
-			return listUsers(ctx, c, limit)
-		}),
-	}
-	cmd.Flags().Int64Var(&limit, "limit", defaultUserLimit, "maximum `number` of accounts")
-
-	return cmd
-}
-
-func listUsers(ctx context.Context, c *cli, limit int64) error {
-	users, err := c.Users(ctx, limit)
-	if err != nil {
-		return err
-	}
-
-	if c.json {
-		views := make([]any, len(users))
-		for i, u := range users {
-			views[i] = viewOf(u)
-		}
-
-		return c.printJSON(views)
-	}
-
-	return c.table("ID\tEMAIL\tNAME\tSTATE\tLAST LOGIN", len(users), "no users", func(i int) []any {
-		u := users[i]
-
-		return []any{u.ID, u.Email, u.Name, state(u), timestamp(u.LastLogin)}
-	})
 }
 
 // unreadableView is an unreadable account in JSON.

@@ -24,6 +24,8 @@ type Client struct {
 	Token  string            // session cookie; not sent if empty
 	Device string            // cookie that identifies a known device; not sent if empty
 	Flows  map[string]string // cookies of sign-ins with a provider, by name
+
+	Language string // Accept-Language; not sent if empty
 }
 
 // NewClient returns a client without cookies.
@@ -34,7 +36,7 @@ func (s *Server) WithToken(token string) *Client { return &Client{Server: s, Tok
 
 // Clone returns a client with the same cookies.
 func (c *Client) Clone() *Client {
-	return &Client{Server: c.Server, Token: c.Token, Device: c.Device, Flows: maps.Clone(c.Flows)}
+	return &Client{Server: c.Server, Token: c.Token, Device: c.Device, Flows: maps.Clone(c.Flows), Language: c.Language}
 }
 
 // Encode returns a value as JSON.
@@ -91,6 +93,9 @@ func (c *Client) send(a *Response, method, path string, header http.Header, body
 	}
 
 	maps.Copy(req.Header, header)
+	if c.Language != "" {
+		req.Header.Set("Accept-Language", c.Language)
+	}
 	c.addCookies(req)
 
 	res, err := c.HTTP.Do(req)

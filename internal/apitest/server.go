@@ -219,11 +219,15 @@ func (s *Server) startServices(o Options) {
 		_ = s.activity.Close(ctx) // the test may have stopped MongoDB
 	})
 
+	composer, err := mail.NewComposer(mail.ComposerOptions{})
+	testkit.NoError(s.T, err)
+
 	const retryPause = 20 * time.Millisecond
 	s.Auth = auth.New(s.Users, s.Sessions, s.Hasher, auth.Options{
 		Rules:        o.Rules,
 		Registration: o.Registration,
 		Sender:       o.Mail,
+		Composer:     composer,
 		Queue:        mail.NewQueue(s.conns, mail.QueueOptions{Interval: retryPause, Backoff: retryPause, Metrics: s.metrics, Log: s.log}),
 		MailInterval: time.Minute,
 		BaseURL:      "https://app.example.com",

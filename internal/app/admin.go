@@ -84,11 +84,6 @@ func (a *Admin) Methods(ctx context.Context, u user.User) ([]string, error) {
 	return methods, err
 }
 
-// Users returns up to limit accounts, newest first.
-func (a *Admin) Users(ctx context.Context, limit int64) ([]user.Listed, error) {
-	return a.users.List(ctx, limit)
-}
-
 // CreateUser creates an account.
 func (a *Admin) CreateUser(ctx context.Context, name, email, password string) (user.User, error) {
 	parsedName, err := user.ParseName(name)

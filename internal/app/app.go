@@ -114,10 +114,12 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Limiter:        a.limiter,
 		Secrets:        secrets(c.Session.Secrets),
 		MinPassword:    c.Accounts.PasswordMinLength,
+		Languages:      a.languages,
 		CheckRedis:     a.redisCheck.Ready,
 		CheckMongo:     a.users.Ready,
 		Activity:       a.activity,
 		Providers:      a.providers,
+		Pages:          a.pages(c),
 		StepUpMaxAge:   c.Accounts.StepUpMaxAge,
 		RedisBudget:    c.Redis.RequestBudget(),
 		Metrics:        metrics,
@@ -126,6 +128,20 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 
 		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
 	})
+}
+
+// pages returns the settings of the built-in pages, or nil if they are off.
+func (a *App) pages(c config.Config) *httpapi.Pages {
+	if !c.Accounts.Pages {
+		return nil
+	}
+
+	return &httpapi.Pages{
+		PublicURL:     c.Accounts.PublicURL,
+		Brand:         brandOf(c.Brand),
+		Registration:  string(c.Registration.Mode),
+		DefaultLocale: c.Brand.DefaultLocale,
+	}
 }
 
 // trustedOrigins returns the origins whose pages may call the API. During development, dev servers

@@ -12,6 +12,7 @@ import (
 	"latchkey/internal/coherence"
 	"latchkey/internal/config"
 	"latchkey/internal/hashpool"
+	"latchkey/internal/locale"
 	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
 	"latchkey/internal/oauth"
@@ -37,6 +38,7 @@ type parts struct {
 	hasher     *hashpool.Pool
 	auth       *auth.Service
 	providers  *oauth.Service
+	languages  *locale.Set        // that emails are written in
 	smtp       *mail.SMTP         // nil if another sender was given, or if SMTP_URL is not set
 	tracing    *telemetry.Tracing // nil if traces are off
 	log        *slog.Logger
@@ -57,6 +59,11 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 		sender = smtp
 	}
 
+	composer, err := newComposer(c.Brand)
+	if err != nil {
+		return parts{}, err
+	}
+
 	db, err := mongoconn.Open(mongoconn.Options{
 		URI:     string(c.MongoURI),
 		Timeout: c.MongoTimeout,
@@ -66,7 +73,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 		return parts{}, err
 	}
 
-	p := parts{mongo: db, smtp: smtp, log: log}
+	p := parts{mongo: db, smtp: smtp, languages: composer.Languages(), log: log}
 	p.users = user.New(db, time.Now)
 	p.activity = activity.New(db, activity.Options{Retention: c.Accounts.ActivityRetention, Log: log})
 
@@ -100,7 +107,7 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 		Registration: registrationPolicy(c.Registration),
 		Sender:       sender,
 		Queue:        p.mailQueue,
-		Composer:     mail.NewComposer(brandOf(c.Brand)),
+		Composer:     composer,
 		MailInterval: c.Mail.Interval,
 		BaseURL:      c.Accounts.PublicURL,
 		ResetMaxAge:  c.Accounts.ResetMaxAge,
@@ -134,6 +141,20 @@ func newSessionCache(c config.Session, redis *redisconn.Client, log *slog.Logger
 		MaxBytes: int(c.Cache),
 		Log:      log,
 	})
+}
+
+// newComposer returns the Composer for emails. An error lists all faults of the files in MAIL_TEXTS.
+func newComposer(c config.Brand) (*mail.Composer, error) {
+	composer, err := mail.NewComposer(mail.ComposerOptions{
+		Brand:         brandOf(c),
+		DefaultLocale: c.DefaultLocale,
+		TextsDir:      c.MailTexts,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("MAIL_TEXTS, DEFAULT_LOCALE: %w", err)
+	}
+
+	return composer, nil
 }
 
 func brandOf(c config.Brand) brand.Brand {

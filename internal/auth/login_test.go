@@ -11,6 +11,7 @@ import (
 	"latchkey/internal/devstore/conntest"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/hashpool"
+	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/redisconn"
@@ -53,7 +54,10 @@ func newTestServiceOn(t *testing.T, r storetest.Redis, users *user.Store, cost i
 		Log:           log,
 	})
 
-	return New(users, sessions, hasher, Options{Limiter: ratelimit.New(conns), Log: log})
+	composer, err := mail.NewComposer(mail.ComposerOptions{})
+	testkit.NoError(t, err)
+
+	return New(users, sessions, hasher, Options{Composer: composer, Limiter: ratelimit.New(conns), Log: log})
 }
 
 // register registers a user.

@@ -49,6 +49,7 @@ func (s *Service) pushNotice(ctx context.Context, job mail.Job) (queued bool, er
 func addressed(job mail.Job, u user.User, client session.Client) mail.Job {
 	job.UserID = u.ID
 	job.To = string(u.Email)
+	job.Locale = u.Locale
 	job.IP = client.IP
 	job.Device = client.Device
 
@@ -186,6 +187,8 @@ func (s *Service) addConfirmation(ctx context.Context, email *mail.Email) error 
 // The recipient is the email stored in the account. The email in the job may have been entered by
 // anyone, or changed in Redis: write access to Redis must not be enough to get a link.
 func (s *Service) addLink(ctx context.Context, email *mail.Email, u user.User, kind user.TokenKind) error {
+	email.Locale = u.Locale // as it is now
+
 	token, err := newToken(kind, u.ID)
 	if err != nil {
 		return err

@@ -78,7 +78,7 @@ func (s *Service) RegisterWithProvider(ctx context.Context, in ProviderSignIn, c
 
 func (s *Service) signInWithProvider(ctx context.Context, in ProviderSignIn, client Client, mayCreate bool) (SignedIn, error) {
 	c := in.Claims
-	u, outcome, err := s.findOrCreate(ctx, c, client.Client, mayCreate)
+	u, outcome, err := s.findOrCreate(ctx, c, client, mayCreate)
 	if err != nil {
 		return SignedIn{User: u, Outcome: outcome}, err
 	}
@@ -111,7 +111,7 @@ func (s *Service) signInWithProvider(ctx context.Context, in ProviderSignIn, cli
 	return signedIn, nil
 }
 
-func (s *Service) findOrCreate(ctx context.Context, c user.Claims, client session.Client, mayCreate bool) (user.User, Outcome, error) {
+func (s *Service) findOrCreate(ctx context.Context, c user.Claims, client Client, mayCreate bool) (user.User, Outcome, error) {
 	for range signInTries {
 		u, err := s.users.ByIdentity(ctx, c.Issuer, c.Subject)
 		outcome := Existing
@@ -138,7 +138,7 @@ func (s *Service) findOrCreate(ctx context.Context, c user.Claims, client sessio
 
 // byVerifiedEmail finds the account with the email of an external account, and links the two
 // if both sides may be trusted.
-func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client session.Client) (user.User, Outcome, error) {
+func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client Client) (user.User, Outcome, error) {
 	if c.Email == "" {
 		return user.User{}, "", ErrNoEmail
 	}
@@ -162,7 +162,7 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 	if !u.OwnerConfirmed {
 		outcome = Claimed
 		kind = mail.AccountClaimed
-		if u, err = s.claim(ctx, u, c); err != nil {
+		if u, err = s.claim(ctx, u, c, client.Locale); err != nil {
 			return user.User{}, "", err
 		}
 	}
@@ -182,7 +182,7 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 		err = ErrLinkRequired
 	}
 	if added || outcome == Claimed {
-		s.notifyOfProvider(ctx, kind, c, u, client)
+		s.notifyOfProvider(ctx, kind, c, u, client.Client)
 	}
 	if err != nil && outcome != Claimed {
 		return user.User{}, "", err
@@ -193,7 +193,7 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client ses
 
 // create creates an account and links the external account to it. If linking fails, the
 // account is removed again.
-func (s *Service) create(ctx context.Context, c user.Claims, client session.Client) (user.User, error) {
+func (s *Service) create(ctx context.Context, c user.Claims, client Client) (user.User, error) {
 	u := user.User{
 		ID:             user.NewID(),
 		Name:           nameOf(c),
@@ -201,6 +201,7 @@ func (s *Service) create(ctx context.Context, c user.Claims, client session.Clie
 		EmailVerified:  c.EmailVerified,
 		OwnerConfirmed: c.EmailVerified,
 		Picture:        c.Picture,
+		Locale:         client.Locale,
 	}
 
 	refused := s.options.Registration.check(c.Email)
@@ -227,7 +228,7 @@ func (s *Service) create(ctx context.Context, c user.Claims, client session.Clie
 	}
 
 	if !u.EmailVerified {
-		s.requestFirstVerification(ctx, u, client)
+		s.requestFirstVerification(ctx, u, client.Client)
 	}
 
 	return u, nil
@@ -236,7 +237,7 @@ func (s *Service) create(ctx context.Context, c user.Claims, client session.Clie
 // claim hands an account to the owner of its email and locks out its creator. The email is
 // marked as verified by its owner last, so that an interrupted claim is repeated at the next
 // sign-in.
-func (s *Service) claim(ctx context.Context, u user.User, c user.Claims) (user.User, error) {
+func (s *Service) claim(ctx context.Context, u user.User, c user.Claims, locale string) (user.User, error) {
 	if _, err := s.endSessions(ctx, u.ID, change{why: session.Revoked}); err != nil {
 		return user.User{}, err
 	}
@@ -247,7 +248,7 @@ func (s *Service) claim(ctx context.Context, u user.User, c user.Claims) (user.U
 		return user.User{}, err
 	}
 
-	return s.users.ClaimAccount(ctx, u.ID, c.Email, nameOf(c), c.Picture)
+	return s.users.ClaimAccount(ctx, u.ID, c.Email, user.Profile{Name: nameOf(c), Picture: c.Picture, Locale: locale})
 }
 
 // nameOf returns the name for a new account. The default is the local part of the email.

@@ -36,7 +36,7 @@ func (s *Service) Register(ctx context.Context, in Registration, client Client) 
 	signedIn, err := s.signIn(ctx, client, attempt{
 		userID: id,
 		start:  session.Start{Method: MethodPassword, Persistent: true},
-		prove:  func() (user.User, error) { return s.newUser(ctx, id, in) },
+		prove:  func() (user.User, error) { return s.newUser(ctx, id, in, client.Locale) },
 		record: func(u user.User) (user.User, error) { return s.createRegistered(ctx, u, in.Invitation) },
 	})
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *Service) rollBack(ctx context.Context, u user.User) {
 // CreateUser creates an account on behalf of an operator, without a session. Errors: a
 // WeakPasswordError, ErrBusy, user.ErrEmailTaken, user.ErrUnavailable.
 func (s *Service) CreateUser(ctx context.Context, in Registration) (user.User, error) {
-	u, err := s.newUser(ctx, user.NewID(), in)
+	u, err := s.newUser(ctx, user.NewID(), in, "")
 	if err != nil {
 		return user.User{}, err
 	}
@@ -86,8 +86,8 @@ func (s *Service) CreateUser(ctx context.Context, in Registration) (user.User, e
 
 // newUser returns a new account with a hashed password, without storing it. Errors: a
 // WeakPasswordError, ErrBusy.
-func (s *Service) newUser(ctx context.Context, id string, in Registration) (user.User, error) {
-	u := user.User{ID: id, Name: in.Name, Email: in.Email}
+func (s *Service) newUser(ctx context.Context, id string, in Registration, locale string) (user.User, error) {
+	u := user.User{ID: id, Name: in.Name, Email: in.Email, Locale: locale}
 
 	var err error
 	u.PasswordHash, err = s.newHash(ctx, hashpool.Anyone, u, in.Password)

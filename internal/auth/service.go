@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"latchkey/internal/brand"
 	"latchkey/internal/hashpool"
 	"latchkey/internal/mail"
 	"latchkey/internal/ratelimit"
@@ -57,7 +56,7 @@ type Options struct {
 	Sender mail.Sender
 	Queue  *mail.Queue
 
-	// Composer renders the emails. The default is one for Latchkey itself.
+	// Composer renders the emails.
 	Composer *mail.Composer
 
 	// MailInterval is the minimum time between two emails of the same kind that contain a
@@ -106,9 +105,6 @@ type Service struct {
 func New(users *user.Store, sessions *session.Manager, hasher *hashpool.Pool, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.Composer == nil {
-		o.Composer = mail.NewComposer(brand.Brand{})
 	}
 
 	return &Service{

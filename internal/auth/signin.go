@@ -13,6 +13,8 @@ import (
 // Client describes the browser that signs in.
 type Client struct {
 	session.Client
+	// Locale is the BCP 47 locale that the browser prefers, in canonical form. New accounts get it.
+	Locale string
 	// SessionIDs are the sessions that the browser already has, possibly of other users. The new
 	// session replaces them.
 	SessionIDs []string

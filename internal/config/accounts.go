@@ -37,6 +37,8 @@ func (l *loader) checkAccounts() {
 
 	if a.PublicURL != "" {
 		parse("PUBLIC_URL", a.PublicURL, example)
+	} else if a.Pages {
+		l.report("PUBLIC_URL", "required with PAGES=on: the URL of this server as browsers see it, since links in emails open its pages")
 	} else if len(l.FrontendURL) > 0 {
 		a.PublicURL = l.FrontendURL[0]
 	}

@@ -8,9 +8,10 @@ import (
 	"unicode/utf8"
 
 	"latchkey/internal/brand"
+	"latchkey/internal/locale"
 )
 
-// Brand holds the name and the look of emails and pages.
+// Brand holds the name, the look and the languages of emails and pages.
 type Brand struct {
 	// Name is shown in place of Latchkey.
 	Name string `env:"APP_NAME" envDefault:"Latchkey"`
@@ -20,6 +21,11 @@ type Brand struct {
 	Color string `env:"APP_COLOR"`
 	// LogoURL is the URL of an image that is shown in place of the name at the top.
 	LogoURL string `env:"APP_LOGO_URL"`
+	// DefaultLocale is the language of emails to users whose language is unknown.
+	DefaultLocale string `env:"DEFAULT_LOCALE" envDefault:"en"`
+	// MailTexts is a directory with texts and templates of emails. If empty, there are only those
+	// that are part of the program.
+	MailTexts string `env:"MAIL_TEXTS"`
 }
 
 func (l *loader) checkBrand() {
@@ -49,6 +55,13 @@ func (l *loader) checkBrand() {
 
 	if b.LogoURL != "" && !isImageURL(b.LogoURL) {
 		l.report("APP_LOGO_URL", "must look like https://www.example.com/logo.png, in ASCII and without a user or fragment")
+	}
+
+	// Whether there are texts in this language depends on MAIL_TEXTS, which package mail reads.
+	if canonical := locale.Canonical(b.DefaultLocale); canonical == "" {
+		l.report("DEFAULT_LOCALE", "must be a language tag (BCP 47) like de or pt-BR")
+	} else {
+		b.DefaultLocale = canonical
 	}
 }
 

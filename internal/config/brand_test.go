@@ -14,6 +14,7 @@ func TestBrand(t *testing.T) {
 	checkEqual(t, "APP_NAME", c.Brand.Name, "Bäckerei „Zum Löwen“")
 	checkEqual(t, "APP_URL", c.Brand.URL, "https://www.example.com/shop/")
 	checkEqual(t, "APP_COLOR", c.Brand.Color, "#Ffdd00")
+	checkEqual(t, "DEFAULT_LOCALE", load(t, good(map[string]string{"DEFAULT_LOCALE": "PT_br"})).Brand.DefaultLocale, "pt-BR")
 	checkEqual(t, "APP_LOGO_URL", c.Brand.LogoURL, "https://cdn.example.com/logo.png?v=2")
 
 	c = load(t, good(map[string]string{"APP_ENV": "development", "APP_URL": "http://shop.test"}))

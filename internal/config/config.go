@@ -136,6 +136,8 @@ type Cookie struct {
 type Accounts struct {
 	// PublicURL is the base URL of links in emails. It defaults to the first FRONTEND_URL.
 	PublicURL string `env:"PUBLIC_URL"`
+	// Pages turns on the built-in pages. PublicURL then is the URL of this server.
+	Pages OnOff `env:"PAGES" envDefault:"off"`
 	// PasswordMinLength is the minimum length of new passwords in characters.
 	PasswordMinLength int `env:"PASSWORD_MIN_LENGTH" envDefault:"8"`
 	// RefuseCommon rejects common passwords.

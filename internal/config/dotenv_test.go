@@ -66,13 +66,16 @@ func TestDotenv(t *testing.T) {
 	for text, want := range dotenvFiles {
 		vars := read(text)
 		delete(vars, unclosedQuotes)
+		delete(vars, dotenvNames)
 		checkEqual(t, text, vars, want)
 	}
 
 	for _, order := range []utf.Endianness{utf.LittleEndian, utf.BigEndian} {
 		text, err := utf.UTF16(order, utf.UseBOM).NewEncoder().String("A=bücher\r\n")
 		testkit.NoError(t, err)
-		checkEqual(t, "a file in UTF-16", read(text), map[string]string{"A": "bücher"})
+		vars := read(text)
+		delete(vars, dotenvNames)
+		checkEqual(t, "a file in UTF-16", vars, map[string]string{"A": "bücher"})
 	}
 
 	// Lines that are not settings do not stop the server.
@@ -82,6 +85,30 @@ func TestDotenv(t *testing.T) {
 	if warnings := strings.Join(c.Warnings, "\n"); strings.Contains(warnings, "hunter2") || !strings.Contains(warnings, "REDIS_PASS is ignored: did you mean REDIS_PASSWORD?") {
 		t.Errorf("got warnings %q, want one about REDIS_PASS, without its value", c.Warnings)
 	}
+}
+
+// One warning lists the names in .env that are no settings, without their values. There is none about
+// variables that only the environment has, and about those that other programs read from the file.
+func TestUnknownInDotenv(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), ".env")
+	text := "SMTP_HOST=hunter2\nPOSTGRES_USER=hunter2\nLOG_LEVEL=info\nREDIS_PASS=hunter2\nEMPTY=\nmy-app.port=1\n" +
+		"MONGO_PASSWORD=x\nREDIS_CONTAINER_PASSWORD=x\nVERSION=v1\nCOMPOSE_FILE=x\nGOMEMLIMIT=1GiB\nOTEL_SERVICE_NAME=x\nhttps_proxy=x\n"
+	testkit.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	vars, err := Environ([]string{"SMTP_PORT=25", "HOME=/root"}, path)
+	testkit.NoError(t, err)
+
+	var got []string
+	for _, warning := range load(t, good(vars)).Warnings {
+		if strings.HasPrefix(warning, "unknown setting") {
+			got = append(got, warning)
+		}
+	}
+	checkEqual(t, "warnings", got, []string{
+		"unknown setting REDIS_PASS is ignored: did you mean REDIS_PASSWORD?",
+		"unknown settings in .env are ignored: POSTGRES_USER, SMTP_HOST, my-app.port",
+	})
 }
 
 // A quote that is not closed changes a value, which may be a password. The server starts, but warns of it.

@@ -42,7 +42,7 @@ func (l *loader) readProviders() {
 		l.addOIDC(name)
 	}
 
-	if len(l.Providers) > 0 && len(l.FrontendURL) == 0 {
+	if len(l.Providers) > 0 && len(l.FrontendURL) == 0 && !bool(l.Accounts.Pages) {
 		l.report("FRONTEND_URL", "required if users can sign in with %s: the browser is redirected there", l.Providers[0].Title)
 	}
 }

@@ -160,6 +160,7 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[Rate]():          "rate",
 	reflect.TypeFor[RateOrOff]():     "rate, or `off`",
 	reflect.TypeFor[SizeOrOff]():     "size, or `off`",
+	reflect.TypeFor[OnOff]():         "`on` or `off`",
 	reflect.TypeFor[Refuse]():        "`refuse` or `accept`",
 	reflect.TypeFor[slog.Level]():    "`debug`, `info`, `warn` or `error`",
 	reflect.TypeFor[http.SameSite](): "`lax`, `strict` or `none`",
@@ -239,8 +240,8 @@ working directory. Environment variables win. An empty value counts as unset. Li
 invisible characters around a value are removed.
 
 The file is read like dotenv for Node reads it: quote a value that contains ` + "`#`" + `, and use single quotes
-if it contains ` + "`$`" + `, because Docker Compose substitutes variables in other values. Lines that are not
-settings are ignored; the log warns of likely typos.
+if it contains ` + "`$`" + `, because Docker Compose substitutes variables in other values. Other lines
+are ignored. The log warns of names in the file that are not settings, and of likely typos in the environment.
 
 At startup the server checks all settings and reports every problem at once. In production it also
 rejects unsafe settings, and warns of those that are [weaker than the default](#weaker-than-the-default).
@@ -271,8 +272,9 @@ const exampleIntro = `# Latchkey's settings. Copy this file to .env, then set SE
 const exampleCompose = `
 # ---- Docker Compose ----
 
-# Password of the MongoDB that docker-compose.yml starts. The server itself does not read it.
-# Use letters and digits only, because it becomes a part of MONGODB_URI. docker-compose.yml also
-# needs SESSION_SECRET and REDIS_PASSWORD, and sets the hosts itself.
+# Passwords of the stores that docker-compose.yml starts. "make up" adds those that are not set. The
+# server itself does not read them: docker-compose.yml sets REDIS_PASSWORD and MONGODB_URI. MONGO_PASSWORD
+# must have letters and digits only, because it becomes a part of MONGODB_URI.
+REDIS_CONTAINER_PASSWORD=
 MONGO_PASSWORD=
 `

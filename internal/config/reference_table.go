@@ -58,7 +58,7 @@ var reference = []group{
 		},
 	},
 	{
-		title: "Your name",
+		title: "Your name and languages",
 		intro: "Emails, and the pages that the server can show, present your product instead of Latchkey.",
 		entries: []entry{
 			{
@@ -84,6 +84,17 @@ var reference = []group{
 				kind:    "https URL",
 				about:   "Image that is shown in place of the name, 40 pixels high. It needs a light background or must be opaque. Use PNG or JPEG, because few mail clients show SVG, and many show images only if the user agrees.",
 				example: "https://www.example.com/logo.png",
+			},
+			{
+				name:  "DEFAULT_LOCALE",
+				kind:  "language tag",
+				about: "Language of emails to users whose own language is unknown or not available. The server has texts in `en`, `de`, `fr`, `es`, `pt`, `it`, `nl`, `pl`, `ja` and `zh-Hans`.",
+			},
+			{
+				name:    "MAIL_TEXTS",
+				kind:    "path",
+				about:   "Directory with your own texts of emails: `texts.<language>.json` replaces single texts or adds a language, `email.html.tmpl` and `email.txt.tmpl` replace the layout. [EMAILS.md](EMAILS.md) describes the files. Faults in them stop the start.",
+				example: "/etc/latchkey/mail",
 			},
 		},
 	},
@@ -339,8 +350,12 @@ var reference = []group{
 				name:    "PUBLIC_URL",
 				kind:    "URL",
 				about:   "Base URL of the links in emails, which point to `/reset-password#token=...`, `/verify-email#token=...` and `/accept-invitation#token=...&email=...`.",
-				derived: "the first `FRONTEND_URL`",
+				derived: "the first `FRONTEND_URL`; required with `PAGES=on`, as the URL of this server",
 				example: "https://app.example.com",
+			},
+			{
+				name:  "PAGES",
+				about: "Built-in pages to sign in, register and manage the account, at `/signin`, `/register` and `/account`. They need `PUBLIC_URL`.",
 			},
 			{
 				name:  "MAIL_INTERVAL",

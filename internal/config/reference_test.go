@@ -105,6 +105,8 @@ func TestTypos(t *testing.T) {
 		"HOSTNAME":            "",
 		"GITHUB_ENV":          "",
 		"SESSION_MANAGER":     "",
+
+		"REDIS_CONTAINER_PASSWORD": "",
 	} {
 		c := load(t, good(map[string]string{name: "x", "SMTP_URL": ""}))
 

@@ -82,15 +82,17 @@ var refusedValues = map[string][]string{
 		"8.0.0.0/8,9.0.0.0/8", "10.0.0.0/8,8.0.0.0/9,9.0.0.0/9,11.0.0.0/9", "2000::/16,2001::/17", "2a00::/17,2a01::/17,2a02::/17",
 	},
 
-	"APP_NAME: must be at most 50": {"a\nb", "a\u202eb", "a\xff", strings.Repeat("ü", 51)},
-	"APP_URL: must be https":       {"http://www.example.com"},
-	"APP_URL: must look like":      {"www.example.com", "javascript:alert(1)"},
-	"APP_COLOR: must be a color":   {"blue", "#fff", "#12345g", "1f5fd0ff"},
+	"APP_NAME: must be at most 50":           {"a\nb", "a\u202eb", "a\xff", strings.Repeat("ü", 51)},
+	"APP_URL: must be https":                 {"http://www.example.com"},
+	"APP_URL: must look like":                {"www.example.com", "javascript:alert(1)"},
+	"APP_COLOR: must be a color":             {"blue", "#fff", "#12345g", "1f5fd0ff"},
+	"DEFAULT_LOCALE: must be a language tag": {"german", "und", "de_", "d"},
 	"APP_LOGO_URL: must look like": {
 		"http://www.example.com/logo.png", "data:image/png;base64,AAAA", "https://u:hunter2@example.com/l.png", "https://example.com/l.png#x",
 		"https://example.com/a b.png", "https://example.com/\"onload=x", "//example.com/l.png",
 	},
 
+	"PAGES: must be on or off":              {"true", "yes"},
 	"PUBLIC_URL: must be https":             {"http://app.example.com"},
 	"PUBLIC_URL: must look like":            {"https://app.example.com/?x=1"},
 	"PUBLIC_URL: must be ASCII":             {"https://bücher.example"},
@@ -282,8 +284,8 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_SENTINELS", "REDIS_CLUSTER", "REDIS_CLUSTER",
 		"SESSION_SECRET", "SESSION_SECRET", "SESSION_MAX_AGE", "SESSION_ABSOLUTE_MAX_AGE", "SESSION_TOUCH_INTERVAL", "SESSION_MAX_PER_USER", "SESSION_CACHE",
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
-		"APP_URL", "APP_COLOR", "APP_LOGO_URL",
-		"PUBLIC_URL", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
+		"APP_URL", "APP_COLOR", "APP_LOGO_URL", "DEFAULT_LOCALE",
+		"PUBLIC_URL", "PAGES", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
 		"REGISTRATION", "REGISTRATION_DOMAINS", "INVITATION_MAX_AGE", "REQUIRE_VERIFIED_EMAIL",
@@ -326,6 +328,19 @@ func TestProblemsQuoteTheValue(t *testing.T) {
 	}
 }
 
+// TestLikelyEnvironment: with a misspelled APP_ENV, the report also has what is wrong in the environment that is
+// meant.
+func TestLikelyEnvironment(t *testing.T) {
+	t.Parallel()
+
+	for value, wantAll := range map[string]bool{"prod": true, "Production": true, "prodution": true, "dev": false, "staging": false} {
+		_, err := Load(good(map[string]string{"APP_ENV": value, "BCRYPT_COST": "4"}))
+		if err == nil || !strings.Contains(err.Error(), "APP_ENV: must be") || strings.Contains(err.Error(), "BCRYPT_COST: must") != wantAll {
+			t.Errorf("APP_ENV=%s: got error %v, want BCRYPT_COST in it: %t", value, err, wantAll)
+		}
+	}
+}
+
 // TestOneMistakeIsOneProblem: a setting that does not parse falls back to its default, so that it
 // does not break other rules.
 func TestOneMistakeIsOneProblem(t *testing.T) {
@@ -354,5 +369,18 @@ func TestOneMistakeIsOneProblem(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "1 invalid setting:\n  "+name+": ") {
 			t.Errorf("%v: got %v, want one problem with %s", vars, err, name)
 		}
+	}
+}
+
+// TestPagesNeedTheirURL: links in emails would otherwise lead to the first FRONTEND_URL, which has no
+// such pages.
+func TestPagesNeedTheirURL(t *testing.T) {
+	t.Parallel()
+
+	checkRefused(t, good(map[string]string{"PAGES": "on", "FRONTEND_URL": "https://app.example.com"}), "PUBLIC_URL: required with PAGES=on")
+
+	c, err := Load(good(map[string]string{"PAGES": "on", "PUBLIC_URL": "https://id.example.com/"}))
+	if err != nil || !bool(c.Accounts.Pages) || c.Accounts.PublicURL != "https://id.example.com" {
+		t.Errorf("got %+v, %v, want pages at https://id.example.com", c.Accounts, err)
 	}
 }

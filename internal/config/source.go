@@ -48,6 +48,8 @@ const (
 	openDotenv = "=.env"
 	// unclosedQuotes has the names in dotenv.unclosed, separated by commas.
 	unclosedQuotes = "=quotes"
+	// dotenvNames has the names of all variables in the file, separated by commas.
+	dotenvNames = "=names"
 )
 
 // Environ reads the .env file at path, if it exists, and overrides its variables with those of the
@@ -59,6 +61,10 @@ func Environ(environ []string, path string) (map[string]string, error) {
 	}
 
 	vars := file.vars
+	names := strings.Join(slices.Sorted(maps.Keys(vars)), ",")
+	if names != "" {
+		vars[dotenvNames] = names
+	}
 	if isOpen(path) {
 		vars[openDotenv] = path
 	}
@@ -79,7 +85,12 @@ func Environ(environ []string, path string) (map[string]string, error) {
 // unclosed returns the names of the variables in .env whose value begins with a quote that is not
 // closed.
 func (l *loader) unclosed() []string {
-	return strings.FieldsFunc(l.vars[unclosedQuotes], func(r rune) bool { return r == ',' })
+	return splitNames(l.vars[unclosedQuotes])
+}
+
+// splitNames splits names that are separated by commas.
+func splitNames(names string) []string {
+	return strings.FieldsFunc(names, func(r rune) bool { return r == ',' })
 }
 
 // warnOfQuotes warns of values that begin with a quote that is not closed. It cannot reject them,
@@ -124,8 +135,22 @@ func (l *loader) resolveAppEnv() {
 	l.vars["APP_ENV"] = cmp.Or(l.vars[source], Production)
 	if _, known := defaults[l.vars["APP_ENV"]]; !known {
 		l.report(source, "must be %s, %s or %s", Production, Development, Test)
-		l.vars["APP_ENV"] = Development // report only what is wrong in every environment
+		l.vars["APP_ENV"] = likelyEnvironment(l.vars["APP_ENV"])
 	}
+}
+
+// likelyEnvironment returns the environment whose rules apply to the other settings if APP_ENV is invalid,
+// so that the report has their problems, too. It is Production for prod, but Development for
+// staging: only what is wrong in every environment is reported.
+func likelyEnvironment(value string) string {
+	value = strings.ToLower(value)
+	for _, name := range []string{Production, Test} {
+		if strings.HasPrefix(name, value) || distance(value, name) <= 2 {
+			return name
+		}
+	}
+
+	return Development
 }
 
 // trim removes invisible characters around a value: the line end that echo, a Kubernetes Secret or

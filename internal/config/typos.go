@@ -14,14 +14,9 @@ const longName = 8
 // warnOfTypos warns of variables that look like a misspelled setting, such as REDIS_URL. It
 // cannot reject them, because other programs may use them.
 func (l *loader) warnOfTypos(given map[string]string) {
-	var names []string
-	for _, s := range l.known {
-		names = append(names, s.name)
-		if s.secret {
-			names = append(names, s.name+"_FILE")
-		}
-	}
-	names = append(names, notSettings...)
+	names := l.names()
+	inDotenv := splitNames(given[dotenvNames])
+	var unknown []string
 
 	for _, variable := range slices.Sorted(maps.Keys(given)) {
 		isSetting := slices.Contains(names, variable)
@@ -29,15 +24,53 @@ func (l *loader) warnOfTypos(given map[string]string) {
 			continue
 		}
 
-		canonical := strings.ToUpper(separators.Replace(variable))
-		for _, name := range names {
-			if given[name] == "" && isTypo(canonical, name) {
-				l.warn(fmt.Sprintf("unknown setting %s is ignored: did you mean %s?", variable, name))
-				break
-			}
+		name := similarTo(variable, names, given)
+		switch {
+		case name != "":
+			l.warn(fmt.Sprintf("unknown setting %s is ignored: did you mean %s?", variable, name))
+		case slices.Contains(inDotenv, variable) && !isForOthers(variable):
+			unknown = append(unknown, variable)
 		}
 	}
+
+	// The environment is full of variables of others, but .env is ours.
+	if len(unknown) > 0 {
+		l.warn("unknown settings in .env are ignored: " + strings.Join(unknown, ", "))
+	}
 }
+
+// names returns the names of all settings, except for those of OIDC_* providers.
+func (l *loader) names() []string {
+	var names []string
+	for _, s := range l.known {
+		names = append(names, s.name)
+		if s.secret {
+			names = append(names, s.name+"_FILE")
+		}
+	}
+
+	return append(names, notSettings...)
+}
+
+// similarTo returns the setting that is probably meant by a variable, or "".
+func similarTo(variable string, names []string, given map[string]string) string {
+	canonical := strings.ToUpper(separators.Replace(variable))
+	for _, name := range names {
+		if given[name] == "" && isTypo(canonical, name) {
+			return name
+		}
+	}
+
+	return ""
+}
+
+// forOthers matches variables that belong into .env, but are read by Docker Compose, docker-compose.yml,
+// OpenTelemetry, Go or the operating system.
+var forOthers = regexp.MustCompile(`(?i)^(COMPOSE_.*|DOCKER_.*|VERSION|REVISION|MONGO_PASSWORD|REDIS_CONTAINER_PASSWORD|GRAFANA_PASSWORD|` +
+	`OTEL_.*|GO[A-Z]+|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY|TZ)$`)
+
+// isForOthers reports whether a variable in .env is meant for another program.
+func isForOthers(variable string) bool { return forOthers.MatchString(variable) }
 
 // plainName matches names that are safe to print.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)

@@ -24,6 +24,9 @@ func (Secret) GoString() string { return "[hidden]" }
 // MarshalText hides the value from encoding/json and slog, at any depth.
 func (Secret) MarshalText() ([]byte, error) { return []byte("[hidden]"), nil }
 
+// OnOff is true for on.
+type OnOff bool
+
 // Refuse is true to reject something, false to accept it.
 type Refuse bool
 
@@ -117,6 +120,10 @@ func parsers() map[reflect.Type]env.ParserFunc {
 		reflect.TypeFor[bool](): parser("must be true or false", func(text string) (bool, error) {
 			return strconv.ParseBool(strings.ToLower(text))
 		}),
+		reflect.TypeFor[OnOff](): parser("must be on or off", word(map[string]OnOff{
+			"on":  true,
+			"off": false,
+		})),
 		reflect.TypeFor[Refuse](): parser("must be refuse or accept", word(map[string]Refuse{
 			"refuse": true,
 			"accept": false,

@@ -82,8 +82,10 @@ func (s *Server) account(r *http.Request) (user.User, error) {
 	return u, nil
 }
 
+// profileRequest changes the members that it has.
 type profileRequest struct {
-	Name string `json:"name" validate:"required,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
+	Name   *string `json:"name,omitempty" validate:"required_without=Locale,omitnil,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
+	Locale *string `json:"locale,omitempty" validate:"omitnil,canonical_locale" description:"A BCP 47 tag such as de or pt-BR, in one of the languages of the server. Stored and returned in its canonical form."`
 }
 
 type profileUpdatedResult struct {
@@ -94,9 +96,9 @@ type profileUpdatedResult struct {
 var updateProfileOperation = operation{
 	id:          "updateProfile",
 	tag:         tagAccount,
-	summary:     "Change the user's name",
-	description: "Other fields cannot be changed here.",
-	request:     profileRequest{Name: exampleUser.Name},
+	summary:     "Change the user's name or language",
+	description: "Changes the members that the request contains, at least one. Other fields cannot be changed here.",
+	request:     profileRequest{Name: &exampleUser.Name, Locale: &exampleUser.Locale},
 	response: response{
 		status: http.StatusOK,
 		result: "The updated user",
@@ -104,10 +106,18 @@ var updateProfileOperation = operation{
 	},
 }
 
-// updateProfile handles PUT /profile. It can change the name only, because the decoder rejects
-// all other members.
+// updateProfile handles PUT /profile. It can change the name and the locale only, because the
+// decoder rejects all other members.
 func (s *Server) updateProfile(w http.ResponseWriter, r *http.Request, in profileRequest) error {
-	u, err := s.users.Rename(r.Context(), s.current(r).UserID, in.Name)
+	var changes user.Profile
+	if in.Name != nil {
+		changes.Name = *in.Name
+	}
+	if in.Locale != nil {
+		changes.Locale = *in.Locale
+	}
+
+	u, err := s.users.UpdateProfile(r.Context(), s.current(r).UserID, changes)
 	if err != nil {
 		return s.endIfAccountGone(r, err)
 	}

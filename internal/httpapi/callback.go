@@ -8,6 +8,7 @@ import (
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
 	"latchkey/internal/oauth"
+	"latchkey/internal/returnto"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -46,7 +47,7 @@ func (s *Server) finishSignIn(provider string) handler {
 		// Every sign-in was counted when it started, and can finish only once. Count all other requests.
 		if errors.Is(err, oauth.ErrNoFlow) {
 			if _, limited := s.checkRateLimit(w, r, attempt{limit: limitCallback}); limited != nil {
-				return s.redirectFailure(w, r, s.origins.home(), limited)
+				return s.redirectFailure(w, r, s.failurePage(), limited)
 			}
 		}
 
@@ -69,10 +70,10 @@ func (s *Server) finishSignIn(provider string) handler {
 		// Check the URL again. It comes from Redis, and the allowed origins may have changed.
 		back, ok := s.origins.returnTo(flow.ReturnTo)
 		if !ok {
-			back = s.origins.home()
+			back = s.failurePage()
 		}
 		if err != nil {
-			back = withError(back, s.prepareFailure(w, r, err).code)
+			back = returnto.WithError(back, s.prepareFailure(w, r, err).code)
 		}
 
 		s.flows.forget(w, r, state)

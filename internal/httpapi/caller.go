@@ -38,6 +38,7 @@ func (s *Server) clientOf(r *http.Request) session.Client {
 func (s *Server) signInClient(r *http.Request) auth.Client {
 	return auth.Client{
 		Client:      s.clientOf(r),
+		Locale:      s.languages.FromHeader(r.Header.Get("Accept-Language")),
 		SessionIDs:  session.IDsOf(s.cookie.values(r)),
 		KnownDevice: usesKnownDevice(r),
 		Proofs:      s.devices.proofs(r),

@@ -16,7 +16,8 @@ import (
 // trusted ones read responses.
 type origins struct {
 	trusted origin.Trusted
-	https   bool // whether this server's own origin is https
+	pages   string // the origin of the built-in pages; empty if they are off
+	https   bool   // whether this server's own origin is https
 	check   *http.CrossOriginProtection
 	cors    func(http.Handler) http.Handler
 }

@@ -161,11 +161,11 @@ func (s *Server) docsAsset(w http.ResponseWriter, r *http.Request) error {
 }
 
 // noRoute handles requests without a route. It takes people who open the API's URL in a
-// browser to the documentation.
+// browser to their account or, without built-in pages, to the documentation.
 func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) error {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if reads && r.URL.Path == "/" && strings.Contains(r.Header.Get("Accept"), "text/html") {
-		return redirectTo(w, "docs")
+		return redirectTo(w, s.start())
 	}
 
 	return errNoRoute

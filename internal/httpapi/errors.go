@@ -25,7 +25,7 @@ type problem struct {
 	Code          string         `json:"code" description:"What went wrong, for programs."`
 	Message       string         `json:"message" description:"The same text as detail."`
 	RequestID     string         `json:"requestId" minLength:"1"`
-	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"In a 400 response: what is wrong with the request."`
+	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"What is wrong with which field, if the problem is about fields."`
 	Reason        session.Reason `json:"reason,omitempty" description:"In a 401 response: why the session ended or was not accepted. Available for up to a day afterwards."`
 	Authenticated *bool          `json:"authenticated,omitempty" description:"In a 401 response of GET /auth/session: always false."`
 	Stores        *storeStates   `json:"stores,omitempty" description:"In a 503 response of GET /readyz: the states of the stores."`
@@ -49,7 +49,7 @@ func newProblem(f *failure, requestID string) problem {
 // fieldError is one thing that is wrong with a request.
 type fieldError struct {
 	Field   string `json:"field" description:"The member of the body or the parameter. Empty for the body as a whole."`
-	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,too_short,too_long,invalid,common,personal,breached,unchanged"`
+	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,unsupported_locale,too_short,too_long,invalid,common,personal,breached,unchanged,email_taken,wrong_password"`
 	Message string `json:"message" description:"A sentence for people."`
 }
 
@@ -73,15 +73,28 @@ func (f *failure) explain(description string) *failure {
 	return f
 }
 
+// about adds what is wrong with a field, so that a form can show it there.
+func (f *failure) about(field, message string) *failure {
+	f.fields = []fieldError{{field, f.code, message}}
+	return f
+}
+
 // explanation describes the failure to developers.
 func (f *failure) explanation() string { return cmp.Or(f.description, f.detail) }
 
 // Error implements error, for failures that arise in this package.
 func (f *failure) Error() string { return f.code }
 
+// wrongPassword returns the failure for a wrong password in a field.
+func wrongPassword(field string) *failure {
+	return newFailure(http.StatusUnauthorized, "wrong_password", "Incorrect password.").
+		explain("The session stays valid: unlike with `not_authenticated`, the user does not have to log in.").
+		about(field, "Incorrect password.")
+}
+
 // Failures that arise in this package.
 
-var errNoRoute = newFailure(http.StatusNotFound, "not_found", "There is nothing at this URL.")
+var errNoRoute = newFailure(http.StatusNotFound, "not_found", "There is nothing at this URL. The API reference is at /docs.")
 
 var errNoSession = newFailure(http.StatusNotFound, "not_found", "Session not found.").
 	explain("No live session of the user has this ID.")
@@ -110,6 +123,9 @@ var errEmailNotVerified = newFailure(http.StatusForbidden, "email_not_verified",
 // errSessionEnded is not session.ErrNone, after which the cookie is cleared: the cookie may
 // belong to another session, which is live.
 var errSessionEnded = newFailure(http.StatusUnauthorized, "not_authenticated", "Your session has ended. Log in and try again.")
+
+// errWrongCurrentPassword is auth.ErrWrongPassword in a request that also has a new password.
+var errWrongCurrentPassword = wrongPassword("currentPassword")
 
 var errWrongAccount = newFailure(http.StatusConflict, "wrong_account", "You signed in with a different account. Use the one linked to your profile.")
 
@@ -150,7 +166,11 @@ var failures = []struct {
 
 	{user.ErrUnavailable, errUserStore},
 	{user.ErrUnreadable, errUnreadable},
-	{user.ErrEmailTaken, newFailure(http.StatusConflict, "email_taken", "Email already registered")},
+	{
+		user.ErrEmailTaken,
+		newFailure(http.StatusConflict, "email_taken", "Email already registered").
+			about("email", "This email is already registered."),
+	},
 	{user.ErrNoIdentity, newFailure(http.StatusNotFound, "not_found", "No account of this provider is linked to yours.")},
 	{user.ErrLastMethod, newFailure(http.StatusConflict, "last_login_method", "This is your only way to log in. Set a password or link another account first.")},
 	{user.ErrIdentityTaken, newFailure(http.StatusConflict, "identity_taken", "That account is linked to another user.")},
@@ -189,7 +209,7 @@ var failures = []struct {
 			explain("The domain of the email is not in `REGISTRATION_DOMAINS`."),
 	},
 	{auth.ErrMailNotConfigured, errMailNotConfigured},
-	{auth.ErrWrongPassword, newFailure(http.StatusUnauthorized, "wrong_password", "Incorrect password.")},
+	{auth.ErrWrongPassword, wrongPassword("password")},
 	{
 		auth.ErrPasswordRestricted,
 		newFailure(http.StatusForbidden, "password_restricted", "Too many incorrect passwords were entered. Reset your password by email, or log in on a device that you have used before.").

@@ -17,8 +17,10 @@ import (
 	"unicode/utf8"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/locale"
 	"latchkey/internal/loopback"
 	"latchkey/internal/origin"
+	"latchkey/internal/returnto"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
@@ -30,7 +32,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"name":"Ann","Name":"Eve","email":"ann@example.com","password":"p\ud800ssword"}`), "application/json; charset=UTF-8")
 	f.Add([]byte(`{"name":"Ann","name":"Eve"} {}`), "text/plain")
 	f.Add([]byte("null"), "")
-	rules := newRules(auth.MinPasswordLength)
+	rules := newRules(auth.MinPasswordLength, locale.ShippedSet())
 	f.Fuzz(func(t *testing.T, body []byte, contentType string) {
 		r := httptest.NewRequest(http.MethodPost, "/auth/register", bytes.NewReader(body))
 		r.Header.Set("Content-Type", contentType)
@@ -184,7 +186,7 @@ func FuzzReturnTo(f *testing.F) {
 			t.Errorf("%q: got %q the first time and %q (accepted %v) the second time", given, to, again, ok)
 		}
 
-		failed := withError(to, code)
+		failed := returnto.WithError(to, code)
 		for _, target := range []string{to, failed} {
 			if !slices.Contains(o.trusted.Listed, asBrowser(target)) {
 				t.Errorf("%q: redirect: got %q, want a listed origin", given, target)

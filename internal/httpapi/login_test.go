@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ func TestGuide(t *testing.T) {
 	taken := s.NewClient()
 	if a := taken.Do("POST", "/auth/register", john).WantCode(409, "email_taken"); a.Text("message") != "Email already registered" || taken.Token != "" {
 		t.Errorf("register again: got %s and cookie %q", a.Raw, taken.Token)
+	} else {
+		wantFieldError(t, a, "email", "email_taken", "This email is already registered.")
 	}
 
 	loggedIn := c.Do("POST", "/auth/login", map[string]any{"email": "john@example.com", "password": "password123"}).Want(200)
@@ -361,5 +364,21 @@ func TestProfile(t *testing.T) {
 
 	if after := string(c.Do("GET", "/profile", nil).Want(200).Raw); after != before {
 		t.Errorf("a rejected update changed the account from %s to %s", before, after)
+	}
+}
+
+// wantFieldError checks that a form can show the problem of a response beside the field that caused it.
+func wantFieldError(t *testing.T, a apitest.Response, field, code, message string) {
+	t.Helper()
+
+	var problem struct {
+		Errors []struct{ Field, Code, Message string }
+	}
+	testkit.NoError(t, json.Unmarshal(a.Raw, &problem))
+	if len(problem.Errors) != 1 {
+		t.Fatalf("%s: got %s, want one field error", a.Request, a.Raw)
+	}
+	if got := problem.Errors[0]; got.Field != field || got.Code != code || got.Message != message {
+		t.Errorf("%s: got field error %+v, want field %s, code %s and message %q", a.Request, got, field, code, message)
 	}
 }

@@ -70,6 +70,10 @@ func describeType(p jsonschema.InterceptSchemaParams) (stop bool, err error) {
 		p.Schema.WithEnum(storeOK, storeUnavailable)
 	}
 
+	if t == reflect.TypeFor[profileRequest]() {
+		p.Schema.WithMinProperties(1)
+	}
+
 	// Programs that read problems should ignore members that they do not know (RFC 9457).
 	closed := t.Kind() == reflect.Struct && t != reflect.TypeFor[problem]() && p.Context.PropertyNameTag == "json"
 	if closed && p.Schema.HasType(jsonschema.Object) {
@@ -121,7 +125,9 @@ func describeMember(p jsonschema.InterceptPropParams, minPassword int) error {
 		case "canonical_email":
 			p.PropertySchema.WithFormat("idn-email").WithMaxLength(user.MaxEmailLength)
 		case "canonical_name":
-			p.PropertySchema.WithMaxLength(user.MaxNameLength)
+			p.PropertySchema.WithMinLength(1).WithMaxLength(user.MaxNameLength)
+		case "canonical_locale":
+			p.PropertySchema.WithMinLength(1)
 		case "any_password":
 			p.PropertySchema.WithFormat("password").WithMaxLength(auth.MaxPasswordLength)
 		case "new_password":

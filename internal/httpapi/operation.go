@@ -137,6 +137,7 @@ var exampleUser = user.View{
 	Name:          "John Doe",
 	Email:         "john@example.com",
 	EmailVerified: true,
+	Locale:        "en-US",
 	IsActive:      true,
 	LastLogin:     exampleTime,
 	CreatedAt:     exampleTime.AddDate(0, -2, 0),

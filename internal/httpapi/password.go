@@ -117,6 +117,9 @@ var changePasswordOperation = operation{
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in changePasswordRequest) error {
 	changed, err := s.auth.ChangePassword(r.Context(), s.caller(r), in.CurrentPassword, in.NewPassword)
 	s.recordWrongPassword(w, r, err, activity.PasswordChangeFailed)
+	if errors.Is(err, auth.ErrWrongPassword) {
+		return errWrongCurrentPassword
+	}
 
 	return s.passwordChanged(w, r, changed, err, "Password changed")
 }

@@ -213,8 +213,10 @@ func TestChangePassword(t *testing.T) {
 	}
 
 	before := ann.Do("GET", "/auth/session", nil)
-	if a := change(ann, "wrong password", apitest.NewPassword).WantCode(401, "wrong_password"); a.Cookie != nil {
-		t.Errorf("session cookie after a wrong password: got %s, want none", a.Cookie)
+	wrong := change(ann, "wrong password", apitest.NewPassword).WantCode(401, "wrong_password")
+	wantFieldError(t, wrong, "currentPassword", "wrong_password", "Incorrect password.")
+	if wrong.Cookie != nil {
+		t.Errorf("session cookie after a wrong password: got %s, want none", wrong.Cookie)
 	}
 
 	for next, code := range map[string]string{
@@ -348,8 +350,10 @@ func TestStepUp(t *testing.T) {
 	s.Advance(apitest.StepUpMaxAge + time.Second)
 	ann.Do("DELETE", "/profile", nil).WantCode(403, "step_up_required")
 	ann.Do("POST", "/auth/email/change", map[string]any{"email": "new@example.com"}).WantCode(403, "step_up_required")
-	if a := stepUp("wrong password").WantCode(401, "wrong_password"); a.Cookie != nil {
-		t.Errorf("session cookie after a wrong password: got %s, want none", a.Cookie)
+	wrong := stepUp("wrong password").WantCode(401, "wrong_password")
+	wantFieldError(t, wrong, "password", "wrong_password", "Incorrect password.")
+	if wrong.Cookie != nil {
+		t.Errorf("session cookie after a wrong password: got %s, want none", wrong.Cookie)
 	}
 
 	ann.Do("DELETE", "/profile", nil).WantCode(403, "step_up_required")

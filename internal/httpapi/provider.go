@@ -7,6 +7,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/oauth"
+	"latchkey/internal/returnto"
 	"latchkey/internal/session"
 )
 
@@ -65,7 +66,7 @@ var startSignInOperation = operation{
 func (s *Server) startSignIn(provider string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if _, err := s.checkRateLimit(w, r, attempt{limit: limitOAuth}); err != nil {
-			return s.redirectFailure(w, r, s.origins.home(), err)
+			return s.redirectFailure(w, r, s.failurePage(), err)
 		}
 
 		query := r.URL.Query()
@@ -136,7 +137,7 @@ func navigates(r *http.Request) bool {
 // redirectFailure redirects the browser to a page with the code of a failure. The user would be
 // stuck on a problem document.
 func (s *Server) redirectFailure(w http.ResponseWriter, r *http.Request, to string, err error) error {
-	redirect(w, withError(to, s.prepareFailure(w, r, err).code))
+	redirect(w, returnto.WithError(to, s.prepareFailure(w, r, err).code))
 
 	return nil
 }

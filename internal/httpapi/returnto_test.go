@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"latchkey/internal/origin"
+	"latchkey/internal/returnto"
 	"latchkey/internal/testkit"
 )
 
@@ -56,7 +57,7 @@ func TestReturnTo(t *testing.T) {
 		"https://app.example.com/%zz":                  "",
 		"https://app.example.com/é":                    "",
 		"https://аpp.example.com/":                     "", // with a Cyrillic a
-		"/" + strings.Repeat("a", maxReturnTo):         "",
+		"/" + strings.Repeat("a", returnto.MaxLength):  "",
 	} {
 		to, ok := o.returnTo(given)
 		if to != want || ok != (want != "") {
@@ -70,8 +71,8 @@ func TestReturnTo(t *testing.T) {
 		"https://app.example.com/?a=%26error": "https://app.example.com/?a=%26error&error=access_denied",
 		"https://app.example.com/?a=1;b=%zz":  "https://app.example.com/?a=1;b=%zz&error=access_denied",
 	} {
-		if got := withError(to, "access_denied"); got != want {
-			t.Errorf("withError(%q) = %q, want %q", to, got, want)
+		if got := returnto.WithError(to, "access_denied"); got != want {
+			t.Errorf("returnto.WithError(%q) = %q, want %q", to, got, want)
 		}
 	}
 }

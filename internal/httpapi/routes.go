@@ -72,7 +72,7 @@ func (rt route) sharedErrors() errs {
 
 // table returns every route of the API.
 func (s *Server) table() []route {
-	table := s.fixedRoutes()
+	table := append(s.fixedRoutes(), s.pageRoutes()...)
 	for _, p := range s.providers.Providers() {
 		table = append(table, s.providerRoutes(p.Name)...)
 	}
@@ -124,7 +124,7 @@ func (s *Server) fixedRoutes() []route {
 		},
 		{
 			pattern: "POST /auth/password/change", limit: limitPassword, endpoint: passwordBody(s.changePassword), operation: changePasswordOperation,
-			errors: errs{auth.ErrWrongPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
+			errors: errs{errWrongCurrentPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
 			pattern: "POST /auth/password/set", limit: limitPassword, endpoint: passwordBody(s.setPassword), operation: setPasswordOperation,

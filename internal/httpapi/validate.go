@@ -10,13 +10,14 @@ import (
 	"github.com/go-playground/validator/v10"
 
 	"latchkey/internal/auth"
+	"latchkey/internal/locale"
 	"latchkey/internal/user"
 )
 
 // newRules returns a validator for the rules in the tags of requests. The rules for emails and
 // names are in package user: validator's own email rule accepts ambiguous emails. minPassword is
-// the minimum length of new passwords in characters.
-func newRules(minPassword int) *validator.Validate {
+// the minimum length of new passwords in characters. languages are those that accounts may have.
+func newRules(minPassword int, languages *locale.Set) *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(func(f reflect.StructField) string {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -32,6 +33,13 @@ func newRules(minPassword int) *validator.Validate {
 			return string(email), err
 		},
 		"canonical_name": user.ParseName,
+		"canonical_locale": func(s string) (string, error) {
+			if languages.Match(s) == "" {
+				return "", errUnsupportedLocale
+			}
+
+			return locale.Canonical(s), nil
+		},
 	}
 	for tag, parse := range canonical {
 		err := v.RegisterValidation(tag, func(f validator.FieldLevel) bool {
@@ -50,6 +58,9 @@ func newRules(minPassword int) *validator.Validate {
 
 	return v
 }
+
+// errUnsupportedLocale is returned for a locale in whose language there are no texts.
+var errUnsupportedLocale = errors.New("unsupported locale")
 
 // check applies the rules in the tags of a request. It takes a pointer.
 func check(rules *validator.Validate, in any) error {
@@ -80,12 +91,19 @@ func describeRule(b validator.FieldError) fieldError {
 	case "required":
 		f.Code = "required"
 		f.Message = label + " is required."
+	case "required_without":
+		other := labelOf(strings.ToLower(b.Param()))
+		f.Code = "required"
+		f.Message = fmt.Sprintf("%s or %s is required.", label, strings.ToLower(other))
 	case "canonical_email":
 		f.Code = "invalid_email"
 		f.Message = "Enter a valid email address."
 	case "canonical_name":
 		f.Code = "invalid_name"
 		f.Message = describeName(label, fmt.Sprint(b.Value()))
+	case "canonical_locale":
+		f.Code = "unsupported_locale"
+		f.Message = "This language is not available."
 	case "min":
 		f.Code = "too_short"
 		f.Message = fmt.Sprintf("%s must be at least %s characters long.", label, b.Param())
@@ -121,6 +139,7 @@ var labels = map[string]string{
 	"password":        "Password",
 	"currentPassword": "Current password",
 	"newPassword":     "New password",
+	"locale":          "Language",
 	"token":           "Token",
 	"returnTo":        "Return URL",
 }

@@ -1,7 +1,6 @@
 package mail
 
 import (
-	_ "embed" // for the templates
 	"errors"
 	"fmt"
 	"html/template"
@@ -9,34 +8,11 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	texttemplate "text/template"
 	"time"
 	"unicode"
 
 	"latchkey/internal/brand"
 )
-
-var (
-	//go:embed email.html.tmpl
-	htmlSource string
-	//go:embed email.txt.tmpl
-	textSource string
-
-	htmlTemplate = template.Must(template.New("html").Parse(htmlSource))
-	textTemplate = texttemplate.Must(texttemplate.New("text").Funcs(texttemplate.FuncMap{"wrap": wrap}).Parse(textSource))
-)
-
-// Composer renders emails in the name of a brand. It is safe for concurrent use.
-type Composer struct {
-	brand brand.Brand
-	light brand.Palette
-	dark  brand.Palette
-}
-
-// NewComposer returns a Composer for a brand.
-func NewComposer(b brand.Brand) *Composer {
-	return &Composer{brand: b.WithDefaults(), light: b.Light(), dark: b.Dark()}
-}
 
 // templateData is the data for both templates.
 type templateData struct {
@@ -45,6 +21,9 @@ type templateData struct {
 	Details []detail
 	Link    string
 	Footer  string
+	Dir     string // ltr or rtl
+	Start   string // the side at which lines begin: left or right
+	End     string // the other side
 	App     brand.Brand
 	Light   brand.Palette
 	Dark    brand.Palette
@@ -69,15 +48,40 @@ const (
 
 // Compose renders an email. Errors name what is missing or invalid, and do not quote the
 // content.
-func (c *Composer) Compose(e Email) (Message, error) { return c.compose(englishTexts, e, time.Now()) }
+//
+// The language is the one for e.Locale, or the default if there are no texts for that.
+func (c *Composer) Compose(e Email) (Message, error) {
+	return c.compose(c.textsFor(e.Locale), e, time.Now())
+}
 
-func (c *Composer) compose(t texts, e Email, now time.Time) (Message, error) {
+func (c *Composer) compose(t *texts, e Email, now time.Time) (Message, error) {
+	data, err := c.data(t, e, now)
+	if err != nil {
+		return Message{}, err
+	}
+
+	var text, html strings.Builder
+	if err := errors.Join(c.text.Execute(&text, data), c.html.Execute(&html, data)); err != nil {
+		return Message{}, errors.New("mail: cannot execute a template") // err may quote the email
+	}
+
+	return Message{
+		ID:      e.ID,
+		To:      e.To,
+		Subject: data.Subject,
+		Text:    text.String(),
+		HTML:    html.String(),
+	}, nil
+}
+
+// data returns the data for the templates.
+func (c *Composer) data(t *texts, e Email, now time.Time) (templateData, error) {
 	words, ok := t.Emails[e.Kind]
 	if !ok {
-		return Message{}, errors.New("mail: unknown kind of email")
+		return templateData{}, errors.New("mail: unknown kind of email")
 	}
 	if err := e.check(words); err != nil {
-		return Message{}, fmt.Errorf("mail: %s: %w", e.Kind, err)
+		return templateData{}, fmt.Errorf("mail: %s: %w", e.Kind, err)
 	}
 
 	// Replace all placeholders in a single pass, so that a value which contains a placeholder
@@ -101,7 +105,7 @@ func (c *Composer) compose(t texts, e Email, now time.Time) (Message, error) {
 	words.Otherwise = fill(words.Otherwise)
 
 	data := templateData{
-		texts:         t,
+		texts:         *t,
 		emailTexts:    words,
 		Details:       t.details(e),
 		Link:          e.Link,
@@ -109,8 +113,17 @@ func (c *Composer) compose(t texts, e Email, now time.Time) (Message, error) {
 		App:           c.brand,
 		Light:         c.light,
 		Dark:          c.dark,
+		Dir:           "ltr",
+		Start:         "left",
+		End:           "right",
 		OutlookBefore: outlookBefore,
 		OutlookAfter:  outlookAfter,
+	}
+
+	if t.isRightToLeft() {
+		data.Dir = "rtl"
+		data.Start = "right"
+		data.End = "left"
 	}
 
 	data.Expires = ""
@@ -123,23 +136,12 @@ func (c *Composer) compose(t texts, e Email, now time.Time) (Message, error) {
 		data.Body[i] = fill(paragraph)
 	}
 
-	var text, html strings.Builder
-	if err := errors.Join(textTemplate.Execute(&text, data), htmlTemplate.Execute(&html, data)); err != nil {
-		return Message{}, errors.New("mail: cannot execute a template") // err may quote the email
-	}
-
-	return Message{
-		ID:      e.ID,
-		To:      e.To,
-		Subject: words.Subject,
-		Text:    text.String(),
-		HTML:    html.String(),
-	}, nil
+	return data, nil
 }
 
 // check returns an error if a required value is missing or invalid.
 func (e Email) check(words emailTexts) error {
-	body := strings.Join(words.Body, "")
+	body := words.Title + strings.Join(words.Body, "") + words.Otherwise
 
 	switch {
 	case e.To == "":
@@ -154,11 +156,8 @@ func (e Email) check(words emailTexts) error {
 		return errors.New("link is not an http or https URL in plain ASCII")
 	}
 
-	switch e.Kind {
-	case VerifyEmail, ResetPassword, ConfirmEmail, Invitation:
-		if e.Link == "" || e.ExpiresIn <= 0 {
-			return errors.New("link is missing or expired")
-		}
+	if e.Kind.needsLink() && (e.Link == "" || e.ExpiresIn <= 0) {
+		return errors.New("link is missing or expired")
 	}
 
 	return nil
@@ -166,7 +165,7 @@ func (e Email) check(words emailTexts) error {
 
 // details returns when, on which device and from which IP the event happened, as far as that
 // is known.
-func (t texts) details(e Email) []detail {
+func (t *texts) details(e Email) []detail {
 	var details []detail
 
 	if !e.At.IsZero() {
@@ -201,16 +200,6 @@ func isLink(s string) bool {
 	isHTTP := u.Scheme == "https" || u.Scheme == "http"
 
 	return isHTTP && u.Host != "" && u.User == nil
-}
-
-// textLine matches up to 72 characters before a space or the end, or a complete longer word.
-var textLine = regexp.MustCompile(`(.{1,72})(?: |$)`)
-
-// wrap breaks a paragraph into lines, at spaces only.
-func wrap(paragraph string) string {
-	words := strings.Join(strings.Fields(paragraph), " ")
-
-	return strings.TrimSuffix(textLine.ReplaceAllString(words, "$1\n"), "\n")
 }
 
 // printable returns user input as a single line without invisible characters. Control

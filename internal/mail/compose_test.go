@@ -1,7 +1,6 @@
 package mail
 
 import (
-	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -38,9 +37,9 @@ func TestCompose(t *testing.T) {
 	now := time.Date(2026, 11, 22, 13, 32, 0, 0, time.UTC)
 	subjects := map[string]bool{}
 
-	for _, kind := range kinds {
+	for _, kind := range Kinds() {
 		e := sample(kind)
-		m, err := testComposer.compose(englishTexts, e, now)
+		m, err := testComposer.compose(english, e, now)
 		testkit.NoError(t, err)
 
 		if m.ID != "JOB" || m.To != e.To || subjects[m.Subject] || !strings.Contains(m.Subject, "Latchkey") {
@@ -49,7 +48,7 @@ func TestCompose(t *testing.T) {
 		}
 
 		subjects[m.Subject] = true
-		words := englishTexts.Emails[kind]
+		words := english.Emails[kind]
 		want := []string{
 			"Hello,", "22 Nov 2026, 05:26 UTC", "Firefox on Linux", "2001:db8::17",
 			"sent to ada@example.com", strings.ReplaceAll(words.Why, "{app}", "Latchkey"), strings.ReplaceAll(words.Otherwise, "{provider}", "Google"),
@@ -177,41 +176,5 @@ func TestComposeRejects(t *testing.T) {
 	if m, err := testComposer.Compose(e); err != nil || strings.Contains(m.HTML, "<b>") || strings.Contains(m.Text, "When") || strings.Contains(m.Text, "IP") {
 		t.Errorf("no valid details: Compose: got error %v and text %s\nwant no error and no details",
 			err, m.Text)
-	}
-}
-
-// The file with the English texts contains exactly the texts that the program uses.
-func TestTexts(t *testing.T) {
-	t.Parallel()
-
-	var got, want any
-	testkit.NoError(t, json.Unmarshal(englishJSON, &got))
-
-	encoded, err := json.Marshal(englishTexts)
-	testkit.NoError(t, err)
-	testkit.NoError(t, json.Unmarshal(encoded, &want))
-
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("program (-) and file (+) differ:\n%s", diff)
-	}
-	if strings.Contains(string(englishJSON), `""`) {
-		t.Error("got a file with an empty text, want none")
-	}
-	if got, want := len(englishTexts.Emails), len(kinds); got != want {
-		t.Errorf("got texts for %d kinds of emails, want %d", got, want)
-	}
-
-	for d, want := range map[time.Duration]string{
-		time.Second: "1 minute", 15 * time.Minute: "15 minutes", time.Hour: "1 hour", 90 * time.Minute: "90 minutes",
-		24 * time.Hour: "24 hours", 48 * time.Hour: "2 days", 49 * time.Hour: "49 hours",
-	} {
-		if got := englishTexts.duration(d); got != want {
-			t.Errorf("duration(%v): got %q, want %q", d, got, want)
-		}
-	}
-
-	long := strings.Repeat("b", 80)
-	if got, want := wrap("a "+long+" c"), "a\n"+long+"\nc"; got != want {
-		t.Errorf("wrap: got %q, want %q", got, want)
 	}
 }

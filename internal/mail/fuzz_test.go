@@ -30,19 +30,19 @@ func FuzzCompose(f *testing.F) {
 	testkit.NoError(f, err)
 
 	f.Fuzz(func(t *testing.T, email, provider, device, ip, id string, n byte) {
-		e := sample(kinds[int(n)%len(kinds)])
+		e := sample(Kinds()[int(n)%len(Kinds())])
 		e.NewEmail = email
 		e.OldEmail = email
 		e.Provider = provider
 		e.Device = device
 		e.IP = ip
 		e.ID = id
-		m, err := testComposer.compose(englishTexts, e, e.At.Add(time.Minute))
+		m, err := testComposer.compose(english, e, e.At.Add(time.Minute))
 		if err != nil {
 			return
 		}
 
-		if m.To != e.To || m.Subject != strings.ReplaceAll(englishTexts.Emails[e.Kind].Subject, "{app}", "Latchkey") {
+		if m.To != e.To || m.Subject != strings.ReplaceAll(english.Emails[e.Kind].Subject, "{app}", "Latchkey") {
 			t.Errorf("got recipient %q and subject %q, want %q and the fixed subject", m.To, m.Subject, e.To)
 		}
 

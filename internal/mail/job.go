@@ -27,6 +27,24 @@ const (
 	Invitation           Kind = "invitation"          // sent to somebody without an account
 )
 
+// Kinds returns all kinds of emails.
+func Kinds() []Kind {
+	return []Kind{
+		VerifyEmail, ResetPassword, ConfirmEmail, EmailChangeRequested, EmailChanged, PasswordChanged,
+		PasswordRestricted, Invitation, NewDevice, IdentityLinked, IdentityUnlinked, AccountClaimed, AccountDeleted,
+	}
+}
+
+// needsLink reports whether the email is pointless without its link.
+func (k Kind) needsLink() bool {
+	switch k {
+	case VerifyEmail, ResetPassword, ConfirmEmail, Invitation:
+		return true
+	}
+
+	return false
+}
+
 // Job is a queued email to one recipient. It is stored in Redis and contains no secrets:
 // access to Redis must not be enough to reset a password.
 type Job struct {
@@ -39,6 +57,9 @@ type Job struct {
 	// there is no account with it. Emails with a link go to the email stored in the account
 	// instead.
 	To string `json:"email"`
+
+	// Locale is the BCP 47 locale of the recipient. If it is empty, the default is used.
+	Locale string `json:"locale,omitempty"`
 
 	// RequestID identifies a request that is stored in the account. The request may be cancelled
 	// before the email is sent.

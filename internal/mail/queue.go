@@ -90,7 +90,7 @@ func NewQueue(client *redisconn.Client, o QueueOptions) *Queue {
 	o.Grace = cmp.Or(o.Grace, 8*time.Second)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 
-	for kind := range englishTexts.Emails {
+	for _, kind := range Kinds() {
 		o.Metrics.MailKinds(string(kind))
 	}
 

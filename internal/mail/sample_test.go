@@ -8,18 +8,22 @@ import (
 
 	"golang.org/x/net/html"
 
-	"latchkey/internal/brand"
 	"latchkey/internal/testkit"
 )
 
 // testComposer writes emails for Latchkey itself.
-var testComposer = NewComposer(brand.Brand{})
+var testComposer = mustCompose(ComposerOptions{})
 
-// kinds lists all kinds of emails.
-var kinds = []Kind{
-	VerifyEmail, ResetPassword, ConfirmEmail, EmailChangeRequested, EmailChanged, PasswordChanged,
-	NewDevice, IdentityLinked, IdentityUnlinked, AccountClaimed, AccountDeleted,
-	PasswordRestricted, Invitation,
+// english are the texts of testComposer for recipients without a locale.
+var english = testComposer.texts["en"]
+
+func mustCompose(o ComposerOptions) *Composer {
+	c, err := NewComposer(o)
+	if err != nil {
+		panic(err)
+	}
+
+	return c
 }
 
 // sample returns a realistic email of the given kind.

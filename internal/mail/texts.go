@@ -1,33 +1,27 @@
 package mail
 
 import (
-	_ "embed" // for englishJSON
 	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/text/feature/plural"
+	"golang.org/x/text/language"
 )
 
-// englishJSON contains the English texts. A translation is a file with the same structure.
-// Placeholders are in braces: {app} is the name of the product, {to}, {old} and {new} are email addresses, {provider} is the
-// title of a provider, {for} is a duration, {until} is a time and {n} is a number.
-//
-//go:embed texts.en.json
-var englishJSON []byte
-
-// texts contains all texts of the emails in one language.
+// texts contains all texts of the emails in one language, as in a file texts.<language>.json.
+// Placeholders are in braces; placeholders.go describes them.
 type texts struct {
-	Lang string `json:"lang"`
-
-	Greeting string `json:"greeting"`
-	Time     string `json:"time"` // a layout for time.Format
-	Minute   string `json:"minute"`
-	Minutes  string `json:"minutes"`
-	Hour     string `json:"hour"`
-	Hours    string `json:"hours"`
-	Days     string `json:"days"`
-	Expires  string `json:"expires"`
-	Written  string `json:"written"` // introduces the link as plain text
+	Greeting string            `json:"greeting"`
+	Time     string            `json:"time"`
+	Months   []string          `json:"months"` // as they are written in Time
+	Minutes  map[string]string `json:"minutes"`
+	Hours    map[string]string `json:"hours"`
+	Days     map[string]string `json:"days"`
+	Expires  string            `json:"expires"`
+	Written  string            `json:"written"` // introduces the link as plain text
+	Colon    string            `json:"colon"`   // between a label and its value
 	Details  struct {
 		At     string `json:"at"`
 		Device string `json:"device"`
@@ -36,6 +30,9 @@ type texts struct {
 	Footer string `json:"footer"`
 
 	Emails map[Kind]emailTexts `json:"emails"`
+
+	Lang string       `json:"-"` // BCP 47
+	tag  language.Tag // of Lang
 }
 
 // emailTexts contains the texts of one kind of email.
@@ -49,39 +46,82 @@ type emailTexts struct {
 	Why       string   `json:"why"`       // why the recipient gets this email
 }
 
-var englishTexts = mustParse(englishJSON)
-
-// mustParse parses a file of texts. The files are embedded, so an invalid one is a bug.
-func mustParse(file []byte) texts {
-	var t texts
-	if err := json.Unmarshal(file, &t); err != nil {
-		panic("mail: texts: " + err.Error())
+// newTexts returns the texts of a language from the entries of its file, which are complete.
+func newTexts(lang string, entries entries) (*texts, error) {
+	file, err := json.Marshal(entries.nested())
+	if err != nil {
+		return nil, err
 	}
 
-	return t
+	t := &texts{Lang: lang}
+	if err := json.Unmarshal(file, t); err != nil {
+		return nil, err
+	}
+	t.tag, err = language.Parse(lang)
+
+	return t, err
 }
 
 // time formats a time in UTC.
-func (t texts) time(at time.Time) string { return at.UTC().Format(t.Time) }
+func (t *texts) time(at time.Time) string {
+	at = at.UTC()
+
+	return strings.NewReplacer(
+		"{day}", strconv.Itoa(at.Day()),
+		"{month}", t.Months[at.Month()-1],
+		"{year}", strconv.Itoa(at.Year()),
+		"{hour}", at.Format("15"),
+		"{minute}", at.Format("04"),
+	).Replace(t.Time)
+}
 
 // duration formats a duration in the largest unit that divides it.
-func (t texts) duration(d time.Duration) string {
+func (t *texts) duration(d time.Duration) string {
 	const day = 24 * time.Hour
 
-	text := t.Minutes
-	n := int64(d / time.Minute)
 	switch {
 	case d >= 2*day && d%day == 0:
-		text = t.Days
-		n = int64(d / day)
-	case d == time.Hour:
-		return t.Hour
+		return t.count(t.Days, int(d/day))
 	case d >= time.Hour && d%time.Hour == 0:
-		text = t.Hours
-		n = int64(d / time.Hour)
-	case n <= 1:
-		return t.Minute
+		return t.count(t.Hours, int(d/time.Hour))
 	}
 
-	return strings.ReplaceAll(text, "{n}", strconv.FormatInt(n, 10))
+	return t.count(t.Minutes, max(1, int(d/time.Minute)))
+}
+
+// count puts a number into the plural form that it needs.
+func (t *texts) count(forms map[string]string, n int) string {
+	text, ok := forms[pluralForm(t.tag, n)]
+	if !ok {
+		text = forms["other"]
+	}
+
+	return strings.ReplaceAll(text, "{n}", strconv.Itoa(n))
+}
+
+// pluralForms are the plural forms of CLDR, with their names in files.
+var pluralForms = map[plural.Form]string{
+	plural.Zero:  "zero",
+	plural.One:   "one",
+	plural.Two:   "two",
+	plural.Few:   "few",
+	plural.Many:  "many",
+	plural.Other: "other",
+}
+
+// pluralForm returns the plural form for a number.
+func pluralForm(tag language.Tag, n int) string {
+	return pluralForms[plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)]
+}
+
+// isRightToLeft reports whether the language is written from right to left.
+func (t *texts) isRightToLeft() bool {
+	script, _ := t.tag.Script()
+
+	switch script.String() {
+	case "Arab", "Hebr", "Syrc", "Thaa", "Nkoo", "Adlm", "Rohg":
+		return true
+	}
+
+	return false
 }

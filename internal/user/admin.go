@@ -7,9 +7,6 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/bson"
-	"go.mongodb.org/mongo-driver/mongo/options"
-
-	"latchkey/internal/mongoconn"
 )
 
 // The methods in this file are for operators.
@@ -79,26 +76,6 @@ func (s *Store) Find(ctx context.Context, ref string) (Listed, error) {
 	return Listed{}, ErrNotFound
 }
 
-// List returns up to limit accounts, newest first. Errors: ErrUnavailable.
-func (s *Store) List(ctx context.Context, limit int64) ([]Listed, error) {
-	ctx, cancel := s.db.WithTimeout(ctx)
-	defer cancel()
-	newestFirst := bson.D{{Key: "_id", Value: -1}}
-	cursor, err := s.users.Find(ctx, bson.D{}, options.Find().SetSort(newestFirst).SetLimit(limit))
-	if err != nil {
-		return nil, mongoconn.Unavailable(err)
-	}
-	defer func() { _ = cursor.Close(ctx) }()
-
-	var users []Listed
-	for cursor.Next(ctx) {
-		u, _ := newListed(decode(cursor.Current))
-		users = append(users, u)
-	}
-
-	return users, mongoconn.Unavailable(cursor.Err())
-}
-
 // SetActive enables or disables an account, which may be unreadable and have the ID of a Listed.
 // Disabling also revokes all known devices and one-time tokens, but ends no sessions. Errors:
 // ErrNotFound, ErrUnavailable.
@@ -110,6 +87,16 @@ func (s *Store) SetActive(ctx context.Context, id string, active bool) (Listed, 
 	}
 
 	return newListed(s.updateWithID(ctx, id, hasDocumentID(id), nil, change))
+}
+
+// MarkVerified marks the email of an account as verified, and revokes the link that was sent to it. email is
+// the one that was verified: the account may have another one by now. It does not prove that the
+// user of the account owns the email: see User.OwnerConfirmed. Errors: ErrNotFound, ErrUnreadable,
+// ErrUnavailable.
+func (s *Store) MarkVerified(ctx context.Context, id string, email Email) (User, error) {
+	change := slices.Concat(s.setAndTouch(bson.E{Key: "emailVerified", Value: true}), unset(VerifyToken.path()))
+
+	return s.update(ctx, id, hasEmail(email), change)
 }
 
 // SetPassword replaces the password hash of an account, and revokes all known devices and one-time

@@ -104,7 +104,7 @@ func TestUnreadable(t *testing.T) {
 		t.Errorf("by ID: got %v, want ErrUnreadable with the _id", err)
 	}
 
-	all, err := s.List(ctx, 10)
+	all, err := s.List(ctx, Page{Limit: 10})
 	testkit.NoError(t, err)
 
 	got := map[string]string{}
@@ -187,7 +187,7 @@ func TestOtherIDs(t *testing.T) {
 			}
 			testkit.NoError(t, s.Delete(ctx, tc.id))
 
-			all, err := s.List(ctx, 10)
+			all, err := s.List(ctx, Page{Limit: 10})
 			if err != nil || len(all) != 1 || all[0].ID != ann.ID {
 				t.Errorf("after the deletion: got %+v, %v; want only Ann", all, err)
 			}

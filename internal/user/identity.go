@@ -225,12 +225,13 @@ func (s *Store) RemoveCredentials(ctx context.Context, id string, email Email) e
 }
 
 // ClaimAccount hands an account over to the owner of its email, revokes all known devices, and marks
-// the email as verified by its owner. Call RemoveCredentials first. Errors: ErrNotFound,
-// ErrUnavailable.
-func (s *Store) ClaimAccount(ctx context.Context, id string, email Email, name, picture string) (User, error) {
+// the email as verified by its owner. The profile of its creator is replaced by p, even if p is empty.
+// Call RemoveCredentials first. Errors: ErrNotFound, ErrUnavailable.
+func (s *Store) ClaimAccount(ctx context.Context, id string, email Email, p Profile) (User, error) {
 	fields := append(verifiedByOwner(),
-		bson.E{Key: "name", Value: name},
-		bson.E{Key: "picture", Value: picture},
+		bson.E{Key: "name", Value: p.Name},
+		bson.E{Key: "picture", Value: p.Picture},
+		bson.E{Key: "locale", Value: p.Locale},
 		newDeviceGeneration())
 	change := slices.Concat(
 		s.setAndTouch(fields...),

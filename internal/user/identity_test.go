@@ -231,10 +231,11 @@ func TestClaimAccount(t *testing.T) {
 		EmailVerified: true, // by its owner, unintentionally
 		PasswordHash:  "h",
 		Picture:       "https://evil.example/x",
+		Locale:        "pl",
 	})
 	testkit.NoError(t, s.PutToken(ctx, u.ID, u.Email, EmailChangeToken, OneTimeToken{Hash: "t", Email: "eve@example.com", Expires: time.Now().Add(time.Hour)}))
 
-	wantErr(t, "claim with a password", errorOf(s.ClaimAccount(ctx, u.ID, "ann@example.com", "Eve", "")), ErrNotFound)
+	wantErr(t, "claim with a password", errorOf(s.ClaimAccount(ctx, u.ID, "ann@example.com", Profile{Name: "Eve"})), ErrNotFound)
 	wantErr(t, "remove credentials with another email", s.RemoveCredentials(ctx, u.ID, "eve@example.com"), ErrNotFound)
 	testkit.NoError(t, s.RemoveCredentials(ctx, u.ID, "ann@example.com"))
 
@@ -244,7 +245,7 @@ func TestClaimAccount(t *testing.T) {
 	// A session of the creator requests another token meanwhile.
 	testkit.NoError(t, s.PutToken(ctx, u.ID, u.Email, EmailChangeToken, OneTimeToken{Hash: "t", Email: "eve@example.com", Expires: time.Now().Add(time.Hour)}))
 
-	claimed, err := s.ClaimAccount(ctx, u.ID, "ann@example.com", "Ann", "")
+	claimed, err := s.ClaimAccount(ctx, u.ID, "ann@example.com", Profile{Name: "Ann", Locale: "de"})
 	testkit.NoError(t, err)
 
 	want := User{
@@ -253,6 +254,7 @@ func TestClaimAccount(t *testing.T) {
 		Email:          "ann@example.com",
 		EmailVerified:  true,
 		OwnerConfirmed: true,
+		Locale:         "de",
 		Active:         true,
 		CreatedAt:      u.CreatedAt,
 		UpdatedAt:      claimed.UpdatedAt,

@@ -102,7 +102,7 @@ func (s *Store) Snapshot(ctx context.Context, id string) (*Snapshot, error) {
 func cacheKey(id string) string { return "user:" + id }
 
 // shownFields are the fields of a document that a View depends on.
-var shownFields = []string{"name", "email", "emailVerified", "picture", "isActive", "lastLogin", "createdAt", "updatedAt"}
+var shownFields = []string{"name", "email", "emailVerified", "picture", "locale", "isActive", "lastLogin", "createdAt", "updatedAt"}
 
 // showsIn reports whether a change may be visible in a View.
 func showsIn(change bson.D) bool {

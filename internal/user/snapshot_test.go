@@ -64,7 +64,10 @@ func TestSnapshotsShowChanges(t *testing.T) {
 	hashOf := map[string]string{"login": "hash", "new password": "hash"}
 
 	for name, change := range map[string]func(ctx context.Context, u User) error{
-		"rename":       func(ctx context.Context, u User) error { return errorOf(changing.Rename(ctx, u.ID, "Bea")) },
+		"rename": func(ctx context.Context, u User) error { return errorOf(changing.Rename(ctx, u.ID, "Bea")) },
+		"locale": func(ctx context.Context, u User) error {
+			return errorOf(changing.UpdateProfile(ctx, u.ID, Profile{Locale: "de"}))
+		},
 		"login":        func(ctx context.Context, u User) error { return errorOf(changing.RecordLogin(ctx, u)) },
 		"disable":      func(ctx context.Context, u User) error { return errorOf(changing.SetActive(ctx, u.ID, false)) },
 		"new password": func(ctx context.Context, u User) error { return errorOf(changing.SetPassword(ctx, u.ID, "new")) },
@@ -73,7 +76,7 @@ func TestSnapshotsShowChanges(t *testing.T) {
 			return errorOf(changing.VerifyEmail(ctx, u.ID, token.Hash, true))
 		},
 		"claim": func(ctx context.Context, u User) error {
-			return errorOf(changing.ClaimAccount(ctx, u.ID, u.Email, "Bea", "https://example.com/bea.png"))
+			return errorOf(changing.ClaimAccount(ctx, u.ID, u.Email, Profile{Name: "Bea", Picture: "https://example.com/bea.png"}))
 		},
 		"delete": func(ctx context.Context, u User) error { return changing.Delete(ctx, u.ID) },
 	} {
@@ -163,7 +166,7 @@ func TestSnapshotResponse(t *testing.T) {
 func TestShownFields(t *testing.T) {
 	t.Parallel()
 
-	text, err := json.Marshal(View{Picture: "x", LastLogin: time.Now()})
+	text, err := json.Marshal(View{Picture: "x", Locale: "x", LastLogin: time.Now()})
 	testkit.NoError(t, err)
 	var view map[string]any
 	testkit.NoError(t, json.Unmarshal(text, &view))

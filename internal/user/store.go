@@ -221,7 +221,27 @@ func (s *Store) find(ctx context.Context, filter bson.D) (User, error) {
 
 // Rename changes the name of an active account. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
-	return s.update(ctx, id, isActive, s.setAndTouch(bson.E{Key: "name", Value: name}))
+	return s.UpdateProfile(ctx, id, Profile{Name: name})
+}
+
+// Profile contains what users choose freely about themselves.
+type Profile struct {
+	Name    string
+	Picture string // URL
+	Locale  string // see User.Locale
+}
+
+// UpdateProfile changes the fields of an active account that are set in p. Errors: ErrNotFound,
+// ErrUnavailable.
+func (s *Store) UpdateProfile(ctx context.Context, id string, p Profile) (User, error) {
+	var fields []bson.E
+	for _, field := range []bson.E{{Key: "name", Value: p.Name}, {Key: "picture", Value: p.Picture}, {Key: "locale", Value: p.Locale}} {
+		if field.Value != "" {
+			fields = append(fields, field)
+		}
+	}
+
+	return s.update(ctx, id, isActive, s.setAndTouch(fields...))
 }
 
 // RecordLogin records that a user has just logged in, and returns the account. It resets the number

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/bson/primitive"
+
+	"latchkey/internal/locale"
 )
 
 // MaxNameLength is the maximum number of characters (Unicode code points) in a name.
@@ -31,6 +33,10 @@ type User struct {
 	OwnerConfirmed bool `bson:"ownerConfirmed,omitempty"`
 
 	Picture string `bson:"picture,omitempty"` // URL, or empty
+
+	// Locale is the BCP 47 locale in which emails to the user are written, in canonical form. If it
+	// is empty, they are in the default language.
+	Locale string `bson:"locale,omitempty"`
 
 	// PasswordHash must only be used by package auth. It is empty if the owner logs in with
 	// external accounts only.
@@ -64,6 +70,7 @@ type View struct {
 	Email         Email     `json:"email" description:"In lower case."`
 	EmailVerified bool      `json:"emailVerified"`
 	Picture       string    `json:"picture,omitempty" format:"uri"`
+	Locale        string    `json:"locale,omitempty" description:"Language of emails to the user, as a BCP 47 tag such as de or pt-BR. If it is missing, emails are in the default language."`
 	IsActive      bool      `json:"isActive"`
 	LastLogin     time.Time `json:"lastLogin,omitzero"`
 	CreatedAt     time.Time `json:"createdAt"`
@@ -84,6 +91,7 @@ func (u User) View() View {
 		Email:         u.Email,
 		EmailVerified: u.EmailVerified,
 		Picture:       u.Picture,
+		Locale:        locale.Canonical(u.Locale), // another application may have stored anything
 		IsActive:      u.Active,
 		LastLogin:     u.LastLogin,
 		CreatedAt:     u.CreatedAt,

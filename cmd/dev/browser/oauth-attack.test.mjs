@@ -31,7 +31,7 @@ test("the callback URL of an attacker's sign-in does not sign in a victim", asyn
   assert.equal(await mallory.textContent('#notice'), '');
 });
 
-for (const host of ['localhost', '127.0.0.1']) {
+for (const host of ['evil.localhost', 'evil.latchkey.test']) {
   test(`a page on ${host} cannot link, unlink or set a password`, async (t) => {
     const page = await open(t);
     await signIn(page, await createUser('google'));

@@ -16,7 +16,10 @@ let users = 0;
 before(async () => {
   browser = await chromium.launch({
     executablePath: CHROMIUM,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-background-networking',
+      '--host-resolver-rules=MAP *.latchkey.test 127.0.0.1', // pages that are not local
+    ],
   });
 });
 after(() => browser.close());
@@ -149,7 +152,8 @@ export function watchForLeaks(page) {
   };
 }
 
-// startAttacker serves a page with a script that attacks the API, and returns its URL.
+// startAttacker serves a page with a script that attacks the API, and returns its URL. The host is
+// one below localhost or latchkey.test, because pages on localhost itself may call the API.
 export async function startAttacker(t, host, script) {
   const server = createServer((_, response) => {
     response.setHeader('Content-Type', 'text/html; charset=utf-8');

@@ -300,11 +300,11 @@ export interface Client {
   profile(args?: ReadOptions): Promise<UserResult>;
 
   /**
-   * Change the user's name.
+   * Change the user's name or language.
    *
-   * Other fields cannot be changed here.
+   * Changes the members that the request contains, at least one. Other fields cannot be changed here.
    */
-  updateProfile(args: ProfileRequest & RequestOptions): Promise<ProfileUpdatedResult>;
+  updateProfile(args?: ProfileRequest & RequestOptions): Promise<ProfileUpdatedResult>;
 
   /**
    * Delete the account.
@@ -367,6 +367,11 @@ export interface User {
   createdAt: string;
   updatedAt: string;
   lastLogin?: string;
+  /**
+   * Language of emails to the user, as a BCP 47 tag such as de or pt-BR. If it is missing, emails are
+   * in the default language.
+   */
+  locale?: string;
   picture?: string;
 }
 
@@ -592,8 +597,13 @@ export interface UnlinkIdentityArgs {
 }
 
 export interface ProfileRequest {
+  /**
+   * A BCP 47 tag such as de or pt-BR, in one of the languages of the server. Stored and returned in
+   * its canonical form.
+   */
+  locale?: string;
   /** Leading and trailing spaces are removed. Control characters are not allowed. */
-  name: string;
+  name?: string;
 }
 
 export interface ProfileUpdatedResult {
@@ -635,7 +645,7 @@ export interface StartSignInArgs {
 export interface FieldError {
   /** The member of the body or the parameter. Empty for the body as a whole. */
   field: string;
-  code: 'invalid_json' | 'duplicate' | 'unknown' | 'wrong_type' | 'required' | 'invalid_email' | 'invalid_name' | 'too_short' | 'too_long' | 'invalid' | 'common' | 'personal' | 'breached' | 'unchanged';
+  code: 'invalid_json' | 'duplicate' | 'unknown' | 'wrong_type' | 'required' | 'invalid_email' | 'invalid_name' | 'unsupported_locale' | 'too_short' | 'too_long' | 'invalid' | 'common' | 'personal' | 'breached' | 'unchanged' | 'email_taken' | 'wrong_password';
   /** A sentence for people. */
   message: string;
 }

@@ -15,6 +15,7 @@ var passwordChange = folder{
 			checks: []script{
 				status(401),
 				problem("wrong_password"),
+				invalidField("currentPassword", "wrong_password"),
 				keepsCookie,
 			},
 		},

@@ -89,6 +89,31 @@ var currentSession = folder{
 			},
 		},
 		{
+			name:  "Change the language of my emails",
+			route: "PUT /profile",
+			body:  []field{{"locale", "de-at"}},
+			checks: []script{
+				status(200),
+				message("Profile updated"),
+				check("has the language in its canonical form", "pm.expect(pm.response.json().user.locale).to.eql('de-AT')"),
+			},
+		},
+		{
+			name:   "Change my language to one that is not available",
+			route:  "PUT /profile",
+			body:   []field{{"locale", "tlh"}},
+			checks: []script{status(400), problem("validation_failed")},
+		},
+		{
+			name:  "Change my language back",
+			route: "PUT /profile",
+			body:  []field{{"locale", "en"}},
+			checks: []script{
+				status(200),
+				check("has the language", "pm.expect(pm.response.json().user.locale).to.eql('en')"),
+			},
+		},
+		{
 			name:  "Change a field that is read-only",
 			route: "PUT /profile",
 			body: []field{
@@ -128,6 +153,7 @@ var stepUp = folder{
 			checks: []script{
 				status(401),
 				problem("wrong_password"),
+				invalidField("password", "wrong_password"),
 				hasMessage,
 				keepsCookie,
 			},

@@ -150,6 +150,7 @@ var registration = folder{
 				status(409),
 				message("Email already registered"),
 				problem("email_taken"),
+				invalidField("email", "email_taken"),
 			},
 		},
 	},

@@ -41,11 +41,13 @@ const (
 	Browser Suite = "browser"
 	// Clients generates API clients from the OpenAPI document and compiles them.
 	Clients Suite = "clients"
+	// Backends runs the example backends, which need npm and Python packages.
+	Backends Suite = "backends"
 )
 
 // all lists every suite; defaultSuites lists those that run without TEST_SUITES.
 var (
-	all           = []Suite{Ordinary, Outage, Race, Memory, Model, Timing, Flood, Failover, Rolling, Soak, Postman, Browser, Clients}
+	all           = []Suite{Ordinary, Outage, Race, Memory, Model, Timing, Flood, Failover, Rolling, Soak, Postman, Browser, Clients, Backends}
 	defaultSuites = []Suite{Ordinary, Outage, Race, Model, Timing, Flood}
 )
 

@@ -1,0 +1,115 @@
+package pages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"latchkey/internal/brand"
+)
+
+// assets are the scripts, styles and images of the pages.
+type assets struct {
+	files   map[string][]byte
+	version string // of all files; a part of their URLs
+}
+
+// contentTypes maps the extensions of assets to media types.
+var contentTypes = map[string]string{
+	".css": "text/css; charset=utf-8",
+	".js":  "text/javascript; charset=utf-8",
+	".svg": "image/svg+xml; charset=utf-8",
+}
+
+// loadAssets reads the assets and generates those that depend on the brand and the languages. The
+// policy of the pages forbids inline styles and scripts, so these are files, too.
+func loadAssets(b brand.Brand, l languages) (assets, error) {
+	a := assets{files: map[string][]byte{}}
+
+	entries, err := files.ReadDir("assets")
+	if err != nil {
+		return a, err
+	}
+	for _, entry := range entries {
+		if a.files[entry.Name()], err = files.ReadFile("assets/" + entry.Name()); err != nil {
+			return a, err
+		}
+	}
+
+	for tag, list := range l.texts {
+		encoded, err := json.Marshal(list)
+		if err != nil {
+			return a, err
+		}
+		a.files["texts."+tag+".js"] = fmt.Appendf(nil, "export default %s;\n", encoded)
+	}
+
+	light, dark := b.Light(), b.Dark()
+	var css bytes.Buffer
+	if err := brandStyle.Execute(&css, map[string]brand.Palette{"Light": light, "Dark": dark}); err != nil {
+		return a, err
+	}
+	a.files["brand.css"] = css.Bytes()
+	a.files["icon.svg"] = icon(b, light)
+
+	all := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(a.files)) {
+		fmt.Fprintf(all, "%s %d\n%s", name, len(a.files[name]), a.files[name])
+	}
+	a.version = base64.RawURLEncoding.EncodeToString(all.Sum(nil)[:12])
+
+	return a, nil
+}
+
+var brandStyle = template.Must(template.New("brand.css").Parse(`:root {
+  --button: {{.Light.Button}}; --button-text: {{.Light.ButtonText}}; --button-edge: {{.Light.ButtonEdge}}; --link: {{.Light.Link}};
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --button: {{.Dark.Button}}; --button-text: {{.Dark.ButtonText}}; --button-edge: {{.Dark.ButtonEdge}}; --link: {{.Dark.Link}};
+  }
+}
+`))
+
+// icon returns the icon of the pages: a key for Latchkey itself, and otherwise the initial of the
+// product's name.
+func icon(b brand.Brand, p brand.Palette) []byte {
+	const key = `<circle cx="11.5" cy="16" r="5" fill="none" stroke="%[1]s" stroke-width="2.6"/>` +
+		`<path d="M16.5 16H27m-4 0v4.5M19.6 16v3" stroke="%[1]s" stroke-width="2.6" stroke-linecap="round" fill="none"/>`
+	const letter = `<text x="16" y="16.5" fill="%s" font-family="system-ui, sans-serif" font-size="19" font-weight="650" text-anchor="middle" dominant-baseline="central">%s</text>`
+
+	symbol := fmt.Sprintf(key, p.ButtonText)
+	if b.Name != brand.DefaultName {
+		first := strings.ToUpper(string([]rune(b.Name)[:1]))
+		symbol = fmt.Sprintf(letter, p.ButtonText, template.HTMLEscapeString(first))
+	}
+
+	return fmt.Appendf(nil, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="%s"/>%s</svg>`, p.Button, symbol)
+}
+
+// url returns the URL of an asset, relative to a page.
+func (a assets) url(name string) string { return "pages/" + a.version + "/" + name }
+
+// serve serves VERSION/NAME. During a rolling upgrade, a page may come from a server with another
+// version.
+func (a assets) serve(w http.ResponseWriter, rest string) {
+	version, name, _ := strings.Cut(rest, "/")
+
+	h := w.Header()
+	h.Set("Content-Type", contentTypes[path.Ext(name)])
+	h.Set("Cache-Control", "no-cache")
+	if version == a.version {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	h.Set("Content-Length", strconv.Itoa(len(a.files[name])))
+	_, _ = w.Write(a.files[name])
+}

@@ -1,0 +1,111 @@
+// The page on which users manage their account. The sections that change by themselves are in
+// sessions.js, activity.js and methods.js.
+
+import { check, hasEnded, refreshWith, report, showSignedOut, signOut } from './actions.js';
+import { showActivity } from './activity.js';
+import { call } from './api.js';
+import { $, notify } from './dom.js';
+import { showFailure } from './failure.js';
+import { onClick, onSubmit, showError } from './forms.js';
+import { showMethods } from './methods.js';
+import { pageURL, showMessages } from './navigation.js';
+import { showSessions } from './sessions.js';
+import { withStepUp } from './stepup.js';
+import { lang, t } from './texts.js';
+
+const pollInterval = 60_000;
+
+let user = null;
+let lastUpdate = 0;
+
+// refresh loads the account and shows it. In the background it does not extend the session.
+async function refresh({ background = false } = {}) {
+  const update = ++lastUpdate;
+  const operations = ['me', 'listSessions', 'listActivity', 'listIdentities'];
+  const results = await Promise.all(operations.map((operation) => call(operation, { background })));
+  if (update !== lastUpdate) return; // a later call has newer data
+
+  const failed = results.find(({ ok }) => !ok);
+  $('loading').hidden = true;
+  $('retry').hidden = !failed || user !== null;
+  if (failed && hasEnded(results.find(({ error }) => error?.reason) ?? failed)) return;
+  if (failed) return showFailure(failed.error);
+
+  const [me, sessions, activity, methods] = results.map(({ answer }) => answer);
+  showUser(me.user);
+  showMethods(methods, me.user.email);
+  showSessions(sessions.sessions);
+  showActivity(activity);
+  $('account').hidden = false;
+  $('user').hidden = false;
+}
+
+function showUser(shown) {
+  const isFirst = user === null;
+  user = shown;
+  $('account-name').textContent = user.name;
+  $('account-email').textContent = user.email;
+  $('current-email').textContent = user.email;
+  $('change-password').elements.username.value = user.email;
+  if (isFirst) $('profile').elements.name.value = user.name; // later, the user may be editing it
+
+  $('email-state').textContent = t(user.emailVerified ? 'email.verified' : 'email.unverified');
+  $('email-state').classList.toggle('open', !user.emailVerified);
+  if ($('resend')) $('resend').hidden = user.emailVerified;
+}
+
+onSubmit($('profile'), check(({ name, locale }) => {
+  const change = { name: name.value };
+  if (user.locale !== undefined) change.locale = locale.value;
+  return call('updateProfile', change);
+}), async () => {
+  const option = $('profile').elements.locale.selectedOptions[0];
+  if (option.value !== lang) return location.assign(option.dataset.url);
+  await report(t('profile.saved'));
+});
+
+onClick($('resend'), check(() => call('resendVerification')), () => report(t('verify.resent')));
+
+onSubmit($('change-email'), check(({ email }) => withStepUp(() => call('changeEmail', { email: email.value }))), async () => {
+  const { email } = $('change-email').elements;
+  const text = t('email.requested', { email: email.value });
+  email.value = '';
+  await report(text);
+});
+
+onSubmit($('change-password'), check(({ currentPassword, newPassword }) => call('changePassword', {
+  currentPassword: currentPassword.value,
+  newPassword: newPassword.value,
+})), () => report(t('password.changed')));
+
+onSubmit($('set-password'), check(({ newPassword }) => withStepUp(() => call('setPassword', { newPassword: newPassword.value }))),
+  () => report(t('password.wasSet')));
+
+onClick($('signout'), signOut, showSignedOut);
+
+onSubmit($('delete'), check(({ confirm }) => {
+  if (confirm.value.trim().toLowerCase() !== user.email.toLowerCase()) {
+    showError(confirm, t('delete.mismatch', { email: user.email }));
+    confirm.focus();
+    return undefined;
+  }
+  return withStepUp(() => call('deleteProfile'));
+}), () => location.replace(pageURL('signin', { ended: 'account_deleted' })));
+
+onClick($('retry').firstElementChild, async () => ({ ok: true }), () => refresh());
+
+// The session may end on another device or in another tab. Nothing polls while the tab is hidden, and
+// polling does not extend the session.
+async function poll() {
+  if (document.visibilityState !== 'visible' || user === null) return;
+  hasEnded(await call('session', { background: true }));
+}
+
+setInterval(poll, pollInterval);
+document.addEventListener('visibilitychange', () => {
+  if (document.visibilityState === 'visible') refresh({ background: true });
+});
+
+refreshWith(refresh);
+showMessages();
+await refresh();

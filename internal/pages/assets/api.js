@@ -1,0 +1,45 @@
+// Calls the API with its own client, and explains its failures in the language of the page.
+
+import { has, inSeconds, t } from './texts.js';
+
+// base is the URL of the API without a slash at its end: by default, that of the pages.
+export const base = document.documentElement.dataset.api || new URL('.', document.baseURI).href.slice(0, -1);
+
+const { createClient, LatchkeyError } = await import(`${base}/client.js`);
+
+const listeners = [];
+
+export const client = createClient({
+  baseURL: base,
+  onResponse: (exchange) => listeners.forEach((listener) => listener(exchange)),
+});
+
+// onResponse registers a function that is called after each call.
+export function onResponse(listener) { listeners.push(listener); }
+
+// call calls an operation of the client. It returns the answer or the error of the API.
+export async function call(operation, args) {
+  try {
+    return { ok: true, answer: await client[operation](args) };
+  } catch (error) {
+    if (!(error instanceof LatchkeyError)) throw error;
+    return { ok: false, error };
+  }
+}
+
+// explain returns a sentence for the user about an error of the API.
+export function explain({ code, reason, status, retryAfter }) {
+  if (reason) return explainEnd(reason);
+  if (status === 429 && retryAfter) return t('error.tooMany', { when: inSeconds(retryAfter) });
+
+  return explainCode(code);
+}
+
+// explainCode returns a sentence about a failure with a code of the API.
+export const explainCode = (code) => t(has(`error.${code}`) ? `error.${code}` : 'error.other');
+
+// explainEnd returns a sentence about a session that has ended, with the reason that the API reports.
+export function explainEnd(reason) {
+  const text = has(`reason.${reason}`) ? t(`reason.${reason}`) : '';
+  return reason === 'logged_out' ? text : t('ended', { reason: text }).trim();
+}

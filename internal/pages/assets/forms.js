@@ -1,0 +1,92 @@
+// Connects forms and buttons to calls of the API, and shows what is wrong beside the fields.
+
+import { notify } from './dom.js';
+import { showFailure } from './failure.js';
+import { has, t } from './texts.js';
+
+// run runs the action of a button, and ignores further clicks while it is running. The button keeps
+// the focus, which a disabled button would lose.
+export async function run(button, action) {
+  if (button.ariaDisabled === 'true') return;
+
+  button.ariaDisabled = 'true';
+  try {
+    await action();
+  } finally {
+    button.ariaDisabled = null;
+  }
+}
+
+// onSubmit makes a form send a request. After a success it clears the passwords and calls succeed
+// with the result. The request returns undefined if the user cancels.
+export function onSubmit(form, request, succeed) {
+  if (!form) return; // not available
+
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    const button = event.submitter ?? form.querySelector('button:not([type=button])');
+
+    run(button, async () => {
+      clearErrors(form);
+      notify('');
+
+      const result = await request(form.elements);
+      if (!result) return;
+      if (!result.ok) return showErrors(form, result.error);
+
+      for (const input of form.querySelectorAll('input[autocomplete$=password]')) input.value = '';
+      await succeed(result);
+    });
+  });
+}
+
+// onClick makes a button send a request.
+export function onClick(button, request, succeed) {
+  button?.addEventListener('click', () => run(button, async () => {
+    notify('');
+    const result = await request();
+    if (!result) return;
+    if (!result.ok) return showFailure(result.error);
+
+    await succeed(result);
+  }));
+}
+
+function clearErrors(form) {
+  for (const input of form.querySelectorAll('[aria-invalid]')) {
+    input.removeAttribute('aria-invalid');
+    input.form.querySelector(`#${input.id}-error`).textContent = '';
+  }
+}
+
+// showErrors shows a failure beside the fields that it is about, or else at the top of the page.
+function showErrors(form, error) {
+  const problems = error.errors.map(({ field, code }) => [form.elements[field], t(has(`field.${code}`) ? `field.${code}` : 'field.invalid')]);
+
+  const shown = problems.filter(([input]) => input);
+  if (shown.length === 0) return showFailure(error);
+
+  for (const [input, text] of shown) showError(input, text, error.code);
+  shown[0][0].focus();
+}
+
+// showError marks a field as invalid.
+export function showError(input, text, code = '') {
+  const error = document.getElementById(`${input.id}-error`);
+  error.textContent = text;
+  error.dataset.code = code;
+  input.setAttribute('aria-invalid', 'true');
+}
+
+// The buttons that show a password. They hide it before it is sent, so that browsers do not
+// remember it as a text.
+for (const button of document.querySelectorAll('.show')) {
+  const input = document.getElementById(button.getAttribute('aria-controls'));
+  const show = (shown) => {
+    input.type = shown ? 'text' : 'password';
+    button.ariaPressed = String(shown);
+    button.lastChild.textContent = t(shown ? 'button.hide' : 'button.show');
+  };
+  button.addEventListener('click', () => show(input.type === 'password'));
+  input.form.addEventListener('submit', () => show(false), { capture: true });
+}

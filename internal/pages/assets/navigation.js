@@ -1,0 +1,57 @@
+// Where the browser goes next. The server has checked the URL to return to.
+
+import { explainCode, explainEnd } from './api.js';
+import { notify } from './dom.js';
+import { has, t } from './texts.js';
+
+const here = new URL(document.baseURI);
+const { home, verifiedOnly } = document.documentElement.dataset;
+
+// mustVerify reports whether users have to confirm their email before they can do anything else.
+export const mustVerify = verifiedOnly !== undefined;
+
+// goOn leaves for the URL to return to. The Back button does not lead back to the form.
+export const goOn = () => location.replace(home);
+
+// goOnAs is like goOn for a user who has just signed in, and who may have to confirm their email first.
+export const goOnAs = ({ answer: { user } }) => (mustVerify && !user.emailVerified ? location.replace(pageURL('verify-email')) : goOn());
+
+// pageURL returns the URL of another page. It keeps the language and the URL to return to, as the
+// links of the page do.
+export function pageURL(name, parameters = {}) {
+  const url = new URL(name, here);
+  for (const kept of ['lang', 'return_to']) {
+    if (here.searchParams.has(kept)) url.searchParams.set(kept, here.searchParams.get(kept));
+  }
+  for (const [parameter, value] of Object.entries(parameters)) {
+    if (value) url.searchParams.set(parameter, value);
+  }
+  return url.href;
+}
+
+// thisPage returns the URL of this page, without the code of a failure.
+export function thisPage() { return pageURL(here.pathname.split('/').at(-1)); }
+
+// takeMessage removes a parameter from the URL and returns its value, so that a reload or a bookmark
+// does not show a message again.
+function takeMessage(parameter) {
+  const url = new URL(location);
+  const value = url.searchParams.get(parameter);
+  if (value !== null) {
+    url.searchParams.delete(parameter);
+    history.replaceState(null, '', url);
+  }
+  return value;
+}
+
+// showMessages explains why a sign-in with a provider failed, or why the session ended. It reports
+// whether there was a failure.
+export function showMessages() {
+  const reason = takeMessage('ended');
+  if (reason && has(`reason.${reason}`)) notify(explainEnd(reason));
+
+  const code = takeMessage('error');
+  if (code) notify(has(`error.${code}`) ? explainCode(code) : t('error.signIn'), { failed: true, code });
+
+  return Boolean(code);
+}
