@@ -33,7 +33,8 @@ func TestBrowser(t *testing.T) {
 	// servers are reserved first.
 	port, release := reservePorts(t)
 	strictPort, releaseStrict := reservePorts(t)
-	providers := startProviders(t, dir, "http://localhost:"+port, "http://localhost:"+strictPort)
+	builtInPort, releaseBuiltIn := reservePorts(t)
+	providers := startProviders(t, dir, "http://localhost:"+port, "http://localhost:"+strictPort, "http://localhost:"+builtInPort)
 
 	start := func(settings ...string) devServer {
 		t.Chdir(t.TempDir()) // separate accounts
@@ -44,12 +45,14 @@ func TestBrowser(t *testing.T) {
 	short := start("SESSION_MAX_AGE=3s", "RATE_LIMIT_TOKEN=1/60s")
 	releaseStrict()
 	strict := start(slices.Concat(providers, []string{"PORT=" + strictPort, "STEP_UP_MAX_AGE=5s", "PASSWORD_COMMON=refuse"})...)
+	releaseBuiltIn()
+	builtIn := start(slices.Concat(providers, []string{"PORT=" + builtInPort, "PAGES=on", "APP_NAME=Odd & Co", "APP_COLOR=#ffdd00"})...)
 
 	args := append([]string{"--test", "--test-concurrency=1"}, strings.Fields(os.Getenv("BROWSER_TESTS"))...)
 	node := exec.Command("node", args...)
 	node.Dir = dir
 	node.Env = append(slices.Concat(os.Environ(), providers),
-		"API="+server.api, "PAGE="+server.demo, "SHORT_PAGE="+short.demo, "STRICT_PAGE="+strict.demo)
+		"API="+server.api, "PAGE="+server.demo, "BUILT_IN="+builtIn.api, "OUTBOX="+builtIn.demo, "SHORT_PAGE="+short.demo, "STRICT_PAGE="+strict.demo)
 	node.Stdout = t.Output()
 	node.Stderr = t.Output()
 

@@ -50,7 +50,10 @@ func newDemo(c config.Config, api, demo, host string, emails *outbox) (*http.Ser
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /", site)
-	mux.Handle("GET /{$}", http.RedirectHandler("/signin", http.StatusFound))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		// The API redirects failed sign-ins to the first FRONTEND_URL, with an error parameter.
+		http.Redirect(w, r, "/signin?"+r.URL.RawQuery, http.StatusFound)
+	})
 	if emails != nil {
 		emails.addRoutes(mux, host, site)
 	}

@@ -37,7 +37,7 @@ func greet(w io.Writer, api string, page demoPage, hasOutbox bool) {
 
     curl -X POST %s/auth/register \
       -H "Content-Type: application/json" \
-      -d '{"name": "John Doe", "email": "john@example.com", "password": "correct horse battery staple"}' \
+      -d '{"name": "John Doe", "email": "john@example.com", "password": "correct horse battery"}' \
       -c cookies.txt
 
     curl %s/auth/me -b cookies.txt

@@ -67,7 +67,7 @@ func TestDev(t *testing.T) {
 	if got := shell(t, "curl -sS "+server.api+"/auth/me -b cookies.txt"); !strings.Contains(got, "Please login to continue") {
 		t.Errorf("GET /auth/me after a logout and a restart: got %s, want a request to log in", got)
 	}
-	if got := post(t, server.api+"/auth/login", `{"email":"john@example.com","password":"correct horse battery staple"}`); !strings.Contains(got, "john@example.com") {
+	if got := post(t, server.api+"/auth/login", `{"email":"john@example.com","password":"correct horse battery"}`); !strings.Contains(got, "john@example.com") {
 		t.Errorf("login after a restart: got %s, want it to contain the user", got)
 	}
 }

@@ -112,14 +112,7 @@ func TestBackends(t *testing.T) {
 			command := b.start(t, "../../deployments/backend/"+b.dir)
 			command.Env = append(os.Environ(), "LATCHKEY_URL="+latchkey.URL, "PORT="+port)
 			startCommand(t, command)
-			testkit.Eventually(t, "the backend to listen", func() bool {
-				conn, err := net.Dial("tcp", listen)
-				if err == nil {
-					_ = conn.Close()
-				}
-
-				return err == nil
-			})
+			waitForListener(t, listen)
 
 			checkBackend(t, addr, "http://"+listen, latchkey)
 		})

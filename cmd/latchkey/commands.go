@@ -43,6 +43,7 @@ func newRoot(p *program) *cobra.Command {
 	root.AddCommand(
 		newServe(p),
 		newHealthcheck(p),
+		newMail(p),
 		newDoctor(p),
 		newSessions(p),
 		newUsers(p),

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -76,7 +75,7 @@ func startNginx(t *testing.T, api, application string) (base string) {
 	config, err := os.ReadFile("../../configs/nginx.conf")
 	testkit.NoError(t, err)
 	addr := testkit.FreeAddr(t)
-	servers := strings.NewReplacer("listen 443 ssl http2", "listen "+addr, "127.0.0.1:3000", api, "127.0.0.1:8080", application).Replace(string(config))
+	servers := strings.NewReplacer("listen 443 ssl http2", "listen "+addr, "$scheme;", "https;", "127.0.0.1:3000", api, "127.0.0.1:8080", application).Replace(string(config))
 	servers = regexp.MustCompile(`(?m)^ *ssl_certificate.*$`).ReplaceAllString(servers, "")
 
 	dir := t.TempDir()
@@ -89,14 +88,7 @@ func startNginx(t *testing.T, api, application string) (base string) {
 	testkit.NoError(t, os.WriteFile(file, []byte(main+servers+"}"), 0o600))
 
 	startProgram(t, "nginx", "-p", dir, "-c", file, "-e", "stderr")
-	testkit.Eventually(t, "nginx to listen", func() bool {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-		}
-
-		return err == nil
-	})
+	waitForListener(t, addr)
 
 	return "http://" + addr
 }

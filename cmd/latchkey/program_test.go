@@ -220,6 +220,20 @@ func startCommand(t *testing.T, cmd *exec.Cmd) {
 	})
 }
 
+// waitForListener waits until a program listens.
+func waitForListener(t *testing.T, addr string) {
+	t.Helper()
+
+	testkit.Eventually(t, "a listener on "+addr, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+
+		return err == nil
+	})
+}
+
 // response is a response with its body.
 type response struct {
 	*http.Response

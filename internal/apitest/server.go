@@ -97,6 +97,7 @@ type Options struct {
 	// LoopbackOrigins trusts every page of this machine, as in development.
 	LoopbackOrigins bool
 	TrustedProxies  []string
+	SignInPage      string
 	Limits          httpapi.Limits
 	Rules           auth.Rules
 	Mail            mail.Sender // usually an Outbox
@@ -251,6 +252,7 @@ func (s *Server) startAPI(o Options) {
 		Cookie:         o.Cookie,
 		Origins:        origin.Trusted{Listed: o.Origins, Loopback: o.LoopbackOrigins},
 		TrustedProxies: o.TrustedProxies,
+		SignInPage:     o.SignInPage,
 		Limits:         o.Limits,
 		Limiter:        ratelimit.New(s.conns),
 		RedisBudget:    s.conns.Timeout() * 7 / 4,

@@ -110,6 +110,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		},
 		Origins:        trustedOrigins(c),
 		TrustedProxies: c.TrustedProxies,
+		SignInPage:     signInPage(c.Accounts.PublicURL),
 		Limits:         limits(c.Limits),
 		Limiter:        a.limiter,
 		Secrets:        secrets(c.Session.Secrets),
@@ -197,4 +198,13 @@ func secrets(configured []config.Secret) [][]byte {
 	}
 
 	return converted
+}
+
+// signInPage returns the URL of the sign-in page, which is beside the pages to which emails link.
+func signInPage(publicURL string) string {
+	if publicURL == "" {
+		return ""
+	}
+
+	return publicURL + "/signin"
 }

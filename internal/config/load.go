@@ -81,13 +81,30 @@ func Load(vars map[string]string) (Config, error) {
 // LoadListener is like Load, but reads only HOST, PORT and TLS_CERT_FILE. The other settings have
 // their defaults. It is for programs that call the server and know no secrets.
 func LoadListener(vars map[string]string) (Config, error) {
-	listener := map[string]string{}
-	for _, name := range []string{"HOST", "PORT", "TLS_CERT_FILE"} {
-		listener[name] = vars[name]
+	return loadOnly(vars, (*loader).checkServer, "HOST", "PORT", "TLS_CERT_FILE")
+}
+
+// LoadBrand is like Load, but reads only the settings in Brand. It is for programs that show emails
+// and need no stores.
+func LoadBrand(vars map[string]string) (Brand, error) {
+	var names []string
+	for _, s := range settingsOf(reflect.TypeFor[Brand](), "") {
+		names = append(names, s.name)
+	}
+	c, err := loadOnly(vars, (*loader).checkBrand, names...)
+
+	return c.Brand, err
+}
+
+// loadOnly reads the settings with the given names, and reports what check finds.
+func loadOnly(vars map[string]string, check func(*loader), names ...string) (Config, error) {
+	some := map[string]string{}
+	for _, name := range names {
+		some[name] = vars[name]
 	}
 
-	l := newLoader(listener)
-	l.checkServer()
+	l := newLoader(some)
+	check(l)
 	if len(l.problems) > 0 {
 		return Config{}, l.err()
 	}

@@ -108,7 +108,7 @@ var reference = []group{
 			},
 			{
 				name:    "TRUSTED_PROXIES",
-				about:   "IPs or prefixes (`10.0.0.0/24`) of the reverse proxies in front of the server. Only their `X-Forwarded-For` header is trusted. List nothing else: a client with a listed IP can pose as any other client. Production needs this or `TLS_CERT_FILE`.",
+				about:   "IPs or prefixes (`10.0.0.0/24`) of the reverse proxies in front of the server. Only their `X-Forwarded-*` headers are trusted. List nothing else: a client with a listed IP can pose as any other client. Production needs this or `TLS_CERT_FILE`.",
 				example: "127.0.0.1,::1",
 				active:  true,
 			},
@@ -349,7 +349,7 @@ var reference = []group{
 			{
 				name:    "PUBLIC_URL",
 				kind:    "URL",
-				about:   "Base URL of the links in emails, which point to `/reset-password#token=...`, `/verify-email#token=...` and `/accept-invitation#token=...&email=...`.",
+				about:   "Base URL of the links in emails, which point to `/reset-password#token=...`, `/verify-email#token=...` and `/accept-invitation#token=...&email=...`, and of the sign-in page `/signin`, to which a proxy sends signed-out browsers.",
 				derived: "the first `FRONTEND_URL`; required with `PAGES=on`, as the URL of this server",
 				example: "https://app.example.com",
 			},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/bson/primitive"
 
@@ -185,6 +186,18 @@ func TestNewDevice(t *testing.T) {
 	if n := s.MailsTo("ann@example.com"); n != 0 {
 		t.Errorf("emails about the device of the registration: got %d, want 0", n)
 	}
+
+	// A script that registers and logs in without keeping cookies is not reported either.
+	login(s.NewClient(), "ann@example.com")
+	if n := s.MailsTo("ann@example.com"); n != 0 {
+		t.Errorf("emails about a login right after the registration: got %d, want 0", n)
+	}
+
+	// Another browser is reported at once, and every one of them later.
+	s.LoginFrom("other")
+	s.Outbox.Subject(t, "ann@example.com", "New sign-in to your Latchkey account")
+	s.Advance(10 * time.Minute)
+	s.ResetLimits()
 
 	stranger := s.NewClient()
 	login(stranger, "ann@example.com")

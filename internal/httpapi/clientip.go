@@ -19,6 +19,7 @@ const forwardedFor = "X-Forwarded-For"
 type clientIPs struct {
 	find     http.Handler // stores the IP that it finds in a foundIP
 	hasProxy bool
+	proxies  []netip.Prefix
 	log      *slog.Logger
 	reported proxySet
 }
@@ -26,6 +27,9 @@ type clientIPs struct {
 // newClientIPs returns a clientIPs for the trusted proxies: see Options.TrustedProxies.
 func newClientIPs(proxies []string, log *slog.Logger) *clientIPs {
 	c := &clientIPs{hasProxy: len(proxies) > 0, log: log}
+	for _, prefix := range proxies {
+		c.proxies = append(c.proxies, netip.MustParsePrefix(prefix))
+	}
 
 	// chi's RealIP would trust any client.
 	find := middleware.ClientIPFromRemoteAddr

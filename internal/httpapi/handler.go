@@ -99,6 +99,11 @@ func (s *Server) serve(rt route) handler {
 		}
 		if rt.access != public {
 			if ctx, err = s.sessions.Load(ctx, s.cookie.values(r)...); err != nil {
+				isSignedOut := failureOf(err) == notAuthenticated
+				if isSignedOut && rt.signedOut != nil && rt.signedOut(w, r) {
+					return nil
+				}
+
 				return err
 			}
 			current, _ := s.sessions.FromContext(ctx)

@@ -3,6 +3,8 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"time"
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
@@ -131,9 +133,33 @@ func (s *Server) completeSignIn(w http.ResponseWriter, r *http.Request, signedIn
 	}
 
 	s.record(w, r, e)
-	if e.NewDevice {
+	if e.NewDevice && !s.hasJustRegistered(r, signedIn) {
 		s.auth.NotifyNewDevice(r.Context(), signedIn.User, s.clientOf(r))
 	}
+}
+
+// justRegistered is how long after a registration hasJustRegistered recognizes the client.
+const justRegistered = 10 * time.Minute
+
+// hasJustRegistered reports whether the client that signs in has registered the account a moment ago,
+// but keeps no cookies, as a script does. An email about it would alarm the owner. The client is
+// recognized by its IP and browser, which others may share, so this ends after a short time, and when
+// the user revokes all known devices.
+func (s *Server) hasJustRegistered(r *http.Request, signedIn auth.SignedIn) bool {
+	u := signedIn.User
+	isNew := s.now().Sub(u.CreatedAt) < justRegistered && u.DeviceGeneration == ""
+	if !isNew || !s.devices.proofs(r).Empty() {
+		return false
+	}
+
+	all, err := s.sessions.List(r.Context(), u.ID)
+	if err != nil {
+		return false
+	}
+
+	return slices.ContainsFunc(all, func(other *session.Session) bool {
+		return other.ID != signedIn.Session.ID && other.Client == signedIn.Session.Client
+	})
 }
 
 type logoutResult struct {

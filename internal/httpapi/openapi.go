@@ -142,6 +142,9 @@ func (d describer) addOperation(rt route) error {
 	if err := addResponse(oc, rt); err != nil {
 		return err
 	}
+	if op.redirect != "" {
+		addRedirect(oc, op.redirect)
+	}
 	if err := d.addProblems(oc, rt); err != nil {
 		return err
 	}
@@ -204,6 +207,18 @@ func addResponse(oc openapi.OperationContext, rt route) error {
 	})
 
 	return nil
+}
+
+// addRedirect describes a redirect besides the response.
+func addRedirect(oc openapi.OperationContext, result string) {
+	oc.AddRespStructure(nil, openapi.WithHTTPStatus(http.StatusFound), func(cu *openapi.ContentUnit) {
+		cu.Description = result
+		cu.Customize = func(cor openapi.ContentOrReference) {
+			r := cor.(*openapi31.ResponseOrReference).Response
+			r.Headers = referToHeaders([]string{"Location"})
+			r.Content = nil
+		}
+	})
 }
 
 func encodedExample(value any) (any, error) {

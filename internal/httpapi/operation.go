@@ -20,6 +20,8 @@ type operation struct {
 	params any
 	// request is an example of the body that the endpoint decodes.
 	request any
+	// redirect describes a redirect, if the route has one besides its response.
+	redirect string
 	response
 }
 
@@ -116,7 +118,7 @@ var responseHeaders = []responseHeader{
 
 // Values of the examples.
 const (
-	examplePassword     = "correct horse battery staple"
+	examplePassword     = "correct horse battery"
 	exampleNewPassword  = "purple monkey dishwasher sunrise"
 	exampleSessionID    = "Hs7m2VQ0pTz6yWkR3nXcJb8dLfGa1eUoIiN4qEvYtSxhB"
 	exampleOldSessionID = "Hs0aFq8LzK5wYtD2nVbXe7RmJc3UpGh6QiS9oWyEu1kTd"

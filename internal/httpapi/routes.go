@@ -25,6 +25,8 @@ type route struct {
 	forUnverified bool
 	// fromMemory answers most requests of a GET route with a session: see answerFromMemory.
 	fromMemory fromMemory
+	// signedOut, if it is not nil, can answer a request without a session. It reports whether it did.
+	signedOut func(http.ResponseWriter, *http.Request) bool
 	// errors are the errors of this route, besides the ones that all routes of its kind have:
 	// see sharedErrors.
 	errors errs
@@ -105,7 +107,7 @@ func (s *Server) fixedRoutes() []route {
 			errors: errs{user.ErrUnavailable},
 		},
 		{pattern: "GET /auth/session", forUnverified: true, endpoint: noBody(s.session), fromMemory: s.sessionFromMemory, operation: sessionOperation},
-		{pattern: "GET /auth/verify", endpoint: noBody(s.verify), fromMemory: s.verifyFromMemory, operation: verifyOperation},
+		{pattern: "GET /auth/verify", endpoint: noBody(s.verify), fromMemory: s.verifyFromMemory, signedOut: s.offerSignIn, operation: verifyOperation},
 		{pattern: "POST /auth/rotate-session", endpoint: noBody(s.rotate), operation: rotateOperation},
 		{pattern: "GET /auth/sessions", endpoint: noBody(s.listSessions), operation: listSessionsOperation},
 		{pattern: "DELETE /auth/sessions", endpoint: noBody(s.revokeSessions), operation: revokeSessionsOperation},

@@ -25,32 +25,33 @@ import (
 
 // Server handles requests to the API. Create one with New.
 type Server struct {
-	users     *user.Store
-	auth      *auth.Service
-	sessions  *session.Manager
-	cookie    Cookie
-	origins   *origins
-	devices   devices
-	flows     flowCookies
-	limiter   *device.Limiter
-	limits    Limits
-	rules     *validator.Validate
-	languages *locale.Set
-	activity  *activity.Recorder
-	providers *oauth.Service
-	proxies   []string
-	clientIPs *clientIPs
-	log       *slog.Logger
-	now       func() time.Time
-	metrics   *telemetry.Metrics
-	tracing   *telemetry.Tracing
-	bodies    bodies
-	handler   http.Handler
-	checks    memoryChecks
-	openAPI   func() ([]byte, error) // the document, generated at the first call
-	readiness readiness
-	pages     *builtInPages // nil if they are off
-	refused   refusedOrigins
+	users      *user.Store
+	auth       *auth.Service
+	sessions   *session.Manager
+	cookie     Cookie
+	origins    *origins
+	devices    devices
+	flows      flowCookies
+	limiter    *device.Limiter
+	limits     Limits
+	rules      *validator.Validate
+	languages  *locale.Set
+	activity   *activity.Recorder
+	providers  *oauth.Service
+	proxies    []string
+	clientIPs  *clientIPs
+	log        *slog.Logger
+	now        func() time.Time
+	metrics    *telemetry.Metrics
+	tracing    *telemetry.Tracing
+	bodies     bodies
+	handler    http.Handler
+	checks     memoryChecks
+	openAPI    func() ([]byte, error) // the document, generated at the first call
+	readiness  readiness
+	pages      *builtInPages // nil if they are off
+	refused    refusedOrigins
+	signInPage string
 
 	draining     atomic.Bool
 	lookupFailed atomic.Int64 // when knownVerified last could not read an account, in Unix nanoseconds
@@ -70,6 +71,9 @@ type Options struct {
 	// TrustedProxies are the prefixes (CIDR) of the proxies whose X-Forwarded-For headers are
 	// used. Without any, the client is the peer of the connection.
 	TrustedProxies []string
+	// SignInPage is the URL of the page to which GET /auth/verify sends signed-out browsers. Empty
+	// means that there is none.
+	SignInPage string
 	// Limits are the rate limits, which Limiter enforces.
 	Limits  Limits
 	Limiter *ratelimit.Limiter
@@ -121,6 +125,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		activity:     o.Activity,
 		providers:    o.Providers,
 		proxies:      o.TrustedProxies,
+		signInPage:   o.SignInPage,
 		log:          o.Log,
 		now:          o.Now,
 		metrics:      o.Metrics,

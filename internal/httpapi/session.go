@@ -81,7 +81,11 @@ var verifyOperation = operation{
 	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis, or none if the server has the session in memory. " +
 		"The proxy must remove headers with these names from client requests. " +
 		"The email is percent-encoded and may not be verified: identify users by their ID. " +
-		"With `REQUIRE_VERIFIED_EMAIL=true`, users whose email is not verified get 403.",
+		"With `REQUIRE_VERIFIED_EMAIL=true`, users whose email is not verified get 403.\n\n" +
+		"If the proxy sends `X-Forwarded-Method`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Uri`, and a signed-out browser opens a page, " +
+		"the 401 response has the URL of the sign-in page in `" + signInHeader + "`. Its `return_to` is that page, if the origin is in `FRONTEND_URL`.",
+	params:   verifyParams{},
+	redirect: "With `signin=redirect`: a signed-out browser opens a page, and gets a redirect to the sign-in page",
 	response: response{
 		status:  http.StatusOK,
 		result:  "The user is signed in, and the headers identify them",

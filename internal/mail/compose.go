@@ -172,13 +172,23 @@ func (t *texts) details(e Email) []detail {
 		details = append(details, detail{t.Details.At, t.time(e.At)})
 	}
 	if browser.MatchString(e.Device) {
-		details = append(details, detail{t.Details.Device, e.Device})
+		details = append(details, detail{t.Details.Device, t.device(e.Device)})
 	}
 	if ip, err := netip.ParseAddr(e.IP); err == nil && ip.Zone() == "" {
 		details = append(details, detail{t.Details.IP, ip.String()})
 	}
 
 	return details
+}
+
+// device translates the description of a device.
+func (t *texts) device(name string) string {
+	program, system, ok := strings.Cut(name, " on ")
+	if !ok {
+		return name
+	}
+
+	return strings.NewReplacer("{browser}", program, "{system}", system).Replace(t.Browser)
 }
 
 // browser matches the devices that emails show: well-known browsers, as package device names them.

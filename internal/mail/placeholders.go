@@ -15,6 +15,7 @@ import (
 //	{for}, {until}   how long a link works, and until when
 //	{why}            why the recipient gets the email, in the footer
 //	{n}              the number in minutes, hours and days
+//	{browser}, {system}   such as Firefox 142 and Linux
 //	{day}, {month}, {year}, {hour}, {minute}   the parts of a time
 //
 // Subjects, previews, buttons and reasons contain {app} only: other people see subjects, for example

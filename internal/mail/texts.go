@@ -27,7 +27,8 @@ type texts struct {
 		Device string `json:"device"`
 		IP     string `json:"ip"`
 	} `json:"details"`
-	Footer string `json:"footer"`
+	Browser string `json:"browser"` // a browser and the system that it runs on
+	Footer  string `json:"footer"`
 
 	Emails map[Kind]emailTexts `json:"emails"`
 

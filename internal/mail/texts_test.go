@@ -163,7 +163,7 @@ func TestDurationsAndTimes(t *testing.T) {
 	at := time.Date(2026, 3, 1, 7, 5, 0, 0, time.FixedZone("CET", 3600))
 	for lang, want := range map[string]string{
 		"en": "1 Mar 2026, 06:05 UTC", "de": "1. März 2026, 06:05 Uhr (UTC)", "es": "1 de marzo de 2026, 06:05 UTC",
-		"pl": "1 marca 2026, 06:05 UTC", "ja": "2026年3月1日 06:05 (UTC)", "zh-Hans": "2026年3月1日 06:05（UTC）",
+		"pl": "1 marca 2026, 06:05 UTC", "ja": "2026年3月1日 06:05 UTC", "zh-Hans": "2026年3月1日 06:05 UTC",
 	} {
 		if got := testComposer.texts[lang].time(at); got != want {
 			t.Errorf("%s: got time %q, want %q", lang, got, want)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  API, PAGE, SHORT_PAGE, STRICT_PAGE, accepted, emailLink, focusOn, hasEmail, hasPassed, isAt, logIn, open, openEmail, password, register, rejected,
+  API, PAGE, SHORT_PAGE, STRICT_PAGE, emailLink, focusOn, goTo, hasEmail, hasPassed, isAt, logIn, logOut, open, openEmail, password, register, rejected,
   sessionId, shows, signedIn, signedOut, stepUpExpires, submit, watchForLeaks,
 } from './page.mjs';
 
@@ -10,44 +10,44 @@ test('reset a forgotten password with the link in an email', async (t) => {
   const [page, other] = [await open(t), await open(t)];
   const email = await register(other);
   await signedOut(page);
-  await page.click('#forgotten summary');
+  await page.click('#forgot-link');
   await submit(page, '#forgot', { email: 'unknown@example.com' });
-  await accepted(page);
+  await shows(page, 'a link is on its way');
+  const text = await page.textContent('#notice');
   const assertNoLeak = watchForLeaks(page);
   await submit(page, '#forgot', { email: email.toUpperCase() });
-  await accepted(page);
-  await focusOn(page, 'Send reset link');
+  await shows(page, text); // the same for both
 
   const tab = await openEmail(page, email, 'Reset your Latchkey password');
   const href = await emailLink(tab).getAttribute('href');
   assert.ok(href.startsWith(`${PAGE}/reset-password#token=`), href);
   await emailLink(tab).click();
-  await tab.waitForSelector('#reset-form:not([hidden])');
+  await tab.waitForSelector('#reset:not([hidden])');
   await isAt(tab, '/reset-password');
   await assertNoLeak(href.split('=')[1], tab);
-  await other.click('#refresh'); // opening the link changes nothing
+  await other.reload(); // opening the link changes nothing
   await signedIn(other);
 
-  await submit(tab, '#reset-form', { password: 'a better password' });
-  await signedOut(tab);
-  await shows(tab, 'Password changed');
-  await isAt(tab, '/');
+  await submit(tab, '#reset', { password: 'a better password' });
+  await shows(tab, 'Your password was changed');
   await assertNoLeak(href.split('=')[1], tab);
-  await other.click('#refresh');
+  await tab.keyboard.press('Enter'); // the link to the sign-in page has the focus
+  await signedOut(tab);
+  await other.reload();
   await signedOut(other);
   await shows(other, 'The password was changed.');
-  await submit(tab, '#login', { email, password });
+  await submit(tab, '#signin', { email, password });
   await rejected(tab, 'invalid_credentials');
   await logIn(tab, email, { withPassword: 'a better password' });
   await (await openEmail(page, email, 'password was changed')).close();
 
   await page.goto(href); // a second time
-  await submit(page, '#reset-form', { password: 'a third password' });
+  await submit(page, '#reset', { password: 'a third password' });
   await rejected(page, 'invalid_token');
   await page.reload(); // the token is gone
-  await page.waitForSelector('#reset-empty:not([hidden])');
+  await page.waitForSelector('#incomplete:not([hidden])');
   await page.goto(href); // the same document, since only the fragment changes
-  await page.waitForSelector('#reset-form:not([hidden])');
+  await page.waitForSelector('#reset:not([hidden])');
   await isAt(page, '/reset-password');
 });
 
@@ -55,37 +55,52 @@ test('a click confirms the email, opening the link does not', async (t) => {
   const page = await open(t);
   const email = await register(page);
   const assertNoLeak = watchForLeaks(page);
-  assert.equal(await page.textContent('#email-state'), 'not confirmed');
+  assert.equal(await page.textContent('#email-state'), 'Not confirmed');
   const first = await openEmail(page, email, 'Confirm your email address');
   const oldLink = await emailLink(first).getAttribute('href');
   await hasPassed(first, '#email time', 1); // the limit is one link per second
   await page.click('#resend');
-  await accepted(page);
+  await shows(page, 'We sent you a new link.');
   const tab = await openEmail(page, email, 'Confirm your email address', 2);
   const href = await emailLink(tab).getAttribute('href');
   assert.notEqual(href, oldLink);
 
   await first.goto(oldLink);
-  await first.click('#verify-form button');
+  await submit(first, '#verify', {});
   await rejected(first, 'invalid_token');
   await first.goto(href);
-  await first.waitForSelector('#verify-form:not([hidden])');
-  await first.waitForFunction(() => document.querySelectorAll('#log li').length >= 4);
+  await first.waitForSelector('#verify:not([hidden])');
   await first.close();
 
   await emailLink(tab).click();
-  await tab.waitForSelector('#verify-form:not([hidden])');
+  await tab.waitForSelector('#verify:not([hidden])');
   await isAt(tab, '/verify-email');
   await tab.keyboard.press('Enter'); // the button has the focus
-  await shows(tab, 'Email verified');
-  await signedIn(tab);
-  await isAt(tab, '/');
+  await shows(tab, 'Your email address is confirmed.');
   await assertNoLeak(href.split('=')[1], tab);
-  assert.equal(await tab.textContent('#email-state'), 'confirmed');
+  await tab.keyboard.press('Enter'); // the link to the account has the focus
+  await signedIn(tab);
+  assert.equal(await tab.textContent('#email-state'), 'Confirmed');
   assert.ok(await tab.isHidden('#resend'));
   await tab.goto(href);
-  await tab.click('#verify-form button');
+  await submit(tab, '#verify', {});
   await rejected(tab, 'invalid_token');
+});
+
+test('another language keeps the token of a link', async (t) => {
+  const page = await open(t);
+  const email = await register(page);
+  const tab = await openEmail(page, email, 'Confirm your email address');
+  await emailLink(tab).click();
+  await tab.click('footer summary');
+  await tab.click('footer [hreflang=de]');
+  await tab.waitForSelector('html[lang=de] #verify:not([hidden])');
+  assert.ok(!tab.url().includes('token'), tab.url());
+  await submit(tab, '#verify', {});
+  await tab.waitForSelector('#done:not([hidden])');
+  await tab.click('#done a');
+  await signedIn(tab);
+  assert.equal(await tab.getAttribute('html', 'lang'), 'de');
 });
 
 test('a password change ends the sessions of other browsers', async (t) => {
@@ -94,27 +109,29 @@ test('a password change ends the sessions of other browsers', async (t) => {
   await logIn(other, email);
   await submit(page, '#change-password', { currentPassword: 'not the password', newPassword: 'a better password' });
   await rejected(page, 'wrong_password');
+  await page.waitForFunction(() => document.activeElement.name === 'currentPassword' && document.activeElement.ariaInvalid === 'true');
   await submit(page, '#change-password', { currentPassword: password, newPassword: password });
   await rejected(page, 'weak_password');
-  await other.click('#refresh');
+  await other.reload();
   await signedIn(other);
 
   const before = await sessionId(page);
   await submit(page, '#change-password', { newPassword: 'a better password' });
-  await shows(page, 'Password changed');
-  await page.waitForFunction((id) => document.querySelector('#session [data-field=sessionId]').textContent !== id, before);
-  assert.deepEqual(await page.$$eval('#change-password input[type=password]', (inputs) => inputs.map((input) => input.value)), ['', '']);
-  await other.click('#refresh');
+  await shows(page, 'Your password was changed.');
+  assert.notEqual(await sessionId(page), before);
+  assert.deepEqual(await page.$$eval('#change-password input[autocomplete$=password]', (inputs) => inputs.map((input) => input.value)), ['', '']);
+  await focusOn(page, 'Change password');
+  await other.reload();
   await signedOut(other);
   await shows(other, 'The password was changed.');
   await logIn(other, email, { withPassword: 'a better password' });
 });
 
 test('a common password is rejected with an explanation', async (t) => {
-  const page = await open(t, STRICT_PAGE);
-  await signedOut(page);
+  const page = await open(t, `${STRICT_PAGE}/register`);
   await submit(page, '#register', { name: 'Ann', email: 'common@example.com', password: 'password123' });
-  await page.waitForFunction(() => /^(The )?[Pp]assword .+\.$/.test(document.querySelector('#notice.bad')?.textContent));
+  await rejected(page, 'weak_password');
+  assert.match(await page.textContent('#register-password-error'), /too common/);
   await submit(page, '#register', { password });
   await signedIn(page);
 });
@@ -143,41 +160,43 @@ test('changing the email and deleting the account require a step-up', async (t) 
   await requestChange();
   await page.fill('#step-up [name=password]', 'not the password');
   await page.keyboard.press('Enter');
-  await page.waitForSelector('#step-up-error:not(:empty)');
+  await page.waitForSelector('#step-up-password-error:not(:empty)');
   await page.waitForFunction(() => document.activeElement.name === 'password' && document.activeElement.value === '');
   await page.fill('#step-up [name=password]', password);
   await page.keyboard.press('Enter');
-  await accepted(page);
+  await shows(page, `We sent a link to ${next}.`);
   await focusOn(page, 'Change email');
   assert.equal(await page.textContent('#account-email'), email, 'the email has already changed');
 
   await (await openEmail(page, email, 'is about to change')).close();
   const tab = await openEmail(page, next, 'Confirm your new email address');
   await emailLink(tab).click();
-  await tab.click('#verify-form button');
-  await shows(tab, 'Email changed');
+  await submit(tab, '#verify', {});
+  await shows(tab, 'Your email address is confirmed.');
+  await tab.click('#done a');
   await signedIn(tab);
-  await tab.waitForFunction((to) => document.querySelector('#account-email').textContent === to, next);
-  assert.equal(await tab.textContent('#email-state'), 'confirmed');
-  await tab.goto(`${STRICT_PAGE}/mail`);
+  assert.equal(await tab.textContent('#account-email'), next);
+  assert.equal(await tab.textContent('#email-state'), 'Confirmed');
+  await goTo(tab, '/mail');
   for (const to of [email, next]) await hasEmail(tab, to, 'Your Latchkey email address was changed');
-  await other.click('#refresh');
+  await other.reload();
   await signedOut(other);
-  await shows(other, 'The email was changed.');
-  await page.click('#refresh'); // the session of the browser that used the link continues
-  await page.waitForFunction((wanted) => document.querySelector('#account-email').textContent === wanted, next);
+  await shows(other, 'The email address was changed.');
+  await page.reload(); // the session of the browser that used the link continues
+  await signedIn(page);
+  assert.equal(await page.textContent('#account-email'), next);
 
   await stepUpExpires(page);
   await submit(page, '#delete', { confirm: email });
-  await shows(page, `type ${next}`);
+  await page.waitForFunction((wanted) => document.querySelector('#delete-confirm-error').textContent.includes(wanted), next);
   await submit(page, '#delete', { confirm: next });
   await page.waitForSelector('#step-up[open]');
   await page.fill('#step-up [name=password]', password);
   await page.click('#step-up .primary');
   await signedOut(page);
-  await shows(page, 'Your account was deleted.');
+  await shows(page, 'The account was deleted.');
   await (await openEmail(page, next, 'was deleted')).close();
-  await submit(page, '#login', { email: next, password });
+  await submit(page, '#signin', { email: next, password });
   await rejected(page, 'invalid_credentials');
 });
 
@@ -199,17 +218,16 @@ test('the step-up dialog closes if the session has ended', async (t) => {
 test('the activity lists the events of the account', async (t) => {
   const [page, other] = [await open(t), await open(t)];
   const email = await register(page);
-  await signedOut(other);
-  await submit(other, '#login', { email, password: 'not the password' });
+  await submit(other, '#signin', { email, password: 'not the password' });
   await rejected(other, 'invalid_credentials');
   await logIn(other, email);
   await submit(page, '#profile', { name: 'Ann B.' });
-  await shows(page, 'Profile updated');
+  await shows(page, 'Your profile was saved.');
 
   const firstIs = (wanted) => page.waitForFunction((text) => document.querySelector('#activity strong').textContent === text, wanted);
   await firstIs('Profile updated');
   assert.deepEqual(await page.$$eval('#activity strong', (names) => names.map((name) => name.textContent)),
-    ['Profile updated', 'Signed in', 'Failed login', 'Account created']);
+    ['Profile updated', 'Signed in', 'Failed sign-in', 'Account created']);
   assert.deepEqual(await page.$$eval('#activity li:has(.badge)', (items) => items.map((item) => item.querySelector('strong').textContent)), ['Signed in']);
   assert.match(await page.textContent('#activity li'), /Chrome \d+ on Linux · 127\.0\.0\.1 · just now/);
   assert.ok(await page.isHidden('#more-activity'));
@@ -217,11 +235,12 @@ test('the activity lists the events of the account', async (t) => {
   await page.evaluate(async (api) => {
     for (let i = 0; i < 60; i++) await fetch(`${api}/auth/rotate-session`, { method: 'POST', credentials: 'include' });
   }, API);
-  await page.click('#refresh');
-  await firstIs('Session token rotated');
+  await page.reload();
+  await signedIn(page);
+  await firstIs('Session renewed');
   const shown = await page.locator('#activity li').count();
   await page.click('#more-activity');
-  await shows(page, `Added ${64 - shown} earlier events.`);
+  await page.waitForFunction((count) => document.querySelectorAll('#activity li').length > count, shown);
   assert.equal(await page.locator('#activity li').count(), 64);
   assert.equal(await page.evaluate(() => [...document.querySelectorAll('#activity li')].indexOf(document.activeElement)), shown);
   assert.equal(await page.textContent('#activity li:last-child strong'), 'Account created');
@@ -230,8 +249,23 @@ test('the activity lists the events of the account', async (t) => {
 
 test('a rate limit is explained with the time to wait', async (t) => {
   const page = await open(t, `${SHORT_PAGE}/verify-email#token=unknown`);
-  await page.click('#verify-form button');
+  await submit(page, '#verify', {});
   await rejected(page, 'invalid_token');
-  await page.click('#verify-form button');
-  await page.waitForFunction(() => /^Too many attempts\. Try again in [1-9]\d* seconds\.$/.test(document.querySelector('#notice').textContent));
+  await submit(page, '#verify', {});
+  await page.waitForFunction(() => /^Too many attempts\. Please try again in [1-9]\d* seconds\.$/.test(document.querySelector('#notice').textContent));
+});
+
+test('the language of the account is that of the page', async (t) => {
+  const page = await open(t);
+  const email = await register(page);
+  await page.selectOption('#profile-locale', 'ja');
+  await submit(page, '#profile', {});
+  await page.waitForSelector('html[lang=ja] #account:not([hidden])');
+  await logOut(page);
+  assert.equal(await page.getAttribute('html', 'lang'), 'ja');
+  await page.click('#forgot-link');
+  await submit(page, '#forgot', { email });
+  await page.waitForSelector('#notice:not(:empty)');
+  await page.goto(`${PAGE}/mail`);
+  await page.locator('#emails a', { hasText: 'パスワード' }).first().waitFor();
 });

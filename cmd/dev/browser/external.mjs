@@ -34,7 +34,7 @@ export async function authorize(page, { provider, login }) {
 }
 
 // goTo goes to a provider, which redirects back at once if the user has given consent before.
-export const goTo = (page, provider) => page.click(`#provider-links >> text="Sign in with ${titles[provider]}"`);
+export const goTo = (page, provider) => page.click(`#providers [data-provider=${provider}]:not([href="#"])`);
 
 export async function signIn(page, user) {
   await signedOut(page);

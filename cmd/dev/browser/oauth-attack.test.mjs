@@ -9,7 +9,7 @@ import { assertSignedOut, callbackURL, createUser, me, signIn, signInMethods } f
 async function assertRefused(page, url) {
   await page.goto(url);
   await rejected(page, 'sign_in_expired');
-  assert.equal(page.url(), `${PAGE}/`, 'the browser was not redirected to the demo');
+  assert.ok(page.url().startsWith(`${PAGE}/`), `the browser was redirected to ${page.url()}`);
 }
 
 test("the callback URL of an attacker's sign-in does not sign in a victim", async (t) => {

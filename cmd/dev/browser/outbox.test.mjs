@@ -1,7 +1,7 @@
 // The outbox, and the pages that emails link to.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PAGE, accepted, assertFits, emailLink, open, openEmail, register, screens, signedOut, startAttacker, submit } from './page.mjs';
+import { PAGE, assertFits, emailLink, logOut, open, openEmail, register, screens, shows, startAttacker, submit } from './page.mjs';
 
 test('the outbox updates itself, and emails cannot run scripts', async (t) => {
   const page = await open(t);
@@ -16,11 +16,10 @@ test('the outbox updates itself, and emails cannot run scripts', async (t) => {
   assert.match(response.headers()['content-security-policy'], /^default-src 'none'; style-src 'unsafe-inline';.* sandbox allow-same-origin allow-top-navigation-by-user-activation$/);
   await email.close();
 
-  await page.click('#logout');
-  await signedOut(page);
-  await page.click('#forgotten summary');
+  await logOut(page);
+  await page.click('#forgot-link');
   await submit(page, '#forgot', { email: recipient });
-  await accepted(page);
+  await shows(page, 'a link is on its way');
   await tab.waitForFunction(() => document.querySelector('#status').textContent === 'New email: Reset your Latchkey password');
   assert.match(await tab.textContent('#subject'), /Confirm/, 'the new email was opened');
   await tab.focus('#main'); // the first link after it is the newest email

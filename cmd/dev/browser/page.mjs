@@ -1,5 +1,6 @@
-// Helpers for the tests of the demo. TestBrowser starts the servers: PAGE is a demo and API
-// its server. The server of SHORT_PAGE has short sessions and allows one use of a link per
+// Helpers for the tests of the pages. TestBrowser starts the servers: PAGE is a demo and API its
+// server, so these pages are on another origin than the API. BUILT_IN is a server with built-in pages
+// on its own origin. The server of SHORT_PAGE has short sessions and allows one use of a link per
 // minute; the server of STRICT_PAGE soon requires a step-up and rejects common passwords.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -7,7 +8,7 @@ import { createServer, request } from 'node:http';
 import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 
-export const { PAGE, API, SHORT_PAGE, STRICT_PAGE, CHROMIUM } = process.env;
+export const { PAGE, API, BUILT_IN, OUTBOX, SHORT_PAGE, STRICT_PAGE, CHROMIUM } = process.env;
 export const password = 'a long password';
 
 let browser;
@@ -44,24 +45,29 @@ async function describeFailure(page, wait) {
   try {
     await wait;
   } catch (error) {
-    const shown = await page.evaluate(() => ['#notice', '#log'].map((part) => document.querySelector(part).innerText)).catch(() => []);
+    const shown = await page.evaluate(() => [location.href, document.body.innerText]).catch(() => []);
     throw new Error([error.message, ...shown].join('\n'), { cause: error });
   }
 }
 
-export const signedIn = (page) => describeFailure(page, page.waitForSelector('#signed-in:not([hidden])'));
-export const signedOut = (page) => describeFailure(page, page.waitForSelector('#signed-out:not([hidden])'));
+// signedIn waits for the account page, and signedOut for the sign-in page.
+export const signedIn = (page) => describeFailure(page, page.waitForSelector('#account:not([hidden])'));
+export const signedOut = (page) => describeFailure(page, page.waitForSelector('#signin[data-ready]'));
 
 // shows waits until the notice contains a text.
 export const shows = (page, text) => describeFailure(page, page.waitForFunction((wanted) => document.querySelector('#notice').textContent.includes(wanted), text));
 
-// accepted waits for a notice about a response with status 202.
-export const accepted = (page) => describeFailure(page, page.waitForSelector('#notice[data-status="202"]:not(:empty)'));
+// rejected waits for a text about a failure with a code, at the top or beside a field.
+export const rejected = (page, code) => describeFailure(page,
+  page.waitForSelector(`#notice.bad[data-code="${code}"]:not(:empty), .error[data-code="${code}"]:not(:empty)`));
 
-// rejected waits for a notice about a failure with a code.
-export const rejected = (page, code) => describeFailure(page, page.waitForSelector(`#notice.bad[data-code="${code}"]:not(:empty)`));
+// session returns the session of a browser at the API.
+export async function session(page) {
+  const api = await page.evaluate(() => document.documentElement.dataset.api || location.origin);
+  return (await page.request.get(`${api}/auth/session`)).json();
+}
 
-export const sessionId = (page) => page.textContent('#session [data-field=sessionId]');
+export const sessionId = async (page) => (await session(page)).sessionId;
 export const focusOn = (page, text) => page.waitForFunction((wanted) => document.activeElement.textContent === wanted, text);
 
 // sessionCookies returns the session cookies, without the device cookie.
@@ -69,13 +75,22 @@ export const sessionCookies = async (page) => (await page.context().cookies(API)
 
 // submit fills in a form and submits it.
 export async function submit(page, form, fields) {
+  await page.waitForSelector(`${form}[data-ready]`);
   for (const [name, value] of Object.entries(fields)) await page.fill(`${form} [name=${name}]`, value);
-  await page.click(`${form} button`);
+  await page.click(`${form} button:not([type=button])`);
+}
+
+// goTo opens another page of the same origin.
+export const goTo = (page, path) => page.goto(new URL(path, page.url()).href);
+
+export async function logOut(page) {
+  await page.click('#signout');
+  await signedOut(page);
 }
 
 export async function register(page) {
   const email = `ann${process.pid}.${++users}@example.com`;
-  await signedOut(page);
+  await goTo(page, '/register');
   await submit(page, '#register', { name: 'Ann', email, password });
   await signedIn(page);
   return email;
@@ -83,16 +98,19 @@ export async function register(page) {
 
 export async function logIn(page, email, { rememberMe = true, withPassword = password } = {}) {
   await signedOut(page);
-  await page.setChecked('#login [name=rememberMe]', rememberMe);
-  await submit(page, '#login', { email, password: withPassword });
+  await page.setChecked('#signin [name=rememberMe]', rememberMe);
+  await submit(page, '#signin', { email, password: withPassword });
   await signedIn(page);
 }
+
+// outboxes are the origins of outboxes by those of pages, if they differ.
+const outboxes = { [BUILT_IN]: OUTBOX };
 
 // openEmail waits until the outbox has count emails to a recipient with a subject, and opens
 // the newest in a new tab.
 export async function openEmail(page, to, subject, count = 1) {
   const tab = await page.context().newPage();
-  await tab.goto(`${new URL(page.url()).origin}/mail`);
+  await tab.goto(`${outboxes[new URL(page.url()).origin] ?? new URL(page.url()).origin}/mail`);
 
   const emails = tab.locator('#emails a', { hasText: to }).filter({ hasText: subject });
   await emails.nth(count - 1).waitFor();
@@ -111,11 +129,15 @@ export const emailLink = (tab) => tab.frameLocator('iframe').getByRole('link').f
 export const hasPassed = (page, selector, seconds) => page.waitForFunction(([time, minSeconds]) =>
   Date.now() - new Date(document.querySelector(time)?.dateTime) > minSeconds * 1000, [selector, seconds]);
 
-export const authenticatedAt = '#session [data-field=authenticatedAt] time';
+// isOld waits until a number of seconds have passed since the user has authenticated.
+export async function isOld(page, seconds) {
+  const { authenticatedAt } = await session(page);
+  await page.waitForFunction(([at, min]) => Date.now() - new Date(at) > min * 1000, [authenticatedAt, seconds]);
+}
 
 // stepUpExpires waits until a STRICT_PAGE needs a step-up again: TestBrowser sets
 // STEP_UP_MAX_AGE to 5 seconds.
-export const stepUpExpires = (page) => hasPassed(page, authenticatedAt, 5.1);
+export const stepUpExpires = (page) => isOld(page, 5.1);
 
 export const isAt = (page, path) => page.waitForFunction((wanted) => location.pathname + location.hash === wanted, path);
 

@@ -10,7 +10,7 @@ import (
 // omitted lists the operations that have no method, because no page has a use for them.
 var omitted = []string{
 	"finishSignIn", // the provider redirects the browser to it
-	"verify",       // the result is in headers, for proxies and backends
+	"verify",       // for proxies and backends: the result is in headers
 	"docs", "openapi", "postman", "clientScript", "clientTypes",
 }
 

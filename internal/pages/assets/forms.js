@@ -38,6 +38,7 @@ export function onSubmit(form, request, succeed) {
       await succeed(result);
     });
   });
+  form.dataset.ready = ''; // for tests
 }
 
 // onClick makes a button send a request.

@@ -13,7 +13,7 @@ import (
 
 const (
 	email    = "oapi-codegen@example.com"
-	password = "correct horse battery staple"
+	password = "correct horse battery"
 )
 
 func main() {

@@ -12,7 +12,7 @@ import (
 
 const (
 	email    = "ogen@example.com"
-	password = "correct horse battery staple"
+	password = "correct horse battery"
 )
 
 func main() {

@@ -3,7 +3,7 @@ import createClient from "openapi-fetch";
 import type { paths } from "./api.js";
 
 const email = "typescript@example.com";
-const password = "correct horse battery staple";
+const password = "correct horse battery";
 
 // Node's fetch keeps no cookies.
 let cookie = "";

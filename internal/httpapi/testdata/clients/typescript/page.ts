@@ -4,7 +4,7 @@ import { createClient, LatchkeyError, type Client, type Exchange, type FieldErro
 
 const baseURL = process.argv[2] ?? "";
 const email = "page@example.com";
-const password = "correct horse battery staple";
+const password = "correct horse battery";
 
 // Node's fetch stores no cookies, unlike that of a browser.
 let cookie = "";

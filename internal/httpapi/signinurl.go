@@ -1,0 +1,78 @@
+package httpapi
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// signInHeader is the header with which GET /auth/verify gives a proxy the URL of the sign-in page.
+const signInHeader = "X-Auth-Sign-In-Url"
+
+type verifyParams struct {
+	SignIn string `query:"signin" enum:"redirect" description:"For proxies that pass on the response of a failed check, such as Traefik and Caddy: redirects a signed-out browser to the sign-in page."`
+}
+
+// offerSignIn handles GET /auth/verify without a session. If a browser opens a page, it sets the URL
+// of the sign-in page, from which the browser returns to that page. With signin=redirect it also
+// redirects, and reports true. Other requests, such as those of scripts, get the usual 401.
+func (s *Server) offerSignIn(w http.ResponseWriter, r *http.Request) bool {
+	if s.signInPage == "" || !s.clientIPs.isProxy(r) || !opensPage(r) {
+		return false
+	}
+
+	target := s.signInPage
+	if back, ok := s.origins.returnTo(forwardedURL(r)); ok {
+		target += "?return_to=" + url.QueryEscape(back)
+	}
+
+	w.Header().Set(signInHeader, target)
+	if r.URL.Query().Get("signin") != "redirect" {
+		return false
+	}
+	redirect(w, target)
+
+	return true
+}
+
+// forwardedURL returns the URL of the request that a proxy asks about. It may be anything: only
+// returnTo decides whether a browser may be sent there.
+func forwardedURL(r *http.Request) string {
+	return r.Header.Get("X-Forwarded-Proto") + "://" + r.Header.Get("X-Forwarded-Host") + r.Header.Get("X-Forwarded-Uri")
+}
+
+// opensPage reports whether a browser navigates to the URL that a proxy asks about. The response to a
+// script must not be a redirect: the script would get the sign-in page instead of its data. A form
+// would lose its content.
+func opensPage(r *http.Request) bool {
+	method := r.Header.Get("X-Forwarded-Method")
+	if method != http.MethodGet && method != http.MethodHead {
+		return false
+	}
+
+	// Browsers send Sec-Fetch-Dest with https and on localhost.
+	if destination := r.Header.Get("Sec-Fetch-Dest"); destination != "" {
+		return destination == "document"
+	}
+
+	return strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// isProxy reports whether a trusted proxy sent the request.
+func (c *clientIPs) isProxy(r *http.Request) bool {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	peer, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+
+	for _, prefix := range c.proxies {
+		if prefix.Contains(peer.Unmap()) {
+			return true
+		}
+	}
+
+	return false
+}
