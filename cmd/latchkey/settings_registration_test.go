@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -23,6 +24,9 @@ func observeRegistration(t *testing.T, o *observer) {
 	c := sessionCookie(t, mustSend(t, 201, "POST", "http://"+strict+"/auth/register", annsAccount))
 	me := send(t, "GET", "http://"+strict+"/auth/me", "", "Cookie", c.Name+"="+c.Value)
 	o.equal(t, "REQUIRE_VERIFIED_EMAIL", codeOf(t, me), "403 email_not_verified")
+
+	config := send(t, "GET", "http://"+strict+"/auth/config", "")
+	o.equal(t, "REQUIRE_VERIFIED_EMAIL", strings.Contains(config.text, `"email":{"enabled":true,"verificationRequired":true}`), true)
 
 	addr, _, _ := start(t, environment(t, "REGISTRATION_DOMAINS=Odd.Example, xn--bcher-kva.example"))
 	for email, want := range map[string]string{

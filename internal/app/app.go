@@ -127,6 +127,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Tracing:        a.tracing,
 		Log:            a.log,
 
+		Brand:                brandOf(c.Brand),
 		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/brand"
 	"latchkey/internal/device"
 	"latchkey/internal/locale"
 	"latchkey/internal/oauth"
@@ -60,6 +61,7 @@ type Server struct {
 	stepUpMaxAge time.Duration
 	redisBudget  time.Duration
 	verifiedOnly bool // see Options.RequireVerifiedEmail
+	brand        brand.Brand
 }
 
 // Options are the settings of a Server.
@@ -100,6 +102,9 @@ type Options struct {
 	// those that are open to them: see route.forUnverified.
 	RequireVerifiedEmail bool
 
+	// Brand is how the product presents itself.
+	Brand brand.Brand
+
 	// RedisBudget is the total time that one request may wait for Redis.
 	RedisBudget time.Duration
 	// Now is the clock. Nil means time.Now.
@@ -134,6 +139,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		stepUpMaxAge: o.StepUpMaxAge,
 		redisBudget:  o.RedisBudget,
 		verifiedOnly: o.RequireVerifiedEmail,
+		brand:        o.Brand.WithDefaults(),
 	}
 	s.clientIPs = newClientIPs(s.proxies, s.log)
 	s.bodies.clientIPs = s.clientIPs
