@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/bson"
+
 	"latchkey/internal/apitest"
 	"latchkey/internal/auth"
 	"latchkey/internal/testkit"
@@ -141,4 +143,28 @@ func TestInterruptedInvitation(t *testing.T) {
 
 	s.Advance(time.Minute + time.Second)
 	s.NewClient().Do("POST", "/auth/register", acceptance("ann@example.com", link)).Want(http.StatusCreated)
+}
+
+// A used invitation that could not be removed does not create the account again after its deletion. The
+// invitation of somebody whose email another user has entered stays.
+func TestInvitationOfDeletedAccount(t *testing.T) {
+	t.Parallel()
+
+	s := inviteOnly(t, apitest.Options{})
+	link := invite(s, "ann@example.com")
+	invitations := s.Database().Collection("invitations")
+	stored, err := invitations.FindOne(t.Context(), bson.D{}).Raw()
+	testkit.NoError(t, err)
+
+	ann := s.NewClient()
+	ann.Do("POST", "/auth/register", acceptance("ann@example.com", link)).Want(http.StatusCreated)
+	_, err = invitations.InsertOne(t.Context(), stored)
+	testkit.NoError(t, err)
+	ann.Do("DELETE", "/profile", nil).Want(http.StatusNoContent)
+	s.NewClient().Do("POST", "/auth/register", acceptance("ann@example.com", link)).WantCode(400, "invalid_token")
+
+	link = invite(s, "bob@example.com")
+	s.CreateUser("bob@example.com")
+	signInTo(s, "bob@example.com").Do("DELETE", "/profile", nil).Want(http.StatusNoContent)
+	s.NewClient().Do("POST", "/auth/register", acceptance("bob@example.com", link)).Want(http.StatusCreated)
 }
