@@ -37,6 +37,15 @@ test('errors are explained and removed from the URL', async (t) => {
   assert.equal(page.url(), `${PAGE}/account`);
 });
 
+test('a long URL to return to survives a sign-in with a provider', async (t) => {
+  const long = `${PAGE}/account?x=${'%26'.repeat(600)}`;
+  const page = await open(t, `${PAGE}/signin?return_to=${encodeURIComponent(long)}`);
+  await signedOut(page);
+  await signIn(page, await createUser('acme'));
+  await signedIn(page);
+  assert.equal(page.url(), long);
+});
+
 test('without providers, the demo does not mention them', async (t) => {
   const page = await open(t, SHORT_PAGE);
   await signedOut(page);

@@ -5,7 +5,7 @@ import { notify } from './dom.js';
 import { has, t } from './texts.js';
 
 const here = new URL(document.baseURI);
-const { home, verifiedOnly } = document.documentElement.dataset;
+const { home, return: returnTo, verifiedOnly } = document.documentElement.dataset;
 
 // mustVerify reports whether users have to confirm their email before they can do anything else.
 export const mustVerify = verifiedOnly !== undefined;
@@ -20,13 +20,23 @@ export const goOnAs = ({ answer: { user } }) => (mustVerify && !user.emailVerifi
 // links of the page do.
 export function pageURL(name, parameters = {}) {
   const url = new URL(name, here);
-  for (const kept of ['lang', 'return_to']) {
-    if (here.searchParams.has(kept)) url.searchParams.set(kept, here.searchParams.get(kept));
-  }
+  if (here.searchParams.has('lang')) url.searchParams.set('lang', here.searchParams.get('lang'));
+  if (returnTo) url.searchParams.set('return_to', returnTo);
   for (const [parameter, value] of Object.entries(parameters)) {
     if (value) url.searchParams.set(parameter, value);
   }
   return url.href;
+}
+
+// maxReturnLength is the maximum length of a URL to return to that the API accepts.
+const maxReturnLength = 2048;
+
+// afterProvider returns the URL to return to after a sign-in with a provider: the sign-in page, which
+// explains failures and goes on. If the URL to go on to is too long to be part of another one, the browser
+// returns there at once.
+export function afterProvider() {
+  const page = pageURL('signin');
+  return page.length > maxReturnLength ? returnTo : page;
 }
 
 // thisPage returns the URL of this page, without the code of a failure.
