@@ -103,6 +103,9 @@ func TestChangeLocale(t *testing.T) {
 	c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
 	s.Outbox.Subject(t, "ann@example.com", "Votre mot de passe Latchkey a été modifié")
 
+	c.Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+	s.Outbox.Subject(t, "ann@example.com", "Réinitialisez votre mot de passe Latchkey")
+
 	// The last email is written after the account has gone.
 	c.Do("DELETE", "/profile", nil).Want(204)
 	s.Outbox.Subject(t, "ann@example.com", "Votre compte Latchkey a été supprimé")
