@@ -65,6 +65,8 @@ var observations = map[string]func(*testing.T, *observer){
 	"passwords":       observePasswords,
 	"pages":           observePages,
 	"registration":    observeRegistration,
+	"invitations":     observeInvitations,
+	"expiry":          observeUnverifiedMaxAge,
 	"emails":          observeEmails,
 	"languages":       observeLanguages,
 	"default limit":   observeDefaultLimit,

@@ -34,6 +34,9 @@ func newUsers(p *program) *cobra.Command {
 			Args:    arguments("EMAIL", "NAME"),
 			RunE:    p.onStores(createUser),
 		},
+		newInvite(p),
+		newInvitations(p),
+		newUninvite(p),
 		&cobra.Command{
 			Use:   "set-password USER",
 			Short: "Change the password and end all sessions of an account",

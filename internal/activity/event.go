@@ -37,6 +37,7 @@ const (
 	StepUp                 Name = "step_up" // a signed-in user authenticated again
 	StepUpFailed           Name = "step_up_failed"
 	AccountDeleted         Name = "account_deleted"
+	AccountExpired         Name = "account_expired" // deleted, because the email was not verified in time
 	AccountDisabled        Name = "account_disabled"
 	AccountEnabled         Name = "account_enabled"
 	LimitHit               Name = "limit_hit"           // a request was rate-limited
@@ -45,6 +46,9 @@ const (
 	IdentityUnlinked       Name = "identity_unlinked"
 	AccountClaimed         Name = "account_claimed" // the owner of the email took over an unverified account
 	ProfileUpdated         Name = "profile_updated"
+	Invited                Name = "invited" // an operator invited somebody to register
+	InvitationWithdrawn    Name = "invitation_withdrawn"
+	InvitationFailed       Name = "invitation_failed"   // a registration with the token of an invitation
 	PasswordRestricted     Name = "password_restricted" // after too many wrong passwords: see auth.MaxFailures
 )
 
@@ -53,9 +57,9 @@ var Names = []Name{
 	Registered, Login, LoginFailed, Logout, SessionRotated, SessionRevoked, SessionsRevoked,
 	PasswordChanged, PasswordChangeFailed, PasswordResetRequested, PasswordReset, PasswordResetFailed,
 	EmailVerified, EmailVerifyFailed, EmailVerifyRequested, EmailChangeRequested, EmailChanged,
-	StepUp, StepUpFailed, AccountDeleted, AccountDisabled, AccountEnabled,
+	StepUp, StepUpFailed, AccountDeleted, AccountExpired, AccountDisabled, AccountEnabled,
 	LimitHit, CrossOriginDenied, IdentityLinked, IdentityUnlinked, AccountClaimed, ProfileUpdated,
-	PasswordRestricted,
+	Invited, InvitationWithdrawn, InvitationFailed, PasswordRestricted,
 }
 
 // level returns the log level: Warn for events that may be part of an attack (OWASP ASVS 5.0

@@ -255,7 +255,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 
-	want := []Name{LoginFailed, PasswordChangeFailed, PasswordResetFailed, EmailVerifyFailed, StepUpFailed, LimitHit, CrossOriginDenied, PasswordRestricted}
+	want := []Name{LoginFailed, PasswordChangeFailed, PasswordResetFailed, EmailVerifyFailed, StepUpFailed, LimitHit, CrossOriginDenied, InvitationFailed, PasswordRestricted}
 	if diff := cmp.Diff(want, warnings); diff != "" {
 		t.Errorf("names with level Warn: (-want +got)\n%s", diff)
 	}

@@ -21,7 +21,7 @@ type Outbox struct {
 }
 
 // LinkPattern matches a link with a one-time token. Its groups are the page and the token.
-var LinkPattern = regexp.MustCompile(`https://app\.example\.com/(reset-password|verify-email)#token=([A-Za-z0-9_-]+)`)
+var LinkPattern = regexp.MustCompile(`https://app\.example\.com/(reset-password|verify-email|accept-invitation)#token=([A-Za-z0-9_-]+)`)
 
 // Send implements mail.Sender.
 func (o *Outbox) Send(_ context.Context, m mail.Message) error {

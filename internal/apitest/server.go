@@ -234,10 +234,13 @@ func (s *Server) startServices(o Options) {
 		BaseURL:      "https://app.example.com",
 		ResetMaxAge:  30 * time.Minute,
 		VerifyMaxAge: 24 * time.Hour,
-		Providers:    authProviders(o.Providers),
-		Limiter:      ratelimit.New(s.conns),
-		Now:          s.Now,
-		Log:          s.log,
+
+		InvitationMaxAge: 7 * 24 * time.Hour,
+
+		Providers: authProviders(o.Providers),
+		Limiter:   ratelimit.New(s.conns),
+		Now:       s.Now,
+		Log:       s.log,
 	})
 }
 

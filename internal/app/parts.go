@@ -112,9 +112,12 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 		BaseURL:      c.Accounts.PublicURL,
 		ResetMaxAge:  c.Accounts.ResetMaxAge,
 		VerifyMaxAge: c.Accounts.VerifyMaxAge,
-		Providers:    authProviders(c.Providers),
-		Limiter:      p.limiter,
-		Log:          log,
+
+		InvitationMaxAge: c.Registration.InvitationMaxAge,
+
+		Providers: authProviders(c.Providers),
+		Limiter:   p.limiter,
+		Log:       log,
 	})
 
 	return p, nil

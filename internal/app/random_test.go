@@ -23,6 +23,7 @@ var generators = map[string]string{
 	"internal/token.New":                "internal/token TestNew",
 	"internal/session.newToken":         "internal/session TestTokensAreRandom",
 	"internal/auth.newToken":            "internal/auth TestLinksAreRandom",
+	"internal/auth.invitationLink":      "internal/token TestNew",
 	"internal/oauth.newKeys":            "internal/oauth TestFlowsAreRandom",
 	"internal/device.Add":               "internal/device TestNamesAreRandom",
 	"internal/coherence.newCache":       "not secret: the ID of a server",

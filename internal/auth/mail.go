@@ -145,6 +145,10 @@ func (s *Service) prepare(ctx context.Context, job mail.Job) (mail.Email, error)
 		err = s.addLink(ctx, &email, u, user.VerifyToken)
 
 		return email, err
+	case mail.Invitation:
+		err := s.addInvitationLink(ctx, &email)
+
+		return email, err
 	case mail.ConfirmEmail:
 		err := s.addConfirmation(ctx, &email)
 

@@ -31,9 +31,15 @@ func TestQueueDoesNotChooseRecipient(t *testing.T) {
 	s.options.BaseURL = "https://app.example.com"
 	s.options.ResetMaxAge = time.Hour
 	s.options.VerifyMaxAge = time.Hour
+	s.options.InvitationMaxAge = time.Hour
 	ann := register(t, s, "ann@example.com").User
 	change := user.OneTimeToken{RequestID: "request", Email: "new@example.com", Expires: time.Now().Add(time.Hour)}
 	testkit.NoError(t, s.users.PutToken(ctx, ann.ID, ann.Email, user.EmailChangeToken, change))
+
+	testkit.NoError(t, s.storeInvitation(ctx, "bob@example.com", ""))
+	testkit.NoError(t, s.storeInvitation(ctx, "withdrawn@example.com", ""))
+	_, err := s.users.RemoveInvitation(ctx, "withdrawn@example.com")
+	testkit.NoError(t, err)
 
 	const eve = "eve@example.com"
 	for name, tc := range map[string]struct {
@@ -47,6 +53,9 @@ func TestQueueDoesNotChooseRecipient(t *testing.T) {
 		"change":                    {mail.Job{Kind: mail.ConfirmEmail, UserID: ann.ID, RequestID: "request", To: "new@example.com", NewEmail: "new@example.com"}, "new@example.com"},
 		"change for Eve":            {mail.Job{Kind: mail.ConfirmEmail, UserID: ann.ID, RequestID: "request", To: eve, NewEmail: eve}, "new@example.com"},
 		"change without a request":  {mail.Job{Kind: mail.ConfirmEmail, UserID: ann.ID, To: eve, NewEmail: eve}, ""},
+		"invitation":                {mail.Job{Kind: mail.Invitation, To: "bob@example.com"}, "bob@example.com"},
+		"invitation for Eve":        {mail.Job{Kind: mail.Invitation, To: eve}, ""},
+		"withdrawn invitation":      {mail.Job{Kind: mail.Invitation, To: "withdrawn@example.com"}, ""},
 		"change of another request": {mail.Job{Kind: mail.ConfirmEmail, UserID: ann.ID, RequestID: "x", To: eve, NewEmail: eve}, ""},
 	} {
 		var sent sentMails

@@ -96,9 +96,12 @@ func (s *Service) signInWithProvider(ctx context.Context, in ProviderSignIn, cli
 		record: func(u user.User) (user.User, error) { return s.users.RecordSignIn(ctx, u.ID, c) },
 	})
 	if err != nil && outcome == Created {
-		s.rollBack(ctx, u.ID)
+		s.rollBack(ctx, u)
 
 		return SignedIn{}, err
+	}
+	if outcome == Created && u.EmailVerified {
+		s.removeInvitation(ctx, u)
 	}
 	if err != nil {
 		return SignedIn{User: u, Outcome: outcome}, err
@@ -191,24 +194,37 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client Cli
 // create creates an account and links the external account to it. If linking fails, the
 // account is removed again.
 func (s *Service) create(ctx context.Context, c user.Claims, client Client) (user.User, error) {
-	if err := s.options.Registration.check(c.Email); err != nil {
-		return user.User{}, err
-	}
-
-	u, err := s.users.Create(ctx, user.User{
+	u := user.User{
+		ID:             user.NewID(),
 		Name:           nameOf(c),
 		Email:          c.Email,
 		EmailVerified:  c.EmailVerified,
 		OwnerConfirmed: c.EmailVerified,
 		Picture:        c.Picture,
 		Locale:         client.Locale,
-	})
-	if err != nil {
-		return user.User{}, err
 	}
 
+	refused := s.options.Registration.check(c.Email)
+	if refused != nil {
+		if err := s.takeInvitationOf(ctx, u, refused); err != nil {
+			return user.User{}, err
+		}
+	}
+
+	created, err := s.users.Create(ctx, u)
+	if err != nil {
+		if refused != nil {
+			s.releaseInvitation(ctx, u)
+		}
+
+		return user.User{}, err
+	}
+	u = created
+
 	if _, err := s.connect(ctx, u.ID, c, func() error { return nil }); err != nil {
-		return user.User{}, errors.Join(err, s.users.Delete(ctx, u.ID))
+		s.rollBack(ctx, u)
+
+		return user.User{}, err
 	}
 
 	if !u.EmailVerified {

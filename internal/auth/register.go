@@ -14,15 +14,18 @@ type Registration struct {
 	Name     string
 	Email    user.Email
 	Password string
+	// Invitation is the token of an invitation, or "".
+	Invitation string
 }
 
 // Register creates an account, signs its user in and emails a link to verify the email
-// address. If the session cannot begin, the account is removed again, so that the user can
-// submit the same form once more. Errors: those of RegistrationPolicy, a WeakPasswordError, ErrBusy,
+// address. With an invitation, the email is verified already. If the session cannot begin, the account is
+// removed again, so that the user can submit the same form once more. Errors: those of
+// RegistrationPolicy, ErrInvalidToken for the token of an invitation, a WeakPasswordError, ErrBusy,
 // user.ErrEmailTaken, user.ErrUnavailable, ErrBadCredentials, session.ErrUnavailable.
 func (s *Service) Register(ctx context.Context, in Registration, client Client) (SignedIn, error) {
 	// Check this first: a request that must fail should cost no password hash.
-	if err := s.options.Registration.check(in.Email); err != nil {
+	if err := s.mayRegister(ctx, in); err != nil {
 		return SignedIn{}, err
 	}
 
@@ -34,16 +37,22 @@ func (s *Service) Register(ctx context.Context, in Registration, client Client) 
 		userID: id,
 		start:  session.Start{Method: MethodPassword, Persistent: true},
 		prove:  func() (user.User, error) { return s.newUser(ctx, id, in, client.Locale) },
-		record: func(u user.User) (user.User, error) { return s.users.Create(ctx, u) },
+		record: func(u user.User) (user.User, error) { return s.createRegistered(ctx, u, in.Invitation) },
 	})
 	if err != nil {
 		if signedIn.User.ID == "" {
 			return SignedIn{}, err
 		}
 
-		s.rollBack(ctx, id)
+		s.rollBack(ctx, signedIn.User)
 
 		return SignedIn{}, err
+	}
+
+	if in.Invitation != "" {
+		s.removeInvitation(ctx, signedIn.User)
+
+		return signedIn, nil
 	}
 
 	s.requestFirstVerification(ctx, signedIn.User, client.Client)
@@ -52,9 +61,15 @@ func (s *Service) Register(ctx context.Context, in Registration, client Client) 
 }
 
 // rollBack removes a new account whose user could not be signed in.
-func (s *Service) rollBack(ctx context.Context, id string) {
-	if err := s.users.Delete(ctx, id); err != nil {
-		s.log.ErrorContext(ctx, "could not roll back a new account", "userId", id, "error", err)
+func (s *Service) rollBack(ctx context.Context, u user.User) {
+	if err := s.users.Delete(ctx, u.ID); err != nil {
+		s.log.ErrorContext(ctx, "could not roll back a new account", "userId", u.ID, "error", err)
+
+		return
+	}
+
+	if u.EmailVerified { // otherwise there was none
+		s.releaseInvitation(ctx, u)
 	}
 }
 

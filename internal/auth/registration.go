@@ -52,6 +52,12 @@ func (p RegistrationPolicy) check(email user.Email) error {
 	return ErrRegistrationClosed
 }
 
+// acceptsInvitations reports whether a user with an invitation may register, whatever the domain of the
+// email is.
+func (p RegistrationPolicy) acceptsInvitations() bool {
+	return !errors.Is(p.check(""), ErrRegistrationClosed)
+}
+
 // checkDomain checks that an account may have an email. Errors: ErrEmailDomain.
 func (p RegistrationPolicy) checkDomain(email user.Email) error {
 	if len(p.Domains) > 0 && !slices.Contains(p.Domains, email.Domain()) {
@@ -60,6 +66,9 @@ func (p RegistrationPolicy) checkDomain(email user.Email) error {
 
 	return nil
 }
+
+// Rules returns the rules for new passwords.
+func (s *Service) Rules() Rules { return s.options.Rules }
 
 // Registration returns the rules for new accounts.
 func (s *Service) Registration() RegistrationPolicy { return s.options.Registration }

@@ -70,6 +70,9 @@ type Options struct {
 	ResetMaxAge  time.Duration
 	VerifyMaxAge time.Duration
 
+	// InvitationMaxAge is the lifetime of invitations.
+	InvitationMaxAge time.Duration
+
 	// Providers are the external providers that users can sign in with.
 	Providers []Provider
 

@@ -308,7 +308,7 @@ var reference = []group{
 			{
 				name:  "REGISTRATION",
 				kind:  "`open`, `invite` or `closed`",
-				about: "Who may create an account: anyone, only invited users, or nobody.",
+				about: "Who may create an account: anyone, only invited users, or nobody. An invitation overrides `REGISTRATION_DOMAINS`.",
 			},
 			{
 				name:    "REGISTRATION_DOMAINS",
@@ -317,8 +317,16 @@ var reference = []group{
 				example: "example.com,example.org",
 			},
 			{
+				name:  "INVITATION_MAX_AGE",
+				about: "How long an invitation is open: `latchkey users invite` creates one.",
+			},
+			{
 				name:  "REQUIRE_VERIFIED_EMAIL",
 				about: "Whether users must verify their email after the login: until then, routes that need a session answer 403 `email_not_verified`, except those for the session itself and for verifying or correcting the email. Requires `SMTP_URL` in production.",
+			},
+			{
+				name:  "UNVERIFIED_MAX_AGE",
+				about: "How long after their creation accounts whose email is still not verified are deleted, at least `VERIFY_LINK_MAX_AGE`; `0s` keeps them. Also accounts that are in use, that sign in with a provider, and that another application or `latchkey users create` has created. Disabled accounts are kept. Before the first deletion, the log has the number of accounts. Requires `SMTP_URL` in production.",
 			},
 		},
 	},
@@ -345,13 +353,13 @@ var reference = []group{
 			{
 				name:    "PUBLIC_URL",
 				kind:    "URL",
-				about:   "Base URL of the links in emails, which point to `/reset-password#token=...` and `/verify-email#token=...`, and of the sign-in page `/signin`, to which a proxy sends signed-out browsers.",
+				about:   "Base URL of the links in emails, which point to `/reset-password#token=...`, `/verify-email#token=...` and `/accept-invitation#token=...&email=...`, and of the sign-in page `/signin`, to which a proxy sends signed-out browsers.",
 				derived: "the first `FRONTEND_URL`; required with `PAGES=on`, as the URL of this server",
 				example: "https://app.example.com",
 			},
 			{
 				name:  "PAGES",
-				about: "Built-in pages to sign in, register and manage the account, at `/signin`, `/register` and `/account`. They need `PUBLIC_URL`.",
+				about: "Built-in pages to sign in, register and manage the account, at `/signin`, `/register` and `/account`. They need `PUBLIC_URL`. See [PAGES.md](PAGES.md).",
 			},
 			{
 				name:  "MAIL_INTERVAL",

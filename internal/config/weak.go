@@ -63,6 +63,7 @@ const (
 	burstFactor       = 100 // times the default number of events, whatever the window
 	maxStepUp         = time.Hour
 	maxLinkAge        = 24 * time.Hour // NIST SP 800-63B-4 section 4.2.1.2
+	maxInvitation     = 30 * 24 * time.Hour
 	maxIdle           = 7 * 24 * time.Hour
 	maxAbsolute       = 30 * 24 * time.Hour // NIST SP 800-63B-4 section 2.1.3
 	shortRetention    = 30 * 24 * time.Hour

@@ -63,6 +63,13 @@ var weakRules = []weakRule{
 		find:   when("VERIFY_LINK_MAX_AGE", func(l *loader) bool { return l.Accounts.VerifyMaxAge > maxLinkAge }),
 	},
 	{
+		names:  codeList("INVITATION_MAX_AGE"),
+		values: "more than `720h` (30 days)",
+		risk:   "whoever finds an old email can create the account of its recipient",
+		fix:    "unset it, or set at most 720h",
+		find:   when("INVITATION_MAX_AGE", func(l *loader) bool { return l.Registration.InvitationMaxAge > maxInvitation }),
+	},
+	{
 		names:  codeList("SESSION_MAX_AGE"),
 		values: "more than `168h` (a week)",
 		risk:   "a forgotten browser stays signed in",

@@ -35,6 +35,7 @@ var weakCases = []struct {
 	{map[string]string{"STEP_UP_MAX_AGE": "87600h"}, []string{"STEP_UP_MAX_AGE"}},
 	{map[string]string{"RESET_LINK_MAX_AGE": "25h"}, []string{"RESET_LINK_MAX_AGE"}},
 	{map[string]string{"VERIFY_LINK_MAX_AGE": "87600h"}, []string{"VERIFY_LINK_MAX_AGE"}},
+	{map[string]string{"INVITATION_MAX_AGE": "721h"}, []string{"INVITATION_MAX_AGE"}},
 	{map[string]string{"SESSION_MAX_AGE": "169h"}, []string{"SESSION_MAX_AGE"}},
 	{map[string]string{"SESSION_ABSOLUTE_MAX_AGE": "721h"}, []string{"SESSION_ABSOLUTE_MAX_AGE"}},
 	{map[string]string{"SESSION_MAX_PER_USER": "0"}, []string{"SESSION_MAX_PER_USER"}},
@@ -187,7 +188,7 @@ func TestSafeDefaults(t *testing.T) {
 		CacheMaxAge:       time.Second,
 		ActivityRetention: 90 * 24 * time.Hour,
 	})
-	checkEqual(t, "registration", c.Registration, Registration{Mode: OpenRegistration})
+	checkEqual(t, "registration", c.Registration, Registration{Mode: OpenRegistration, InvitationMaxAge: 7 * 24 * time.Hour})
 	checkEqual(t, "MAIL_INTERVAL", c.Mail.Interval, time.Minute)
 	checkEqual(t, "SESSION_MAX_AGE", c.Session.MaxAge, 24*time.Hour)
 	checkEqual(t, "SESSION_ABSOLUTE_MAX_AGE", c.Session.AbsoluteMaxAge, 30*24*time.Hour)

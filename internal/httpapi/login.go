@@ -13,9 +13,10 @@ import (
 )
 
 type registerRequest struct {
-	Name     string     `json:"name" validate:"required,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
-	Email    user.Email `json:"email" validate:"required,canonical_email" description:"Case does not matter."`
-	Password string     `json:"password" validate:"required,new_password"`
+	Name       string     `json:"name" validate:"required,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
+	Email      user.Email `json:"email" validate:"required,canonical_email" description:"Case does not matter."`
+	Password   string     `json:"password" validate:"required,new_password"`
+	Invitation string     `json:"invitation,omitempty" description:"The token of an invitation: the part of its link between #token= and &email=. The email must be the invited one, and counts as verified."`
 }
 
 type registerResult struct {
@@ -24,10 +25,11 @@ type registerResult struct {
 }
 
 var registerOperation = operation{
-	id:          "register",
-	tag:         tagLogin,
-	summary:     "Create an account and log in",
-	description: "The new session replaces the current one, if there is one. A failed registration leaves the current session unchanged.",
+	id:      "register",
+	tag:     tagLogin,
+	summary: "Create an account and log in",
+	description: "The new session replaces the current one, if there is one. A failed registration leaves the current session unchanged. " +
+		"With `REGISTRATION=invite` it takes an `invitation`, which works once.",
 	request: registerRequest{
 		Name:     exampleUser.Name,
 		Email:    exampleUser.Email,
@@ -48,7 +50,12 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request, in registerReq
 		Name:     in.Name,
 		Email:    in.Email,
 		Password: in.Password,
+
+		Invitation: in.Invitation,
 	}, s.signInClient(r))
+	if errors.Is(err, auth.ErrInvalidToken) {
+		s.record(w, r, activity.Event{Name: activity.InvitationFailed})
+	}
 	if err != nil {
 		return err
 	}

@@ -4,19 +4,24 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/auth"
 	"latchkey/internal/testkit"
+	"latchkey/internal/user"
 )
 
 // registrationEnv is a server with rules for new accounts, on which users try to get in.
 type registrationEnv struct {
 	*providerEnv
-	policy auth.RegistrationPolicy
+	policy       auth.RegistrationPolicy
+	verifiedOnly bool
+	invitations  map[string]string // the token of each invited email
 }
 
 // wayIn is a way to get into an account.
@@ -29,6 +34,12 @@ type wayIn struct {
 	creates bool
 	// unverified is set if the provider has not verified the email.
 	unverified bool
+	// verifies is set if the email of the account is verified afterwards.
+	verifies bool
+	// invited is set if the user has an invitation that should be accepted.
+	invited bool
+	// invalid is set if the user has an invitation that should not be accepted.
+	invalid bool
 }
 
 func stranger(e registrationEnv, _ providerUser) *apitest.Client { return e.NewClient() }
@@ -48,9 +59,9 @@ func withConfirmedAccount(e registrationEnv, p providerUser) *apitest.Client {
 	return c
 }
 
-// withSession prepares an account and a session.
+// withSession prepares a confirmed account and a session.
 func withSession(e registrationEnv, p providerUser) *apitest.Client {
-	c := withAccount(e, p)
+	c := withConfirmedAccount(e, p)
 	if !c.Login(p.email, apitest.Password) {
 		e.T.Fatal("cannot log in")
 	}
@@ -66,12 +77,76 @@ func withProvider(e registrationEnv, p providerUser) *apitest.Client {
 	return e.NewClient()
 }
 
+// withInvitation returns how to prepare an invitation. change makes it useless, unless it is nil.
+func withInvitation(change func(e registrationEnv, p providerUser)) func(registrationEnv, providerUser) *apitest.Client {
+	return func(e registrationEnv, p providerUser) *apitest.Client {
+		e.invitations[p.email] = invite(e.Server, p.email)
+		if change != nil {
+			change(e, p)
+		}
+
+		return e.NewClient()
+	}
+}
+
+// invite invites somebody and returns the token of the invitation.
+func invite(s *apitest.Server, email string) (token string) {
+	link, err := s.Auth.InviteWithLink(s.T.Context(), user.Email(email), "Ann")
+	testkit.NoError(s.T, err)
+
+	token = apitest.LinkPattern.FindStringSubmatch(link)[2]
+	s.Secrets.Add("the token of an invitation", token)
+
+	return token
+}
+
+func expireInvitation(e registrationEnv, p providerUser) {
+	past := bson.D{{Key: "$set", Value: bson.D{{Key: "expires", Value: e.Now().Add(-time.Second)}}}}
+	_, err := e.Database().Collection("invitations").UpdateByID(e.T.Context(), p.email, past)
+	testkit.NoError(e.T, err)
+}
+
+func withdrawInvitation(e registrationEnv, p providerUser) {
+	removed, err := e.Users.RemoveInvitation(e.T.Context(), user.Email(p.email))
+	testkit.NoError(e.T, err)
+	if !removed {
+		e.T.Error("the invitation is gone")
+	}
+}
+
+func repeatInvitation(e registrationEnv, p providerUser) { invite(e.Server, p.email) }
+
+func inviteOther(e registrationEnv, p providerUser) {
+	withdrawInvitation(e, p)
+	e.invitations[p.email] = invite(e.Server, "other."+p.email)
+}
+
+// useInvitation registers with an invitation and deletes the account.
+func useInvitation(e registrationEnv, p providerUser) {
+	c := e.NewClient()
+	if byInvitation(e, c, p) == "" {
+		c.Do("DELETE", "/profile", nil).Want(http.StatusNoContent)
+	}
+}
+
+func byInvitation(e registrationEnv, c *apitest.Client, p providerUser) string {
+	return codeIn(c.Do("POST", "/auth/register", map[string]any{
+		"name": "Ann", "email": p.email, "password": apitest.Password, "invitation": e.invitations[p.email],
+	}))
+}
+
 func byPassword(e registrationEnv, c *apitest.Client, p providerUser) string {
 	return codeIn(c.Do("POST", "/auth/register", map[string]any{"name": "Ann", "email": p.email, "password": apitest.Password}))
 }
 
 func byLogin(_ registrationEnv, c *apitest.Client, p providerUser) string {
 	return codeIn(c.Do("POST", "/auth/login", map[string]any{"email": p.email, "password": apitest.Password}))
+}
+
+func byWrongToken(e registrationEnv, c *apitest.Client, p providerUser) string {
+	e.invitations[p.email] = strings.Repeat("A", 43)
+
+	return byInvitation(e, c, p)
 }
 
 func byProvider(e registrationEnv, c *apitest.Client, p providerUser) string {
@@ -100,14 +175,27 @@ func codeIn(a apitest.Response) string {
 
 var waysIn = map[string]wayIn{
 	"password":                    {prepare: stranger, enter: byPassword, creates: true},
-	"provider":                    {prepare: stranger, enter: byProvider, creates: true},
+	"provider":                    {prepare: stranger, enter: byProvider, creates: true, verifies: true},
 	"provider, unverified":        {prepare: stranger, enter: byProvider, creates: true, unverified: true},
 	"login":                       {prepare: withAccount, enter: byLogin},
-	"linked provider":             {prepare: withProvider, enter: byProvider},
-	"linked provider, unverified": {prepare: withProvider, enter: byProvider, unverified: true},
-	"link":                        {prepare: withSession, enter: byLink},
-	"link by email":               {prepare: withConfirmedAccount, enter: byProvider},
-	"claim":                       {prepare: withAccount, enter: byProvider},
+	"linked provider":             {prepare: withProvider, enter: byProvider, verifies: true},
+	"linked provider, unverified": {prepare: withProvider, enter: byProvider, unverified: true, verifies: true},
+	"link":                        {prepare: withSession, enter: byLink, verifies: true},
+	"link by email":               {prepare: withConfirmedAccount, enter: byProvider, verifies: true},
+	"claim":                       {prepare: withAccount, enter: byProvider, verifies: true},
+
+	"invitation":                      {prepare: withInvitation(nil), enter: byInvitation, creates: true, invited: true, verifies: true},
+	"invitation, provider":            {prepare: withInvitation(nil), enter: byProvider, creates: true, invited: true, verifies: true},
+	"invitation, unverified provider": {prepare: withInvitation(nil), enter: byProvider, creates: true, unverified: true},
+	"invitation without its token":    {prepare: withInvitation(nil), enter: byPassword, creates: true},
+	"wrong token":                     {prepare: stranger, enter: byWrongToken, creates: true, invalid: true},
+	"invitation for another email":    {prepare: withInvitation(inviteOther), enter: byInvitation, creates: true, invalid: true},
+	"replaced invitation":             {prepare: withInvitation(repeatInvitation), enter: byInvitation, creates: true, invalid: true},
+	"expired invitation":              {prepare: withInvitation(expireInvitation), enter: byInvitation, creates: true, invalid: true},
+	"expired invitation, provider":    {prepare: withInvitation(expireInvitation), enter: byProvider, creates: true, verifies: true},
+	"withdrawn invitation":            {prepare: withInvitation(withdrawInvitation), enter: byInvitation, creates: true, invalid: true},
+	"withdrawn invitation, provider":  {prepare: withInvitation(withdrawInvitation), enter: byProvider, creates: true, verifies: true},
+	"used invitation":                 {prepare: withInvitation(useInvitation), enter: byInvitation, creates: true, invalid: true},
 }
 
 // want returns the failure that a way in should have.
@@ -116,8 +204,12 @@ func (w wayIn) want(policy auth.RegistrationPolicy) string {
 	switch {
 	case !w.creates:
 		return ""
-	case policy.Mode == auth.ClosedRegistration:
+	case policy.Mode == auth.ClosedRegistration, policy.Mode == "unknown":
 		return "registration_closed"
+	case w.invited:
+		return ""
+	case w.invalid:
+		return "invalid_token"
 	case policy.Mode == auth.InviteRegistration:
 		return "invitation_required"
 	case !isListed:
@@ -132,22 +224,32 @@ func (w wayIn) want(policy auth.RegistrationPolicy) string {
 func TestRegistrationPolicy(t *testing.T) {
 	t.Parallel()
 
-	for _, mode := range []auth.RegistrationMode{auth.OpenRegistration, auth.InviteRegistration, auth.ClosedRegistration} {
-		for _, domains := range [][]string{nil, {"example.com"}, {"example.org", "sub.example.com"}} {
-			policy := auth.RegistrationPolicy{Mode: mode, Domains: domains}
+	for _, tc := range []struct {
+		mode         auth.RegistrationMode
+		domains      []string
+		verifiedOnly bool
+	}{
+		{"", nil, false},
+		{auth.OpenRegistration, []string{"example.com"}, true},
+		{auth.OpenRegistration, []string{"example.org", "sub.example.com"}, true},
+		{auth.InviteRegistration, nil, false},
+		{auth.InviteRegistration, []string{"example.org"}, true},
+		{auth.ClosedRegistration, nil, true},
+		{"unknown", nil, false}, // fails closed
+	} {
+		t.Run(fmt.Sprint(tc.mode, tc.domains, tc.verifiedOnly), func(t *testing.T) {
+			t.Parallel()
 
-			t.Run(fmt.Sprint(mode, domains), func(t *testing.T) {
-				t.Parallel()
-
-				e := registrationEnv{newProviderEnv(t, apitest.Options{Registration: policy}), policy}
-				n := 0
-				for name, way := range waysIn {
-					n++
-					p := providerUser{sub: fmt.Sprint("ann", n), email: fmt.Sprintf("ann%d@example.com", n), unverified: way.unverified}
-					way.check(e, name, p)
-				}
-			})
-		}
+			policy := auth.RegistrationPolicy{Mode: tc.mode, Domains: tc.domains}
+			o := apitest.Options{Registration: policy, RequireVerifiedEmail: tc.verifiedOnly}
+			e := registrationEnv{newProviderEnv(t, o), policy, tc.verifiedOnly, map[string]string{}}
+			n := 0
+			for name, way := range waysIn {
+				n++
+				p := providerUser{sub: fmt.Sprint("ann", n), email: fmt.Sprintf("ann%d@example.com", n), unverified: way.unverified}
+				way.check(e, name, p)
+			}
+		})
 	}
 }
 
@@ -175,8 +277,31 @@ func (w wayIn) check(e registrationEnv, name string, p providerUser) {
 	if signedIn != (want == "") {
 		e.T.Errorf("%s: signed in: got %v", name, signedIn)
 	}
+	if signedIn {
+		w.checkRoutes(e, name, c, p)
+	}
 	if got := e.Metric("latchkey_password_hashes_total"); want != "" && got != hashes {
 		e.T.Errorf("%s: password hashes: got %s, want %s", name, got, hashes)
+	}
+}
+
+// checkRoutes checks that a signed-in user can use all routes, or only some if the email must be verified.
+func (w wayIn) checkRoutes(e registrationEnv, name string, c *apitest.Client, p providerUser) {
+	e.T.Helper()
+
+	isVerified := e.Account(p.email).EmailVerified
+	if isVerified != w.verifies {
+		e.T.Errorf("%s: email verified: got %v, want %v", name, isVerified, w.verifies)
+	}
+
+	want := ""
+	if e.verifiedOnly && !w.verifies {
+		want = "email_not_verified"
+	}
+	for _, path := range []string{"/auth/me", "/auth/verify", "/auth/sessions"} {
+		if got := codeIn(c.Do("GET", path, nil)); got != want {
+			e.T.Errorf("%s: GET %s: got %q, want %q", name, path, got, want)
+		}
 	}
 }
 

@@ -41,6 +41,8 @@ type Store struct {
 	identities *mongo.Collection
 	now        func() time.Time
 
+	invitations *mongo.Collection
+
 	preparation *preparation // nil if RequirePreparation was not called
 
 	cache  *coherence.Cache // nil if UseCache was not called
@@ -54,6 +56,8 @@ func New(db *mongoconn.Database, now func() time.Time) *Store {
 		users:      db.Collection(collection),
 		identities: db.Collection(identities),
 		now:        now,
+
+		invitations: db.Collection(invitations),
 	}
 }
 

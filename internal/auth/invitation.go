@@ -1,0 +1,170 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/url"
+
+	"latchkey/internal/mail"
+	"latchkey/internal/token"
+	"latchkey/internal/user"
+)
+
+// ErrMailThrottled is returned to an operator if an email is not sent because its recipient has had too
+// many.
+var ErrMailThrottled = errors.New("too many emails to this recipient; try again later")
+
+// ErrNoBaseURL is returned if a link cannot be made because Options.BaseURL is empty.
+var ErrNoBaseURL = errors.New("there is no URL for links")
+
+// Invite invites somebody to create an account, on behalf of an operator, and emails them a link. An
+// earlier invitation to the same email is replaced. name is a suggestion and may be empty. Errors:
+// ErrMailNotConfigured, ErrMailThrottled, user.ErrEmailTaken, user.ErrUnavailable,
+// redisconn.ErrUnavailable.
+func (s *Service) Invite(ctx context.Context, email user.Email, name string) error {
+	if !s.SendsEmail() {
+		return ErrMailNotConfigured
+	}
+	if err := s.storeInvitation(ctx, email, name); err != nil {
+		return err
+	}
+
+	queued, err := s.pushNotice(ctx, mail.Job{Kind: mail.Invitation, To: string(email)})
+	if err == nil && !queued {
+		err = ErrMailThrottled
+	}
+
+	return err
+}
+
+// InviteWithLink is like Invite, but returns the link instead of sending it. Errors: ErrNoBaseURL,
+// user.ErrEmailTaken, user.ErrUnavailable.
+func (s *Service) InviteWithLink(ctx context.Context, email user.Email, name string) (link string, err error) {
+	if s.options.BaseURL == "" {
+		return "", ErrNoBaseURL
+	}
+	if err := s.storeInvitation(ctx, email, name); err != nil {
+		return "", err
+	}
+
+	link, _, err = s.invitationLink(ctx, email)
+
+	return link, err
+}
+
+func (s *Service) storeInvitation(ctx context.Context, email user.Email, name string) error {
+	return s.users.Invite(ctx, user.Invitation{
+		Email:   email,
+		Name:    name,
+		Expires: s.options.Now().Add(s.options.InvitationMaxAge),
+	})
+}
+
+// invitationLink stores a new token in the invitation for an email, and returns the link that contains it
+// and the hash of the token. The link is for the page that creates the account, and contains what that
+// page shows. Errors: user.ErrNotFound if the invitation was withdrawn or used, or has expired;
+// user.ErrUnavailable.
+func (s *Service) invitationLink(ctx context.Context, email user.Email) (link, hash string, err error) {
+	invitation, err := s.users.Invitation(ctx, email)
+	if err != nil {
+		return "", "", err
+	}
+
+	oneTime := token.New()
+	hash = tokenHash(oneTime)
+	err = s.users.IssueInvitationToken(ctx, invitation.Email, hash, s.options.Now().Add(s.options.InvitationMaxAge))
+	if err != nil {
+		return "", "", err
+	}
+
+	link = s.options.BaseURL + "/accept-invitation#token=" + oneTime + "&email=" + url.QueryEscape(string(invitation.Email))
+	if invitation.Name != "" {
+		link += "&name=" + url.QueryEscape(invitation.Name)
+	}
+
+	return link, hash, nil
+}
+
+// addInvitationLink adds the link of an invitation to its email. Errors: user.ErrNotFound if the invitation
+// is no longer open, user.ErrUnavailable.
+func (s *Service) addInvitationLink(ctx context.Context, email *mail.Email) error {
+	link, hash, err := s.invitationLink(ctx, user.Email(email.To))
+	if err != nil {
+		return err
+	}
+
+	email.Link = link
+	email.ExpiresIn = s.options.InvitationMaxAge
+	email.ID += "-" + hash[:8] // as in addLink
+
+	return nil
+}
+
+// mayRegister checks that somebody may register with an email and a password. Errors: those of
+// RegistrationPolicy, ErrInvalidToken, user.ErrUnavailable.
+func (s *Service) mayRegister(ctx context.Context, in Registration) error {
+	policy := s.options.Registration
+	if in.Invitation == "" {
+		return policy.check(in.Email)
+	}
+	if !policy.acceptsInvitations() {
+		return ErrRegistrationClosed
+	}
+
+	_, err := s.users.InvitationByToken(ctx, in.Email, tokenHash(in.Invitation))
+
+	return invalidIfGone(err)
+}
+
+// createRegistered stores a new account, with an invitation if the user has one. That the link of the
+// invitation has reached the user proves ownership of the email. Errors: ErrInvalidToken,
+// user.ErrEmailTaken, user.ErrUnavailable.
+func (s *Service) createRegistered(ctx context.Context, u user.User, invitation string) (user.User, error) {
+	if invitation == "" {
+		return s.users.Create(ctx, u)
+	}
+
+	if err := s.users.TakeInvitation(ctx, u.Email, tokenHash(invitation), u.ID); err != nil {
+		return user.User{}, invalidIfGone(err)
+	}
+
+	u.EmailVerified = true
+	u.OwnerConfirmed = true
+	created, err := s.users.Create(ctx, u)
+	if err != nil {
+		s.releaseInvitation(ctx, u)
+	}
+
+	return created, err
+}
+
+// takeInvitationOf reserves the open invitation for the email of a new account. It returns refused, which is
+// why the account may not be created otherwise, if there is none.
+func (s *Service) takeInvitationOf(ctx context.Context, u user.User, refused error) error {
+	if !s.options.Registration.acceptsInvitations() || !u.EmailVerified {
+		return refused
+	}
+
+	err := s.users.TakeInvitationOf(ctx, u.Email, u.ID)
+	if errors.Is(err, user.ErrNotFound) {
+		return refused
+	}
+
+	return err
+}
+
+// releaseInvitation lets the invitation of an account that could not be created be used again. A failure
+// is only logged: the invitation can be used a minute later.
+func (s *Service) releaseInvitation(ctx context.Context, u user.User) {
+	if err := s.users.ReleaseInvitation(ctx, u.Email, u.ID); err != nil {
+		s.log.ErrorContext(ctx, "cannot release the invitation of an account that was not created", "userId", u.ID, "error", err)
+	}
+}
+
+// removeInvitation deletes the invitation for the email of a new account. A failure is only logged: while
+// the account exists, nobody else can register with the email.
+func (s *Service) removeInvitation(ctx context.Context, u user.User) {
+	if _, err := s.users.RemoveInvitation(ctx, u.Email); err != nil {
+		s.log.ErrorContext(ctx, "cannot remove a used invitation", "userId", u.ID, "error", err)
+	}
+}
