@@ -21,7 +21,7 @@ func TestLocaleOfNewAccount(t *testing.T) {
 		way, header, locale, subject string
 	}{
 		{register, "de-AT,de;q=0.9,en;q=0.8", "de-AT", "Bestätigen Sie Ihre E-Mail-Adresse für Latchkey"},
-		{register, "sv,pl;q=0.5", "pl", "Potwierdź adres e-mail w serwisie Latchkey"},
+		{register, "sv,pl;q=0.5", "pl", "Potwierdź adres e-mail w serwisie Latchkey"}, //nolint:misspell // Polish
 		{register, "zh-CN,zh;q=0.9", "zh-CN", "验证您的 Latchkey 邮箱地址"},
 		{register, "zh-TW,zh;q=0.9,en-US;q=0.8,en;q=0.7", "en-US", "Confirm your email address for Latchkey"},
 		{register, "zh-HK", "", "Confirm your email address for Latchkey"},
