@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"net/http"
 	"sync"
+
+	"latchkey/internal/asset"
 )
 
 var (
@@ -43,7 +45,7 @@ var (
 // crossOriginFile returns a handler for a public file that pages of all origins may load. They
 // import it before they can call the API, and importing sends no cookies.
 func crossOriginFile(name string, content []byte) handler {
-	load := sync.OnceValues(func() (*asset, error) { return newAsset(name, content) })
+	load := sync.OnceValues(func() (*asset.File, error) { return asset.New(name, content) })
 
 	return func(w http.ResponseWriter, r *http.Request) error {
 		file, err := load()
@@ -56,6 +58,6 @@ func crossOriginFile(name string, content []byte) handler {
 		h.Set("Access-Control-Allow-Origin", "*") // instead of the listed origin
 		h.Del("Access-Control-Allow-Credentials")
 
-		return file.serve(w, r, cacheAndRevalidate)
+		return file.Serve(w, r, asset.Revalidate)
 	}
 }

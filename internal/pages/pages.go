@@ -151,7 +151,9 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.setHeaders(w.Header())
 
 	if rest, ok := strings.CutPrefix(r.URL.Path, AssetsPath); ok {
-		s.assets.serve(w, rest)
+		if err := s.assets.serve(w, r, rest); err != nil {
+			http.Error(w, "The file cannot be read.", http.StatusInternalServerError) // only a bug gets here
+		}
 		return
 	}
 
