@@ -110,7 +110,7 @@ check-clients: ## Generate clients from the OpenAPI document and log in with eac
 check-backends: ## Run the examples in deployments/backend behind a server
 	PYTHON=$(PYTHON) TEST_SUITES=backends go test -count=1 -v -timeout 10m ./cmd/latchkey
 
-check-browser: ## Test the demo page, and attacks on it, in a real browser
+check-browser: ## Test the pages, and attacks on them, in a real browser
 	npm ci --prefix cmd/dev/browser --no-audit --no-fund
 	CHROMIUM=$(CHROMIUM) TEST_SUITES=browser go test -count=1 -v -timeout 20m ./cmd/dev
 

@@ -2,7 +2,7 @@
 //
 //   make screenshots
 //
-// It builds the dev server, uses the demo in Chromium, and renders the output of the doctor
+// It builds the dev server, uses the built-in pages in Chromium, and renders the output of the doctor
 // as a terminal. CHROMIUM is the path of the browser.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -29,9 +29,13 @@ const browser = await chromium.launch({
   executablePath: CHROMIUM,
   args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
 });
-const server = spawn(program, { cwd: dir, env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] });
+const server = spawn(program, {
+  cwd: dir,
+  env: { ...process.env, PORT: '3990', PAGES: 'on', APP_NAME: 'Acme', APP_COLOR: '#0b6e5f' },
+  stdio: ['ignore', 'pipe', 'inherit'],
+});
 try {
-  await takeDemo(await demoOrigin());
+  await takePages(await origins());
   await takeDoctor(['doctor', '--spa', 'https://app.example.com', '--api', 'https://api.example.net']);
 } finally {
   server.kill();
@@ -39,56 +43,69 @@ try {
   rmSync(dir, { recursive: true });
 }
 
-// demoOrigin waits until the server has started.
-function demoOrigin() {
+// origins waits until the server has started, and returns the origins of its pages and its outbox.
+function origins() {
   return new Promise((resolve, reject) => {
     let output = '';
     server.stdout.on('data', (chunk) => {
       output += chunk;
-      const match = output.match(/Demo +(\S+)[^]*Ctrl\+C/);
-      if (match) resolve(match[1]);
+      const match = output.match(/Demo +(\S+)[^]*API +(\S+)[^]*Ctrl\+C/);
+      if (match) resolve({ outbox: match[1], pages: match[2] });
     });
     server.on('exit', () => reject(new Error(`the server did not start:\n${output}`)));
   });
 }
 
-// takeDemo registers a user who is signed in on three devices, and takes the demo in both
-// color schemes.
-async function takeDemo(demo) {
+// takePages registers a user who is signed in on three devices, and takes the sign-in page beside the
+// account page, in both color schemes.
+async function takePages({ pages, outbox }) {
   const email = 'ann@example.com';
-  const open = async (device, options = {}) => {
-    const context = await browser.newContext({ userAgent: devices[device], viewport: { width: 1200, height: 860 }, ...options });
+  const open = async (device, path, options = {}) => {
+    const context = await browser.newContext({ userAgent: devices[device], ...options });
     const page = await context.newPage();
-    await page.goto(demo);
+    await page.goto(`${pages}/${path}`);
+    await page.waitForSelector('form[data-ready]');
     return page;
   };
   const logIn = async (page) => {
-    await page.waitForSelector('#signed-out:not([hidden])');
-    await page.fill('#login [name=email]', email);
-    await page.fill('#login [name=password]', password);
-    await page.click('#login button');
-    await page.waitForSelector('#signed-in:not([hidden])');
+    await page.fill('#signin-email', email);
+    await page.fill('#signin-password', password);
+    await page.click('#signin .primary');
+    await page.waitForSelector('#account:not([hidden])');
   };
 
-  const phone = await open('phone');
-  await phone.waitForSelector('#signed-out:not([hidden])');
-  await phone.fill('#register [name=name]', 'Ann Example');
-  await phone.fill('#register [name=email]', email);
-  await phone.fill('#register [name=password]', password);
-  await phone.click('#register button');
-  await phone.waitForSelector('#signed-in:not([hidden])');
-  await phone.goto(await verificationLink(demo, email));
-  await phone.click('#verify-form button');
-  await phone.waitForSelector('#signed-in:not([hidden])');
+  const phone = await open('phone', 'register');
+  await phone.fill('#register-name', 'Ann Example');
+  await phone.fill('#register-email', email);
+  await phone.fill('#register-password', password);
+  await phone.click('#register .primary');
+  await phone.waitForSelector('#account:not([hidden])');
+  await phone.goto(await verificationLink(outbox, email));
+  await phone.click('#verify .primary');
+  await phone.waitForSelector('#done:not([hidden])');
 
-  await logIn(await open('windows'));
-  const mac = await open('mac', { deviceScaleFactor: 1.5 });
-  await logIn(mac);
+  await logIn(await open('windows', 'signin'));
+  const height = 760;
+  const signIn = await open('mac', 'signin', { deviceScaleFactor: 1.5, viewport: { width: 420, height } });
+  const account = await open('mac', 'signin', { deviceScaleFactor: 1.5, viewport: { width: 760, height } });
+  await logIn(account);
+
   for (const colorScheme of ['light', 'dark']) {
-    await mac.emulateMedia({ colorScheme });
-    await mac.reload();
-    await mac.waitForSelector('#signed-in:not([hidden])');
-    await mac.screenshot({ path: join(root, `.github/demo-${colorScheme}.png`) });
+    const shots = [];
+    for (const page of [signIn, account]) {
+      await page.emulateMedia({ colorScheme });
+      if (page === account) await page.evaluate(() => document.querySelector('#sessions').closest('section').scrollIntoView());
+      shots.push(`data:image/png;base64,${(await page.screenshot()).toString('base64')}`);
+    }
+
+    const sheet = await browser.newPage({ deviceScaleFactor: 1.5, viewport: { width: 1212, height: height + 2 } });
+    await sheet.setContent(`<!doctype html>
+      <style>
+        body { margin: 0; display: flex; justify-content: space-between; background: transparent; }
+        img { height: ${height}px; border-radius: 12px; border: 1px solid ${colorScheme === 'light' ? '#d5dae2' : '#31363f'}; }
+      </style>
+      ${shots.map((src) => `<img src="${src}">`).join('')}`);
+    await sheet.screenshot({ path: join(root, `.github/pages-${colorScheme}.png`), omitBackground: true });
   }
 }
 

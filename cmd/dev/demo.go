@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/url"
 
 	"latchkey/internal/app"
 	"latchkey/internal/brand"
@@ -52,7 +53,8 @@ func newDemo(c config.Config, api, demo, host string, emails *outbox) (*http.Ser
 	mux.Handle("GET /", site)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		// The API redirects failed sign-ins to the first FRONTEND_URL, with an error parameter.
-		http.Redirect(w, r, "/signin?"+r.URL.RawQuery, http.StatusFound)
+		w.Header().Set("Location", (&url.URL{Path: "/signin", RawQuery: r.URL.RawQuery}).String())
+		w.WriteHeader(http.StatusFound)
 	})
 	if emails != nil {
 		emails.addRoutes(mux, host, site)

@@ -35,6 +35,16 @@ func TestProxySignIn(t *testing.T) {
 			t.Cleanup(application.Close)
 
 			checkProxySignIn(t, startProxy(t, addr, application.Listener.Addr().String()))
+
+			// Users who must verify their email are signed in already.
+			unverified := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusForbidden)
+			}))
+			t.Cleanup(unverified.Close)
+			base := startProxy(t, unverified.Listener.Addr().String(), application.Listener.Addr().String())
+			if res := send(t, "GET", base, "", "Host", "app.example.com", "Sec-Fetch-Dest", "document"); res.StatusCode != http.StatusForbidden {
+				t.Errorf("403 of /auth/verify: got %d %s, want 403", res.StatusCode, res.text)
+			}
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -66,6 +67,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"registration":    observeRegistration,
 	"invitations":     observeInvitations,
 	"emails":          observeEmails,
+	"languages":       observeLanguages,
 	"default limit":   observeDefaultLimit,
 	"limits":          observeLimits,
 	"Redis":           observeRedis,
@@ -450,6 +452,43 @@ func observeEmails(t *testing.T, o *observer) {
 		return res.StatusCode == http.StatusForbidden
 	})
 	o.equal(t, "STEP_UP_MAX_AGE", true, true)
+}
+
+// observeLanguages registers users of several browsers, and reads their emails from the SMTP server.
+func observeLanguages(t *testing.T, o *observer) {
+	texts := t.TempDir()
+	for name, content := range map[string]string{
+		"texts.de.json":  `{"greeting": "Moin {app},"}`,
+		"email.txt.tmpl": "{{.Greeting}} odd template {{.Lang}} {{.Link}}",
+	} {
+		testkit.NoError(t, os.WriteFile(filepath.Join(texts, name), []byte(content), 0o600))
+	}
+
+	s := newMailSetup(t, "DEFAULT_LOCALE=pl", "MAIL_TEXTS="+texts)
+
+	// A fault in a file stops the start.
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := run(ended, nil, s.environ, stdio{out: &testkit.Buffer{}})
+	o.equal(t, "MAIL_TEXTS", fmt.Sprint(err), "MAIL_TEXTS, DEFAULT_LOCALE: 1 invalid text:\n  texts.de.json: greeting: unknown placeholder {app}")
+
+	testkit.NoError(t, os.WriteFile(filepath.Join(texts, "texts.de.json"), []byte(`{"greeting": "Moin,"}`), 0o600))
+	addr, _, _ := start(t, s.environ)
+	for i, browser := range []struct{ language, setting, subject, text string }{
+		{"", "DEFAULT_LOCALE", "Potwierdź adres e-mail w serwisie Latchkey", "Dzień dobry, odd template pl "},
+		{"ca, sv;q=0.5", "DEFAULT_LOCALE", "Potwierdź adres e-mail w serwisie Latchkey", "Dzień dobry, odd template pl "},
+		{"de-CH,de;q=0.9,en;q=0.8", "MAIL_TEXTS", "Bestätigen Sie Ihre E-Mail-Adresse für Latchkey", "Moin, odd template de "},
+		{"ja", "MAIL_TEXTS", "Latchkey：メールアドレスの確認", "ご利用ありがとうございます。 odd template ja "},
+	} {
+		account := fmt.Sprintf(`{"name":"Ann","email":"ann%d@example.com","password":"correct horse battery"}`, i)
+		res := send(t, "POST", "http://"+addr+"/auth/register", account, "Accept-Language", browser.language)
+		o.equal(t, browser.setting, res.StatusCode, 201)
+		testkit.Eventually(t, "an email", func() bool { return len(s.mails.Messages()) == i+1 })
+
+		m := s.mails.Messages()[i]
+		o.equal(t, browser.setting, m.Subject(), browser.subject)
+		o.equal(t, browser.setting, strings.HasPrefix(m.Text(), browser.text), true)
+	}
 }
 
 // linkExpiry returns how long the link of the given kind in the only account still works.

@@ -62,6 +62,17 @@ func TestPalettes(t *testing.T) {
 	}
 }
 
+// A color is the same after a conversion to HSL and back.
+func TestHSL(t *testing.T) {
+	t.Parallel()
+
+	for _, want := range []string{"#000000", "#ffffff", "#808080", "#ff0000", "#00ff00", "#0000ff", "#ffdd00", "#0a1a3a", "#c8102e", "#1f5fd0", "#12ab9c", "#fe01fe"} {
+		if got := fromHSL(parseColor(want).hsl()).String(); got != want {
+			t.Errorf("HSL of %s and back: got %s", want, got)
+		}
+	}
+}
+
 func TestContrast(t *testing.T) {
 	t.Parallel()
 

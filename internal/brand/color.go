@@ -67,25 +67,63 @@ func textOn(c color) color {
 	return black
 }
 
-// towards mixes c with as little of end as is needed for the contrast ratio to the background.
+// towards changes the lightness of c as little as is needed for the contrast ratio to the background,
+// in the direction of end, which is black or white. The hue stays, so that the color stays the brand's.
 func (c color) towards(end, background color, ratio float64) color {
-	const steps = 100
+	const steps = 200
 
+	hue, saturation, lightness := c.hsl()
+	goal := end.luminance() // 0 or 1, as the lightness of black and white
 	for i := range steps {
-		mixed := c.mix(end, float64(i)/steps)
-		if contrast(mixed, background) >= ratio {
-			return mixed
+		share := float64(i) / steps
+		changed := fromHSL(hue, saturation, lightness+share*(goal-lightness))
+		if i == 0 {
+			changed = c // without rounding
+		}
+		if contrast(changed, background) >= ratio {
+			return changed
 		}
 	}
 
 	return end
 }
 
-// mix returns a color between c (share 0) and other (share 1).
-func (c color) mix(other color, share float64) color {
-	channel := func(from, to uint8) uint8 {
-		return uint8(math.Round(float64(from) + share*(float64(to)-float64(from))))
+// hsl returns the hue in sixths of a turn, and the saturation and the lightness from 0 to 1.
+func (c color) hsl() (hue, saturation, lightness float64) {
+	r := float64(c.r) / 255
+	g := float64(c.g) / 255
+	b := float64(c.b) / 255
+	high := max(r, g, b)
+	low := min(r, g, b)
+	chroma := high - low
+	lightness = (high + low) / 2
+	if chroma == 0 {
+		return 0, 0, lightness
 	}
 
-	return color{channel(c.r, other.r), channel(c.g, other.g), channel(c.b, other.b)}
+	saturation = chroma / (1 - math.Abs(2*lightness-1))
+	switch high {
+	case r:
+		hue = math.Mod((g-b)/chroma+6, 6)
+	case g:
+		hue = (b-r)/chroma + 2
+	default:
+		hue = (r-g)/chroma + 4
+	}
+
+	return hue, saturation, lightness
+}
+
+// fromHSL is the inverse of hsl.
+func fromHSL(hue, saturation, lightness float64) color {
+	chroma := (1 - math.Abs(2*lightness-1)) * saturation
+	channel := func(offset float64) uint8 {
+		position := math.Mod(hue+offset, 6)
+		share := min(max(math.Abs(position-3)-1, 0), 1)
+		value := lightness + chroma*(share-0.5)
+
+		return uint8(math.Round(255 * min(max(value, 0), 1)))
+	}
+
+	return color{channel(0), channel(4), channel(2)}
 }

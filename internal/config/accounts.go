@@ -35,11 +35,12 @@ func (l *loader) checkAccounts() {
 	a.PublicURL = strings.TrimRight(a.PublicURL, "/")
 	a.BreachURL = strings.TrimRight(a.BreachURL, "/")
 
-	if a.PublicURL != "" {
+	switch {
+	case a.PublicURL != "":
 		parse("PUBLIC_URL", a.PublicURL, example)
-	} else if a.Pages {
+	case bool(a.Pages):
 		l.report("PUBLIC_URL", "required with PAGES=on: the URL of this server as browsers see it, since links in emails open its pages")
-	} else if len(l.FrontendURL) > 0 {
+	case len(l.FrontendURL) > 0:
 		a.PublicURL = l.FrontendURL[0]
 	}
 	if a.BreachURL != "" {

@@ -355,7 +355,7 @@ var reference = []group{
 			},
 			{
 				name:  "PAGES",
-				about: "Built-in pages to sign in, register and manage the account, at `/signin`, `/register` and `/account`. They need `PUBLIC_URL`.",
+				about: "Built-in pages to sign in, register and manage the account, at `/signin`, `/register` and `/account`. They need `PUBLIC_URL`. See [PAGES.md](PAGES.md).",
 			},
 			{
 				name:  "MAIL_INTERVAL",

@@ -53,13 +53,14 @@ type Server struct {
 	refused    refusedOrigins
 	signInPage string
 
-	draining     atomic.Bool
-	lookupFailed atomic.Int64 // when knownVerified last could not read an account, in Unix nanoseconds
-	busyLogged   atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
-	minPassword  int
-	stepUpMaxAge time.Duration
-	redisBudget  time.Duration
-	verifiedOnly bool // see Options.RequireVerifiedEmail
+	draining        atomic.Bool
+	lookupFailed    atomic.Int64 // when knownVerified last could not read an account, in Unix nanoseconds
+	busyLogged      atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
+	minPassword     int
+	stepUpMaxAge    time.Duration
+	warnUnreachable sync.Once // that offerSignIn cannot offer it
+	redisBudget     time.Duration
+	verifiedOnly    bool // see Options.RequireVerifiedEmail
 }
 
 // Options are the settings of a Server.

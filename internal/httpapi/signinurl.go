@@ -23,8 +23,16 @@ func (s *Server) offerSignIn(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 
+	opened := forwardedURL(r)
+	if host := hostOf(opened); !s.cookieReaches(host) {
+		s.warnUnreachable.Do(func() {
+			s.log.WarnContext(r.Context(), "signed-out browsers get no sign-in page, because this host does not get the session cookie; set COOKIE_DOMAIN", "host", host)
+		})
+		return false
+	}
+
 	target := s.signInPage
-	if back, ok := s.origins.returnTo(forwardedURL(r)); ok {
+	if back, ok := s.origins.returnTo(opened); ok {
 		target += "?return_to=" + url.QueryEscape(back)
 	}
 
@@ -35,6 +43,26 @@ func (s *Server) offerSignIn(w http.ResponseWriter, r *http.Request) bool {
 	redirect(w, target)
 
 	return true
+}
+
+// cookieReaches reports whether browsers send the session cookie to a host. Otherwise the sign-in page
+// and the host would send a signed-in user to each other endlessly.
+func (s *Server) cookieReaches(host string) bool {
+	if s.cookie.Domain != "" {
+		return host == s.cookie.Domain || strings.HasSuffix(host, "."+s.cookie.Domain)
+	}
+
+	return host == hostOf(s.signInPage)
+}
+
+// hostOf returns the host of a URL, without the port. It returns "" if the URL is invalid.
+func hostOf(given string) string {
+	u, err := url.Parse(given)
+	if err != nil {
+		return ""
+	}
+
+	return u.Hostname()
 }
 
 // forwardedURL returns the URL of the request that a proxy asks about. It may be anything: only

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"latchkey/internal/apitest"
+	"latchkey/internal/httpapi"
 )
 
 const signInPage = "https://auth.example.com/signin"
@@ -27,8 +28,11 @@ func signInServer(t *testing.T) *apitest.Server {
 		Origins:        []string{listedOrigin},
 		TrustedProxies: []string{"127.0.0.0/8"},
 		SignInPage:     signInPage,
+		Cookie:         domainCookie,
 	})
 }
+
+var domainCookie = httpapi.Cookie{Name: "sid", Domain: "example.com", SameSite: http.SameSiteLaxMode}
 
 // A proxy learns where a signed-out browser can sign in and return.
 func TestVerifyOffersSignIn(t *testing.T) {
@@ -54,15 +58,20 @@ func TestVerifyOffersSignIn(t *testing.T) {
 		{"proxy without the headers", http.Header{"X-Forwarded-Method": nil}, ""},
 
 		// A browser only returns to the origins in FRONTEND_URL.
-		{"unlisted host", http.Header{"X-Forwarded-Host": {"evil.example"}}, signInPage},
-		{"host with user", http.Header{"X-Forwarded-Host": {"app.example.com@evil.example"}}, signInPage},
+		{"unlisted host", http.Header{"X-Forwarded-Host": {"other.example.com"}}, signInPage},
+		{"host with user", http.Header{"X-Forwarded-Host": {"app.example.com@example.com"}}, signInPage},
 		{"http", http.Header{"X-Forwarded-Proto": {"http"}}, signInPage},
 		{"script URL", http.Header{"X-Forwarded-Proto": {"javascript"}}, signInPage},
-		{"host in the path", http.Header{"X-Forwarded-Uri": {".evil.example/"}}, signInPage},
-		{"user in the path", http.Header{"X-Forwarded-Uri": {"@evil.example/"}}, signInPage},
-		{"backslash", http.Header{"X-Forwarded-Uri": {"\\@evil.example/"}}, signInPage},
+		{"host in the path", http.Header{"X-Forwarded-Uri": {".evil.example/"}}, ""},
+		{"user in the path", http.Header{"X-Forwarded-Uri": {"@evil.example/"}}, ""},
+		{"backslash", http.Header{"X-Forwarded-Uri": {"\\@evil.example/"}}, ""},
 		{"two slashes", http.Header{"X-Forwarded-Uri": {"//evil.example/"}}, returning(listedOrigin + "//evil.example/")},
-		{"no URL", http.Header{"X-Forwarded-Proto": nil, "X-Forwarded-Host": nil, "X-Forwarded-Uri": nil}, signInPage},
+		{"no path", http.Header{"X-Forwarded-Uri": nil}, returning(listedOrigin + "/")},
+
+		// The sign-in page and a host without the cookie would send users to each other.
+		{"another domain", http.Header{"X-Forwarded-Host": {"evil.example"}}, ""},
+		{"similar domain", http.Header{"X-Forwarded-Host": {"app.evilexample.com"}}, ""},
+		{"no host", http.Header{"X-Forwarded-Host": nil}, ""},
 	} {
 		header := opening("/a?b=1&c=%26#d")
 		maps.Copy(header, test.change)
@@ -103,9 +112,10 @@ func TestVerifyRedirectsOnlySignedOut(t *testing.T) {
 	ended.Send("GET", "/auth/verify?signin=redirect", opening("/"), nil).Want(302)
 
 	for what, o := range map[string]apitest.Options{
-		"no trusted proxy": {Origins: []string{listedOrigin}, SignInPage: signInPage},
-		"other proxy":      {Origins: []string{listedOrigin}, SignInPage: signInPage, TrustedProxies: []string{"10.0.0.0/8"}},
-		"no page":          {Origins: []string{listedOrigin}, TrustedProxies: []string{"127.0.0.0/8"}},
+		"no trusted proxy": {Origins: []string{listedOrigin}, SignInPage: signInPage, Cookie: domainCookie},
+		"other proxy":      {Origins: []string{listedOrigin}, SignInPage: signInPage, Cookie: domainCookie, TrustedProxies: []string{"10.0.0.0/8"}},
+		"no page":          {Origins: []string{listedOrigin}, Cookie: domainCookie, TrustedProxies: []string{"127.0.0.0/8"}},
+		"no COOKIE_DOMAIN": {Origins: []string{listedOrigin}, SignInPage: signInPage, TrustedProxies: []string{"127.0.0.0/8"}},
 	} {
 		a := apitest.New(t, o).NewClient().Send("GET", "/auth/verify?signin=redirect", opening("/"), nil).Want(401)
 		if got := a.Header.Get("X-Auth-Sign-In-Url"); got != "" {
@@ -113,11 +123,20 @@ func TestVerifyRedirectsOnlySignedOut(t *testing.T) {
 		}
 	}
 
+	// Without COOKIE_DOMAIN, the page and the application can share a host.
+	same := apitest.New(t, apitest.Options{
+		Origins:        []string{listedOrigin},
+		TrustedProxies: []string{"127.0.0.0/8"},
+		SignInPage:     listedOrigin + "/signin",
+	})
+	same.NewClient().Send("GET", "/auth/verify?signin=redirect", opening("/"), nil).Want(302)
+
 	// An outage is no reason to sign in.
 	down := apitest.New(t, apitest.Options{
 		Origins:        []string{listedOrigin},
 		TrustedProxies: []string{"127.0.0.0/8"},
 		SignInPage:     signInPage,
+		Cookie:         domainCookie,
 		Redis:          apitest.UnreachableRedis,
 	})
 	down.WithToken(ended.Token).Send("GET", "/auth/verify?signin=redirect", opening("/"), nil).Want(503)

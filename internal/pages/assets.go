@@ -63,7 +63,7 @@ func loadAssets(b brand.Brand, l languages) (assets, error) {
 
 	all := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(a.files)) {
-		fmt.Fprintf(all, "%s %d\n%s", name, len(a.files[name]), a.files[name])
+		_, _ = fmt.Fprintf(all, "%s %d\n%s", name, len(a.files[name]), a.files[name])
 	}
 	a.version = base64.RawURLEncoding.EncodeToString(all.Sum(nil)[:12])
 

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
@@ -32,7 +33,7 @@ func newSite(t *testing.T, o Options) *Site {
 func get(t *testing.T, s *Site, target, accepted string) (*httptest.ResponseRecorder, string) {
 	t.Helper()
 
-	r := httptest.NewRequest("GET", target, nil)
+	r := httptest.NewRequest(http.MethodGet, target, nil)
 	r.Header.Set("Accept-Language", accepted)
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)

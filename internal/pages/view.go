@@ -150,6 +150,14 @@ func (v view) LangName() string { return languageNames[v.Lang] }
 // field is an input with its label.
 type field struct {
 	ID, Name, Type, Autocomplete, Label, Hint, Show string
+	IsReadOnly                                      bool
+}
+
+// ReadOnly returns a copy of the field that the visitor cannot change.
+func (f field) ReadOnly() field {
+	f.IsReadOnly = true
+
+	return f
 }
 
 // Field returns an input of a form. The label is the key of a text.

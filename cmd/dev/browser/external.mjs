@@ -44,15 +44,15 @@ export async function signIn(page, user) {
 }
 
 // request sends a request with the cookies of a browser.
-export async function request(page, method, path, data) {
-  const response = await page.request.fetch(API + path, { method, data, maxRedirects: 0 });
+export async function request(page, method, path, data, api = API) {
+  const response = await page.request.fetch(api + path, { method, data, maxRedirects: 0 });
   const text = await response.text();
   return { status: response.status(), location: response.headers().location, body: text && JSON.parse(text) };
 }
 
 // me returns the user that a browser is signed in as.
-export async function me(page) {
-  const { status, body } = await request(page, 'GET', '/auth/me');
+export async function me(page, api = API) {
+  const { status, body } = await request(page, 'GET', '/auth/me', undefined, api);
   return { status, user: body.user };
 }
 

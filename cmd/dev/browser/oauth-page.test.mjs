@@ -10,7 +10,6 @@ test('sign in with a provider with the keyboard only', async (t) => {
   await signedOut(page);
   await page.focus('#forgot-link');
   await page.keyboard.press('Tab');
-  await page.keyboard.press('Tab');
   await focusOn(page, 'Sign in with GitHub');
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');

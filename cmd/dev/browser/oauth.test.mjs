@@ -73,7 +73,7 @@ test('a linked provider signs in to the same account until it is unlinked', asyn
   await link(page, user);
   assert.deepEqual(await signInMethods(page), ['acme', 'password']);
   assert.equal((await me(page)).user.id, account.id);
-  await page.waitForFunction(() => document.querySelector('#activity strong').textContent === 'Provider linked');
+  await page.waitForFunction(() => document.querySelector('#activity strong').textContent === 'External account linked');
 
   await logOut(page);
   await goTo(page, 'acme');

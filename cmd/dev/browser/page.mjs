@@ -30,6 +30,8 @@ export async function open(t, url = PAGE, options = {}) {
   const context = await browser.newContext(options);
   t.after(() => context.close());
 
+  await context.addInitScript(() => document.addEventListener('securitypolicyviolation',
+    ({ effectiveDirective, blockedURI }) => console.error(`Content Security Policy: ${effectiveDirective} blocked ${blockedURI}`)));
   const page = await context.newPage();
   const errors = [];
   page.on('pageerror', (error) => errors.push(error.message));

@@ -1,4 +1,4 @@
-// The page of the link in an invitation.
+// The page of the link in an invitation. The link contains the email and perhaps the name.
 
 import { call } from './api.js';
 import { $ } from './dom.js';
@@ -6,17 +6,22 @@ import { onSubmit } from './forms.js';
 import { goOnAs } from './navigation.js';
 import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
 
-onSubmit($('accept'), ({ name, password }) => call('acceptInvitation', {
-  token: currentToken(),
+onSubmit($('accept'), ({ name, email, password }) => call('register', {
+  invitation: currentToken(),
   name: name.value,
+  email: email.value,
   password: password.value,
 }), (result) => {
   forgetToken();
   goOnAs(result);
 });
 
-takeToken((isComplete) => {
-  showOnly(isComplete ? 'accept' : 'incomplete', 'accept', 'incomplete');
-  if (isComplete) $('accept').elements.name.focus();
-  else $('title').focus();
+takeToken((link) => {
+  showOnly(link ? 'accept' : 'incomplete', 'accept', 'incomplete');
+  if (!link) return $('title').focus();
+
+  const { name, email, password } = $('accept').elements;
+  email.value = link.get('email') ?? '';
+  name.value ||= link.get('name') ?? '';
+  (name.value === '' ? name : password).focus();
 });

@@ -40,6 +40,15 @@ async function refresh({ background = false } = {}) {
   $('user').hidden = false;
 }
 
+// showProfile fills in the form. An account without a locale gets that of the page.
+function showProfile() {
+  const { name, locale } = $('profile').elements;
+  name.value = user.name;
+
+  const stored = [...locale.options].find(({ value }) => user.locale === value || user.locale?.startsWith(`${value}-`));
+  if (stored) stored.selected = true;
+}
+
 function showUser(shown) {
   const isFirst = user === null;
   user = shown;
@@ -47,18 +56,18 @@ function showUser(shown) {
   $('account-email').textContent = user.email;
   $('current-email').textContent = user.email;
   $('change-password').elements.username.value = user.email;
-  if (isFirst) $('profile').elements.name.value = user.name; // later, the user may be editing it
+  if (isFirst) showProfile(); // later, the user may be editing it
 
   $('email-state').textContent = t(user.emailVerified ? 'email.verified' : 'email.unverified');
   $('email-state').classList.toggle('open', !user.emailVerified);
   if ($('resend')) $('resend').hidden = user.emailVerified;
 }
 
-onSubmit($('profile'), check(({ name, locale }) => {
-  const change = { name: name.value };
-  if (user.locale !== undefined) change.locale = locale.value;
-  return call('updateProfile', change);
-}), async () => {
+// A locale such as pt-BR stays, unless the user chooses another language.
+onSubmit($('profile'), check(({ name, locale }) => call('updateProfile', {
+  name: name.value,
+  locale: user.locale?.startsWith(`${locale.value}-`) ? user.locale : locale.value,
+})), async () => {
   const option = $('profile').elements.locale.selectedOptions[0];
   if (option.value !== lang) return location.assign(option.dataset.url);
   await report(t('profile.saved'));

@@ -1,6 +1,6 @@
 // Calls the API with its own client, and explains its failures in the language of the page.
 
-import { has, inSeconds, t } from './texts.js';
+import { has, inSeconds, lang, t } from './texts.js';
 
 // base is the URL of the API without a slash at its end: by default, that of the pages.
 export const base = document.documentElement.dataset.api || new URL('.', document.baseURI).href.slice(0, -1);
@@ -9,8 +9,13 @@ const { createClient, LatchkeyError } = await import(`${base}/client.js`);
 
 const listeners = [];
 
+// A new account gets the language that the user has chosen, instead of that of the browser.
+const isChosen = new URL(document.baseURI).searchParams.has('lang');
+const fetchInLanguage = (url, { headers, ...init }) => fetch(url, { ...init, headers: isChosen ? { ...headers, 'Accept-Language': lang } : headers });
+
 export const client = createClient({
   baseURL: base,
+  fetch: fetchInLanguage,
   onResponse: (exchange) => listeners.forEach((listener) => listener(exchange)),
 });
 

@@ -15,8 +15,8 @@ onSubmit($('reset'), ({ password }) => call('resetPassword', { token: currentTok
   $('done').querySelector('a').focus();
 });
 
-takeToken((isComplete) => {
-  showOnly(isComplete ? 'reset' : 'incomplete', ...parts);
-  if (isComplete) $('reset').elements.password.focus();
+takeToken((link) => {
+  showOnly(link ? 'reset' : 'incomplete', ...parts);
+  if (link) $('reset').elements.password.focus();
   else $('title').focus();
 });

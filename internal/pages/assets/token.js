@@ -3,21 +3,22 @@
 
 import { $ } from './dom.js';
 
-let token = '';
+let link = new URLSearchParams();
 
-export const currentToken = () => token;
-export function forgetToken() { token = ''; }
+export const currentToken = () => link.get('token') ?? '';
+export function forgetToken() { link = new URLSearchParams(); }
 
 // takeToken takes the token from the fragment, which browsers send to no server. It removes the token
-// from the location and the history before any request is sent, and calls show.
+// from the location and the history before any request is sent. Then it calls show with what the link
+// contains, or with undefined if it has no token.
 export function takeToken(show) {
   const take = () => {
-    const given = new URLSearchParams(location.hash.slice(1)).get('token');
-    if (given) {
-      token = given;
+    const given = new URLSearchParams(location.hash.slice(1));
+    if (given.get('token')) {
+      link = given;
       history.replaceState(null, '', location.pathname + location.search);
     }
-    show(token !== '');
+    show(currentToken() === '' ? undefined : link);
   };
 
   window.addEventListener('hashchange', take); // a link that was pasted into this tab
@@ -25,11 +26,11 @@ export function takeToken(show) {
 
   // Another language must not lose the token.
   document.querySelector('.languages').addEventListener('click', (event) => {
-    const link = event.target.closest('a');
-    if (!link || token === '') return;
+    const target = event.target.closest('a');
+    if (!target || currentToken() === '') return;
 
     event.preventDefault();
-    location.assign(`${link.href}#token=${encodeURIComponent(token)}`);
+    location.assign(`${target.href}#${link}`);
   });
 }
 

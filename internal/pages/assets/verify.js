@@ -21,8 +21,8 @@ onSubmit($('verify'), () => call('verifyEmail', { token: currentToken() }), () =
 onClick($('resend'), () => call('resendVerification'), () => notify(t('verify.resent')));
 onClick($('signout'), signOut, showSignedOut);
 
-takeToken(async (isComplete) => {
-  if (isComplete) {
+takeToken(async (link) => {
+  if (link) {
     showOnly('verify', ...parts);
     return $('verify').querySelector('button').focus();
   }
