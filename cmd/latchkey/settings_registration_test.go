@@ -1,8 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+
+	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/testkit"
 )
 
 // codeOf returns the status and the code of a failure.
@@ -24,6 +32,9 @@ func observeRegistration(t *testing.T, o *observer) {
 	me := send(t, "GET", "http://"+strict+"/auth/me", "", "Cookie", c.Name+"="+c.Value)
 	o.equal(t, "REQUIRE_VERIFIED_EMAIL", codeOf(t, me), "403 email_not_verified")
 
+	config := send(t, "GET", "http://"+strict+"/auth/config", "")
+	o.equal(t, "REQUIRE_VERIFIED_EMAIL", strings.Contains(config.text, `"email":{"enabled":true,"verificationRequired":true}`), true)
+
 	addr, _, _ := start(t, environment(t, "REGISTRATION_DOMAINS=Odd.Example, xn--bcher-kva.example"))
 	for email, want := range map[string]string{
 		"ann@example.com":            "403 email_domain_not_allowed",
@@ -40,4 +51,33 @@ func observeRegistration(t *testing.T, o *observer) {
 		res := send(t, "POST", "http://"+addr+"/auth/register", account)
 		o.equal(t, "REGISTRATION_DOMAINS", email+": "+codeOf(t, res), email+": "+want)
 	}
+}
+
+// Accounts that were not verified in time are deleted, but not before the log has announced it.
+func observeUnverifiedMaxAge(t *testing.T, o *observer) {
+	s := newMailSetup(t, "MAIL_INTERVAL=1s", "RESET_LINK_MAX_AGE=1s", "VERIFY_LINK_MAX_AGE=1s")
+	addr, _, stop := start(t, s.environ)
+	c := sessionCookie(t, mustSend(t, 201, "POST", "http://"+addr+"/auth/register", annsAccount))
+	testkit.NoError(t, stop())
+
+	users := storetest.Database(t, s.mongo).Collection("users")
+	_, err := users.UpdateMany(context.Background(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "createdAt", Value: time.Now().Add(-time.Hour)}}}})
+	testkit.NoError(t, err)
+
+	addr, log, _ := start(t, append(s.environ, "UNVERIFIED_MAX_AGE=1h", "OPS_ADDR=127.0.0.1:0"))
+	testkit.Eventually(t, "the announcement", func() bool {
+		return strings.Contains(log.String(), `accounts with an unverified email will be deleted; to keep them, unset UNVERIFIED_MAX_AGE","count":1,"in":"6m0s"`)
+	})
+	if got := send(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", c.Name+"="+c.Value).StatusCode; got != 200 {
+		t.Errorf("session after the announcement: got %d, want 200", got)
+	}
+
+	addr, log, _ = start(t, append(s.environ, "UNVERIFIED_MAX_AGE=2s", "OPS_ADDR=127.0.0.1:0"))
+	testkit.Eventually(t, "the deletion", func() bool {
+		return strings.Contains(log.String(), `"accounts with an unverified email deleted","count":1`)
+	})
+	res := send(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", c.Name+"="+c.Value)
+	o.equal(t, "UNVERIFIED_MAX_AGE", strings.Contains(res.text, `"reason":"account_deleted"`), true)
+	o.equal(t, "UNVERIFIED_MAX_AGE", strings.Contains(log.String(), `"event":"account_expired"`), true)
+	wantGet(t, "http://"+opsAddr(t, log)+"/metrics", 200, "latchkey_accounts_expired_total 1")
 }

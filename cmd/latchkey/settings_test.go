@@ -66,6 +66,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"pages":           observePages,
 	"registration":    observeRegistration,
 	"invitations":     observeInvitations,
+	"expiry":          observeUnverifiedMaxAge,
 	"emails":          observeEmails,
 	"languages":       observeLanguages,
 	"default limit":   observeDefaultLimit,

@@ -37,6 +37,7 @@ const (
 	StepUp                 Name = "step_up" // a signed-in user authenticated again
 	StepUpFailed           Name = "step_up_failed"
 	AccountDeleted         Name = "account_deleted"
+	AccountExpired         Name = "account_expired" // deleted, because the email was not verified in time
 	AccountDisabled        Name = "account_disabled"
 	AccountEnabled         Name = "account_enabled"
 	LimitHit               Name = "limit_hit"           // a request was rate-limited
@@ -56,7 +57,7 @@ var Names = []Name{
 	Registered, Login, LoginFailed, Logout, SessionRotated, SessionRevoked, SessionsRevoked,
 	PasswordChanged, PasswordChangeFailed, PasswordResetRequested, PasswordReset, PasswordResetFailed,
 	EmailVerified, EmailVerifyFailed, EmailVerifyRequested, EmailChangeRequested, EmailChanged,
-	StepUp, StepUpFailed, AccountDeleted, AccountDisabled, AccountEnabled,
+	StepUp, StepUpFailed, AccountDeleted, AccountExpired, AccountDisabled, AccountEnabled,
 	LimitHit, CrossOriginDenied, IdentityLinked, IdentityUnlinked, AccountClaimed, ProfileUpdated,
 	Invited, InvitationWithdrawn, InvitationFailed, PasswordRestricted,
 }

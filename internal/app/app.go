@@ -27,6 +27,9 @@ type App struct {
 	drainTime    time.Duration
 	inspectRedis bool   // warn if Redis does not persist sessions
 	heapBallast  []byte // see heapBallastSize
+
+	metrics          *telemetry.Metrics // nil without OPS_ADDR
+	unverifiedMaxAge time.Duration      // 0 keeps unverified accounts
 }
 
 // New builds the server and opens its port, so that a port in use is an error here. It does not
@@ -52,6 +55,9 @@ func New(ctx context.Context, c config.Config, sender mail.Sender, logTo io.Writ
 		drainTime:    c.DrainTime,
 		inspectRedis: c.AppEnv != config.Development,
 		heapBallast:  newHeapBallast(),
+
+		metrics:          metrics,
+		unverifiedMaxAge: c.Registration.UnverifiedMaxAge,
 	}
 	if err := a.open(ctx, c, metrics); err != nil {
 		if a.listener != nil {
@@ -127,6 +133,7 @@ func (a *App) newAPI(c config.Config, metrics *telemetry.Metrics) (*httpapi.Serv
 		Tracing:        a.tracing,
 		Log:            a.log,
 
+		Brand:                brandOf(c.Brand),
 		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
 	})
 }

@@ -98,6 +98,8 @@ func (a *App) Serve(ctx context.Context) error {
 	go a.checkProvidersAtStart(running)
 	background.Go(func() { a.auth.RunMail(running) })
 	background.Go(func() { a.activity.Maintain(running) })
+	background.Go(func() { a.expireAccounts(running) })
+	background.Go(func() { every(running, maxExpiryInterval, a.pruneInvitations) })
 
 	serveErr := make(chan error, 1)
 	go func() { serveErr <- a.accept() }()

@@ -67,5 +67,8 @@ func (p RegistrationPolicy) checkDomain(email user.Email) error {
 	return nil
 }
 
+// Rules returns the rules for new passwords.
+func (s *Service) Rules() Rules { return s.options.Rules }
+
 // Registration returns the rules for new accounts.
 func (s *Service) Registration() RegistrationPolicy { return s.options.Registration }

@@ -85,6 +85,12 @@ func NewRules(common bool, breachURL string, log *slog.Logger) Rules {
 	return r
 }
 
+// RefusesCommon reports whether common passwords are refused.
+func (r Rules) RefusesCommon() bool { return r.common }
+
+// ChecksBreaches reports whether breached passwords are refused.
+func (r Rules) ChecksBreaches() bool { return r.breach != nil }
+
 // Check checks a new password of the user with the given name and email (personal). Errors:
 // *WeakPasswordError. It also returns the error of a cancelled ctx: otherwise, a client
 // could keep a breached password by disconnecting during the request to the breach service.

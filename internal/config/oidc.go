@@ -24,7 +24,7 @@ type oidcSettings struct {
 // reserved lists the words that follow /auth/ in other routes. A provider with such a name would
 // be unreachable, or would hide the route.
 var reserved = []string{
-	"activity", "email", "identities", "login", "logout", "me", "password", "providers", "register",
+	"activity", "config", "email", "identities", "login", "logout", "me", "password", "providers", "register",
 	"rotate-session", "session", "sessions", "step-up", "verify",
 }
 

@@ -324,6 +324,10 @@ var reference = []group{
 				name:  "REQUIRE_VERIFIED_EMAIL",
 				about: "Whether users must verify their email after the login: until then, routes that need a session answer 403 `email_not_verified`, except those for the session itself and for verifying or correcting the email. Requires `SMTP_URL` in production.",
 			},
+			{
+				name:  "UNVERIFIED_MAX_AGE",
+				about: "How long after their creation accounts whose email is still not verified are deleted, at least `VERIFY_LINK_MAX_AGE`; `0s` keeps them. Also accounts that are in use, that sign in with a provider, and that another application or `latchkey users create` has created. Disabled accounts are kept. Before the first deletion, the log has the number of accounts. Requires `SMTP_URL` in production.",
+			},
 		},
 	},
 	{

@@ -26,6 +26,9 @@ type Registration struct {
 	InvitationMaxAge time.Duration `env:"INVITATION_MAX_AGE" envDefault:"168h"`
 	// RequireVerifiedEmail closes most routes to users whose email is not verified.
 	RequireVerifiedEmail bool `env:"REQUIRE_VERIFIED_EMAIL" envDefault:"false"`
+	// UnverifiedMaxAge is how long after their creation accounts whose email is not verified are deleted.
+	// Zero keeps them.
+	UnverifiedMaxAge time.Duration `env:"UNVERIFIED_MAX_AGE" envDefault:"0s"`
 }
 
 func (l *loader) checkRegistration() {
@@ -48,6 +51,20 @@ func (l *loader) checkRegistration() {
 
 	if r.RequireVerifiedEmail && l.Mail.URL == "" && l.AppEnv == Production {
 		l.report("REQUIRE_VERIFIED_EMAIL", "requires SMTP_URL, or nobody can verify an email")
+	}
+	l.checkUnverifiedMaxAge()
+}
+
+func (l *loader) checkUnverifiedMaxAge() {
+	const name = "UNVERIFIED_MAX_AGE"
+
+	maxAge := l.Registration.UnverifiedMaxAge
+	switch {
+	case maxAge == 0:
+	case maxAge < l.Accounts.VerifyMaxAge:
+		l.report(name, "must be at least VERIFY_LINK_MAX_AGE (%v), or 0s to keep unverified accounts", l.Accounts.VerifyMaxAge)
+	case l.Mail.URL == "" && l.AppEnv == Production:
+		l.report(name, "requires SMTP_URL, or nobody can verify an email")
 	}
 }
 

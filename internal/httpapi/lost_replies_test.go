@@ -136,7 +136,7 @@ func TestLossyRoutesAreComplete(t *testing.T) {
 	t.Parallel()
 
 	others := []string{
-		"GET /auth/providers", "GET /healthz", "GET /readyz", "GET /docs", "GET /docs/*", "GET /openapi.json", "GET /postman.json",
+		"GET /auth/config", "GET /auth/providers", "GET /healthz", "GET /readyz", "GET /docs", "GET /docs/*", "GET /openapi.json", "GET /postman.json",
 		"GET /client.js", "GET /client.d.ts",
 	}
 	for _, name := range httpapi.RoutesOf(t) {

@@ -34,12 +34,17 @@ var listProvidersOperation = operation{
 
 // listProviders handles GET /auth/providers.
 func (s *Server) listProviders(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, providersResult{s.loginProviders()})
+}
+
+// loginProviders returns the providers for the login buttons of a page.
+func (s *Server) loginProviders() []loginProvider {
 	shown := []loginProvider{}
 	for _, p := range s.providers.Providers() {
 		shown = append(shown, loginProvider{p.Name, p.Title})
 	}
 
-	return writeJSON(w, http.StatusOK, providersResult{shown})
+	return shown
 }
 
 type startSignInParams struct {

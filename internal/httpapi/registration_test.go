@@ -19,8 +19,9 @@ import (
 // registrationEnv is a server with rules for new accounts, on which users try to get in.
 type registrationEnv struct {
 	*providerEnv
-	policy      auth.RegistrationPolicy
-	invitations map[string]string // the token of each invited email
+	policy       auth.RegistrationPolicy
+	verifiedOnly bool
+	invitations  map[string]string // the token of each invited email
 }
 
 // wayIn is a way to get into an account.
@@ -33,6 +34,8 @@ type wayIn struct {
 	creates bool
 	// unverified is set if the provider has not verified the email.
 	unverified bool
+	// verifies is set if the email of the account is verified afterwards.
+	verifies bool
 	// invited is set if the user has an invitation that should be accepted.
 	invited bool
 	// invalid is set if the user has an invitation that should not be accepted.
@@ -56,9 +59,9 @@ func withConfirmedAccount(e registrationEnv, p providerUser) *apitest.Client {
 	return c
 }
 
-// withSession prepares an account and a session.
+// withSession prepares a confirmed account and a session.
 func withSession(e registrationEnv, p providerUser) *apitest.Client {
-	c := withAccount(e, p)
+	c := withConfirmedAccount(e, p)
 	if !c.Login(p.email, apitest.Password) {
 		e.T.Fatal("cannot log in")
 	}
@@ -172,26 +175,26 @@ func codeIn(a apitest.Response) string {
 
 var waysIn = map[string]wayIn{
 	"password":                    {prepare: stranger, enter: byPassword, creates: true},
-	"provider":                    {prepare: stranger, enter: byProvider, creates: true},
+	"provider":                    {prepare: stranger, enter: byProvider, creates: true, verifies: true},
 	"provider, unverified":        {prepare: stranger, enter: byProvider, creates: true, unverified: true},
 	"login":                       {prepare: withAccount, enter: byLogin},
-	"linked provider":             {prepare: withProvider, enter: byProvider},
-	"linked provider, unverified": {prepare: withProvider, enter: byProvider, unverified: true},
-	"link":                        {prepare: withSession, enter: byLink},
-	"link by email":               {prepare: withConfirmedAccount, enter: byProvider},
-	"claim":                       {prepare: withAccount, enter: byProvider},
+	"linked provider":             {prepare: withProvider, enter: byProvider, verifies: true},
+	"linked provider, unverified": {prepare: withProvider, enter: byProvider, unverified: true, verifies: true},
+	"link":                        {prepare: withSession, enter: byLink, verifies: true},
+	"link by email":               {prepare: withConfirmedAccount, enter: byProvider, verifies: true},
+	"claim":                       {prepare: withAccount, enter: byProvider, verifies: true},
 
-	"invitation":                      {prepare: withInvitation(nil), enter: byInvitation, creates: true, invited: true},
-	"invitation, provider":            {prepare: withInvitation(nil), enter: byProvider, creates: true, invited: true},
+	"invitation":                      {prepare: withInvitation(nil), enter: byInvitation, creates: true, invited: true, verifies: true},
+	"invitation, provider":            {prepare: withInvitation(nil), enter: byProvider, creates: true, invited: true, verifies: true},
 	"invitation, unverified provider": {prepare: withInvitation(nil), enter: byProvider, creates: true, unverified: true},
 	"invitation without its token":    {prepare: withInvitation(nil), enter: byPassword, creates: true},
 	"wrong token":                     {prepare: stranger, enter: byWrongToken, creates: true, invalid: true},
 	"invitation for another email":    {prepare: withInvitation(inviteOther), enter: byInvitation, creates: true, invalid: true},
 	"replaced invitation":             {prepare: withInvitation(repeatInvitation), enter: byInvitation, creates: true, invalid: true},
 	"expired invitation":              {prepare: withInvitation(expireInvitation), enter: byInvitation, creates: true, invalid: true},
-	"expired invitation, provider":    {prepare: withInvitation(expireInvitation), enter: byProvider, creates: true},
+	"expired invitation, provider":    {prepare: withInvitation(expireInvitation), enter: byProvider, creates: true, verifies: true},
 	"withdrawn invitation":            {prepare: withInvitation(withdrawInvitation), enter: byInvitation, creates: true, invalid: true},
-	"withdrawn invitation, provider":  {prepare: withInvitation(withdrawInvitation), enter: byProvider, creates: true},
+	"withdrawn invitation, provider":  {prepare: withInvitation(withdrawInvitation), enter: byProvider, creates: true, verifies: true},
 	"used invitation":                 {prepare: withInvitation(useInvitation), enter: byInvitation, creates: true, invalid: true},
 }
 
@@ -221,19 +224,25 @@ func (w wayIn) want(policy auth.RegistrationPolicy) string {
 func TestRegistrationPolicy(t *testing.T) {
 	t.Parallel()
 
-	for _, policy := range []auth.RegistrationPolicy{
-		{},
-		{Mode: auth.OpenRegistration, Domains: []string{"example.com"}},
-		{Mode: auth.OpenRegistration, Domains: []string{"example.org", "sub.example.com"}},
-		{Mode: auth.InviteRegistration},
-		{Mode: auth.InviteRegistration, Domains: []string{"example.org"}},
-		{Mode: auth.ClosedRegistration},
-		{Mode: "unknown"}, // fails closed
+	for _, tc := range []struct {
+		mode         auth.RegistrationMode
+		domains      []string
+		verifiedOnly bool
+	}{
+		{"", nil, false},
+		{auth.OpenRegistration, []string{"example.com"}, true},
+		{auth.OpenRegistration, []string{"example.org", "sub.example.com"}, true},
+		{auth.InviteRegistration, nil, false},
+		{auth.InviteRegistration, []string{"example.org"}, true},
+		{auth.ClosedRegistration, nil, true},
+		{"unknown", nil, false}, // fails closed
 	} {
-		t.Run(fmt.Sprint(policy.Mode, policy.Domains), func(t *testing.T) {
+		t.Run(fmt.Sprint(tc.mode, tc.domains, tc.verifiedOnly), func(t *testing.T) {
 			t.Parallel()
 
-			e := registrationEnv{newProviderEnv(t, apitest.Options{Registration: policy}), policy, map[string]string{}}
+			policy := auth.RegistrationPolicy{Mode: tc.mode, Domains: tc.domains}
+			o := apitest.Options{Registration: policy, RequireVerifiedEmail: tc.verifiedOnly}
+			e := registrationEnv{newProviderEnv(t, o), policy, tc.verifiedOnly, map[string]string{}}
 			n := 0
 			for name, way := range waysIn {
 				n++
@@ -268,8 +277,31 @@ func (w wayIn) check(e registrationEnv, name string, p providerUser) {
 	if signedIn != (want == "") {
 		e.T.Errorf("%s: signed in: got %v", name, signedIn)
 	}
+	if signedIn {
+		w.checkRoutes(e, name, c, p)
+	}
 	if got := e.Metric("latchkey_password_hashes_total"); want != "" && got != hashes {
 		e.T.Errorf("%s: password hashes: got %s, want %s", name, got, hashes)
+	}
+}
+
+// checkRoutes checks that a signed-in user can use all routes, or only some if the email must be verified.
+func (w wayIn) checkRoutes(e registrationEnv, name string, c *apitest.Client, p providerUser) {
+	e.T.Helper()
+
+	isVerified := e.Account(p.email).EmailVerified
+	if isVerified != w.verifies {
+		e.T.Errorf("%s: email verified: got %v, want %v", name, isVerified, w.verifies)
+	}
+
+	want := ""
+	if e.verifiedOnly && !w.verifies {
+		want = "email_not_verified"
+	}
+	for _, path := range []string{"/auth/me", "/auth/verify", "/auth/sessions"} {
+		if got := codeIn(c.Do("GET", path, nil)); got != want {
+			e.T.Errorf("%s: GET %s: got %q, want %q", name, path, got, want)
+		}
 	}
 }
 

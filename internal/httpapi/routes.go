@@ -153,6 +153,7 @@ func (s *Server) fixedRoutes() []route {
 			errors: errs{auth.ErrMailNotConfigured, errStepUp, auth.ErrEmailDomain, user.ErrUnavailable},
 		},
 
+		{pattern: "GET /auth/config", access: public, endpoint: noBody(s.config), operation: configOperation},
 		{pattern: "GET /auth/providers", access: public, endpoint: noBody(s.listProviders), operation: listProvidersOperation},
 		{
 			pattern: "GET /auth/identities", endpoint: noBody(s.listIdentities), operation: listIdentitiesOperation,

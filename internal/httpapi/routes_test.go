@@ -76,7 +76,7 @@ func RoutesOf(t testing.TB) []string {
 // no route becomes public by a mistake in the table.
 var Sessionless = []string{
 	"POST /auth/register", "POST /auth/login", "POST /auth/password/forgot", "POST /auth/password/reset", "POST /auth/email/verify",
-	"GET /auth/providers", "GET /auth/{provider}", "GET /auth/{provider}/callback",
+	"GET /auth/config", "GET /auth/providers", "GET /auth/{provider}", "GET /auth/{provider}/callback",
 	"GET /healthz", "GET /readyz", "GET /docs", "GET /docs/*", "GET /openapi.json", "GET /postman.json",
 	"GET /client.js", "GET /client.d.ts",
 }

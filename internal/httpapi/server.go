@@ -13,6 +13,7 @@ import (
 
 	"latchkey/internal/activity"
 	"latchkey/internal/auth"
+	"latchkey/internal/brand"
 	"latchkey/internal/device"
 	"latchkey/internal/locale"
 	"latchkey/internal/oauth"
@@ -61,6 +62,7 @@ type Server struct {
 	warnUnreachable sync.Once // that offerSignIn cannot offer it
 	redisBudget     time.Duration
 	verifiedOnly    bool // see Options.RequireVerifiedEmail
+	brand           brand.Brand
 }
 
 // Options are the settings of a Server.
@@ -101,6 +103,9 @@ type Options struct {
 	// those that are open to them: see route.forUnverified.
 	RequireVerifiedEmail bool
 
+	// Brand is how the product presents itself.
+	Brand brand.Brand
+
 	// RedisBudget is the total time that one request may wait for Redis.
 	RedisBudget time.Duration
 	// Now is the clock. Nil means time.Now.
@@ -135,6 +140,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		stepUpMaxAge: o.StepUpMaxAge,
 		redisBudget:  o.RedisBudget,
 		verifiedOnly: o.RequireVerifiedEmail,
+		brand:        o.Brand.WithDefaults(),
 	}
 	s.clientIPs = newClientIPs(s.proxies, s.log)
 	s.bodies.clientIPs = s.clientIPs

@@ -54,6 +54,7 @@ type Metrics struct {
 	logins          *prometheus.CounterVec
 	limitHits       *prometheus.CounterVec
 	sendAttempts    *prometheus.CounterVec
+	accountsExpired prometheus.Counter
 
 	hashes   prometheus.Counter
 	hashWait prometheus.Observer
@@ -99,6 +100,8 @@ func NewMetrics() *Metrics {
 			"Time a password waited to be hashed or compared.", hashBounds).WithLabelValues(),
 		sendAttempts: f.counterVec("email_send_attempts_total",
 			"Attempts to send an email, by kind and outcome.", "kind", "outcome"),
+		accountsExpired: f.counterVec("accounts_expired_total",
+			"Accounts deleted because their email was not verified in time.").WithLabelValues(),
 		redis: f.commands("redis", "Redis", redisCommands, redisBounds),
 		mongo: f.commands("mongo", "MongoDB", mongoCommands, mongoBounds),
 	}
@@ -258,5 +261,12 @@ func (m *Metrics) PasswordHashed(waited time.Duration) {
 func (m *Metrics) Mail(kind, outcome string) {
 	if m != nil {
 		m.sendAttempts.WithLabelValues(m.mailKinds.label(kind), mailOutcomes.label(outcome)).Inc()
+	}
+}
+
+// AccountExpired counts an account that was deleted because its email was not verified in time.
+func (m *Metrics) AccountExpired() {
+	if m != nil {
+		m.accountsExpired.Inc()
 	}
 }

@@ -25,6 +25,8 @@ func usedMetrics() *Metrics {
 	m := NewMetrics()
 	use(m)
 
+	m.AccountExpired()
+
 	return m
 }
 
@@ -109,6 +111,7 @@ func TestValues(t *testing.T) {
 	t.Parallel()
 
 	want := []string{
+		`latchkey_accounts_expired_total 1`,
 		`latchkey_build_info{goversion="?",revision="?",version="?"} 1`,
 		`latchkey_email_send_attempts_total{kind="new_device",outcome="dropped"} 0`,
 		`latchkey_email_send_attempts_total{kind="new_device",outcome="sent"} 1`,

@@ -12,6 +12,6 @@
 // Start reading at User in user.go, then Store in store.go. token.go has the one-time tokens;
 // security.go has the generations of known devices and the number of wrong passwords; snapshot.go
 // keeps accounts in memory, to show them to their owners;
-// identity.go and link.go have the external accounts; invitation.go has the invitations to register; decode.go, index.go and spelling.go cope
+// identity.go and link.go have the external accounts; invitation.go has the invitations to register; expiry.go deletes accounts that were never verified; decode.go, index.go and spelling.go cope
 // with what other applications have left in the collection.
 package user

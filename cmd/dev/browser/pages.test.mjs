@@ -47,8 +47,8 @@ function watchOrigins(t, page) {
 for (const [lang, locale] of [['en', 'en-US'], ['de', 'de-DE'], ['ja', 'ja-JP']]) {
   test(`everything works with the keyboard alone, in ${lang}`, async (t) => {
     const texts = await textsOf(lang);
-    const page = await open(t, BUILT_IN, { locale });
-    const other = await open(t, BUILT_IN, { locale });
+    const page = await open(t, `${BUILT_IN}/signin`, { locale });
+    const other = await open(t, `${BUILT_IN}/signin`, { locale });
     watchOrigins(t, page);
     const assertNoLeak = watchForLeaks(page);
     await signedOut(page);
@@ -187,7 +187,7 @@ for (const lang of ['en', 'de', 'ja']) {
 }
 
 test('the browser returns where it came from, if that is allowed', async (t) => {
-  const page = await open(t, BUILT_IN);
+  const page = await open(t, `${BUILT_IN}/signin`);
   const target = `${PAGE}/forgot-password?x=%2F#y`;
   const withReturn = (to) => `${BUILT_IN}/signin?return_to=${encodeURIComponent(to)}`;
 
@@ -219,7 +219,7 @@ test('the browser returns where it came from, if that is allowed', async (t) => 
 });
 
 test('a sign-in with a provider returns there, too', async (t) => {
-  const page = await open(t, BUILT_IN);
+  const page = await open(t, `${BUILT_IN}/signin`);
   const user = await createUser('acme');
   const target = `${PAGE}/forgot-password?provider`;
   await page.goto(`${BUILT_IN}/signin?lang=de&return_to=${encodeURIComponent(target)}`);
@@ -236,7 +236,7 @@ test('a sign-in with a provider returns there, too', async (t) => {
 });
 
 test('the account leads to the sign-in and back', async (t) => {
-  const page = await open(t, BUILT_IN);
+  const page = await open(t, `${BUILT_IN}/signin`);
   const email = await register(page);
   await page.context().clearCookies();
   await page.reload();
@@ -247,7 +247,7 @@ test('the account leads to the sign-in and back', async (t) => {
 });
 
 test('a failure of the server can be retried', async (t) => {
-  const page = await open(t, BUILT_IN);
+  const page = await open(t, `${BUILT_IN}/signin`);
   await register(page);
   await page.route(`${BUILT_IN}/auth/me`, (route) => route.abort());
   await page.reload();

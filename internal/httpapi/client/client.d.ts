@@ -106,6 +106,7 @@ export interface ErrorCodes {
   verifyEmail: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   resendVerification: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   changeEmail: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
+  config: CommonCode;
   listProviders: CommonCode;
   listIdentities: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
   linkIdentity: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'provider_unavailable' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
@@ -268,6 +269,14 @@ export interface Client {
    * response does not reveal whether another account has the new email.
    */
   changeEmail(args: ChangeEmailRequest & RequestOptions): Promise<MessageResult>;
+
+  /**
+   * Get what a sign-in page needs to know.
+   *
+   * A page can hide what is not available: registration, providers, and everything that needs an
+   * email. It follows from the settings alone.
+   */
+  config(args?: ReadOptions): Promise<ConfigResult>;
 
   /**
    * List the configured providers.
@@ -473,7 +482,7 @@ export interface ListActivityArgs {
   before?: string;
 }
 
-export type EventName = 'registered' | 'login' | 'login_failed' | 'logout' | 'session_rotated' | 'session_revoked' | 'sessions_revoked' | 'password_changed' | 'password_change_failed' | 'password_reset_requested' | 'password_reset' | 'password_reset_failed' | 'email_verified' | 'email_verify_failed' | 'email_verify_requested' | 'email_change_requested' | 'email_changed' | 'step_up' | 'step_up_failed' | 'account_deleted' | 'account_disabled' | 'account_enabled' | 'limit_hit' | 'cross_origin_denied' | 'identity_linked' | 'identity_unlinked' | 'account_claimed' | 'profile_updated' | 'invited' | 'invitation_withdrawn' | 'invitation_failed' | 'password_restricted';
+export type EventName = 'registered' | 'login' | 'login_failed' | 'logout' | 'session_rotated' | 'session_revoked' | 'sessions_revoked' | 'password_changed' | 'password_change_failed' | 'password_reset_requested' | 'password_reset' | 'password_reset_failed' | 'email_verified' | 'email_verify_failed' | 'email_verify_requested' | 'email_change_requested' | 'email_changed' | 'step_up' | 'step_up_failed' | 'account_deleted' | 'account_expired' | 'account_disabled' | 'account_enabled' | 'limit_hit' | 'cross_origin_denied' | 'identity_linked' | 'identity_unlinked' | 'account_claimed' | 'profile_updated' | 'invited' | 'invitation_withdrawn' | 'invitation_failed' | 'password_restricted';
 
 export interface SecurityEvent {
   id: string;
@@ -550,11 +559,48 @@ export interface ChangeEmailRequest {
   email: string;
 }
 
+export interface EmailConfig {
+  /**
+   * Whether emails are sent. If not, users cannot reset a password, and cannot verify or change their
+   * email.
+   */
+  enabled: boolean;
+  /** Whether users must verify their email before they can use most routes. */
+  verificationRequired: boolean;
+}
+
 export interface LoginProvider {
   /** The name in URLs. */
   name: string;
   /** The name for people. */
   title: string;
+}
+
+export interface PasswordConfig {
+  /** In characters. */
+  minLength: number;
+  /** In characters. */
+  maxLength: number;
+  /** Whether common passwords are refused. */
+  refuseCommon: boolean;
+  /** Whether passwords from known breaches are refused. */
+  checkBreaches: boolean;
+}
+
+export interface ConfigResult {
+  /** The name of the product: APP_NAME. */
+  name: string;
+  /** Who may create an account: anyone, only invited users, or nobody. */
+  registration: 'open' | 'invite' | 'closed';
+  email: EmailConfig;
+  providers: LoginProvider[];
+  password: PasswordConfig;
+  /** The languages of emails and pages, as BCP 47 tags. */
+  languages: string[];
+  /** The domains that emails may have. Missing if all are allowed. */
+  emailDomains?: string[];
+  /** The product's website: APP_URL. */
+  url?: string;
 }
 
 export interface ProvidersResult {

@@ -26,6 +26,7 @@ const operations = {
   verifyEmail: 'POST /auth/email/verify {}',
   resendVerification: 'POST /auth/email/resend',
   changeEmail: 'POST /auth/email/change {}',
+  config: 'GET /auth/config',
   listProviders: 'GET /auth/providers',
   listIdentities: 'GET /auth/identities',
   linkIdentity: 'POST /auth/identities/{provider} {}',

@@ -5,6 +5,15 @@ var linkedAccounts = folder{
 	description: "Signing in with a provider needs a browser: open {{baseUrl}}/auth/google there, if Google is configured.",
 	requests: []request{
 		{
+			name:        "Get what a sign-in page needs to know",
+			route:       "GET /auth/config",
+			description: "Who may register, whether emails are sent, the providers, the password rules and the languages. No authentication required.",
+			checks: []script{
+				status(200),
+				check("reports who may register", "pm.expect(pm.response.json().registration).to.be.oneOf(['open', 'invite', 'closed'])"),
+			},
+		},
+		{
 			name:        "List the providers",
 			route:       "GET /auth/providers",
 			description: "The configured providers, for the buttons on a login page. No authentication required.",

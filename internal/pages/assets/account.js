@@ -115,6 +115,11 @@ document.addEventListener('visibilitychange', () => {
   if (document.visibilityState === 'visible') refresh({ background: true });
 });
 
+// A message about a success covers a part of the page, so it goes when the user moves on.
+document.addEventListener('input', () => {
+  if (!$('notice').classList.contains('bad')) notify('');
+});
+
 refreshWith(refresh);
 showMessages();
 await refresh();
