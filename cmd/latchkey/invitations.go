@@ -15,8 +15,9 @@ func newInvite(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "invite EMAIL",
 		Short: "Invite somebody to create an account",
-		Long: "Invite somebody to create an account, and email them a link. The link works once, until INVITATION_MAX_AGE has passed. " +
-			"Inviting them again sends a new link, and the old one stops working.\n\n" +
+		Long: "Invite somebody to create an account, and email them a link. The link works once, until\n" +
+			"INVITATION_MAX_AGE has passed. Inviting them again sends a new link, and the old one stops\n" +
+			"working.\n\n" +
 			"With REGISTRATION=invite only invited users can create an account.",
 		Example: `  latchkey users invite ann@example.com --name "Ann Smith"
   latchkey users invite ann@example.com --print-link`,
