@@ -45,14 +45,19 @@ try {
   rmSync(dir, { recursive: true });
 }
 
-// freePort returns a free port. The built-in pages have to know theirs.
+// freePort returns a free port that is followed by another one, for the outbox. The built-in pages have
+// to know their port.
 async function freePort() {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return String(port);
+  for (;;) {
+    const probe = createServer().listen(0, 'localhost');
+    await once(probe, 'listening');
+    const { port } = probe.address();
+    const next = createServer().listen(port + 1, 'localhost');
+    const isFree = await once(next, 'listening').then(() => true, () => false);
+    probe.close();
+    next.close();
+    if (isFree) return String(port);
+  }
 }
 
 // origins waits until the server has started, and returns the origins of its pages and its outbox.
