@@ -83,8 +83,8 @@ func ShippedSet() *Set {
 // Names returns the languages in the order that NewSet got.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
-// Match returns the language of the Set that a reader of a locale reads as well, or "" if there is
-// none: Austrians read German, but readers of Traditional Chinese do not all read Simplified Chinese.
+// Match returns the language of the Set that a locale is a regional form of, or "" if there is none:
+// Austrians read German, but readers of Traditional Chinese do not all read Simplified Chinese.
 func (s *Set) Match(locale string) string {
 	if Canonical(locale) == "" {
 		return ""
