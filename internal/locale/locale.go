@@ -52,6 +52,7 @@ func canonical(tag language.Tag) string {
 // Set is a set of languages. It is safe for concurrent use.
 type Set struct {
 	names   []string
+	tags    []language.Tag
 	matcher language.Matcher
 }
 
@@ -66,7 +67,7 @@ func NewSet(names ...string) (*Set, error) {
 		tags[i] = language.MustParse(name)
 	}
 
-	return &Set{names: names, matcher: language.NewMatcher(tags)}, nil
+	return &Set{names: names, tags: tags, matcher: language.NewMatcher(tags)}, nil
 }
 
 // ShippedSet returns the Set of the shipped languages.
@@ -82,8 +83,8 @@ func ShippedSet() *Set {
 // Names returns the languages in the order that NewSet got.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
-// Match returns the language of the Set that a reader of a locale reads as well, or "" if there is
-// none: Austrians read German, but readers of Traditional Chinese do not all read Simplified Chinese.
+// Match returns the language of the Set that a locale is a regional form of, or "" if there is none:
+// Austrians read German, but readers of Traditional Chinese do not all read Simplified Chinese.
 func (s *Set) Match(locale string) string {
 	if Canonical(locale) == "" {
 		return ""
@@ -98,11 +99,23 @@ func (s *Set) Match(locale string) string {
 
 func (s *Set) match(tag language.Tag) string {
 	_, i, confidence := s.matcher.Match(tag)
-	if confidence < language.High {
+	if confidence < language.High || baseOf(tag) != baseOf(s.tags[i]) {
 		return ""
 	}
 
 	return s.names[i]
+}
+
+// baseOf returns the language of a tag without script and region. The matcher also knows which other
+// language many readers of a language understand, such as Spanish for Basque, but they would not
+// choose it.
+func baseOf(tag language.Tag) language.Base {
+	if canonical, err := language.Macro.Canonicalize(tag); err == nil { // cmn is zh
+		tag = canonical
+	}
+	base, _, _ := tag.Raw()
+
+	return base
 }
 
 // The limits of Accept-Language keep a request from causing much work. Browsers send less.
