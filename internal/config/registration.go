@@ -44,7 +44,7 @@ func (l *loader) checkRegistration() {
 		r.Domains[i] = domain
 	}
 	l.atLeastSecond("INVITATION_MAX_AGE", r.InvitationMaxAge)
-	if len(r.Domains) > 0 && !r.RequireVerifiedEmail {
+	if len(r.Domains) > 0 && r.Mode == OpenRegistration && !r.RequireVerifiedEmail {
 		l.warn("REGISTRATION_DOMAINS is set without REQUIRE_VERIFIED_EMAIL=true: " +
 			"anyone can register with an email of these domains that is not theirs")
 	}

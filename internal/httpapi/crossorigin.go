@@ -17,6 +17,7 @@ import (
 type origins struct {
 	trusted origin.Trusted
 	pages   string // the origin of the built-in pages; empty if they are off
+	prefix  string // the path of the API on that origin, without a slash at its end
 	https   bool   // whether this server's own origin is https
 	check   *http.CrossOriginProtection
 	cors    func(http.Handler) http.Handler

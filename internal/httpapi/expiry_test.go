@@ -153,3 +153,54 @@ func TestExpiryRace(t *testing.T) {
 	}
 	t.Logf("%d of 20 accounts were deleted", gone)
 }
+
+// An operator who disables or enables an account stops its deletion. If a disabled account were deleted,
+// its user could register again.
+func TestExpiryKeepsDisabledAccounts(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	begin := func(email string) (id string) {
+		u := s.CreateUser(email)
+		past := bson.D{{Key: "$set", Value: bson.D{{Key: "createdAt", Value: s.Now().Add(-unverifiedMaxAge - time.Second)}}}}
+		_, err := s.Database().Collection("users").UpdateMany(t.Context(), bson.D{}, past)
+		testkit.NoError(t, err)
+		testkit.NoError(t, s.Users.BeginExpiry(t.Context(), u.ID, s.Now().Add(-unverifiedMaxAge)))
+
+		return u.ID
+	}
+
+	disabled := begin("disabled@example.com")
+	_, err := s.Users.SetActive(t.Context(), disabled, false)
+	testkit.NoError(t, err)
+
+	later := begin("later@example.com")
+	for _, active := range []bool{true, false} {
+		_, err := s.Users.SetActive(t.Context(), later, active)
+		testkit.NoError(t, err)
+	}
+
+	if deleted := expire(s); len(deleted) > 0 {
+		t.Errorf("deleted: got %v, want none of the disabled accounts", deleted)
+	}
+}
+
+// An account that an operator verifies while it is being deleted stays, and its user can log in.
+func TestExpiryOfVerifiedAccount(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	u := s.CreateUser("ann@example.com")
+	s.Advance(unverifiedMaxAge + time.Second)
+	testkit.NoError(t, s.Users.BeginExpiry(t.Context(), u.ID, s.Now().Add(-unverifiedMaxAge)))
+
+	verified, err := s.Users.MarkVerified(t.Context(), u.ID, u.Email)
+	testkit.NoError(t, err)
+	if !verified.Active || !verified.EmailVerified {
+		t.Errorf("got active %v and verified %v, want both", verified.Active, verified.EmailVerified)
+	}
+	if deleted := expire(s); len(deleted) > 0 {
+		t.Errorf("deleted: got %v, want none", deleted)
+	}
+	signInTo(s, "ann@example.com")
+}

@@ -39,6 +39,7 @@ func (s *Server) usePages(o *Pages) error {
 		return fmt.Errorf("the URL of the pages: %w", err)
 	}
 	s.origins.pages, _ = origin.Of(public)
+	s.origins.prefix = public.Path
 
 	options := pages.Options{
 		Brand:                o.Brand,

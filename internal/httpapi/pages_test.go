@@ -87,6 +87,21 @@ func TestReturnToPages(t *testing.T) {
 		{alone, "", "https://id.example.com/"},
 		{alone, "/x", "https://id.example.com/x"},
 		{alone, "https://evil.example/", ""},
+
+		// Pages go on without a click, and a click is what keeps other websites from starting a sign-in.
+		{alone, "/auth-server/auth/some", ""},
+		{alone, "/auth-server/auth/some?prompt=login", ""},
+		{alone, "/auth-server/%61uth/some", ""},
+		{alone, "/auth-server/x/../auth/some", ""},
+		{alone, "/auth-server/x/%2E%2e/auth/some", ""},
+		{alone, "/auth-server/x%2f..%2fauth/some", ""},
+		{alone, "/auth-server//auth/some", ""},
+		{alone, "/auth-server/./auth/some", ""},
+		{withApp, "https://id.example.com/auth-server/auth/some", ""},
+		{alone, "/auth-server/auth", "https://id.example.com/auth-server/auth"},
+		{alone, "/auth/x", "https://id.example.com/auth/x"},
+		{withApp, "/auth-server/auth/some", "https://app.example.com/auth-server/auth/some"},
+		{withApp, "/x%2fy//z/..", "https://app.example.com/x%2fy//z/.."},
 	} {
 		if got, _ := test.api.origins.returnTo(test.given); got != test.want {
 			t.Errorf("%q with FRONTEND_URL %v: got %q, want %q", test.given, test.api.origins.trusted.Listed, got, test.want)

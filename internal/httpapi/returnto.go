@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"net/url"
 	"slices"
+	"strings"
 
 	"latchkey/internal/origin"
 	"latchkey/internal/returnto"
@@ -37,5 +39,35 @@ func (o *origins) returnTo(given string) (to string, ok bool) {
 		return o.home(), true
 	}
 
-	return returnto.Check(o.returns(), given)
+	to, ok = returnto.Check(o.returns(), given)
+	if !ok || o.mayStartSignIn(to) {
+		return "", false
+	}
+
+	return to, true
+}
+
+// mayStartSignIn reports whether a URL from returnto.Check may lead to a route that starts a sign-in
+// with a provider. The built-in pages go on without a click if the user is signed in, and their origin is
+// trusted. So any website could replace the session of another account through them.
+//
+// Browsers and proxies resolve dots and encoded characters in different ways, so paths with these are
+// refused on the origin of the pages.
+func (o *origins) mayStartSignIn(to string) bool {
+	u, err := url.Parse(to)
+	if err != nil {
+		return true
+	}
+	if written, _ := origin.Of(u); o.pages == "" || written != o.pages {
+		return false
+	}
+
+	escaped := strings.ToLower(u.EscapedPath())
+	for _, ambiguous := range []string{"//", "/.", "%2e", "%2f", "%5c"} {
+		if strings.Contains(escaped, ambiguous) {
+			return true
+		}
+	}
+
+	return strings.HasPrefix(u.Path, o.prefix+"/auth/")
 }

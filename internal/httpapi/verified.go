@@ -29,7 +29,8 @@ func (s *Server) requireVerifiedEmail(r *http.Request, rt route) error {
 
 // hasVerifiedEmail reports whether the email of the signed-in user is verified. A session in which that
 // is recorded decides alone: a verified email stays verified until another one replaces it. Otherwise it
-// looks at the account, because the user may have just used the link in the email. Errors:
+// looks at the account, because the user may have just used the link in the email. While the email of the
+// account is being changed, the session still has the old one, which is not verified. Errors:
 // user.ErrNotFound, user.ErrUnreadable, user.ErrUnavailable.
 func (s *Server) hasVerifiedEmail(r *http.Request) (bool, error) {
 	current := s.current(r)
@@ -41,7 +42,7 @@ func (s *Server) hasVerifiedEmail(r *http.Request) (bool, error) {
 	if err == nil && !shown.IsActive {
 		err = user.ErrNotFound
 	}
-	if err != nil || !shown.EmailVerified {
+	if err != nil || !shown.EmailVerified || !isSameEmail(current.Email, shown.Email) {
 		return false, err
 	}
 
@@ -86,5 +87,17 @@ func (s *Server) verifiedInMemory(current *session.Session) (verified, known boo
 		return false, false
 	}
 
-	return shown.EmailVerified, true
+	return shown.EmailVerified && isSameEmail(current.Email, shown.Email), true
+}
+
+// isSameEmail reports whether a session has the email of an account. The account may have had the email in
+// another spelling when the session began: see user.Store.FixEmails.
+func isSameEmail(session string, account user.Email) bool {
+	if session == string(account) {
+		return true
+	}
+
+	canonical, err := user.ParseEmail(session)
+
+	return err == nil && canonical == account
 }

@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"latchkey/internal/apitest"
+	"latchkey/internal/auth"
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/httpapi"
+	"latchkey/internal/session"
 	"latchkey/internal/testkit"
+	"latchkey/internal/token"
 )
 
 // forUnverified lists the routes with a session that are open to users whose email is not verified. It is
@@ -193,4 +196,49 @@ func TestUnverifiedAccountGone(t *testing.T) {
 	_, err := s.Users.SetActive(t.Context(), s.Account("bob@example.com").ID, false)
 	testkit.NoError(t, err)
 	bob.Do("GET", "/auth/verify", nil).Want(401)
+}
+
+// While an email is being changed, the account has the new one already, which is verified, and the
+// session still has the old one. Otherwise anyone could register with the email of somebody else and have
+// it count as verified for a moment.
+func TestVerifiedDuringEmailChange(t *testing.T) {
+	t.Parallel()
+
+	redis := storetest.StartRedis(t).Redis
+	s := verifiedOnly(t, apitest.Options{Redis: &redis, SessionCache: true})
+	lenient := apitest.New(t, apitest.Options{StoresOf: s, SessionCache: true})
+
+	eve := s.Register("ann@example.com")
+	eve.Do("POST", "/auth/email/change", map[string]any{"email": "eve@example.com"}).Want(202)
+	link := s.Outbox.Token(t, "eve@example.com", "verify-email")
+	_, err := s.Users.ChangeEmail(t.Context(), s.Account("ann@example.com").ID, token.Hash(link), "eve@example.com", true)
+	testkit.NoError(t, err)
+
+	awaitInMemory(lenient, eve.Token)
+	for range 3 { // from the router, then from memory
+		a := lenient.WithToken(eve.Token).Do("GET", "/auth/verify", nil).Want(200)
+		if email, verified := a.Header.Get("X-Auth-Email"), a.Header.Get("X-Auth-Email-Verified"); email != "ann@example.com" || verified != "false" {
+			t.Errorf("got %s with X-Auth-Email-Verified %s, want the old email with false", email, verified)
+		}
+		eve.Clone().Do("GET", "/auth/verify", nil).WantCode(403, "email_not_verified")
+	}
+}
+
+// The email of a session may be in another spelling than that of its account, which was made canonical
+// when a server started.
+func TestVerifiedInAnotherSpelling(t *testing.T) {
+	t.Parallel()
+
+	s := verifiedOnly(t, apitest.Options{})
+	ann := s.Register("ann@example.com")
+	id := s.Account("ann@example.com").ID
+	_, token, err := s.Sessions.Begin(t.Context(), session.Start{
+		Owner:  session.Owner{UserID: id, Email: "Ann@Example.com"},
+		Method: auth.MethodPassword,
+	})
+	testkit.NoError(t, err)
+
+	ann.Do("GET", "/auth/verify", nil).WantCode(403, "email_not_verified")
+	verify(s, "ann@example.com")
+	s.WithToken(token).Do("GET", "/auth/verify", nil).Want(200)
 }

@@ -77,13 +77,13 @@ func (s *Store) Find(ctx context.Context, ref string) (Listed, error) {
 }
 
 // SetActive enables or disables an account, which may be unreadable and have the ID of a Listed.
-// Disabling also revokes all known devices and one-time tokens, but ends no sessions. Errors:
-// ErrNotFound, ErrUnavailable.
+// Disabling also revokes all known devices and one-time tokens, but ends no sessions. Either stops a
+// deletion that BeginExpiry has begun. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) SetActive(ctx context.Context, id string, active bool) (Listed, error) {
 	field := bson.E{Key: "isActive", Value: active}
-	change := s.setAndTouch(field)
+	change := slices.Concat(s.setAndTouch(field), unset(expiringField))
 	if !active {
-		change = slices.Concat(s.setAndTouch(field, newDeviceGeneration()), unset(tokensField))
+		change = slices.Concat(s.setAndTouch(field, newDeviceGeneration()), unset(tokensField, expiringField))
 	}
 
 	return newListed(s.updateWithID(ctx, id, hasDocumentID(id), nil, change))
@@ -96,7 +96,19 @@ func (s *Store) SetActive(ctx context.Context, id string, active bool) (Listed, 
 func (s *Store) MarkVerified(ctx context.Context, id string, email Email) (User, error) {
 	change := slices.Concat(s.setAndTouch(bson.E{Key: "emailVerified", Value: true}), unset(VerifyToken.path()))
 
-	return s.update(ctx, id, hasEmail(email), change)
+	verified, err := s.update(ctx, id, hasEmail(email), change)
+	if err != nil {
+		return verified, err
+	}
+
+	// BeginExpiry may have disabled the account, which FinishExpiry does not delete any more.
+	isExpiring := bson.D{{Key: expiringField, Value: true}}
+	enabled, err := s.update(ctx, id, isExpiring, slices.Concat(set(bson.E{Key: "isActive", Value: true}), unset(expiringField)))
+	if errors.Is(err, ErrNotFound) {
+		return verified, nil
+	}
+
+	return enabled, err
 }
 
 // SetPassword replaces the password hash of an account, and revokes all known devices and one-time
