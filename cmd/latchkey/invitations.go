@@ -63,7 +63,7 @@ func invite(ctx context.Context, c *cli, email, name string) error {
 		return c.printJSON(map[string]any{"email": to})
 	}
 
-	_, err = fmt.Fprintf(c.out, "Invited %s; the email will be sent by a running server\n", printable(to))
+	_, err = fmt.Fprintf(c.out, "Invited %s; a running server will send the email\n", printable(to))
 
 	return err
 }
@@ -124,7 +124,7 @@ func uninvite(ctx context.Context, c *cli, args []string) error {
 		return c.printJSON(map[string]any{"email": email})
 	}
 
-	_, err = fmt.Fprintf(c.out, "The invitation of %s is withdrawn\n", printable(email))
+	_, err = fmt.Fprintf(c.out, "Invitation of %s withdrawn\n", printable(email))
 
 	return err
 }

@@ -167,7 +167,7 @@ func (s *Server) docsAsset(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) error {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if reads && r.URL.Path == "/" && strings.Contains(r.Header.Get("Accept"), "text/html") {
-		return redirectTo(w, s.start())
+		return redirectTo(w, s.startPage())
 	}
 
 	return errNoRoute

@@ -129,7 +129,7 @@ func TestPagesAtAnotherURL(t *testing.T) {
 	api := newPages(t, &log)
 	for _, host := range []string{"https://id.example.com", "https://other.example", "https://third.example"} {
 		readAll(t, requestDocs(api, "GET", host+"/signin"))
-		if isOwn := strings.Contains(host, "id."); isOwn == strings.Contains(log.String(), "a built-in page was opened at another host") {
+		if isOwn := strings.Contains(host, "id."); isOwn == strings.Contains(log.String(), "built-in page opened at a host other than") {
 			t.Errorf("%s: got log %s", host, &log)
 		}
 	}

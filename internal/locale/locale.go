@@ -7,7 +7,7 @@ import (
 	"golang.org/x/text/language"
 )
 
-// Default is the language that every text is written in first.
+// Default is the language in which every text exists.
 const Default = "en"
 
 // Shipped returns the languages of the texts that are part of the program.
@@ -80,7 +80,7 @@ func ShippedSet() *Set {
 	return s
 }
 
-// Names returns the languages in the order that NewSet got.
+// Names returns the languages in the order in which NewSet got them.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
 // Match returns the language of the Set that a locale is a regional form of, or "" if there is none:
@@ -120,27 +120,27 @@ func baseOf(tag language.Tag) language.Base {
 
 // The limits of Accept-Language keep a request from causing much work. Browsers send less.
 const (
-	maxHeader = 1000
-	maxWishes = 20
+	maxHeader  = 1000
+	maxLocales = 20
 )
 
 // FromHeader returns the canonical form of the first locale of an Accept-Language header that Match
 // finds a language for (lookup of RFC 4647). It returns "" if there is none.
 //
-// Browsers add the bare language to each locale, such as zh to zh-TW. If there is no language for
-// the locale, the bare one is not a wish of its own: zh alone means Simplified Chinese.
+// Browsers add the bare language to each locale, such as zh to zh-TW. If no language matches the
+// locale, the bare language is ignored as well: zh alone would match Simplified Chinese.
 func (s *Set) FromHeader(acceptLanguage string) string {
 	if acceptLanguage == "" || len(acceptLanguage) > maxHeader {
 		return ""
 	}
 
-	wishes, _, err := language.ParseAcceptLanguage(acceptLanguage)
+	accepted, _, err := language.ParseAcceptLanguage(acceptLanguage)
 	if err != nil {
 		return ""
 	}
 
 	unmatched := map[language.Base]bool{}
-	for _, tag := range wishes[:min(len(wishes), maxWishes)] {
+	for _, tag := range accepted[:min(len(accepted), maxLocales)] {
 		base, script, region := tag.Raw()
 		isBare := script == (language.Script{}) && region == (language.Region{})
 		if isBare && unmatched[base] {

@@ -54,7 +54,7 @@ func TestFromHeader(t *testing.T) {
 		"<script>":                          "",
 		"DE":                                "de",
 		"iw, cmn-hans-cn;q=0.5":             "cmn-Hans-CN",
-		strings.Repeat("sv-SE,", 25) + "de": "", // after maxWishes
+		strings.Repeat("sv-SE,", 25) + "de": "", // after maxLocales
 	} {
 		if got := s.FromHeader(header); got != want {
 			t.Errorf("FromHeader(%.60q): got %q, want %q", header, got, want)

@@ -44,7 +44,8 @@ func loadAssets(b brand.Brand, l languages) (assets, error) {
 		contents["texts."+tag+".js"] = fmt.Appendf(nil, "export default %s;\n", encoded)
 	}
 
-	light, dark := b.Light(), b.Dark()
+	light := b.Light()
+	dark := b.Dark()
 	var css bytes.Buffer
 	if err := brandStyle.Execute(&css, map[string]brand.Palette{"Light": light, "Dark": dark}); err != nil {
 		return a, err
