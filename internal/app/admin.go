@@ -186,7 +186,7 @@ func (a *Admin) Delete(ctx context.Context, ref string) (user.User, int, error) 
 	return a.change(ctx, found.ID, activity.Event{Name: activity.AccountDeleted}, func(caller auth.Caller) (auth.Changed, error) {
 		changed, err := a.auth.Disable(ctx, caller, session.AccountDeleted)
 		if err == nil {
-			err = a.users.Delete(ctx, caller.UserID)
+			err = a.auth.Remove(ctx, found.User)
 		}
 		if err != nil && changed.User.ID != "" {
 			a.record(ctx, activity.Event{Name: activity.AccountDisabled, UserID: caller.UserID})

@@ -181,11 +181,24 @@ func (s *Service) Delete(ctx context.Context, caller Caller) (Changed, error) {
 
 	return s.withSessionsEnded(ctx, caller, change{
 		why:   session.AccountDeleted,
-		apply: func() (user.User, error) { return u, s.users.Delete(ctx, u.ID) },
+		apply: func() (user.User, error) { return u, s.Remove(ctx, u) },
 		notify: func(u user.User) {
 			s.notify(ctx, mail.Job{Kind: mail.AccountDeleted}, u, caller.Client)
 		},
 	})
+}
+
+// Remove deletes an account without ending its sessions. It withdraws the invitation for its email, too: if
+// MongoDB failed when the account was created, the used invitation is still there, and its link could create
+// the account again. Errors: user.ErrUnavailable.
+func (s *Service) Remove(ctx context.Context, u user.User) error {
+	if u.EmailVerified { // otherwise somebody else may be invited
+		if _, err := s.users.RemoveInvitation(ctx, u.Email); err != nil {
+			return err
+		}
+	}
+
+	return s.users.Delete(ctx, u.ID)
 }
 
 // RevokeSession ends one session of the caller's account, and cancels a pending email change. It

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 
 	"latchkey/internal/mail"
@@ -124,8 +125,12 @@ func (s *Service) createRegistered(ctx context.Context, u user.User, invitation 
 		return s.users.Create(ctx, u)
 	}
 
-	if err := s.users.TakeInvitation(ctx, u.Email, tokenHash(invitation), u.ID); err != nil {
-		return user.User{}, invalidIfGone(err)
+	err := s.users.TakeInvitation(ctx, u.Email, tokenHash(invitation), u.ID)
+	if errors.Is(err, user.ErrNotFound) {
+		err = s.whyNotTaken(ctx, u.Email, invitation)
+	}
+	if err != nil {
+		return user.User{}, err
 	}
 
 	u.EmailVerified = true
@@ -136,6 +141,20 @@ func (s *Service) createRegistered(ctx context.Context, u user.User, invitation 
 	}
 
 	return created, err
+}
+
+// whyNotTaken returns why an invitation could not be reserved. Another registration may have reserved it and
+// be in progress, or may have been interrupted. Errors: ErrInvalidToken, user.ErrEmailTaken,
+// user.ErrUnavailable.
+func (s *Service) whyNotTaken(ctx context.Context, email user.Email, invitation string) error {
+	if _, err := s.users.InvitationByToken(ctx, email, tokenHash(invitation)); err != nil {
+		return invalidIfGone(err)
+	}
+	if err := s.users.CheckEmailFree(ctx, email, ""); err != nil {
+		return err
+	}
+
+	return fmt.Errorf("%w: the invitation is reserved by another registration", user.ErrUnavailable)
 }
 
 // takeInvitationOf reserves the open invitation for the email of a new account. If there is none, it

@@ -4,10 +4,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/auth"
 	"latchkey/internal/testkit"
+	"latchkey/internal/token"
 	"latchkey/internal/user"
 )
 
@@ -103,7 +107,7 @@ func TestInvitationRace(t *testing.T) {
 			switch status {
 			case http.StatusCreated:
 				created++
-			case 0, http.StatusBadRequest, http.StatusConflict:
+			case 0, http.StatusBadRequest, http.StatusConflict, http.StatusServiceUnavailable:
 			default:
 				t.Errorf("status: got %d", status)
 			}
@@ -119,4 +123,48 @@ func TestInvitationRace(t *testing.T) {
 		}
 		s.ResetLimits()
 	}
+}
+
+// If a registration is interrupted, its invitation stays reserved for a moment. Meanwhile the link is not
+// reported as invalid, or its owner would request another one.
+func TestInterruptedInvitation(t *testing.T) {
+	t.Parallel()
+
+	s := inviteOnly(t, apitest.Options{})
+	link := invite(s, "ann@example.com")
+	testkit.NoError(t, s.Users.TakeInvitation(t.Context(), "ann@example.com", token.Hash(link), user.NewID()))
+
+	s.NewClient().Do("POST", "/auth/register", acceptance("ann@example.com", link)).WantCode(503, "user_store_unavailable")
+	s.NewClient().Do("POST", "/auth/register", acceptance("bob@example.com", link)).WantCode(400, "invalid_token")
+
+	other := s.CreateUser("ann@example.com")
+	s.NewClient().Do("POST", "/auth/register", acceptance("ann@example.com", link)).WantCode(409, "email_taken")
+	s.DeleteAccount(other.ID)
+
+	s.Advance(time.Minute + time.Second)
+	s.NewClient().Do("POST", "/auth/register", acceptance("ann@example.com", link)).Want(http.StatusCreated)
+}
+
+// A used invitation that could not be removed does not create the account again after its deletion. The
+// invitation of somebody whose email another user has entered stays.
+func TestInvitationOfDeletedAccount(t *testing.T) {
+	t.Parallel()
+
+	s := inviteOnly(t, apitest.Options{})
+	link := invite(s, "ann@example.com")
+	invitations := s.Database().Collection("invitations")
+	stored, err := invitations.FindOne(t.Context(), bson.D{}).Raw()
+	testkit.NoError(t, err)
+
+	ann := s.NewClient()
+	ann.Do("POST", "/auth/register", acceptance("ann@example.com", link)).Want(http.StatusCreated)
+	_, err = invitations.InsertOne(t.Context(), stored)
+	testkit.NoError(t, err)
+	ann.Do("DELETE", "/profile", nil).Want(http.StatusNoContent)
+	s.NewClient().Do("POST", "/auth/register", acceptance("ann@example.com", link)).WantCode(400, "invalid_token")
+
+	link = invite(s, "bob@example.com")
+	s.CreateUser("bob@example.com")
+	signInTo(s, "bob@example.com").Do("DELETE", "/profile", nil).Want(http.StatusNoContent)
+	s.NewClient().Do("POST", "/auth/register", acceptance("bob@example.com", link)).Want(http.StatusCreated)
 }
