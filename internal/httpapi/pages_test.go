@@ -133,7 +133,7 @@ func TestPagesAtAnotherURL(t *testing.T) {
 			t.Errorf("%s: got log %s", host, &log)
 		}
 	}
-	if n := strings.Count(log.String(), "another host"); n != 1 {
+	if n := strings.Count(log.String(), "a host other than"); n != 1 {
 		t.Errorf("got %d warnings, want one", n)
 	}
 }
