@@ -134,7 +134,8 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 	setDefaults(vars)
 
 	host, port := listenAddr(vars)
-	if strings.EqualFold(vars["PAGES"], "on") {
+	hasPages := strings.EqualFold(vars["PAGES"], "on")
+	if hasPages {
 		vars["PUBLIC_URL"] = cmp.Or(vars["PUBLIC_URL"], "http://"+net.JoinHostPort(host, strconv.Itoa(port)))
 	}
 	page := listenForDemo(ctx, vars, host, port)
@@ -172,7 +173,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 		defer func() { _ = server.Close() }()
 	}
 
-	greet(stdout, api, page, emails != nil)
+	greet(stdout, api, page, hasPages, emails != nil)
 
 	return a.Serve(ctx)
 }
