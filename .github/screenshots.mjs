@@ -6,7 +6,9 @@
 // as a terminal. CHROMIUM is the path of the browser.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
 import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -31,7 +33,7 @@ const browser = await chromium.launch({
 });
 const server = spawn(program, {
   cwd: dir,
-  env: { ...process.env, PORT: '3990', PAGES: 'on', APP_NAME: 'Acme', APP_COLOR: '#0b6e5f' },
+  env: { ...process.env, PORT: await freePort(), PAGES: 'on', APP_NAME: 'Acme', APP_COLOR: '#0b6e5f' },
   stdio: ['ignore', 'pipe', 'inherit'],
 });
 try {
@@ -41,6 +43,21 @@ try {
   server.kill();
   await browser.close();
   rmSync(dir, { recursive: true });
+}
+
+// freePort returns a free port that is followed by another one, for the outbox. The built-in pages have
+// to know their port.
+async function freePort() {
+  for (;;) {
+    const probe = createServer().listen(0, 'localhost');
+    await once(probe, 'listening');
+    const { port } = probe.address();
+    const next = createServer().listen(port + 1, 'localhost');
+    const isFree = await once(next, 'listening').then(() => true, () => false);
+    probe.close();
+    next.close();
+    if (isFree) return String(port);
+  }
 }
 
 // origins waits until the server has started, and returns the origins of its pages and its outbox.

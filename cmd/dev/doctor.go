@@ -18,7 +18,8 @@ import (
 const doctorHelp = `Check whether a page can use the API that 'go run ./cmd/dev' serves.
 
 It explains whether browsers store and send the session cookie, and what CORS allows. If the server
-is running, it also checks that the server agrees. Set the same environment variables as for the server.`
+is running, it also checks that the server has the same settings. Set the same environment variables as
+for the server.`
 
 func newDoctor(environ []string, stdout io.Writer) *cobra.Command {
 	var spa, api string
@@ -53,6 +54,7 @@ func diagnose(ctx context.Context, environ []string, stdout io.Writer, spa, api 
 	}
 
 	host, port := listenAddr(vars)
+	setPublicURL(vars, host, port)
 	if api == "" {
 		api = "http://" + net.JoinHostPort(host, strconv.Itoa(port))
 	}

@@ -8,18 +8,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -53,7 +50,7 @@ var errUsage = errors.New("run 'go run ./cmd/dev --help' for usage")
 const help = `Run the API for development, with Redis and MongoDB inside the process.
 
 It serves the API on port 3000, and a demo page and an outbox for emails on port 3001.
-Accounts and sessions are kept in ` + dataDir + `; delete it to start afresh.
+Accounts and sessions are kept in ` + dataDir + `; delete it to start over.
 
 Settings come from environment variables and a .env file, as in production. Often used:
 
@@ -63,7 +60,7 @@ Settings come from environment variables and a .env file, as in production. Ofte
   SMTP_URL=smtp://localhost:1025        send emails instead of keeping them in the outbox
 
 Some defaults are not those of APP_ENV=development in deployments/SETTINGS.md: FRONTEND_URL and
-PUBLIC_URL point to the demo, SESSION_SECRET is random and kept as well, and:
+PUBLIC_URL point to the demo, SESSION_SECRET is random and kept in the same directory, and:
 
 `
 
@@ -134,9 +131,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 	setDefaults(vars)
 
 	host, port := listenAddr(vars)
-	if strings.EqualFold(vars["PAGES"], "on") {
-		vars["PUBLIC_URL"] = cmp.Or(vars["PUBLIC_URL"], "http://"+net.JoinHostPort(host, strconv.Itoa(port)))
-	}
+	setPublicURL(vars, host, port)
 	page := listenForDemo(ctx, vars, host, port)
 	if page.listener != nil {
 		defer func() { _ = page.listener.Close() }()
@@ -172,7 +167,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 		defer func() { _ = server.Close() }()
 	}
 
-	greet(stdout, api, page, emails != nil)
+	greet(stdout, api, page, bool(c.Accounts.Pages), emails != nil)
 
 	return a.Serve(ctx)
 }

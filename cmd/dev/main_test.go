@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,6 +120,11 @@ func TestDoctor(t *testing.T) {
 		if fmt.Sprint(err) != want || !strings.Contains(out.String(), "CORS: ") {
 			t.Errorf("doctor --spa %q: got error %v, want %s and a finding about CORS:\n%s", spa, err, want, out.String())
 		}
+	}
+
+	// The built-in pages need no other settings, as in the server.
+	if err := run(t.Context(), []string{"doctor"}, append(os.Environ(), "PAGES=on"), io.Discard); err != nil {
+		t.Errorf("doctor with PAGES=on: got error %v, want none", err)
 	}
 }
 

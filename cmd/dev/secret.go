@@ -14,18 +14,18 @@ import (
 // secretFile is the name of the file in dataDir with the SESSION_SECRET.
 const secretFile = "session-secret"
 
-// secretForm matches what newSecret returns.
-var secretForm = regexp.MustCompile(`^[A-Z2-7]{52}$`)
+// secretPattern matches a secret from newSecret.
+var secretPattern = regexp.MustCompile(`^[A-Z2-7]{52}$`)
 
-// keptSecret returns the secret in dataDir, so that sessions stay valid after a restart. It creates
-// the secret if there is none, and replaces one that is not from here.
-func keptSecret(dir string, log *slog.Logger) (string, error) {
+// storedSecret returns the secret in dir, so that sessions stay valid after a restart. It creates the
+// secret if there is none, and replaces a damaged one.
+func storedSecret(dir string, log *slog.Logger) (string, error) {
 	path := filepath.Join(dir, secretFile)
 
 	content, err := os.ReadFile(path)
 	secret := strings.TrimSpace(string(content))
 	switch {
-	case err == nil && secretForm.MatchString(secret):
+	case err == nil && secretPattern.MatchString(secret):
 		return secret, nil
 	case err == nil:
 		log.Warn("the session secret is damaged, so all sessions have ended", "file", path)

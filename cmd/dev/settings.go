@@ -69,10 +69,17 @@ func setSecret(vars map[string]string, log *slog.Logger) error {
 		return nil
 	}
 
-	secret, err := keptSecret(dataDir, log)
+	secret, err := storedSecret(dataDir, log)
 	vars["SESSION_SECRET"] = secret
 
 	return err
+}
+
+// setPublicURL sets the PUBLIC_URL to the URL of the API if it serves the built-in pages, unless it is set.
+func setPublicURL(vars map[string]string, host string, port int) {
+	if strings.EqualFold(vars["PAGES"], "on") {
+		vars["PUBLIC_URL"] = cmp.Or(vars["PUBLIC_URL"], "http://"+net.JoinHostPort(host, strconv.Itoa(port)))
+	}
 }
 
 // listenAddr returns the host and the port of the API. The host is one that browsers can open.

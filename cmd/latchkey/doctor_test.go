@@ -42,7 +42,7 @@ func TestDoctor(t *testing.T) {
 	}
 
 	out, err := doctor("--spa", "https://app.example.com", "--api", "https://api.example.com")
-	expected := []string{"warning  Email: ", "warning  API: no answer from https://api.example.com"}
+	expected := []string{"warning  Email: ", "warning  API: no response from https://api.example.com"}
 	onlyExpected := !strings.Contains(out, "problem") && strings.Count(out, "warning") == len(expected) && containsAll(out, expected)
 	if err != nil || !onlyExpected || !strings.Contains(out, "sessions survive a restart") {
 		t.Errorf("got error %v, want only warnings about email and the API, and persistent sessions:\n%s", err, out)

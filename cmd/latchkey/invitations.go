@@ -15,8 +15,9 @@ func newInvite(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "invite EMAIL",
 		Short: "Invite somebody to create an account",
-		Long: "Invite somebody to create an account, and email them a link. The link works once, until INVITATION_MAX_AGE has passed. " +
-			"Inviting them again sends a new link, and the old one stops working.\n\n" +
+		Long: "Invite somebody to create an account, and email them a link. The link works once, until\n" +
+			"INVITATION_MAX_AGE has passed. Inviting them again sends a new link, and the old one stops\n" +
+			"working.\n\n" +
 			"With REGISTRATION=invite only invited users can create an account.",
 		Example: `  latchkey users invite ann@example.com --name "Ann Smith"
   latchkey users invite ann@example.com --print-link`,
@@ -62,7 +63,7 @@ func invite(ctx context.Context, c *cli, email, name string) error {
 		return c.printJSON(map[string]any{"email": to})
 	}
 
-	_, err = fmt.Fprintf(c.out, "Invited %s; the email will be sent by a running server\n", printable(to))
+	_, err = fmt.Fprintf(c.out, "Invited %s; a running server will send the email\n", printable(to))
 
 	return err
 }
@@ -123,7 +124,7 @@ func uninvite(ctx context.Context, c *cli, args []string) error {
 		return c.printJSON(map[string]any{"email": email})
 	}
 
-	_, err = fmt.Fprintf(c.out, "The invitation of %s is withdrawn\n", printable(email))
+	_, err = fmt.Fprintf(c.out, "Invitation of %s withdrawn\n", printable(email))
 
 	return err
 }

@@ -44,7 +44,7 @@ func TestInvitations(t *testing.T) {
 	}
 	o.mustRun(`(?s)bob@example.com +Bob & Co.*ann@example.com +Ann Smith`, "", "users", "invitations")
 
-	o.mustRun("^The invitation of ann@example.com is withdrawn", "", "users", "uninvite", "ann@example.com")
+	o.mustRun("^Invitation of ann@example.com withdrawn", "", "users", "uninvite", "ann@example.com")
 	o.wantError("^ann@example.com is not invited$", "", "users", "uninvite", "ann@example.com")
 	out := o.mustRun(`"expiresAt"`, "", "users", "invitations", "--json")
 	if strings.Contains(out, "ann@example.com") || strings.Contains(out, "hash") {

@@ -29,7 +29,7 @@ func newMail(p *program) *cobra.Command {
 		},
 	}
 
-	return newGroup("mail", "Look at the emails", "Look at the emails that the server sends.", preview)
+	return newGroup("mail", "Preview the emails", "Preview the emails that the server sends.", preview)
 }
 
 func (p *program) previewMail(cmd *cobra.Command, dir string) error {

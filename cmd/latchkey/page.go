@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// defaultLimit is how many rows a list has, unless --limit says otherwise.
+	// defaultLimit is the default of --limit.
 	defaultLimit = 100
 
-	// maxLimit keeps a page in memory.
+	// maxLimit bounds the memory that a page takes.
 	maxLimit = 10_000
 )
 
@@ -22,8 +22,8 @@ type page struct {
 	limit   int
 }
 
-// addTo adds the flags to a command. after describes the value of --after, and is its placeholder in
-// backticks.
+// addTo adds the flags to a command. noun names the rows. after describes --after, and contains the
+// placeholder for its value in backticks.
 func (p *page) addTo(cmd *cobra.Command, noun, after string) {
 	cmd.Flags().IntVar(&p.limit, "limit", defaultLimit, "`number` of "+noun+" on a page")
 	cmd.Flags().StringVar(&p.after, "after", "", after)

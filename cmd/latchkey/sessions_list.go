@@ -12,11 +12,11 @@ const listSessionsHelp = `List the live sessions of an account, or of all accoun
 
 With USER, the list has all sessions of the account, the most recently used first.
 
-Without USER, it has the sessions of all accounts page by page, in no particular order, because no store
-has them sorted. A page may have a few more or fewer sessions than --limit, and a session may be
-on two pages. Each page ends with the command for the next one, on standard error; with --json it is
-also "next". The last page has none. A page takes at most 32 commands to find the sessions, and three to
-read each.`
+Without USER, it has the sessions of all accounts, page by page, in no particular order. A page may have
+a few more or fewer sessions than --limit, and a session may be on two pages. Except for the last page,
+the command for the next page is printed to standard error. With --json, the position of the next page is
+also the member "next". For each page, Redis runs at most 32 commands to find the sessions, and three
+to read each of them.`
 
 func newListSessions(p *program) *cobra.Command {
 	var pg page

@@ -476,8 +476,8 @@ func observeLanguages(t *testing.T, o *observer) {
 	testkit.NoError(t, os.WriteFile(filepath.Join(texts, "texts.de.json"), []byte(`{"greeting": "Moin,"}`), 0o600))
 	addr, _, _ := start(t, s.environ)
 	for i, browser := range []struct{ language, setting, subject, text string }{
-		{"", "DEFAULT_LOCALE", "Potwierdź adres e-mail w serwisie Latchkey", "Dzień dobry, odd template pl "},
-		{"ca, sv;q=0.5", "DEFAULT_LOCALE", "Potwierdź adres e-mail w serwisie Latchkey", "Dzień dobry, odd template pl "},
+		{"", "DEFAULT_LOCALE", "Potwierdź adres e-mail w serwisie Latchkey", "Dzień dobry, odd template pl "},             //nolint:misspell // Polish
+		{"ca, sv;q=0.5", "DEFAULT_LOCALE", "Potwierdź adres e-mail w serwisie Latchkey", "Dzień dobry, odd template pl "}, //nolint:misspell // Polish
 		{"de-CH,de;q=0.9,en;q=0.8", "MAIL_TEXTS", "Bestätigen Sie Ihre E-Mail-Adresse für Latchkey", "Moin, odd template de "},
 		{"ja", "MAIL_TEXTS", "Latchkey：メールアドレスの確認", "ご利用ありがとうございます。 odd template ja "},
 	} {

@@ -10,22 +10,22 @@ import (
 	"latchkey/internal/user"
 )
 
-// Users returns a page of accounts, newest first. It begins behind the account with the ID after, or
-// with the newest one.
+// Users returns a page of accounts, newest first. The page begins after the account with the ID after,
+// or with the newest account if after is "".
 func (a *Admin) Users(ctx context.Context, after string, limit int) ([]user.Listed, error) {
 	users, err := a.users.List(ctx, user.Page{After: after, Limit: int64(limit)})
 
 	return users, explainPosition(after, err)
 }
 
-// SearchEmails returns a page of the accounts whose email begins with a text, sorted by email. It
-// begins behind the email after.
+// SearchEmails returns a page of the accounts whose email begins with a prefix, sorted by email. The
+// page begins after the email after, or with the first email if after is "".
 func (a *Admin) SearchEmails(ctx context.Context, prefix, after string, limit int) ([]user.Listed, error) {
 	return a.users.SearchEmails(ctx, prefix, user.Page{After: after, Limit: int64(limit)})
 }
 
 // SearchUsers returns a page of the accounts with a text anywhere in their email or name, newest
-// first. It reads every account until the page is full.
+// first. The page begins as in Users. MongoDB reads one account after the other until the page is full.
 func (a *Admin) SearchUsers(ctx context.Context, text, after string, limit int) ([]user.Listed, error) {
 	users, err := a.users.Search(ctx, text, user.Page{After: after, Limit: int64(limit)})
 
@@ -56,7 +56,7 @@ func (a *Admin) Verify(ctx context.Context, ref string) (user.Listed, error) {
 
 	verified, err := a.users.MarkVerified(ctx, found.ID, found.Email)
 	if errors.Is(err, user.ErrNotFound) {
-		err = fmt.Errorf("%s: the email has just changed; nothing was changed", ref)
+		err = fmt.Errorf("%s: the email changed in the meantime; nothing was verified", ref)
 	}
 	if err != nil {
 		return user.Listed{}, err

@@ -146,7 +146,6 @@ func (a *App) pages(c config.Config) *httpapi.Pages {
 
 	return &httpapi.Pages{
 		PublicURL:     c.Accounts.PublicURL,
-		Brand:         brandOf(c.Brand),
 		Registration:  string(c.Registration.Mode),
 		DefaultLocale: c.Brand.DefaultLocale,
 	}
@@ -207,7 +206,7 @@ func secrets(configured []config.Secret) [][]byte {
 	return converted
 }
 
-// signInPage returns the URL of the sign-in page, which is beside the pages to which emails link.
+// signInPage returns the URL of the sign-in page. It has the same base URL as the links in emails.
 func signInPage(publicURL string) string {
 	if publicURL == "" {
 		return ""

@@ -19,8 +19,8 @@ import (
 )
 
 // Diagnose reports which settings are weak, whether the stores, the SMTP server and the sign-in
-// providers work, and whether a page at the URL spa can use the API at the URL api, which it calls. If
-// both are empty, it skips the browser.
+// providers work, and whether a page at the URL spa can use the API at the URL api. It sends a request
+// to the API. If both URLs are empty, it skips these checks.
 func Diagnose(ctx context.Context, c config.Config, spa, api string) ([]doctor.Finding, error) {
 	log := newLogger(c, io.Discard)
 	p, err := newParts(c, nil, nil, log, log)

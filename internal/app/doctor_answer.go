@@ -17,7 +17,7 @@ import (
 // answerTimeout is how long the doctor waits for the API.
 const answerTimeout = 3 * time.Second
 
-// askAPI asks the API whether the caller is signed in, as the page does when it opens.
+// askAPI requests GET /auth/session from the API, as the page does when it opens.
 func askAPI(ctx context.Context, spa, api string) doctor.Answer {
 	answer := doctor.Answer{API: api, Page: spa}
 

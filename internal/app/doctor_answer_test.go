@@ -59,14 +59,14 @@ func TestDoctorAsksAPI(t *testing.T) {
 		level    doctor.Level
 		message  string
 	}{
-		"same settings":     {listed, allowing, doctor.OK, "running: Latchkey answers at " + allowing},
-		"a trailing slash":  {listed, allowing + "/", doctor.OK, "running: Latchkey answers at " + allowing},
-		"both refuse":       {unlisted, refusing, doctor.OK, "running: Latchkey answers at " + refusing},
+		"same settings":     {listed, allowing, doctor.OK, "running at " + allowing},
+		"a trailing slash":  {listed, allowing + "/", doctor.OK, "running at " + allowing},
+		"both refuse":       {unlisted, refusing, doctor.OK, "running at " + refusing},
 		"not restarted":     {listed, refusing, doctor.Problem, "it does not allow " + page},
 		"too few settings":  {unlisted, allowing, doctor.Warning, "it allows " + page},
-		"something else":    {listed, other.URL, doctor.Problem, "answers with status 302, but not as Latchkey does"},
+		"something else":    {listed, other.URL, doctor.Problem, "responds with status 302, but is not Latchkey"},
 		"nothing":           {listed, "http://127.0.0.1:1", doctor.Warning, "not running: nothing listens at http://127.0.0.1:1"},
-		"closed connection": {listed, "http://" + silent.Addr().String(), doctor.Warning, "no answer from http://" + silent.Addr().String() + ": "},
+		"closed connection": {listed, "http://" + silent.Addr().String(), doctor.Warning, "no response from http://" + silent.Addr().String() + ": "},
 	} {
 		var found []doctor.Finding
 		for _, f := range DiagnoseBrowser(t.Context(), tc.settings, page, tc.api) {

@@ -7,7 +7,7 @@ import (
 	"latchkey/internal/activity"
 )
 
-// The pauses between two runs of the tasks that delete what has expired.
+// The interval between two runs of a task that deletes expired accounts or invitations.
 const (
 	minExpiryInterval = time.Second
 	maxExpiryInterval = time.Hour
@@ -28,7 +28,7 @@ func every(ctx context.Context, interval time.Duration, task func(context.Contex
 	}
 }
 
-// pruneInvitations deletes invitations that have expired, which nobody can use any more.
+// pruneInvitations deletes expired invitations.
 func (a *App) pruneInvitations(ctx context.Context) {
 	if err := a.users.PruneInvitations(ctx); err != nil && ctx.Err() == nil {
 		a.log.Warn("cannot delete expired invitations", "error", err)
@@ -36,8 +36,8 @@ func (a *App) pruneInvitations(ctx context.Context) {
 }
 
 // expireAccounts deletes accounts whose email was not verified in time, until ctx ends. Before the first
-// time it logs how many there are, so that an operator who has set UNVERIFIED_MAX_AGE by mistake can stop
-// the server: nothing is deleted before an interval has passed.
+// deletion it logs the number of accounts and waits for an interval, so that an operator who has set
+// UNVERIFIED_MAX_AGE by mistake can stop the server.
 func (a *App) expireAccounts(ctx context.Context) {
 	if a.unverifiedMaxAge == 0 {
 		return

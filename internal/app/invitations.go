@@ -53,7 +53,7 @@ func (a *Admin) invite(
 	case errors.Is(err, auth.ErrMailNotConfigured):
 		err = errors.New("SMTP_URL is not set, so no email can be sent; use --print-link and pass on the link yourself")
 	case errors.Is(err, auth.ErrNoBaseURL):
-		err = errors.New("set PUBLIC_URL to the URL of the page that the link leads to")
+		err = errors.New("PUBLIC_URL is not set, so there is no URL for the link")
 	case errors.Is(err, user.ErrEmailTaken):
 		err = fmt.Errorf("%s already has an account", to)
 	case err == nil:

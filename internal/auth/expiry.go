@@ -19,8 +19,8 @@ func (s *Service) CountUnverified(ctx context.Context, maxAge time.Duration) (in
 }
 
 // ExpireUnverified deletes the accounts whose email was not verified within maxAge of their creation, and
-// ends their sessions. It calls deleted with each. Any number of servers may run it at the same time: one
-// of them deletes an account. If it is interrupted, the next call continues. Errors: user.ErrUnavailable,
+// ends their sessions. It calls deleted for each. Several servers may run it at the same time: each account
+// is deleted by one of them. If it is interrupted, the next call continues. Errors: user.ErrUnavailable,
 // session.ErrUnavailable.
 func (s *Service) ExpireUnverified(ctx context.Context, maxAge time.Duration, deleted func(userID string, sessions int)) error {
 	created := s.options.Now().Add(-maxAge)
@@ -45,11 +45,11 @@ func (s *Service) ExpireUnverified(ctx context.Context, maxAge time.Duration, de
 	}
 }
 
-// expire deletes an account, unless its email was verified in the last moment. It returns the number of
+// expire deletes an account, unless its email was verified at the last moment. It returns the number of
 // sessions ended.
 func (s *Service) expire(ctx context.Context, id string, created time.Time) (deleted bool, sessions int, err error) {
-	// 1. Disable the account in the same step that checks that the email is not verified: from then on
-	// it cannot be, and nobody can log in.
+	// 1. Disable the account in the same step that checks that the email is not verified. From then on
+	// it cannot be verified, and nobody can log in.
 	err = s.users.BeginExpiry(ctx, id, created)
 	switch {
 	case errors.Is(err, user.ErrNotFound), errors.Is(err, user.ErrUnreadable):
@@ -58,7 +58,7 @@ func (s *Service) expire(ctx context.Context, id string, created time.Time) (del
 		return false, 0, err
 	}
 
-	// 2. End the sessions, and those that are about to begin. Without the account, nothing would lead
+	// 2. End the sessions, and those that are about to begin. Once the account is gone, nothing refers
 	// to them any more.
 	sessions, err = s.sessions.RevokeAll(ctx, id, "", session.AccountDeleted)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"latchkey/internal/user"
 )
 
-// ErrMailThrottled is returned to an operator if an email is not sent because its recipient has had too
-// many.
+// ErrMailThrottled is returned to an operator if no email is sent because its recipient has already
+// received too many.
 var ErrMailThrottled = errors.New("too many emails to this recipient; try again later")
 
-// ErrNoBaseURL is returned if a link cannot be made because Options.BaseURL is empty.
-var ErrNoBaseURL = errors.New("there is no URL for links")
+// ErrNoBaseURL is returned if a link cannot be created because Options.BaseURL is empty.
+var ErrNoBaseURL = errors.New("no base URL for links")
 
 // Invite invites somebody to create an account, on behalf of an operator, and emails them a link. An
 // earlier invitation to the same email is replaced. name is a suggestion and may be empty. Errors:
@@ -117,8 +117,8 @@ func (s *Service) mayRegister(ctx context.Context, in Registration) error {
 	return invalidIfGone(err)
 }
 
-// createRegistered stores a new account, with an invitation if the user has one. That the link of the
-// invitation has reached the user proves ownership of the email. Errors: ErrInvalidToken,
+// createRegistered stores a new account, with an invitation if the user has one. The link of the
+// invitation was sent to the owner of the email, so the email counts as verified. Errors: ErrInvalidToken,
 // user.ErrEmailTaken, user.ErrUnavailable.
 func (s *Service) createRegistered(ctx context.Context, u user.User, invitation string) (user.User, error) {
 	if invitation == "" {
@@ -157,8 +157,8 @@ func (s *Service) whyNotTaken(ctx context.Context, email user.Email, invitation 
 	return fmt.Errorf("%w: the invitation is reserved by another registration", user.ErrUnavailable)
 }
 
-// takeInvitationOf reserves the open invitation for the email of a new account. It returns refused, which is
-// why the account may not be created otherwise, if there is none.
+// takeInvitationOf reserves the open invitation for the email of a new account. If there is none, it
+// returns refused, the reason why the account may not be created.
 func (s *Service) takeInvitationOf(ctx context.Context, u user.User, refused error) error {
 	if !s.options.Registration.acceptsInvitations() || !u.EmailVerified {
 		return refused
@@ -172,8 +172,8 @@ func (s *Service) takeInvitationOf(ctx context.Context, u user.User, refused err
 	return err
 }
 
-// releaseInvitation lets the invitation of an account that could not be created be used again. A failure
-// is only logged: the invitation can be used a minute later.
+// releaseInvitation makes an invitation usable again after its account could not be created. A failure
+// is only logged: the invitation can be used again a minute later.
 func (s *Service) releaseInvitation(ctx context.Context, u user.User) {
 	if err := s.users.ReleaseInvitation(ctx, u.Email, u.ID); err != nil {
 		s.log.ErrorContext(ctx, "cannot release the invitation of an account that was not created", "userId", u.ID, "error", err)

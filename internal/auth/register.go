@@ -68,7 +68,7 @@ func (s *Service) rollBack(ctx context.Context, u user.User) {
 		return
 	}
 
-	if u.EmailVerified { // otherwise there was none
+	if u.EmailVerified { // otherwise no invitation was used
 		s.releaseInvitation(ctx, u)
 	}
 }

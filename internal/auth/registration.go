@@ -19,13 +19,13 @@ var (
 	ErrEmailDomain = errors.New("email domain is not allowed")
 )
 
-// RegistrationMode is who may create an account.
+// RegistrationMode determines which users may create an account.
 type RegistrationMode string
 
 // The registration modes.
 const (
 	OpenRegistration   RegistrationMode = "open"   // anyone
-	InviteRegistration RegistrationMode = "invite" // whoever has an invitation
+	InviteRegistration RegistrationMode = "invite" // users with an invitation
 	ClosedRegistration RegistrationMode = "closed" // nobody
 )
 

@@ -14,9 +14,9 @@ var (
 	// ErrMailBusy is returned when requests for emails arrive faster than they can be handled.
 	ErrMailBusy = mail.ErrFull
 
-	// ErrMailNotConfigured is returned for a request that would promise an email if there is no
-	// Options.Sender. Otherwise the user would wait for an email that never arrives.
-	ErrMailNotConfigured = errors.New("no emails are sent")
+	// ErrMailNotConfigured is returned if a request needs an email but Options.Sender is nil. Without it,
+	// the user would wait for an email that never arrives.
+	ErrMailNotConfigured = errors.New("email is not configured")
 )
 
 // SendsEmail reports whether emails are sent.

@@ -8,10 +8,10 @@ const (
 	DefaultColor = "#1f5fd0"
 )
 
-// MaxName is the maximum length of a Name in characters. Subjects stay readable with it.
+// MaxName is the maximum length of a Name in characters. It keeps the subjects of emails readable.
 const MaxName = 50
 
-// Brand is how a product presents itself. The zero value is Latchkey itself.
+// Brand holds the name and the look of a product. The zero value is the brand of Latchkey itself.
 type Brand struct {
 	Name    string // in texts, at most MaxName characters; the default is DefaultName
 	URL     string // of the product's website; may be empty
@@ -19,7 +19,7 @@ type Brand struct {
 	LogoURL string // https URL of an image; may be empty
 }
 
-// WithDefaults returns the Brand with a name and a color.
+// WithDefaults returns the Brand with the default name and color if it has none.
 func (b Brand) WithDefaults() Brand {
 	b.Name = cmp.Or(b.Name, DefaultName)
 	if !IsColor(b.Color) {

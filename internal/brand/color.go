@@ -54,8 +54,8 @@ func contrast(a, b color) float64 {
 	return (lighter + 0.05) / (darker + 0.05)
 }
 
-// textOn returns the color for text on c. White is preferred if it is readable, as on most buttons.
-// Of white and ink, at least one always is.
+// textOn returns the color for text on c: white if it is readable, as on most buttons, else ink, else
+// black. At least one of white and black is always readable.
 func textOn(c color) color {
 	if contrast(white, c) >= textContrast {
 		return white
@@ -68,7 +68,7 @@ func textOn(c color) color {
 }
 
 // towards changes the lightness of c as little as is needed for the contrast ratio to the background,
-// in the direction of end, which is black or white. The hue stays, so that the color stays the brand's.
+// in the direction of end, which is black or white. It keeps the hue, by which people recognize a brand.
 func (c color) towards(end, background color, ratio float64) color {
 	const steps = 200
 

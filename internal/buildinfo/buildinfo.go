@@ -2,7 +2,7 @@ package buildinfo
 
 import "runtime/debug"
 
-// unknown is reported for what the build did not record.
+// unknown is the value that is reported if the build did not record one.
 const unknown = "unknown"
 
 // The linker sets these (-ldflags "-X latchkey/internal/buildinfo.version=..."). "make build" passes
@@ -24,11 +24,11 @@ func Version() string {
 		return unknown
 	}
 
-	return ofModule(info.Main.Version)
+	return moduleVersion(info.Main.Version)
 }
 
-// ofModule returns the version that Go recorded for the main module.
-func ofModule(recorded string) string {
+// moduleVersion returns the version that Go recorded for the main module.
+func moduleVersion(recorded string) string {
 	// Go records "(devel)" if it does not know the version.
 	if recorded == "" || recorded == "(devel)" {
 		return unknown

@@ -3,7 +3,7 @@ package buildinfo
 import "testing"
 
 // Without Git and without the linker's flags, the version does not look like a release.
-func TestOfModule(t *testing.T) {
+func TestModuleVersion(t *testing.T) {
 	t.Parallel()
 
 	for recorded, want := range map[string]string{
@@ -11,7 +11,7 @@ func TestOfModule(t *testing.T) {
 		"(devel)": "unknown",
 		"v0.0.0-20260102030405-0123456789ab+dirty": "v0.0.0-20260102030405-0123456789ab+dirty",
 	} {
-		if got := ofModule(recorded); got != want {
+		if got := moduleVersion(recorded); got != want {
 			t.Errorf("version for %q: got %q, want %q", recorded, got, want)
 		}
 	}

@@ -23,8 +23,8 @@ type Brand struct {
 	LogoURL string `env:"APP_LOGO_URL"`
 	// DefaultLocale is the language of emails to users whose language is unknown.
 	DefaultLocale string `env:"DEFAULT_LOCALE" envDefault:"en"`
-	// MailTexts is a directory with texts and templates of emails. If empty, there are only those
-	// that are part of the program.
+	// MailTexts is a directory with texts and templates of emails. If empty, only the built-in ones
+	// are used.
 	MailTexts string `env:"MAIL_TEXTS"`
 }
 

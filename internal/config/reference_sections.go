@@ -42,7 +42,7 @@ settings except ` + "`REDIS_TIMEOUT`" + `. Some defaults differ from the tables 
 
 // devDefaults describes the defaults of cmd/dev that are not fixed values.
 var devDefaults = []struct{ name, value string }{
-	{"FRONTEND_URL", "the demo, on the port after `PORT`; the demo can always call the API, and so can other local pages"},
+	{"FRONTEND_URL", "the demo, on the port after `PORT`. Whatever the value, the demo and other local pages can call the API"},
 	{"PUBLIC_URL", "the demo, or the API with `PAGES=on`"},
 	{"SESSION_SECRET", "random, kept in `.latchkey-dev`"},
 	{"SMTP_URL", "none: the demo shows emails at `/mail`"},

@@ -59,7 +59,7 @@ var reference = []group{
 	},
 	{
 		title: "Your name and languages",
-		intro: "Emails, and the pages that the server can show, present your product instead of Latchkey.",
+		intro: "Emails and the built-in pages show your product instead of Latchkey.",
 		entries: []entry{
 			{
 				name:    "APP_NAME",
@@ -69,7 +69,7 @@ var reference = []group{
 			{
 				name:    "APP_URL",
 				kind:    "URL",
-				about:   "Website of your product. The name at the top of emails links to it.",
+				about:   "Website of your product. The name at the top of emails and pages links to it.",
 				example: "https://www.example.com",
 			},
 			{
@@ -82,18 +82,18 @@ var reference = []group{
 			{
 				name:    "APP_LOGO_URL",
 				kind:    "https URL",
-				about:   "Image that is shown in place of the name, 40 pixels high. It needs a light background or must be opaque. Use PNG or JPEG, because few mail clients show SVG, and many show images only if the user agrees.",
+				about:   "Image that replaces the name at the top. Emails show it 40 pixels high, and on a light background, even in dark mode. Use PNG or JPEG, because few mail clients show SVG. Many mail clients show images only if the user agrees.",
 				example: "https://www.example.com/logo.png",
 			},
 			{
 				name:  "DEFAULT_LOCALE",
 				kind:  "language tag",
-				about: "Language of emails to users whose own language is unknown or not available. The server has texts in `en`, `de`, `fr`, `es`, `pt`, `it`, `nl`, `pl`, `ja` and `zh-Hans`.",
+				about: "Language of emails and pages for users whose own language is unknown or not available. The server has texts in `en`, `de`, `fr`, `es`, `pt`, `it`, `nl`, `pl`, `ja` and `zh-Hans`.",
 			},
 			{
 				name:    "MAIL_TEXTS",
 				kind:    "path",
-				about:   "Directory with your own texts of emails: `texts.<language>.json` replaces single texts or adds a language, `email.html.tmpl` and `email.txt.tmpl` replace the layout. [EMAILS.md](EMAILS.md) describes the files. Faults in them stop the start.",
+				about:   "Directory with your own texts of emails: `texts.<language>.json` replaces single texts or adds a language, `email.html.tmpl` and `email.txt.tmpl` replace the layout. [EMAILS.md](EMAILS.md) describes the files. The server does not start if they have faults.",
 				example: "/etc/latchkey/mail",
 			},
 		},
@@ -312,21 +312,21 @@ var reference = []group{
 			},
 			{
 				name:    "REGISTRATION_DOMAINS",
-				about:   "Domains that the emails of new accounts may have, and new emails of existing accounts. Subdomains must be listed, too.",
+				about:   "Domains that are allowed in the emails of new accounts, and in new emails of existing accounts. Subdomains must be listed, too.",
 				derived: "any domain",
 				example: "example.com,example.org",
 			},
 			{
 				name:  "INVITATION_MAX_AGE",
-				about: "How long an invitation is open: `latchkey users invite` creates one.",
+				about: "How long an invitation can be used. `latchkey users invite` creates one.",
 			},
 			{
 				name:  "REQUIRE_VERIFIED_EMAIL",
-				about: "Whether users must verify their email after the login: until then, routes that need a session answer 403 `email_not_verified`, except those for the session itself and for verifying or correcting the email. Requires `SMTP_URL` in production.",
+				about: "Whether users must verify their email. Until then they can log in, but routes that need a session answer 403 `email_not_verified`, except those for the session itself and for verifying or correcting the email. Requires `SMTP_URL` in production.",
 			},
 			{
 				name:  "UNVERIFIED_MAX_AGE",
-				about: "How long after their creation accounts whose email is still not verified are deleted, at least `VERIFY_LINK_MAX_AGE`; `0s` keeps them. Also accounts that are in use, that sign in with a provider, and that another application or `latchkey users create` has created. Disabled accounts are kept. Before the first deletion, the log has the number of accounts. Requires `SMTP_URL` in production.",
+				about: "Age at which an account is deleted if its email is not verified, at least `VERIFY_LINK_MAX_AGE`. `0s` keeps all accounts. The age also applies to accounts that are in use, that sign in with a provider, or that were created by another application or by `latchkey users create`. Disabled accounts are kept. Before the first deletion, the server logs the number of accounts. Requires `SMTP_URL` in production.",
 			},
 		},
 	},
@@ -353,8 +353,8 @@ var reference = []group{
 			{
 				name:    "PUBLIC_URL",
 				kind:    "URL",
-				about:   "Base URL of the links in emails, which point to `/reset-password#token=...`, `/verify-email#token=...` and `/accept-invitation#token=...&email=...`, and of the sign-in page `/signin`, to which a proxy sends signed-out browsers.",
-				derived: "the first `FRONTEND_URL`; required with `PAGES=on`, as the URL of this server",
+				about:   "Base URL of the links in emails and of the sign-in page. Links point to `/reset-password#token=...`, `/verify-email#token=...` and `/accept-invitation#token=...&email=...`. Proxies send signed-out browsers to `/signin`.",
+				derived: "the first `FRONTEND_URL`. With `PAGES=on` it must be set to the URL of this server",
 				example: "https://app.example.com",
 			},
 			{

@@ -7,13 +7,13 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// RegistrationMode is who may create an account.
+// RegistrationMode determines which users may create an account.
 type RegistrationMode string
 
 // The values of REGISTRATION.
 const (
 	OpenRegistration   RegistrationMode = "open"   // anyone
-	InviteRegistration RegistrationMode = "invite" // whoever has an invitation
+	InviteRegistration RegistrationMode = "invite" // users with an invitation
 	ClosedRegistration RegistrationMode = "closed" // nobody
 )
 
@@ -26,8 +26,8 @@ type Registration struct {
 	InvitationMaxAge time.Duration `env:"INVITATION_MAX_AGE" envDefault:"168h"`
 	// RequireVerifiedEmail closes most routes to users whose email is not verified.
 	RequireVerifiedEmail bool `env:"REQUIRE_VERIFIED_EMAIL" envDefault:"false"`
-	// UnverifiedMaxAge is how long after their creation accounts whose email is not verified are deleted.
-	// Zero keeps them.
+	// UnverifiedMaxAge is the age at which accounts whose email is not verified are deleted. Zero keeps
+	// them.
 	UnverifiedMaxAge time.Duration `env:"UNVERIFIED_MAX_AGE" envDefault:"0s"`
 }
 
@@ -46,7 +46,7 @@ func (l *loader) checkRegistration() {
 	l.atLeastSecond("INVITATION_MAX_AGE", r.InvitationMaxAge)
 	if len(r.Domains) > 0 && r.Mode == OpenRegistration && !r.RequireVerifiedEmail {
 		l.warn("REGISTRATION_DOMAINS is set without REQUIRE_VERIFIED_EMAIL=true: " +
-			"anyone can register with an email of these domains that is not theirs")
+			"anyone can register with somebody else's email in these domains")
 	}
 
 	if r.RequireVerifiedEmail && l.Mail.URL == "" && l.AppEnv == Production {

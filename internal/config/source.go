@@ -140,8 +140,8 @@ func (l *loader) resolveAppEnv() {
 }
 
 // likelyEnvironment returns the environment whose rules apply to the other settings if APP_ENV is invalid,
-// so that the report has their problems, too. It is Production for prod, but Development for
-// staging: only what is wrong in every environment is reported.
+// so that the report has their problems, too. It is Production for prod. For staging it is Development,
+// so that the report has only the problems that exist in every environment.
 func likelyEnvironment(value string) string {
 	value = strings.ToLower(value)
 	for _, name := range []string{Production, Test} {

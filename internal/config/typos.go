@@ -33,7 +33,7 @@ func (l *loader) warnOfTypos(given map[string]string) {
 		}
 	}
 
-	// The environment is full of variables of others, but .env is ours.
+	// The environment has many variables for other programs, but .env is for this one.
 	if len(unknown) > 0 {
 		l.warn("unknown settings in .env are ignored: " + strings.Join(unknown, ", "))
 	}
@@ -64,7 +64,7 @@ func similarTo(variable string, names []string, given map[string]string) string 
 	return ""
 }
 
-// forOthers matches variables that belong into .env, but are read by Docker Compose, docker-compose.yml,
+// forOthers matches variables that belong in .env, but are read by Docker Compose, docker-compose.yml,
 // OpenTelemetry, Go or the operating system.
 var forOthers = regexp.MustCompile(`(?i)^(COMPOSE_.*|DOCKER_.*|VERSION|REVISION|MONGO_PASSWORD|REDIS_CONTAINER_PASSWORD|GRAFANA_PASSWORD|` +
 	`OTEL_.*|GO[A-Z]+|SSL_CERT_(FILE|DIR)|(HTTPS?|NO)_PROXY|TZ)$`)

@@ -65,7 +65,7 @@ var weakRules = []weakRule{
 	{
 		names:  codeList("INVITATION_MAX_AGE"),
 		values: "more than `720h` (30 days)",
-		risk:   "whoever finds an old email can create the account of its recipient",
+		risk:   "anyone who finds an old email can create the recipient's account",
 		fix:    "unset it, or set at most 720h",
 		find:   when("INVITATION_MAX_AGE", func(l *loader) bool { return l.Registration.InvitationMaxAge > maxInvitation }),
 	},

@@ -19,12 +19,12 @@ import (
 // loses the changes since then.
 const snapshotInterval = 2 * time.Second
 
-// StartPersistentRedis is like StartRedis, but keeps the keys in a snapshot: it starts with those in
-// the file at path and writes them there every few seconds and on stop. Times to live run on while
-// nothing does. The file contains whatever the server keeps in Redis, so only its owner can read it.
+// StartPersistentRedis is like StartRedis, but keeps the keys in a snapshot. It starts with the keys in
+// the file at path, and writes the keys to it every few seconds and on stop. Keys also expire while no
+// process runs. The file contains everything that the server keeps in Redis, so only its owner can read it.
 //
-// A file that cannot be used is renamed, which is logged, and so are errors of writing it. If another
-// process uses the file, this one neither reads nor writes it.
+// A file that cannot be used is renamed. This is logged, and so are failed writes. If another process
+// uses the file, this one neither reads nor writes it.
 func StartPersistentRedis(path string, log *slog.Logger) (addr string, stop func(), err error) {
 	addr, stopRedis, err := StartRedis()
 	if err != nil {
@@ -52,7 +52,7 @@ func keep(path, addr string, log *slog.Logger) (stop func(), err error) {
 		return nil, err
 	}
 	if !locked {
-		log.Warn("another process uses the snapshot of Redis, so the sessions of this one end with it", "file", path)
+		log.Warn("another process uses the snapshot of Redis, so the sessions of this process will not survive a restart", "file", path)
 		return func() {}, nil
 	}
 
@@ -222,7 +222,7 @@ func (k *keeper) save() {
 		err = k.write(keys)
 	}
 	if err != nil && !k.isFailing {
-		k.log.Error("cannot write the snapshot of Redis, so its sessions end with the server", "error", err)
+		k.log.Error("cannot write the snapshot of Redis, so sessions will not survive a restart", "error", err)
 	}
 	if k.isFailing = err != nil; !k.isFailing {
 		k.kept = keys
@@ -313,7 +313,7 @@ func parseKey(row any, now time.Time) (storedKey, error) {
 	return key, nil
 }
 
-// write replaces the file. It either has the old or the new content, whenever the process is killed.
+// write replaces the file. If the process is killed, the file has either the old or the new content.
 func (k *keeper) write(keys []storedKey) error {
 	content, err := json.Marshal(snapshot{Format: snapshotFormat, Keys: keys})
 	if err != nil {

@@ -4,22 +4,21 @@ import "net/url"
 
 const subjectAPI = "API"
 
-// Answer is what the URL of the API answered to a request like those of the page.
+// Answer is the response of the API to a request like those of the page.
 type Answer struct {
 	API  string // URL of the API
 	Page string // URL of the page
-	// Refused is set if nothing listens at the URL. Otherwise Err is the reason why there was no
-	// answer.
+	// Refused is set if nothing listens at the URL. Err is the reason why there was no response.
 	Refused bool
 	Err     error
 	Status  int
-	// IsLatchkey is set if the answer has the form of this server's.
+	// IsLatchkey is set if the response has the form of a Latchkey response.
 	IsLatchkey bool
-	// MayRead is the origin that may read the answer (Access-Control-Allow-Origin).
+	// MayRead is the origin that may read the response (Access-Control-Allow-Origin).
 	MayRead string
 }
 
-// Check compares the answer with what Browser expects of the server with this setup.
+// Check compares the response with what Browser predicts for this setup.
 func (s Setup) Check(a Answer) []Finding {
 	var f findings
 
@@ -34,19 +33,19 @@ func (s Setup) Check(a Answer) []Finding {
 	case a.Refused:
 		f.warning(subjectAPI, "start it, and run the doctor again to test it", "not running: nothing listens at %s", at)
 	case a.Err != nil:
-		f.warning(subjectAPI, "check the URL, and whether this machine can reach it", "no answer from %s: %v", at, a.Err)
+		f.warning(subjectAPI, "check the URL, and whether this machine can reach it", "no response from %s: %v", at, a.Err)
 	case !a.IsLatchkey:
 		f.problem(subjectAPI, "pass the URL of the API to --api; a proxy must forward /auth/ unchanged",
-			"%s answers with status %d, but not as Latchkey does", at, a.Status)
+			"%s responds with status %d, but is not Latchkey", at, a.Status)
 	default:
-		f.ok(subjectAPI, "running: Latchkey answers at %s", at)
+		f.ok(subjectAPI, "running at %s", at)
 		s.checkRunning(&f, a, page, server)
 	}
 
 	return f
 }
 
-// checkRunning reports whether the running server treats the page as these settings do.
+// checkRunning reports whether the running server has other settings for the page than s.
 func (s Setup) checkRunning(f *findings, a Answer, page, server *url.URL) {
 	origin := originOf(page)
 	if relate(page, server) == sameOrigin {

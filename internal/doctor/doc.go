@@ -6,6 +6,6 @@
 // what CORS and the protection against other origins will answer. It also judges what the
 // API, the stores and the sign-in providers answered. It makes no requests itself; package app does.
 //
-// Start reading at Browser in browser.go. What the running API answered is in answer.go, the
+// Start reading at Browser in browser.go. The response of the running API is in answer.go, the
 // stores in stores.go, the providers in providers.go, weak settings in settings.go.
 package doctor

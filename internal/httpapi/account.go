@@ -82,7 +82,7 @@ func (s *Server) account(r *http.Request) (user.User, error) {
 	return u, nil
 }
 
-// profileRequest changes the members that it has.
+// profileRequest is the body of PUT /profile. A missing member is not changed.
 type profileRequest struct {
 	Name   *string `json:"name,omitempty" validate:"required_without=Locale,omitnil,canonical_name" description:"Leading and trailing spaces are removed. Control characters are not allowed."`
 	Locale *string `json:"locale,omitempty" validate:"omitnil,canonical_locale" description:"A BCP 47 tag such as de or pt-BR, in one of the languages of the server. Stored and returned in its canonical form."`
@@ -97,7 +97,7 @@ var updateProfileOperation = operation{
 	id:          "updateProfile",
 	tag:         tagAccount,
 	summary:     "Change the user's name or language",
-	description: "Changes the members that the request contains, at least one. Other fields cannot be changed here.",
+	description: "Changes only the members in the request, which must have at least one. Other fields cannot be changed here.",
 	request:     profileRequest{Name: &exampleUser.Name, Locale: &exampleUser.Locale},
 	response: response{
 		status: http.StatusOK,

@@ -7,7 +7,8 @@ import (
 	"latchkey/internal/auth"
 )
 
-// configResult is what a page needs to know before the user signs in, so that it shows only what works.
+// configResult contains the settings that a page needs before the user signs in, so that it can hide
+// features that are not available.
 type configResult struct {
 	Name         string                `json:"name" description:"The name of the product: APP_NAME."`
 	URL          string                `json:"url,omitempty" format:"uri" description:"The product's website: APP_URL."`
@@ -34,8 +35,8 @@ type passwordConfig struct {
 var configOperation = operation{
 	id:          "config",
 	tag:         tagLogin,
-	summary:     "Get what a sign-in page needs to know",
-	description: "A page can hide what is not available: registration, providers, and everything that needs an email. It follows from the settings alone.",
+	summary:     "Get the public configuration",
+	description: "With it, a page can hide features that are not available, such as registration, providers, and everything that needs an email. It depends only on the settings of the server.",
 	response: response{
 		status: http.StatusOK,
 		result: "The configuration",

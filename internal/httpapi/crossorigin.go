@@ -34,7 +34,7 @@ func newOrigins(trusted origin.Trusted, https bool) (*origins, error) {
 		return o, nil
 	}
 
-	// Only allows decides about trusted origins. This refuses those that no browser sends.
+	// Refuse origins that no browser sends. The method allows compares requests with the others.
 	for _, origin := range trusted.Listed {
 		if err := http.NewCrossOriginProtection().AddTrustedOrigin(origin); err != nil {
 			return nil, err

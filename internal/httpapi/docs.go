@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	swagger "github.com/swaggest/swgui/v5/static"
+
+	"latchkey/internal/asset"
 )
 
 var (
@@ -28,8 +30,8 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 // docsSite is the documentation page with the files that it loads. All of its URLs are
 // relative, so that it works behind a proxy that adds a path prefix.
 type docsSite struct {
-	page    *asset
-	files   map[string]*asset
+	page    *asset.File
+	files   map[string]*asset.File
 	version string // of all files; a part of their URLs
 }
 
@@ -37,7 +39,7 @@ type docsSite struct {
 // Swagger UI are a part of the program, so that the page works without the internet and
 // no third party learns who reads it.
 var loadDocs = sync.OnceValues(func() (*docsSite, error) {
-	site := &docsSite{files: map[string]*asset{}}
+	site := &docsSite{files: map[string]*asset.File{}}
 	hashes := ""
 
 	for _, name := range []string{"init.js", "page.css", "icon.svg"} {
@@ -45,10 +47,10 @@ var loadDocs = sync.OnceValues(func() (*docsSite, error) {
 		if err != nil {
 			return nil, err
 		}
-		if site.files[name], err = newAsset(name, content); err != nil {
+		if site.files[name], err = asset.New(name, content); err != nil {
 			return nil, err
 		}
-		hashes += site.files[name].hash
+		hashes += site.files[name].Hash()
 	}
 
 	for _, name := range []string{"swagger-ui.css", "swagger-ui-bundle.js"} {
@@ -56,11 +58,11 @@ var loadDocs = sync.OnceValues(func() (*docsSite, error) {
 		if err != nil {
 			return nil, err
 		}
-		site.files[name] = newCompressedAsset(name, compressed)
-		hashes += site.files[name].hash
+		site.files[name] = asset.NewCompressed(name, compressed)
+		hashes += site.files[name].Hash()
 	}
 
-	site.version = digest([]byte(hashes))
+	site.version = asset.Digest([]byte(hashes))
 
 	page, err := template.ParseFS(docsFiles, "docs/index.html")
 	if err != nil {
@@ -70,7 +72,7 @@ var loadDocs = sync.OnceValues(func() (*docsSite, error) {
 	if err := page.Execute(&html, map[string]string{"Version": site.version}); err != nil {
 		return nil, err
 	}
-	site.page, err = newAsset("index.html", html.Bytes())
+	site.page, err = asset.New("index.html", html.Bytes())
 
 	return site, err
 })
@@ -78,13 +80,13 @@ var loadDocs = sync.OnceValues(func() (*docsSite, error) {
 // document returns a handler that serves a JSON document, which it generates at the first
 // request.
 func document(generate func() ([]byte, error)) handler {
-	load := sync.OnceValues(func() (*asset, error) {
+	load := sync.OnceValues(func() (*asset.File, error) {
 		body, err := generate()
 		if err != nil {
 			return nil, err
 		}
 
-		return newAsset("document.json", body)
+		return asset.New("document.json", body)
 	})
 
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -93,7 +95,7 @@ func document(generate func() ([]byte, error)) handler {
 			return err
 		}
 
-		return doc.serve(w, r, cacheAndRevalidate)
+		return doc.Serve(w, r, asset.Revalidate)
 	}
 }
 
@@ -130,7 +132,7 @@ func (s *Server) docs(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Security-Policy", docsPolicy)
 	w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 
-	return site.page.serve(w, r, cacheAndRevalidate)
+	return site.page.Serve(w, r, asset.Revalidate)
 }
 
 // docsAsset serves GET /docs/*: the scripts and styles of the page, as /docs/VERSION/NAME.
@@ -152,12 +154,12 @@ func (s *Server) docsAsset(w http.ResponseWriter, r *http.Request) error {
 	}
 
 	// During a rolling upgrade, the page may come from a server with other files.
-	caching := cacheAndRevalidate
+	caching := asset.Revalidate
 	if version == site.version {
-		caching = cacheForever
+		caching = asset.Forever
 	}
 
-	return file.serve(w, r, caching)
+	return file.Serve(w, r, caching)
 }
 
 // noRoute handles requests without a route. It takes people who open the API's URL in a
@@ -165,7 +167,7 @@ func (s *Server) docsAsset(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) error {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if reads && r.URL.Path == "/" && strings.Contains(r.Header.Get("Accept"), "text/html") {
-		return redirectTo(w, s.start())
+		return redirectTo(w, s.startPage())
 	}
 
 	return errNoRoute

@@ -143,7 +143,7 @@ var changeEmailOperation = operation{
 // changeEmail handles POST /auth/email/change. Nothing changes until the owner of the new email
 // confirms it. The response does not reveal whether another account has that email.
 func (s *Server) changeEmail(w http.ResponseWriter, r *http.Request, in changeEmailRequest) error {
-	// Do not ask for a password first, and then fail nevertheless.
+	// Check this before the step-up, so that users do not enter their password for nothing.
 	if !s.auth.SendsEmail() {
 		return auth.ErrMailNotConfigured
 	}

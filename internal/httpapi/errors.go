@@ -25,7 +25,7 @@ type problem struct {
 	Code          string         `json:"code" description:"What went wrong, for programs."`
 	Message       string         `json:"message" description:"The same text as detail."`
 	RequestID     string         `json:"requestId" minLength:"1"`
-	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"What is wrong with which field, if the problem is about fields."`
+	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"The fields that caused the problem, if any."`
 	Reason        session.Reason `json:"reason,omitempty" description:"In a 401 response: why the session ended or was not accepted. Available for up to a day afterwards."`
 	Authenticated *bool          `json:"authenticated,omitempty" description:"In a 401 response of GET /auth/session: always false."`
 	Stores        *storeStates   `json:"stores,omitempty" description:"In a 503 response of GET /readyz: the states of the stores."`
@@ -73,7 +73,7 @@ func (f *failure) explain(description string) *failure {
 	return f
 }
 
-// about adds what is wrong with a field, so that a form can show it there.
+// about names the field that caused the failure, so that a form can show the message beside it.
 func (f *failure) about(field, message string) *failure {
 	f.fields = []fieldError{{field, f.code, message}}
 	return f
@@ -124,7 +124,7 @@ var errEmailNotVerified = newFailure(http.StatusForbidden, "email_not_verified",
 // belong to another session, which is live.
 var errSessionEnded = newFailure(http.StatusUnauthorized, "not_authenticated", "Your session has ended. Log in and try again.")
 
-// errWrongCurrentPassword is auth.ErrWrongPassword in a request that also has a new password.
+// errWrongCurrentPassword replaces the failure of auth.ErrWrongPassword in a request with two passwords.
 var errWrongCurrentPassword = wrongPassword("currentPassword")
 
 var errWrongAccount = newFailure(http.StatusConflict, "wrong_account", "You signed in with a different account. Use the one linked to your profile.")
@@ -138,7 +138,8 @@ var errUserStore = newFailure(http.StatusServiceUnavailable, "user_store_unavail
 // operator has repaired the account.
 var errUnreadable = newFailure(http.StatusServiceUnavailable, "user_store_unavailable", "Your account cannot be read. Contact the operator of this service.")
 
-// errMailNotConfigured means that retrying does not help, unlike after other responses with status 503.
+// errMailNotConfigured has no Retry-After, unlike other responses with status 503: it lasts until an
+// operator sets SMTP_URL.
 var errMailNotConfigured = newFailure(http.StatusServiceUnavailable, "mail_not_configured", "This service cannot send emails. Contact the operator of this service.").
 	explain("`SMTP_URL` is not set. There is no `Retry-After`, because retrying does not help.")
 
@@ -205,7 +206,7 @@ var failures = []struct {
 	},
 	{
 		auth.ErrEmailDomain,
-		newFailure(http.StatusForbidden, "email_domain_not_allowed", "Email addresses of this domain are not allowed.").
+		newFailure(http.StatusForbidden, "email_domain_not_allowed", "Email addresses from this domain are not allowed.").
 			explain("The domain of the email is not in `REGISTRATION_DOMAINS`."),
 	},
 	{auth.ErrMailNotConfigured, errMailNotConfigured},

@@ -90,8 +90,9 @@ func (s *Server) serve(rt route) handler {
 			return err
 		}
 
-		// 3. Require a session, unless the route is public, and a verified email if the settings do. From here on, the request may wait for Redis
-		// for redisBudget in total, however many commands it takes.
+		// 3. Require a session, unless the route is public, and a verified email if REQUIRE_VERIFIED_EMAIL
+		// is set. From here on, the request may wait for Redis for redisBudget in total, however many
+		// commands it takes.
 		request := attempt{limit: rt.limit}
 		ctx := redisconn.WithBudget(r.Context(), s.redisBudget)
 		if isBackground(r) {

@@ -21,7 +21,7 @@ func TestLocaleOfNewAccount(t *testing.T) {
 		way, header, locale, subject string
 	}{
 		{register, "de-AT,de;q=0.9,en;q=0.8", "de-AT", "Bestätigen Sie Ihre E-Mail-Adresse für Latchkey"},
-		{register, "sv,pl;q=0.5", "pl", "Potwierdź adres e-mail w serwisie Latchkey"},
+		{register, "sv,pl;q=0.5", "pl", "Potwierdź adres e-mail w serwisie Latchkey"}, //nolint:misspell // Polish
 		{register, "zh-CN,zh;q=0.9", "zh-CN", "验证您的 Latchkey 邮箱地址"},
 		{register, "zh-TW,zh;q=0.9,en-US;q=0.8,en;q=0.7", "en-US", "Confirm your email address for Latchkey"},
 		{register, "zh-HK", "", "Confirm your email address for Latchkey"},
@@ -102,6 +102,9 @@ func TestChangeLocale(t *testing.T) {
 
 	c.Do("POST", "/auth/password/change", map[string]any{"currentPassword": apitest.Password, "newPassword": apitest.NewPassword}).Want(200)
 	s.Outbox.Subject(t, "ann@example.com", "Votre mot de passe Latchkey a été modifié")
+
+	c.Do("POST", "/auth/password/forgot", map[string]any{"email": "ann@example.com"}).Want(202)
+	s.Outbox.Subject(t, "ann@example.com", "Réinitialisez votre mot de passe Latchkey")
 
 	// The last email is written after the account has gone.
 	c.Do("DELETE", "/profile", nil).Want(204)

@@ -29,7 +29,7 @@ var registerOperation = operation{
 	tag:     tagLogin,
 	summary: "Create an account and log in",
 	description: "The new session replaces the current one, if there is one. A failed registration leaves the current session unchanged. " +
-		"With `REGISTRATION=invite` it takes an `invitation`, which works once.",
+		"With `REGISTRATION=invite` an `invitation` is required, which works once.",
 	request: registerRequest{
 		Name:     exampleUser.Name,
 		Email:    exampleUser.Email,
@@ -141,10 +141,10 @@ func (s *Server) completeSignIn(w http.ResponseWriter, r *http.Request, signedIn
 // justRegistered is how long after a registration hasJustRegistered recognizes the client.
 const justRegistered = 10 * time.Minute
 
-// hasJustRegistered reports whether the client that signs in has registered the account a moment ago,
-// but keeps no cookies, as a script does. An email about it would alarm the owner. The client is
-// recognized by its IP and browser, which others may share, so this ends after a short time, and when
-// the user revokes all known devices.
+// hasJustRegistered reports whether the client that signs in registered the account a moment ago, but
+// keeps no cookies, as a script does. An email about a new device would alarm the owner. The client is
+// recognized by its IP and browser, which others may share. So the result is false after justRegistered,
+// and after the user has revoked all known devices.
 func (s *Server) hasJustRegistered(r *http.Request, signedIn auth.SignedIn) bool {
 	u := signedIn.User
 	isNew := s.now().Sub(u.CreatedAt) < justRegistered && u.DeviceGeneration == ""

@@ -209,7 +209,7 @@ func addResponse(oc openapi.OperationContext, rt route) error {
 	return nil
 }
 
-// addRedirect describes a redirect besides the response.
+// addRedirect describes a redirect in addition to the response.
 func addRedirect(oc openapi.OperationContext, result string) {
 	oc.AddRespStructure(nil, openapi.WithHTTPStatus(http.StatusFound), func(cu *openapi.ContentUnit) {
 		cu.Description = result

@@ -20,7 +20,7 @@ type operation struct {
 	params any
 	// request is an example of the body that the endpoint decodes.
 	request any
-	// redirect describes a redirect, if the route has one besides its response.
+	// redirect describes a redirect, if the route has one in addition to its response.
 	redirect string
 	response
 }

@@ -6,17 +6,15 @@ import (
 	"net/url"
 	"sync"
 
-	"latchkey/internal/brand"
 	"latchkey/internal/origin"
 	"latchkey/internal/pages"
 )
 
-// Pages are the settings of the built-in pages. The other choices follow from the Options.
+// Pages are the settings of the built-in pages, in addition to the Options.
 type Pages struct {
 	// PublicURL is the URL of this server as browsers see it, without a slash at its end. Links in emails
 	// and providers lead there.
 	PublicURL     string
-	Brand         brand.Brand
 	Registration  string // as in pages.Options
 	DefaultLocale string
 }
@@ -25,7 +23,7 @@ type Pages struct {
 type builtInPages struct {
 	site      *pages.Site
 	publicURL *url.URL
-	warn      sync.Once // that the pages are at another URL
+	warn      sync.Once // about requests at another host
 }
 
 // usePages builds the pages. Nil means that they are off.
@@ -42,7 +40,7 @@ func (s *Server) usePages(o *Pages) error {
 	s.origins.prefix = public.Path
 
 	options := pages.Options{
-		Brand:                o.Brand,
+		Brand:                s.brand,
 		Registration:         o.Registration,
 		SendsEmail:           s.auth != nil && s.auth.SendsEmail(),
 		RequireVerifiedEmail: s.verifiedOnly,
@@ -86,7 +84,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) error {
 
 	if r.Host != s.pages.publicURL.Host {
 		s.pages.warn.Do(func() {
-			s.log.WarnContext(r.Context(), "a built-in page was opened at another host than PUBLIC_URL: links in emails and sign-ins with providers do not lead back to it",
+			s.log.WarnContext(r.Context(), "built-in page opened at a host other than that of PUBLIC_URL: links in emails and sign-ins with providers do not lead back to it",
 				"host", r.Host, "publicUrl", s.pages.publicURL.String())
 		})
 	}
@@ -96,8 +94,8 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// failurePage returns the URL of the page that explains why a sign-in with a provider failed, if it is
-// not known where it began.
+// failurePage returns the URL of the page that explains why a sign-in with a provider failed. It is for
+// sign-ins that began on an unknown page.
 func (s *Server) failurePage() string {
 	if s.pages == nil {
 		return s.origins.home()
@@ -106,8 +104,8 @@ func (s *Server) failurePage() string {
 	return s.pages.publicURL.JoinPath("signin").String()
 }
 
-// start returns the relative URL of the page for people who open the URL of the API.
-func (s *Server) start() string {
+// startPage returns the relative URL of the page for people who open the URL of the API.
+func (s *Server) startPage() string {
 	if s.pages == nil {
 		return "docs"
 	}

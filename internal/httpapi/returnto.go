@@ -13,17 +13,17 @@ const msgInvalidReturnTo = "The return URL must be a path, or a URL under an ori
 
 // home returns the URL to which a browser returns by default.
 func (o *origins) home() string {
-	returns := o.returns().Listed
-	if len(returns) == 0 {
+	listed := o.returnOrigins().Listed
+	if len(listed) == 0 {
 		return "/" // unused, since there are no providers either
 	}
 
-	return returns[0] + "/"
+	return listed[0] + "/"
 }
 
-// returns are the origins to which a browser may return: the trusted ones, and that of the built-in
-// pages.
-func (o *origins) returns() origin.Trusted {
+// returnOrigins returns the origins to which a browser may return: the trusted ones, and that of the
+// built-in pages.
+func (o *origins) returnOrigins() origin.Trusted {
 	to := o.trusted
 	if o.pages != "" {
 		to.Listed = append(slices.Clone(to.Listed), o.pages)
@@ -39,7 +39,7 @@ func (o *origins) returnTo(given string) (to string, ok bool) {
 		return o.home(), true
 	}
 
-	to, ok = returnto.Check(o.returns(), given)
+	to, ok = returnto.Check(o.returnOrigins(), given)
 	if !ok || o.mayStartSignIn(to) {
 		return "", false
 	}

@@ -59,7 +59,7 @@ type Server struct {
 	busyLogged      atomic.Int64 // the minute in which worthLogging last allowed an overload to be logged
 	minPassword     int
 	stepUpMaxAge    time.Duration
-	warnUnreachable sync.Once // that offerSignIn cannot offer it
+	warnUnreachable sync.Once // in offerSignIn
 	redisBudget     time.Duration
 	verifiedOnly    bool // see Options.RequireVerifiedEmail
 	brand           brand.Brand
@@ -103,7 +103,7 @@ type Options struct {
 	// those that are open to them: see route.forUnverified.
 	RequireVerifiedEmail bool
 
-	// Brand is how the product presents itself.
+	// Brand holds the name and the look of the product.
 	Brand brand.Brand
 
 	// RedisBudget is the total time that one request may wait for Redis.
@@ -127,7 +127,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		limiter:      device.NewLimiter(o.Limiter, o.Limits.Account, o.Limits.Device),
 		limits:       o.Limits,
 		readiness:    readiness{checkRedis: o.CheckRedis, checkMongo: o.CheckMongo},
-		languages:    o.Languages,
+		languages:    cmp.Or(o.Languages, locale.ShippedSet()),
 		activity:     o.Activity,
 		providers:    o.Providers,
 		proxies:      o.TrustedProxies,
@@ -144,9 +144,6 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 	}
 	s.clientIPs = newClientIPs(s.proxies, s.log)
 	s.bodies.clientIPs = s.clientIPs
-	if o.Languages == nil {
-		s.languages = locale.ShippedSet()
-	}
 	s.rules = newRules(s.minPassword, s.languages)
 	if s.now == nil {
 		s.now = time.Now

@@ -105,7 +105,8 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// verifyFromMemory is verify if it is in memory whether the email is verified.
+// verifyFromMemory is like verify. It returns nil unless the server has in memory whether the email is
+// verified.
 func (s *Server) verifyFromMemory(h http.Header, current *session.Session) []byte {
 	verified, known := s.verifiedInMemory(current)
 	if !known {

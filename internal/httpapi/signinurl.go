@@ -65,8 +65,8 @@ func hostOf(given string) string {
 	return u.Hostname()
 }
 
-// forwardedURL returns the URL of the request that a proxy asks about. It may be anything: only
-// returnTo decides whether a browser may be sent there.
+// forwardedURL returns the URL of the request that a proxy asks about. It is not trusted: returnTo
+// decides whether a browser may be sent there.
 func forwardedURL(r *http.Request) string {
 	return r.Header.Get("X-Forwarded-Proto") + "://" + r.Header.Get("X-Forwarded-Host") + r.Header.Get("X-Forwarded-Uri")
 }

@@ -27,10 +27,10 @@ func (s *Server) requireVerifiedEmail(r *http.Request, rt route) error {
 	return nil
 }
 
-// hasVerifiedEmail reports whether the email of the signed-in user is verified. A session in which that
-// is recorded decides alone: a verified email stays verified until another one replaces it. Otherwise it
-// looks at the account, because the user may have just used the link in the email. While the email of the
-// account is being changed, the session still has the old one, which is not verified. Errors:
+// hasVerifiedEmail reports whether the email of the signed-in user is verified. It trusts a session that
+// has a verified email: an email stays verified until another one replaces it. Otherwise it reads the
+// account, because the user may have just used the link in the email. While the email of the account is
+// being changed, the session still has the old one, which is not verified. Errors:
 // user.ErrNotFound, user.ErrUnreadable, user.ErrUnavailable.
 func (s *Server) hasVerifiedEmail(r *http.Request) (bool, error) {
 	current := s.current(r)
@@ -51,8 +51,8 @@ func (s *Server) hasVerifiedEmail(r *http.Request) (bool, error) {
 	return true, nil
 }
 
-// lookupPause is how long knownVerified does not look at accounts after a failure. MongoDB takes
-// about a second to fail, and a proxy waits for each check.
+// lookupPause is how long knownVerified does not read accounts after a failure. A read takes about a
+// second to fail while MongoDB is down, and a proxy waits for each check.
 const lookupPause = 5 * time.Second
 
 // knownVerified reports whether the email of the signed-in user is known to be verified. It is false if
@@ -75,8 +75,8 @@ func (s *Server) knownVerified(r *http.Request) bool {
 	return verified
 }
 
-// verifiedInMemory reports whether the email of a session's user is verified. The second result is false
-// if that takes a read of the account.
+// verifiedInMemory reports whether the email of a session's user is verified. known is false if the
+// account must be read from MongoDB to find out.
 func (s *Server) verifiedInMemory(current *session.Session) (verified, known bool) {
 	if current.EmailVerified {
 		return true, true

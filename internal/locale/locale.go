@@ -7,7 +7,7 @@ import (
 	"golang.org/x/text/language"
 )
 
-// Default is the language that every text is written in first.
+// Default is the language in which every text exists.
 const Default = "en"
 
 // Shipped returns the languages of the texts that are part of the program.
@@ -52,6 +52,7 @@ func canonical(tag language.Tag) string {
 // Set is a set of languages. It is safe for concurrent use.
 type Set struct {
 	names   []string
+	tags    []language.Tag
 	matcher language.Matcher
 }
 
@@ -66,7 +67,7 @@ func NewSet(names ...string) (*Set, error) {
 		tags[i] = language.MustParse(name)
 	}
 
-	return &Set{names: names, matcher: language.NewMatcher(tags)}, nil
+	return &Set{names: names, tags: tags, matcher: language.NewMatcher(tags)}, nil
 }
 
 // ShippedSet returns the Set of the shipped languages.
@@ -79,11 +80,11 @@ func ShippedSet() *Set {
 	return s
 }
 
-// Names returns the languages in the order that NewSet got.
+// Names returns the languages in the order in which NewSet got them.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
-// Match returns the language of the Set that a reader of a locale reads as well, or "" if there is
-// none: Austrians read German, but readers of Traditional Chinese do not all read Simplified Chinese.
+// Match returns the language of the Set that a locale is a regional form of, or "" if there is none:
+// Austrians read German, but readers of Traditional Chinese do not all read Simplified Chinese.
 func (s *Set) Match(locale string) string {
 	if Canonical(locale) == "" {
 		return ""
@@ -98,36 +99,48 @@ func (s *Set) Match(locale string) string {
 
 func (s *Set) match(tag language.Tag) string {
 	_, i, confidence := s.matcher.Match(tag)
-	if confidence < language.High {
+	if confidence < language.High || baseOf(tag) != baseOf(s.tags[i]) {
 		return ""
 	}
 
 	return s.names[i]
 }
 
+// baseOf returns the language of a tag without script and region. The matcher also knows which other
+// language many readers of a language understand, such as Spanish for Basque, but they would not
+// choose it.
+func baseOf(tag language.Tag) language.Base {
+	if canonical, err := language.Macro.Canonicalize(tag); err == nil { // cmn is zh
+		tag = canonical
+	}
+	base, _, _ := tag.Raw()
+
+	return base
+}
+
 // The limits of Accept-Language keep a request from causing much work. Browsers send less.
 const (
-	maxHeader = 1000
-	maxWishes = 20
+	maxHeader  = 1000
+	maxLocales = 20
 )
 
 // FromHeader returns the canonical form of the first locale of an Accept-Language header that Match
 // finds a language for (lookup of RFC 4647). It returns "" if there is none.
 //
-// Browsers add the bare language to each locale, such as zh to zh-TW. If there is no language for
-// the locale, the bare one is not a wish of its own: zh alone means Simplified Chinese.
+// Browsers add the bare language to each locale, such as zh to zh-TW. If no language matches the
+// locale, the bare language is ignored as well: zh alone would match Simplified Chinese.
 func (s *Set) FromHeader(acceptLanguage string) string {
 	if acceptLanguage == "" || len(acceptLanguage) > maxHeader {
 		return ""
 	}
 
-	wishes, _, err := language.ParseAcceptLanguage(acceptLanguage)
+	accepted, _, err := language.ParseAcceptLanguage(acceptLanguage)
 	if err != nil {
 		return ""
 	}
 
 	unmatched := map[language.Base]bool{}
-	for _, tag := range wishes[:min(len(wishes), maxWishes)] {
+	for _, tag := range accepted[:min(len(accepted), maxLocales)] {
 		base, script, region := tag.Raw()
 		isBare := script == (language.Script{}) && region == (language.Region{})
 		if isBare && unmatched[base] {

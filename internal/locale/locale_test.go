@@ -18,6 +18,7 @@ func TestMatch(t *testing.T) {
 		"zh": "zh-Hans", "zh-CN": "zh-Hans", "zh-SG": "zh-Hans", "zh-Hans-TW": "zh-Hans", "cmn": "zh-Hans",
 
 		"zh-TW": "", "zh-HK": "", "zh-MO": "", "zh-Hant": "", "yue": "", "yue-HK": "", "ca": "", "ca-ES": "", "ru": "", "sv": "",
+		"eu": "", "gl": "", "gsw": "", "lb": "", "af": "", "fy": "", "br": "", "rm": "", "tlh": "",
 		"zh-Latn": "", "und": "", "mul": "", "*": "", "": "", "x-private": "", "deutsch, bitte": "", strings.Repeat("de-", 40): "",
 	} {
 		if got := s.Match(locale); got != want {
@@ -53,7 +54,7 @@ func TestFromHeader(t *testing.T) {
 		"<script>":                          "",
 		"DE":                                "de",
 		"iw, cmn-hans-cn;q=0.5":             "cmn-Hans-CN",
-		strings.Repeat("sv-SE,", 25) + "de": "", // after maxWishes
+		strings.Repeat("sv-SE,", 25) + "de": "", // after maxLocales
 	} {
 		if got := s.FromHeader(header); got != want {
 			t.Errorf("FromHeader(%.60q): got %q, want %q", header, got, want)

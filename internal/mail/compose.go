@@ -113,18 +113,10 @@ func (c *Composer) data(t *texts, e Email, now time.Time) (templateData, error) 
 		App:           c.brand,
 		Light:         c.light,
 		Dark:          c.dark,
-		Dir:           "ltr",
-		Start:         "left",
-		End:           "right",
 		OutlookBefore: outlookBefore,
 		OutlookAfter:  outlookAfter,
 	}
-
-	if t.isRightToLeft() {
-		data.Dir = "rtl"
-		data.Start = "right"
-		data.End = "left"
-	}
+	data.Dir, data.Start, data.End = t.direction()
 
 	data.Expires = ""
 	if e.Link != "" && e.ExpiresIn > 0 {

@@ -75,7 +75,7 @@ func NewComposer(o ComposerOptions) (*Composer, error) {
 	}
 	c.fallback = c.texts[c.languages.Match(fallback)]
 	if c.fallback == nil {
-		return nil, fmt.Errorf("no emails are written in the default language %q; there are: %s", fallback, strings.Join(c.languages.Names(), ", "))
+		return nil, fmt.Errorf("there are no texts in the default language %q; available: %s", fallback, strings.Join(c.languages.Names(), ", "))
 	}
 
 	if err := c.parseTemplates(override); err != nil {
@@ -140,7 +140,8 @@ func (c *Composer) parseTemplates(override overrides) error {
 	return faultsError(faults)
 }
 
-// tryTemplates returns the faults of templates, each kind of fault once.
+// tryTemplates executes the templates for every email in every language. It returns at most one fault
+// for each template.
 func (c *Composer) tryTemplates() []string {
 	var faults []string
 	failed := map[string]bool{}
@@ -175,7 +176,7 @@ func (c *Composer) tryTemplates() []string {
 				report(htmlFile, kind, lang, "does not contain the link")
 			}
 			if strings.Contains(html.String(), "ZgotmplZ") {
-				report(htmlFile, kind, lang, "contains a value where it is not safe")
+				report(htmlFile, kind, lang, "inserts a value where it is not safe")
 			}
 		}
 	}

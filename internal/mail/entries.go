@@ -14,13 +14,13 @@ import (
 // entries are the texts in a file by their key, such as emails.verify_email.subject.
 type entries map[string]entry
 
-// entry is one text, or the paragraphs of a list.
+// entry is one text, or a list of texts.
 type entry struct {
 	texts  []string
 	isList bool
 }
 
-// fault is what is wrong with an entry of a file, or with the file itself if the key is "".
+// fault describes a problem with an entry of a file, or with the file itself if the key is "".
 type fault struct{ key, reason string }
 
 func (f fault) String() string {
@@ -31,7 +31,7 @@ func (f fault) String() string {
 	return f.key + ": " + f.reason
 }
 
-// parseEntries parses a file of texts. Values that are no texts are faults.
+// parseEntries parses a file of texts. Values that are not texts are faults.
 func parseEntries(file []byte) (entries, []fault) {
 	if !utf8.Valid(file) {
 		return nil, []fault{{"", "is not UTF-8"}}

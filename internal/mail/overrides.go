@@ -14,18 +14,18 @@ import (
 	"latchkey/internal/locale"
 )
 
-// overrides are the files of an operator.
+// overrides holds the files in ComposerOptions.TextsDir.
 type overrides struct {
 	entries   map[string]entries // by language
 	added     []string           // languages that are not shipped
 	templates map[string]string  // sources by file name
 }
 
-// maxOverride is the maximum size of a file. Larger ones are not what they should be.
+// maxOverride is the maximum size of a file. Texts and templates are much smaller.
 const maxOverride = 1 << 20
 
 // readOverrides reads the files in a directory, and compares the texts with the shipped ones. Files
-// with other names are ignored, unless they look like a typo.
+// with other extensions are ignored.
 func readOverrides(dir string, shipped map[string]entries) (overrides, error) {
 	o := overrides{entries: map[string]entries{}, templates: map[string]string{}}
 	if dir == "" {

@@ -128,7 +128,7 @@ func TestOverrideFaults(t *testing.T) {
 		"syntax":       {map[string]string{"email.html.tmpl": "{{.Link", "email.txt.tmpl": "{{end}}"}, []string{"unclosed action", "unexpected {{end}}"}},
 		"field":        {map[string]string{"email.txt.tmpl": "{{.Link}}{{.Recipient}}"}, []string{"can't evaluate field Recipient"}},
 		"no link":      {map[string]string{"email.txt.tmpl": "{{.Subject}}", "email.html.tmpl": "<p>{{.Subject}}</p>"}, []string{"verify_email in en: does not contain the link", "verify_email in en: does not contain the link"}},
-		"unsafe":       {map[string]string{"email.html.tmpl": `<p style="{{.Subject}}">{{.Link}}</p>`}, []string{"contains a value where it is not safe"}},
+		"unsafe":       {map[string]string{"email.html.tmpl": `<p style="{{.Subject}}">{{.Link}}</p>`}, []string{"inserts a value where it is not safe"}},
 	} {
 		_, err := NewComposer(ComposerOptions{TextsDir: directory(t, tc.files)})
 		if err == nil {

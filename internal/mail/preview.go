@@ -18,8 +18,8 @@ import (
 	"latchkey/internal/locale"
 )
 
-// previewMark is in the page that links to previews. WritePreviews recognizes its own directories by
-// it.
+// previewMark is a part of the page that links to previews. WritePreviews recognizes a directory that it
+// has written by this mark.
 const previewMark = `<meta name="generator" content="latchkey mail preview">`
 
 const indexFile = "index.html"
@@ -63,7 +63,7 @@ func (c *Composer) WritePreviews(dir string) (index string, err error) {
 		return "", err
 	}
 
-	// The page comes first, so that a directory that is written in part can be written again.
+	// Write the page first. It marks the directory, so that the command can run again after a failure.
 	index = filepath.Join(dir, indexFile)
 	if err := writePreview(index, page); err != nil {
 		return "", err
@@ -169,11 +169,11 @@ func (c *Composer) previews() (files map[string]string, page string, err error) 
 	return files, b.String(), err
 }
 
-// sampleTime is when the events in previews happened.
+// sampleTime is the time of the events in previews.
 var sampleTime = time.Date(2026, 11, 22, 13, 32, 0, 0, time.UTC)
 
 // sampleToken is the one-time token in previews.
-const sampleToken = "bXkgc2VjcmV0IHRva2VuIGlzIHZlcnkgbG9uZyAxMjM0NTY3ODk"
+const sampleToken = "bXkgc2VjcmV0IHRva2VuIGlzIHZlcnkgbG9uZyAxMjM0NTY3ODk" //nolint:gosec // invented
 
 // samplePaths are the paths of links, as package auth creates them.
 var samplePaths = map[Kind]string{

@@ -115,6 +115,15 @@ func pluralForm(tag language.Tag, n int) string {
 	return pluralForms[plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)]
 }
 
+// direction returns the direction of the language, and the sides at which lines begin and end.
+func (t *texts) direction() (dir, start, end string) {
+	if t.isRightToLeft() {
+		return "rtl", "right", "left"
+	}
+
+	return "ltr", "left", "right"
+}
+
 // isRightToLeft reports whether the language is written from right to left.
 func (t *texts) isRightToLeft() bool {
 	script, _ := t.tag.Script()

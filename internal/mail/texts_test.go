@@ -200,7 +200,7 @@ func TestWrap(t *testing.T) {
 	wide := strings.Repeat("漢", 35)
 	for text, want := range map[string]string{
 		"":                              "",
-		" a  b ":                        "a b",
+		"a  b":                          "a b",
 		"a " + long + " c":              "a\n" + long + "\nc",
 		strings.Repeat("a", 72) + " b":  strings.Repeat("a", 72) + "\nb",
 		strings.Repeat("a", 70) + " bc": strings.Repeat("a", 70) + "\nbc",

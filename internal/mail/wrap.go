@@ -58,8 +58,8 @@ func mayBreak(before, after rune) bool {
 	return beside && !unicode.Is(unicode.Ps, before) && !cannotBegin(after) && before != '“'
 }
 
-// cannotBegin reports whether a line must not begin with a character: brackets that close, quotes,
-// punctuation, and small or lengthened kana.
+// cannotBegin reports whether a line must not begin with a character: closing brackets, quotes,
+// punctuation, and small or lengthening kana.
 func cannotBegin(r rune) bool {
 	return unicode.In(r, unicode.Pe, unicode.Pf) || strings.ContainsRune(" 、。，．：；！？・ー々,.:;!?％%ぁぃぅぇぉっゃゅょァィゥェォッャュョ", r)
 }

@@ -2,45 +2,36 @@ package pages
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"text/template"
 
+	"latchkey/internal/asset"
 	"latchkey/internal/brand"
 )
 
 // assets are the scripts, styles and images of the pages.
 type assets struct {
-	files   map[string][]byte
+	files   map[string]*asset.File
 	version string // of all files; a part of their URLs
-}
-
-// contentTypes maps the extensions of assets to media types.
-var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".svg": "image/svg+xml; charset=utf-8",
 }
 
 // loadAssets reads the assets and generates those that depend on the brand and the languages. The
 // policy of the pages forbids inline styles and scripts, so these are files, too.
 func loadAssets(b brand.Brand, l languages) (assets, error) {
-	a := assets{files: map[string][]byte{}}
+	a := assets{files: map[string]*asset.File{}}
+	contents := map[string][]byte{}
 
 	entries, err := files.ReadDir("assets")
 	if err != nil {
 		return a, err
 	}
 	for _, entry := range entries {
-		if a.files[entry.Name()], err = files.ReadFile("assets/" + entry.Name()); err != nil {
+		if contents[entry.Name()], err = files.ReadFile("assets/" + entry.Name()); err != nil {
 			return a, err
 		}
 	}
@@ -50,22 +41,26 @@ func loadAssets(b brand.Brand, l languages) (assets, error) {
 		if err != nil {
 			return a, err
 		}
-		a.files["texts."+tag+".js"] = fmt.Appendf(nil, "export default %s;\n", encoded)
+		contents["texts."+tag+".js"] = fmt.Appendf(nil, "export default %s;\n", encoded)
 	}
 
-	light, dark := b.Light(), b.Dark()
+	light := b.Light()
+	dark := b.Dark()
 	var css bytes.Buffer
 	if err := brandStyle.Execute(&css, map[string]brand.Palette{"Light": light, "Dark": dark}); err != nil {
 		return a, err
 	}
-	a.files["brand.css"] = css.Bytes()
-	a.files["icon.svg"] = icon(b, light)
+	contents["brand.css"] = css.Bytes()
+	contents["icon.svg"] = icon(b, light)
 
-	all := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(a.files)) {
-		_, _ = fmt.Fprintf(all, "%s %d\n%s", name, len(a.files[name]), a.files[name])
+	hashes := ""
+	for _, name := range slices.Sorted(maps.Keys(contents)) {
+		if a.files[name], err = asset.New(name, contents[name]); err != nil {
+			return a, err
+		}
+		hashes += name + " " + a.files[name].Hash() + "\n"
 	}
-	a.version = base64.RawURLEncoding.EncodeToString(all.Sum(nil)[:12])
+	a.version = asset.Digest([]byte(hashes))
 
 	return a, nil
 }
@@ -101,15 +96,13 @@ func (a assets) url(name string) string { return "pages/" + a.version + "/" + na
 
 // serve serves VERSION/NAME. During a rolling upgrade, a page may come from a server with another
 // version.
-func (a assets) serve(w http.ResponseWriter, rest string) {
+func (a assets) serve(w http.ResponseWriter, r *http.Request, rest string) error {
 	version, name, _ := strings.Cut(rest, "/")
 
-	h := w.Header()
-	h.Set("Content-Type", contentTypes[path.Ext(name)])
-	h.Set("Cache-Control", "no-cache")
+	caching := asset.Revalidate
 	if version == a.version {
-		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+		caching = asset.Forever
 	}
-	h.Set("Content-Length", strconv.Itoa(len(a.files[name])))
-	_, _ = w.Write(a.files[name])
+
+	return a.files[name].Serve(w, r, caching)
 }

@@ -30,16 +30,15 @@ var languageNames = map[string]string{
 type texts map[string]string
 
 type languages struct {
-	preferred string
-	texts     map[string]texts // by language
-	set       *locale.Set
+	fallback string           // for visitors who accept none of the languages
+	texts    map[string]texts // by language
+	set      *locale.Set
 }
 
-// loadLanguages reads the texts. The preferred locale is that of visitors who accept no language that
-// the pages have.
-func loadLanguages(preferred string) (languages, error) {
+// loadLanguages reads the texts.
+func loadLanguages(defaultLocale string) (languages, error) {
 	l := languages{texts: map[string]texts{}, set: locale.ShippedSet()}
-	l.preferred = cmp.Or(l.set.Match(preferred), locale.Default)
+	l.fallback = cmp.Or(l.set.Match(defaultLocale), locale.Default)
 
 	for _, name := range l.set.Names() {
 		source, err := files.ReadFile("texts/" + name + ".json")
@@ -64,5 +63,5 @@ func (l languages) choose(requested, header string) (lang string, given bool) {
 		return requested, true
 	}
 
-	return cmp.Or(l.set.Match(l.set.FromHeader(header)), l.preferred), false
+	return cmp.Or(l.set.Match(l.set.FromHeader(header)), l.fallback), false
 }

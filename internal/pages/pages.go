@@ -34,7 +34,7 @@ type Options struct {
 	Providers  []Provider
 	// MinPassword is the minimum length of new passwords in characters.
 	MinPassword int
-	// DefaultLocale is that of visitors who accept no language that the pages have.
+	// DefaultLocale is the locale for visitors who accept none of the available languages.
 	DefaultLocale string
 	// ReturnTo checks the URL to which a visitor wants to return after the sign-in. It returns the URL to
 	// use, and whether it is allowed. Nothing else decides about redirects.
@@ -49,7 +49,7 @@ type Provider struct {
 	Title string `json:"title"` // for people
 }
 
-// Demo is what only the demo shows.
+// Demo configures the parts of the pages that only the demo shows.
 type Demo struct {
 	OutboxURL string // the emails; empty if there is no outbox
 	DocsURL   string // the documentation of the API
@@ -151,7 +151,9 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.setHeaders(w.Header())
 
 	if rest, ok := strings.CutPrefix(r.URL.Path, AssetsPath); ok {
-		s.assets.serve(w, rest)
+		if err := s.assets.serve(w, r, rest); err != nil {
+			http.Error(w, "The file cannot be read.", http.StatusInternalServerError) // only a bug gets here
+		}
 		return
 	}
 

@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"latchkey/internal/brand"
 )
 
 // view is the data of a template.
@@ -45,23 +43,23 @@ func (s *Site) newView(name string, r *http.Request) view {
 	return v
 }
 
-// App is the name of the product.
+// App returns the name of the product.
 func (v view) App() string { return v.Brand.Name }
 
-// Title is the title of the page.
+// Title returns the title of the page.
 func (v view) Title() string { return v.T(table[v.Page].title) }
 
-// Script is the URL of the page's script.
+// Script returns the URL of the page's script.
 func (v view) Script() string { return v.Asset(table[v.Page].script) }
 
 // Asset returns the relative URL of an asset. All pages are at one level, so that they work behind a
 // proxy that adds a path prefix.
 func (v view) Asset(name string) string { return v.site.assets.url(name) }
 
-// Texts is the URL of the texts for the scripts.
+// Texts returns the URL of the texts for the scripts.
 func (v view) Texts() string { return v.Asset("texts." + v.Lang + ".js") }
 
-// ClientURL is the URL of the client of the API.
+// ClientURL returns the URL of the client of the API.
 func (v view) ClientURL() string {
 	if v.API == "" {
 		return "client.js"
@@ -98,7 +96,7 @@ func (v view) link(name, lang string, withLang bool) string {
 	return name + "?" + query.Encode()
 }
 
-// Home is the URL to which the visitor goes after the sign-in.
+// Home returns the URL to which the visitor goes after the sign-in.
 func (v view) Home() string {
 	switch {
 	case v.Return != "":
@@ -110,7 +108,7 @@ func (v view) Home() string {
 	return v.Link("account")
 }
 
-// ProvidersJSON lists the providers for scripts.
+// ProvidersJSON returns the providers for scripts.
 func (v view) ProvidersJSON() (string, error) {
 	list, err := json.Marshal(append([]Provider{}, v.Providers...))
 
@@ -120,16 +118,13 @@ func (v view) ProvidersJSON() (string, error) {
 // CanRegister reports whether anyone may register.
 func (v view) CanRegister() bool { return v.Registration == Open }
 
-// IsDefaultBrand reports whether the product is Latchkey itself.
-func (v view) IsDefaultBrand() bool { return v.Brand.Name == brand.DefaultName }
-
 // languageLink is an entry of the language menu.
 type languageLink struct {
 	Tag, Name, URL string
 	Current        bool
 }
 
-// LanguageLinks lists the languages, each with the URL of this page in it.
+// LanguageLinks returns the languages, each with the URL of this page in it.
 func (v view) LanguageLinks() []languageLink {
 	var links []languageLink
 	for _, tag := range v.site.languages.set.Names() {
@@ -144,7 +139,7 @@ func (v view) LanguageLinks() []languageLink {
 	return links
 }
 
-// LangName is the name of the page's language in that language.
+// LangName returns the name of the page's language in that language.
 func (v view) LangName() string { return languageNames[v.Lang] }
 
 // field is an input with its label.

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// ErrBadPosition is returned for a position that ScanPage has not returned, or that is of no use any
-// more because a server was restarted or keys were moved to another one.
+// ErrBadPosition is returned for a position that ScanPage has not returned, or that is no longer valid
+// because a server was restarted or keys were moved to another one.
 var ErrBadPosition = errors.New("not a position among the keys of the current Redis servers")
 
 const (
@@ -27,7 +27,7 @@ const (
 type position struct {
 	topology string // fingerprint of the topology in which the cursor was obtained
 	server   string // host:port
-	runID    string // identifies the process of the server: a cursor is of no use to another one
+	runID    string // identifies the process of the server: a cursor is not valid in another one
 	cursor   string
 }
 
@@ -57,7 +57,7 @@ func parsePosition(text string) (position, error) {
 // ScanPage returns about count keys that match a pattern, and the position at which the next page
 // begins, or "" after the last page. after is the position from the previous page, or "" for the
 // first one. A page may have a few more keys, or fewer if most keys do not match, and the same key may
-// appear twice. Keys that exist during all pages are in one of them. Redis commands: one for each
+// appear twice. A key that exists during all pages is in one of them. Redis commands: one for each
 // server on the page, and at most 32. Only operators' commands may use it. Errors: ErrBadPosition,
 // ErrUnavailable.
 func (c *Client) ScanPage(ctx context.Context, pattern, after string, count int) (keys []string, next string, err error) {
@@ -137,7 +137,7 @@ func (c *Client) sendTo(ctx context.Context, server string) Sender {
 	return func(command string, args ...any) (any, error) { return c.DoAt(ctx, server, command, args...) }
 }
 
-// runIDOf returns what identifies the process of a server. Errors: ErrUnavailable.
+// runIDOf returns the ID of the process of a server, or "" if it is unknown. Errors: ErrUnavailable.
 func runIDOf(do Sender) (string, error) {
 	info, err := String(do("INFO", "server"))
 	if Code(err) != "" {

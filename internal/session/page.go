@@ -8,8 +8,8 @@ import (
 	"latchkey/internal/redisconn"
 )
 
-// ErrBadPosition is returned by Page for a position from another list, or one that is of no use any
-// more because Redis was restarted or another server took over.
+// ErrBadPosition is returned by Page for a position from another list, or for one that is no longer valid
+// because Redis was restarted or another server took over.
 var ErrBadPosition = errors.New("no such position in the list of sessions")
 
 // Page returns about limit live sessions of all users, in no particular order, and the position at

@@ -120,7 +120,7 @@ func TestUnreadable(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 
-	wantErr(t, "rename", errorOf(s.Rename(ctx, noState, "B")), ErrNotFound)
+	wantErr(t, "rename", errorOf(s.UpdateProfile(ctx, noState, Profile{Name: "B"})), ErrNotFound)
 	if u, err := s.SetActive(ctx, noState, true); err != nil || u.Email != "eve@example.com" || !u.Active || u.Unreadable != "" {
 		t.Errorf("enable: got %+v, %v; want the active account", u, err)
 	}

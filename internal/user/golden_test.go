@@ -79,7 +79,7 @@ func TestGoldenUser(t *testing.T) {
 		update  func() (User, error)
 		changes []string
 	}{
-		{"rename", func() (User, error) { return s.Rename(ctx, want.ID, "Ann B.") }, []string{"name", "updatedAt"}},
+		{"rename", func() (User, error) { return s.UpdateProfile(ctx, want.ID, Profile{Name: "Ann B."}) }, []string{"name", "updatedAt"}},
 		{"login", func() (User, error) { return s.RecordLogin(ctx, want) }, []string{"lastLogin"}},
 		{"stronger hash", func() (User, error) { return User{}, s.ReplaceHash(ctx, want.ID, want.PasswordHash, "better") }, []string{"password"}},
 		{"clear unlinked", func() (User, error) { return User{}, s.ClearUnlinked(ctx, want.ID, "google") }, []string{"unlinked"}},

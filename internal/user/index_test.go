@@ -110,7 +110,7 @@ func TestOtherUniqueIndex(t *testing.T) {
 	wantErr(t, "the email of an account that was not stored", errorOf(s.ByEmail(ctx, "other@example.com")), ErrNotFound)
 
 	bob := create(t, s, User{Name: "Bob", Email: "bob@example.com", PasswordHash: "h"})
-	if err := errorOf(s.Rename(ctx, bob.ID, "Ann")); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrEmailTaken) {
+	if err := errorOf(s.UpdateProfile(ctx, bob.ID, Profile{Name: "Ann"})); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrEmailTaken) {
 		t.Errorf("rename: got %v, want ErrUnavailable", err)
 	}
 

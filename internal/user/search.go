@@ -49,7 +49,7 @@ func (s *Store) List(ctx context.Context, page Page) ([]Listed, error) {
 func (s *Store) SearchEmails(ctx context.Context, prefix string, page Page) ([]Listed, error) {
 	prefix = strings.ToLower(strings.TrimSpace(prefix))
 
-	// A range, because MongoDB compares strings byte by byte. No email has the last code point.
+	// MongoDB compares strings byte by byte, and no email contains the last code point.
 	const last = "\U0010FFFF"
 	bounds := bson.D{{Key: "$gte", Value: prefix}, {Key: "$lt", Value: prefix + last}}
 	if page.After != "" {
@@ -63,7 +63,7 @@ func (s *Store) SearchEmails(ctx context.Context, prefix string, page Page) ([]L
 	return s.findAll(ctx, bson.D{{Key: "email", Value: bounds}}, byEmail, page.Limit)
 }
 
-// Search returns the accounts with a text anywhere in their email or name, in upper or lower case, newest
+// Search returns the accounts with a text anywhere in their email or name, ignoring case, newest
 // first. page.After is the ID of a Listed. MongoDB reads accounts until the page is full, which may
 // be all of them, so only ctx limits the time. Errors: ErrBadPosition, ErrUnavailable.
 func (s *Store) Search(ctx context.Context, text string, page Page) ([]Listed, error) {
@@ -80,9 +80,9 @@ func (s *Store) Search(ctx context.Context, text string, page Page) ([]Listed, e
 
 	ctx, cancel := mongoconn.WithLongTimeout(ctx)
 	defer cancel()
-	both := bson.D{{Key: "$and", Value: bson.A{matches, older}}}
+	filter := bson.D{{Key: "$and", Value: bson.A{matches, older}}}
 
-	return s.findAll(ctx, both, newestFirst, page.Limit)
+	return s.findAll(ctx, filter, newestFirst, page.Limit)
 }
 
 // findAll returns up to limit accounts that match a filter. Errors: ErrUnavailable.

@@ -12,8 +12,8 @@ import (
 )
 
 // Snapshot is an account as it was a moment ago, for showing it to its owner. It has neither the
-// password hash nor the external accounts, so no decision can be based on them. That its email is
-// verified can be relied on, because that never changes for an email.
+// password hash nor the external accounts, so no decision can be based on them. If it has a verified
+// email, that can be relied on, because an email stays verified.
 type Snapshot struct {
 	View
 

@@ -64,7 +64,9 @@ func TestSnapshotsShowChanges(t *testing.T) {
 	hashOf := map[string]string{"login": "hash", "new password": "hash"}
 
 	for name, change := range map[string]func(ctx context.Context, u User) error{
-		"rename": func(ctx context.Context, u User) error { return errorOf(changing.Rename(ctx, u.ID, "Bea")) },
+		"rename": func(ctx context.Context, u User) error {
+			return errorOf(changing.UpdateProfile(ctx, u.ID, Profile{Name: "Bea"}))
+		},
 		"locale": func(ctx context.Context, u User) error {
 			return errorOf(changing.UpdateProfile(ctx, u.ID, Profile{Locale: "de"}))
 		},

@@ -92,7 +92,7 @@ func (s *Store) CheckWrites(ctx context.Context) (err error) {
 	if _, err := s.ByEmail(ctx, u.Email); err != nil {
 		return err
 	}
-	_, err = s.Rename(ctx, u.ID, u.Name)
+	_, err = s.UpdateProfile(ctx, u.ID, Profile{Name: u.Name})
 
 	return err
 }
@@ -219,12 +219,7 @@ func (s *Store) find(ctx context.Context, filter bson.D) (User, error) {
 	return d.user(), err
 }
 
-// Rename changes the name of an active account. Errors: ErrNotFound, ErrUnavailable.
-func (s *Store) Rename(ctx context.Context, id, name string) (User, error) {
-	return s.UpdateProfile(ctx, id, Profile{Name: name})
-}
-
-// Profile contains what users choose freely about themselves.
+// Profile contains the fields that users choose freely.
 type Profile struct {
 	Name    string
 	Picture string // URL

@@ -36,7 +36,7 @@ func TestOneTimeTokens(t *testing.T) {
 		want    map[TokenKind]bool // the tokens that are still valid afterwards
 	}{
 		"no change":                   {func() error { return nil }, all},
-		"rename":                      {func() error { return errorOf(s.Rename(ctx, u.ID, "Bob")) }, all},
+		"rename":                      {func() error { return errorOf(s.UpdateProfile(ctx, u.ID, Profile{Name: "Bob"})) }, all},
 		"stronger hash":               {func() error { return s.ReplaceHash(ctx, u.ID, "h", "better") }, all},
 		"expiry":                      {func() error { skew = time.Minute; return nil }, nil},
 		"password change":             {func() error { return errorOf(s.ChangePassword(ctx, u.ID, "h", "h3")) }, nil},

@@ -200,7 +200,7 @@ func TestStore(t *testing.T) {
 
 	wantErr(t, "second account with the same email", errorOf(s.Create(ctx, User{Name: "Eve", Email: "ann@example.com", PasswordHash: "other"})), ErrEmailTaken)
 
-	if got, err := s.Rename(ctx, made.ID, "Ann B."); err != nil || got.Name != "Ann B." || got.PasswordHash != "hash" || got.UpdatedAt.Before(made.UpdatedAt) {
+	if got, err := s.UpdateProfile(ctx, made.ID, Profile{Name: "Ann B."}); err != nil || got.Name != "Ann B." || got.PasswordHash != "hash" || got.UpdatedAt.Before(made.UpdatedAt) {
 		t.Errorf("rename: got %+v, %v; want the new name", got, err)
 	}
 

@@ -6,6 +6,7 @@ import "slices"
 type account struct {
 	name, email, id string
 	exists, active  fact
+	verified        fact     // the email
 	passwords       []string // the possible passwords; never modified in place, because clones share it
 	// lostTokens is the maximum number of live sessions whose token was lost with a response.
 	lostTokens int

@@ -99,3 +99,38 @@ func listOf(w *world, tokens ...int) map[string]any {
 
 	return map[string]any{"sessions": all}
 }
+
+// The model forbids a server that lets a user with an unverified email in, or keeps one out whose email is
+// verified.
+func TestModelForbidsUnverified(t *testing.T) {
+	t.Parallel()
+
+	start := time.Now()
+	now := interval{start, start.Add(time.Millisecond)}
+	refusal := apitest.Response{T: t, Status: 403, JSON: map[string]any{"code": "email_not_verified"}}
+	success := apitest.Response{T: t, Status: 200, JSON: map[string]any{"sessions": []any{}, "revoked": 0.0}}
+	down503 := apitest.Response{T: t, Status: 503, JSON: map[string]any{"code": "user_store_unavailable"}}
+	for name, tc := range map[string]struct {
+		verified, begun fact
+		kind            string
+		a               apitest.Response
+		down            down
+		valid           bool
+	}{
+		"unverified is refused":         {no, no, "revoke others", refusal, 0, true},
+		"unverified gets in":            {no, no, "revoke others", success, 0, false},
+		"verified is refused":           {yes, no, "revoke others", refusal, 0, false},
+		"verified gets in":              {yes, no, "revoke others", success, 0, true},
+		"unknown is refused":            {maybe, no, "revoke others", refusal, 0, true},
+		"unknown gets in":               {maybe, no, "revoke others", success, 0, true},
+		"open route is refused":         {no, no, "logout", refusal, 0, false},
+		"no account, verified later":    {yes, no, "revoke others", down503, mongoDown, true},
+		"no account, began as verified": {yes, yes, "revoke others", down503, mongoDown, false},
+	} {
+		w := &world{touch: time.Minute, verifiedOnly: true, down: tc.down, accounts: []account{{exists: yes, active: yes, verified: tc.verified}}}
+		w.tokens = []token{{value: "live", id: "live", alive: yes, verified: tc.begun, started: now, seen: now, proved: now}}
+		if problem := w.judge(op{kind: tc.kind, token: 0}, tc.a, now); (problem == "") != tc.valid {
+			t.Errorf("%s: got problem %q, want valid = %t", name, problem, tc.valid)
+		}
+	}
+}

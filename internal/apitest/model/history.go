@@ -47,7 +47,7 @@ var weights = []struct {
 	{"rotate", 10}, {"step up", 4}, {"change password", 6}, {"logout", 8},
 	{"revoke", 8}, {"revoke others", 4}, {"revoke all", 2}, {"delete", 2},
 	{"operator revokes", 2}, {"operator deletes key", 2}, {"operator revokes user", 1}, {"operator revokes everything", 1},
-	{"operator sets password", 1}, {"operator disables", 1}, {"operator enables", 2},
+	{"operator sets password", 1}, {"operator disables", 1}, {"operator enables", 2}, {"operator verifies", 6},
 	{timePasses, 8}, {hoursOfUse, 1}, {storeFails, 9}, {concurrentSteps, 9},
 }
 
@@ -143,8 +143,8 @@ const nextSecret = "the next secret of the tests, 32 b"
 var configurations = []apitest.Options{
 	{TouchInterval: time.Minute, MaxPerUser: 4, SessionCache: true},
 	{TouchInterval: time.Nanosecond, MaxPerUser: 4, SessionCache: true},
-	{TouchInterval: time.Minute, SessionCache: true},
+	{TouchInterval: time.Minute, SessionCache: true, RequireVerifiedEmail: true},
 	// During a change of the secret, each server signs records with a different one.
 	{TouchInterval: time.Nanosecond, MaxPerUser: 4, SessionCache: true, Secrets: []string{apitest.SessionSecret, nextSecret}},
-	{TouchInterval: time.Minute, MaxPerUser: 4},
+	{TouchInterval: time.Minute, MaxPerUser: 4, RequireVerifiedEmail: true},
 }

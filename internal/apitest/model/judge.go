@@ -68,6 +68,10 @@ func (w *world) judge(o op, a apitest.Response, now interval) string {
 		return "session token: got a known one, want a new one"
 	}
 
+	if unverified := w.unverified(o); unverified == yes || unverified == maybe && isUnverified(a) {
+		return mismatch(a, "403 email_not_verified", keepsCookie)
+	}
+
 	allowed := yes
 	if r.allowed != nil {
 		allowed = r.allowed(w, o, now)
@@ -103,7 +107,7 @@ func (w *world) judgeOutage(o op, a apitest.Response) string {
 	case a.Cookie != nil || a.Header.Get("Clear-Site-Data") != "":
 		return fmt.Sprintf("503 changed the session cookie: got %v", a.Cookie)
 	case w.down&redisDown != 0 && (r.public || o.token >= 0) && a.JSON["code"] == "session_store_unavailable":
-	case w.down&mongoDown != 0 && r.account && a.JSON["code"] == "user_store_unavailable":
+	case w.down&mongoDown != 0 && (r.account || w.readsAccount(o)) && a.JSON["code"] == "user_store_unavailable":
 	default:
 		return fmt.Sprintf("got 503 %v without an outage", a.JSON["code"])
 	}

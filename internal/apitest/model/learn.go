@@ -95,6 +95,13 @@ func (w *world) learn(o op, a apitest.Response, now interval) {
 		w.tokens[o.token].alive = yes
 	}
 
+	if isUnverified(a) {
+		return
+	}
+	if w.needsVerified(o) {
+		w.accounts[w.tokens[o.token].account].verified = yes
+	}
+
 	success := a.Status < 300
 	switch {
 	case success && r.learn != nil:
@@ -128,11 +135,15 @@ func (w *world) learnToken(o op, a apitest.Response, now interval) {
 	}
 
 	next := token{root: len(w.tokens), account: o.account, started: now, proved: now, password: o.password}
+	if o.kind == "login" && w.accounts[o.account].verified == yes {
+		next.verified = yes
+	}
 	if !operations[o.kind].public {
 		old := w.tokens[o.token]
 		next.root = old.root
 		next.started = old.started
 		next.password = old.password
+		next.verified = old.verified
 		if o.kind == "rotate" {
 			next.proved = old.proved
 		}

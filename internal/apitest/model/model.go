@@ -67,12 +67,14 @@ type world struct {
 	accounts []account
 	tokens   []token
 
-	cap      int           // maximum number of sessions per account; 0 means no limit
-	touch    time.Duration // the touch interval of the servers
-	orphans  int           // maximum number of live sessions of rolled-back accounts
-	down     down          // the outages during the operations being judged
-	opCount  int           // the number of operations being judged
-	firstNew int           // the first token from the operations being judged
+	cap   int           // maximum number of sessions per account; 0 means no limit
+	touch time.Duration // the touch interval of the servers
+	// verifiedOnly is set if the servers require a verified email.
+	verifiedOnly bool
+	orphans      int  // maximum number of live sessions of rolled-back accounts
+	down         down // the outages during the operations being judged
+	opCount      int  // the number of operations being judged
+	firstNew     int  // the first token from the operations being judged
 
 	// resumeTouch is when the servers extend sessions again. An outage may have paused that.
 	resumeTouch time.Time
@@ -97,6 +99,8 @@ type token struct {
 	root    int    // the first token of the session, which all its tokens share
 	account int
 	alive   fact
+	// verified is yes if the email was verified when the session began.
+	verified fact
 	// reason and ended are why and when it ended. The reason is empty if unknown.
 	reason session.Reason
 	ended  interval

@@ -22,12 +22,14 @@ func mayRegister(w *world, o op) {
 		account.mayHave(o.password)
 	default:
 		account.exists = maybe
+		account.verified = no
 		account.passwords = []string{o.password}
 	}
 }
 
 func learnRegister(w *world, o op, a apitest.Response, now interval) {
 	w.learnSignIn(o, a)
+	w.accounts[o.account].verified = no
 	w.replaceSession(o, now)
 }
 
@@ -317,11 +319,13 @@ func isRecent(w *world, o op, now interval) fact {
 func mayDelete(w *world, o op) {
 	account := &w.accounts[o.account]
 	account.exists = min(account.exists, maybe)
+	account.verified = min(account.verified, maybe)
 }
 
 func learnDelete(w *world, o op, a apitest.Response, _ interval) {
 	account := &w.accounts[o.account]
 	account.exists = no
+	account.verified = no
 	account.id = ""
 	account.passwords = nil
 }

@@ -81,7 +81,7 @@ func newPlayer(t *testing.T, o apitest.Options) *player {
 func (p *player) play(history []step) string {
 	defer p.clear()
 
-	p.w = &world{cap: p.options.MaxPerUser, touch: p.options.TouchInterval}
+	p.w = &world{cap: p.options.MaxPerUser, touch: p.options.TouchInterval, verifiedOnly: p.options.RequireVerifiedEmail}
 	for _, name := range []string{"ann", "bob", "cai"} {
 		p.emails++
 		p.w.accounts = append(p.w.accounts, account{name: name, email: fmt.Sprintf("%s%d@example.com", name, p.emails), active: yes})

@@ -11,6 +11,7 @@ import (
 	"latchkey/internal/apitest"
 	"latchkey/internal/auth"
 	"latchkey/internal/session"
+	"latchkey/internal/user"
 )
 
 // resolve chooses the target of a step. It returns false if there is none.
@@ -75,6 +76,8 @@ func (p *player) choose(random *rand.Rand, o op) (op, bool) {
 		if operations[o.kind].operator() {
 			o.account = w.tokens[o.target].account
 		}
+	case "operator verifies":
+		return o, w.verifiedOnly && account.verified != yes && account.exists == yes && account.id != ""
 	case "operator enables":
 		return o, account.active != yes && account.exists == yes
 	case "operator disables", "operator sets password", "operator revokes user":
@@ -168,6 +171,8 @@ func (p *player) operate(o op) apitest.Response {
 		p.awaitReports()
 	case "operator revokes everything":
 		_, err = s.Sessions.RevokeEverything(ctx, func(int) {})
+	case "operator verifies":
+		_, err = s.Users.MarkVerified(ctx, userID, user.Email(p.w.accounts[o.account].email))
 	case "operator enables":
 		_, err = s.Users.SetActive(ctx, userID, true)
 	case "operator revokes user":

@@ -59,6 +59,7 @@ type rule struct {
 	account       bool   // needs MongoDB
 	startsSession bool   // may start a session or replace its token
 	background    bool   // does not extend the session
+	forUnverified bool   // needs no verified email
 
 	// allowed reports whether the operation succeeds. If it is nil, every operation does.
 	allowed func(w *world, o op, now interval) fact
@@ -98,14 +99,14 @@ var operations = map[string]rule{
 		ends: ownSession, may: mayLogin, learn: learnLogin, learnRefusal: learnLoginRefused,
 	},
 
-	"session":            {request: "GET /auth/session", check: checkSession},
-	"background session": {request: "GET /auth/session", background: true, check: checkBackground},
+	"session":            {request: "GET /auth/session", forUnverified: true, check: checkSession},
+	"background session": {request: "GET /auth/session", forUnverified: true, background: true, check: checkBackground},
 	"me":                 {request: "GET /auth/me", account: true, check: checkUser},
 	"list":               {request: "GET /auth/sessions", check: checkList, learn: learnList},
 
 	"rotate": {request: "POST /auth/rotate-session", startsSession: true, cookie: setsCookie, check: checkRenewed, ends: ownToken},
 	"step up": {
-		request: "POST /auth/step-up", account: true, startsSession: true,
+		request: "POST /auth/step-up", account: true, startsSession: true, forUnverified: true,
 		allowed: knowsPassword, cookie: setsCookie, refusal: "401 wrong_password", check: checkRenewed,
 		ends: ownToken, learn: learnPassword, learnRefusal: learnWrongPassword,
 	},
@@ -115,7 +116,7 @@ var operations = map[string]rule{
 		ends: allSessions, may: mayChange, learn: learnChange, learnRefusal: learnWrongPassword,
 	},
 
-	"logout": {request: "POST /auth/logout", cookie: dropsCookie, check: checkLogout, ends: ownSession, reason: session.LoggedOut},
+	"logout": {request: "POST /auth/logout", forUnverified: true, cookie: dropsCookie, check: checkLogout, ends: ownSession, reason: session.LoggedOut},
 	"revoke": {
 		request: "DELETE /auth/sessions/",
 		allowed: canRevoke, success: "204", refusal: "404 not_found",
@@ -141,5 +142,6 @@ var operations = map[string]rule{
 	"operator revokes everything": {ends: everySession, reason: session.Revoked, forgets: everySession},
 	"operator sets password":      {ends: allSessions, may: mayChange, learn: learnChange},
 	"operator disables":           {ends: allSessions, reason: session.AccountDisabled, may: mayBeActive, learn: learnDisable},
+	"operator verifies":           {may: mayVerify, learn: learnVerify},
 	"operator enables":            {may: mayBeActive, learn: learnEnable},
 }

@@ -72,8 +72,8 @@ export declare class LatchkeyError<O extends Operation = Operation> extends Erro
 export type Operation = keyof ErrorCodes;
 
 /**
- * The codes with which every operation can fail. There was no response (`network_error`), or it
- * was not from the API (`unexpected_response`). The others are codes of the API.
+ * The codes with which every operation can fail. `network_error` means that there was no response,
+ * and `unexpected_response` that the response was not from the API. The others are codes of the API.
  */
 export type CommonCode =
   | 'network_error'
@@ -127,7 +127,8 @@ export interface Client {
    * Create an account and log in.
    *
    * The new session replaces the current one, if there is one. A failed registration leaves the
-   * current session unchanged. With `REGISTRATION=invite` it takes an `invitation`, which works once.
+   * current session unchanged. With `REGISTRATION=invite` an `invitation` is required, which works
+   * once.
    */
   register(args: RegisterRequest & RequestOptions): Promise<RegisterResult>;
 
@@ -271,10 +272,10 @@ export interface Client {
   changeEmail(args: ChangeEmailRequest & RequestOptions): Promise<MessageResult>;
 
   /**
-   * Get what a sign-in page needs to know.
+   * Get the public configuration.
    *
-   * A page can hide what is not available: registration, providers, and everything that needs an
-   * email. It follows from the settings alone.
+   * With it, a page can hide features that are not available, such as registration, providers, and
+   * everything that needs an email. It depends only on the settings of the server.
    */
   config(args?: ReadOptions): Promise<ConfigResult>;
 
@@ -311,7 +312,8 @@ export interface Client {
   /**
    * Change the user's name or language.
    *
-   * Changes the members that the request contains, at least one. Other fields cannot be changed here.
+   * Changes only the members in the request, which must have at least one. Other fields cannot be
+   * changed here.
    */
   updateProfile(args?: ProfileRequest & RequestOptions): Promise<ProfileUpdatedResult>;
 

@@ -5,7 +5,7 @@ var linkedAccounts = folder{
 	description: "Signing in with a provider needs a browser: open {{baseUrl}}/auth/google there, if Google is configured.",
 	requests: []request{
 		{
-			name:        "Get what a sign-in page needs to know",
+			name:        "Get the public configuration",
 			route:       "GET /auth/config",
 			description: "Who may register, whether emails are sent, the providers, the password rules and the languages. No authentication required.",
 			checks: []script{

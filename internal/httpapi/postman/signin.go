@@ -51,7 +51,7 @@ var documents = folder{
 			},
 		},
 		{
-			name:        "Client for pages",
+			name:        "JavaScript client",
 			route:       "GET /client.js",
 			description: "A module that pages of any origin can import.",
 			checks: []script{

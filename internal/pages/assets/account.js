@@ -1,7 +1,7 @@
 // The page on which users manage their account. The sections that change by themselves are in
 // sessions.js, activity.js and methods.js.
 
-import { check, hasEnded, refreshWith, report, showSignedOut, signOut } from './actions.js';
+import { check, leaveIfEnded, refreshWith, report, showSignedOut, signOut } from './actions.js';
 import { showActivity } from './activity.js';
 import { call } from './api.js';
 import { $, notify } from './dom.js';
@@ -28,7 +28,7 @@ async function refresh({ background = false } = {}) {
   const failed = results.find(({ ok }) => !ok);
   $('loading').hidden = true;
   $('retry').hidden = !failed || user !== null;
-  if (failed && hasEnded(results.find(({ error }) => error?.reason) ?? failed)) return;
+  if (failed && leaveIfEnded(results.find(({ error }) => error?.reason) ?? failed)) return;
   if (failed) return showFailure(failed.error);
 
   const [me, sessions, activity, methods] = results.map(({ answer }) => answer);
@@ -107,7 +107,7 @@ onClick($('retry').firstElementChild, async () => ({ ok: true }), () => refresh(
 // polling does not extend the session.
 async function poll() {
   if (document.visibilityState !== 'visible' || user === null) return;
-  hasEnded(await call('session', { background: true }));
+  leaveIfEnded(await call('session', { background: true }));
 }
 
 setInterval(poll, pollInterval);
@@ -115,7 +115,7 @@ document.addEventListener('visibilitychange', () => {
   if (document.visibilityState === 'visible') refresh({ background: true });
 });
 
-// A message about a success covers a part of the page, so it goes when the user moves on.
+// A message about a success covers a part of the page, so it disappears when the user goes on typing.
 document.addEventListener('input', () => {
   if (!$('notice').classList.contains('bad')) notify('');
 });

@@ -16,9 +16,10 @@ export async function report(text) {
   await refresh();
 }
 
-// hasEnded leaves the page if a result shows that the session has ended: for the sign-in page, which
-// explains why and leads back. It also leaves if the account must not be used yet.
-export function hasEnded({ error }) {
+// leaveIfEnded leaves for the sign-in page if a result shows that the session has ended. That page
+// explains why, and leads back. If the email must be confirmed first, it leaves for the page about that.
+// It reports whether it leaves.
+export function leaveIfEnded({ error }) {
   if (error?.code === 'email_not_verified') {
     location.replace(pageURL('verify-email'));
     return true;
@@ -32,7 +33,7 @@ export function hasEnded({ error }) {
 // check wraps a request of an action. If the session has ended, it leaves the page.
 export const check = (request) => async (...args) => {
   const result = await request(...args);
-  return result && hasEnded(result) ? undefined : result;
+  return result && leaveIfEnded(result) ? undefined : result;
 };
 
 // signOut ends the session.

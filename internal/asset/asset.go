@@ -1,4 +1,4 @@
-package httpapi
+package asset
 
 import (
 	"bytes"
@@ -14,54 +14,60 @@ import (
 )
 
 const (
-	// cacheForever is for URLs that contain the version of their content.
-	cacheForever = "public, max-age=31536000, immutable"
-	// cacheAndRevalidate makes clients ask whether their copy is current.
-	cacheAndRevalidate = "no-cache"
+	// Forever is for URLs that contain the version of their content.
+	Forever = "public, max-age=31536000, immutable"
+	// Revalidate makes clients ask whether their copy is current.
+	Revalidate = "no-cache"
 )
 
-// asset is a public file that does not change while the server runs. It is compressed
+// File is a public file that does not change while the server runs. It is compressed
 // once, and clients that have it already get a 304.
-type asset struct {
+type File struct {
 	contentType string
 	compressed  []byte // with gzip
 	plain       func() ([]byte, error)
 	hash        string
 }
 
-// newAsset returns an asset whose name has the extension of its type.
-func newAsset(name string, content []byte) (*asset, error) {
+// New returns a File whose name has the extension of its type.
+func New(name string, content []byte) (*File, error) {
 	compressed, err := compress(content)
 	if err != nil {
 		return nil, err
 	}
 
-	return &asset{
+	return &File{
 		contentType: contentType(name),
 		compressed:  compressed,
 		plain:       func() ([]byte, error) { return content, nil },
-		hash:        digest(content),
+		hash:        Digest(content),
 	}, nil
 }
 
-// newCompressedAsset returns an asset from a gzip file. It is decompressed only if a client
+// NewCompressed returns a File from a gzip file. It is decompressed only if a client
 // does not accept gzip, and only once.
-func newCompressedAsset(name string, compressed []byte) *asset {
-	return &asset{
+func NewCompressed(name string, compressed []byte) *File {
+	return &File{
 		contentType: contentType(name),
 		compressed:  compressed,
 		plain:       sync.OnceValues(func() ([]byte, error) { return decompress(compressed) }),
-		hash:        digest(compressed),
+		hash:        Digest(compressed),
 	}
 }
 
-// serve writes the asset.
-func (a *asset) serve(w http.ResponseWriter, r *http.Request, caching string) error {
+// Hash identifies the content of the file.
+func (f *File) Hash() string { return f.hash }
+
+// Plain returns the content without compression.
+func (f *File) Plain() ([]byte, error) { return f.plain() }
+
+// Serve responds with the file. caching is the Cache-Control header.
+func (f *File) Serve(w http.ResponseWriter, r *http.Request, caching string) error {
 	useGzip := acceptsGzip(r.Header.Get("Accept-Encoding"))
 
-	tag := `"` + a.hash + `"`
+	tag := `"` + f.hash + `"`
 	if useGzip {
-		tag = `"` + a.hash + `-gzip"` // the bytes differ, so the tag must differ (RFC 9110, 8.8.3.3)
+		tag = `"` + f.hash + `-gzip"` // the bytes differ, so the tag must differ (RFC 9110, 8.8.3.3)
 	}
 
 	h := w.Header()
@@ -76,15 +82,15 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request, caching string) er
 
 	if useGzip {
 		h.Set("Content-Encoding", "gzip")
-		writeBody(w, http.StatusOK, a.contentType, a.compressed)
+		writeBody(w, f.contentType, f.compressed)
 		return nil
 	}
 
-	content, err := a.plain()
+	content, err := f.plain()
 	if err != nil {
 		return err
 	}
-	writeBody(w, http.StatusOK, a.contentType, content)
+	writeBody(w, f.contentType, content)
 
 	return nil
 }
@@ -137,7 +143,8 @@ var contentTypes = map[string]string{
 
 func contentType(name string) string { return contentTypes[path.Ext(name)] }
 
-func digest(content []byte) string {
+// Digest returns a short hash of a content.
+func Digest(content []byte) string {
 	sum := sha256.Sum256(content)
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
@@ -163,4 +170,13 @@ func decompress(compressed []byte) ([]byte, error) {
 	}
 
 	return io.ReadAll(r)
+}
+
+// writeBody responds with a body.
+func writeBody(w http.ResponseWriter, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+
+	// An error means that the client has closed the connection.
+	_, _ = w.Write(body)
 }
