@@ -152,12 +152,17 @@ build: ## Build the production program into bin/; VERSION=v1.2.0 sets its versio
 up: secrets ## Start the server with Redis and MongoDB in containers; ARGS=-d in the background
 	VERSION=$(VERSION) REVISION=$(REVISION) docker compose up --build $(ARGS)
 
-# add_secret is a shell command that adds a random secret to .env, unless it is set there.
+# add_secret is a shell command that sets a random secret in .env, unless it is set there. It fills in
+# the empty line of the secret, because a second line would override what users write into the first.
 define add_secret
 	umask 077; \
 	grep -qE '^[[:space:]]*(export[[:space:]]+)?$(1)[[:space:]]*[=:][[:space:]]*[^[:space:]]' .env || { \
-		test -z "$$(tail -c 1 .env)" || echo >> .env; \
-		echo "$(1)=$$(openssl rand -hex 32)" >> .env; \
+		secret=$$(openssl rand -hex 32) && \
+		filled=$$(SECRET="$$secret" awk ' \
+			!isSet && /^$(1)=[ \t\r]*$$/ { $$0 = "$(1)=" ENVIRON["SECRET"]; isSet = 1 } \
+			{ print } \
+			END { if (!isSet) print "$(1)=" ENVIRON["SECRET"] }' .env) && \
+		printf '%s\n' "$$filled" > .env; \
 	}
 endef
 

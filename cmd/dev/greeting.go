@@ -6,12 +6,17 @@ import (
 )
 
 // greet prints the URLs and the first commands to try.
-func greet(w io.Writer, api string, page demoPage, hasOutbox bool) {
+func greet(w io.Writer, api string, page demoPage, hasPages, hasOutbox bool) {
 	const outboxPath = "/mail"
 
 	demo := fmt.Sprintf("%-*s   example page on another origin", len(page.origin)+len(outboxPath), page.origin)
 	if page.listener == nil {
 		demo = "not available: " + page.origin + " is in use"
+	}
+
+	var pages string
+	if hasPages {
+		pages = "  Pages    " + api + "/account\n"
 	}
 
 	var outbox string
@@ -29,7 +34,7 @@ func greet(w io.Writer, api string, page demoPage, hasOutbox bool) {
   Accounts and sessions are kept in %s. Your pages on http://localhost may call the API.
 
   Demo     %s
-  Outbox   %s
+%s  Outbox   %s
   Docs     %s/docs
   API      %s
 
@@ -44,5 +49,5 @@ func greet(w io.Writer, api string, page demoPage, hasOutbox bool) {
 
   Press Ctrl+C to stop.
 
-`, dataDir, demo, outbox, api, api, api, api)
+`, dataDir, demo, pages, outbox, api, api, api, api)
 }

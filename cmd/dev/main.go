@@ -167,7 +167,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 		defer func() { _ = server.Close() }()
 	}
 
-	greet(stdout, api, page, emails != nil)
+	greet(stdout, api, page, bool(c.Accounts.Pages), emails != nil)
 
 	return a.Serve(ctx)
 }

@@ -96,6 +96,18 @@ func TestOperatorPages(t *testing.T) {
 		}
 	}
 
+	for command, wantsHint := range map[string]bool{
+		"users search 3@":                       true,
+		"users search --json 3@":                true,
+		"users search u3":                       false,
+		"users search --anywhere z":             false,
+		"users search u --after u9@example.com": false,
+	} {
+		if _, messages := o.runWithMessages(strings.Fields(command)...); strings.Contains(messages, "--anywhere") != wantsHint {
+			t.Errorf("latchkey %s: got message %q, want a hint at --anywhere: %t", command, messages, wantsHint)
+		}
+	}
+
 	o.wantError("^--after u1@example.com: not the ID of an account$", "", "users", "list", "--after", "u1@example.com")
 	for _, args := range []string{"users list --limit 0", "users search x --limit 10001", "sessions list --limit -1", "sessions list u1@example.com --limit 5"} {
 		if _, err := command(o.environ, "", strings.Fields(args)...); exitCode(err) != 2 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,11 @@ func newSearchUsers(p *program) *cobra.Command {
 			users, err := search(ctx, args[0], pg.after, pg.limit+1)
 			if err != nil {
 				return err
+			}
+
+			isFirst := pg.after == ""
+			if len(users) == 0 && isFirst && !anywhere {
+				_, _ = fmt.Fprintln(c.messages, "No email begins with this text. To search all of the email and the name, add --anywhere")
 			}
 
 			return c.printUsers(users, &pg, position)
