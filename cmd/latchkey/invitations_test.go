@@ -76,7 +76,7 @@ func TestUselessInvitations(t *testing.T) {
 		want     string
 	}{
 		"no mail server": {nil, nil, "^SMTP_URL is not set, .*--print-link"},
-		"no page":        {nil, []string{"--print-link"}, "^set PUBLIC_URL"},
+		"no page":        {nil, []string{"--print-link"}, "^PUBLIC_URL is not set"},
 		"closed":         {[]string{"REGISTRATION=closed"}, nil, "^nobody can accept an invitation with REGISTRATION=closed"},
 		"bad name":       {nil, []string{"--name", "a\tb"}, "^name must have"},
 	} {

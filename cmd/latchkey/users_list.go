@@ -19,9 +19,9 @@ const searchHelp = `Search accounts by email or name.
 TEXT is the beginning of an email, for example ann@ or ann. MongoDB finds it with an index, however many
 accounts there are. The list is sorted by email.
 
-With --anywhere, TEXT may be anywhere in an email or a name, in upper or lower case. MongoDB then reads
-one account after the other until the page is full, and all of them for the last page, so it takes long
-with many accounts. The list begins with the newest account.`
+With --anywhere, TEXT may be anywhere in an email or a name, and its case does not matter. MongoDB then
+reads one account after the other until the page is full, and every account for the last page, which
+takes a long time if there are many. The list begins with the newest account.`
 
 const verifyHelp = `Mark the email of an account as verified, as if its owner had opened the link in the email.
 
@@ -47,7 +47,7 @@ func newListUsers(p *program) *cobra.Command {
 			return c.printUsers(users, &pg, func(u user.Listed) string { return u.ID })
 		}),
 	}
-	pg.addTo(cmd, "accounts", "begin behind the account with this `ID`")
+	pg.addTo(cmd, "accounts", "begin after the account with this `ID`")
 
 	return cmd
 }
@@ -86,13 +86,13 @@ func newSearchUsers(p *program) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&anywhere, "anywhere", false, "search the whole email and the name; reads every account")
-	pg.addTo(cmd, "accounts", "begin behind this `EMAIL` or, with --anywhere, ID")
+	pg.addTo(cmd, "accounts", "begin after this `EMAIL` or, with --anywhere, ID")
 
 	return cmd
 }
 
 // printUsers prints a page of accounts. users has one account more if there is another page. position
-// returns the value of --after for the page behind an account.
+// returns the value of --after for the page after an account.
 func (c *cli) printUsers(users []user.Listed, pg *page, position func(user.Listed) string) error {
 	next := ""
 	if len(users) > pg.limit {

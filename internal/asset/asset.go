@@ -143,7 +143,7 @@ var contentTypes = map[string]string{
 
 func contentType(name string) string { return contentTypes[path.Ext(name)] }
 
-// Digest returns a short hash of a content.
+// Digest returns a short hash of the content of a file.
 func Digest(content []byte) string {
 	sum := sha256.Sum256(content)
 	return base64.RawURLEncoding.EncodeToString(sum[:12])

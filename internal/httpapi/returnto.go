@@ -47,9 +47,9 @@ func (o *origins) returnTo(given string) (to string, ok bool) {
 	return to, true
 }
 
-// mayStartSignIn reports whether a URL from returnto.Check may lead to a route that starts a sign-in
-// with a provider. The built-in pages go on without a click if the user is signed in, and their origin is
-// trusted. So any website could replace the session of another account through them.
+// mayStartSignIn reports whether a URL from returnto.Check could lead to a route that starts a sign-in
+// with a provider. The built-in pages redirect a signed-in user to the URL without a click, and their
+// origin is trusted. So through them, any website could replace the user's session.
 //
 // Browsers and proxies resolve dots and encoded characters in different ways, so paths with these are
 // refused on the origin of the pages.
