@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/internal/app"
+	"latchkey/internal/config"
 	"latchkey/internal/testkit"
 	"latchkey/internal/testkit/suite"
 )
@@ -34,10 +37,13 @@ func TestBrowser(t *testing.T) {
 	port, release := reservePorts(t)
 	strictPort, releaseStrict := reservePorts(t)
 	builtInPort, releaseBuiltIn := reservePorts(t)
+	invitedPort, releaseInvited := reservePorts(t)
+	unverifiedPort, releaseUnverified := reservePorts(t)
 	providers := startProviders(t, dir, "http://localhost:"+port, "http://localhost:"+strictPort, "http://localhost:"+builtInPort)
 
+	separate := func() { t.Chdir(t.TempDir()) } // from the accounts of other servers
 	start := func(settings ...string) devServer {
-		t.Chdir(t.TempDir()) // separate accounts
+		separate()
 		return startDev(t, settings...)
 	}
 	release()
@@ -47,16 +53,59 @@ func TestBrowser(t *testing.T) {
 	strict := start(slices.Concat(providers, []string{"PORT=" + strictPort, "STEP_UP_MAX_AGE=5s", "PASSWORD_COMMON=refuse"})...)
 	releaseBuiltIn()
 	builtIn := start(slices.Concat(providers, []string{"PORT=" + builtInPort, "PAGES=on", "APP_NAME=Odd & Co", "APP_COLOR=#ffdd00"})...)
+	releaseUnverified()
+	unverified := start("PORT="+unverifiedPort, "PAGES=on", "REQUIRE_VERIFIED_EMAIL=true", "STEP_UP_MAX_AGE=5s")
+
+	separate()
+	inviteOnly := []string{"PORT=" + invitedPort, "PUBLIC_URL=http://localhost:" + invitedPort, "PAGES=on", "REGISTRATION=invite", "REQUIRE_VERIFIED_EMAIL=true"}
+	invitation := invite(t, inviteOnly)
+	releaseInvited()
+	invited := startDev(t, inviteOnly...)
 
 	args := append([]string{"--test", "--test-concurrency=1"}, strings.Fields(os.Getenv("BROWSER_TESTS"))...)
 	node := exec.Command("node", args...)
 	node.Dir = dir
 	node.Env = append(slices.Concat(os.Environ(), providers),
-		"API="+server.api, "PAGE="+server.demo, "BUILT_IN="+builtIn.api, "OUTBOX="+builtIn.demo, "SHORT_PAGE="+short.demo, "STRICT_PAGE="+strict.demo)
+		"API="+server.api, "PAGE="+server.demo, "BUILT_IN="+builtIn.api, "OUTBOX="+builtIn.demo, "SHORT_PAGE="+short.demo, "STRICT_PAGE="+strict.demo,
+		"INVITED="+invited.api, "INVITED_OUTBOX="+invited.demo, "INVITATION="+invitation,
+		"UNVERIFIED="+unverified.api, "UNVERIFIED_OUTBOX="+unverified.demo)
 	node.Stdout = t.Output()
 	node.Stderr = t.Output()
 
 	testkit.NoError(t, node.Run())
+}
+
+// invite invites two people to the server that will start in this directory, as latchkey users invite
+// does: one gets an email from the server, and the link for the other one is returned. It cannot run
+// later, because only the server itself can reach its stores.
+func invite(t *testing.T, settings []string) (link string) {
+	t.Helper()
+
+	vars, err := config.Environ(slices.Concat(os.Environ(), settings), ".env")
+	testkit.NoError(t, err)
+
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	stop, err := useDevStores(vars, log)
+	testkit.NoError(t, err)
+	defer stop()
+	testkit.NoError(t, setSecret(vars, log))
+	setDefaults(vars)
+	// The emails wait for the server, which sends them to its outbox.
+	vars["SMTP_URL"] = "smtp://localhost:1"
+	vars["MAIL_FROM"] = "test@example.com"
+
+	c, err := config.Load(vars)
+	testkit.NoError(t, err)
+	admin, err := app.OpenAdmin(c, t.Output())
+	testkit.NoError(t, err)
+	defer admin.Close()
+
+	_, err = admin.Invite(t.Context(), "bob@example.com", "")
+	testkit.NoError(t, err)
+	link, err = admin.InviteWithLink(t.Context(), "ann@example.com", "Ann & Co")
+	testkit.NoError(t, err)
+
+	return link
 }
 
 // startProviders starts the OAuth providers and returns the settings for them. apis are the

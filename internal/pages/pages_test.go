@@ -203,6 +203,7 @@ func TestUnavailable(t *testing.T) {
 		{"forgotten passwords", "/signin", `forgot-password`, func(o *Options) { o.SendsEmail = false }},
 		{"a form for forgotten passwords", "/forgot-password", `<form`, func(o *Options) { o.SendsEmail = false }},
 		{"a change of the email", "/account", `id="change-email"`, func(o *Options) { o.SendsEmail = false }},
+		{"a correction of the email", "/verify-email", `id="change-email"`, func(o *Options) { o.SendsEmail = false }},
 		{"providers", "/signin", `Acme &lt;1&gt;`, func(o *Options) { o.Providers = nil }},
 		{"a log", "/signin", "log.js", func(o *Options) {}},
 	} {

@@ -1,15 +1,23 @@
 // Helpers for the tests of the pages. TestBrowser starts the servers: PAGE is a demo and API its
 // server, so these pages are on another origin than the API. BUILT_IN is a server with built-in pages
 // on its own origin. The server of SHORT_PAGE has short sessions and allows one use of a link per
-// minute; the server of STRICT_PAGE soon requires a step-up and rejects common passwords.
+// minute; the server of STRICT_PAGE soon requires a step-up and rejects common passwords. INVITED and
+// UNVERIFIED have built-in pages, too: one requires an invitation, such as the link INVITATION, and the
+// other a verified email and soon a step-up.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
+import { createRequire } from 'node:module';
 import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
 
-export const { PAGE, API, BUILT_IN, OUTBOX, SHORT_PAGE, STRICT_PAGE, CHROMIUM } = process.env;
+export const {
+  PAGE, API, BUILT_IN, OUTBOX, INVITED, INVITED_OUTBOX, INVITATION, UNVERIFIED, UNVERIFIED_OUTBOX, SHORT_PAGE, STRICT_PAGE, CHROMIUM,
+} = process.env;
 export const password = 'a long password';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 let browser;
 let users = 0;
@@ -82,6 +90,32 @@ export async function submit(page, form, fields) {
   await page.click(`${form} button:not([type=button])`);
 }
 
+// textsOf returns the texts of a language.
+export async function textsOf(lang) {
+  const script = await (await fetch(`${BUILT_IN}/pages/any/texts.${lang}.js`)).text();
+  return JSON.parse(script.slice('export default '.length, -2));
+}
+
+// tabTo presses Tab until an element has the focus.
+export async function tabTo(page, selector) {
+  for (let i = 0; i < 80; i++) {
+    await page.keyboard.press('Tab');
+    if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) return;
+  }
+  assert.fail(`${selector} cannot be reached with the keyboard at ${page.url()}`);
+}
+
+// type enters a text in a field, and pressEnter activates an element.
+export async function type(page, selector, text) {
+  await tabTo(page, selector);
+  await page.keyboard.type(text);
+}
+
+export async function pressEnter(page, selector) {
+  await tabTo(page, selector);
+  await page.keyboard.press('Enter');
+}
+
 // goTo opens another page of the same origin.
 export const goTo = (page, path) => page.goto(new URL(path, page.url()).href);
 
@@ -106,7 +140,7 @@ export async function logIn(page, email, { rememberMe = true, withPassword = pas
 }
 
 // outboxes are the origins of outboxes by those of pages, if they differ.
-const outboxes = { [BUILT_IN]: OUTBOX };
+const outboxes = { [BUILT_IN]: OUTBOX, [INVITED]: INVITED_OUTBOX, [UNVERIFIED]: UNVERIFIED_OUTBOX };
 
 // openEmail waits until the outbox has count emails to a recipient with a subject, and opens
 // the newest in a new tab.
@@ -155,6 +189,14 @@ export async function* screens(t, url = PAGE) {
 export async function assertFits(page, name) {
   const [needed, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(needed <= width, `${name} needs ${needed} px, but the screen has ${width}`);
+}
+
+// assertAccessible runs axe-core.
+export async function assertAccessible(page, name) {
+  await page.evaluate(`{ const module = undefined; ${axe} }`);
+  const violations = await page.evaluate(async () => (await axe.run()).violations
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join('; ')}`));
+  assert.deepEqual(violations, [], name);
 }
 
 // watchForLeaks records all requests of a browser. It returns a function that asserts that

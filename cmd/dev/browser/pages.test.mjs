@@ -1,41 +1,12 @@
 // The built-in pages on the origin of the API, as users without a mouse and in several languages use
 // them.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import {
-  BUILT_IN, PAGE, assertFits, emailLink, goTo, logIn, logOut, open, openEmail, password, register, rejected, screens, shows, signedIn, signedOut, submit, watchForLeaks,
+  BUILT_IN, PAGE, assertAccessible, assertFits, emailLink, goTo, logIn, logOut, open, openEmail, password, pressEnter, register, rejected, screens, shows, signedIn, signedOut, submit, textsOf,
+  type, watchForLeaks,
 } from './page.mjs';
 import { authorize, createUser, me } from './external.mjs';
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-// textsOf returns the texts of a language.
-async function textsOf(lang) {
-  const script = await (await fetch(`${BUILT_IN}/pages/any/texts.${lang}.js`)).text();
-  return JSON.parse(script.slice('export default '.length, -2));
-}
-
-// tabTo presses Tab until an element has the focus.
-async function tabTo(page, selector) {
-  for (let i = 0; i < 80; i++) {
-    await page.keyboard.press('Tab');
-    if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) return;
-  }
-  assert.fail(`${selector} cannot be reached with the keyboard at ${page.url()}`);
-}
-
-// type enters a text in a field, and pressEnter activates an element.
-async function type(page, selector, text) {
-  await tabTo(page, selector);
-  await page.keyboard.type(text);
-}
-
-async function pressEnter(page, selector) {
-  await tabTo(page, selector);
-  await page.keyboard.press('Enter');
-}
 
 // watchOrigins asserts that a page loads nothing from another origin.
 function watchOrigins(t, page) {
@@ -133,14 +104,6 @@ for (const [lang, locale] of [['en', 'en-US'], ['de', 'de-DE'], ['ja', 'ja-JP']]
   });
 }
 
-// assertAccessible runs axe-core.
-async function assertAccessible(page, name) {
-  await page.evaluate(`{ const module = undefined; ${axe} }`);
-  const violations = await page.evaluate(async () => (await axe.run()).violations
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join('; ')}`));
-  assert.deepEqual(violations, [], name);
-}
-
 for (const lang of ['en', 'de', 'ja']) {
   test(`the pages are accessible and fit narrow and wide screens, in ${lang}`, async (t) => {
     for await (const { page, colorScheme, width } of screens(t, `${BUILT_IN}/signin?lang=${lang}`)) {
@@ -170,7 +133,7 @@ for (const lang of ['en', 'de', 'ja']) {
         for (const token of ['', '#token=something']) {
           await page.goto('about:blank'); // otherwise only the fragment changes
           await page.goto(`${BUILT_IN}/${path}?lang=${lang}${token}`);
-          await page.waitForSelector('form[data-ready]:not([hidden]), #incomplete:not([hidden])');
+          await page.waitForSelector('form[data-ready]:visible, #incomplete:visible');
           await check(path + token);
         }
       }

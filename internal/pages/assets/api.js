@@ -2,8 +2,10 @@
 
 import { has, inSeconds, lang, t } from './texts.js';
 
+const { api, page } = document.documentElement.dataset;
+
 // base is the URL of the API without a slash at its end: by default, that of the pages.
-export const base = document.documentElement.dataset.api || new URL('.', document.baseURI).href.slice(0, -1);
+export const base = api || new URL('.', document.baseURI).href.slice(0, -1);
 
 const { createClient, LatchkeyError } = await import(`${base}/client.js`);
 
@@ -40,8 +42,8 @@ export function explain({ code, reason, status, retryAfter }) {
   return explainCode(code);
 }
 
-// explainCode returns a sentence about a failure with a code of the API.
-export const explainCode = (code) => t(has(`error.${code}`) ? `error.${code}` : 'error.other');
+// explainCode returns a sentence about a failure with a code of the API. A page can have its own one.
+export const explainCode = (code) => t([`error.${code}.${page}`, `error.${code}`, 'error.other'].find(has));
 
 // explainEnd returns a sentence about a session that has ended, with the reason that the API reports.
 export function explainEnd(reason) {

@@ -62,7 +62,7 @@ function clearErrors(form) {
 
 // showErrors shows a failure beside the fields that it is about, or else at the top of the page.
 function showErrors(form, error) {
-  const problems = error.errors.map(({ field, code }) => [form.elements[field], t(has(`field.${code}`) ? `field.${code}` : 'field.invalid')]);
+  const problems = error.errors.map(({ field, code }) => [form.elements[field], t([`field.${code}.${field}`, `field.${code}`, 'field.invalid'].find(has))]);
 
   const shown = problems.filter(([input]) => input);
   if (shown.length === 0) return showFailure(error);

@@ -10,7 +10,7 @@ import { t } from './texts.js';
 let methods = { hasPassword: true, linked: [], email: '' };
 
 // setStepUpMethods sets how the user can confirm their identity: with a password, or with one of the
-// linked providers.
+// linked providers. A page that does not know whether there is a password assumes it.
 export function setStepUpMethods(available) { methods = available; }
 
 // withStepUp sends a request. If the API requires a step-up, it asks for the password and
@@ -31,19 +31,11 @@ function confirmIdentity() {
   const form = $('step-up-form');
   const { password } = form.elements;
 
-  form.hidden = !methods.hasPassword;
-  $('step-up-confirm').hidden = !methods.hasPassword;
-  $('step-up-links').hidden = methods.hasPassword;
+  showMethods();
   form.elements.username.value = methods.email;
   password.value = '';
   password.removeAttribute('aria-invalid');
   $('step-up-password-error').textContent = '';
-  $('step-up-text').textContent = t(methods.hasPassword ? 'stepUp.password' : 'stepUp.provider');
-  $('step-up-links').replaceChildren(...methods.linked.map(({ name, title }) => element('a', {
-    className: 'button',
-    href: signInURL(name, thisPage(), { prompt: 'login' }),
-    textContent: t('button.provider', { provider: title }),
-  })));
 
   let outcome;
   form.onsubmit = (event) => {
@@ -55,6 +47,12 @@ function confirmIdentity() {
       if (result.ok) outcome = 'confirmed';
       if (sessionEnded) outcome = result;
       if (outcome) return dialog.close();
+
+      if (result.error.code === 'no_password') {
+        setStepUpMethods({ ...methods, hasPassword: false });
+        showMethods();
+        return focusMethod();
+      }
 
       showError(password, explain(result.error), result.error.code);
       password.value = '';
@@ -68,8 +66,25 @@ function confirmIdentity() {
       resolve(outcome);
     }, { once: true });
     dialog.showModal();
-    (methods.hasPassword ? password : $('step-up-links').firstChild ?? $('step-up-cancel')).focus();
+    focusMethod();
   });
+}
+
+// showMethods shows in the dialog how the user can confirm their identity.
+function showMethods() {
+  $('step-up-form').hidden = !methods.hasPassword;
+  $('step-up-confirm').hidden = !methods.hasPassword;
+  $('step-up-links').hidden = methods.hasPassword;
+  $('step-up-text').textContent = t(methods.hasPassword ? 'stepUp.password' : 'stepUp.provider');
+  $('step-up-links').replaceChildren(...methods.linked.map(({ name, title }) => element('a', {
+    className: 'button',
+    href: signInURL(name, thisPage(), { prompt: 'login' }),
+    textContent: t('button.provider', { provider: title }),
+  })));
+}
+
+function focusMethod() {
+  (methods.hasPassword ? $('step-up-form').elements.password : $('step-up-links').firstChild ?? $('step-up-cancel')).focus();
 }
 
 $('step-up-cancel').addEventListener('click', () => $('step-up').close());
