@@ -1,5 +1,5 @@
 // The page of the link with which users confirm their email address. Without a link, it tells users
-// whose email address is not confirmed that one was sent, and lets them correct a mistyped address.
+// whose email address is not confirmed that one was sent, and lets them correct a mistyped email.
 
 import { showSignedOut } from './actions.js';
 import { call } from './api.js';
