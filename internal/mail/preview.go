@@ -175,12 +175,16 @@ var sampleTime = time.Date(2026, 11, 22, 13, 32, 0, 0, time.UTC)
 // sampleToken is the one-time token in previews.
 const sampleToken = "bXkgc2VjcmV0IHRva2VuIGlzIHZlcnkgbG9uZyAxMjM0NTY3ODk" //nolint:gosec // invented
 
-// samplePaths are the paths of links, as package auth creates them.
-var samplePaths = map[Kind]string{
-	VerifyEmail:   "/verify-email",
-	ResetPassword: "/reset-password",
-	ConfirmEmail:  "/verify-email",
-	Invitation:    "/accept-invitation",
+// sampleLinks are the paths and queries of links, as package auth creates them, and their lifetimes by
+// default.
+var sampleLinks = map[Kind]struct {
+	path, query string
+	lifetime    time.Duration
+}{
+	VerifyEmail:   {"/verify-email", "", 24 * time.Hour},
+	ResetPassword: {"/reset-password", "", 30 * time.Minute},
+	ConfirmEmail:  {"/verify-email", "", 24 * time.Hour},
+	Invitation:    {"/accept-invitation", "&email=ada%40example.com", 7 * 24 * time.Hour},
 }
 
 // Preview returns an email of a kind with invented values, in a language of the Composer.
@@ -199,9 +203,9 @@ func (c *Composer) sample(kind Kind) Email {
 		At:     sampleTime,
 	}}
 
-	if kind.needsLink() {
-		e.Link = "https://app.example.com" + samplePaths[kind] + "#token=" + sampleToken
-		e.ExpiresIn = 30 * time.Minute
+	if link, ok := sampleLinks[kind]; ok {
+		e.Link = "https://app.example.com" + link.path + "#token=" + sampleToken + link.query
+		e.ExpiresIn = link.lifetime
 	}
 
 	switch kind {
@@ -213,7 +217,6 @@ func (c *Composer) sample(kind Kind) Email {
 	case Invitation:
 		e.Device = ""
 		e.IP = ""
-		e.At = time.Time{}
 	}
 
 	return e
