@@ -22,9 +22,9 @@ onSubmit($('verify'), () => call('verifyEmail', { token: currentToken() }), () =
   $('done').querySelector('a').focus();
 });
 
-// hasEnded leaves for the sign-in page if the session has ended. Afterwards users go where they wanted
+// leaveIfEnded leaves for the sign-in page if the session has ended. Afterwards users go where they wanted
 // to go in the first place, not back to this page.
-function hasEnded({ error }) {
+function leaveIfEnded({ error }) {
   if (error?.code !== 'not_authenticated') return false;
 
   location.replace(pageURL('signin', { ended: error.reason }));
@@ -33,7 +33,7 @@ function hasEnded({ error }) {
 
 const check = (request) => async (...args) => {
   const result = await request(...args);
-  return result && hasEnded(result) ? undefined : result;
+  return result && leaveIfEnded(result) ? undefined : result;
 };
 
 function showRecipient(email) {
@@ -91,5 +91,5 @@ document.addEventListener('visibilitychange', async () => {
 
   const { session, isVerified } = await load();
   if (isVerified) goOn();
-  else hasEnded(session);
+  else leaveIfEnded(session);
 });
