@@ -112,7 +112,7 @@ check-backends: ## Run the examples in deployments/backend behind a server
 
 check-browser: ## Test the pages, and attacks on them, in a real browser
 	npm ci --prefix cmd/dev/browser --no-audit --no-fund
-	CHROMIUM=$(CHROMIUM) TEST_SUITES=browser go test -count=1 -v -timeout 20m ./cmd/dev
+	CHROMIUM=$(CHROMIUM) TEST_SUITES=browser go test -count=1 -v -timeout 40m ./cmd/dev
 
 screenshots: ## Take the screenshots of the README
 	npm ci --prefix cmd/dev/browser --no-audit --no-fund
