@@ -18,7 +18,6 @@ const forwardedFor = "X-Forwarded-For"
 // clientIPs finds the IPs of clients.
 type clientIPs struct {
 	find     http.Handler // stores the IP that it finds in a foundIP
-	hasProxy bool
 	proxies  []netip.Prefix
 	log      *slog.Logger
 	reported proxySet
@@ -26,14 +25,14 @@ type clientIPs struct {
 
 // newClientIPs returns a clientIPs for the trusted proxies: see Options.TrustedProxies.
 func newClientIPs(proxies []string, log *slog.Logger) *clientIPs {
-	c := &clientIPs{hasProxy: len(proxies) > 0, log: log}
+	c := &clientIPs{log: log}
 	for _, prefix := range proxies {
 		c.proxies = append(c.proxies, netip.MustParsePrefix(prefix))
 	}
 
 	// chi's RealIP would trust any client.
 	find := middleware.ClientIPFromRemoteAddr
-	if c.hasProxy {
+	if len(proxies) > 0 {
 		find = middleware.ClientIPFromXFF(proxies...)
 	}
 	c.find = find(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,6 +40,16 @@ func newClientIPs(proxies []string, log *slog.Logger) *clientIPs {
 	}))
 
 	return c
+}
+
+// isProxy reports whether a trusted proxy sent a request.
+func (c *clientIPs) isProxy(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+
+	return slices.ContainsFunc(c.proxies, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) })
 }
 
 // foundIP receives the IP that chi's middleware passes on in a context. It writes no response.
@@ -52,7 +61,7 @@ type foundIP struct {
 // of returns the IP of the client, which is the peer of the connection or the IP that trusted proxies
 // report in X-Forwarded-For. Most requests do not need it, so it is not looked up in advance.
 func (c *clientIPs) of(r *http.Request) string {
-	if given := r.Header[forwardedFor]; c.hasProxy && len(given) > 0 {
+	if given := r.Header[forwardedFor]; len(c.proxies) > 0 && len(given) > 0 {
 		// Some gateways add the port, which chi does not read.
 		r.Header[forwardedFor] = []string{withoutPorts(given)}
 	}
@@ -68,7 +77,7 @@ func (c *clientIPs) of(r *http.Request) string {
 	if host, _, err := net.SplitHostPort(peer); err == nil {
 		peer = host
 	}
-	if c.hasProxy {
+	if len(c.proxies) > 0 {
 		c.report(r, peer)
 	}
 

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 
 	"github.com/go-chi/chi/v5"
 
@@ -21,31 +20,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		Quiet:    []string{"/healthz", "/readyz", "/auth/session", "/auth/me", "/auth/verify", "/profile"},
 		Route:    func(r *http.Request) string { return chi.RouteContext(r.Context()).RoutePattern() },
 		ClientIP: s.clientIPs.of,
-		Trusted:  s.fromProxy(),
+		Trusted:  s.clientIPs.isProxy,
 	}.Middleware(next)
-}
-
-// fromProxy returns a function that reports whether a trusted proxy sent a request.
-func (s *Server) fromProxy() func(*http.Request) bool {
-	var proxies []netip.Prefix
-	for _, p := range s.proxies {
-		proxies = append(proxies, netip.MustParsePrefix(p)) // findClientIP has checked it
-	}
-
-	return func(r *http.Request) bool {
-		from, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil {
-			return false
-		}
-
-		for _, p := range proxies {
-			if p.Contains(from.Addr().Unmap()) {
-				return true
-			}
-		}
-
-		return false
-	}
 }
 
 // countLogin counts a login by its result. Logins that never reached a decision (store or

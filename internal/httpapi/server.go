@@ -39,7 +39,6 @@ type Server struct {
 	languages  *locale.Set
 	activity   *activity.Recorder
 	providers  *oauth.Service
-	proxies    []string
 	clientIPs  *clientIPs
 	log        *slog.Logger
 	now        func() time.Time
@@ -130,7 +129,6 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		languages:    cmp.Or(o.Languages, locale.ShippedSet()),
 		activity:     o.Activity,
 		providers:    o.Providers,
-		proxies:      o.TrustedProxies,
 		signInPage:   o.SignInPage,
 		log:          o.Log,
 		now:          o.Now,
@@ -142,7 +140,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		verifiedOnly: o.RequireVerifiedEmail,
 		brand:        o.Brand.WithDefaults(),
 	}
-	s.clientIPs = newClientIPs(s.proxies, s.log)
+	s.clientIPs = newClientIPs(o.TrustedProxies, s.log)
 	s.bodies.clientIPs = s.clientIPs
 	s.rules = newRules(s.minPassword, s.languages)
 	if s.now == nil {

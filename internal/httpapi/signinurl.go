@@ -1,9 +1,7 @@
 package httpapi
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -86,21 +84,4 @@ func opensPage(r *http.Request) bool {
 	}
 
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
-}
-
-// isProxy reports whether a trusted proxy sent the request.
-func (c *clientIPs) isProxy(r *http.Request) bool {
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	peer, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-
-	for _, prefix := range c.proxies {
-		if prefix.Contains(peer.Unmap()) {
-			return true
-		}
-	}
-
-	return false
 }
