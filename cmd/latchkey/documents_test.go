@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"latchkey/internal/testkit"
+	"latchkey/internal/testkit/suite"
 )
 
 var (
@@ -58,9 +59,7 @@ func TestDocumentedPasswordsWorkInProduction(t *testing.T) {
 // shows.
 func TestReadmeSession(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("needs curl")
-	}
+	suite.Program(t, "curl")
 	o := newOperator(t)
 
 	text, err := os.ReadFile("../../README.md")
