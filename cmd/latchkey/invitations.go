@@ -31,7 +31,7 @@ func newInvite(p *program) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "suggest a `name` for the account")
-	cmd.Flags().BoolVar(&printLink, "print-link", false, "print the link instead of sending an email; anyone who has it can create the account")
+	cmd.Flags().BoolVar(&printLink, "print-link", false, "print the link instead of sending an email; anyone with the link can create the account")
 
 	return cmd
 }
