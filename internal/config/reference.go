@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 )
@@ -177,19 +176,6 @@ func addFields(all map[string]reflect.StructField, of reflect.Type, prefix strin
 			addFields(all, field.Type, prefix+field.Tag.Get("envPrefix"))
 		}
 	}
-}
-
-// documentedNames lists the settings in the reference.
-func documentedNames() []string {
-	var names []string
-	for _, g := range reference {
-		for _, e := range g.entries {
-			names = append(names, e.name)
-		}
-	}
-	slices.Sort(names)
-
-	return names
 }
 
 func code(text string) string {

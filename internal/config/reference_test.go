@@ -141,3 +141,16 @@ func TestTypos(t *testing.T) {
 		t.Errorf("got warnings %q, want only the one about SMTP_URL", c.Warnings)
 	}
 }
+
+// documentedNames lists the settings in the reference.
+func documentedNames() []string {
+	var names []string
+	for _, g := range reference {
+		for _, e := range g.entries {
+			names = append(names, e.name)
+		}
+	}
+	slices.Sort(names)
+
+	return names
+}
