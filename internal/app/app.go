@@ -146,7 +146,6 @@ func (a *App) pages(c config.Config) *httpapi.Pages {
 
 	return &httpapi.Pages{
 		PublicURL:     c.Accounts.PublicURL,
-		Registration:  string(c.Registration.Mode),
 		DefaultLocale: c.Brand.DefaultLocale,
 	}
 }

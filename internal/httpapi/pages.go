@@ -15,7 +15,6 @@ type Pages struct {
 	// PublicURL is the URL of this server as browsers see it, without a slash at its end. Links in emails
 	// and providers lead there.
 	PublicURL     string
-	Registration  string // as in pages.Options
 	DefaultLocale string
 }
 
@@ -41,8 +40,8 @@ func (s *Server) usePages(o *Pages) error {
 
 	options := pages.Options{
 		Brand:                s.brand,
-		Registration:         o.Registration,
-		SendsEmail:           s.auth != nil && s.auth.SendsEmail(),
+		Registration:         string(s.auth.Registration().Mode),
+		SendsEmail:           s.auth.SendsEmail(),
 		RequireVerifiedEmail: s.verifiedOnly,
 		MinPassword:          s.minPassword,
 		DefaultLocale:        o.DefaultLocale,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"latchkey/internal/activity"
+	"latchkey/internal/auth"
 	"latchkey/internal/oauth"
 	"latchkey/internal/origin"
 	"latchkey/internal/pages"
@@ -22,7 +23,7 @@ import (
 func newPages(t *testing.T, log *testkit.Buffer, origins ...string) *Server {
 	t.Helper()
 
-	api, err := New(nil, nil, nil, Options{
+	api, err := New(nil, auth.New(nil, nil, nil, auth.Options{}), nil, Options{
 		Cookie:    Cookie{Name: "sid"},
 		Origins:   origin.Trusted{Listed: origins},
 		Providers: oauth.New(nil, nil, SomeProviders, oauth.Options{}),
