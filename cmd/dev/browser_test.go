@@ -63,7 +63,8 @@ func TestBrowser(t *testing.T) {
 	releaseInvited()
 	invited := startDev(t, inviteOnly...)
 
-	args := append([]string{"--test", "--test-concurrency=1"}, strings.Fields(os.Getenv("BROWSER_TESTS"))...)
+	// The spec reporter repeats the failed tests at the end, where a long log is not cut.
+	args := append([]string{"--test", "--test-concurrency=1", "--test-reporter=spec"}, strings.Fields(os.Getenv("BROWSER_TESTS"))...)
 	node := exec.Command("node", args...)
 	node.Dir = dir
 	node.Env = append(slices.Concat(os.Environ(), providers),

@@ -1,7 +1,7 @@
 // Helpers for the tests of external providers. They create accounts at the providers of
 // providers.mjs and sign in, link and unlink as their users do.
 import assert from 'node:assert/strict';
-import { API, PAGE, signedIn, signedOut } from './page.mjs';
+import { API, PAGE, describeFailure, signedIn, signedOut } from './page.mjs';
 
 const { OIDC_GOOGLE_ISSUER, OIDC_ACME_ISSUER, GITHUB_URL } = process.env;
 const issuers = { google: OIDC_GOOGLE_ISSUER, acme: OIDC_ACME_ISSUER, github: GITHUB_URL };
@@ -26,7 +26,9 @@ export async function createUser(provider, { email } = {}) {
 }
 
 // authorize signs in at the provider and gives consent.
-export async function authorize(page, { provider, login }) {
+export const authorize = (page, user) => describeFailure(page, giveConsent(page, user));
+
+async function giveConsent(page, { provider, login }) {
   await page.fill('[name=login]', login);
   if (provider === 'github') return page.click('text=Authorize');
   await page.click('text=Sign in');

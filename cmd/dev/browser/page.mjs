@@ -51,7 +51,7 @@ export async function open(t, url = PAGE, options = {}) {
 }
 
 // describeFailure adds what the page shows to the error of a wait.
-async function describeFailure(page, wait) {
+export async function describeFailure(page, wait) {
   try {
     await wait;
   } catch (error) {
