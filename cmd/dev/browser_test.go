@@ -41,10 +41,11 @@ func TestBrowser(t *testing.T) {
 	unverifiedPort, releaseUnverified := reservePorts(t)
 	providers := startProviders(t, dir, "http://localhost:"+port, "http://localhost:"+strictPort, "http://localhost:"+builtInPort)
 
-	separate := func() { t.Chdir(t.TempDir()) } // from the accounts of other servers
+	busy := []string{"REDIS_TIMEOUT=10s", "MONGODB_TIMEOUT=10s"} // the machine may be busy
+	separate := func() { t.Chdir(t.TempDir()) }                  // from the accounts of other servers
 	start := func(settings ...string) devServer {
 		separate()
-		return startDev(t, settings...)
+		return startDev(t, append(settings, busy...)...)
 	}
 	release()
 	server := start(slices.Concat(providers, []string{"PORT=" + port})...)
@@ -61,7 +62,7 @@ func TestBrowser(t *testing.T) {
 	inviteOnly := []string{"PORT=" + invitedPort, "PUBLIC_URL=http://localhost:" + invitedPort, "PAGES=on", "REGISTRATION=invite", "REQUIRE_VERIFIED_EMAIL=true"}
 	invitation := invite(t, inviteOnly)
 	releaseInvited()
-	invited := startDev(t, inviteOnly...)
+	invited := startDev(t, append(inviteOnly, busy...)...)
 
 	// The spec reporter repeats the failed tests at the end, where a long log is not cut.
 	args := append([]string{"--test", "--test-concurrency=1", "--test-reporter=spec"}, strings.Fields(os.Getenv("BROWSER_TESTS"))...)

@@ -25,9 +25,10 @@ const (
 	// maxConns is the maximum number of connections to one host, so that a provider that hangs
 	// does not use up all sockets. Further requests wait up to callTimeout.
 	maxConns = 32
-	// idleTimeout is short: an authorization code can be sent only once, so the request must
-	// not fail because the server has just closed an idle connection.
-	idleTimeout = 10 * time.Second
+	// idleTimeout is shorter than that of common servers, such as the 5 seconds of Node. An authorization
+	// code can be sent only once, so the request must not fail because the server has just closed an idle
+	// connection.
+	idleTimeout = 3 * time.Second
 )
 
 // client sends requests to providers and checks responses before they are used. Its errors
