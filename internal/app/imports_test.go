@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	"internal/loopback":           {},
 	"internal/origin":             {},
 	"internal/token":              {},
+	"internal/datakey":            {"internal/token"},
 	"internal/webguard":           {},
 	"internal/devstore":           {},
 	"internal/devstore/storetest": {"internal/devstore", "internal/testkit", "internal/testkit/suite"},
