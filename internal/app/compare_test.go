@@ -13,11 +13,13 @@ import (
 // comparators lists the functions that compare a secret with a value from a client. They use
 // hmac.Equal: the time that == takes would reveal how much of the value is correct.
 var comparators = map[string]bool{
-	"internal/device.Read":        true, // proofs of devices
-	"internal/oauth.matchingKeys": true, // the state of a sign-in
-	"internal/oauth.open":         true, // the MAC of the record of a sign-in
-	"internal/oauth.validate":     true, // the nonce in an ID token
-	"internal/session.verify":     true, // the MAC of a session record
+	"internal/device.Read":         true, // proofs of devices
+	"internal/factor.Match":        true, // the codes of authenticator apps
+	"internal/factor.MatchesClock": true, // the same, at other times
+	"internal/oauth.matchingKeys":  true, // the state of a sign-in
+	"internal/oauth.open":          true, // the MAC of the record of a sign-in
+	"internal/oauth.validate":      true, // the nonce in an ID token
+	"internal/session.verify":      true, // the MAC of a session record
 }
 
 // secretName matches the names of secrets. Tokens and passwords are not included: they are hashed,

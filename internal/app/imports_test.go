@@ -51,6 +51,7 @@ var mayImport = map[string][]string{
 	"internal/origin":             {},
 	"internal/token":              {},
 	"internal/datakey":            {"internal/token"},
+	"internal/factor":             {"internal/token"},
 	"internal/webguard":           {},
 	"internal/devstore":           {},
 	"internal/devstore/storetest": {"internal/devstore", "internal/testkit", "internal/testkit/suite"},
@@ -85,6 +86,7 @@ var ownedBy = map[string][]string{
 	"golang.org/x/oauth2":                            {"internal/oauth"},
 	"github.com/go-json-experiment/json":             {"internal/httpapi", "internal/oauth"},
 	"github.com/go-playground/validator/v10":         {"internal/httpapi"},
+	"rsc.io/qr":                                      {"internal/factor"},
 }
 
 type goPackage struct {

@@ -26,6 +26,8 @@ var generators = map[string]string{
 	"internal/auth.invitationLink":      "internal/token TestNew",
 	"internal/oauth.newKeys":            "internal/oauth TestFlowsAreRandom",
 	"internal/device.Add":               "internal/device TestNamesAreRandom",
+	"internal/factor.NewSecret":         "internal/factor TestSecretsAreRandom",
+	"internal/factor.NewRecoveryCodes":  "internal/factor TestRecoveryCodesAreRandom",
 	"internal/coherence.newCache":       "not secret: the ID of a server",
 	"internal/httpapi.newRequestID":     "not secret: the ID of a request, in the log and the response",
 	"internal/user.newDeviceGeneration": "not secret: distinguishes periods, and grants nothing without SESSION_SECRET",
