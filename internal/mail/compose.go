@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -94,6 +96,8 @@ func (c *Composer) data(t *texts, e Email, now time.Time) (templateData, error) 
 		"{new}", printable(e.NewEmail),
 		"{old}", printable(e.OldEmail),
 		"{provider}", printable(e.Provider),
+		"{left}", strconv.Itoa(max(0, e.Left)),
+		"{reason}", shortened(printable(e.Reason), MaxReason),
 		"{for}", t.duration(e.ExpiresIn),
 		"{until}", t.time(now.Add(e.ExpiresIn)),
 		"{why}", nameApp(words.Why),
@@ -123,17 +127,29 @@ func (c *Composer) data(t *texts, e Email, now time.Time) (templateData, error) 
 		data.Expires = fill(t.Expires)
 	}
 
-	data.Body = make([]string, len(words.Body))
-	for i, paragraph := range words.Body {
-		data.Body[i] = fill(paragraph)
+	data.Body = nil // words.Body belongs to the texts
+	for _, paragraph := range words.paragraphs(e) {
+		data.Body = append(data.Body, fill(paragraph))
 	}
 
 	return data, nil
 }
 
+// fewCodes is the highest number of recovery codes left that makes emails ask for new ones.
+const fewCodes = 3
+
+// paragraphs returns the paragraphs of an email's body.
+func (words emailTexts) paragraphs(e Email) []string {
+	if words.FewLeft == "" || e.Left > fewCodes {
+		return words.Body
+	}
+
+	return append(slices.Clone(words.Body), words.FewLeft)
+}
+
 // check returns an error if a required value is missing or invalid.
 func (e Email) check(words emailTexts) error {
-	body := words.Title + strings.Join(words.Body, "") + words.Otherwise
+	body := words.Title + strings.Join(words.paragraphs(e), "") + words.Otherwise
 
 	switch {
 	case e.To == "":
@@ -144,6 +160,8 @@ func (e Email) check(words emailTexts) error {
 		return errors.New("no old email address")
 	case strings.Contains(body, "{provider}") && e.Provider == "":
 		return errors.New("no provider")
+	case strings.Contains(body, "{reason}") && printable(e.Reason) == "":
+		return errors.New("no reason")
 	case e.Link != "" && !isLink(e.Link):
 		return errors.New("link is not an http or https URL in plain ASCII")
 	}
@@ -155,11 +173,14 @@ func (e Email) check(words emailTexts) error {
 	return nil
 }
 
-// details returns when, on which device and from which IP the event happened, as far as that
-// is known.
+// details returns which authenticator app an event concerns, and when, on which device and from
+// which IP it happened, as far as that is known.
 func (t *texts) details(e Email) []detail {
 	var details []detail
 
+	if authenticator.MatchString(e.Factor) {
+		details = append(details, detail{t.Details.Factor, e.Factor})
+	}
 	if !e.At.IsZero() {
 		details = append(details, detail{t.Details.At, t.time(e.At)})
 	}
@@ -188,6 +209,13 @@ func (t *texts) device(name string) string {
 // emails contain no free text: neither the names of users nor the names of such clients.
 var browser = regexp.MustCompile(`^(Chrome|Edge|Firefox|Headless Chrome|Internet Explorer|(Mobile )?Safari|Opera( Mini| Touch)?|Samsung Browser|Vivaldi)` +
 	`( \d{1,4})?( on (Android|ChromeOS|FreeBSD|Harmony|iOS|Linux|macOS|Windows))?$`)
+
+// authenticator matches the names of authenticator apps that emails show: well-known products. Users
+// name their apps freely. A thief could name one "Security update, nothing to do", and anyone can
+// register with the email address of a stranger.
+var authenticator = regexp.MustCompile(`^(1Password|2FAS( Auth)?|Aegis( Authenticator)?|Apple Passwords|(Twilio )?Authy|Bitwarden( Authenticator)?|Dashlane|` +
+	`Duo( Mobile)?|Ente Auth|FreeOTP\+?|Google Authenticator|iCloud Keychain|KeePassXC|Keeper|LastPass( Authenticator)?|` +
+	`Microsoft Authenticator|NordPass|Okta Verify|Proton (Authenticator|Pass)|Raivo( OTP)?|Yubico Authenticator)$`)
 
 // linkCharacters matches URLs of RFC 3986 characters that neither the templates nor mail
 // clients change. The single quote is excluded because it can end an HTML attribute.
@@ -220,4 +248,14 @@ func printable(s string) string {
 	}, s)
 
 	return strings.Join(strings.Fields(s), " ")
+}
+
+// shortened returns a text with at most limit characters.
+func shortened(s string, limit int) string {
+	characters := []rune(s)
+	if len(characters) <= limit {
+		return s
+	}
+
+	return strings.TrimSpace(string(characters[:limit-1])) + "…"
 }

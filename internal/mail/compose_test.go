@@ -2,6 +2,7 @@ package mail
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -60,8 +61,13 @@ func TestCompose(t *testing.T) {
 		if e.NewEmail != "" {
 			want = append(want, e.NewEmail)
 		}
-		if e.Provider != "" {
-			want = append(want, e.Provider)
+		for _, value := range []string{e.Provider, e.Factor, e.Reason} {
+			if value != "" {
+				want = append(want, value)
+			}
+		}
+		if e.Left > 0 {
+			want = append(want, "Recovery codes left: 7.")
 		}
 
 		htmlText, links := visibleText(t, m.HTML)
@@ -135,6 +141,106 @@ func TestHostileDevices(t *testing.T) {
 			t.Errorf("device %q: got links %q, want only %q twice", device, links, e.Link)
 		}
 		checkHTML(t, m.HTML, e.Link)
+	}
+}
+
+// The names of authenticator apps are also chosen by users, so only those of well-known apps are shown.
+func TestHostileFactors(t *testing.T) {
+	t.Parallel()
+
+	for name, isShown := range map[string]bool{
+		"Google Authenticator":                true,
+		"1Password":                           true,
+		"FreeOTP+":                            true,
+		"":                                    false,
+		"My phone":                            false,
+		"Security update, nothing to do":      false,
+		"evil.example":                        false,
+		"Authy evil.example":                  false,
+		"Authy\nX: y":                         false,
+		"Call now: Authy":                     false,
+		"<b>Authy</b>":                        false,
+		"{to}":                                false,
+		strings.Repeat("Authy ", 100) + "now": false,
+	} {
+		for _, kind := range []Kind{FactorAdded, FactorRemoved, FactorDisabled} {
+			e := sample(kind)
+			e.Factor = name
+			m, err := testComposer.Compose(e)
+			testkit.NoError(t, err)
+
+			htmlText, _ := visibleText(t, m.HTML)
+			inText := strings.Contains(m.Text, "\nApp: "+name+"\n")
+			inHTML := strings.Contains(htmlText, " App "+name+" When ")
+			isMentioned := name != "" && strings.Contains(m.Text+htmlText, name)
+			if inText != isShown || inHTML != isShown || isMentioned != isShown {
+				t.Errorf("%s, factor %q: got text %s\nand HTML %s\nwant it shown: %t", kind, name, m.Text, htmlText, isShown)
+			}
+			checkHTML(t, m.HTML, e.Link)
+		}
+	}
+}
+
+// The email about a used recovery code has the number of codes left, and asks for new ones if there
+// are only a few.
+func TestRecoveryCodesLeft(t *testing.T) {
+	t.Parallel()
+
+	for left, isFew := range map[int]bool{9: false, 4: false, 3: true, 1: true, 0: true} {
+		for _, lang := range testComposer.Languages().Names() {
+			e := sample(RecoveryCodeUsed)
+			e.Locale = lang
+			e.Left = left
+			m, err := testComposer.Compose(e)
+			testkit.NoError(t, err)
+
+			htmlText, _ := visibleText(t, m.HTML)
+			if !strings.Contains(htmlText, strconv.Itoa(left)+".") && !strings.Contains(htmlText, "："+strconv.Itoa(left)) {
+				t.Errorf("%s: got HTML %s\nwant it to contain the number %d", lang, htmlText, left)
+			}
+			if got := strings.Contains(htmlText, testComposer.texts[lang].Emails[RecoveryCodeUsed].FewLeft); got != isFew {
+				t.Errorf("%s: got HTML %s\nfor %d codes, want it to ask for new ones: %t", lang, htmlText, left, isFew)
+			}
+		}
+	}
+}
+
+// The reason for a reset is text by an operator. It is shown as one line of limited length, without
+// markup, and its placeholders are not expanded.
+func TestReason(t *testing.T) {
+	t.Parallel()
+
+	long := strings.Repeat("日本 ", 66) + "ab" // MaxReason characters
+	for reason, want := range map[string]string{
+		"Lost phone":                    "Lost phone",
+		"  Lost\r\n\tphone\u2028codes ": "Lost phone codes",
+		"\u202eLost\u200b phone\x00":    "Lost phone",
+		"<b>Lost</b> & {to}":            "<b>Lost</b> & {to}",
+		long:                            long,
+		long + "c":                      long[:len(long)-1] + "…",
+		strings.Repeat("x", 5000):       strings.Repeat("x", MaxReason-1) + "…",
+	} {
+		e := sample(FactorsReset)
+		e.Reason = reason
+		m, err := testComposer.Compose(e)
+		testkit.NoError(t, err)
+
+		htmlText, _ := visibleText(t, m.HTML)
+		if !strings.Contains(htmlText, " Reason: "+want+" When ") {
+			t.Errorf("reason %q: got HTML %s\nwant it to contain %q", reason, htmlText, want)
+		}
+		if text := strings.Join(strings.Fields(m.Text), ""); !strings.Contains(text, "Reason:"+strings.ReplaceAll(want, " ", "")+"When:") {
+			t.Errorf("reason %q: got text %s\nwant it to contain %q", reason, m.Text, want)
+		}
+		checkHTML(t, m.HTML, e.Link)
+	}
+
+	for _, reason := range []string{"", " \n", "\u200b"} {
+		e := sample(FactorsReset)
+		e.Reason = reason
+		if _, err := testComposer.Compose(e); err == nil {
+			t.Errorf("reason %q: Compose: got no error, want one", reason)
+		}
 	}
 }
 

@@ -23,17 +23,22 @@ var expectedHeaders = []string{
 // No user input can add a header or a recipient to a message, or a link, an image or a script to its
 // content.
 func FuzzCompose(f *testing.F) {
-	f.Add("ada@example.com", "Google", "Firefox on Linux", "192.0.2.7", "JOB", byte(0))
-	f.Add("ada@example.com\r\nBcc: eve@example.com", "<img src=x>", "x\n.\n", "::1%\r\n", "a\r\nX: y", byte(3))
-	f.Add("a@b.c>, <eve@example.com", "{to}", "\u202e", "fe80::1%eth0", "", byte(8))
+	f.Add("ada@example.com", "Google", "Authy", "Lost phone", "Firefox on Linux", "192.0.2.7", "JOB", byte(0))
+	f.Add("ada@example.com\r\nBcc: eve@example.com", "<img src=x>", "<b>", "a\r\nX: y", "x\n.\n", "::1%\r\n", "a\r\nX: y", byte(3))
+	f.Add("a@b.c>, <eve@example.com", "{to}", "Authy\n", "\u202e{to}<script>", "\u202e", "fe80::1%eth0", "", byte(8))
+	f.Add("ada@example.com", "", "<b>Authy</b>", "", "", "", "JOB", byte(slices.Index(Kinds(), FactorAdded)))
+	f.Add("ada@example.com", "", "", "<a href=//evil.example>a\r\nX: y\u202e</a>{to}", "", "", "JOB", byte(slices.Index(Kinds(), FactorsReset)))
 	s, err := NewSMTP("smtp://localhost:1", sender)
 	testkit.NoError(f, err)
 
-	f.Fuzz(func(t *testing.T, email, provider, device, ip, id string, n byte) {
+	f.Fuzz(func(t *testing.T, email, provider, factor, reason, device, ip, id string, n byte) {
 		e := sample(Kinds()[int(n)%len(Kinds())])
 		e.NewEmail = email
 		e.OldEmail = email
 		e.Provider = provider
+		e.Factor = factor
+		e.Left = int(n)
+		e.Reason = reason
 		e.Device = device
 		e.IP = ip
 		e.ID = id

@@ -25,6 +25,12 @@ const (
 	AccountDeleted       Kind = "account_deleted"
 	PasswordRestricted   Kind = "password_restricted" // after too many wrong passwords
 	Invitation           Kind = "invitation"          // sent to somebody without an account
+	FactorAdded          Kind = "factor_added"        // an authenticator app
+	FactorRemoved        Kind = "factor_removed"
+	FactorDisabled       Kind = "factor_disabled"    // after too many wrong codes
+	RecoveryCodeUsed     Kind = "recovery_code_used" // instead of a code from an authenticator app
+	RecoveryCodesCreated Kind = "recovery_codes_created"
+	FactorsReset         Kind = "factors_reset" // by an operator
 )
 
 // Kinds returns all kinds of emails.
@@ -32,6 +38,7 @@ func Kinds() []Kind {
 	return []Kind{
 		VerifyEmail, ResetPassword, ConfirmEmail, EmailChangeRequested, EmailChanged, PasswordChanged,
 		PasswordRestricted, Invitation, NewDevice, IdentityLinked, IdentityUnlinked, AccountClaimed, AccountDeleted,
+		FactorAdded, FactorRemoved, FactorDisabled, RecoveryCodeUsed, RecoveryCodesCreated, FactorsReset,
 	}
 }
 
@@ -63,15 +70,26 @@ type Job struct {
 
 	// RequestID identifies a request that is stored in the account. The request may be cancelled
 	// before the email is sent.
-	RequestID string    `json:"requestId,omitempty"`
-	NewEmail  string    `json:"newEmail,omitempty"` // for an email change
-	OldEmail  string    `json:"oldEmail,omitempty"`
-	Provider  string    `json:"provider,omitempty"` // the title of an external provider
-	Device    string    `json:"device,omitempty"`   // a description of the device used
-	IP        string    `json:"ip,omitempty"`
-	At        time.Time `json:"at,omitzero"` // when the event happened
-	Created   time.Time `json:"created"`     // when the job was first queued
+	RequestID string `json:"requestId,omitempty"`
+	NewEmail  string `json:"newEmail,omitempty"` // for an email change
+	OldEmail  string `json:"oldEmail,omitempty"`
+	Provider  string `json:"provider,omitempty"` // the title of an external provider
+	// Factor is the name of the authenticator app concerned. Users choose it freely, so emails show
+	// only the names of well-known apps.
+	Factor string `json:"factor,omitempty"`
+	// Left is the number of recovery codes left, for RecoveryCodeUsed.
+	Left int `json:"left,omitempty"`
+	// Reason is why an operator reset the factors, for FactorsReset, which needs one. It is one line
+	// of at most MaxReason characters; emails show no more of it.
+	Reason  string    `json:"reason,omitempty"`
+	Device  string    `json:"device,omitempty"` // a description of the device used
+	IP      string    `json:"ip,omitempty"`
+	At      time.Time `json:"at,omitzero"` // when the event happened
+	Created time.Time `json:"created"`     // when the job was first queued
 }
+
+// MaxReason is the maximum length of Job.Reason in characters.
+const MaxReason = 200
 
 // Email is a Job that is ready to be composed and sent.
 type Email struct {

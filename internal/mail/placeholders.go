@@ -12,6 +12,8 @@ import (
 //	{to}             the recipient's email address
 //	{old}, {new}     the old and the new email address, in emails about a change
 //	{provider}       the title of a sign-in provider, in emails about providers
+//	{left}           the number of recovery codes left, in the email about a used one
+//	{reason}         the operator's reason, in the email about a reset of second factors
 //	{for}, {until}   how long a link works, and until when
 //	{why}            why the recipient gets the email, in the footer
 //	{n}              the number in minutes, hours and days
@@ -72,7 +74,7 @@ func allowedPlaceholders(key string, model entry, english entries) []string {
 		allowed = append(allowed, "{app}")
 
 		switch path[2] {
-		case "title", "body", "otherwise":
+		case "title", "body", "fewLeft", "otherwise":
 			prefix := "emails." + path[1] + "."
 			for name, other := range english {
 				if strings.HasPrefix(name, prefix) {

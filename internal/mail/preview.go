@@ -214,6 +214,14 @@ func (c *Composer) sample(kind Kind) Email {
 		e.NewEmail = "countess.of.lovelace@example.org"
 	case IdentityLinked, IdentityUnlinked, AccountClaimed:
 		e.Provider = "Google"
+	case FactorAdded, FactorRemoved, FactorDisabled:
+		e.Factor = "Google Authenticator"
+	case RecoveryCodeUsed:
+		e.Left = fewCodes // with all paragraphs
+	case FactorsReset:
+		e.Reason = "You asked for this by phone, because you lost your phone and your recovery codes." // operators choose the language
+		e.Device = ""
+		e.IP = ""
 	case Invitation:
 		e.Device = ""
 		e.IP = ""

@@ -50,6 +50,12 @@ func sample(kind Kind) Email {
 	switch kind {
 	case IdentityLinked, IdentityUnlinked, AccountClaimed:
 		e.Provider = "Google"
+	case FactorAdded, FactorRemoved, FactorDisabled:
+		e.Factor = "Google Authenticator"
+	case RecoveryCodeUsed:
+		e.Left = 7
+	case FactorsReset:
+		e.Reason = "Lost phone & codes, identity checked"
 	}
 
 	return e

@@ -24,6 +24,7 @@ type texts struct {
 	Colon    string            `json:"colon"`   // between a label and its value
 	Details  struct {
 		At     string `json:"at"`
+		Factor string `json:"factor"` // the name of an authenticator app
 		Device string `json:"device"`
 		IP     string `json:"ip"`
 	} `json:"details"`
@@ -42,6 +43,7 @@ type emailTexts struct {
 	Preview   string   `json:"preview"` // shown next to the subject in the inbox
 	Title     string   `json:"title"`
 	Body      []string `json:"body"`
+	FewLeft   string   `json:"fewLeft,omitempty"` // the last paragraph of Body, if few recovery codes are left
 	Button    string   `json:"button"`
 	Otherwise string   `json:"otherwise"` // what to do if it wasn't the recipient
 	Why       string   `json:"why"`       // why the recipient gets this email
