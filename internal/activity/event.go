@@ -50,6 +50,17 @@ const (
 	InvitationWithdrawn    Name = "invitation_withdrawn"
 	InvitationFailed       Name = "invitation_failed"   // a registration with the token of an invitation
 	PasswordRestricted     Name = "password_restricted" // after too many wrong passwords: see auth.MaxFailures
+	FactorAdded            Name = "factor_added"        // an authenticator app
+	FactorRemoved          Name = "factor_removed"
+	FactorRenamed          Name = "factor_renamed"
+	FactorFailed           Name = "factor_failed"   // a wrong code at a login
+	FactorDisabled         Name = "factor_disabled" // after too many wrong codes
+	RecoveryCodesCreated   Name = "recovery_codes_created"
+	RecoveryCodeUsed       Name = "recovery_code_used" // instead of a code from an authenticator app
+	FactorsReset           Name = "factors_reset"      // an operator removed the second factors
+	DeviceTrusted          Name = "device_trusted"     // logins from it need no second factor
+	DeviceUntrusted        Name = "device_untrusted"
+	SecondFactorRequested  Name = "second_factor_requested" // a login has proved the first factor
 )
 
 // Names lists all names in the order of their declaration.
@@ -60,13 +71,18 @@ var Names = []Name{
 	StepUp, StepUpFailed, AccountDeleted, AccountExpired, AccountDisabled, AccountEnabled,
 	LimitHit, CrossOriginDenied, IdentityLinked, IdentityUnlinked, AccountClaimed, ProfileUpdated,
 	Invited, InvitationWithdrawn, InvitationFailed, PasswordRestricted,
+	FactorAdded, FactorRemoved, FactorRenamed, FactorFailed, FactorDisabled, RecoveryCodesCreated, RecoveryCodeUsed,
+	FactorsReset, DeviceTrusted, DeviceUntrusted, SecondFactorRequested,
 }
 
 // level returns the log level: Warn for events that may be part of an attack (OWASP ASVS 5.0
 // 16.3).
 func (n Name) level() slog.Level {
-	switch {
-	case n == LimitHit, n == CrossOriginDenied, n == PasswordRestricted, strings.HasSuffix(string(n), "_failed"):
+	switch n {
+	case LimitHit, CrossOriginDenied, PasswordRestricted, FactorDisabled, RecoveryCodeUsed:
+		return slog.LevelWarn
+	}
+	if strings.HasSuffix(string(n), "_failed") {
 		return slog.LevelWarn
 	}
 
@@ -91,9 +107,14 @@ type Event struct {
 	Route     string `bson:"route,omitempty"` // the pattern, for example "POST /auth/login"
 	IP        string `bson:"ip,omitempty"`
 	UserAgent string `bson:"userAgent,omitempty"`
-	Device    string `bson:"device,omitempty"`    // a description of the user agent
-	Origin    string `bson:"origin,omitempty"`    // the origin of the page that sent the request
-	Provider  string `bson:"provider,omitempty"`  // the name of an external provider in the settings
+	Device    string `bson:"device,omitempty"`   // a description of the user agent
+	Origin    string `bson:"origin,omitempty"`   // the origin of the page that sent the request
+	Provider  string `bson:"provider,omitempty"` // the name of an external provider in the settings
+	// Level is the authentication level of the session after a login or a step-up: "aal1" or "aal2"
+	// (NIST SP 800-63B-4). The key is authLevel, because the log has a level of its own.
+	Level string `bson:"authLevel,omitempty"`
+	// Methods is what a login or a step-up proved, separated by commas: "pwd,otp".
+	Methods   string `bson:"authMethods,omitempty"`
 	NewDevice bool   `bson:"newDevice,omitempty"` // whether the user has not used the device before
 	// By is "operator" if an operator caused the event, and "" if the client did.
 	By string `bson:"by,omitempty"`
@@ -133,6 +154,8 @@ func (e *Event) textFields() []textField {
 		{"device", &e.Device},
 		{"origin", &e.Origin},
 		{"provider", &e.Provider},
+		{"authLevel", &e.Level},
+		{"authMethods", &e.Methods},
 		{"by", &e.By},
 	}
 }

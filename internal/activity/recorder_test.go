@@ -113,7 +113,7 @@ func recordAll(r *Recorder, first, end int) {
 // fullEvent has a value in most fields.
 var fullEvent = Event{
 	Name: SessionsRevoked, UserID: "u", SessionID: "handle", RequestID: "r", Route: "POST /auth/logout-all", IP: "192.0.2.1",
-	UserAgent: "Mozilla/5.0", Device: "Firefox on Linux", NewDevice: true, By: "operator", Count: 3,
+	UserAgent: "Mozilla/5.0", Device: "Firefox on Linux", Level: "aal2", Methods: "pwd,otp", NewDevice: true, By: "operator", Count: 3,
 }
 
 // Events recorded before Flush are found after it, with all fields.
@@ -170,7 +170,7 @@ func TestLogLine(t *testing.T) {
 	testkit.NoError(t, r.Close(context.Background()))
 
 	const want = `level=INFO msg="security event" event=sessions_revoked eventId=ID userId=u sessionId=handle requestId=r ` +
-		`route="POST /auth/logout-all" ip=192.0.2.1 userAgent=Mozilla/5.0 device="Firefox on Linux" by=operator newDevice=true count=3
+		`route="POST /auth/logout-all" ip=192.0.2.1 userAgent=Mozilla/5.0 device="Firefox on Linux" authLevel=aal2 authMethods=pwd,otp by=operator newDevice=true count=3
 level=WARN msg="security event" event=login_failed eventId=ID
 `
 	got := regexp.MustCompile(`eventId=[0-9a-f]{24}\b`).ReplaceAllString(out.String(), "eventId=ID")
@@ -202,7 +202,7 @@ func TestHostileText(t *testing.T) {
 	var out bytes.Buffer
 	r := newRecorder(t, storetest.Mongo(t), Options{Log: slog.New(slog.NewJSONHandler(&out, nil))})
 	for _, s := range hostileTexts {
-		r.Record(context.Background(), Event{Name: LimitHit, UserID: "u", RequestID: s, Route: s, IP: s, UserAgent: s, Device: s, SessionID: s, By: s})
+		r.Record(context.Background(), Event{Name: LimitHit, UserID: "u", RequestID: s, Route: s, IP: s, UserAgent: s, Device: s, SessionID: s, By: s, Level: s, Methods: s})
 	}
 
 	flush(t, r)
@@ -212,7 +212,7 @@ func TestHostileText(t *testing.T) {
 	}
 
 	for _, e := range events {
-		for _, s := range []string{e.RequestID, e.Route, e.IP, e.UserAgent, e.Device, e.SessionID, e.By} {
+		for _, s := range []string{e.RequestID, e.Route, e.IP, e.UserAgent, e.Device, e.SessionID, e.By, e.Level, e.Methods} {
 			if !isClean(s) {
 				t.Errorf("got stored text %q, want short printable UTF-8", s)
 			}
@@ -255,7 +255,10 @@ func TestNames(t *testing.T) {
 		}
 	}
 
-	want := []Name{LoginFailed, PasswordChangeFailed, PasswordResetFailed, EmailVerifyFailed, StepUpFailed, LimitHit, CrossOriginDenied, InvitationFailed, PasswordRestricted}
+	want := []Name{
+		LoginFailed, PasswordChangeFailed, PasswordResetFailed, EmailVerifyFailed, StepUpFailed, LimitHit, CrossOriginDenied, InvitationFailed, PasswordRestricted,
+		FactorFailed, FactorDisabled, RecoveryCodeUsed,
+	}
 	if diff := cmp.Diff(want, warnings); diff != "" {
 		t.Errorf("names with level Warn: (-want +got)\n%s", diff)
 	}

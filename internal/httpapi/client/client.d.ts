@@ -484,7 +484,7 @@ export interface ListActivityArgs {
   before?: string;
 }
 
-export type EventName = 'registered' | 'login' | 'login_failed' | 'logout' | 'session_rotated' | 'session_revoked' | 'sessions_revoked' | 'password_changed' | 'password_change_failed' | 'password_reset_requested' | 'password_reset' | 'password_reset_failed' | 'email_verified' | 'email_verify_failed' | 'email_verify_requested' | 'email_change_requested' | 'email_changed' | 'step_up' | 'step_up_failed' | 'account_deleted' | 'account_expired' | 'account_disabled' | 'account_enabled' | 'limit_hit' | 'cross_origin_denied' | 'identity_linked' | 'identity_unlinked' | 'account_claimed' | 'profile_updated' | 'invited' | 'invitation_withdrawn' | 'invitation_failed' | 'password_restricted';
+export type EventName = 'registered' | 'login' | 'login_failed' | 'logout' | 'session_rotated' | 'session_revoked' | 'sessions_revoked' | 'password_changed' | 'password_change_failed' | 'password_reset_requested' | 'password_reset' | 'password_reset_failed' | 'email_verified' | 'email_verify_failed' | 'email_verify_requested' | 'email_change_requested' | 'email_changed' | 'step_up' | 'step_up_failed' | 'account_deleted' | 'account_expired' | 'account_disabled' | 'account_enabled' | 'limit_hit' | 'cross_origin_denied' | 'identity_linked' | 'identity_unlinked' | 'account_claimed' | 'profile_updated' | 'invited' | 'invitation_withdrawn' | 'invitation_failed' | 'password_restricted' | 'factor_added' | 'factor_removed' | 'factor_renamed' | 'factor_failed' | 'factor_disabled' | 'recovery_codes_created' | 'recovery_code_used' | 'factors_reset' | 'device_trusted' | 'device_untrusted' | 'second_factor_requested';
 
 export interface SecurityEvent {
   id: string;
