@@ -57,6 +57,7 @@ type Config struct {
 	Cookie   Cookie
 	Brand    Brand
 	Accounts Accounts
+	Factors  Factors
 	Limits   Limits
 	Mail     Mail
 

@@ -23,12 +23,18 @@ import (
 const noMailWarning = "SMTP_URL is not set: no email is sent, and nobody can reset a password. " +
 	"Therefore, 100 wrong passwords in a row only limit further attempts to 10 an hour from each IP"
 
-const goodSecret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
+// Values of SESSION_SECRET and of DATA_KEY that production accepts.
+const (
+	goodSecret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
+	goodKey    = "q7ZpT2mVx9KdR4wLc8NbY1sHf6JgA3uEoXi5tPyBzWk"
+)
 
-// good returns the minimal settings for production, with changes.
+// good returns settings for production, with changes. Without changes, they are the fewest that cause only
+// the warning about SMTP_URL.
 func good(changes map[string]string) map[string]string {
 	vars := map[string]string{
 		"SESSION_SECRET":  goodSecret,
+		"DATA_KEY":        goodKey,
 		"MONGODB_URI":     "mongodb://db/latchkey",
 		"TRUSTED_PROXIES": "127.0.0.1",
 	}
@@ -305,9 +311,11 @@ func TestSecretFiles(t *testing.T) {
 	t.Parallel()
 
 	path := filepath.Join(t.TempDir(), "secret")
+	keyPath := filepath.Join(t.TempDir(), "key")
 	testkit.NoError(t, os.WriteFile(path, []byte(goodSecret+"\n"), 0o600))
+	testkit.NoError(t, os.WriteFile(keyPath, []byte(goodKey+",old"+goodKey+"\n"), 0o600))
 
-	vars := provided(nil)
+	vars := provided(map[string]string{"DATA_KEY": "", "DATA_KEY_FILE": keyPath})
 	for _, name := range []string{
 		"SESSION_SECRET", "REDIS_PASSWORD", "OTEL_EXPORTER_OTLP_HEADERS",
 		"GOOGLE_CLIENT_SECRET", "GITHUB_CLIENT_SECRET", "OIDC_MY_IDP_CLIENT_SECRET",
@@ -323,6 +331,9 @@ func TestSecretFiles(t *testing.T) {
 	}
 	if want := slices.Repeat([]Secret{goodSecret}, 6); !slices.Equal(got, want) {
 		t.Errorf("got secrets %s, want those in the files", cmp.Diff(want, got))
+	}
+	if want := []Secret{goodKey, "old" + goodKey}; !slices.Equal(c.Factors.DataKeys, want) {
+		t.Errorf("got keys %s, want those in the file", cmp.Diff(want, c.Factors.DataKeys))
 	}
 
 	testkit.NoError(t, os.WriteFile(path, []byte("\n"), 0o600))
@@ -350,10 +361,10 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		fmt.Sprint(c),
 		fmt.Sprintf("%+v", c),
 		fmt.Sprintf("%#v", c),
-		fmt.Sprintf("%s %v %q", c.MongoURI, c.Session.Secrets, c.Redis.Password),
+		fmt.Sprintf("%s %v %q %v", c.MongoURI, c.Session.Secrets, c.Redis.Password, c.Factors),
 		log.String(),
 	} {
-		if strings.Contains(text, "hunter2") || strings.Contains(text, goodSecret) {
+		if strings.Contains(text, "hunter2") || strings.Contains(text, goodSecret) || strings.Contains(text, goodKey) {
 			t.Errorf("secret printed: %s", text)
 		}
 	}

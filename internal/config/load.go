@@ -60,6 +60,7 @@ func Load(vars map[string]string) (Config, error) {
 	l.checkCookie()
 	l.checkBrand()
 	l.checkAccounts()
+	l.checkFactors()
 	l.checkRegistration()
 	l.checkMail()
 	l.fillLimits()

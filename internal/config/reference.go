@@ -244,7 +244,7 @@ If the column "In development" is empty, the default is the same as in productio
 
 `
 
-const exampleIntro = `# Latchkey's settings. Copy this file to .env, then set SESSION_SECRET and what else you need.
+const exampleIntro = `# Latchkey's settings. Copy this file to .env, then set SESSION_SECRET, DATA_KEY and what else you need.
 #
 # Commented-out lines show the default, or an example if there is no default. A value in the
 # environment overrides the value in this file. deployments/SETTINGS.md has the same list as a table.

@@ -302,6 +302,21 @@ var reference = []group{
 		},
 	},
 	{
+		title: "Second factors",
+		entries: []entry{
+			{
+				name:   "DATA_KEY",
+				about:  "Encrypts the secrets of authenticator apps in MongoDB. Without it, nobody can set up an authenticator app. Production requires at least 32 characters that look random. It must not contain a secret of `SESSION_SECRET`. With several keys, the first one encrypts and all decrypt, so `new,old` rotates the key. Keep a copy in a safe place: without the key, the apps that users have set up stop working.",
+				active: true,
+			},
+			{
+				name:  "REQUIRE_MFA",
+				kind:  "`off`, `enrolled` or `all`",
+				about: "Who needs a second factor to log in: nobody, users who have set one up, or everyone. With `all`, users without a second factor can only set one up; this requires `DATA_KEY`.",
+			},
+		},
+	},
+	{
 		title: "Registration",
 		intro: "These rules hold for passwords and for sign-in providers. They do not apply to existing accounts, nor to `latchkey users create`.",
 		entries: []entry{

@@ -58,7 +58,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 	}
 }
 
-// TestExampleLoads starts from .env.example, as people do, and sets the one missing secret.
+// TestExampleLoads starts from .env.example, as people do, and sets the two missing secrets.
 func TestExampleLoads(t *testing.T) {
 	t.Parallel()
 
@@ -67,7 +67,7 @@ func TestExampleLoads(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ".env")
 	testkit.NoError(t, os.WriteFile(path, example, 0o600))
 
-	vars, err := Environ([]string{"SESSION_SECRET=" + goodSecret}, path)
+	vars, err := Environ([]string{"SESSION_SECRET=" + goodSecret, "DATA_KEY=" + goodKey}, path)
 	testkit.NoError(t, err)
 
 	c := load(t, vars)
@@ -85,6 +85,11 @@ func TestTypos(t *testing.T) {
 		"REDIS_PASWORD":       "REDIS_PASSWORD",
 		"FRONTEND_URLS":       "FRONTEND_URL",
 		"SESSION_SECRET_FIEL": "SESSION_SECRET_FILE",
+		"DATA_KEYS":           "DATA_KEY",
+		"DATAKEY":             "DATA_KEY",
+		"DATA_KEY_FIEL":       "DATA_KEY_FILE",
+		"REQUIRED_MFA":        "REQUIRE_MFA",
+		"REQUIRE_2FA":         "REQUIRE_MFA",
 		"REDIS_PASS":          "REDIS_PASSWORD",
 		"REDIS_USER":          "REDIS_USERNAME",
 		"redis_password":      "REDIS_PASSWORD",
@@ -98,6 +103,8 @@ func TestTypos(t *testing.T) {
 		"HOTS":                "HOST",
 		"HOME":                "",
 		"PATH":                "",
+		"DATA_DIR":            "",
+		"DATABASE_KEY":        "",
 		"SESSION":             "",
 		"REDIS_PORT_6379_TCP": "",
 		"MONGO_PASSWORD":      "",
@@ -108,7 +115,7 @@ func TestTypos(t *testing.T) {
 
 		"REDIS_CONTAINER_PASSWORD": "",
 	} {
-		c := load(t, good(map[string]string{name: "x", "SMTP_URL": ""}))
+		c := load(t, good(map[string]string{name: "x", "SMTP_URL": "", "DATA_KEY": ""}))
 
 		got := ""
 		for _, warning := range c.Warnings {

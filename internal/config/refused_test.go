@@ -15,7 +15,7 @@ func checkRefused(t *testing.T, vars map[string]string, want string) {
 	switch {
 	case err == nil || !strings.Contains(err.Error(), "\n  "+want):
 		t.Errorf("%q: got error %v, want %s", vars, err, want)
-	case strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), goodSecret):
+	case strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), goodSecret) || strings.Contains(err.Error(), goodKey):
 		t.Errorf("%q: got an error with a secret: %v", vars, err)
 	}
 }
@@ -44,6 +44,14 @@ var refusedValues = map[string][]string{
 		"your-super-secret-key-change-this-in-production", "please_CHANGE_THIS_secret_before_production",
 		strings.Repeat("change-me-", 4), // from the example for Kubernetes
 	},
+	"DATA_KEY: must have at least 32": {"short", goodKey + ",short"},
+	"DATA_KEY: too regular":           {strings.Repeat("a", 40), strings.Repeat("0123456789abcdef", 2)},
+	"DATA_KEY: contains the same":     {goodKey + ", " + goodKey},
+	"DATA_KEY: contains an empty":     {goodKey + ",", goodKey + ",,old" + goodKey},
+	"DATA_KEY: a published example":   {strings.Repeat("change-me-", 4)},
+	"DATA_KEY: must not contain a":    {goodSecret, goodKey + ", " + goodSecret},
+	"REQUIRE_MFA: must be off":        {"yes", "true", "optional"},
+
 	"SESSION_MAX_AGE: must be a duration":     {"-5", "9999999999999999"},
 	"SESSION_MAX_AGE: must be at least":       {"1ms"},
 	"SESSION_CACHE: must be a size":           {"much", "1", "1000KiB", "2TiB", "-64MiB"},
@@ -57,7 +65,7 @@ var refusedValues = map[string][]string{
 	"COOKIE_DOMAIN: must be":                                          {"https://example.com", "127.0.0.1", "com.", "a..b.com", "bücher.example"},
 	"COOKIE_DOMAIN: must be a domain like example.com: browsers drop": {"com", "co.uk", ".github.io"},
 	"SESSION_NAME: must consist":                                      {"my sid"},
-	"SESSION_NAME: is the name of another cookie":                     {"__Host-device", "device", "__Host-oauth-abcdefghij", "oauth-x"},
+	"SESSION_NAME: is the name of another cookie":                     {"__Host-device", "device", "__Host-oauth-abcdefghij", "oauth-x", "__Host-mfa", "mfa", "__Host-trust-x", "trust-"},
 	"ACTIVITY_RETENTION: must be at least 24h":                        {"1s", "23h59m"},
 	"USER_CACHE_MAX_AGE: must be from 0s to 1m":                       {"-1s", "61s"},
 
@@ -192,6 +200,9 @@ var refusedCombinations = map[string]map[string]string{
 	"SESSION_NAME: browsers drop a __Host- or":               {"SESSION_NAME": "__host-sid", "COOKIE_SECURE": "false"},
 	"SESSION_NAME: browsers drop a __Host- or __Secure-":     {"SESSION_NAME": "__Secure-sid", "COOKIE_SECURE": "false"},
 	"SESSION_SECRET: set either this or SESSION_SECRET_FILE": {"SESSION_SECRET_FILE": "/x"},
+	"DATA_KEY: set either this or DATA_KEY_FILE":             {"DATA_KEY_FILE": "/x"},
+	"DATA_KEY: must not contain a secret of SESSION_SECRET":  {"APP_ENV": "development", "DATA_KEY": "a,hunter2", "SESSION_SECRET": "b, hunter2"},
+	"REQUIRE_MFA: all requires DATA_KEY":                     {"REQUIRE_MFA": "all", "DATA_KEY": ""},
 
 	"REDIS_SENTINELS: set either this or REDIS_URI":     {"REDIS_SENTINELS": "a", "REDIS_URI": "redis://:hunter2@b"},
 	"REDIS_SENTINELS: required if":                      {"REDIS_SENTINEL_MASTER": "m"},
@@ -288,7 +299,7 @@ func TestProblemsAreInOrder(t *testing.T) {
 		"SESSION_SECRET", "SESSION_SECRET", "SESSION_MAX_AGE", "SESSION_ABSOLUTE_MAX_AGE", "SESSION_TOUCH_INTERVAL", "SESSION_MAX_PER_USER", "SESSION_CACHE",
 		"SESSION_NAME", "COOKIE_DOMAIN", "COOKIE_SECURE", "COOKIE_SAME_SITE",
 		"APP_URL", "APP_COLOR", "APP_LOGO_URL", "DEFAULT_LOCALE",
-		"PUBLIC_URL", "PAGES", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION",
+		"PUBLIC_URL", "PAGES", "PASSWORD_MIN_LENGTH", "PASSWORD_COMMON", "PASSWORD_BREACH_URL", "STEP_UP_MAX_AGE", "RESET_LINK_MAX_AGE", "VERIFY_LINK_MAX_AGE", "USER_CACHE_MAX_AGE", "ACTIVITY_RETENTION", "REQUIRE_MFA",
 		"RATE_LIMIT", "RATE_LIMIT_REGISTER", "RATE_LIMIT_LOGIN", "RATE_LIMIT_MAIL", "RATE_LIMIT_TOKEN", "RATE_LIMIT_PASSWORD",
 		"RATE_LIMIT_OAUTH", "RATE_LIMIT_ACCOUNT", "RATE_LIMIT_DEVICE", "SMTP_URL", "MAIL_FROM", "SMTP_HELO_NAME", "MAIL_INTERVAL",
 		"REGISTRATION", "REGISTRATION_DOMAINS", "INVITATION_MAX_AGE", "REQUIRE_VERIFIED_EMAIL", "UNVERIFIED_MAX_AGE",
@@ -367,6 +378,7 @@ func TestOneMistakeIsOneProblem(t *testing.T) {
 		"SESSION_ABSOLUTE_MAX_AGE": {"SESSION_ABSOLUTE_MAX_AGE": "x", "SESSION_MAX_AGE": "1000h"},
 		"COOKIE_SECURE":            {"COOKIE_SECURE": "x", "COOKIE_SAME_SITE": "none"},
 		"SESSION_SECRET_FILE":      {"SESSION_SECRET_FILE": "/does/not/exist", "SESSION_SECRET": ""},
+		"DATA_KEY_FILE":            {"DATA_KEY_FILE": "/does/not/exist", "DATA_KEY": "", "REQUIRE_MFA": "all"},
 	} {
 		_, err := Load(good(vars))
 		if err == nil || !strings.HasPrefix(err.Error(), "1 invalid setting:\n  "+name+": ") {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// minSecretBytes is the shortest SESSION_SECRET that production accepts: an HMAC key as long
-// as its hash (RFC 2104 section 3).
+// minSecretBytes is the shortest SESSION_SECRET or DATA_KEY that production accepts: an HMAC key as
+// long as its hash (RFC 2104 section 3).
 const minSecretBytes = 32
 
 // minSecretDistinct is the minimum number of different characters in a secret. Only one in ten
@@ -26,8 +26,13 @@ var publishedSecrets = []string{"change-this", "change-me", "changeme", "your-se
 const maxSessionsPerUser = 1000
 
 func (l *loader) checkSession() {
+	const name = "SESSION_SECRET"
+
 	s := &l.Session
-	l.checkSecrets()
+	if len(s.Secrets) == 0 {
+		l.report(name, "required%s", generateSecret)
+	}
+	l.checkSecrets(name, s.Secrets)
 
 	l.atLeastSecond("SESSION_MAX_AGE", s.MaxAge)
 	if s.AbsoluteMaxAge < s.MaxAge {
@@ -44,18 +49,15 @@ func (l *loader) checkSession() {
 	}
 }
 
-func (l *loader) checkSecrets() {
-	const name = "SESSION_SECRET"
-	const generate = "; generate one with: openssl rand -base64 32"
+// generateSecret ends the problems of a missing or unsafe secret.
+const generateSecret = "; generate one with: openssl rand -base64 32"
 
-	if len(l.Session.Secrets) == 0 {
-		l.report(name, "required%s", generate)
-	}
-
-	for i, given := range l.Session.Secrets {
+// checkSecrets trims the secrets of a list, and reports those that protect nothing.
+func (l *loader) checkSecrets(name string, secrets []Secret) {
+	for i, given := range secrets {
 		secret := strings.TrimSpace(string(given))
-		isRepeated := slices.Contains(l.Session.Secrets[:i], Secret(secret))
-		l.Session.Secrets[i] = Secret(secret)
+		isRepeated := slices.Contains(secrets[:i], Secret(secret))
+		secrets[i] = Secret(secret)
 
 		switch {
 		case secret == "":
@@ -64,11 +66,11 @@ func (l *loader) checkSecrets() {
 			l.report(name, "contains the same secret twice; to rotate it, put a new one in front")
 		case l.AppEnv != Production:
 		case len(secret) < minSecretBytes:
-			l.report(name, "must have at least %d characters%s", minSecretBytes, generate)
+			l.report(name, "must have at least %d characters%s", minSecretBytes, generateSecret)
 		case isPublished(secret):
-			l.report(name, "a published example, not a secret%s", generate)
+			l.report(name, "a published example, not a secret%s", generateSecret)
 		case isGuessable(secret):
-			l.report(name, "too regular to be secret%s", generate)
+			l.report(name, "too regular to be secret%s", generateSecret)
 		}
 	}
 }
@@ -162,12 +164,13 @@ func hasPrefix(name, prefix string) bool {
 	return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
 }
 
-// isOtherCookie reports whether the name is that of another cookie of this server: that of a device,
-// or of a sign-in with a provider. Two cookies with one name would overwrite each other.
+// isOtherCookie reports whether the name is that of another cookie of this server: that of a device, of
+// a login that waits for its second factor, of a trusted device, or of a sign-in with a provider. Two
+// cookies with one name would overwrite each other.
 func isOtherCookie(name string) bool {
 	name = strings.TrimPrefix(name, hostPrefix)
 
-	return name == "device" || strings.HasPrefix(name, "oauth-")
+	return name == "device" || name == "mfa" || strings.HasPrefix(name, "trust-") || strings.HasPrefix(name, "oauth-")
 }
 
 // isDomain reports whether the domain has the form that cookies need.

@@ -133,6 +133,11 @@ func parsers() map[reflect.Type]env.ParserFunc {
 			"invite": InviteRegistration,
 			"closed": ClosedRegistration,
 		})),
+		reflect.TypeFor[MFA](): parser("must be off, enrolled or all", word(map[string]MFA{
+			"off":      MFAOff,
+			"enrolled": MFAEnrolled,
+			"all":      MFAAll,
+		})),
 		reflect.TypeFor[http.SameSite](): parser("must be lax, strict or none", word(map[string]http.SameSite{
 			"lax":    http.SameSiteLaxMode,
 			"strict": http.SameSiteStrictMode,

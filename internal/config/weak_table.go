@@ -39,6 +39,13 @@ var weakRules = []weakRule{
 		fix:    "unset it",
 		find:   when("PASSWORD_COMMON", func(l *loader) bool { return !bool(l.Accounts.RefuseCommon) }),
 	},
+	{
+		names:  codeList("REQUIRE_MFA"),
+		values: "`off`",
+		risk:   "a stolen password is enough to log in, even if the user has set up a second factor",
+		fix:    "unset it",
+		find:   when("REQUIRE_MFA", func(l *loader) bool { return l.Factors.Require == MFAOff }),
+	},
 
 	// Lifetimes.
 	{

@@ -30,6 +30,9 @@ var weakCases = []struct {
 	{map[string]string{"RATE_LIMIT_OAUTH": "601/60s", "RATE_LIMIT_DEVICE": "101/60s"}, []string{"RATE_LIMIT_OAUTH", "RATE_LIMIT_DEVICE"}},
 	{map[string]string{"MAIL_INTERVAL": "9s"}, []string{"MAIL_INTERVAL"}},
 	{map[string]string{"PASSWORD_COMMON": "accept"}, []string{"PASSWORD_COMMON"}},
+	{map[string]string{"REQUIRE_MFA": "off"}, []string{"REQUIRE_MFA"}},
+	{map[string]string{"REQUIRE_MFA": "OFF", "DATA_KEY": ""}, []string{"REQUIRE_MFA"}},
+	{map[string]string{"REQUIRE_MFA": "all"}, nil},
 
 	{map[string]string{"STEP_UP_MAX_AGE": "1h", "RESET_LINK_MAX_AGE": "24h", "SESSION_MAX_AGE": "168h"}, nil},
 	{map[string]string{"STEP_UP_MAX_AGE": "87600h"}, []string{"STEP_UP_MAX_AGE"}},
@@ -188,6 +191,7 @@ func TestSafeDefaults(t *testing.T) {
 		CacheMaxAge:       time.Second,
 		ActivityRetention: 90 * 24 * time.Hour,
 	})
+	checkEqual(t, "factors", c.Factors, Factors{DataKeys: []Secret{goodKey}, Require: MFAEnrolled})
 	checkEqual(t, "registration", c.Registration, Registration{Mode: OpenRegistration, InvitationMaxAge: 7 * 24 * time.Hour})
 	checkEqual(t, "MAIL_INTERVAL", c.Mail.Interval, time.Minute)
 	checkEqual(t, "SESSION_MAX_AGE", c.Session.MaxAge, 24*time.Hour)
