@@ -91,7 +91,7 @@ func invite(t *testing.T, settings []string) (link string) {
 	stop, err := useDevStores(vars, log)
 	testkit.NoError(t, err)
 	defer stop()
-	testkit.NoError(t, setSecret(vars, log))
+	testkit.NoError(t, setSecrets(vars, log))
 	setDefaults(vars)
 	// The emails wait for the server, which sends them to its outbox.
 	vars["SMTP_URL"] = "smtp://localhost:1"

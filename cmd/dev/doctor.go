@@ -49,9 +49,7 @@ func diagnose(ctx context.Context, environ []string, stdout io.Writer, spa, api 
 
 	setDefaults(vars)
 	setStores(vars, "localhost", "mongodb://localhost/") // not used
-	if vars["SESSION_SECRET"] == "" && vars["SESSION_SECRET_FILE"] == "" {
-		vars["SESSION_SECRET"] = newSecret() // not used
-	}
+	setUnusedSecrets(vars)
 
 	host, port := listenAddr(vars)
 	setPublicURL(vars, host, port)

@@ -60,7 +60,7 @@ Settings come from environment variables and a .env file, as in production. Ofte
   SMTP_URL=smtp://localhost:1025        send emails instead of keeping them in the outbox
 
 Some defaults are not those of APP_ENV=development in deployments/SETTINGS.md: FRONTEND_URL and
-PUBLIC_URL point to the demo, SESSION_SECRET is random and kept in the same directory, and:
+PUBLIC_URL point to the demo, SESSION_SECRET and DATA_KEY are random and kept in the same directory, and:
 
 `
 
@@ -123,7 +123,7 @@ func serve(ctx context.Context, environ []string, stdout io.Writer) error {
 		return err
 	}
 	defer stop()
-	if err := setSecret(vars, log); err != nil {
+	if err := setSecrets(vars, log); err != nil {
 		return err
 	}
 

@@ -123,8 +123,11 @@ func TestDoctor(t *testing.T) {
 	}
 
 	// The built-in pages need no other settings, as in the server.
-	if err := run(t.Context(), []string{"doctor"}, append(os.Environ(), "PAGES=on"), io.Discard); err != nil {
-		t.Errorf("doctor with PAGES=on: got error %v, want none", err)
+	// So does REQUIRE_MFA=all, because the server creates a DATA_KEY.
+	for _, setting := range []string{"PAGES=on", "REQUIRE_MFA=all"} {
+		if err := run(t.Context(), []string{"doctor"}, append(os.Environ(), setting), io.Discard); err != nil {
+			t.Errorf("doctor with %s: got error %v, want none", setting, err)
+		}
 	}
 }
 

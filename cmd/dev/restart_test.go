@@ -231,7 +231,7 @@ func expire(t *testing.T, s devSession) {
 func wantPrivate(t *testing.T) {
 	t.Helper()
 
-	for _, name := range []string{".", snapshotFile, secretFile} {
+	for _, name := range []string{".", snapshotFile, secretFile, keyFile} {
 		info, err := os.Stat(filepath.Join(dataDir, name))
 		testkit.NoError(t, err)
 		if mode := info.Mode().Perm(); mode&0o077 != 0 {

@@ -11,24 +11,61 @@ import (
 	"strings"
 )
 
-// secretFile is the name of the file in dataDir with the SESSION_SECRET.
-const secretFile = "session-secret"
+// secretFile and keyFile are the names of the files in dataDir with the SESSION_SECRET and the DATA_KEY.
+const (
+	secretFile = "session-secret"
+	keyFile    = "data-key"
+)
+
+// setSecrets sets the SESSION_SECRET and the DATA_KEY, unless they are set, so that sessions and
+// authenticator apps work after a restart.
+func setSecrets(vars map[string]string, log *slog.Logger) error {
+	for _, s := range []struct{ setting, file, damaged string }{
+		{"SESSION_SECRET", secretFile, "the session secret is damaged, so all sessions have ended"},
+		{"DATA_KEY", keyFile, "the data key is damaged, so authenticator apps must be set up again"},
+	} {
+		if isSecretSet(vars, s.setting) {
+			continue
+		}
+
+		secret, err := storedSecret(filepath.Join(dataDir, s.file), s.damaged, log)
+		if err != nil {
+			return err
+		}
+		vars[s.setting] = secret
+	}
+
+	return nil
+}
+
+// setUnusedSecrets sets the SESSION_SECRET and the DATA_KEY, unless they are set, for settings that are
+// only checked.
+func setUnusedSecrets(vars map[string]string) {
+	for _, setting := range []string{"SESSION_SECRET", "DATA_KEY"} {
+		if !isSecretSet(vars, setting) {
+			vars[setting] = newSecret()
+		}
+	}
+}
+
+// isSecretSet reports whether a secret is set, or read from a file.
+func isSecretSet(vars map[string]string, setting string) bool {
+	return vars[setting] != "" || vars[setting+"_FILE"] != ""
+}
 
 // secretPattern matches a secret from newSecret.
 var secretPattern = regexp.MustCompile(`^[A-Z2-7]{52}$`)
 
-// storedSecret returns the secret in dir, so that sessions stay valid after a restart. It creates the
-// secret if there is none, and replaces a damaged one.
-func storedSecret(dir string, log *slog.Logger) (string, error) {
-	path := filepath.Join(dir, secretFile)
-
+// storedSecret returns the secret in a file. It creates the secret if there is none. It replaces a damaged
+// one, and logs what that means.
+func storedSecret(path, damaged string, log *slog.Logger) (string, error) {
 	content, err := os.ReadFile(path)
 	secret := strings.TrimSpace(string(content))
 	switch {
 	case err == nil && secretPattern.MatchString(secret):
 		return secret, nil
 	case err == nil:
-		log.Warn("the session secret is damaged, so all sessions have ended", "file", path)
+		log.Warn(damaged, "file", path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	}

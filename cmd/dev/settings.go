@@ -14,7 +14,7 @@ import (
 	"latchkey/internal/devstore"
 )
 
-// dataDir contains the accounts, a snapshot of Redis and the secret for its sessions. Git ignores it.
+// dataDir contains the accounts, a snapshot of Redis, and the secrets that both need. Git ignores it.
 const dataDir = ".latchkey-dev"
 
 // snapshotFile is the name of the file in dataDir with the keys in Redis.
@@ -61,18 +61,6 @@ func setDefaults(vars map[string]string) {
 	for name, value := range config.DevServer {
 		vars[name] = cmp.Or(vars[name], value)
 	}
-}
-
-// setSecret sets the SESSION_SECRET, unless there is one.
-func setSecret(vars map[string]string, log *slog.Logger) error {
-	if vars["SESSION_SECRET"] != "" || vars["SESSION_SECRET_FILE"] != "" {
-		return nil
-	}
-
-	secret, err := storedSecret(dataDir, log)
-	vars["SESSION_SECRET"] = secret
-
-	return err
 }
 
 // setPublicURL sets the PUBLIC_URL to the URL of the API if it serves the built-in pages, unless it is set.

@@ -44,6 +44,7 @@ settings except ` + "`REDIS_TIMEOUT`" + `. Some defaults differ from the tables 
 var devDefaults = []struct{ name, value string }{
 	{"FRONTEND_URL", "the demo, on the port after `PORT`. Whatever the value, the demo and other local pages can call the API"},
 	{"PUBLIC_URL", "the demo, or the API with `PAGES=on`"},
+	{"DATA_KEY", "random, kept in `.latchkey-dev`"},
 	{"SESSION_SECRET", "random, kept in `.latchkey-dev`"},
 	{"SMTP_URL", "none: the demo shows emails at `/mail`"},
 }
