@@ -166,14 +166,16 @@ define add_secret
 	}
 endef
 
-env: ## Create .env with a new SESSION_SECRET; keeps what is in it
+env: ## Create .env with a new SESSION_SECRET and DATA_KEY; keeps what is in it
 	@test -e .env || (umask 077; cp .env.example .env)
 	@grep -q '^SESSION_SECRET_FILE=.' .env || { $(call add_secret,SESSION_SECRET); }
+	@grep -q '^DATA_KEY_FILE=.' .env || { $(call add_secret,DATA_KEY); }
 
 # Docker Compose substitutes variables in .env, which would change a secret that contains a $. It puts
 # MONGO_PASSWORD into a URL.
 secrets: env ## Add the secrets that docker-compose.yml needs to .env, unless they are set
 	@$(call add_secret,SESSION_SECRET)
+	@$(call add_secret,DATA_KEY)
 	@$(call add_secret,REDIS_CONTAINER_PASSWORD)
 	@$(call add_secret,MONGO_PASSWORD)
 	@names=$$(sed -nE "s/^([^#=]+)=[^'#]*[$$].*/\1/p" .env | tr '\n' ' '); test -z "$$names" || \
