@@ -27,6 +27,9 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 
 const secret = "Zm9ydHktdHdvIGNoYXJhY3RlcnMgb2YgcmFuZG9tbmVzcw"
 
+// dataKey is a DATA_KEY that production accepts.
+const dataKey = "q7ZpT2mVx9KdR4wLc8NbY1sHf6JgA3uEoXi5tPyBzWk"
+
 // environment returns the settings of a server behind a proxy, with its own stores.
 func environment(t *testing.T, more ...string) []string {
 	return slices.Concat(baseSettings(storetest.NewRedis(t), storetest.Mongo(t)), []string{

@@ -114,7 +114,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 		ann            = `"email":"ann@example.com"`
 	)
 
-	s := newMailSetup(t, "APP_ENV=production", "BCRYPT_COST=10", "TRUSTED_PROXIES=127.0.0.1", "RATE_LIMIT=1000/60s", "MAIL_INTERVAL=1s")
+	s := newMailSetup(t, "APP_ENV=production", "BCRYPT_COST=10", "TRUSTED_PROXIES=127.0.0.1", "RATE_LIMIT=1000/60s", "MAIL_INTERVAL=1s", "DATA_KEY="+dataKey)
 	addr, log, stop := start(t, s.environ)
 	l := &leakTest{
 		mailSetup: s,
@@ -123,6 +123,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 		cookies:   map[string]string{},
 		secrets: map[string]string{
 			secret:            "SESSION_SECRET",
+			dataKey:           "DATA_KEY",
 			mailtest.Password: "the password of the mail server",
 			firstPassword:     "a password",
 			secondPassword:    "the password after a reset",
