@@ -29,7 +29,7 @@ func (l *loader) checkFactors() {
 	isShared := func(key Secret) bool { return key != "" && slices.Contains(l.Session.Secrets, key) }
 	if slices.ContainsFunc(f.DataKeys, isShared) {
 		// Old values of SESSION_SECRET are dropped after a day, but seeds are kept for years.
-		l.report(name, "must not contain a secret of SESSION_SECRET%s", generateSecret)
+		l.report(name, "must not contain a secret of SESSION_SECRET%s", howToGenerate)
 	}
 
 	if len(f.DataKeys) > 0 || l.rejected[name] {

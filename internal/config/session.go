@@ -30,7 +30,7 @@ func (l *loader) checkSession() {
 
 	s := &l.Session
 	if len(s.Secrets) == 0 {
-		l.report(name, "required%s", generateSecret)
+		l.report(name, "required%s", howToGenerate)
 	}
 	l.checkSecrets(name, s.Secrets)
 
@@ -49,8 +49,8 @@ func (l *loader) checkSession() {
 	}
 }
 
-// generateSecret ends the problems of a missing or unsafe secret.
-const generateSecret = "; generate one with: openssl rand -base64 32"
+// howToGenerate ends the problems of a missing or unsafe secret.
+const howToGenerate = "; generate one with: openssl rand -base64 32"
 
 // checkSecrets trims the secrets of a list, and reports those that protect nothing.
 func (l *loader) checkSecrets(name string, secrets []Secret) {
@@ -66,11 +66,11 @@ func (l *loader) checkSecrets(name string, secrets []Secret) {
 			l.report(name, "contains the same secret twice; to rotate it, put a new one in front")
 		case l.AppEnv != Production:
 		case len(secret) < minSecretBytes:
-			l.report(name, "must have at least %d characters%s", minSecretBytes, generateSecret)
+			l.report(name, "must have at least %d characters%s", minSecretBytes, howToGenerate)
 		case isPublished(secret):
-			l.report(name, "a published example, not a secret%s", generateSecret)
+			l.report(name, "a published example, not a secret%s", howToGenerate)
 		case isGuessable(secret):
-			l.report(name, "too regular to be secret%s", generateSecret)
+			l.report(name, "too regular to be secret%s", howToGenerate)
 		}
 	}
 }
