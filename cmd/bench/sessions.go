@@ -36,7 +36,7 @@ func (b *bench) createSessions(db, n int) ([]string, error) {
 			_, token, err := manager.Begin(b.ctx, session.Start{
 				Owner:      session.Owner{UserID: fmt.Sprintf("6921a3f0%016x", user), Email: fmt.Sprintf("ann.smith.%06d@example.com", user)},
 				Client:     session.Client{IP: fmt.Sprintf("203.0.113.%d", 100+user%100), Device: "Chrome 142 on Windows"},
-				Method:     "password",
+				Methods:    []session.Method{{Method: session.Password}},
 				Persistent: true,
 			})
 			cookies[i] = b.settings.Cookie.Name + "=" + token

@@ -39,6 +39,7 @@ func TestBrowser(t *testing.T) {
 	builtInPort, releaseBuiltIn := reservePorts(t)
 	invitedPort, releaseInvited := reservePorts(t)
 	unverifiedPort, releaseUnverified := reservePorts(t)
+	requiredPort, releaseRequired := reservePorts(t)
 	providers := startProviders(t, dir, "http://localhost:"+port, "http://localhost:"+strictPort, "http://localhost:"+builtInPort)
 
 	busy := []string{"REDIS_TIMEOUT=10s", "MONGODB_TIMEOUT=10s"} // the machine may be busy
@@ -58,6 +59,9 @@ func TestBrowser(t *testing.T) {
 	// A second link within MAIL_INTERVAL is not sent. It would void the first one.
 	unverified := start("PORT="+unverifiedPort, "PAGES=on", "REQUIRE_VERIFIED_EMAIL=true", "STEP_UP_MAX_AGE=5s", "MAIL_INTERVAL=30m")
 
+	releaseRequired()
+	required := start("PORT="+requiredPort, "PAGES=on", "REQUIRE_MFA=all")
+
 	separate()
 	inviteOnly := []string{"PORT=" + invitedPort, "PUBLIC_URL=http://localhost:" + invitedPort, "PAGES=on", "REGISTRATION=invite", "REQUIRE_VERIFIED_EMAIL=true"}
 	invitation := invite(t, inviteOnly)
@@ -71,7 +75,8 @@ func TestBrowser(t *testing.T) {
 	node.Env = append(slices.Concat(os.Environ(), providers),
 		"API="+server.api, "PAGE="+server.demo, "BUILT_IN="+builtIn.api, "OUTBOX="+builtIn.demo, "SHORT_PAGE="+short.demo, "STRICT_PAGE="+strict.demo,
 		"INVITED="+invited.api, "INVITED_OUTBOX="+invited.demo, "INVITATION="+invitation,
-		"UNVERIFIED="+unverified.api, "UNVERIFIED_OUTBOX="+unverified.demo)
+		"UNVERIFIED="+unverified.api, "UNVERIFIED_OUTBOX="+unverified.demo,
+		"REQUIRED="+required.api, "REQUIRED_PAGE="+required.demo)
 	node.Stdout = t.Output()
 	node.Stderr = t.Output()
 

@@ -30,6 +30,8 @@ func newDemo(c config.Config, api, demo, host string, emails *outbox) (*http.Ser
 		Registration:         string(c.Registration.Mode),
 		DefaultLocale:        c.Brand.DefaultLocale,
 		RequireVerifiedEmail: c.Registration.RequireVerifiedEmail,
+		OffersFactors:        len(c.Factors.DataKeys) > 0,
+		RequireFactor:        c.Factors.Require == config.MFAAll,
 		SendsEmail:           true, // to the outbox or to SMTP_URL
 		MinPassword:          c.Accounts.PasswordMinLength,
 		ReturnTo: func(given string) (string, bool) {

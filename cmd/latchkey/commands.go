@@ -47,6 +47,7 @@ func newRoot(p *program) *cobra.Command {
 		newDoctor(p),
 		newSessions(p),
 		newUsers(p),
+		newRekey(p),
 		newVersion(),
 	)
 

@@ -33,6 +33,8 @@ func TestCompletion(t *testing.T) {
 		"ver":              "version",
 		"users s":          "search set-password show",
 		"users enable ":    "",
+		"users re":         "reset-factors",
+		"rek":              "rekey",
 		"sessions list --": "--json --after --help --limit",
 		"completion ":      "bash fish powershell zsh",
 	} {
@@ -43,7 +45,7 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 
-	for args, want := range map[string]string{"users show ": ":4", "sessions list ": ":4"} {
+	for args, want := range map[string]string{"users show ": ":4", "users reset-factors ": ":4", "sessions list ": ":4"} {
 		out, err := command(nil, "", append([]string{cobra.ShellCompNoDescRequestCmd}, strings.Split(args, " ")...)...)
 		if err != nil || !strings.HasPrefix(out, want) {
 			t.Errorf("%q: got %q and error %v, want %s: no files", args, out, err, want)

@@ -42,7 +42,7 @@ func TestDoctor(t *testing.T) {
 	}
 
 	out, err := doctor("--spa", "https://app.example.com", "--api", "https://api.example.com")
-	expected := []string{"warning  Email: ", "warning  API: no response from https://api.example.com"}
+	expected := []string{"warning  Email: ", "warning  Second factors: nobody can set up an authenticator app", "warning  API: no response from https://api.example.com"}
 	onlyExpected := !strings.Contains(out, "problem") && strings.Count(out, "warning") == len(expected) && containsAll(out, expected)
 	if err != nil || !onlyExpected || !strings.Contains(out, "sessions survive a restart") {
 		t.Errorf("got error %v, want only warnings about email and the API, and persistent sessions:\n%s", err, out)
@@ -108,8 +108,9 @@ func TestDoctorOfRedis(t *testing.T) {
 	}{
 		"the shipped user":   {shippedUser(t), "", "", true},
 		"a replica":          {"REPLICAOF 127.0.0.1 1", "READONLY", "to the primary", false},
-		"other keys":         {"ACL SETUSER latchkey on >a-long-random-password ~other:* +@all", "the keys sess:*, ended:*, idx:*, generation:*, limit:*, mail:* cannot be used: redis is unavailable: NOPERM", "configs/redis.conf", false},
-		"no emails":          {"ACL SETUSER latchkey on >a-long-random-password ~sess:* ~ended:* ~idx:* ~generation* ~limit:* +@all", "the keys mail:* cannot be used", "configs/redis.conf", false},
+		"other keys":         {"ACL SETUSER latchkey on >a-long-random-password ~other:* +@all", "the keys sess:*, ended:*, idx:*, generation:*, mfa:*, limit:*, mail:* cannot be used: redis is unavailable: NOPERM", "configs/redis.conf", false},
+		"no emails":          {"ACL SETUSER latchkey on >a-long-random-password ~sess:* ~ended:* ~idx:* ~generation* ~limit:* ~mfa:* +@all", "the keys mail:* cannot be used", "configs/redis.conf", false},
+		"no second factors":  {"ACL SETUSER latchkey on >a-long-random-password ~sess:* ~ended:* ~idx:* ~generation* ~limit:* ~mail:* +@all", "the keys mfa:* cannot be used", "configs/redis.conf", false},
 		"no evalsha":         {"ACL SETUSER latchkey on >a-long-random-password ~* +@read +@write +@connection +info +config", "'evalsha'", "configs/redis.conf", false},
 		"a disabled user":    {"ACL SETUSER latchkey off", "WRONGPASS", "REDIS_USERNAME", false},
 		"no memory":          {"CONFIG SET maxmemory 1mb maxmemory-policy noeviction", "OOM", "raise maxmemory", true},
@@ -139,6 +140,7 @@ func TestDoctorOfRedis(t *testing.T) {
 				"MONGODB_TIMEOUT=10s",
 				"DRAIN_TIME=0",
 				"FRONTEND_URL=https://app.example.com",
+				"DATA_KEY="+dataKey,
 				"SMTP_URL="+smtpURL.String(),
 				"MAIL_FROM=no-reply@example.com")
 			out, err := command(environ, "", "doctor", "--json")

@@ -34,7 +34,7 @@ type exchange struct {
 }
 
 // varying matches the parts of headers that differ from run to run.
-var varying = regexp.MustCompile(`(?m)^((?:Date|X-Request-Id|X-Auth-User-Id|X-Auth-Session-Id|Etag|Content-Length): |Set-Cookie: [^=]+=)[^;\n]+|([;"](?:r|t)=|Retry-After: )\d{2,}|(;t=)\d+`)
+var varying = regexp.MustCompile(`(?m)^((?:Date|X-Request-Id|X-Auth-User-Id|X-Auth-Session-Id|X-Auth-Time|Etag|Content-Length): |Set-Cookie: [^=]+=)[^;\n]+|([;"](?:r|t)=|Retry-After: )\d{2,}|(;t=)\d+`)
 
 // headerRecorder collects responses in the format of headersFile.
 type headerRecorder struct {

@@ -22,7 +22,9 @@ func TestNginx(t *testing.T) {
 
 	addr, _, _ := start(t, environment(t))
 	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintf(w, "user=%s email=%s verified=%s session=%s cookie=%s", r.Header["X-Auth-User-Id"], r.Header["X-Auth-Email"], r.Header["X-Auth-Email-Verified"], r.Header["X-Auth-Session-Id"], r.Header["Cookie"])
+		_, _ = fmt.Fprintf(w, "user=%s email=%s verified=%s level=%s methods=%s time=%s session=%s cookie=%s",
+			r.Header["X-Auth-User-Id"], r.Header["X-Auth-Email"], r.Header["X-Auth-Email-Verified"],
+			r.Header["X-Auth-Level"], r.Header["X-Auth-Methods"], r.Header["X-Auth-Time"], r.Header["X-Auth-Session-Id"], r.Header["Cookie"])
 	}))
 	t.Cleanup(application.Close)
 	base := startNginx(t, addr, application.Listener.Addr().String())
@@ -41,7 +43,7 @@ func TestNginx(t *testing.T) {
 
 	const api = "api.example.com"
 	const app = "app.example.com"
-	spoofed := []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Email-Verified", "X-Auth-Session-Id", "X-Forwarded-For"}
+	spoofed := []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Email-Verified", "X-Auth-Level", "X-Auth-Methods", "X-Auth-Time", "X-Auth-Session-Id", "X-Forwarded-For"}
 	if status, _, text := request("GET", app, "/", "", "", spoofed...); status != 401 {
 		t.Errorf("no session: got %d %s, want 401", status, text)
 	}
@@ -52,7 +54,7 @@ func TestNginx(t *testing.T) {
 	}
 
 	status, _, text = request("POST", app, "/orders", cookie, `{"a":1}`, spoofed...)
-	want := regexp.MustCompile(`^user=\[[0-9a-f]{24}\] email=\[ann@example.com\] verified=\[false\] session=\[[\w-]{45}\] cookie=\[\]$`)
+	want := regexp.MustCompile(`^user=\[[0-9a-f]{24}\] email=\[ann@example.com\] verified=\[false\] level=\[aal1\] methods=\[pwd\] time=\[\d{10}\] session=\[[\w-]{45}\] cookie=\[\]$`)
 	if status != 200 || !want.MatchString(text) {
 		t.Errorf("signed in: got %d %s, want 200 %s", status, text, want)
 	}

@@ -2,19 +2,24 @@ package main
 
 import (
 	"context"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"go.mongodb.org/mongo-driver/bson"
 
 	"latchkey/internal/devstore/storetest"
+	"latchkey/internal/factor"
 	"latchkey/internal/mail/mailtest"
 	"latchkey/internal/testkit"
 )
@@ -28,10 +33,27 @@ type leakTest struct {
 	cookies   map[string]string
 	responses strings.Builder
 	secrets   map[string]string // descriptions by secret
+	codes     []string          // of an authenticator app
 }
 
-// do sends a request, GET if it has no body, and collects the secrets in the response.
+// do sends a request, GET if it has no body, and collects the cookies and the text of the response.
 func (l *leakTest) do(want int, path, body string) {
+	l.t.Helper()
+
+	fmt.Fprintln(&l.responses, path, l.send(want, path, body))
+}
+
+// reveal sends a request whose response contains secrets, and returns the response.
+func (l *leakTest) reveal(path, body string) (response map[string]any) {
+	l.t.Helper()
+
+	testkit.NoError(l.t, json.Unmarshal([]byte(l.send(http.StatusOK, path, body)), &response))
+
+	return response
+}
+
+// send sends a request, GET if it has no body, and collects the cookies in the response.
+func (l *leakTest) send(want int, path, body string) (text string) {
 	l.t.Helper()
 
 	method := http.MethodPost
@@ -47,7 +69,6 @@ func (l *leakTest) do(want int, path, body string) {
 	if res.StatusCode != want {
 		l.t.Errorf("%s: got %d, want %d: %s", path, res.StatusCode, want, res.text)
 	}
-	fmt.Fprintln(&l.responses, path, res.text)
 
 	for _, c := range res.Cookies() {
 		if c.Value != "" {
@@ -55,6 +76,78 @@ func (l *leakTest) do(want int, path, body string) {
 			l.secrets[c.Value] = "the cookie " + c.Name
 		}
 	}
+
+	return res.text
+}
+
+// useFactors adds an authenticator app to the account, and logs in with its code and with a recovery code.
+// login is the body of a login.
+func (l *leakTest) useFactors(login string) {
+	l.t.Helper()
+
+	begun := l.reveal("/auth/totp", "{}")
+	text, _ := begun["secret"].(string)
+	seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(text)
+	testkit.NoError(l.t, err)
+	l.secrets[text] = "the seed of an authenticator app"
+	l.secrets[string(seed)] = "the raw seed of an authenticator app"
+	step := factor.Step(time.Now())
+	code := func() string {
+		code := factor.Code(seed, step)
+		step++
+		l.codes = append(l.codes, code)
+
+		return code
+	}
+
+	added := l.reveal(fmt.Sprintf("/auth/totp/%s/confirm", begun["id"]), `{"code":"`+code()+`"}`)
+	recovery := l.revealCodes(added)
+	l.do(http.StatusOK, "/auth/login", login)
+	l.do(http.StatusOK, "/auth/login/factor", "")
+	l.do(http.StatusUnauthorized, "/auth/login/factor", `{"code":"12345"}`)
+	l.do(http.StatusOK, "/auth/login/factor", `{"code":"`+code()+`","trustDevice":true}`)
+	for _, path := range []string{"/auth/factors", "/auth/devices", "/auth/session", "/auth/activity"} {
+		l.do(http.StatusOK, path, "")
+	}
+
+	trusted := 0
+	maps.DeleteFunc(l.cookies, func(name, value string) bool {
+		_, secret, isTrust := strings.Cut(value, ".")
+		if isTrust && strings.Contains(name, "trust-") {
+			l.secrets[secret] = "the secret of a trusted device"
+			trusted++
+			return true
+		}
+
+		return false
+	})
+	if trusted != 1 {
+		l.t.Errorf("cookies of trusted devices: got %d, want 1", trusted)
+	}
+
+	l.do(http.StatusOK, "/auth/login", login)
+	l.do(http.StatusOK, "/auth/login/factor", `{"recoveryCode":"`+recovery[0]+`"}`)
+	l.do(http.StatusUnauthorized, "/auth/step-up", `{"recoveryCode":"`+recovery[0]+`"}`)
+	l.do(http.StatusOK, "/auth/step-up", `{"recoveryCode":"`+recovery[1]+`"}`)
+	l.revealCodes(l.reveal("/auth/recovery-codes", "{}"))
+}
+
+// revealCodes adds the recovery codes in a response to the secrets and returns them.
+func (l *leakTest) revealCodes(response map[string]any) (codes []string) {
+	l.t.Helper()
+
+	all, _ := response["recoveryCodes"].([]any)
+	for _, v := range all {
+		code, _ := v.(string)
+		codes = append(codes, code)
+		l.secrets[code] = "a recovery code"
+		l.secrets[strings.ReplaceAll(code, "-", "")] = "a recovery code without hyphens"
+	}
+	if len(codes) != factor.RecoveryCodes {
+		l.t.Fatalf("recovery codes: got %d, want %d", len(codes), factor.RecoveryCodes)
+	}
+
+	return codes
 }
 
 // useLink uses the newest emailed link to a page of the frontend.
@@ -82,6 +175,14 @@ func (l *leakTest) checkLeaks(when string) {
 
 	if strings.Contains(l.log.String(), "@example.com") {
 		l.t.Errorf("%s: the log contains an email: %s", when, l.log)
+	}
+
+	// A longer number may contain the digits of a code.
+	for _, code := range l.codes {
+		isIn := regexp.MustCompile(`(^|[^\w.-])` + code + `($|[^\w.-])`).MatchString
+		if isIn(l.log.String()) || isIn(l.responses.String()) {
+			l.t.Errorf("%s: the log or a response contains a code of an authenticator app", when)
+		}
 	}
 
 	for place, text := range map[string]string{
@@ -168,6 +269,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	l.useLink(200, "/verify-email", "/auth/email/verify", "")
 	l.do(200, "/auth/password/change", `{"currentPassword":"`+secondPassword+`","newPassword":"`+thirdPassword+`"}`)
 	l.do(200, "/auth/rotate-session", "{}")
+	l.useFactors(`{"email":"ann3@example.com","password":"` + thirdPassword + `"}`)
 	testkit.Eventually(t, "the last emails", func() bool { return s.queued() == 0 })
 	l.checkLeaks("after all requests")
 

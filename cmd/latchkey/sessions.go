@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,7 +92,7 @@ func showSession(ctx context.Context, c *cli, args []string) error {
 		"last seen", timestamp(s.LastSeenAt),
 		"expires if idle", timestamp(s.IdleExpiresAt),
 		"expires", timestamp(s.ExpiresAt),
-		"signed in with", strings.Join(s.Methods, ", "),
+		"signed in with", s.Names(", ")+" ("+s.Level()+")",
 	)
 }
 

@@ -60,6 +60,7 @@ var observations = map[string]func(*testing.T, *observer){
 	"session cache":   observeSessionCache,
 	"user cache":      observeUserCache,
 	"session secrets": observeSecrets,
+	"second factors":  observeFactors,
 	"log":             observeLog,
 	"TLS":             observeTLS,
 	"passwords":       observePasswords,
@@ -291,6 +292,35 @@ func observeSecrets(t *testing.T, o *observer) {
 		addr, _, _ := start(t, append(environ[:len(environ):len(environ)], "SESSION_SECRET="+secrets))
 		res := send(t, "GET", "http://"+addr+"/auth/session", "", "Cookie", c.Name+"="+c.Value)
 		o.equal(t, "SESSION_SECRET", res.StatusCode, want)
+	}
+}
+
+// A server offers authenticator apps only if it has a key for their seeds. If everyone needs a second factor, a
+// user without one can only set one up.
+func observeFactors(t *testing.T, o *observer) {
+	for given, want := range map[string]bool{"": false, dataKey: true} {
+		addr, _, _ := start(t, environment(t, "DATA_KEY="+given))
+		offered := mustSend(t, 200, "GET", "http://"+addr+"/auth/config", "")
+		o.equal(t, "DATA_KEY", strings.Contains(offered.text, `"factors":["totp"]`), want)
+	}
+
+	for required, want := range map[string]int{"enrolled": 200, "all": 403} {
+		addr, _, _ := start(t, environment(t, "DATA_KEY="+dataKey, "REQUIRE_MFA="+required))
+		c := sessionCookie(t, mustSend(t, 201, "POST", "http://"+addr+"/auth/register", annsAccount))
+		res := send(t, "GET", "http://"+addr+"/profile", "", "Cookie", c.Name+"="+c.Value)
+		o.equal(t, "REQUIRE_MFA", res.StatusCode, want)
+	}
+
+	// A user who has an app is asked for its code, unless nobody is.
+	environ := append(environment(t), factorSettings...)
+	addr, _, _ := start(t, environ)
+	b := newBrowser(t, "http://"+addr)
+	b.want(201, "POST", "/auth/register", annsAccount)
+	b.enrol("Phone")
+	for required, want := range map[string]bool{"off": false, "enrolled": true, "all": true} {
+		addr, _, _ := start(t, append(environ[:len(environ):len(environ)], "REQUIRE_MFA="+required))
+		login := mustSend(t, 200, "POST", "http://"+addr+"/auth/login", annsLogin)
+		o.equal(t, "REQUIRE_MFA", strings.Contains(login.text, `"factorRequired":true`), want)
 	}
 }
 

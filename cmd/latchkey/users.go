@@ -58,6 +58,7 @@ func newUsers(p *program) *cobra.Command {
 			Args:    arguments("USER", "PROVIDER"),
 			RunE:    p.onStores(unlink),
 		},
+		newResetFactors(p),
 		&cobra.Command{
 			Use:   "disable USER",
 			Short: "Block logins and end all sessions of an account",
@@ -180,26 +181,33 @@ func (c *cli) printUser(ctx context.Context, u user.Listed, err error) error {
 		return err
 	}
 
+	factors := c.factorsOf(u.User)
 	if c.json {
 		return c.printJSON(struct {
 			user.View
 			Methods []string `json:"methods,omitempty"`
+			factorsView
 		}{
-			View:    u.View(),
-			Methods: methods,
+			View:        u.View(),
+			Methods:     methods,
+			factorsView: factors,
 		})
 	}
 
-	return c.fields(
+	pairs := []any{
 		"id", u.ID,
 		"email", emailStatus(u.User),
 		"name", u.Name,
 		"state", state(u),
 		"sign-in methods", strings.Join(methods, ", "),
+	}
+	pairs = append(pairs, factors.fields()...)
+
+	return c.fields(append(pairs,
 		"last login", timestamp(u.LastLogin),
 		"created", timestamp(u.CreatedAt),
 		"updated", timestamp(u.UpdatedAt),
-	)
+	)...)
 }
 
 // printUnreadable prints the readable fields of an account.

@@ -39,7 +39,7 @@ func (s *Server) SignInAs(userID string) *Client {
 
 	_, token, err := s.Sessions.Begin(context.Background(), session.Start{
 		Owner:      session.Owner{UserID: userID, Email: "ann@example.com", EmailVerified: true},
-		Method:     "password",
+		Methods:    []session.Method{{Method: session.Password}},
 		Persistent: true,
 		Generation: generation,
 	})

@@ -25,6 +25,8 @@ type Client struct {
 	Device string            // cookie that identifies a known device; not sent if empty
 	Flows  map[string]string // cookies of sign-ins with a provider, by name
 
+	Factors map[string]string // cookies of pending logins and trusted devices, by name
+
 	Language string // Accept-Language; not sent if empty
 }
 
@@ -36,7 +38,7 @@ func (s *Server) WithToken(token string) *Client { return &Client{Server: s, Tok
 
 // Clone returns a client with the same cookies.
 func (c *Client) Clone() *Client {
-	return &Client{Server: c.Server, Token: c.Token, Device: c.Device, Flows: maps.Clone(c.Flows), Language: c.Language}
+	return &Client{Server: c.Server, Token: c.Token, Device: c.Device, Flows: maps.Clone(c.Flows), Factors: maps.Clone(c.Factors), Language: c.Language}
 }
 
 // Encode returns a value as JSON.
@@ -131,6 +133,9 @@ func (c *Client) addCookies(req *http.Request) {
 	for name, value := range c.Flows {
 		req.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
+	for name, value := range c.Factors {
+		req.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
 }
 
 // deviceCookie returns the name of the cookie that identifies a known device.
@@ -165,6 +170,8 @@ func (c *Client) storeCookies(cookies []*http.Cookie) (sessionCookie *http.Cooki
 			if k.MaxAge < 0 {
 				delete(c.Flows, k.Name)
 			}
+		case isFactorCookie(k.Name):
+			c.storeFactor(k)
 		case k.Name == c.Cookie.Name && k.Domain == "" && c.Cookie.Domain != "" && k.MaxAge < 0 && sessionCookie == nil:
 			// clears a cookie from the time before the server had a domain for it
 		case k.Name == c.Cookie.Name && sessionCookie == nil:
@@ -181,6 +188,31 @@ func (c *Client) storeCookies(cookies []*http.Cookie) (sessionCookie *http.Cooki
 	}
 
 	return sessionCookie, nil
+}
+
+// isFactorCookie reports whether a name is that of the cookie of a pending login or a trusted device.
+func isFactorCookie(name string) bool {
+	name = strings.TrimPrefix(name, "__Host-")
+
+	return name == "mfa" || strings.HasPrefix(name, "trust-")
+}
+
+// storeFactor stores the cookie of a pending login or a trusted device.
+func (c *Client) storeFactor(k *http.Cookie) {
+	if c.Factors == nil {
+		c.Factors = map[string]string{}
+	}
+
+	c.Factors[k.Name] = k.Value
+	if k.MaxAge < 0 {
+		delete(c.Factors, k.Name)
+	}
+
+	_, secret, isTrust := strings.Cut(k.Value, ".")
+	if !isTrust {
+		secret = k.Value
+	}
+	c.Secrets.Add("the cookie of a second factor", secret)
 }
 
 // check checks the rules that hold for every response.

@@ -16,7 +16,15 @@ func TestContractIsChecked(t *testing.T) {
 		signedIn = `{"authenticated":true}`
 		problem  = `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"x","code":"not_authenticated","message":"x","requestId":"1"}`
 	)
-	userHeaders := http.Header{"X-Auth-User-Id": {"1"}, "X-Auth-Email": {"a@example.com"}, "X-Auth-Email-Verified": {"true"}, "X-Auth-Session-Id": {"2"}}
+	userHeaders := http.Header{
+		"X-Auth-User-Id":        {"1"},
+		"X-Auth-Email":          {"a@example.com"},
+		"X-Auth-Email-Verified": {"true"},
+		"X-Auth-Level":          {"aal1"},
+		"X-Auth-Methods":        {"pwd"},
+		"X-Auth-Time":           {"1773480413"},
+		"X-Auth-Session-Id":     {"2"},
+	}
 	for _, tc := range []struct {
 		name   string
 		status int

@@ -23,6 +23,7 @@ import (
 type Secrets struct {
 	mu     sync.Mutex
 	tokens map[string]string // descriptions by token
+	raw    map[string]string // descriptions of secrets that are not text
 }
 
 // hashPrefix begins a stored password hash.
@@ -58,12 +59,25 @@ func (s *Secrets) Add(description, token string) {
 	s.tokens[token] = description
 }
 
+// AddRaw adds a secret that may contain any byte.
+func (s *Secrets) AddRaw(description, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.raw == nil {
+		s.raw = map[string]string{}
+	}
+
+	s.raw[secret] = description
+}
+
 // Reset forgets all tokens.
 func (s *Secrets) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	s.tokens = nil
+	s.raw = nil
 }
 
 // In returns the description of a secret that the text contains, or "" if there is none.
@@ -77,6 +91,11 @@ func (s *Secrets) In(text string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
+	for secret, description := range s.raw {
+		if strings.Contains(text, secret) {
+			return description
+		}
+	}
 	for candidate := range strings.FieldsFuncSeq(text, isSeparator) {
 		if description, ok := s.tokens[candidate]; ok {
 			return description

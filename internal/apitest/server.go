@@ -27,6 +27,7 @@ import (
 	"latchkey/internal/mongoconn"
 	"latchkey/internal/oauth"
 	"latchkey/internal/origin"
+	"latchkey/internal/pending"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/redischeck"
 	"latchkey/internal/redisconn"
@@ -41,6 +42,7 @@ const (
 	IdleTimeout     = time.Hour
 	AbsoluteTimeout = 4 * time.Hour
 	StepUpMaxAge    = 10 * time.Minute
+	DataKey         = "the data key of the tests, 32 bytes+"
 	SessionSecret   = "the secret of the tests, 32 bytes+"
 )
 
@@ -54,6 +56,7 @@ type Server struct {
 	Auth     *auth.Service
 	Users    *user.Store
 	Sessions *session.Manager
+	Pending  *pending.Store
 	Hasher   *hashpool.Pool
 	Outbox   *Outbox // nil if the server sends no emails
 	Redis    storetest.Redis
@@ -74,6 +77,7 @@ type Server struct {
 	metrics  *telemetry.Metrics
 	log      *slog.Logger
 	secrets  [][]byte
+	dataKeys []string
 	skew     atomic.Int64 // nanoseconds that the server's clock is ahead
 }
 
@@ -109,6 +113,11 @@ type Options struct {
 
 	// Registration decides who may create an account.
 	Registration auth.RegistrationPolicy
+	// MFA determines which accounts need a second factor. "" means those that have one.
+	MFA auth.MFAMode
+	// DataKeys encrypt the seeds of authenticator apps. Nil means one key, and an empty list means none.
+	DataKeys []string
+
 	// RequireVerifiedEmail closes most routes to users whose email is not verified.
 	RequireVerifiedEmail bool
 }
@@ -135,6 +144,9 @@ func New(t testing.TB, options ...Options) *Server {
 	if o.Secrets == nil {
 		o.Secrets = []string{SessionSecret}
 	}
+	if o.DataKeys == nil {
+		o.DataKeys = []string{DataKey}
+	}
 
 	s := &Server{
 		T:       t,
@@ -142,6 +154,8 @@ func New(t testing.TB, options ...Options) *Server {
 		Origins: o.Origins,
 		Log:     &testkit.Buffer{},
 		metrics: telemetry.NewMetrics(),
+
+		dataKeys: o.DataKeys,
 	}
 	s.log = slog.New(slog.NewTextHandler(s.Log, nil))
 	for _, secret := range o.Secrets {
@@ -223,6 +237,8 @@ func (s *Server) startServices(o Options) {
 	composer, err := mail.NewComposer(mail.ComposerOptions{})
 	testkit.NoError(s.T, err)
 
+	s.Pending = pending.New(s.conns, s.secrets, s.Now)
+
 	const retryPause = 20 * time.Millisecond
 	s.Auth = auth.New(s.Users, s.Sessions, s.Hasher, auth.Options{
 		Rules:        o.Rules,
@@ -236,6 +252,11 @@ func (s *Server) startServices(o Options) {
 		VerifyMaxAge: 24 * time.Hour,
 
 		InvitationMaxAge: 7 * 24 * time.Hour,
+
+		MFA:      o.MFA,
+		DataKeys: s.keyring(),
+		Pending:  s.Pending,
+		Issuer:   "Latchkey",
 
 		Providers: authProviders(o.Providers),
 		Limiter:   ratelimit.New(s.conns),

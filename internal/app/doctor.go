@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -97,11 +98,13 @@ func (p parts) checkMongo(ctx context.Context) []doctor.Finding {
 
 	emails, err := p.users.CheckEmails(ctx)
 
-	return append(found, doctor.Emails{
+	found = append(found, doctor.Emails{
 		Err:     err,
 		Strays:  emails.Strays,
 		Invalid: emails.Invalid,
 	}.Check()...)
+
+	return append(found, p.checkFactors(ctx)...)
 }
 
 // mongoFix returns what an operator can do about an error from MongoDB.
@@ -218,7 +221,7 @@ func (p parts) checkSessionCache(ctx context.Context) []doctor.Finding {
 	return findings
 }
 
-// checkRedisServers checks the persistence and the eviction policy of each Redis server.
+// checkRedisServers checks the persistence, the eviction policy and the clock of each Redis server.
 func (p parts) checkRedisServers(ctx context.Context) []doctor.Finding {
 	var findings []doctor.Finding
 	err := p.redis.EachServer(ctx, func(addr string, do redisconn.Sender) error {
@@ -228,6 +231,7 @@ func (p parts) checkRedisServers(ctx context.Context) []doctor.Finding {
 
 		snapshots := !slices.Contains(save, "")
 		findings = append(findings, doctor.NewRedis(addr, info, snapshots).Check()...)
+		findings = append(findings, checkClock(addr, do)...)
 
 		return nil
 	})
@@ -236,4 +240,22 @@ func (p parts) checkRedisServers(ctx context.Context) []doctor.Finding {
 	}
 
 	return findings
+}
+
+// checkClock compares the clock of a Redis server with ours.
+func checkClock(addr string, do redisconn.Sender) []doctor.Finding {
+	sent := time.Now()
+	reply, err := redisconn.Strings(do("TIME"))
+	if err != nil || len(reply) == 0 {
+		return nil // the user may not run it
+	}
+	received := time.Now()
+
+	seconds, err := strconv.ParseInt(reply[0], 10, 64)
+	if err != nil {
+		return nil
+	}
+	halfway := sent.Add(received.Sub(sent) / 2)
+
+	return doctor.Clock{Addr: addr, Skew: time.Unix(seconds, 0).Sub(halfway)}.Check()
 }

@@ -11,11 +11,13 @@ import (
 	"latchkey/internal/brand"
 	"latchkey/internal/coherence"
 	"latchkey/internal/config"
+	"latchkey/internal/datakey"
 	"latchkey/internal/hashpool"
 	"latchkey/internal/locale"
 	"latchkey/internal/mail"
 	"latchkey/internal/mongoconn"
 	"latchkey/internal/oauth"
+	"latchkey/internal/pending"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/redischeck"
 	"latchkey/internal/redisconn"
@@ -115,6 +117,11 @@ func newParts(c config.Config, sender mail.Sender, metrics *telemetry.Metrics, l
 
 		InvitationMaxAge: c.Registration.InvitationMaxAge,
 
+		MFA:      auth.MFAMode(c.Factors.Require),
+		DataKeys: datakey.New(secrets(c.Factors.DataKeys)),
+		Pending:  pending.New(p.redis, secrets(c.Session.Secrets), time.Now),
+		Issuer:   brandOf(c.Brand).WithDefaults().Name,
+
 		Providers: authProviders(c.Providers),
 		Limiter:   p.limiter,
 		Log:       log,
@@ -164,6 +171,9 @@ func brandOf(c config.Brand) brand.Brand {
 // redisPrefixes returns the prefixes of the Redis keys that the server needs.
 func redisPrefixes(c config.Config, sendsEmails bool) []string {
 	prefixes := session.KeyPrefixes()
+	if len(c.Factors.DataKeys) > 0 && c.Factors.Require != config.MFAOff {
+		prefixes = append(prefixes, pending.KeyPrefix)
+	}
 	if c.Limits != (config.Limits{}) {
 		prefixes = append(prefixes, ratelimit.KeyPrefix)
 	}

@@ -217,6 +217,7 @@ func (a *App) prepareMongo(ctx context.Context) {
 
 	tasks.Go(func() { retry(ctx, a.prepareEmails) })
 	tasks.Go(func() { retry(ctx, a.prepareIdentities) })
+	tasks.Go(func() { a.logFactorFindings(ctx) })
 }
 
 const (

@@ -9,10 +9,6 @@ import (
 	"latchkey/internal/user"
 )
 
-// MethodPassword is the method of sessions that started with a password. The method of other
-// sessions is the name of the provider.
-const MethodPassword = "password"
-
 // Credentials are what a user enters to log in.
 type Credentials struct {
 	Email user.Email
@@ -31,7 +27,7 @@ func (s *Service) Account(ctx context.Context, email user.Email) (user.User, err
 	return s.orNobody(ctx, found, err)
 }
 
-// SignIn signs a user in with a password. Together with ErrBadCredentials it returns the ID
+// SignIn signs a user in with a password, or begins a login that waits for a second factor. Together with ErrBadCredentials it returns the ID
 // of the account with this email, if there is one. It also returns ErrBadCredentials for the correct
 // password of an account whose password is restricted: see MaxFailures. Errors: ErrBadCredentials,
 // possibly joined with ErrTooManyFailures; ErrBusy, user.ErrUnavailable, session.ErrUnavailable.
@@ -52,9 +48,10 @@ func (s *Service) SignIn(ctx context.Context, in Credentials, client Client) (Si
 	}
 
 	signedIn, err := s.signIn(ctx, client, attempt{
-		userID: account.ID,
-		start:  session.Start{Method: MethodPassword, Persistent: in.Persistent},
-		prove:  func() (user.User, error) { return s.provePassword(ctx, account, in.Password, client) },
+		userID:     account.ID,
+		first:      session.Method{Method: session.Password},
+		persistent: in.Persistent,
+		prove:      func() (user.User, error) { return s.provePassword(ctx, account, in.Password, client) },
 		record: func(u user.User) (user.User, error) {
 			// The hash may have been upgraded by now, but the account must still have the
 			// email that the user entered.

@@ -203,7 +203,7 @@ func TestAccountChangesDuringSignIn(t *testing.T) {
 
 				_, err = s.signIn(ctx, Client{SessionIDs: []string{previous.Session.ID}}, attempt{
 					userID: u.ID,
-					start:  session.Start{Method: MethodPassword},
+					first:  session.Method{Method: session.Password},
 					prove: func() (user.User, error) {
 						before("prove")
 						proved, err := s.provePassword(ctx, u, testPassword, Client{})

@@ -84,7 +84,9 @@ func (s *Service) replacePassword(ctx context.Context, caller Caller, apply func
 		return changed, err
 	}
 
-	return s.renew(ctx, changed, session.PasswordChanged, s.sessions.Reauthenticate)
+	return s.renew(ctx, changed, session.PasswordChanged, func(ctx context.Context) (*session.Session, string, error) {
+		return s.sessions.Reauthenticate(ctx, session.Password)
+	})
 }
 
 // SetPassword sets the password of an account on behalf of an operator, ends its sessions
@@ -121,17 +123,6 @@ func (s *Service) newHash(ctx context.Context, lane hashpool.Lane, u user.User, 
 	}
 
 	return s.hasher.Hash(ctx, lane, password)
-}
-
-// StepUp checks the password of a signed-in user again. It updates the authentication time
-// of the session and gives it a new token (OWASP ASVS 5.0 7.5.1). Errors: the errors of
-// CheckPassword and of package session.
-func (s *Service) StepUp(ctx context.Context, caller Caller, password string) (*session.Session, string, error) {
-	if _, err := s.CheckPassword(ctx, caller, password); err != nil {
-		return nil, "", err
-	}
-
-	return s.sessions.Reauthenticate(ctx)
 }
 
 // CheckPassword checks the password of the caller's account and returns the account. Errors:

@@ -55,12 +55,13 @@ type ProviderSignIn struct {
 // email decides:
 //
 //   - No account has this email: ErrNoAccount.
-//   - The provider has not verified the email: ErrLinkRequired.
+//   - The provider has not verified the email: ErrLinkRequired. The same if the email of the account is
+//     verified and the account has a second factor, which the user has not proved.
 //   - The user of the account has proved ownership of the email (user.User.OwnerConfirmed):
 //     the external account is linked.
 //   - Otherwise the user takes over the account. Someone else may have created it in advance
 //     to share it with the owner of the email (pre-hijacking), so its password, sessions,
-//     links and one-time tokens are removed.
+//     links, factors and one-time tokens are removed.
 //
 // Once the account was linked or taken over, errors are returned together with the account and the
 // outcome. Other errors: ErrNoEmail, ErrDisabled, ErrBadCredentials, user.ErrUnavailable,
@@ -84,16 +85,14 @@ func (s *Service) signInWithProvider(ctx context.Context, in ProviderSignIn, cli
 	}
 
 	signedIn, err := s.signIn(ctx, client, attempt{
-		userID: u.ID,
-		start: session.Start{
-			Method:          c.Provider,
-			AuthenticatedAt: c.AuthenticatedAt,
-			Persistent:      in.Persistent,
-		},
+		userID:     u.ID,
+		first:      session.Method{Method: session.Federated, Provider: c.Provider, At: c.AuthenticatedAt},
+		persistent: in.Persistent,
+		claims:     &c,
 		// The provider has authenticated the user. The account may have changed before signIn
 		// read the session generation, but RecordSignIn checks the account and the link again.
 		prove:  func() (user.User, error) { return u, nil },
-		record: func(u user.User) (user.User, error) { return s.users.RecordSignIn(ctx, u.ID, c) },
+		record: func(u user.User) (user.User, error) { return s.users.RecordSignIn(ctx, u, c) },
 	})
 	if err != nil && outcome == Created {
 		s.rollBack(ctx, u)
@@ -155,6 +154,10 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client Cli
 		return user.User{}, "", ErrDisabled
 	case u.OwnerConfirmed && slices.Contains(u.Unlinked, c.Provider):
 		return user.User{}, "", ErrLinkRequired
+	case u.EmailVerified && u.HasFactor():
+		// A link adds a way to log in, so it requires the second factor. Access to the mailbox must not
+		// replace it (OWASP ASVS 5.0 6.4.3).
+		return user.User{}, "", ErrLinkRequired
 	}
 
 	outcome := Linked
@@ -170,7 +173,7 @@ func (s *Service) byVerifiedEmail(ctx context.Context, c user.Claims, client Cli
 	// Check again before confirming, because the email may have changed concurrently.
 	added, err := s.connect(ctx, u.ID, c, func() error {
 		now, err := s.users.ByID(ctx, u.ID)
-		if err == nil && (now.Email != u.Email || !now.OwnerConfirmed) {
+		if err == nil && (now.Email != u.Email || !now.OwnerConfirmed || now.HasFactor()) {
 			err = user.ErrNotFound
 		}
 

@@ -3,7 +3,9 @@ package auth
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"latchkey/internal/session"
 	"latchkey/internal/testkit"
 	"latchkey/internal/token"
 	"latchkey/internal/user"
@@ -26,4 +28,21 @@ func TestLinksAreRandom(t *testing.T) {
 			return raw[1+tokenIDBytes:]
 		})
 	}
+}
+
+// Every bit of the secret of a trusted device is random.
+func TestTrustIsRandom(t *testing.T) {
+	t.Parallel()
+
+	s := &Service{options: Options{Now: time.Now}}
+	testkit.CheckRandom(t, "trusted device", token.Size, func() []byte {
+		_, proof := s.newTrust(user.User{}, session.Client{})
+		_, secret, _ := strings.Cut(proof, ".")
+		raw, ok := token.Decode(secret, token.Size)
+		if !ok {
+			t.Fatalf("newTrust: got the malformed proof %s", proof)
+		}
+
+		return raw
+	})
 }

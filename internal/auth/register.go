@@ -34,10 +34,11 @@ func (s *Service) Register(ctx context.Context, in Registration, client Client) 
 	id := user.NewID()
 
 	signedIn, err := s.signIn(ctx, client, attempt{
-		userID: id,
-		start:  session.Start{Method: MethodPassword, Persistent: true},
-		prove:  func() (user.User, error) { return s.newUser(ctx, id, in, client.Locale) },
-		record: func(u user.User) (user.User, error) { return s.createRegistered(ctx, u, in.Invitation) },
+		userID:     id,
+		first:      session.Method{Method: session.Password},
+		persistent: true,
+		prove:      func() (user.User, error) { return s.newUser(ctx, id, in, client.Locale) },
+		record:     func(u user.User) (user.User, error) { return s.createRegistered(ctx, u, in.Invitation) },
 	})
 	if err != nil {
 		if signedIn.User.ID == "" {

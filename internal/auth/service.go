@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"time"
 
+	"latchkey/internal/datakey"
 	"latchkey/internal/hashpool"
 	"latchkey/internal/mail"
+	"latchkey/internal/pending"
 	"latchkey/internal/ratelimit"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
@@ -75,6 +77,18 @@ type Options struct {
 
 	// Providers are the external providers that users can sign in with.
 	Providers []Provider
+
+	// MFA determines which accounts need a second factor. "" means MFAEnrolled.
+	MFA MFAMode
+
+	// DataKeys encrypt the seeds of authenticator apps. If it has no keys, none can be set up.
+	DataKeys *datakey.Keyring
+
+	// Pending keeps the logins that wait for a second factor.
+	Pending *pending.Store
+
+	// Issuer is the name of the product in authenticator apps.
+	Issuer string
 
 	// Limiter counts wrong passwords.
 	Limiter *ratelimit.Limiter

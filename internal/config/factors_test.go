@@ -26,7 +26,7 @@ func TestDataKeys(t *testing.T) {
 	checkEqual(t, "short keys in development", len(c.Factors.DataKeys), 1)
 }
 
-// Without a key the server starts, because not every product offers second factors, but says so.
+// Without a key the server starts, because not every product offers second factors, but it logs a warning.
 func TestMissingDataKeyIsAWarning(t *testing.T) {
 	t.Parallel()
 

@@ -24,8 +24,8 @@ type oidcSettings struct {
 // reserved lists the words that follow /auth/ in other routes. A provider with such a name would
 // be unreachable, or would hide the route.
 var reserved = []string{
-	"activity", "config", "email", "identities", "login", "logout", "me", "password", "providers", "register",
-	"rotate-session", "session", "sessions", "step-up", "verify",
+	"activity", "config", "devices", "email", "factors", "identities", "login", "logout", "me", "password", "providers",
+	"recovery-codes", "register", "rotate-session", "session", "sessions", "step-up", "totp", "verify",
 }
 
 // oidcWords lists the names in oidcSettings.

@@ -139,6 +139,31 @@ func (k *Keyring) Open(value, context string) (plain []byte, outdated bool, err 
 	return nil, false, err
 }
 
+// KeyID returns the ID of the key that a value from Seal was encrypted with: 8 hexadecimal digits. It returns
+// "" for a malformed value. The ID is not a secret.
+func KeyID(value string) string {
+	id, _, ok := parse(value)
+	if !ok {
+		return ""
+	}
+
+	return id
+}
+
+// IDs returns the IDs of the keys in their order.
+func (k *Keyring) IDs() []string {
+	if k == nil {
+		return nil
+	}
+
+	ids := make([]string, len(k.keys))
+	for i, key := range k.keys {
+		ids[i] = key.id
+	}
+
+	return ids
+}
+
 // parse splits a value into the ID of its key and its decoded last part.
 func parse(value string) (id string, sealed []byte, ok bool) {
 	parts := strings.Split(value, ".")

@@ -265,3 +265,27 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// The ID in a value is that of the key that encrypted it.
+func TestKeyIDs(t *testing.T) {
+	t.Parallel()
+
+	k := New([][]byte{[]byte("first secret"), []byte("second secret")})
+	ids := k.IDs()
+	if len(ids) != 2 || ids[0] == ids[1] || len(ids[0]) != 8 {
+		t.Fatalf("got %q, want two IDs of 8 characters", ids)
+	}
+
+	sealed, err := k.Seal([]byte("plain"), "context")
+	if err != nil || KeyID(sealed) != ids[0] {
+		t.Errorf("got %q and error %v, want %s", KeyID(sealed), err, ids[0])
+	}
+	for _, malformed := range []string{"", "v1", "v1.1234.AAAA", "v2" + sealed[2:]} {
+		if got := KeyID(malformed); got != "" {
+			t.Errorf("%q: got %q, want no ID", malformed, got)
+		}
+	}
+	if got := (*Keyring)(nil).IDs(); got != nil {
+		t.Errorf("without keys: got %q", got)
+	}
+}

@@ -187,6 +187,40 @@ func TestStores(t *testing.T) {
 	}
 }
 
+func TestFactors(t *testing.T) {
+	t.Parallel()
+
+	for name, tc := range map[string]struct {
+		check   Factors
+		level   Level
+		message string
+	}{
+		"working":          {Factors{Configured: true, Seeds: 3}, OK, "were decrypted: 3"},
+		"not configured":   {Factors{}, Warning, "DATA_KEY is not set"},
+		"a missing key":    {Factors{Configured: true, Seeds: 3, Undecryptable: 1, Keys: "DATA_KEY contains a, but not b"}, Problem, "1 of a sample of 3; DATA_KEY contains a, but not b"},
+		"a removed key":    {Factors{Seeds: 3, Undecryptable: 3}, Problem, "3 of a sample of 3"},
+		"unknown accounts": {Factors{Configured: true, Err: errors.New("down")}, Warning, "down"},
+	} {
+		f := tc.check.Check()
+		if len(f) != 1 || f[0].Level != tc.level || !strings.Contains(f[0].Message, tc.message) || (f[0].Fix == "") != (tc.level == OK) {
+			t.Errorf("%s: got %+v, want level %s and %q", name, f, tc.level, tc.message)
+		}
+	}
+
+	for skew, want := range map[time.Duration]string{
+		0:                 "agrees with ours",
+		20 * time.Second:  "agrees with ours",
+		21 * time.Second:  "21s ahead of ours",
+		-25 * time.Second: "25s behind ours",
+	} {
+		f := Clock{Addr: "10.0.0.1:6379", Skew: skew}.Check()
+		isOK := skew.Abs() <= 20*time.Second
+		if len(f) != 1 || (f[0].Level == OK) != isOK || !strings.Contains(f[0].Message, want) || f[0].Subject != "Redis 10.0.0.1:6379" {
+			t.Errorf("skew %s: got %+v, want %q", skew, f, want)
+		}
+	}
+}
+
 // google returns a provider without problems, after change.
 func google(change func(*Provider)) Provider {
 	p := Provider{

@@ -53,7 +53,7 @@ func (s *Server) me(w http.ResponseWriter, r *http.Request) error {
 }
 
 // meFromMemory is me for an account in memory.
-func (s *Server) meFromMemory(_ http.Header, current *session.Session) []byte {
+func (s *Server) meFromMemory(_ http.Header, _ *http.Request, current *session.Session) []byte {
 	shown := s.users.SnapshotInMemory(current.UserID)
 	if shown == nil || !shown.IsActive {
 		return nil

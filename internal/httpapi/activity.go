@@ -49,6 +49,8 @@ type securityEvent struct {
 	UserAgent string        `json:"userAgent,omitempty"`
 	Device    string        `json:"device,omitempty" description:"The browser and system, such as Firefox 142 on Linux."`
 	Provider  string        `json:"provider,omitempty" description:"The provider of the external account."`
+	Level     string        `json:"level,omitempty" enum:"aal1,aal2" description:"For logins and step-ups: the level of authentication of the session."`
+	Methods   string        `json:"methods,omitempty" description:"For logins and step-ups: how the user proved their identity, separated by commas."`
 	NewDevice bool          `json:"newDevice,omitzero" description:"Set for a login from a device that is new to the account."`
 	By        string        `json:"by,omitempty" enum:"operator" description:"Missing if the client of the request caused the event."`
 	Count     int           `json:"count,omitzero" description:"The number of sessions ended."`
@@ -125,6 +127,8 @@ func (s *Server) listActivity(w http.ResponseWriter, r *http.Request) error {
 			UserAgent: e.UserAgent,
 			Device:    e.Device,
 			Provider:  e.Provider,
+			Level:     e.Level,
+			Methods:   e.Methods,
 			NewDevice: e.NewDevice,
 			By:        e.By,
 			Count:     e.Count,

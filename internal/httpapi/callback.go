@@ -51,14 +51,15 @@ func (s *Server) finishSignIn(provider string) handler {
 			}
 		}
 
+		var waiting *auth.Pending
 		switch {
 		case err == nil && flow.Link:
 			err = s.link(w, r, finished)
 		case err == nil:
-			err = s.signInWithProvider(w, r, finished)
+			waiting, err = s.signInWithProvider(w, r, finished)
 		}
 
-		if !flow.Link {
+		if !flow.Link && waiting == nil {
 			s.countLogin(err)
 
 			refused := err != nil && !errors.Is(err, oauth.ErrDenied) && failureOf(err).status != http.StatusServiceUnavailable
@@ -75,6 +76,10 @@ func (s *Server) finishSignIn(provider string) handler {
 		if err != nil {
 			back = returnto.WithError(back, s.prepareFailure(w, r, err).code)
 		}
+		if waiting != nil {
+			s.keepPending(w, r, waiting)
+			back = returnto.WithError(back, errSecondFactorRequired.code)
+		}
 
 		s.flows.forget(w, r, state)
 		redirect(w, back)
@@ -83,16 +88,17 @@ func (s *Server) finishSignIn(provider string) handler {
 	}
 }
 
-// signInWithProvider signs in a user authenticated by an external provider.
-func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, finished oauth.Finished) error {
+// signInWithProvider signs in a user authenticated by an external provider. If the account has a second
+// factor, it returns the login that waits for it.
+func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, finished oauth.Finished) (*auth.Pending, error) {
 	flow := finished.Flow
 	if err := s.requireSameAccount(r, flow, finished.Claims); err != nil {
-		return err
+		return nil, err
 	}
 
 	claims, err := s.neededClaims(r, finished)
 	if err != nil {
-		return err
+		return nil, err
 	}
 
 	client := s.signInClient(r)
@@ -106,7 +112,7 @@ func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, fini
 	if errors.Is(err, auth.ErrNoAccount) {
 		// Apply the limit of registrations before an account is created.
 		if _, err := s.checkRateLimit(w, r, attempt{limit: limitRegister}); err != nil {
-			return err
+			return nil, err
 		}
 		signedIn, err = s.auth.RegisterWithProvider(r.Context(), in, client)
 	}
@@ -121,12 +127,13 @@ func (s *Server) signInWithProvider(w http.ResponseWriter, r *http.Request, fini
 		event.Name = activity.Registered
 	case auth.Existing:
 	}
-	if err != nil {
-		return err
+	if err != nil || signedIn.Pending != nil {
+		return signedIn.Pending, err
 	}
 
 	s.completeSignIn(w, r, signedIn, event)
-	return nil
+
+	return nil, nil
 }
 
 // neededClaims returns the claims, and completes them only if the external account is not linked

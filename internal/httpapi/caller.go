@@ -42,6 +42,7 @@ func (s *Server) signInClient(r *http.Request) auth.Client {
 		SessionIDs:  session.IDsOf(s.cookie.values(r)),
 		KnownDevice: usesKnownDevice(r),
 		Proofs:      s.devices.proofs(r),
+		TrustProof:  func(userID string) string { return s.trust.proof(r, userID) },
 	}
 }
 

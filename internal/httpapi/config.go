@@ -17,7 +17,10 @@ type configResult struct {
 	Email        emailConfig           `json:"email"`
 	Providers    []loginProvider       `json:"providers"`
 	Password     passwordConfig        `json:"password"`
-	Languages    []string              `json:"languages" minItems:"1" description:"The languages of emails and pages, as BCP 47 tags."`
+	Factors      []auth.FactorKind     `json:"factors" description:"The kinds of second factors that users can add."`
+	// FactorRequired is REQUIRE_MFA=all.
+	FactorRequired bool     `json:"factorRequired" description:"Whether every user must add a second factor before they can use most routes."`
+	Languages      []string `json:"languages" minItems:"1" description:"The languages of emails and pages, as BCP 47 tags."`
 }
 
 type emailConfig struct {
@@ -52,6 +55,7 @@ var configOperation = operation{
 				MaxLength:    auth.MaxPasswordLength,
 				RefuseCommon: true,
 			},
+			Factors:   []auth.FactorKind{auth.TOTPFactor},
 			Languages: []string{"en", "de"},
 		},
 	},
@@ -78,6 +82,8 @@ func (s *Server) config(w http.ResponseWriter, _ *http.Request) error {
 			RefuseCommon:  rules.RefusesCommon(),
 			CheckBreaches: rules.ChecksBreaches(),
 		},
-		Languages: s.languages.Names(),
+		Factors:        s.auth.AvailableFactors(),
+		FactorRequired: s.auth.MFA() == auth.MFAAll,
+		Languages:      s.languages.Names(),
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -28,12 +29,15 @@ type problem struct {
 	Errors        []fieldError   `json:"errors,omitempty" minItems:"1" description:"The fields that caused the problem, if any."`
 	Reason        session.Reason `json:"reason,omitempty" description:"In a 401 response: why the session ended or was not accepted. Available for up to a day afterwards."`
 	Authenticated *bool          `json:"authenticated,omitempty" description:"In a 401 response of GET /auth/session: always false."`
+	Methods       []string       `json:"methods,omitempty" minItems:"1" description:"With step_up_required: everything that the user has to confirm. pwd is the password and otp a second factor, both with POST /auth/step-up. fed is a login with GET /auth/{provider}?prompt=login."`
+	MaxAge        int            `json:"maxAge,omitzero" description:"With step_up_required: for how many seconds a confirmation counts."`
+	ServerTime    *time.Time     `json:"serverTime,omitempty" description:"With wrong_code: the time of the server. If the clock of the user's device shows another time, its codes are wrong."`
 	Stores        *storeStates   `json:"stores,omitempty" description:"In a 503 response of GET /readyz: the states of the stores."`
 }
 
 // newProblem returns the body of a response to a failure.
 func newProblem(f *failure, requestID string) problem {
-	return problem{
+	p := problem{
 		Type:      "about:blank",
 		Title:     http.StatusText(f.status),
 		Status:    f.status,
@@ -42,14 +46,21 @@ func newProblem(f *failure, requestID string) problem {
 		Message:   f.detail,
 		RequestID: requestID,
 		Errors:    f.fields,
+		Methods:   f.methods,
+		MaxAge:    f.maxAge,
 		Stores:    f.stores,
 	}
+	if !f.serverTime.IsZero() {
+		p.ServerTime = &f.serverTime
+	}
+
+	return p
 }
 
 // fieldError is one thing that is wrong with a request.
 type fieldError struct {
 	Field   string `json:"field" description:"The member of the body or the parameter. Empty for the body as a whole."`
-	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,unsupported_locale,too_short,too_long,invalid,common,personal,breached,unchanged,email_taken,wrong_password"`
+	Code    string `json:"code" enum:"invalid_json,duplicate,unknown,wrong_type,required,invalid_email,invalid_name,unsupported_locale,too_short,too_long,invalid,common,personal,breached,unchanged,email_taken,wrong_password,wrong_code,wrong_clock"`
 	Message string `json:"message" description:"A sentence for people."`
 }
 
@@ -60,6 +71,9 @@ type failure struct {
 	detail      string // for people
 	description string // for developers, in the OpenAPI document; empty if detail is enough
 	fields      []fieldError
+	methods     []string  // for errStepUp
+	maxAge      int       // for errStepUp, in seconds
+	serverTime  time.Time // for errWrongCode
 	stores      *storeStates
 }
 
@@ -76,6 +90,13 @@ func (f *failure) explain(description string) *failure {
 // about names the field that caused the failure, so that a form can show the message beside it.
 func (f *failure) about(field, message string) *failure {
 	f.fields = []fieldError{{field, f.code, message}}
+	return f
+}
+
+// demand sets what the user has to confirm, and for how many seconds that counts.
+func (f *failure) demand(methods []string, maxAge int) *failure {
+	f.methods = methods
+	f.maxAge = maxAge
 	return f
 }
 
@@ -115,7 +136,22 @@ var errTooMany = newFailure(http.StatusTooManyRequests, "too_many_requests", "To
 var errDraining = newFailure(http.StatusServiceUnavailable, "not_ready", "The server is shutting down.")
 
 var errStepUp = newFailure(http.StatusForbidden, "step_up_required", "Confirm your identity first.").
-	explain("Confirm the password with `POST /auth/step-up`. Users without a password log in again with `GET /auth/{provider}?prompt=login`.")
+	demand([]string{session.Password}, 600).
+	explain("`methods` lists everything that the user has to confirm: the password (`pwd`) and a second factor (`otp`) with `POST /auth/step-up`, or a login (`fed`) with `GET /auth/{provider}?prompt=login`.")
+
+var errSecondFactorRequired = newFailure(http.StatusForbidden, "second_factor_required", "This requires a second factor.").
+	explain("With `REQUIRE_MFA=all`: the session has no second factor. Add one with `POST /auth/totp`, or confirm it with `POST /auth/step-up`. Also the `error` with which a provider returns if the account has a second factor: continue with `POST /auth/login/factor`.")
+
+var errWrongCode = newFailure(http.StatusUnauthorized, "wrong_code", "Incorrect code.").
+	explain("The code of a second factor is wrong, expired or used. A session stays valid. `serverTime` helps users whose clock is wrong.").
+	about("code", "Incorrect code.")
+
+var errWrongRecoveryCode = newFailure(http.StatusUnauthorized, "wrong_code", "Incorrect recovery code.").
+	about("recoveryCode", "Incorrect recovery code.")
+
+var errWrongEnrolmentCode = newFailure(http.StatusBadRequest, "wrong_code", "Incorrect code.").
+	explain("The code is wrong. If it is right for another time, the field error is `wrong_clock`, and `serverTime` is the time of the server.").
+	about("code", "Incorrect code.")
 
 var errEmailNotVerified = newFailure(http.StatusForbidden, "email_not_verified", "Verify your email first. You can request a new link.").
 	explain("With `REQUIRE_VERIFIED_EMAIL=true` only: the email is not verified yet. Request a link with `POST /auth/email/resend`, or correct the email with `POST /auth/email/change`.")
@@ -229,6 +265,31 @@ var failures = []struct {
 	},
 	{auth.ErrLinkRequired, newFailure(http.StatusConflict, "link_required", "An account with this email already exists. Log in to it first, then link this provider from your profile.")},
 	{auth.ErrNoEmail, newFailure(http.StatusConflict, "email_missing", "The provider did not report a usable email address.")},
+	{
+		auth.ErrNoPendingLogin,
+		newFailure(http.StatusUnauthorized, "no_pending_login", "Your login has expired. Log in again.").
+			explain("No login waits for a second factor: it has expired, was cancelled, or ended after five wrong codes. The cookie is cleared."),
+	},
+	{auth.ErrWrongCode, errWrongCode},
+	{
+		auth.ErrFactorsNotConfigured,
+		newFailure(http.StatusServiceUnavailable, "factors_not_configured", "Authenticator apps are not available.").
+			explain("The server has no `DATA_KEY`."),
+	},
+	{
+		auth.ErrFactorsUnavailable,
+		newFailure(http.StatusServiceUnavailable, "factors_unavailable", "Codes cannot be checked at the moment. Use a recovery code.").
+			explain("The server has lost the key in `DATA_KEY` that encrypts the seed of the app. Only the operator can help."),
+	},
+	{auth.ErrNoEnrolment, newFailure(http.StatusNotFound, "not_found", "This setup has expired. Start again.")},
+	{auth.ErrUnknownFactor, newFailure(http.StatusNotFound, "not_found", "Second factor not found.")},
+	{
+		auth.ErrNoFactor,
+		newFailure(http.StatusConflict, "no_factor", "Your account has no second factor.").
+			explain("Add one with `POST /auth/totp`."),
+	},
+	{auth.ErrTooManyFactors, newFailure(http.StatusConflict, "too_many_factors", "Your account has the maximum number of authenticator apps. Remove one first.")},
+	{auth.ErrNoDevice, newFailure(http.StatusNotFound, "not_found", "Trusted device not found.")},
 	{auth.ErrDisabled, newFailure(http.StatusForbidden, "account_disabled", "This account is disabled.")},
 
 	{oauth.ErrUnknownProvider, newFailure(http.StatusNotFound, "not_found", "This provider is not configured.")},
@@ -242,7 +303,7 @@ var failures = []struct {
 // ErrMailBusy and errSlowBody occur many times a second and are logged once a minute.
 func (s *Server) worthLogging(err error) bool {
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, auth.ErrMailNotConfigured): // logged at startup
+	case errors.Is(err, context.Canceled), errors.Is(err, auth.ErrMailNotConfigured), errors.Is(err, auth.ErrFactorsNotConfigured): // logged at startup
 		return false
 	case errors.Is(err, auth.ErrBusy), errors.Is(err, auth.ErrMailBusy), errors.Is(err, errSlowBody):
 		minute := s.now().Unix() / 60
@@ -332,6 +393,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p.Authenticated = authenticatedMember(chi.RouteContext(r.Context()).RoutePattern())
 		p.Reason = reasonOf(err)
 
+		if errors.Is(err, auth.ErrNoPendingLogin) && s.pendingCookie.value(r) != "" {
+			s.pendingCookie.clear(w)
+		}
 		isDead := errors.Is(err, session.ErrNone) && len(s.cookie.values(r)) > 0
 		if isDead {
 			s.cookie.clear(w)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -48,3 +49,17 @@ func (s *Server) AnswerFromMemory(w http.ResponseWriter, r *http.Request) bool {
 
 // Route answers a request without AnswerFromMemory.
 func (s *Server) Route(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// StepUpRoutes returns the sorted routes that demand a recent proof of identity, according to the route
+// table.
+func StepUpRoutes() []string {
+	var routes []string
+	for name, rt := range tableByName() {
+		if slices.Contains(rt.errors, error(errStepUp)) {
+			routes = append(routes, name)
+		}
+	}
+	slices.Sort(routes)
+
+	return routes
+}

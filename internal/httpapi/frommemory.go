@@ -9,12 +9,13 @@ import (
 	"strings"
 	"time"
 
+	"latchkey/internal/auth"
 	"latchkey/internal/session"
 )
 
 // fromMemory answers a session check with what is in memory. It returns the body of a response with
 // status 200 and sets the headers of the route, or returns nil and sets none if it cannot answer.
-type fromMemory func(h http.Header, current *session.Session) []byte
+type fromMemory func(h http.Header, r *http.Request, current *session.Session) []byte
 
 // memoryChecks answers session checks from memory, before the router. Applications send more of these
 // than of all other requests together, and the router and its middleware take several times as long as
@@ -29,6 +30,7 @@ type memoryCheck struct {
 	answer        fromMemory
 	count         func(took time.Duration)
 	forUnverified bool // as in route
+	forUnenrolled bool // as in route
 }
 
 // newMemoryChecks returns the checks of the routes that have one. There are none if requests are
@@ -50,6 +52,7 @@ func (s *Server) newMemoryChecks() memoryChecks {
 				answer:        rt.fromMemory,
 				count:         s.metrics.RequestCounter(http.MethodGet, path, http.StatusOK),
 				forUnverified: rt.forUnverified,
+				forUnenrolled: rt.forUnenrolled,
 			}
 		}
 	}
@@ -73,9 +76,12 @@ func (s *Server) answerFromMemory(w http.ResponseWriter, r *http.Request) bool {
 	if s.verifiedOnly && !check.forUnverified && !current.EmailVerified {
 		return false // the router decides
 	}
+	if s.auth.MFA() == auth.MFAAll && !check.forUnenrolled && !hasSecondFactor(current) {
+		return false
+	}
 
 	h := w.Header()
-	body := check.answer(h, current)
+	body := check.answer(h, r, current)
 	if body == nil {
 		return false
 	}

@@ -90,28 +90,15 @@ func (s *Server) serve(rt route) handler {
 			return err
 		}
 
-		// 3. Require a session, unless the route is public, and a verified email if REQUIRE_VERIFIED_EMAIL
-		// is set. From here on, the request may wait for Redis for redisBudget in total, however many
-		// commands it takes.
-		request := attempt{limit: rt.limit}
-		ctx := redisconn.WithBudget(r.Context(), s.redisBudget)
-		if isBackground(r) {
-			ctx = session.WithoutTouch(ctx)
-		}
-		if rt.access != public {
-			if ctx, err = s.sessions.Load(ctx, s.cookie.values(r)...); err != nil {
-				isSignedOut := failureOf(err) == notAuthenticated
-				if isSignedOut && rt.signedOut != nil && rt.signedOut(w, r) {
-					return nil
-				}
-
-				return err
+		// 3. Require a session or a pending login, unless the route is public. From here on, the request may
+		// wait for Redis for redisBudget in total, however many commands it takes.
+		r, request, err := s.authorize(r, rt)
+		if err != nil {
+			isSignedOut := failureOf(err) == notAuthenticated
+			if isSignedOut && rt.signedOut != nil && rt.signedOut(w, r) {
+				return nil
 			}
-			current, _ := s.sessions.FromContext(ctx)
-			request.userID = current.UserID
-		}
-		r = r.WithContext(ctx)
-		if err := s.requireVerifiedEmail(r, rt); err != nil {
+
 			return err
 		}
 
@@ -136,6 +123,46 @@ func (s *Server) serve(rt route) handler {
 		// 6. Handle the request.
 		return c.handle(w, r)
 	}
+}
+
+// authorize checks that a request may use a route, and returns it with its session or pending login. It also
+// returns the attempt that the rate limits count. After an error, it returns the request unchanged.
+func (s *Server) authorize(r *http.Request, rt route) (*http.Request, attempt, error) {
+	request := attempt{limit: rt.limit}
+	ctx := redisconn.WithBudget(r.Context(), s.redisBudget)
+	if isBackground(r) {
+		ctx = session.WithoutTouch(ctx)
+	}
+
+	switch rt.access {
+	case withSession:
+		loaded, err := s.sessions.Load(ctx, s.cookie.values(r)...)
+		if err != nil {
+			return r, request, err
+		}
+		ctx = loaded
+		current, _ := s.sessions.FromContext(ctx)
+		request.userID = current.UserID
+	case withPendingLogin:
+		loaded, p, err := s.loadPending(ctx, r)
+		if err != nil {
+			return r, request, err
+		}
+		ctx = loaded
+		request.userID = p.UserID
+		request.device = s.devices.proofs(r).Device(p.UserID, p.DeviceGeneration)
+	case public:
+	}
+
+	authorized := r.WithContext(ctx)
+	if err := s.requireVerifiedEmail(authorized, rt); err != nil {
+		return r, request, err
+	}
+	if err := s.requireSecondFactor(authorized, rt); err != nil {
+		return r, request, err
+	}
+
+	return authorized, request, nil
 }
 
 // touchHeader is a header with which a page reads in the background, for example to poll for news.

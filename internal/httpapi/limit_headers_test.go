@@ -63,6 +63,16 @@ var limitedRoutes = map[string]limitedRoute{
 		testkit.NoError(s.T, err)
 		return map[string]any{"newPassword": apitest.NewPassword}
 	}},
+	"POST /auth/login/factor": {"factor", 200, true, func(s *apitest.Server, i int) any {
+		return map[string]any{"recoveryCode": s.AddFactor(s.Account(numberedEmail(i)).ID).RecoveryCodes[0]}
+	}},
+	"POST /auth/recovery-codes": {"password", 200, true, func(s *apitest.Server, i int) any {
+		s.AddFactor(s.Account(numberedEmail(i)).ID)
+		return nil
+	}},
+	"POST /auth/totp/{id}/confirm": {"password", 200, true, func(s *apitest.Server, i int) any {
+		return map[string]any{"code": s.BeginEnrolment(s.Account(numberedEmail(i)).ID, limitedEnrolment)}
+	}},
 	"POST /auth/step-up": {"password", 200, true, func(*apitest.Server, int) any {
 		return map[string]any{"password": apitest.Password}
 	}},
@@ -71,6 +81,9 @@ var limitedRoutes = map[string]limitedRoute{
 		return map[string]any{"email": "other" + numberedEmail(i)}
 	}},
 }
+
+// limitedEnrolment is the ID of the authenticator apps that the accounts are setting up.
+const limitedEnrolment = "limitedenrolment"
 
 // limitedServer is a server with accounts, a session for each, and requests to a route.
 type limitedServer struct {
@@ -94,7 +107,8 @@ func newLimitedServer(t *testing.T, name string, requests int, o apitest.Options
 	s.conn = s.Redis.Conn(t)
 
 	for i := range requests {
-		s.users = append(s.users, s.SignInAs(s.CreateUser(numberedEmail(i)).ID))
+		id := s.CreateUser(numberedEmail(i)).ID
+		s.users = append(s.users, s.SignInWith(id, session.Method{Method: session.Password}, session.Method{Method: session.OTP}))
 		s.bodies = append(s.bodies, route.prepare(s.Server, i))
 	}
 
@@ -108,8 +122,12 @@ func (s *limitedServer) use(i int, ip string) apitest.Response {
 	s.t.Helper()
 
 	method, path, _ := strings.Cut(s.name, " ")
+	path = strings.Replace(path, "{id}", limitedEnrolment, 1)
 	c := s.NewClient()
-	if !httpapi.IsPublic(s.name) {
+	switch {
+	case slices.Contains(httpapi.Pending, s.name):
+		c.Factors = map[string]string{"mfa": s.BeginPending(s.Account(numberedEmail(i)).ID)}
+	case !httpapi.IsPublic(s.name):
 		c = s.users[i]
 	}
 

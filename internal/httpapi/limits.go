@@ -38,17 +38,19 @@ const (
 	limitMail     limit = "mail"     // send an email with a link
 	limitToken    limit = "token"    // use such a link
 	limitPassword limit = "password" // check or set a password in a session
+	limitFactor   limit = "factor"   // enter a code at a login
 	limitOAuth    limit = "oauth"    // redirect to a provider
 	limitCallback limit = "callback" // return from a provider without a sign-in
 )
 
 // declareBudgets initializes the metrics of all budgets, so that they start at zero.
 func declareBudgets(m *telemetry.Metrics) {
-	for _, l := range []limit{limitRegister, limitLogin, limitMail, limitToken, limitPassword, limitOAuth, limitCallback} {
+	for _, l := range []limit{limitRegister, limitLogin, limitMail, limitToken, limitPassword, limitFactor, limitOAuth, limitCallback} {
 		m.Budget(string(l), device.BudgetNames...)
 	}
 
 	m.Budget(string(limitLogin), device.KnownDeviceBudgetNames...)
+	m.Budget(string(limitFactor), device.KnownDeviceBudgetNames...)
 }
 
 // rule returns the rule per IP of a limit.
@@ -62,7 +64,7 @@ func (l Limits) rule(of limit) ratelimit.Rule {
 		return l.Mail
 	case limitToken:
 		return l.Token
-	case limitPassword:
+	case limitPassword, limitFactor:
 		return l.Password
 	case limitOAuth, limitCallback:
 		return l.OAuth

@@ -88,7 +88,7 @@ func (l *load) signIn(ctx context.Context) (token string, err error) {
 	}
 
 	owner := session.Owner{UserID: apitest.UserID, Email: "ann@example.com", EmailVerified: true}
-	_, token, err = l.Sessions.Begin(ctx, session.Start{Owner: owner, Method: "password", Generation: generation})
+	_, token, err = l.Sessions.Begin(ctx, session.Start{Owner: owner, Methods: []session.Method{{Method: session.Password}}, Generation: generation})
 
 	return token, err
 }

@@ -72,9 +72,16 @@ type loginRequest struct {
 }
 
 type loginResult struct {
-	Message string    `json:"message" const:"Login successful"`
-	User    user.View `json:"user"`
+	Message        string            `json:"message" enum:"Login successful,Second factor required"`
+	User           *user.View        `json:"user,omitempty" description:"Missing if a second factor is required."`
+	FactorRequired bool              `json:"factorRequired,omitzero" description:"Whether the account has a second factor, and the login waits for it: continue with POST /auth/login/factor."`
+	Factors        []auth.FactorKind `json:"factors,omitzero" description:"The second factors that the account accepts. Empty if only an operator can help."`
 }
+
+const (
+	msgLoggedIn             = "Login successful"
+	msgSecondFactorRequired = "Second factor required"
+)
 
 var loginOperation = operation{
 	id:      "login",
@@ -89,8 +96,8 @@ var loginOperation = operation{
 	},
 	response: response{
 		status:  http.StatusOK,
-		result:  "The user, and a session cookie",
-		body:    loginResult{"Login successful", exampleUser},
+		result:  "The user, and a session cookie. If the account has a second factor, the login waits for it: there is no user, and the cookie is that of the login",
+		body:    loginResult{Message: msgLoggedIn, User: &exampleUser},
 		headers: []string{"Set-Cookie"},
 	},
 }
@@ -105,7 +112,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 		Password:   in.Password,
 		Persistent: in.RememberMe == nil || *in.RememberMe,
 	}, s.signInClient(r))
-	s.countLogin(err)
+	if signedIn.Pending == nil {
+		s.countLogin(err)
+	}
 	if errors.Is(err, auth.ErrBadCredentials) {
 		s.record(w, r, activity.Event{Name: activity.LoginFailed, UserID: signedIn.User.ID})
 	}
@@ -116,8 +125,16 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request, in loginRequest) 
 		return err
 	}
 
+	if p := signedIn.Pending; p != nil {
+		s.keepPending(w, r, p)
+
+		return writeJSON(w, http.StatusOK, loginResult{Message: msgSecondFactorRequired, FactorRequired: true, Factors: p.Factors})
+	}
+
 	s.completeSignIn(w, r, signedIn, activity.Event{Name: activity.Login})
-	return writeJSON(w, http.StatusOK, loginResult{"Login successful", signedIn.User.View()})
+	view := signedIn.User.View()
+
+	return writeJSON(w, http.StatusOK, loginResult{Message: msgLoggedIn, User: &view})
 }
 
 // completeSignIn gives the browser its session, records the event, and notifies the owner of a
@@ -127,6 +144,8 @@ func (s *Server) completeSignIn(w http.ResponseWriter, r *http.Request, signedIn
 
 	e.UserID = signedIn.User.ID
 	e.SessionID = signedIn.Session.ID
+	e.Level = signedIn.Session.Level()
+	e.Methods = signedIn.Session.Names(",")
 	e.NewDevice = !s.devices.knows(r, signedIn.User) && e.Name != activity.Registered
 	if signedIn.Session.Persistent && s.admitDevice(r, signedIn.User) {
 		s.devices.remember(w, r, signedIn.User)
@@ -190,14 +209,20 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 
 // endSession ends every session whose cookie the browser sent, and forgets them. It follows a
 // rotation that has just replaced the token: otherwise a user who logs out during a rotation would
-// stay signed in. If a login has replaced the session, it returns an error and leaves the cookie,
+// stay signed in. It also cancels a login that waits for a second factor. If a login has replaced the session, it returns an error and leaves the cookie,
 // which is that of the new session.
 func (s *Server) endSession(w http.ResponseWriter, r *http.Request) error {
+	cancelled, err := s.cancelPending(w, r)
+	if err != nil {
+		return err
+	}
+
 	ended, err := s.sessions.EndTokens(r.Context(), s.cookie.values(r), session.LoggedOut)
 	for _, e := range ended {
 		s.record(w, r, activity.Event{Name: activity.Logout, UserID: e.UserID, SessionID: e.ID, Once: true})
 	}
-	if err != nil {
+	wasPending := cancelled && errors.Is(err, session.ErrNone) // there was no session yet
+	if err != nil && !wasPending {
 		return err
 	}
 

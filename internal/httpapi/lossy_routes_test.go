@@ -1,10 +1,15 @@
 package httpapi_test
 
 import (
+	"maps"
+	"net/http"
+
 	"go.mongodb.org/mongo-driver/bson"
 	"golang.org/x/crypto/bcrypt"
 
 	"latchkey/internal/apitest"
+	"latchkey/internal/factor"
+	"latchkey/internal/session"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
@@ -76,6 +81,50 @@ var lossyRoutes = []lossyRoute{
 	{"POST /auth/email/resend", sends("POST", "/auth/email/resend", nil)},
 	{"POST /auth/email/change", sends("POST", "/auth/email/change", map[string]any{"email": "new@example.com"})},
 
+	{"POST /auth/login (second factor)", withApp(func(s *scene, _ apitest.App) func() apitest.Response {
+		return sends("POST", "/auth/login", apitest.AnnsLogin)(s)
+	})},
+	{"GET /auth/login/factor", withPending(sends("GET", "/auth/login/factor", nil))},
+	{"POST /auth/login/factor", withPending(entersCode("/auth/login/factor", map[string]any{"trustDevice": true}))},
+	{"POST /auth/login/factor (recovery code)", withPending(entersRecoveryCode("/auth/login/factor"))},
+	{"DELETE /auth/login/factor", withPending(sends("DELETE", "/auth/login/factor", nil))},
+	{"POST /auth/logout (waiting login)", withPending(func(s *scene) func() apitest.Response {
+		s.ann.Token = ""
+
+		return sends("POST", "/auth/logout", nil)(s)
+	})},
+	{"POST /auth/step-up (code)", withApp(func(s *scene, _ apitest.App) func() apitest.Response {
+		return entersCode("/auth/step-up", map[string]any{"password": apitest.Password})(s)
+	})},
+	{"POST /auth/step-up (recovery code)", withApp(func(s *scene, _ apitest.App) func() apitest.Response {
+		return entersRecoveryCode("/auth/step-up")(s)
+	})},
+	{"GET /auth/factors", sends("GET", "/auth/factors", nil)},
+	{"POST /auth/totp", sends("POST", "/auth/totp", nil)},
+	{"POST /auth/totp/{id}/confirm", confirmsApp},
+	{"POST /auth/totp/{id}/confirm (second app)", withApp(func(s *scene, _ apitest.App) func() apitest.Response { return confirmsApp(s) })},
+	{"PUT /auth/factors/{id}", withApp(func(s *scene, app apitest.App) func() apitest.Response {
+		return sends("PUT", "/auth/factors/"+app.ID, map[string]any{"name": "Old phone"})(s)
+	})},
+	{"DELETE /auth/factors/{id}", withApp(func(s *scene, app apitest.App) func() apitest.Response {
+		return sends("DELETE", "/auth/factors/"+app.ID, nil)(s)
+	})},
+	{"DELETE /auth/factors/{id} (one of two)", withApp(func(s *scene, app apitest.App) func() apitest.Response {
+		s.direct.AddFactor(s.account.ID)
+
+		return sends("DELETE", "/auth/factors/"+app.ID, nil)(s)
+	})},
+	{"POST /auth/recovery-codes", withApp(func(s *scene, _ apitest.App) func() apitest.Response {
+		return sends("POST", "/auth/recovery-codes", nil)(s)
+	})},
+	{"GET /auth/devices", sends("GET", "/auth/devices", nil)},
+	{"DELETE /auth/devices/{id}", withApp(func(s *scene, app apitest.App) func() apitest.Response {
+		return sends("DELETE", "/auth/devices/"+s.trustDevice(app), nil)(s)
+	})},
+	{"GET /auth/{provider}/callback (second factor)", after(linkProvider, withApp(func(s *scene, _ apitest.App) func() apitest.Response {
+		return finishes(linkedUser)(s)
+	}))},
+
 	{"GET /auth/identities", sends("GET", "/auth/identities", nil)},
 	{"POST /auth/identities/{provider}", sends("POST", "/auth/identities/acme", map[string]any{})},
 	{"DELETE /auth/identities/{provider}", after(linkProvider, sends("DELETE", "/auth/identities/acme", nil))},
@@ -115,6 +164,65 @@ func after(change func(*scene), prepare func(*scene) func() apitest.Response) fu
 
 		return prepare(s)
 	}
+}
+
+// withApp adds an authenticator app to the account, and a session in which the user has just proved it.
+func withApp(prepare func(*scene, apitest.App) func() apitest.Response) func(*scene) func() apitest.Response {
+	return func(s *scene) func() apitest.Response {
+		s.app = s.direct.AddFactor(s.account.ID)
+		s.ann.Token = s.direct.SignInWith(s.account.ID, session.Method{Method: session.Password}, session.Method{Method: session.OTP}).Token
+
+		return prepare(s, s.app)
+	}
+}
+
+// withPending begins a login that waits for the second factor.
+func withPending(prepare func(*scene) func() apitest.Response) func(*scene) func() apitest.Response {
+	return withApp(func(s *scene, _ apitest.App) func() apitest.Response {
+		s.ann.Factors = map[string]string{"mfa": s.direct.BeginPending(s.account.ID)}
+
+		return prepare(s)
+	})
+}
+
+// entersCode sends the code of the authenticator app. A code works once, so a repetition sends the next one.
+func entersCode(path string, body map[string]any) func(*scene) func() apitest.Response {
+	return func(s *scene) func() apitest.Response {
+		step := factor.Step(s.direct.Now())
+
+		return func() apitest.Response {
+			in := maps.Clone(body)
+			in["code"] = factor.Code(s.app.Secret, step)
+			step++
+
+			return s.ann.Do("POST", path, in)
+		}
+	}
+}
+
+// entersRecoveryCode sends a recovery code.
+func entersRecoveryCode(path string) func(*scene) func() apitest.Response {
+	return func(s *scene) func() apitest.Response {
+		return sends("POST", path, map[string]any{"recoveryCode": s.app.RecoveryCodes[0]})(s)
+	}
+}
+
+// confirmsApp confirms an authenticator app.
+func confirmsApp(s *scene) func() apitest.Response {
+	code := s.direct.BeginEnrolment(s.account.ID, "lossy")
+
+	return sends("POST", "/auth/totp/lossy/confirm", map[string]any{"code": code})(s)
+}
+
+// trustDevice adds a trusted device to the account and returns its ID.
+func (s *scene) trustDevice(app apitest.App) (id string) {
+	c := waiting(s.direct, s.account.ID)
+	c.Do("POST", "/auth/login/factor", map[string]any{"code": app.Code(), "trustDevice": true}).Want(http.StatusOK)
+	for id = range s.direct.Account("ann@example.com").Trusted {
+	}
+	c.Do("POST", "/auth/logout", nil).Want(http.StatusOK)
+
+	return id
 }
 
 // finishes completes a sign-in with the provider.

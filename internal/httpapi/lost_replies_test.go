@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2" //nolint:depguard // only spreads the work
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -286,6 +287,7 @@ type scene struct {
 	ann      *apitest.Client // sends the request
 	original string          // ann's token before the request
 	other    *apitest.Client // has the other session
+	app      apitest.App     // of the account, if the route needs one
 }
 
 func (p *lossyPair) newScene(t *testing.T) *scene {
@@ -342,6 +344,16 @@ func (s *scene) describe(t *testing.T, a apitest.Response) []string {
 			u["name"], u["email"], u["emailVerified"], u["isActive"], u["unlinked"], kinds, u["lastLogin"] != nil, hash == "", verify(apitest.Password), verify(apitest.NewPassword)))
 	}
 
+	u, err := s.direct.Users.ByID(t.Context(), s.account.ID)
+	if !errors.Is(err, user.ErrNotFound) {
+		testkit.NoError(t, err)
+	}
+	for _, f := range u.ListFactors() {
+		state = append(state, fmt.Sprintf("factor: %s, used %v, failures %d", f.Name, !f.LastUsed.IsZero(), f.Failures))
+	}
+	state = append(state, fmt.Sprintf("recovery codes: %d, trusted devices: %d, enrolment: %v, waiting login: %v",
+		len(u.RecoveryCodes), len(u.ListTrusted(s.direct.Now())), u.Enrolment != nil, s.isWaiting()))
+
 	for _, i := range s.documents(t, "identities") {
 		state = append(state, fmt.Sprintf("identity: %v %v, pending %v, logged in %v", i["provider"], i["providerId"], i["pending"] != nil, i["lastLogin"] != nil))
 	}
@@ -359,6 +371,14 @@ func (s *scene) sessionOf(token string) string {
 	a := s.direct.WithToken(token).Do("GET", "/auth/session", nil)
 
 	return fmt.Sprintf("%d %s", a.Status, a.Text("reason"))
+}
+
+// isWaiting reports whether ann has a login that waits for the second factor.
+func (s *scene) isWaiting() bool {
+	c := s.direct.NewClient()
+	c.Factors = s.ann.Factors
+
+	return c.Do("GET", "/auth/login/factor", nil).Status == http.StatusOK
 }
 
 func (s *scene) documents(t *testing.T, collection string) (all []bson.M) {

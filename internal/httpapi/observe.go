@@ -38,6 +38,17 @@ func (s *Server) countLogin(err error) {
 	}
 }
 
+// countCode counts a check of the code of a second factor by its result. Codes that were never judged
+// (store down, no pending login) are not counted.
+func (s *Server) countCode(code auth.Code, err error) {
+	switch {
+	case err == nil:
+		s.metrics.FactorChecked(string(code.Kind()), telemetry.FactorSuccess)
+	case errors.Is(err, auth.ErrWrongCode):
+		s.metrics.FactorChecked(string(code.Kind()), telemetry.FactorFailure)
+	}
+}
+
 // undecided reports whether a login failed before the credentials were checked.
 func undecided(err error) bool {
 	return errors.Is(err, oauth.ErrDenied) || errors.Is(err, errTooMany) || failureOf(err).status >= http.StatusInternalServerError

@@ -39,7 +39,7 @@ func TestMetricsCountWhatHappens(t *testing.T) {
 	s.NewClient().Do("GET", "/nowhere/but/here", nil).Want(404)
 
 	for series, want := range map[string]string{
-		`latchkey_sessions_started_total{method="password"}`:                            "3",
+		`latchkey_sessions_started_total{level="aal1",method="password"}`:               "3",
 		`latchkey_sessions_ended_total{reason="logged_out"}`:                            "1",
 		`latchkey_sessions_ended_total{reason="idle_timeout"}`:                          "1",
 		`latchkey_sessions_ended_total{reason="replaced"}`:                              "0", // a rotation ends nothing

@@ -29,6 +29,7 @@ const (
 		"All times are in UTC."
 
 	sessionScheme  = "sessionCookie"
+	pendingScheme  = "pendingLoginCookie"
 	problemType    = "application/problem+json"
 	problemSchema  = "Problem"
 	schemaPrefix   = "#/components/schemas/"
@@ -50,7 +51,7 @@ type openAPIDocument struct {
 // responses, and the table of errors.
 func (s *Server) generateOpenAPI() ([]byte, error) {
 	d := describer{reflector: newReflector(s.minPassword)}
-	if err := d.addComponents(s.cookie.Name); err != nil {
+	if err := d.addComponents(s.cookie.Name, s.pendingCookie.Name); err != nil {
 		return nil, err
 	}
 
@@ -99,13 +100,18 @@ type describer struct {
 }
 
 // addComponents adds what does not depend on the routes.
-func (d describer) addComponents(cookieName string) error {
+func (d describer) addComponents(cookieName, pendingCookieName string) error {
 	components := d.reflector.SpecEns().ComponentsEns()
 
 	cookie := (&openapi31.SecuritySchemeAPIKey{}).WithIn(openapi31.SecuritySchemeAPIKeyInCookie).WithName(cookieName)
 	scheme := (&openapi31.SecurityScheme{APIKey: cookie}).
 		WithDescription("The session cookie. Its name is `SESSION_NAME`, by default `__Host-sid`, or `__Secure-sid` with `COOKIE_DOMAIN`, or `sid` if the cookie is not Secure.")
 	components.WithSecuritySchemesItem(sessionScheme, openapi31.SecuritySchemeOrReference{SecurityScheme: scheme})
+
+	pendingCookie := (&openapi31.SecuritySchemeAPIKey{}).WithIn(openapi31.SecuritySchemeAPIKeyInCookie).WithName(pendingCookieName)
+	pendingLogin := (&openapi31.SecurityScheme{APIKey: pendingCookie}).
+		WithDescription("The cookie of a login that waits for a second factor. Its name is `__Host-mfa`, or `mfa` if it is not Secure.")
+	components.WithSecuritySchemesItem(pendingScheme, openapi31.SecuritySchemeOrReference{SecurityScheme: pendingLogin})
 
 	for _, h := range responseHeaders {
 		components.WithHeadersItem(componentName(h.name), openapi31.HeaderOrReference{Header: h.describe()})
@@ -129,7 +135,10 @@ func (d describer) addOperation(rt route) error {
 	if op.description != "" {
 		oc.SetDescription(op.description)
 	}
-	if rt.access != public || slices.Contains(rt.errors, session.ErrNone) {
+	switch {
+	case rt.access == withPendingLogin:
+		oc.AddSecurity(pendingScheme)
+	case rt.access == withSession, slices.Contains(rt.errors, session.ErrNone):
 		oc.AddSecurity(sessionScheme)
 	}
 

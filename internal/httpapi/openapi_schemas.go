@@ -66,11 +66,14 @@ func describeType(p jsonschema.InterceptSchemaParams) (stop bool, err error) {
 		p.Schema.WithEnum(anySlice(activity.Names)...)
 	case reflect.TypeFor[session.Reason]():
 		p.Schema.WithEnum(anySlice(session.Reasons)...)
+	case reflect.TypeFor[auth.FactorKind]():
+		p.Schema.WithEnum(auth.TOTPFactor, auth.RecoveryCodeFactor)
 	case reflect.TypeFor[storeState]():
 		p.Schema.WithEnum(storeOK, storeUnavailable)
 	}
 
-	if t == reflect.TypeFor[profileRequest]() {
+	switch t {
+	case reflect.TypeFor[profileRequest](), reflect.TypeFor[completeLoginRequest](), reflect.TypeFor[stepUpRequest]():
 		p.Schema.WithMinProperties(1)
 	}
 
@@ -115,6 +118,8 @@ func describeMember(p jsonschema.InterceptPropParams, minPassword int) error {
 		switch name {
 		case "required":
 			required = true
+			p.PropertySchema.WithMinLength(1)
+		case "required_without", "required_without_all":
 			p.PropertySchema.WithMinLength(1)
 		case "max":
 			n, err := strconv.ParseInt(value, 10, 64)

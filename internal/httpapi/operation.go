@@ -41,6 +41,7 @@ const (
 	tagLogin      = "Login"
 	tagSession    = "Session"
 	tagAccount    = "Account"
+	tagFactors    = "Second factors"
 	tagExternal   = "External accounts"
 	tagOperations = "Operations"
 )
@@ -50,6 +51,7 @@ var tags = []openapi31.Tag{
 	*(&openapi31.Tag{Name: tagLogin}).WithDescription("Registration, login, logout and forgotten passwords"),
 	*(&openapi31.Tag{Name: tagSession}).WithDescription("The current session and the other sessions of the user"),
 	*(&openapi31.Tag{Name: tagAccount}).WithDescription("Profile, email, password and recent activity"),
+	*(&openapi31.Tag{Name: tagFactors}).WithDescription("Authenticator apps, recovery codes and trusted devices"),
 	*(&openapi31.Tag{Name: tagExternal}).WithDescription("Login with Google, GitHub or any OpenID Connect provider"),
 	*(&openapi31.Tag{Name: tagOperations}).WithDescription("Health checks and documentation"),
 }
@@ -113,6 +115,27 @@ var responseHeaders = []responseHeader{
 		example:  "true",
 		required: true,
 	},
+	{
+		name:        "X-Auth-Level",
+		description: "The level of authentication: `aal1` with one factor, `aal2` with two.",
+		pattern:     "^aal[12]$",
+		example:     session.AAL2,
+		required:    true,
+	},
+	{
+		name:        "X-Auth-Methods",
+		description: "How the user has proved their identity, as in `GET /auth/session`, separated by commas.",
+		pattern:     "^[a-z,]+$",
+		example:     "pwd,otp",
+		required:    true,
+	},
+	{
+		name:        "X-Auth-Time",
+		description: "When the user last proved a first factor, in seconds since 1970, like `auth_time` in OpenID Connect.",
+		pattern:     "^[0-9]+$",
+		example:     "1773480413",
+		required:    true,
+	},
 	{name: "X-Auth-Session-Id", description: "The session's ID.", example: exampleSessionID, required: true},
 }
 
@@ -122,6 +145,7 @@ const (
 	exampleNewPassword  = "purple monkey dishwasher sunrise"
 	exampleSessionID    = "Hs7m2VQ0pTz6yWkR3nXcJb8dLfGa1eUoIiN4qEvYtSxhB"
 	exampleOldSessionID = "Hs0aFq8LzK5wYtD2nVbXe7RmJc3UpGh6QiS9oWyEu1kTd"
+	exampleCode         = "492039"
 	exampleRequestID    = "YQK2ZC4S7W3XJ6M5PRHNB8VEGD"
 )
 
@@ -132,6 +156,11 @@ var exampleTimes = session.Times{
 	LastSeenAt:    exampleTime.Add(20 * time.Minute),
 	IdleExpiresAt: exampleTime.Add(24*time.Hour + 20*time.Minute),
 	ExpiresAt:     exampleTime.AddDate(0, 0, 30),
+}
+
+var exampleProof = session.Proof{
+	AuthenticatedAt: exampleTime,
+	Methods:         []session.Method{{Method: session.Password, At: exampleTime}},
 }
 
 var exampleUser = user.View{

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"sync"
 
+	"latchkey/internal/auth"
 	"latchkey/internal/origin"
 	"latchkey/internal/pages"
 )
@@ -43,6 +44,8 @@ func (s *Server) usePages(o *Pages) error {
 		Registration:         string(s.auth.Registration().Mode),
 		SendsEmail:           s.auth.SendsEmail(),
 		RequireVerifiedEmail: s.verifiedOnly,
+		OffersFactors:        s.auth.FactorsAvailable(),
+		RequireFactor:        s.auth.MFA() == auth.MFAAll,
 		MinPassword:          s.minPassword,
 		DefaultLocale:        o.DefaultLocale,
 		ReturnTo:             s.origins.returnTo,

@@ -31,38 +31,6 @@ type passwordChangedResult struct {
 	AuthenticatedAt time.Time `json:"authenticatedAt,omitzero"`
 }
 
-type stepUpRequest struct {
-	Password string `json:"password" validate:"required,any_password"`
-}
-
-var stepUpOperation = operation{
-	id:      "stepUp",
-	tag:     tagSession,
-	summary: "Confirm the password",
-	description: "Required by operations that return `step_up_required`. It is valid for `STEP_UP_MAX_AGE`, and a login counts as well. " +
-		"The session continues with a new token.",
-	request: stepUpRequest{Password: examplePassword},
-	response: response{
-		status:  http.StatusOK,
-		result:  "The password is confirmed, and the session has a new cookie",
-		body:    renewedResult{"Identity confirmed", exampleSessionID, exampleTime},
-		headers: []string{"Set-Cookie"},
-	},
-}
-
-// stepUp handles POST /auth/step-up. The user proves their identity again, as
-// requireRecentAuth demands.
-func (s *Server) stepUp(w http.ResponseWriter, r *http.Request, in stepUpRequest) error {
-	next, token, err := s.auth.StepUp(r.Context(), s.caller(r), in.Password)
-	s.recordWrongPassword(w, r, err, activity.StepUpFailed)
-	if err != nil {
-		return s.endIfAccountGone(r, err)
-	}
-
-	s.record(w, r, activity.Event{Name: activity.StepUp, UserID: next.UserID, SessionID: next.ID})
-	return s.writeRenewed(w, "Identity confirmed", next, token)
-}
-
 // recordWrongPassword records the named event if err is auth.ErrWrongPassword, and that the
 // password was restricted if err is auth.ErrTooManyFailures.
 func (s *Server) recordWrongPassword(w http.ResponseWriter, r *http.Request, err error, name activity.Name) {
@@ -80,15 +48,6 @@ func (s *Server) writeRenewed(w http.ResponseWriter, message string, next *sessi
 	return writeJSON(w, http.StatusOK, renewedResult{message, next.ID, next.AuthenticatedAt})
 }
 
-// requireRecentAuth checks that the user proved their identity a short while ago. Access to an
-// unlocked browser must not be enough to take over the account (OWASP ASVS 5.0 7.5.1, 7.5.3).
-func (s *Server) requireRecentAuth(r *http.Request) error {
-	if s.now().Sub(s.current(r).AuthenticatedAt) > s.stepUpMaxAge {
-		return errStepUp
-	}
-	return nil
-}
-
 type changePasswordRequest struct {
 	CurrentPassword string `json:"currentPassword" validate:"required,any_password"`
 	NewPassword     string `json:"newPassword" validate:"required,new_password"`
@@ -98,7 +57,7 @@ var changePasswordOperation = operation{
 	id:      "changePassword",
 	tag:     tagAccount,
 	summary: "Change the password",
-	description: "The session continues with a new token, all other sessions of the account end, and other devices become unknown to it. Links in earlier emails no longer work. " +
+	description: "If the account has a second factor, it must be confirmed first. The session continues with a new token, all other sessions of the account end, and other devices become unknown to it. Links in earlier emails no longer work. " +
 		"The owner is notified by email. If another request rotates this session at the same time, this session ends, too: the response has no `sessionId`, and the cookie is cleared.",
 	request: changePasswordRequest{
 		CurrentPassword: examplePassword,
@@ -115,6 +74,10 @@ var changePasswordOperation = operation{
 // changePassword handles POST /auth/password/change. The session gets a new token and all other
 // sessions of the account end.
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request, in changePasswordRequest) error {
+	if err := s.requireRecentAuth(r, session.Password); err != nil {
+		return err
+	}
+
 	changed, err := s.auth.ChangePassword(r.Context(), s.caller(r), in.CurrentPassword, in.NewPassword)
 	s.recordWrongPassword(w, r, err, activity.PasswordChangeFailed)
 	if errors.Is(err, auth.ErrWrongPassword) {

@@ -275,7 +275,8 @@ func TestSignInWithProvider(t *testing.T) {
 			}
 
 			session := c.Do("GET", "/auth/session", nil).Want(200)
-			if diff := cmp.Diff([]any{provider}, session.JSON["methods"]); diff != "" {
+			method := map[string]any{"method": "fed", "provider": provider, "at": session.JSON["authenticatedAt"]}
+			if diff := cmp.Diff([]any{method}, session.JSON["methods"]); diff != "" {
 				t.Errorf("methods (-want +got):\n%s", diff)
 			}
 

@@ -23,6 +23,9 @@ type route struct {
 	// forUnverified opens the route to users whose email is not verified, even if
 	// Options.RequireVerifiedEmail is set. They need it to verify or to correct their email.
 	forUnverified bool
+	// forUnenrolled opens the route to sessions without a second factor, even with REQUIRE_MFA=all. Users
+	// need it to add one.
+	forUnenrolled bool
 	// fromMemory answers most requests of a GET route with a session: see answerFromMemory.
 	fromMemory fromMemory
 	// signedOut, if it is not nil, can answer a request without a session. It reports whether it did.
@@ -41,6 +44,8 @@ type access int
 
 const (
 	withSession access = iota
+	// withPendingLogin requires a pending login, which is not a session.
+	withPendingLogin
 	public
 )
 
@@ -56,16 +61,23 @@ func (rt route) sharedErrors() errs {
 	if !safe(method) {
 		shared = append(shared, errCrossOrigin)
 	}
-	if rt.access != public {
+	switch rt.access {
+	case withSession:
 		shared = append(shared, session.ErrNone)
+	case withPendingLogin:
+		shared = append(shared, auth.ErrNoPendingLogin, user.ErrUnavailable)
+	case public:
 	}
-	if rt.access != public && !rt.forUnverified {
+	if rt.access == withSession && !rt.forUnverified {
 		shared = append(shared, errEmailNotVerified, user.ErrUnavailable)
+	}
+	if rt.access == withSession && !rt.forUnenrolled {
+		shared = append(shared, errSecondFactorRequired)
 	}
 	if rt.limit != noLimit {
 		shared = append(shared, errTooMany)
 	}
-	if rt.access != public || rt.limit != noLimit { // both are in Redis
+	if rt.access != public || rt.limit != noLimit { // all of these are in Redis
 		shared = append(shared, session.ErrUnavailable)
 	}
 
@@ -96,6 +108,16 @@ func (s *Server) fixedRoutes() []route {
 			pattern: "POST /auth/login", access: public, limit: limitLogin, endpoint: passwordBody(s.login), operation: loginOperation,
 			errors: errs{auth.ErrBadCredentials, auth.ErrBusy, user.ErrUnavailable},
 		},
+		{pattern: "GET /auth/login/factor", access: withPendingLogin, endpoint: noBody(s.pendingLogin), operation: pendingLoginOperation},
+		{
+			pattern: "POST /auth/login/factor", access: withPendingLogin, limit: limitFactor, endpoint: jsonBody(s.completeLogin), operation: completeLoginOperation,
+			errors: errs{errWrongCode, auth.ErrFactorsUnavailable},
+		},
+		{
+			// Public, so that a login that was just completed can still be cancelled.
+			pattern: "DELETE /auth/login/factor", access: public, endpoint: noBody(s.cancelLogin), operation: cancelLoginOperation,
+			errors: errs{session.ErrUnavailable},
+		},
 		{
 			// Public, because the handler reads the cookie itself.
 			pattern: "POST /auth/logout", access: public, endpoint: noBody(s.logout), operation: logoutOperation,
@@ -103,10 +125,10 @@ func (s *Server) fixedRoutes() []route {
 		},
 
 		{
-			pattern: "GET /auth/me", endpoint: noBody(s.me), fromMemory: s.meFromMemory, operation: meOperation,
+			pattern: "GET /auth/me", forUnenrolled: true, endpoint: noBody(s.me), fromMemory: s.meFromMemory, operation: meOperation,
 			errors: errs{user.ErrUnavailable},
 		},
-		{pattern: "GET /auth/session", forUnverified: true, endpoint: noBody(s.session), fromMemory: s.sessionFromMemory, operation: sessionOperation},
+		{pattern: "GET /auth/session", forUnverified: true, forUnenrolled: true, endpoint: noBody(s.session), fromMemory: s.sessionFromMemory, operation: sessionOperation},
 		{pattern: "GET /auth/verify", endpoint: noBody(s.verify), fromMemory: s.verifyFromMemory, signedOut: s.offerSignIn, operation: verifyOperation},
 		{pattern: "POST /auth/rotate-session", endpoint: noBody(s.rotate), operation: rotateOperation},
 		{pattern: "GET /auth/sessions", endpoint: noBody(s.listSessions), operation: listSessionsOperation},
@@ -121,12 +143,15 @@ func (s *Server) fixedRoutes() []route {
 		},
 
 		{
-			pattern: "POST /auth/step-up", forUnverified: true, limit: limitPassword, endpoint: passwordBody(s.stepUp), operation: stepUpOperation,
-			errors: errs{auth.ErrWrongPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, auth.ErrBusy, user.ErrUnavailable},
+			pattern: "POST /auth/step-up", forUnverified: true, forUnenrolled: true, limit: limitPassword, endpoint: passwordBody(s.stepUp), operation: stepUpOperation,
+			errors: errs{
+				auth.ErrWrongPassword, errWrongCode, auth.ErrPasswordRestricted, auth.ErrNoPassword, auth.ErrNoFactor,
+				auth.ErrBusy, auth.ErrFactorsUnavailable, user.ErrUnavailable,
+			},
 		},
 		{
 			pattern: "POST /auth/password/change", limit: limitPassword, endpoint: passwordBody(s.changePassword), operation: changePasswordOperation,
-			errors: errs{errWrongCurrentPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
+			errors: errs{errStepUp, errWrongCurrentPassword, auth.ErrPasswordRestricted, auth.ErrNoPassword, errWeakPassword, auth.ErrBusy, user.ErrUnavailable},
 		},
 		{
 			pattern: "POST /auth/password/set", limit: limitPassword, endpoint: passwordBody(s.setPassword), operation: setPasswordOperation,
@@ -145,12 +170,45 @@ func (s *Server) fixedRoutes() []route {
 			errors: errs{auth.ErrInvalidToken, auth.ErrEmailDomain, user.ErrEmailTaken, user.ErrUnavailable},
 		},
 		{
-			pattern: "POST /auth/email/resend", forUnverified: true, limit: limitMail, endpoint: noBody(s.resendVerification), operation: resendVerificationOperation,
+			pattern: "POST /auth/email/resend", forUnverified: true, forUnenrolled: true, limit: limitMail, endpoint: noBody(s.resendVerification), operation: resendVerificationOperation,
 			errors: errs{auth.ErrMailNotConfigured, user.ErrUnavailable},
 		},
 		{
-			pattern: "POST /auth/email/change", forUnverified: true, limit: limitMail, endpoint: jsonBody(s.changeEmail), operation: changeEmailOperation,
+			pattern: "POST /auth/email/change", forUnverified: true, forUnenrolled: true, limit: limitMail, endpoint: jsonBody(s.changeEmail), operation: changeEmailOperation,
 			errors: errs{auth.ErrMailNotConfigured, errStepUp, auth.ErrEmailDomain, user.ErrUnavailable},
+		},
+
+		{
+			pattern: "GET /auth/factors", forUnenrolled: true, endpoint: noBody(s.listFactors), operation: listFactorsOperation,
+			errors: errs{user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/totp", forUnenrolled: true, endpoint: noBody(s.enrolTOTP), operation: enrolTOTPOperation,
+			errors: errs{errStepUp, auth.ErrTooManyFactors, auth.ErrFactorsNotConfigured, user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/totp/{id}/confirm", forUnenrolled: true, limit: limitPassword, endpoint: jsonBody(s.confirmTOTP), operation: confirmTOTPOperation,
+			errors: errs{errStepUp, errWrongEnrolmentCode, auth.ErrNoEnrolment, auth.ErrTooManyFactors, auth.ErrFactorsUnavailable, user.ErrUnavailable},
+		},
+		{
+			pattern: "PUT /auth/factors/{id}", endpoint: jsonBody(s.renameFactor), operation: renameFactorOperation,
+			errors: errs{auth.ErrUnknownFactor, user.ErrUnavailable},
+		},
+		{
+			pattern: "DELETE /auth/factors/{id}", endpoint: noBody(s.removeFactor), operation: removeFactorOperation,
+			errors: errs{errStepUp, auth.ErrUnknownFactor, user.ErrUnavailable},
+		},
+		{
+			pattern: "POST /auth/recovery-codes", limit: limitPassword, endpoint: noBody(s.newRecoveryCodes), operation: newRecoveryCodesOperation,
+			errors: errs{errStepUp, auth.ErrNoFactor, user.ErrUnavailable},
+		},
+		{
+			pattern: "GET /auth/devices", endpoint: noBody(s.listDevices), operation: listDevicesOperation,
+			errors: errs{user.ErrUnavailable},
+		},
+		{
+			pattern: "DELETE /auth/devices/{id}", endpoint: noBody(s.removeDevice), operation: removeDeviceOperation,
+			errors: errs{auth.ErrNoDevice, user.ErrUnavailable},
 		},
 
 		{pattern: "GET /auth/config", access: public, endpoint: noBody(s.config), operation: configOperation},
@@ -214,7 +272,7 @@ func (s *Server) providerRoutes(name string) []route {
 				auth.ErrRegistrationClosed, auth.ErrInvitationRequired, auth.ErrEmailDomain,
 				auth.ErrNoEmail, auth.ErrLinkRequired, auth.ErrDisabled, auth.ErrBadCredentials, context.Canceled,
 				user.ErrIdentityTaken, user.ErrAlreadyLinked, user.ErrUnavailable, session.ErrUnavailable,
-				errSessionEnded, errWrongAccount, errTooMany, errInternal,
+				errSessionEnded, errWrongAccount, errSecondFactorRequired, errTooMany, errInternal,
 			},
 		},
 	}

@@ -79,7 +79,11 @@ var Sessionless = []string{
 	"GET /auth/config", "GET /auth/providers", "GET /auth/{provider}", "GET /auth/{provider}/callback",
 	"GET /healthz", "GET /readyz", "GET /docs", "GET /docs/*", "GET /openapi.json", "GET /postman.json",
 	"GET /client.js", "GET /client.d.ts",
+	"DELETE /auth/login/factor",
 }
+
+// Pending lists the routes of a login that waits for a second factor.
+var Pending = []string{"GET /auth/login/factor", "POST /auth/login/factor"}
 
 // The router has exactly the routes of the table.
 func TestTableIsTheRouter(t *testing.T) {
@@ -93,9 +97,16 @@ func TestTableIsTheRouter(t *testing.T) {
 		t.Errorf("got %d rows with %d distinct names", rows, len(table))
 	}
 
-	for _, name := range Sessionless {
-		if table[name].access != public {
-			t.Errorf("%s is not public", name)
+	for name, rt := range table {
+		want := withSession
+		switch {
+		case slices.Contains(Sessionless, name), name == "POST /auth/logout":
+			want = public
+		case slices.Contains(Pending, name):
+			want = withPendingLogin
+		}
+		if rt.access != want {
+			t.Errorf("%s: got access %v, want %v", name, rt.access, want)
 		}
 	}
 }

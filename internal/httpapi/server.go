@@ -32,6 +32,7 @@ type Server struct {
 	cookie     Cookie
 	origins    *origins
 	devices    devices
+	trust      trustCookies
 	flows      flowCookies
 	limiter    *device.Limiter
 	limits     Limits
@@ -52,6 +53,8 @@ type Server struct {
 	pages      *builtInPages // nil if they are off
 	refused    refusedOrigins
 	signInPage string
+
+	pendingCookie Cookie // of logins that wait for a second factor
 
 	draining        atomic.Bool
 	lookupFailed    atomic.Int64 // when knownVerified last could not read an account, in Unix nanoseconds
@@ -117,19 +120,23 @@ type Options struct {
 // New returns a Server. It returns an error if Options.Origins are invalid.
 func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o Options) (*Server, error) {
 	s := &Server{
-		users:        users,
-		auth:         accounts,
-		sessions:     sessions,
-		cookie:       o.Cookie,
-		devices:      newDevices(o.Cookie, o.Secrets),
-		flows:        newFlowCookies(o.Cookie),
-		limiter:      device.NewLimiter(o.Limiter, o.Limits.Account, o.Limits.Device),
-		limits:       o.Limits,
-		readiness:    readiness{checkRedis: o.CheckRedis, checkMongo: o.CheckMongo},
-		languages:    cmp.Or(o.Languages, locale.ShippedSet()),
-		activity:     o.Activity,
-		providers:    o.Providers,
-		signInPage:   o.SignInPage,
+		users:      users,
+		auth:       accounts,
+		sessions:   sessions,
+		cookie:     o.Cookie,
+		devices:    newDevices(o.Cookie, o.Secrets),
+		flows:      newFlowCookies(o.Cookie),
+		trust:      newTrustCookies(o.Cookie),
+		limiter:    device.NewLimiter(o.Limiter, o.Limits.Account, o.Limits.Device),
+		limits:     o.Limits,
+		readiness:  readiness{checkRedis: o.CheckRedis, checkMongo: o.CheckMongo},
+		languages:  cmp.Or(o.Languages, locale.ShippedSet()),
+		activity:   o.Activity,
+		providers:  o.Providers,
+		signInPage: o.SignInPage,
+
+		pendingCookie: newPendingCookie(o.Cookie),
+
 		log:          o.Log,
 		now:          o.Now,
 		metrics:      o.Metrics,
@@ -161,7 +168,8 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 	}
 
 	declareBudgets(s.metrics)
-	s.metrics.SignInMethods(auth.MethodPassword)
+	s.metrics.Factors(string(auth.TOTPFactor), string(auth.RecoveryCodeFactor))
+	s.metrics.SignInMethods(session.Method{Method: session.Password}.Label())
 	for _, p := range s.providers.Providers() {
 		s.metrics.SignInMethods(p.Name)
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"latchkey/internal/activity"
-	"latchkey/internal/auth"
 	"latchkey/internal/session"
 )
 
@@ -18,6 +17,7 @@ type sessionInfo struct {
 	session.Owner
 	session.Times
 	session.Proof
+	Level string `json:"level" enum:"aal1,aal2" description:"The level of authentication: aal1 with one factor, aal2 with two."`
 }
 
 var sessionOperation = operation{
@@ -33,7 +33,8 @@ var sessionOperation = operation{
 			SessionID:     exampleSessionID,
 			Owner:         session.Owner{UserID: exampleUser.ID, Email: string(exampleUser.Email)},
 			Times:         exampleTimes,
-			Proof:         session.Proof{AuthenticatedAt: exampleTime, Methods: []string{auth.MethodPassword}},
+			Proof:         exampleProof,
+			Level:         exampleProof.Level(),
 		},
 	},
 }
@@ -51,7 +52,7 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request) error {
 }
 
 // sessionFromMemory is session for a session in memory.
-func (*Server) sessionFromMemory(_ http.Header, current *session.Session) []byte {
+func (*Server) sessionFromMemory(_ http.Header, _ *http.Request, current *session.Session) []byte {
 	body, err := current.Response(encodeSession)
 	if err != nil {
 		return nil // session returns the error
@@ -67,6 +68,7 @@ func encodeSession(s *session.Session) ([]byte, error) {
 		Owner:         s.Owner,
 		Times:         s.Times,
 		Proof:         s.Proof,
+		Level:         s.Level(),
 	})
 }
 
@@ -81,7 +83,8 @@ var verifyOperation = operation{
 	description: "For `auth_request` of nginx, ForwardAuth of Traefik and `forward_auth` of Caddy. Costs one read from Redis, or none if the server has the session in memory. " +
 		"The proxy must remove headers with these names from client requests. " +
 		"The email is percent-encoded and may not be verified: identify users by their ID. " +
-		"With `REQUIRE_VERIFIED_EMAIL=true`, users whose email is not verified get 403.\n\n" +
+		"With `REQUIRE_VERIFIED_EMAIL=true`, users whose email is not verified get 403. " +
+		"With `min=aal2`, sessions without a second factor get 403.\n\n" +
 		"If the proxy sends `X-Forwarded-Method`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Uri`, and a signed-out browser opens a page, " +
 		"the 401 response has the URL of the sign-in page in `" + signInHeader + "`. Its `return_to` is that page, if the origin is in `FRONTEND_URL`.",
 	params:   verifyParams{},
@@ -90,7 +93,7 @@ var verifyOperation = operation{
 		status:  http.StatusOK,
 		result:  "The user is signed in, and the headers identify them",
 		body:    verifyResult{true},
-		headers: []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Email-Verified", "X-Auth-Session-Id"},
+		headers: []string{"X-Auth-User-Id", "X-Auth-Email", "X-Auth-Email-Verified", "X-Auth-Level", "X-Auth-Methods", "X-Auth-Time", "X-Auth-Session-Id"},
 	},
 }
 
@@ -99,6 +102,10 @@ var verifyOperation = operation{
 // requests of clients, including variants with _ or . instead of -. Applications must identify
 // accounts by ID, because an email may not be verified.
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
+	if err := checkMinLevel(r, s.current(r)); err != nil {
+		return err
+	}
+
 	identify(w.Header(), s.current(r), s.knownVerified(r))
 	writeBody(w, http.StatusOK, jsonType, verifiedBody)
 
@@ -107,7 +114,11 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) error {
 
 // verifyFromMemory is like verify. It returns nil unless the server has in memory whether the email is
 // verified.
-func (s *Server) verifyFromMemory(h http.Header, current *session.Session) []byte {
+func (s *Server) verifyFromMemory(h http.Header, r *http.Request, current *session.Session) []byte {
+	if checkMinLevel(r, current) != nil {
+		return nil // verify returns the error
+	}
+
 	verified, known := s.verifiedInMemory(current)
 	if !known {
 		return nil
@@ -123,6 +134,9 @@ func identify(h http.Header, current *session.Session, emailVerified bool) {
 	h.Set("X-Auth-User-Id", current.UserID)
 	h.Set("X-Auth-Email", headerEmail(current.Email))
 	h.Set("X-Auth-Email-Verified", strconv.FormatBool(emailVerified))
+	h.Set("X-Auth-Level", current.Level())
+	h.Set("X-Auth-Methods", current.Names(","))
+	h.Set("X-Auth-Time", strconv.FormatInt(current.AuthenticatedAt.Unix(), 10))
 	h.Set("X-Auth-Session-Id", current.ID)
 }
 
@@ -169,4 +183,27 @@ func (s *Server) rotate(w http.ResponseWriter, r *http.Request) error {
 	s.record(w, r, activity.Event{Name: activity.SessionRotated, UserID: next.UserID, SessionID: next.ID})
 
 	return writeJSON(w, http.StatusOK, rotateResult{"Session rotated", next.ID, s.current(r).ID})
+}
+
+// checkMinLevel checks the level of a session against the parameter min of GET /auth/verify. Errors:
+// errSecondFactorRequired, and an invalid_input failure for a parameter that is not a level.
+func checkMinLevel(r *http.Request, current *session.Session) error {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
+
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	levels := query["min"]
+
+	switch {
+	case err != nil || len(levels) > 1:
+	case len(levels) == 0 || levels[0] == session.AAL1:
+		return nil
+	case levels[0] == session.AAL2 && hasSecondFactor(current):
+		return nil
+	case levels[0] == session.AAL2:
+		return errSecondFactorRequired
+	}
+
+	return invalidFields(fieldError{"min", "invalid", "The parameter min must be aal1 or aal2."})
 }

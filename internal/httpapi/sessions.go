@@ -19,6 +19,8 @@ type listedSession struct {
 	Current bool   `json:"current" description:"Whether it is the session of this request."`
 	session.Times
 	session.Client
+	session.Proof
+	Level string `json:"level" enum:"aal1,aal2" description:"The level of authentication: aal1 with one factor, aal2 with two."`
 }
 
 type sessionsResult struct {
@@ -38,6 +40,8 @@ var listSessionsOperation = operation{
 			Current: true,
 			Times:   exampleTimes,
 			Client:  session.Client{Device: "Firefox 142 on Linux", IP: "203.0.113.7"},
+			Proof:   exampleProof,
+			Level:   exampleProof.Level(),
 		}}},
 	},
 }
@@ -57,6 +61,8 @@ func (s *Server) listSessions(w http.ResponseWriter, r *http.Request) error {
 			Current: l.ID == current.ID,
 			Times:   l.Times,
 			Client:  l.Client,
+			Proof:   l.Proof,
+			Level:   l.Level(),
 		}
 	}
 

@@ -10,6 +10,7 @@ import (
 const signInHeader = "X-Auth-Sign-In-Url"
 
 type verifyParams struct {
+	Min    string `query:"min" enum:"aal1,aal2" description:"The lowest level of authentication that is accepted."`
 	SignIn string `query:"signin" enum:"redirect" description:"For proxies that pass on the response of a failed check, such as Traefik and Caddy: redirects a signed-out browser to the sign-in page."`
 }
 

@@ -77,7 +77,7 @@ func TestUnexpectedPasswordType(t *testing.T) {
 func TestContactOperator(t *testing.T) {
 	t.Parallel()
 
-	for field, value := range map[string]any{"email": 5, "isActive": "yes"} {
+	for field, value := range map[string]any{"email": 5, "isActive": "yes", "factors": "none"} {
 		s := apitest.New(t)
 		c := s.Register("ann@example.com")
 		id := s.Account("ann@example.com").ID
@@ -100,6 +100,18 @@ func TestContactOperator(t *testing.T) {
 		if log := s.Log.String(); !strings.Contains(log, "document "+id+" of users") {
 			t.Errorf("%s: got log without the _id:\n%s", field, log)
 		}
+	}
+}
+
+// An account whose factors cannot be read cannot be used without them.
+func TestUnreadableFactors(t *testing.T) {
+	t.Parallel()
+
+	s := apitest.New(t)
+	id := s.CreateUser("ann@example.com").ID
+	for _, value := range []any{"none", 5, bson.A{}, bson.D{{Key: "x", Value: 5}}, bson.D{{Key: "x", Value: bson.D{{Key: "step", Value: "a"}}}}} {
+		setField(t, s, id, "factors", value)
+		s.NewClient().Do("POST", "/auth/login", apitest.AnnsLogin).WantCode(http.StatusUnauthorized, "invalid_credentials")
 	}
 }
 

@@ -91,10 +91,12 @@ func describeRule(b validator.FieldError) fieldError {
 	case "required":
 		f.Code = "required"
 		f.Message = label + " is required."
-	case "required_without":
-		other := labelOf(strings.ToLower(b.Param()))
+	case "required_without", "required_without_all":
 		f.Code = "required"
-		f.Message = fmt.Sprintf("%s or %s is required.", label, strings.ToLower(other))
+		f.Message = listFields(f.Field, b.Param(), " or ") + " is required."
+	case "excluded_with":
+		f.Code = "invalid"
+		f.Message = listFields(f.Field, b.Param(), " and ") + " cannot be used together."
 	case "canonical_email":
 		f.Code = "invalid_email"
 		f.Message = "Enter a valid email address."
@@ -116,6 +118,19 @@ func describeRule(b validator.FieldError) fieldError {
 	}
 
 	return f
+}
+
+// listFields lists the names of a field and others for people. others are the names of the members in Go,
+// separated by spaces.
+func listFields(field, others, conjunction string) string {
+	names := []string{labelOf(field)}
+	for _, other := range strings.Fields(others) {
+		member := strings.ToLower(other[:1]) + other[1:]
+		names = append(names, strings.ToLower(labelOf(member)))
+	}
+	last := len(names) - 1
+
+	return strings.Join(names[:last], ", ") + conjunction + names[last]
 }
 
 // describeName describes what is wrong with a name that user.ParseName refuses.
@@ -141,6 +156,8 @@ var labels = map[string]string{
 	"newPassword":     "New password",
 	"locale":          "Language",
 	"token":           "Token",
+	"code":            "Code",
+	"recoveryCode":    "Recovery code",
 	"returnTo":        "Return URL",
 }
 

@@ -12,7 +12,7 @@ import (
 // requireVerifiedEmail refuses a request to a route that is not open to users whose email is not
 // verified. Errors: errEmailNotVerified, user.ErrUnavailable, and an EndedError if the account is gone.
 func (s *Server) requireVerifiedEmail(r *http.Request, rt route) error {
-	if !s.verifiedOnly || rt.access == public || rt.forUnverified {
+	if !s.verifiedOnly || rt.access != withSession || rt.forUnverified {
 		return nil
 	}
 

@@ -40,7 +40,7 @@ type Flow struct {
 }
 
 // flowRecord is a Flow as stored in Redis under the key oauth:<name>, followed by a MAC: see
-// sealKeys. The record is not enough to finish the flow: neither the state nor the code verifier
+// package seal. The record is not enough to finish the flow: neither the state nor the code verifier
 // can be derived from it.
 type flowRecord struct {
 	Provider  string    `json:"provider"`
@@ -131,7 +131,7 @@ func (s *Service) Start(ctx context.Context, provider string, f Flow) (redirect,
 		return "", "", "", fmt.Errorf("flow: %w", err)
 	}
 
-	sealed := s.sealKeys.seal(keys.name, record)
+	sealed := s.sealKeys.Seal(keys.name, record)
 	if _, err := s.redis.Do(ctx, "SET", keys.name, sealed, "EX", int(FlowTTL/time.Second)); err != nil {
 		return "", "", "", err
 	}
@@ -215,7 +215,7 @@ func (s *Service) take(ctx context.Context, keys flowKeys, provider string) (flo
 		return flowRecord{}, err
 	}
 
-	record, ok := s.sealKeys.open(keys.name, value)
+	record, ok := s.sealKeys.Open(keys.name, value)
 	if !ok {
 		return flowRecord{}, fmt.Errorf("%w: record signed with another SESSION_SECRET or tampered with", ErrNoFlow)
 	}

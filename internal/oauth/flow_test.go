@@ -19,6 +19,7 @@ import (
 	"latchkey/internal/devstore/storetest"
 	"latchkey/internal/oauth/oauthtest"
 	"latchkey/internal/redisconn"
+	"latchkey/internal/seal"
 	"latchkey/internal/testkit"
 	"latchkey/internal/user"
 )
@@ -213,7 +214,7 @@ func TestMalformedRecord(t *testing.T) {
 		w, i := oneIssuer(t)
 		f := w.begin(t, "home", Flow{})
 		keys, _ := keysOf(f.secret)
-		if _, err := w.redis.Do("SET", keys.name, w.sealKeys.seal(keys.name, []byte(value))); err != nil {
+		if _, err := w.redis.Do("SET", keys.name, w.sealKeys.Seal(keys.name, []byte(value))); err != nil {
 			t.Fatal(err)
 		}
 
@@ -231,7 +232,7 @@ func TestMalformedRecord(t *testing.T) {
 func TestForgedRecord(t *testing.T) {
 	t.Parallel()
 
-	oldKeys := newSealKeys([][]byte{[]byte("an earlier secret")})
+	oldKeys := seal.New([][]byte{[]byte("an earlier secret")}, sealPurpose)
 	for name, tc := range map[string]struct {
 		forge func(w *fixture, own, victims string) []byte
 		want  error
@@ -242,9 +243,9 @@ func TestForgedRecord(t *testing.T) {
 		},
 		"signed with an earlier secret": {
 			func(w *fixture, own, _ string) []byte {
-				record, _ := w.sealKeys.open(own, w.value(t, own))
+				record, _ := w.sealKeys.Open(own, w.value(t, own))
 
-				return oldKeys.seal(own, slices.Clone(record))
+				return oldKeys.Seal(own, slices.Clone(record))
 			},
 			nil,
 		},
@@ -260,7 +261,7 @@ func TestForgedRecord(t *testing.T) {
 		},
 		"no MAC": {
 			func(w *fixture, own, _ string) []byte {
-				record, _ := w.sealKeys.open(own, w.value(t, own))
+				record, _ := w.sealKeys.Open(own, w.value(t, own))
 
 				return record
 			},
@@ -268,9 +269,9 @@ func TestForgedRecord(t *testing.T) {
 		},
 		"signed with another secret": {
 			func(w *fixture, own, _ string) []byte {
-				record, _ := w.sealKeys.open(own, w.value(t, own))
+				record, _ := w.sealKeys.Open(own, w.value(t, own))
 
-				return newSealKeys([][]byte{[]byte("a guess")}).seal(own, slices.Clone(record))
+				return seal.New([][]byte{[]byte("a guess")}, sealPurpose).Seal(own, slices.Clone(record))
 			},
 			ErrNoFlow,
 		},

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"latchkey/internal/redisconn"
+	"latchkey/internal/seal"
 	"latchkey/internal/user"
 )
 
@@ -75,13 +76,18 @@ const (
 	finishTimeout = 8 * time.Second
 )
 
+// sealPurpose separates the keys that sign flows from others that are derived from the same secrets.
+// Without a signature, an attacker with write access to Redis could put a victim's session into their
+// own flow, and so link their external account to the victim's account.
+const sealPurpose = "latchkey sign-in flow v1"
+
 // Service signs users in with external providers. It is safe for concurrent use.
 type Service struct {
 	redis     *redisconn.Client
 	listed    []Provider
 	providers map[string]provider
 	client    *client
-	sealKeys  sealKeys
+	sealKeys  seal.Keys
 	now       func() time.Time
 
 	startTimeout  time.Duration
@@ -125,7 +131,7 @@ func New(redis *redisconn.Client, secrets [][]byte, settings []Settings, o Optio
 		redis:         redis,
 		providers:     map[string]provider{},
 		client:        newClient(),
-		sealKeys:      newSealKeys(secrets),
+		sealKeys:      seal.New(secrets, sealPurpose),
 		now:           o.Now,
 		startTimeout:  startTimeout,
 		finishTimeout: finishTimeout,

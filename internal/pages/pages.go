@@ -34,6 +34,10 @@ type Options struct {
 	Providers  []Provider
 	// MinPassword is the minimum length of new passwords in characters.
 	MinPassword int
+	// OffersFactors reports whether users can add an authenticator app.
+	OffersFactors bool
+	// RequireFactor reports whether users must add an authenticator app before they can do anything else.
+	RequireFactor bool
 	// DefaultLocale is the locale for visitors who accept none of the available languages.
 	DefaultLocale string
 	// ReturnTo checks the URL to which a visitor wants to return after the sign-in. It returns the URL to

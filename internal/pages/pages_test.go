@@ -192,7 +192,7 @@ func TestReturnTo(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	t.Parallel()
 
-	all := Options{SendsEmail: true, Providers: []Provider{{"acme", "Acme <1>"}}}
+	all := Options{SendsEmail: true, OffersFactors: true, RequireFactor: true, Providers: []Provider{{"acme", "Acme <1>"}}}
 	for _, test := range []struct {
 		name, path, text string
 		change           func(o *Options)
@@ -204,6 +204,9 @@ func TestUnavailable(t *testing.T) {
 		{"a form for forgotten passwords", "/forgot-password", `<form`, func(o *Options) { o.SendsEmail = false }},
 		{"a change of the email", "/account", `id="change-email"`, func(o *Options) { o.SendsEmail = false }},
 		{"a correction of the email", "/verify-email", `id="change-email"`, func(o *Options) { o.SendsEmail = false }},
+		{"authenticator apps", "/account", `data-offered`, func(o *Options) { o.OffersFactors = false }},
+		{"a required factor", "/signin", `data-factor-required`, func(o *Options) { o.RequireFactor = false }},
+		{"the way to a required factor", "/verify-email", `<a class="button primary" href="signin">`, func(o *Options) { o.RequireFactor = false }},
 		{"providers", "/signin", `Acme &lt;1&gt;`, func(o *Options) { o.Providers = nil }},
 		{"a log", "/signin", "log.js", func(o *Options) {}},
 	} {
@@ -291,7 +294,7 @@ func TestTextsAreUsed(t *testing.T) {
 	}
 	source.WriteString(`"button.show" "hint.password"`) // in view.go
 
-	byCode := regexp.MustCompile(`^(error|field|reason|event)\.`)
+	byCode := regexp.MustCompile(`^(error|field|reason|event|method|level)\.`)
 	for key := range l.texts["en"] {
 		isUsed := strings.Contains(source.String(), `"`+key+`"`) || strings.Contains(source.String(), `'`+key+`'`)
 		if !isUsed && !byCode.MatchString(key) {

@@ -108,6 +108,16 @@ func (v view) Home() string {
 	return v.Link("account")
 }
 
+// Next returns the URL of the next page for a user who may have to add an authenticator app first. That
+// page goes on by itself.
+func (v view) Next() string {
+	if v.RequireFactor {
+		return v.Link("signin")
+	}
+
+	return v.Home()
+}
+
 // ProvidersJSON returns the providers for scripts.
 func (v view) ProvidersJSON() (string, error) {
 	list, err := json.Marshal(append([]Provider{}, v.Providers...))
@@ -144,8 +154,8 @@ func (v view) LangName() string { return languageNames[v.Lang] }
 
 // field is an input with its label.
 type field struct {
-	ID, Name, Type, Autocomplete, Label, Hint, Show string
-	IsReadOnly                                      bool
+	ID, Name, Type, Autocomplete, InputMode, Label, Hint, Show string
+	IsReadOnly                                                 bool
 }
 
 // ReadOnly returns a copy of the field that the visitor cannot change.
@@ -154,6 +164,15 @@ func (f field) ReadOnly() field {
 
 	return f
 }
+
+// codeFields are the fields of a form for a code of an authenticator app or a recovery code.
+type codeFields struct {
+	View view
+	Form string
+}
+
+// CodeFields returns the fields for a second factor.
+func (v view) CodeFields(form string) codeFields { return codeFields{v, form} }
 
 // Field returns an input of a form. The label is the key of a text.
 func (v view) Field(form, name, kind, autocomplete, label string) field {
@@ -166,6 +185,9 @@ func (v view) Field(form, name, kind, autocomplete, label string) field {
 	}
 	if kind == "password" {
 		f.Show = v.T("button.show")
+	}
+	if autocomplete == "one-time-code" {
+		f.InputMode = "numeric"
 	}
 	if autocomplete == "new-password" {
 		f.Hint = v.T("hint.password")

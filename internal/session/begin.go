@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"latchkey/internal/redisconn"
@@ -18,7 +19,17 @@ type Generation struct {
 	global string
 }
 
-// generationTTL is longer than a login can take.
+// String returns the generation as text, for ParseGeneration.
+func (g Generation) String() string { return g.user + "|" + g.global }
+
+// ParseGeneration parses what Generation.String returns.
+func ParseGeneration(text string) Generation {
+	user, global, _ := strings.Cut(text, "|")
+
+	return Generation{user: user, global: global}
+}
+
+// generationTTL is longer than a login can take, including the wait for a second factor.
 const generationTTL = time.Hour
 
 // Generation returns a user's current generation, for Start. Call it before checking any
@@ -38,11 +49,9 @@ type Start struct {
 	Owner
 	Client
 
-	// Method is how the user authenticated, for example "password".
-	Method string
-
-	// AuthenticatedAt is when the user authenticated. The default is now.
-	AuthenticatedAt time.Time
+	// Methods are how the user authenticated, the first factor first. A method without a time was proved
+	// now.
+	Methods []Method
 
 	// Persistent is set if the cookie survives a browser restart.
 	Persistent bool
@@ -80,7 +89,7 @@ func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, err
 		}
 	}
 
-	m.options.Metrics.SessionStarted(start.Method)
+	m.options.Metrics.SessionStarted(s.Methods[0].Label(), s.Level())
 
 	return s, token, nil
 }
@@ -88,17 +97,12 @@ func (m *Manager) Begin(ctx context.Context, start Start) (*Session, string, err
 func (m *Manager) newSession(id string, start Start) *Session {
 	now := toMillis(m.options.Now())
 
-	authenticated := toMillis(start.AuthenticatedAt)
-	if start.AuthenticatedAt.IsZero() || authenticated.After(now) {
-		authenticated = now
-	}
-
 	s := &Session{
 		ID:         id,
 		Owner:      start.Owner,
 		Client:     start.Client,
 		Times:      Times{CreatedAt: now, ExpiresAt: now.Add(m.options.Absolute)},
-		Proof:      Proof{AuthenticatedAt: authenticated, Methods: []string{start.Method}},
+		Proof:      newProof(start.Methods, now),
 		Persistent: start.Persistent,
 		generation: start.Generation.global,
 	}

@@ -85,7 +85,7 @@ var ends = map[string]func(ctx context.Context, m *Manager, token string) error{
 		return errorOf(m.RevokeAll(ctx, "u", "", Revoked))
 	},
 	"rotate":         func(ctx context.Context, m *Manager, _ string) error { return lastOf(m.Rotate(ctx)) },
-	"reauthenticate": func(ctx context.Context, m *Manager, _ string) error { return lastOf(m.Reauthenticate(ctx)) },
+	"reauthenticate": func(ctx context.Context, m *Manager, _ string) error { return lastOf(m.Reauthenticate(ctx, Password)) },
 	"change email": func(ctx context.Context, m *Manager, _ string) error {
 		return lastOf(m.ChangeEmail(ctx, "new@example.com"))
 	},
@@ -94,14 +94,14 @@ var ends = map[string]func(ctx context.Context, m *Manager, token string) error{
 	},
 	"login over it": func(ctx context.Context, m *Manager, token string) error {
 		g, err := m.Generation(ctx, "other")
-		start := Start{Owner: Owner{UserID: "other"}, Method: "password", Generation: g, Replaces: []string{IDOf(token)}}
+		start := Start{Owner: Owner{UserID: "other"}, Methods: []Method{{Method: Password}}, Generation: g, Replaces: []string{IDOf(token)}}
 
 		return errors.Join(err, lastOf(m.Begin(ctx, start)))
 	},
 	"too many sessions": func(ctx context.Context, m *Manager, _ string) error {
 		g, err := m.Generation(ctx, "u")
 		for range 2 {
-			err = errors.Join(err, lastOf(m.Begin(ctx, Start{Owner: Owner{UserID: "u"}, Method: "password", Generation: g})))
+			err = errors.Join(err, lastOf(m.Begin(ctx, Start{Owner: Owner{UserID: "u"}, Methods: []Method{{Method: Password}}, Generation: g})))
 		}
 
 		return err

@@ -198,7 +198,7 @@ var operations = []struct {
 	{name: "list", run: func(s *specimen) error { return errorOf(s.m.List(background, "u")) }},
 	{name: "begin another", run: func(s *specimen) error {
 		g, err1 := s.m.Generation(background, "u")
-		started, _, err2 := s.m.Begin(s.loaded, Start{Owner: Owner{UserID: "u"}, Method: "password", Generation: g})
+		started, _, err2 := s.m.Begin(s.loaded, Start{Owner: Owner{UserID: "u"}, Methods: []Method{{Method: Password}}, Generation: g})
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}

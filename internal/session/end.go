@@ -20,6 +20,24 @@ func (m *Manager) End(ctx context.Context, reason Reason) error {
 	return err
 }
 
+// EndByID ends the session with an ID, or its latest successor, and returns it, or nil if it has ended
+// before. Errors: ErrUnavailable.
+func (m *Manager) EndByID(ctx context.Context, id string, reason Reason) (*Session, error) {
+	s, err := m.endFollowed(ctx, id, reason)
+	if IsGone(err) {
+		return nil, nil //nolint:nilnil // there is nothing to end
+	}
+
+	return s, err
+}
+
+// AbandonByID is like EndByID, for use after a failure that may have used up the request's time budget.
+func (m *Manager) AbandonByID(ctx context.Context, id string, reason Reason) error {
+	_, err := m.EndByID(redisconn.WithBudget(ctx, m.redis.Timeout()/2), id, reason)
+
+	return err
+}
+
 // Abandon is like End, for use after a failure that may have used up the request's time budget.
 func (m *Manager) Abandon(ctx context.Context, reason Reason) error {
 	return m.End(redisconn.WithBudget(ctx, m.redis.Timeout()/2), reason)

@@ -76,7 +76,7 @@ var lostReplyOperations = map[string]func(m *Manager, loaded context.Context, to
 	},
 	"login over sessions": func(m *Manager, loaded context.Context, _, id string) (any, error) {
 		s, _ := m.FromContext(loaded)
-		_, token, err := m.Begin(background, Start{Owner: Owner{UserID: "u"}, Method: "password", Replaces: []string{s.ID, id}})
+		_, token, err := m.Begin(background, Start{Owner: Owner{UserID: "u"}, Methods: []Method{{Method: Password}}, Replaces: []string{s.ID, id}})
 		if err != nil {
 			return nil, err
 		}

@@ -28,7 +28,7 @@ func TestSessionIsSmall(t *testing.T) {
 	s, _, err := m.Begin(background, Start{
 		Owner:      Owner{UserID: "65f0c0ff0000000000000000", Email: "ann.smith.000000@example.com"},
 		Client:     Client{IP: "203.0.113.100", Device: "Mobile Safari 26 on iOS"},
-		Method:     "password",
+		Methods:    []Method{{Method: Password}},
 		Persistent: true,
 	})
 	testkit.NoError(t, err)

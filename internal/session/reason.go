@@ -21,6 +21,7 @@ const (
 	Revoked         Reason = "revoked"
 	PasswordChanged Reason = "password_changed"
 	EmailChanged    Reason = "email_changed"
+	FactorsChanged  Reason = "factors_changed"
 	AccountDisabled Reason = "account_disabled"
 	AccountDeleted  Reason = "account_deleted"
 	TooManySessions Reason = "too_many_sessions"
@@ -42,6 +43,7 @@ var endReasons = []Reason{
 	Revoked,
 	PasswordChanged,
 	EmailChanged,
+	FactorsChanged,
 	AccountDisabled,
 	AccountDeleted,
 	TooManySessions,

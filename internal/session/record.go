@@ -86,12 +86,6 @@ type Times struct {
 	ExpiresAt time.Time `json:"expiresAt" description:"When the session ends, even if it is used."`
 }
 
-// Proof is when and how the user last authenticated, for example with a "password".
-type Proof struct {
-	AuthenticatedAt time.Time `json:"authenticatedAt" description:"When the user last proved their identity."`
-	Methods         []string  `json:"methods" minItems:"1" description:"How the user proved their identity: password, or the name of a provider."`
-}
-
 // A record is text with one field per line. To read one, run redis-cli --raw GET sess:...
 //
 //	user=65f0c0ffee0123456789abcd
@@ -102,7 +96,7 @@ type Proof struct {
 //	authenticated=2026-01-01T00:03:00.000Z  omitted if equal to created
 //	idle=24h                                idle timeout, counted from seen
 //	lasts=720h                              absolute timeout, counted from created
-//	methods=password                        separated by spaces
+//	methods=pwd otp                         see proof.go
 //	cookie=session                          omitted if the cookie is persistent
 //	ip=203.0.113.7
 //	device=Firefox 142 on Linux
@@ -156,7 +150,9 @@ func (s *Session) seal(keys macKeys) (string, error) {
 	timeLine("authenticated", s.AuthenticatedAt, s.CreatedAt)
 	line("idle", formatDuration(s.IdleExpiresAt.Sub(s.LastSeenAt)))
 	line("lasts", formatDuration(s.ExpiresAt.Sub(s.CreatedAt)))
-	line("methods", strings.Join(s.Methods, " "))
+	methods, hasMethods := s.formatMethods()
+	valid = valid && hasMethods
+	line("methods", methods)
 	if !s.Persistent {
 		line("cookie", "session")
 	}
@@ -178,6 +174,7 @@ func (s *Session) seal(keys macKeys) (string, error) {
 func parse(text string) (*Session, error) {
 	s := &Session{Persistent: true}
 	var idle, absolute time.Duration
+	methods := ""
 
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
@@ -203,7 +200,7 @@ func parse(text string) (*Session, error) {
 		case "lasts":
 			absolute, err = time.ParseDuration(value)
 		case "methods":
-			s.Methods = strings.Split(value, " ")
+			methods = value
 		case "cookie":
 			s.Persistent = value != "session"
 		case "ip":
@@ -222,6 +219,12 @@ func parse(text string) (*Session, error) {
 
 	s.IdleExpiresAt = s.LastSeenAt.Add(idle)
 	s.ExpiresAt = s.CreatedAt.Add(absolute)
+
+	parsed, err := parseMethods(methods, s.AuthenticatedAt)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	s.Methods = parsed
 
 	incomplete := s.UserID == "" || s.CreatedAt.IsZero() || idle <= 0 || absolute <= 0
 	if incomplete || s.IdleExpiresAt.After(s.ExpiresAt) {

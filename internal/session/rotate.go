@@ -24,10 +24,16 @@ func (m *Manager) Rotate(ctx context.Context) (*Session, string, error) {
 	return m.replace(ctx, func(*Session, time.Time) {})
 }
 
-// Reauthenticate records that the user has just authenticated again and gives the session a
+// Reauthenticate records that the user has just proved methods again and gives the session a
 // new token (OWASP ASVS 5.0 7.2.4). Errors: those of Rotate.
-func (m *Manager) Reauthenticate(ctx context.Context) (*Session, string, error) {
-	return m.replace(ctx, func(next *Session, now time.Time) { next.AuthenticatedAt = now })
+func (m *Manager) Reauthenticate(ctx context.Context, methods ...string) (*Session, string, error) {
+	return m.replace(ctx, func(next *Session, now time.Time) { next.Proof = next.with(now, methods...) })
+}
+
+// ForgetFactors removes the second factors from the session, whose account has none any more, and gives
+// it a new token. Errors: those of Rotate.
+func (m *Manager) ForgetFactors(ctx context.Context) (*Session, string, error) {
+	return m.replace(ctx, func(next *Session, _ time.Time) { next.Proof = next.without(OTP, Recovery, Device) })
 }
 
 // ChangeEmail records the user's new email, which is verified, and gives the session a new token.

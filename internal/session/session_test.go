@@ -52,7 +52,7 @@ func login(t testing.TB, m *Manager, userID string) Start {
 	t.Helper()
 	g, err := m.Generation(background, userID)
 	testkit.NoError(t, err)
-	return Start{Owner: Owner{UserID: userID, Email: userID + "@example.com"}, Method: "password", Generation: g}
+	return Start{Owner: Owner{UserID: userID, Email: userID + "@example.com"}, Methods: []Method{{Method: Password}}, Generation: g}
 }
 
 func begin(t testing.TB, m *Manager) (*Session, string) {
@@ -134,7 +134,7 @@ func TestCancelledRequest(t *testing.T) {
 	m, conn := newManager(t)
 	cancelled, cancel := context.WithCancel(background)
 	cancel()
-	_, token, err := m.Begin(cancelled, Start{Owner: Owner{UserID: "u"}, Method: "password"})
+	_, token, err := m.Begin(cancelled, Start{Owner: Owner{UserID: "u"}, Methods: []Method{{Method: Password}}})
 	testkit.NoError(t, err)
 	ctx, err := m.Load(cancelled, token)
 	testkit.NoError(t, err)

@@ -44,9 +44,11 @@ var (
 	httpMethods = newValues(
 		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 		http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect)
-	loginOutcomes = newValues(LoginSuccess, LoginFailed, LoginBusy)
-	redisCommands = newValues(
-		"GET", "MGET", "SET", "DEL", "ZADD", "ZCARD", "ZRANGE", "ZREM", "EVAL", "EVALSHA", "HDEL", "PUBLISH", "SCAN", "DBSIZE",
+	loginOutcomes  = newValues(LoginSuccess, LoginFailed, LoginBusy)
+	levels         = newValues("aal1", "aal2") // of authentication: see session.Proof
+	factorOutcomes = newValues(FactorSuccess, FactorFailure)
+	redisCommands  = newValues(
+		"GET", "MGET", "SET", "DEL", "ZADD", "ZCARD", "ZRANGE", "ZREM", "EVAL", "EVALSHA", "HDEL", "HGET", "PUBLISH", "SCAN", "DBSIZE",
 		"PING", "ROLE", "WAIT", "ASKING", "INFO", "CONFIG", "CLIENT", "ACL", "TIME")
 	mongoCommands = newValues(
 		"find", "insert", "update", "delete", "findAndModify", "aggregate", "count", "distinct",

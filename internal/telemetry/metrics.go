@@ -21,6 +21,14 @@ const (
 	LoginBusy = "busy"
 )
 
+// Outcomes of a check of a second factor, for Metrics.FactorChecked.
+const (
+	// FactorSuccess means that the code was accepted.
+	FactorSuccess = "success"
+	// FactorFailure means that the code was wrong, expired or used.
+	FactorFailure = "failure"
+)
+
 // Outcomes of an attempt to send an email, for Metrics.Mail.
 const (
 	// MailSent means that a mail server has accepted the email.
@@ -43,6 +51,7 @@ type Metrics struct {
 	endReasons    values
 	budgets       values
 	scopes        values
+	factors       values
 	mailKinds     values
 
 	requests       *prometheus.CounterVec
@@ -52,6 +61,7 @@ type Metrics struct {
 	sessionsStarted *prometheus.CounterVec
 	sessionsEnded   *prometheus.CounterVec
 	logins          *prometheus.CounterVec
+	factorChecks    *prometheus.CounterVec
 	limitHits       *prometheus.CounterVec
 	sendAttempts    *prometheus.CounterVec
 	accountsExpired prometheus.Counter
@@ -89,10 +99,12 @@ func NewMetrics() *Metrics {
 		requestSeconds: f.histogramVec("http_request_duration_seconds",
 			"Time from receiving the request headers to the end of the response.", requestBounds, "method", "route"),
 		inFlight:        newGauge("http_requests_in_flight", "HTTP requests in progress.", nil),
-		sessionsStarted: f.counterVec("sessions_started_total", "Sessions started, by sign-in method.", "method"),
+		sessionsStarted: f.counterVec("sessions_started_total", "Sessions started, by sign-in method and level of authentication.", "method", "level"),
 		sessionsEnded: f.counterVec("sessions_ended_total",
 			"Sessions ended, by reason. An expired session is counted each time its cookie is presented.", "reason"),
 		logins: f.counterVec("logins_total", "Logins, by outcome.", "outcome"),
+		factorChecks: f.counterVec("factor_checks_total",
+			"Codes of second factors checked at logins and step-ups, by factor and outcome.", "factor", "outcome"),
 		limitHits: f.counterVec("limit_hits_total",
 			"Requests that exceeded a rate limit, by budget and scope.", "budget", "scope"),
 		hashes: f.counterVec("password_hashes_total", "Passwords hashed or compared.").WithLabelValues(),
@@ -134,7 +146,24 @@ func (m *Metrics) SignInMethods(names ...string) {
 	m.signInMethods.add(names...)
 
 	for _, name := range names {
-		m.sessionsStarted.WithLabelValues(name)
+		for level := range levels {
+			m.sessionsStarted.WithLabelValues(name, level)
+		}
+	}
+}
+
+// Factors declares the kinds of second factors, for FactorChecked.
+func (m *Metrics) Factors(kinds ...string) {
+	if m == nil {
+		return
+	}
+
+	m.factors.add(kinds...)
+
+	for _, kind := range kinds {
+		for outcome := range factorOutcomes {
+			m.factorChecks.WithLabelValues(kind, outcome)
+		}
 	}
 }
 
@@ -216,10 +245,10 @@ func (m *Metrics) InFlight(change int) {
 	}
 }
 
-// SessionStarted counts a started session by its sign-in method.
-func (m *Metrics) SessionStarted(method string) {
+// SessionStarted counts a started session by its sign-in method and its level.
+func (m *Metrics) SessionStarted(method, level string) {
 	if m != nil {
-		m.sessionsStarted.WithLabelValues(m.signInMethods.label(method)).Inc()
+		m.sessionsStarted.WithLabelValues(m.signInMethods.label(method), levels.label(level)).Inc()
 	}
 }
 
@@ -234,6 +263,14 @@ func (m *Metrics) SessionsEnded(reason string, n int) {
 func (m *Metrics) Login(outcome string) {
 	if m != nil {
 		m.logins.WithLabelValues(loginOutcomes.label(outcome)).Inc()
+	}
+}
+
+// FactorChecked counts a check of the code of a second factor by the kind of the factor and the outcome:
+// FactorSuccess or FactorFailure.
+func (m *Metrics) FactorChecked(kind, outcome string) {
+	if m != nil {
+		m.factorChecks.WithLabelValues(m.factors.label(kind), factorOutcomes.label(outcome)).Inc()
 	}
 }
 

@@ -35,6 +35,7 @@ func use(m *Metrics) {
 	ctx := context.Background()
 	m.Routes("/auth/login", "/auth/sessions/{id}")
 	m.SignInMethods("password", "google")
+	m.Factors("totp", "recovery_code")
 	m.EndReasons("logged_out", "revoked", "expired")
 	m.Budget("login", "ip", "account-devices")
 	m.MailKinds("new_device")
@@ -44,12 +45,13 @@ func use(m *Metrics) {
 	m.InFlight(-1)
 	m.Request(http.MethodPost, "/auth/login", http.StatusOK, 3*time.Millisecond)
 	m.Request(http.MethodPost, "/auth/login", http.StatusUnauthorized, time.Millisecond)
-	m.SessionStarted("google")
+	m.SessionStarted("google", "aal2")
 	m.SessionsEnded("logged_out", 1)
 	m.SessionsEnded("revoked", 3)
 	m.SessionsEnded("revoked", 0)
 	m.Login(LoginFailed)
 	m.Login(LoginBusy)
+	m.FactorChecked("totp", FactorFailure)
 	m.LimitHit("login", "account-devices")
 	m.PasswordHashed(20 * time.Millisecond)
 	m.Mail("new_device", MailSent)
@@ -115,6 +117,10 @@ func TestValues(t *testing.T) {
 		`latchkey_build_info{goversion="?",revision="?",version="?"} 1`,
 		`latchkey_email_send_attempts_total{kind="new_device",outcome="dropped"} 0`,
 		`latchkey_email_send_attempts_total{kind="new_device",outcome="sent"} 1`,
+		`latchkey_factor_checks_total{factor="recovery_code",outcome="failure"} 0`,
+		`latchkey_factor_checks_total{factor="recovery_code",outcome="success"} 0`,
+		`latchkey_factor_checks_total{factor="totp",outcome="failure"} 1`,
+		`latchkey_factor_checks_total{factor="totp",outcome="success"} 0`,
 		`latchkey_http_request_duration_seconds_count{method="POST",route="/auth/login"} 2`,
 		`latchkey_http_request_duration_seconds_sum{method="POST",route="/auth/login"} 0.004`,
 		`latchkey_http_requests_in_flight 1`,
@@ -152,8 +158,10 @@ func TestValues(t *testing.T) {
 		`latchkey_sessions_ended_total{reason="expired"} 0`,
 		`latchkey_sessions_ended_total{reason="logged_out"} 1`,
 		`latchkey_sessions_ended_total{reason="revoked"} 3`,
-		`latchkey_sessions_started_total{method="google"} 1`,
-		`latchkey_sessions_started_total{method="password"} 0`,
+		`latchkey_sessions_started_total{level="aal1",method="google"} 0`,
+		`latchkey_sessions_started_total{level="aal1",method="password"} 0`,
+		`latchkey_sessions_started_total{level="aal2",method="google"} 1`,
+		`latchkey_sessions_started_total{level="aal2",method="password"} 0`,
 		`latchkey_store_up{store="mongodb"} 0`,
 		`latchkey_store_up{store="redis"} 1`,
 	}
@@ -214,7 +222,7 @@ func TestClientsCannotCreateSeries(t *testing.T) {
 		m.Request(junk(), junk(), 1000, time.Second)
 		m.Request(http.MethodGet, junk(), -1, time.Second)
 		m.Request(junk(), "/auth/login", http.StatusOK, time.Second)
-		m.SessionStarted(junk())
+		m.SessionStarted(junk(), junk())
 		m.SessionsEnded(junk(), 1)
 		m.Login(junk())
 		m.LimitHit(junk(), junk())

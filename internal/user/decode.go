@@ -33,8 +33,8 @@ func (e *unreadableError) Unwrap() error { return ErrUnreadable }
 // password matches it, but unlike "" it does not mean that the account has none.
 const unusableHash = "not a string"
 
-// decode decodes an account. The _id must be an ObjectID, the email a string and isActive a
-// boolean. Any other field may have an unexpected type, because another application or an
+// decode decodes an account. The _id must be an ObjectID, the email a string, isActive a
+// boolean and the factors as in SecondFactors. Any other field may have an unexpected type, because another application or an
 // import may have stored it: see decodeFields. Together with ErrUnreadable it returns the
 // fields that are readable.
 func decode(raw bson.Raw) (document, error) {
@@ -60,6 +60,9 @@ func decode(raw bson.Raw) (document, error) {
 		reason = "email is not a string"
 	case slices.Contains(unexpected, "isActive"):
 		reason = "isActive is not a boolean"
+	case slices.Contains(unexpected, factorsField):
+		// An account whose factors are ignored could be used without them.
+		reason = "factors has an unexpected type"
 	default:
 		return d, nil
 	}

@@ -116,11 +116,12 @@ func TestGoldenIdentity(t *testing.T) {
 		t.Error(err, diff)
 	}
 
-	if u, err := s.ByIdentity(ctx, want.Issuer, want.Subject); err != nil || u.ID != userID {
-		t.Errorf("by identity: got %+v, %v; want user %s", u, err, userID)
+	owner, err := s.ByIdentity(ctx, want.Issuer, want.Subject)
+	if err != nil || owner.ID != userID {
+		t.Errorf("by identity: got %+v, %v; want user %s", owner, err, userID)
 	}
 
-	testkit.NoError(t, errorOf(s.RecordSignIn(ctx, userID, Claims{Provider: "github", Issuer: want.Issuer, Subject: want.Subject})))
+	testkit.NoError(t, errorOf(s.RecordSignIn(ctx, owner, Claims{Provider: "github", Issuer: want.Issuer, Subject: want.Subject})))
 
 	assertChanged(t, "sign-in", before, onlyDocument(t, s.identities), "lastLogin")
 }

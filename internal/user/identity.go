@@ -166,33 +166,35 @@ func (s *Store) identitiesOf(ctx context.Context, userID string) ([]identityDocu
 }
 
 // RecordSignIn records that a user has just logged in with an external account, and returns
-// the user. It resets the number of wrong passwords. Errors: ErrNotFound if the external account is no
-// longer linked or the user is disabled; ErrUnavailable.
-func (s *Store) RecordSignIn(ctx context.Context, userID string, c Claims) (User, error) {
-	oid, err := objectID(userID)
-	if err != nil {
+// the user. It resets the number of wrong passwords. u must be the account as it was read for the login.
+// Errors: ErrNotFound if the external account is no longer linked, the user is disabled, or their email or
+// factors were changed meanwhile; ErrUnavailable.
+func (s *Store) RecordSignIn(ctx context.Context, u User, c Claims) (User, error) {
+	if err := s.RecordIdentityLogin(ctx, u.ID, c); err != nil {
 		return User{}, err
 	}
 
-	now := s.timestamp()
-	if err := s.recordIdentityLogin(ctx, oid, c, now); err != nil {
-		return User{}, err
-	}
-
-	fields := []bson.E{{Key: "lastLogin", Value: now}}
+	fields := []bson.E{{Key: "lastLogin", Value: s.timestamp()}}
 	if c.Picture != "" {
 		fields = append(fields, bson.E{Key: "picture", Value: c.Picture})
 	}
 
-	return s.update(ctx, userID, isActive, slices.Concat(set(fields...), unset(failuresField)))
+	return s.update(ctx, u.ID, isUnchanged(u), slices.Concat(set(fields...), unset(failuresField)))
 }
 
-func (s *Store) recordIdentityLogin(ctx context.Context, userID primitive.ObjectID, c Claims, now time.Time) error {
+// RecordIdentityLogin records a login in an external account of a user. Errors: ErrNotFound if it is not
+// linked to the user; ErrUnavailable.
+func (s *Store) RecordIdentityLogin(ctx context.Context, userID string, c Claims) error {
+	oid, err := objectID(userID)
+	if err != nil {
+		return err
+	}
+
 	filter := slices.Concat(
 		isIdentity(c.Issuer, c.Subject),
-		bson.D{{Key: "userId", Value: userID}},
+		bson.D{{Key: "userId", Value: oid}},
 		notPending)
-	_, err := s.updateIdentity(ctx, filter, set(bson.E{Key: "lastLogin", Value: now}))
+	_, err = s.updateIdentity(ctx, filter, set(bson.E{Key: "lastLogin", Value: s.timestamp()}))
 
 	return err
 }
@@ -211,14 +213,14 @@ func isUnconfirmed(email Email) bson.D {
 // hasNoPassword is the filter for accounts with an empty or missing password hash.
 var hasNoPassword = bson.D{{Key: "password", Value: bson.D{{Key: "$in", Value: bson.A{"", nil}}}}}
 
-// RemoveCredentials removes the password and the one-time tokens of an account whose user has not
-// proved ownership of its email, so that its creator can no longer log in. It ends no sessions and
+// RemoveCredentials removes the password, the factors and the one-time tokens of an account whose user has
+// not proved ownership of its email, so that its creator can no longer log in. It ends no sessions and
 // removes no identities. Errors: ErrNotFound if the owner confirmed the email, the email was
 // changed, or the account was disabled; ErrUnavailable.
 func (s *Store) RemoveCredentials(ctx context.Context, id string, email Email) error {
 	change := slices.Concat(
 		s.setAndTouch(bson.E{Key: "password", Value: ""}),
-		unset(tokensField, failuresField, "unlinked"))
+		unset(append(securityFields(), tokensField, failuresField, "unlinked")...))
 
 	_, err := s.update(ctx, id, isUnconfirmed(email), change)
 	return err
@@ -235,8 +237,9 @@ func (s *Store) ClaimAccount(ctx context.Context, id string, email Email, p Prof
 		newDeviceGeneration())
 	change := slices.Concat(
 		s.setAndTouch(fields...),
-		// A session of the creator may have requested more tokens since RemoveCredentials.
-		unset(tokensField))
+		// A session of the creator may have requested more tokens, or added a factor, since
+		// RemoveCredentials.
+		unset(append(securityFields(), tokensField)...))
 
 	return s.update(ctx, id, slices.Concat(isUnconfirmed(email), hasNoPassword), change)
 }

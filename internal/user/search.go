@@ -44,6 +44,22 @@ func (s *Store) List(ctx context.Context, page Page) ([]Listed, error) {
 	return s.findAll(ctx, older, newestFirst, page.Limit)
 }
 
+// ListWithFactors returns accounts that have a second factor, newest first. page.After is the ID of a
+// Listed. MongoDB reads accounts until the page is full, which may be all of them, so only ctx limits the
+// time. Errors: ErrBadPosition, ErrUnavailable.
+func (s *Store) ListWithFactors(ctx context.Context, page Page) ([]Listed, error) {
+	older, err := olderThan(page.After)
+	if err != nil {
+		return nil, err
+	}
+
+	ctx, cancel := mongoconn.WithLongTimeout(ctx)
+	defer cancel()
+	filter := bson.D{{Key: "$and", Value: bson.A{bson.D{exists(factorsField)}, older}}}
+
+	return s.findAll(ctx, filter, newestFirst, page.Limit)
+}
+
 // SearchEmails returns the accounts whose email begins with a text, sorted by email. page.After is an
 // email. MongoDB reads only these accounts, because there is an index. Errors: ErrUnavailable.
 func (s *Store) SearchEmails(ctx context.Context, prefix string, page Page) ([]Listed, error) {

@@ -23,8 +23,8 @@ var (
 	// ErrEmailTaken is returned if another account has the email.
 	ErrEmailTaken = errors.New("email already registered")
 
-	// ErrUnreadable is returned if a stored account cannot be used, because its _id, email or
-	// isActive has an unexpected type. The fields that are readable are returned with it.
+	// ErrUnreadable is returned if a stored account cannot be used, because its _id, email,
+	// isActive or factors have an unexpected type. The fields that are readable are returned with it.
 	ErrUnreadable = errors.New("unreadable account")
 
 	// ErrUnavailable is returned if MongoDB failed or did not reply in time. A write may have
@@ -241,12 +241,11 @@ func (s *Store) UpdateProfile(ctx context.Context, id string, p Profile) (User, 
 
 // RecordLogin records that a user has just logged in, and returns the account. It resets the number
 // of wrong passwords. u must be the account as it was read for the login. Errors: ErrNotFound if it
-// was disabled or deleted, or its email or password was changed meanwhile; ErrUnavailable.
+// was disabled or deleted, or its email, password or factors were changed meanwhile; ErrUnavailable.
 func (s *Store) RecordLogin(ctx context.Context, u User) (User, error) {
 	unchanged := slices.Concat(
-		hasEmail(u.Email),
-		bson.D{{Key: "password", Value: u.PasswordHash}},
-		isActive)
+		isUnchanged(u),
+		bson.D{{Key: "password", Value: u.PasswordHash}})
 	change := slices.Concat(set(bson.E{Key: "lastLogin", Value: s.timestamp()}), unset(failuresField))
 
 	return s.update(ctx, u.ID, unchanged, change)

@@ -54,6 +54,8 @@ type User struct {
 	// RecordFailures.
 	FailedPasswords int `bson:"failedPasswords,omitempty"`
 
+	SecondFactors `bson:",inline"`
+
 	// Active is false if the account is disabled. A disabled account cannot log in.
 	Active bool `bson:"-"`
 
@@ -135,7 +137,7 @@ func isControl(r rune) bool {
 
 func isVisible(r rune) bool {
 	switch r {
-	case '\u115f', '\u1160', '\u3164', '\uffa0': // Hangul fillers: letters, but invisible
+	case '\u115f', '\u1160', '\u3164', '\uffa0', '\u2800': // Hangul fillers and the braille blank: letters and a symbol, but invisible
 		return false
 	}
 	return unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S)

@@ -115,7 +115,7 @@ func TestParseName(t *testing.T) {
 	for in, want := range map[string]string{
 		"Ann": "Ann", " Ann B. ": "Ann B.", "山田 太郎": "山田 太郎", "<b>Ann</b>": "<b>Ann</b>",
 		strings.Repeat("é", MaxNameLength): strings.Repeat("é", MaxNameLength),
-		"":                                 "", " \t": "", "a\nb": "", "a\x00b": "", "a\u2028b": "", "a\u202eb": "", "\u200b": "", "\ufeff": "", "\u3164": "", "\u200d": "",
+		"":                                 "", " \t": "", "a\nb": "", "a\x00b": "", "a\u2028b": "", "a\u202eb": "", "\u200b": "", "\ufeff": "", "\u3164": "", "\u2800": "", "\u200d": "",
 		"\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645": "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
 		strings.Repeat("é", MaxNameLength+1):                     "",
 	} {

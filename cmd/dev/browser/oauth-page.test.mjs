@@ -62,7 +62,7 @@ test('providers fit narrow and wide screens', async (t) => {
     await assertFits(page, 'the list of sign-in methods');
 
     await page.route(`${API}/auth/password/set`, (route) => route.fulfill({
-      status: 403, body: '{"code":"step_up_required","errors":[]}', headers: { 'Access-Control-Allow-Origin': PAGE, 'Access-Control-Allow-Credentials': 'true' },
+      status: 403, body: '{"code":"step_up_required","errors":[],"methods":["fed"]}', headers: { 'Access-Control-Allow-Origin': PAGE, 'Access-Control-Allow-Credentials': 'true' },
     }));
     await submit(page, '#set-password', { newPassword: password });
     await page.waitForSelector('#step-up[open]');

@@ -18,7 +18,7 @@ for (const provider of ['google', 'acme', 'github']) {
     const { user: account } = await me(page);
     assert.deepEqual([account.name, account.email, account.emailVerified, account.picture], [user.name, user.email, true, user.picture]);
     assert.equal(await page.textContent('#account-email'), user.email);
-    assert.deepEqual((await request(page, 'GET', '/auth/session')).body.methods, [provider]);
+    assert.deepEqual((await request(page, 'GET', '/auth/session')).body.methods.map((method) => method.provider), [provider]);
     assert.deepEqual(await signInMethods(page), [provider]);
     assert.match(await page.textContent('#methods-list'), new RegExp(titles[provider]));
 
@@ -80,7 +80,7 @@ test('a linked provider signs in to the same account until it is unlinked', asyn
   await signedIn(page);
   const sameUser = (await me(page)).user;
   assert.deepEqual([sameUser.id, sameUser.email, sameUser.name], [account.id, account.email, account.name]);
-  assert.deepEqual((await request(page, 'GET', '/auth/session')).body.methods, ['acme']);
+  assert.deepEqual((await request(page, 'GET', '/auth/session')).body.methods.map((method) => method.provider), ['acme']);
 
   await unlink(page, 'acme');
   await shows(page, 'Acme is no longer linked.');

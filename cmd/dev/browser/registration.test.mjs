@@ -211,17 +211,15 @@ test('an email that is confirmed on another device ends the session, which the p
 
 test('users without a password learn how to correct their email', async (t) => {
   const { page } = await waiting(t, 'provider', `${PAGE}/forgot-password`);
-  await page.route(`${UNVERIFIED}/auth/step-up`, (route) => route.fulfill({
-    status: 409,
+  await page.route(`${UNVERIFIED}/auth/email/change`, (route) => route.fulfill({
+    status: 403,
     contentType: 'application/problem+json',
-    body: JSON.stringify({ status: 409, code: 'no_password', detail: 'Your account has no password.' }),
+    body: JSON.stringify({ status: 403, code: 'step_up_required', detail: 'Confirm your identity.', methods: ['fed'] }),
   }));
   await stepUpExpires(page);
   await correct(page, `other${process.pid}@example.com`);
   await page.waitForSelector('#step-up[open]');
-  await page.keyboard.type(password);
-  await page.keyboard.press('Enter');
-  await page.waitForSelector('#step-up-form', { state: 'hidden' });
+  assert.ok(await page.isHidden('#step-up-form'));
   assert.match(await page.textContent('#step-up-text'), /Sign in again, then repeat/);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'step-up-cancel');
   await assertAccessible(page, 'step-up without a password');

@@ -8,6 +8,8 @@ type account struct {
 	exists, active  fact
 	verified        fact     // the email
 	passwords       []string // the possible passwords; never modified in place, because clones share it
+	factor          fact     // needs a second factor to log in
+	app             *app     // that the account has or may have; nil before the first one
 	// lostTokens is the maximum number of live sessions whose token was lost with a response.
 	lostTokens int
 	// changed are the passwords set by the operations being judged.

@@ -134,3 +134,72 @@ func TestModelForbidsUnverified(t *testing.T) {
 		}
 	}
 }
+
+// The model forbids a server that skips a second factor, asks for one that the account does not have, accepts
+// a code twice, or completes a login that has ended.
+func TestModelForbidsFactors(t *testing.T) {
+	t.Parallel()
+
+	start := time.Now()
+	now := interval{start, start.Add(time.Millisecond)}
+	newCookie := &http.Cookie{Value: "new"}
+	success := apitest.Response{T: t, Status: 200, JSON: map[string]any{"user": map[string]any{"id": "1"}}, Cookie: newCookie}
+	needed := apitest.Response{T: t, Status: 200, JSON: map[string]any{"factorRequired": true}}
+	early := apitest.Response{T: t, Status: 200, JSON: map[string]any{"factorRequired": true}, Cookie: newCookie}
+	wrong := apitest.Response{T: t, Status: 401, JSON: map[string]any{"code": "wrong_code"}}
+	gone := apitest.Response{T: t, Status: 401, JSON: map[string]any{"code": "no_pending_login"}}
+	stale := apitest.Response{T: t, Status: 403, JSON: map[string]any{"code": "step_up_required"}}
+	removed := apitest.Response{T: t, Status: 204, Cookie: newCookie}
+
+	login := op{kind: "login", token: -1, pending: -1, trust: -1, password: apitest.Password}
+	trusted := login
+	trusted.trust = 0
+	complete := op{kind: "complete login", token: -1, trust: -1, code: code{kind: otpCode}}
+	spent := complete
+	spent.code.kind = spentCode
+	remove := op{kind: "remove factor"}
+
+	for name, tc := range map[string]struct {
+		factor, alive, trusted, second fact // alive is the pending login
+		o                              op
+		a                              apitest.Response
+		valid                          bool
+	}{
+		"no factor":                            {no, no, no, no, login, success, true},
+		"no factor, but asked for one":         {no, no, no, no, login, needed, false},
+		"factor skipped":                       {yes, no, no, no, login, success, false},
+		"factor needed":                        {yes, no, no, no, login, needed, true},
+		"session before the factor":            {yes, no, no, no, login, early, false},
+		"trusted device":                       {yes, no, yes, no, trusted, success, true},
+		"trusted device, but asked":            {yes, no, yes, no, trusted, needed, false},
+		"device that is not trusted any more":  {yes, no, no, no, trusted, success, false},
+		"right code":                           {yes, yes, no, no, complete, success, true},
+		"right code refused":                   {yes, yes, no, no, complete, wrong, false},
+		"right code for a login that ended":    {yes, no, no, no, complete, success, false},
+		"login that ended":                     {yes, no, no, no, complete, gone, true},
+		"spent code":                           {yes, yes, no, no, spent, success, false},
+		"spent code refused":                   {yes, yes, no, no, spent, wrong, true},
+		"removal without the factor":           {yes, no, no, no, remove, removed, false},
+		"removal without the factor refused":   {yes, no, no, no, remove, stale, true},
+		"removal with a recent factor":         {yes, no, no, yes, remove, removed, true},
+		"removal with a recent factor refused": {yes, no, no, yes, remove, stale, false},
+	} {
+		w := &world{touch: time.Minute, accounts: []account{{
+			id: "1", exists: yes, active: yes, factor: tc.factor, passwords: []string{apitest.Password},
+		}}}
+		w.tokens = []token{{value: "live", id: "live", alive: yes, second: tc.second, started: now, seen: now, proved: now, secondProved: now}}
+		w.pendings = []pendingLogin{{alive: tc.alive, begun: now}}
+		w.trusts = []trust{{alive: tc.trusted}}
+		if problem := w.judge(tc.o, tc.a, now); (problem == "") != tc.valid {
+			t.Errorf("%s: got problem %q, want valid = %t", name, problem, tc.valid)
+		}
+	}
+
+	// Two requests must not complete the same login.
+	if i := judgeOnce([]op{complete, complete}, []apitest.Response{success, success}); i != 1 {
+		t.Errorf("two sessions for one login: got %d, want 1", i)
+	}
+	if i := judgeOnce([]op{complete, complete}, []apitest.Response{success, gone}); i != -1 {
+		t.Errorf("one session for one login: got %d, want -1", i)
+	}
+}

@@ -44,17 +44,17 @@ var weights = []struct {
 	weight int
 }{
 	{"register", 3}, {"login", 18}, {"session", 12}, {"background session", 6}, {"me", 5}, {"list", 6},
-	{"rotate", 10}, {"step up", 4}, {"change password", 6}, {"logout", 8},
+	{"rotate", 10}, {"step up", 4}, {"enrol", 6}, {"complete login", 6}, {"step up with factor", 4}, {"remove factor", 2}, {"change password", 6}, {"logout", 8},
 	{"revoke", 8}, {"revoke others", 4}, {"revoke all", 2}, {"delete", 2},
 	{"operator revokes", 2}, {"operator deletes key", 2}, {"operator revokes user", 1}, {"operator revokes everything", 1},
-	{"operator sets password", 1}, {"operator disables", 1}, {"operator enables", 2}, {"operator verifies", 6},
+	{"operator sets password", 1}, {"operator resets factors", 1}, {"operator disables", 1}, {"operator enables", 2}, {"operator verifies", 6},
 	{timePasses, 8}, {hoursOfUse, 1}, {storeFails, 9}, {concurrentSteps, 9},
 }
 
 var (
 	kinds = weighted()
 	// concurrentKinds leaves out the kinds that the model cannot judge if they run concurrently.
-	concurrentKinds = weighted("register", "delete", "operator enables", "operator revokes everything",
+	concurrentKinds = weighted("register", "delete", "enrol", "remove factor", "operator resets factors", "operator enables", "operator revokes everything",
 		timePasses, hoursOfUse, storeFails, concurrentSteps)
 )
 
@@ -83,6 +83,9 @@ func pick[T any](random *rand.Rand, items []T) T { return items[random.IntN(len(
 func newHistory(seed uint64) []step {
 	random := newRandom(seed)
 	history := []step{{kind: "register"}}
+	if random.IntN(2) == 0 {
+		history = append(history, step{kind: "enrol"})
+	}
 	for len(history) < historyLen {
 		s := newStep(random, kinds)
 		switch s.kind {

@@ -77,7 +77,12 @@ func (w *world) judge(o op, a apitest.Response, now interval) string {
 		allowed = r.allowed(w, o, now)
 	}
 	if allowed == no || allowed == maybe && a.Status >= 300 {
-		return mismatch(a, r.refusal, keepsCookie)
+		refusal := r.refusal
+		if r.refusalOf != nil {
+			refusal = r.refusalOf(w, o, a, now)
+		}
+
+		return mismatch(a, refusal, keepsCookie)
 	}
 
 	problem := mismatch(a, cmp.Or(r.success, "200"), w.expectedCookie(o, a))
@@ -95,6 +100,10 @@ func (w *world) expectedCookie(o op, a apitest.Response) string {
 	loggedOut := o.kind == "change password" && w.concurrent() && cookieChange(a) == dropsCookie
 	if loggedOut || o.kind == "revoke" && o.target == o.token {
 		return dropsCookie
+	}
+
+	if o.kind == "login" && isPending(a) {
+		return keepsCookie
 	}
 
 	return cmp.Or(operations[o.kind].cookie, keepsCookie)
@@ -151,6 +160,7 @@ func (w *world) mayApply(o op) {
 	}
 
 	w.mayEnd(w.targets(o, r.ends)...)
+	w.mayForget(o)
 	w.forgetTimeouts(w.targets(o, r.forgets))
 }
 
@@ -158,12 +168,18 @@ func (w *world) mayApply(o op) {
 func (w *world) begin(ops []op) {
 	w.opCount = len(ops)
 	w.firstNew = len(w.tokens)
+	w.newPending = len(w.pendings)
+	w.newTrust = len(w.trusts)
 }
 
 // judgeAll judges the responses of operations that ran at the same time, considering what
 // the other operations may have changed. It returns the index of the first wrong response
 // and what is wrong with it.
 func (w *world) judgeAll(ops []op, responses []apitest.Response, now interval) (int, string) {
+	if i := judgeOnce(ops, responses); i >= 0 {
+		return i, "a second session for one pending login"
+	}
+
 	for i, o := range ops {
 		v := w.clone()
 		v.begin(ops)

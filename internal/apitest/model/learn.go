@@ -110,6 +110,14 @@ func (w *world) learn(o op, a apitest.Response, now interval) {
 		r.learnRefusal(w, o, a, now)
 	}
 
+	if success {
+		alive := no
+		if w.down != 0 {
+			alive = maybe // a failure to revoke the devices is only logged
+		}
+		w.forgetFactors(o, alive, w.newPending, w.newTrust)
+	}
+
 	w.forgetTimeouts(w.targets(o, r.forgets))
 	if success && r.reason != "" {
 		w.endTargets(o, r.ends, r.reason, now)
@@ -135,8 +143,12 @@ func (w *world) learnToken(o op, a apitest.Response, now interval) {
 	}
 
 	next := token{root: len(w.tokens), account: o.account, started: now, proved: now, password: o.password}
-	if o.kind == "login" && w.accounts[o.account].verified == yes {
+	isLogin := o.kind == "login" || o.kind == "complete login"
+	if isLogin && w.accounts[o.account].verified == yes {
 		next.verified = yes
+	}
+	if o.kind == "login" {
+		next.second = w.secondAtLogin(o)
 	}
 	if !operations[o.kind].public {
 		old := w.tokens[o.token]
@@ -144,12 +156,22 @@ func (w *world) learnToken(o op, a apitest.Response, now interval) {
 		next.started = old.started
 		next.password = old.password
 		next.verified = old.verified
-		if o.kind == "rotate" {
+		next.second = old.second
+		next.secondProved = old.secondProved
+		if o.kind == "rotate" || o.kind == "enrol" || o.kind == "remove factor" {
 			next.proved = old.proved
 		}
 
 		w.end(replaced, now, o.token)
 		w.tokens[o.token].reason = replaced // end leaves the reason empty if requests are concurrent
+	}
+
+	switch o.kind {
+	case "complete login", "enrol", "step up with factor":
+		next.second = yes
+		next.secondProved = now
+	case "remove factor":
+		next.second = no
 	}
 
 	next.value = a.Cookie.Value

@@ -66,6 +66,8 @@ const (
 type world struct {
 	accounts []account
 	tokens   []token
+	pendings []pendingLogin
+	trusts   []trust
 
 	cap   int           // maximum number of sessions per account; 0 means no limit
 	touch time.Duration // the touch interval of the servers
@@ -75,6 +77,8 @@ type world struct {
 	down         down // the outages during the operations being judged
 	opCount      int  // the number of operations being judged
 	firstNew     int  // the first token from the operations being judged
+	newPending   int  // the first pending login from them
+	newTrust     int  // the first trusted device from them
 
 	// resumeTouch is when the servers extend sessions again. An outage may have paused that.
 	resumeTouch time.Time
@@ -88,6 +92,8 @@ func (w *world) clone() *world {
 	c := *w
 	c.accounts = slices.Clone(w.accounts)
 	c.tokens = slices.Clone(w.tokens)
+	c.pendings = slices.Clone(w.pendings)
+	c.trusts = slices.Clone(w.trusts)
 
 	return &c
 }
@@ -108,6 +114,9 @@ type token struct {
 	// confirmed with a password.
 	started, seen, proved interval
 	password              string // the password of the login
+	// second is yes if the session has a second factor, and secondProved is when the user last proved it.
+	second       fact
+	secondProved interval
 	// revokers lists the tokens with which clients requested the end of this session; -1 is the
 	// operator.
 	revokers []int
@@ -314,11 +323,18 @@ func (w *world) evicted(account, replacedToken int) (certain, possible []int) {
 func (w *world) String() string {
 	text := ""
 	for _, a := range w.accounts {
-		text += fmt.Sprintf("%s: exists %v, active %v, passwords %q, lost tokens %d\n", a.name, a.exists, a.active, a.passwords, a.lostTokens)
+		text += fmt.Sprintf("%s: exists %v, active %v, factor %v, passwords %q, lost tokens %d\n", a.name, a.exists, a.active, a.factor, a.passwords, a.lostTokens)
 	}
 
 	for i, k := range w.tokens {
 		text += fmt.Sprintf("token %d of %s, session %d: alive %v %s\n", i, w.accounts[k.account].name, k.root, k.alive, k.reason)
+	}
+
+	for i, l := range w.pendings {
+		text += fmt.Sprintf("pending login %d of %s: alive %v, codes sent %d\n", i, w.accounts[l.account].name, l.alive, l.tries)
+	}
+	for i, t := range w.trusts {
+		text += fmt.Sprintf("trusted device %d of %s: alive %v\n", i, w.accounts[t.account].name, t.alive)
 	}
 
 	return text

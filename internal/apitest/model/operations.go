@@ -60,10 +60,18 @@ func mayLogin(w *world, o op) {
 }
 
 func learnLogin(w *world, o op, a apitest.Response, now interval) {
+	if isPending(a) {
+		learnPending(w, o, a, now)
+		return
+	}
+
 	w.accounts[o.account].exists = yes
 	w.accounts[o.account].id = a.Text("user", "id")
 	if !w.concurrent() {
 		w.learnSignIn(o, a)
+		if o.kind == "login" && o.trust < 0 {
+			w.accounts[o.account].factor = no
+		}
 		certain, possible := w.evicted(o.account, o.token)
 		w.mayEnd(possible...)
 		w.end(session.TooManySessions, now, certain...)
@@ -131,6 +139,8 @@ func (w *world) checkSeen(o op, a apitest.Response, seen interval) string {
 	expires := a.Time("expiresAt")
 	idle := a.Time("idleExpiresAt")
 	switch {
+	case k.second != maybe && !w.concurrent() && (a.Text("level") == session.AAL2) != (k.second == yes):
+		return fmt.Sprintf("level: got %s for a session with a second factor: %v", a.Text("level"), k.second)
 	case a.Text("sessionId") != k.id || a.Text("userId") != account.id || a.Text("email") != account.email:
 		return "got another session"
 	case !k.started.add(apitest.AbsoluteTimeout).contains(expires):
@@ -305,7 +315,16 @@ func checkRevoked(w *world, o op, a apitest.Response, now interval) string {
 
 // isRecent reports whether the user has recently proved their identity.
 func isRecent(w *world, o op, now interval) fact {
-	stale := w.tokens[o.token].proved.add(apitest.StepUpMaxAge)
+	k := w.tokens[o.token]
+	first := isWithinMaxAge(k.proved, now)
+	second := min(k.second, isWithinMaxAge(k.secondProved, now))
+
+	return min(first, max(second, yes-w.accounts[k.account].factor))
+}
+
+// isWithinMaxAge reports whether a proof is recent.
+func isWithinMaxAge(proved, now interval) fact {
+	stale := proved.add(apitest.StepUpMaxAge)
 	switch {
 	case now.before(stale):
 		return yes
@@ -327,6 +346,7 @@ func learnDelete(w *world, o op, a apitest.Response, _ interval) {
 	account.exists = no
 	account.verified = no
 	account.id = ""
+	account.factor = no
 	account.passwords = nil
 }
 

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -323,8 +324,8 @@ func (p *player) storeCookie(o op, a apitest.Response) {
 
 // noteResponse notes an operation and its response. Token -1 means no token.
 func (p *player) noteResponse(o op, a apitest.Response) {
-	p.note("%s: %s with token %d, target %d, password %q -> %q, client %d, server %d: %d %v %v, cookie %s",
-		p.w.accounts[o.account].name, o.kind, o.token, o.target, o.password, o.next, o.client, o.server,
+	p.note("%s: %s with token %d, target %d, password %q -> %q, pending login %d, trusted device %d, %s, client %d, server %d: %d %v %v, cookie %s",
+		p.w.accounts[o.account].name, o.kind, o.token, o.target, o.password, o.next, o.pending, o.trust, cmp.Or(o.code.kind, "no code"), o.client, o.server,
 		a.Status, a.JSON["code"], a.JSON["reason"], cookieChange(a))
 }
 

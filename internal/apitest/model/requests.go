@@ -10,6 +10,7 @@ import (
 
 	"latchkey/internal/apitest"
 	"latchkey/internal/auth"
+	"latchkey/internal/factor"
 	"latchkey/internal/session"
 	"latchkey/internal/user"
 )
@@ -25,6 +26,8 @@ func (p *player) resolve(s step) (op, bool) {
 		account: random.IntN(len(w.accounts)),
 		token:   p.cookies[s.client],
 		target:  -1,
+		pending: -1,
+		trust:   -1,
 	}
 	if p.outage != nil && random.IntN(4) > 0 {
 		o.server = 0
@@ -40,6 +43,20 @@ func (p *player) resolve(s step) (op, bool) {
 	if !r.public && !r.operator() && o.token < 0 && random.IntN(8) > 0 {
 		o.kind = "login"
 		r = operations[o.kind]
+	}
+
+	// A client whose login waits for a second factor mostly completes it.
+	waits := o.client >= 0 && w.latestPending(func(l pendingLogin) bool { return l.client == o.client && l.alive != no }) >= 0
+	if o.kind == "login" && waits && random.IntN(5) > 0 {
+		o.kind = "complete login"
+	}
+	if o.kind == "complete login" {
+		var ok bool
+		if o, ok = p.choosePending(o); !ok {
+			return o, false
+		}
+
+		return p.choose(random, o)
 	}
 
 	switch {
@@ -80,11 +97,11 @@ func (p *player) choose(random *rand.Rand, o op) (op, bool) {
 		return o, w.verifiedOnly && account.verified != yes && account.exists == yes && account.id != ""
 	case "operator enables":
 		return o, account.active != yes && account.exists == yes
-	case "operator disables", "operator sets password", "operator revokes user":
+	case "operator disables", "operator sets password", "operator revokes user", "operator resets factors":
 		if account.exists != yes || account.id == "" {
 			return o, false
 		}
-	case "register", "login", "step up", "change password":
+	case "register", "login", "step up", "step up with factor", "change password":
 		o.password = p.choosePassword(random, account)
 	}
 
@@ -92,7 +109,7 @@ func (p *player) choose(random *rand.Rand, o op) (op, bool) {
 		o.next = fmt.Sprintf("another password, number %d", random.IntN(1e9))
 	}
 
-	return o, true
+	return p.chooseFactors(random, o)
 }
 
 // choosePassword returns a password to try: usually the current one, otherwise a previous or
@@ -128,6 +145,17 @@ func (p *player) do(o op) apitest.Response {
 		body = apitest.Credentials(email, o.password)
 	case "step up":
 		body = map[string]any{"password": o.password}
+	case "step up with factor":
+		fields := map[string]any{"password": o.password}
+		o.code.addTo(fields)
+		body = fields
+	case "complete login":
+		fields := map[string]any{"trustDevice": o.trusts}
+		o.code.addTo(fields)
+		body = fields
+	case "enrol":
+		p.beginEnrolment(o)
+		body = map[string]any{"code": factor.Code(o.app.Secret, o.app.step)}
 	case "change password":
 		body = map[string]any{"currentPassword": o.password, "newPassword": o.next}
 	case "revoke":
@@ -139,6 +167,7 @@ func (p *player) do(o op) apitest.Response {
 		c.Token = p.w.tokens[o.token].value
 	}
 
+	c.Factors = p.w.factorCookies(o)
 	if r.background {
 		return c.Send(method, path, http.Header{"X-Session-Touch": {"no"}}, nil)
 	}
@@ -179,6 +208,8 @@ func (p *player) operate(o op) apitest.Response {
 		_, err = s.Auth.RevokeSessions(ctx, userID, "")
 	case "operator disables":
 		_, err = s.Auth.Disable(ctx, auth.Operator(userID), session.AccountDisabled)
+	case "operator resets factors":
+		_, err = s.Auth.ResetFactors(ctx, auth.Operator(userID), "a test")
 	case "operator sets password":
 		_, err = s.Auth.SetPassword(ctx, auth.Operator(userID), o.next)
 	default:

@@ -14,6 +14,12 @@ type op struct {
 	token          int // the token that is sent
 	target         int // a token of the session that the request names
 	password, next string
+
+	pending int  // a pending login that the request names; -1 for none
+	trust   int  // a trusted device that the request names; -1 for none
+	code    code // of a second factor
+	app     *app // that is added or removed
+	trusts  bool // the device becomes a trusted one
 }
 
 // scope defines which sessions an operation ends.
@@ -66,6 +72,8 @@ type rule struct {
 	success string // the status; the default is 200
 	cookie  string // what a success does to the cookie; the default is nothing
 	refusal string // the status and the code
+	// refusalOf returns the refusal if it depends on what is known. It may be nil.
+	refusalOf func(w *world, o op, a apitest.Response, now interval) string
 	// check returns what else is wrong with a success, or "". It may be nil.
 	check func(w *world, o op, a apitest.Response, now interval) string
 
@@ -95,7 +103,7 @@ var operations = map[string]rule{
 	},
 	"login": {
 		request: "POST /auth/login", public: true, account: true, startsSession: true,
-		allowed: canLogin, cookie: setsCookie, refusal: "401 invalid_credentials", check: checkUser,
+		allowed: canLogin, cookie: setsCookie, refusal: "401 invalid_credentials", check: checkLogin,
 		ends: ownSession, may: mayLogin, learn: learnLogin, learnRefusal: learnLoginRefused,
 	},
 
@@ -109,6 +117,26 @@ var operations = map[string]rule{
 		request: "POST /auth/step-up", account: true, startsSession: true, forUnverified: true,
 		allowed: knowsPassword, cookie: setsCookie, refusal: "401 wrong_password", check: checkRenewed,
 		ends: ownToken, learn: learnPassword, learnRefusal: learnWrongPassword,
+	},
+	"complete login": {
+		request: "POST /auth/login/factor", public: true, account: true, startsSession: true,
+		allowed: canComplete, cookie: setsCookie, refusalOf: completeRefusal, check: checkComplete,
+		ends: ownSession, may: mayComplete, learn: learnComplete, learnRefusal: learnCompleteRefused,
+	},
+	"step up with factor": {
+		request: "POST /auth/step-up", account: true, startsSession: true, forUnverified: true,
+		allowed: canStepUp, cookie: setsCookie, refusalOf: stepUpRefusal, check: checkRenewed,
+		ends: ownToken, learn: learnStepUp, learnRefusal: learnStepUpRefused,
+	},
+	"enrol": {
+		request: "POST /auth/totp/theapp/confirm", account: true, startsSession: true,
+		allowed: isRecent, cookie: setsCookie, refusal: "403 step_up_required", check: checkEnrolled,
+		ends: allSessions, may: mayEnrol, learn: learnEnrol,
+	},
+	"remove factor": {
+		request: "DELETE /auth/factors/theapp", account: true, startsSession: true,
+		allowed: isRecent, success: "204", cookie: setsCookie, refusal: "403 step_up_required",
+		ends: allSessions, may: mayRemove, learn: learnRemove,
 	},
 	"change password": {
 		request: "POST /auth/password/change", account: true, startsSession: true,
@@ -141,6 +169,7 @@ var operations = map[string]rule{
 	"operator revokes user":       {ends: allSessions, reason: session.Revoked},
 	"operator revokes everything": {ends: everySession, reason: session.Revoked, forgets: everySession},
 	"operator sets password":      {ends: allSessions, may: mayChange, learn: learnChange},
+	"operator resets factors":     {ends: allSessions, reason: session.FactorsChanged, may: mayRemove, learn: learnReset},
 	"operator disables":           {ends: allSessions, reason: session.AccountDisabled, may: mayBeActive, learn: learnDisable},
 	"operator verifies":           {may: mayVerify, learn: learnVerify},
 	"operator enables":            {may: mayBeActive, learn: learnEnable},

@@ -63,6 +63,12 @@ export declare class LatchkeyError<O extends Operation = Operation> extends Erro
   readonly errors: FieldError[];
   /** After a 401: why the session ended, if that is known. */
   readonly reason?: SessionEndReason;
+  /** After `step_up_required`: what the user has to confirm, all of it. */
+  readonly methods?: ('pwd' | 'fed' | 'otp')[];
+  /** After `step_up_required`: for how many seconds a confirmation counts. */
+  readonly maxAge?: number;
+  /** After `wrong_code`: the time of the server. The codes of a device with another time are wrong. */
+  readonly serverTime?: string;
   /** Identifies the request in the log of the server. */
   readonly requestId?: string;
   /** How many seconds to wait before trying again. */
@@ -90,30 +96,41 @@ export type CommonCode =
 export interface ErrorCodes {
   register: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invalid_token' | 'invitation_required' | 'registration_closed' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   login: CommonCode | 'cross_origin_denied' | 'invalid_credentials' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
+  pendingLogin: CommonCode | 'no_pending_login' | 'session_store_unavailable' | 'user_store_unavailable';
+  completeLogin: CommonCode | 'cross_origin_denied' | 'factors_unavailable' | 'no_pending_login' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_code';
+  cancelLogin: CommonCode | 'cross_origin_denied' | 'session_store_unavailable';
   logout: CommonCode | 'cross_origin_denied' | 'not_authenticated' | 'session_store_unavailable';
   me: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
   session: CommonCode | 'not_authenticated' | 'session_store_unavailable';
-  rotateSession: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  listSessions: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  revokeSessions: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  revokeSession: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'session_store_unavailable' | 'user_store_unavailable';
-  listActivity: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  stepUp: CommonCode | 'cross_origin_denied' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_password';
-  changePassword: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password' | 'wrong_password';
-  setPassword: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'password_exists' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
+  rotateSession: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  listSessions: CommonCode | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  revokeSessions: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  revokeSession: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  listActivity: CommonCode | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  stepUp: CommonCode | 'cross_origin_denied' | 'factors_unavailable' | 'no_factor' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_code' | 'wrong_password';
+  changePassword: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'no_password' | 'not_authenticated' | 'password_restricted' | 'second_factor_required' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password' | 'wrong_password';
+  setPassword: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'password_exists' | 'second_factor_required' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   forgotPassword: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'session_store_unavailable' | 'too_many_requests';
   resetPassword: CommonCode | 'cross_origin_denied' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable' | 'weak_password';
   verifyEmail: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_taken' | 'invalid_token' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   resendVerification: CommonCode | 'cross_origin_denied' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'too_many_requests' | 'user_store_unavailable';
   changeEmail: CommonCode | 'cross_origin_denied' | 'email_domain_not_allowed' | 'mail_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
+  listFactors: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
+  enrolTotp: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'factors_not_configured' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'too_many_factors' | 'user_store_unavailable';
+  confirmTotp: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'factors_unavailable' | 'not_authenticated' | 'not_found' | 'session_store_unavailable' | 'step_up_required' | 'too_many_factors' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_code';
+  renameFactor: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  removeFactor: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'second_factor_required' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
+  newRecoveryCodes: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'no_factor' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
+  listDevices: CommonCode | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  removeDevice: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
   config: CommonCode;
   listProviders: CommonCode;
-  listIdentities: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  linkIdentity: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'provider_unavailable' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
-  unlinkIdentity: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'last_login_method' | 'not_authenticated' | 'not_found' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
-  profile: CommonCode | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  updateProfile: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'user_store_unavailable';
-  deleteProfile: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
+  listIdentities: CommonCode | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  linkIdentity: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'not_found' | 'provider_unavailable' | 'second_factor_required' | 'session_store_unavailable' | 'step_up_required' | 'too_many_requests' | 'user_store_unavailable';
+  unlinkIdentity: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'last_login_method' | 'not_authenticated' | 'not_found' | 'second_factor_required' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
+  profile: CommonCode | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  updateProfile: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'user_store_unavailable';
+  deleteProfile: CommonCode | 'cross_origin_denied' | 'email_not_verified' | 'not_authenticated' | 'second_factor_required' | 'session_store_unavailable' | 'step_up_required' | 'user_store_unavailable';
   healthz: CommonCode;
   readyz: CommonCode | 'not_ready';
 }
@@ -142,6 +159,26 @@ export interface Client {
    * an hour from each IP are still checked on unknown devices.
    */
   login(args: LoginRequest & RequestOptions): Promise<LoginResult>;
+
+  /**
+   * Get the pending login.
+   *
+   * A login is pending after a response with `factorRequired`, or after a provider returned with
+   * `second_factor_required`. A pending login is not a session: it gives access only to these three
+   * operations.
+   */
+  pendingLogin(args?: ReadOptions): Promise<PendingResult>;
+
+  /**
+   * Log in with a second factor.
+   *
+   * Completes the pending login. Each code works once. The fifth wrong code ends the login. After 100
+   * wrong codes in a row, an authenticator app is disabled until the user proves another factor.
+   */
+  completeLogin(args?: CompleteLoginRequest & RequestOptions): Promise<LoginResult>;
+
+  /** Cancel the pending login. */
+  cancelLogin(args?: RequestOptions): Promise<void>;
 
   /**
    * Log out.
@@ -199,20 +236,22 @@ export interface Client {
   listActivity(args?: ListActivityArgs & ReadOptions): Promise<ActivityResult>;
 
   /**
-   * Confirm the password.
+   * Confirm the identity.
    *
-   * Required by operations that return `step_up_required`. It is valid for `STEP_UP_MAX_AGE`, and a
-   * login counts as well. The session continues with a new token.
+   * Required by operations that return `step_up_required`, which lists in `methods` what the user has
+   * to confirm: the password, a second factor, or both. It is valid for `STEP_UP_MAX_AGE`, and a login
+   * counts as well. The session continues with a new token.
    */
-  stepUp(args: StepUpRequest & RequestOptions): Promise<RenewedResult>;
+  stepUp(args?: StepUpRequest & RequestOptions): Promise<RenewedResult>;
 
   /**
    * Change the password.
    *
-   * The session continues with a new token, all other sessions of the account end, and other devices
-   * become unknown to it. Links in earlier emails no longer work. The owner is notified by email. If
-   * another request rotates this session at the same time, this session ends, too: the response has no
-   * `sessionId`, and the cookie is cleared.
+   * If the account has a second factor, it must be confirmed first. The session continues with a new
+   * token, all other sessions of the account end, and other devices become unknown to it. Links in
+   * earlier emails no longer work. The owner is notified by email. If another request rotates this
+   * session at the same time, this session ends, too: the response has no `sessionId`, and the cookie
+   * is cleared.
    */
   changePassword(args: ChangePasswordRequest & RequestOptions): Promise<PasswordChangedResult>;
 
@@ -270,6 +309,59 @@ export interface Client {
    * response does not reveal whether another account has the new email.
    */
   changeEmail(args: ChangeEmailRequest & RequestOptions): Promise<MessageResult>;
+
+  /** List the second factors. */
+  listFactors(args?: ReadOptions): Promise<FactorsResult>;
+
+  /**
+   * Set up an authenticator app.
+   *
+   * Show the QR code to the user, and confirm the code that the app then shows with `POST
+   * /auth/totp/{id}/confirm`. Until then nothing changes. A new request replaces an earlier one that
+   * was not confirmed.
+   */
+  enrolTotp(args?: RequestOptions): Promise<EnrolmentResult>;
+
+  /**
+   * Add the authenticator app.
+   *
+   * From now on, a login to the account needs a second factor. All other sessions of the account end,
+   * and other devices become unknown to it. The session of this request continues with a new token.
+   * The owner is notified by email.
+   */
+  confirmTotp(args: ConfirmTotpArgs & RequestOptions): Promise<FactorAddedResult>;
+
+  /** Rename a second factor. */
+  renameFactor(args: RenameFactorArgs & RequestOptions): Promise<FactorResult>;
+
+  /**
+   * Remove a second factor.
+   *
+   * Requires a recent proof of a second factor. With the last one, the recovery codes are removed,
+   * too, and a login needs only one factor again. All other sessions end, and other devices become
+   * unknown to the account. The session of this request continues with a new token. The owner is
+   * notified by email.
+   */
+  removeFactor(args: RemoveFactorArgs & RequestOptions): Promise<void>;
+
+  /**
+   * Create new recovery codes.
+   *
+   * The earlier ones stop working. Each code works once, instead of a code of the authenticator app.
+   * The owner is notified by email.
+   */
+  newRecoveryCodes(args?: RequestOptions): Promise<RecoveryCodesResult>;
+
+  /**
+   * List the trusted devices.
+   *
+   * On a trusted device, a login does not ask for a second factor for 30 days. Sensitive changes still
+   * do. Changing the password or a factor, or ending the other sessions, revokes all trusted devices.
+   */
+  listDevices(args?: ReadOptions): Promise<DevicesResult>;
+
+  /** Stop trusting a device. */
+  removeDevice(args: RemoveDeviceArgs & RequestOptions): Promise<void>;
 
   /**
    * Get the public configuration.
@@ -398,9 +490,35 @@ export interface LoginRequest {
   rememberMe?: boolean;
 }
 
+export type FactorKind = 'totp' | 'recovery_code';
+
 export interface LoginResult {
-  message: 'Login successful';
-  user: User;
+  message: 'Login successful' | 'Second factor required';
+  /**
+   * Whether the account has a second factor, and the login waits for it: continue with POST
+   * /auth/login/factor.
+   */
+  factorRequired?: boolean;
+  /** The second factors that the account accepts. Empty if only an operator can help. */
+  factors?: FactorKind[];
+  /** Missing if a second factor is required. */
+  user?: User;
+}
+
+export interface PendingResult {
+  /** The second factors that the account accepts. It is empty if only an operator can help. */
+  factors: FactorKind[];
+  /** When the user has to log in again. */
+  expiresAt: string;
+}
+
+export interface CompleteLoginRequest {
+  /** The code that the authenticator app shows. Spaces are ignored. */
+  code?: string;
+  /** One of the recovery codes. Case, spaces and hyphens are ignored. */
+  recoveryCode?: string;
+  /** Do not ask for a second factor on this device for 30 days. */
+  trustDevice?: boolean;
 }
 
 export interface LogoutResult {
@@ -409,6 +527,18 @@ export interface LogoutResult {
 
 export interface UserResult {
   user: User;
+}
+
+export interface Method {
+  /**
+   * pwd is a password, fed an external provider, otp the code of an authenticator app, recovery a
+   * recovery code, and device a trusted device.
+   */
+  method: 'pwd' | 'fed' | 'otp' | 'recovery' | 'device';
+  /** When the user last proved it. */
+  at: string;
+  /** The name of the provider, for fed. */
+  provider?: string;
 }
 
 export interface SessionInfo {
@@ -427,10 +557,12 @@ export interface SessionInfo {
   idleExpiresAt: string;
   /** When the session ends, even if it is used. */
   expiresAt: string;
-  /** When the user last proved their identity. */
+  /** When the user last proved a first factor: a password or an external provider. */
   authenticatedAt: string;
-  /** How the user proved their identity: password, or the name of a provider. */
-  methods: string[];
+  /** How the user has proved their identity, the first factor first. */
+  methods: Method[];
+  /** The level of authentication: aal1 with one factor, aal2 with two. */
+  level: 'aal1' | 'aal2';
 }
 
 export interface RotateResult {
@@ -454,6 +586,12 @@ export interface ListedSession {
   device: string;
   /** The IP from which the session began. */
   ip: string;
+  /** When the user last proved a first factor: a password or an external provider. */
+  authenticatedAt: string;
+  /** How the user has proved their identity, the first factor first. */
+  methods: Method[];
+  /** The level of authentication: aal1 with one factor, aal2 with two. */
+  level: 'aal1' | 'aal2';
 }
 
 export interface SessionsResult {
@@ -497,6 +635,10 @@ export interface SecurityEvent {
   /** The browser and system, such as Firefox 142 on Linux. */
   device?: string;
   ip?: string;
+  /** For logins and step-ups: the level of authentication of the session. */
+  level?: 'aal1' | 'aal2';
+  /** For logins and step-ups: how the user proved their identity, separated by commas. */
+  methods?: string;
   /** Set for a login from a device that is new to the account. */
   newDevice?: boolean;
   /** The provider of the external account. */
@@ -513,7 +655,11 @@ export interface ActivityResult {
 }
 
 export interface StepUpRequest {
-  password: string;
+  /** The code that the authenticator app shows. */
+  code?: string;
+  password?: string;
+  /** One of the recovery codes, instead of a code. */
+  recoveryCode?: string;
 }
 
 export interface RenewedResult {
@@ -561,6 +707,104 @@ export interface ChangeEmailRequest {
   email: string;
 }
 
+export interface SecondFactor {
+  id: string;
+  /** totp is an authenticator app. */
+  type: 'totp';
+  name: string;
+  createdAt: string;
+  /** Whether the app is disabled after 100 wrong codes in a row. Using another factor enables it again. */
+  disabled?: boolean;
+  lastUsed?: string;
+}
+
+export interface FactorsResult {
+  factors: SecondFactor[];
+  /** The number of unused recovery codes. */
+  recoveryCodes: number;
+}
+
+export interface EnrolmentResult {
+  id: string;
+  /** In base32, for users who cannot scan the QR code. */
+  secret: string;
+  /** What the QR code contains. */
+  uri: string;
+  /** The QR code as an SVG document. */
+  qrCode: string;
+  /** When the setup expires. */
+  expiresAt: string;
+}
+
+export interface ConfirmTOTPRequest {
+  /** The code that the app shows. Spaces are ignored. */
+  code: string;
+  /** A name by which the user recognizes the app. The default is Authenticator app. */
+  name?: string;
+}
+
+export interface ConfirmTotpArgs extends ConfirmTOTPRequest {
+  /** The ID of a second factor. */
+  id: string;
+}
+
+export interface FactorAddedResult {
+  message: 'Authenticator app added';
+  factor: SecondFactor;
+  authenticatedAt?: string;
+  /**
+   * Codes for users who lose the app. Each works once. Returned only if the account had none, and
+   * never again.
+   */
+  recoveryCodes?: string[];
+  /** Missing if the session has ended. */
+  sessionId?: string;
+}
+
+export interface RenameFactorRequest {
+  name: string;
+}
+
+export interface RenameFactorArgs extends RenameFactorRequest {
+  /** The ID of a second factor. */
+  id: string;
+}
+
+export interface FactorResult {
+  factor: SecondFactor;
+}
+
+export interface RemoveFactorArgs {
+  /** The ID of a second factor. */
+  id: string;
+}
+
+export interface RecoveryCodesResult {
+  /** The codes, which are not shown again. */
+  recoveryCodes: string[];
+}
+
+export interface TrustedDevice {
+  id: string;
+  /** The browser and system, such as Firefox 142 on Linux. */
+  device: string;
+  /** The IP from which the device became trusted. */
+  ip: string;
+  createdAt: string;
+  expiresAt: string;
+  /** Whether it is the device of this request. */
+  current: boolean;
+}
+
+export interface DevicesResult {
+  devices: TrustedDevice[];
+}
+
+export interface RemoveDeviceArgs {
+  /** The ID of a device from GET /auth/devices. */
+  id: string;
+}
+
 export interface EmailConfig {
   /**
    * Whether emails are sent. If not, users cannot reset a password, and cannot verify or change their
@@ -597,6 +841,10 @@ export interface ConfigResult {
   email: EmailConfig;
   providers: LoginProvider[];
   password: PasswordConfig;
+  /** The kinds of second factors that users can add. */
+  factors: FactorKind[];
+  /** Whether every user must add a second factor before they can use most routes. */
+  factorRequired: boolean;
   /** The languages of emails and pages, as BCP 47 tags. */
   languages: string[];
   /** The domains that emails may have. Missing if all are allowed. */
@@ -693,11 +941,11 @@ export interface StartSignInArgs {
 export interface FieldError {
   /** The member of the body or the parameter. Empty for the body as a whole. */
   field: string;
-  code: 'invalid_json' | 'duplicate' | 'unknown' | 'wrong_type' | 'required' | 'invalid_email' | 'invalid_name' | 'unsupported_locale' | 'too_short' | 'too_long' | 'invalid' | 'common' | 'personal' | 'breached' | 'unchanged' | 'email_taken' | 'wrong_password';
+  code: 'invalid_json' | 'duplicate' | 'unknown' | 'wrong_type' | 'required' | 'invalid_email' | 'invalid_name' | 'unsupported_locale' | 'too_short' | 'too_long' | 'invalid' | 'common' | 'personal' | 'breached' | 'unchanged' | 'email_taken' | 'wrong_password' | 'wrong_code' | 'wrong_clock';
   /** A sentence for people. */
   message: string;
 }
 
-export type SessionEndReason = 'idle_timeout' | 'absolute_timeout' | 'logged_out' | 'revoked' | 'password_changed' | 'email_changed' | 'account_disabled' | 'account_deleted' | 'too_many_sessions' | 'several_sessions';
+export type SessionEndReason = 'idle_timeout' | 'absolute_timeout' | 'logged_out' | 'revoked' | 'password_changed' | 'email_changed' | 'factors_changed' | 'account_disabled' | 'account_deleted' | 'too_many_sessions' | 'several_sessions';
 
-export type SignInError = 'access_denied' | 'account_disabled' | 'already_linked' | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_missing' | 'identity_taken' | 'internal' | 'invalid_credentials' | 'invitation_required' | 'link_required' | 'not_authenticated' | 'overloaded' | 'provider_error' | 'provider_unavailable' | 'registration_closed' | 'session_store_unavailable' | 'sign_in_expired' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_account';
+export type SignInError = 'access_denied' | 'account_disabled' | 'already_linked' | 'cross_origin_denied' | 'email_domain_not_allowed' | 'email_missing' | 'identity_taken' | 'internal' | 'invalid_credentials' | 'invitation_required' | 'link_required' | 'not_authenticated' | 'overloaded' | 'provider_error' | 'provider_unavailable' | 'registration_closed' | 'second_factor_required' | 'session_store_unavailable' | 'sign_in_expired' | 'too_many_requests' | 'user_store_unavailable' | 'wrong_account';

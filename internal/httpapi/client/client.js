@@ -4,12 +4,15 @@
 //   import { createClient, LatchkeyError } from 'https://api.example.com/client.js';
 //
 //   const latchkey = createClient();
-//   const { user } = await latchkey.login({ email, password });
+//   const { user, factorRequired } = await latchkey.login({ email, password });
 
 // The URL of each operation, with its query parameters. {} marks the operations that take a body.
 const operations = {
   register: 'POST /auth/register {}',
   login: 'POST /auth/login {}',
+  pendingLogin: 'GET /auth/login/factor',
+  completeLogin: 'POST /auth/login/factor {}',
+  cancelLogin: 'DELETE /auth/login/factor',
   logout: 'POST /auth/logout',
   me: 'GET /auth/me',
   session: 'GET /auth/session',
@@ -26,6 +29,14 @@ const operations = {
   verifyEmail: 'POST /auth/email/verify {}',
   resendVerification: 'POST /auth/email/resend',
   changeEmail: 'POST /auth/email/change {}',
+  listFactors: 'GET /auth/factors',
+  enrolTotp: 'POST /auth/totp',
+  confirmTotp: 'POST /auth/totp/{id}/confirm {}',
+  renameFactor: 'PUT /auth/factors/{id} {}',
+  removeFactor: 'DELETE /auth/factors/{id}',
+  newRecoveryCodes: 'POST /auth/recovery-codes',
+  listDevices: 'GET /auth/devices',
+  removeDevice: 'DELETE /auth/devices/{id}',
   config: 'GET /auth/config',
   listProviders: 'GET /auth/providers',
   listIdentities: 'GET /auth/identities',
@@ -49,9 +60,9 @@ const here = import.meta.url.replace(/[^/]*$/, '');
 export class LatchkeyError extends Error {
   name = 'LatchkeyError';
 
-  constructor(operation, { status, code, message, errors = [], reason, requestId, retryAfter, cause }) {
+  constructor(operation, { status, code, message, errors = [], reason, methods, maxAge, serverTime, requestId, retryAfter, cause }) {
     super(message, { cause });
-    Object.assign(this, { operation, status, code, errors, reason, requestId, retryAfter });
+    Object.assign(this, { operation, status, code, errors, reason, methods, maxAge, serverTime, requestId, retryAfter });
   }
 
   static is(error, operation) {

@@ -18,6 +18,7 @@ func collection() collectionJSON {
 		emailChange,
 		linkedAccounts,
 		activity,
+		secondFactors,
 		accountDeletion,
 	}
 
@@ -51,6 +52,7 @@ var variables = []variableJSON{
 	{Key: "email"},
 	{Key: "password", Value: "correct horse battery"},
 	{Key: "newPassword", Value: "purple monkey dishwasher"},
+	{Key: "currentPassword", Value: "correct horse battery"},
 	{Key: "newEmail"},
 	{Key: "userId"},
 	{Key: "sessionId"},
@@ -62,6 +64,12 @@ var variables = []variableJSON{
 	{Key: "mailId"},
 	{Key: "mailAt"},
 	{Key: "answer"},
+	{Key: "factorId"},
+	{Key: "totpSecret"},
+	{Key: "code"},
+	{Key: "recoveryCodes"},
+	{Key: "recoveryCode"},
+	{Key: "deviceId"},
 	{Key: "eventId"},
 	{Key: "eventIdBefore"},
 	{Key: "tries", Value: "0"},

@@ -47,6 +47,7 @@ var passwordChange = folder{
 				[]script{
 					status(200),
 					message("Password changed"),
+					save("currentPassword", "pm.variables.get('newPassword')"),
 				},
 				renewsSession()...,
 			),
@@ -147,6 +148,7 @@ var passwordReset = folder{
 			checks: []script{
 				status(200),
 				hasMessage,
+				save("currentPassword", "pm.variables.get('password')"),
 				check("does not begin a session", "pm.expect(pm.response.headers.get('Set-Cookie') ?? '').not.to.match(/sid=[^;]/)"),
 			},
 		},

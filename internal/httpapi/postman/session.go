@@ -140,7 +140,7 @@ var stepUp = folder{
 			checks: []script{
 				status(200),
 				"const session = pm.response.json();",
-				check("reports when and how the user authenticated", "{ pm.expect(Date.parse(session.authenticatedAt)).to.be.a('number').and.not.NaN; pm.expect(session.methods).to.eql(['password']); }"),
+				check("reports when and how the user authenticated", "{ pm.expect(Date.parse(session.authenticatedAt)).to.be.a('number').and.not.NaN; pm.expect(session.methods.map(m => m.method)).to.eql(['pwd']); }"),
 				saveSession,
 				save("authenticatedAt", "session.authenticatedAt"),
 			},

@@ -1,14 +1,15 @@
 // The page on which users manage their account. The sections that change by themselves are in
-// sessions.js, activity.js and methods.js.
+// sessions.js, activity.js, methods.js and factors.js.
 
 import { check, leaveIfEnded, refreshWith, report, showSignedOut, signOut } from './actions.js';
 import { showActivity } from './activity.js';
 import { call } from './api.js';
 import { $, notify } from './dom.js';
+import { showFactors } from './factors.js';
 import { showFailure } from './failure.js';
 import { onClick, onSubmit, showError } from './forms.js';
 import { showMethods } from './methods.js';
-import { pageURL, showMessages } from './navigation.js';
+import { isSecondStep, pageURL, secondStepCode, showMessages, thisPage } from './navigation.js';
 import { showSessions } from './sessions.js';
 import { withStepUp } from './stepup.js';
 import { lang, t } from './texts.js';
@@ -21,24 +22,31 @@ let lastUpdate = 0;
 // refresh loads the account and shows it. In the background it does not extend the session.
 async function refresh({ background = false } = {}) {
   const update = ++lastUpdate;
-  const operations = ['me', 'listSessions', 'listActivity', 'listIdentities'];
+  const operations = ['me', 'listFactors', 'listSessions', 'listActivity', 'listIdentities', 'listDevices'];
   const results = await Promise.all(operations.map((operation) => call(operation, { background })));
   if (update !== lastUpdate) return; // a later call has newer data
 
-  const failed = results.find(({ ok }) => !ok);
+  // A session that needs a second factor can do nothing but add one.
+  const isRestricted = results.some(isRefused);
+  const failed = results.find((result) => !result.ok && !isRefused(result));
   $('loading').hidden = true;
   $('retry').hidden = !failed || user !== null;
   if (failed && leaveIfEnded(results.find(({ error }) => error?.reason) ?? failed)) return;
   if (failed) return showFailure(failed.error);
 
-  const [me, sessions, activity, methods] = results.map(({ answer }) => answer);
+  const [me, factors, sessions, activity, methods, devices] = results.map(({ answer }) => answer);
   showUser(me.user);
-  showMethods(methods, me.user.email);
-  showSessions(sessions.sessions);
-  showActivity(activity);
+  showFactors(factors, devices?.devices ?? [], isRestricted);
+  if (!isRestricted) {
+    showMethods(methods, me.user.email);
+    showSessions(sessions.sessions);
+    showActivity(activity);
+  }
   $('account').hidden = false;
   $('user').hidden = false;
 }
+
+const isRefused = ({ error }) => error?.code === 'second_factor_required';
 
 // showProfile fills in the form. An account without a locale gets that of the page.
 function showProfile() {
@@ -82,10 +90,10 @@ onSubmit($('change-email'), check(({ email }) => withStepUp(() => call('changeEm
   await report(text);
 });
 
-onSubmit($('change-password'), check(({ currentPassword, newPassword }) => call('changePassword', {
+onSubmit($('change-password'), check(({ currentPassword, newPassword }) => withStepUp(() => call('changePassword', {
   currentPassword: currentPassword.value,
   newPassword: newPassword.value,
-})), () => report(t('password.changed')));
+}))), () => report(t('password.changed')));
 
 onSubmit($('set-password'), check(({ newPassword }) => withStepUp(() => call('setPassword', { newPassword: newPassword.value }))),
   () => report(t('password.wasSet')));
@@ -120,6 +128,11 @@ document.addEventListener('input', () => {
   if (!$('notice').classList.contains('bad')) notify('');
 });
 
-refreshWith(refresh);
-showMessages();
-await refresh();
+// A provider with which the user confirms their identity leads back here before the second step.
+if (isSecondStep()) {
+  location.replace(pageURL('signin', { error: secondStepCode, return_to: thisPage() }));
+} else {
+  refreshWith(refresh);
+  showMessages();
+  await refresh();
+}

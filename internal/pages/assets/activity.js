@@ -4,7 +4,7 @@ import { check } from './actions.js';
 import { call } from './api.js';
 import { $, element, time } from './dom.js';
 import { onClick } from './forms.js';
-import { providerTitle } from './methods.js';
+import { describeProof, providerTitle } from './methods.js';
 import { deviceName, has, t } from './texts.js';
 
 let next;
@@ -27,7 +27,7 @@ function listItem(event) {
   if (event.newDevice) text.append(' ', element('span', { className: 'badge', textContent: t('activity.newDevice') }));
 
   const details = [
-    event.provider && providerTitle(event.provider),
+    event.level ? describeEvent(event) : event.provider && providerTitle(event.provider),
     event.device && deviceName(event.device),
     event.ip,
     event.by && t('activity.operator'),
@@ -40,6 +40,12 @@ function listItem(event) {
   item.dataset.event = event.event;
   item.classList.toggle('bad', /_failed$|^limit_hit$|^cross_origin_denied$|^password_restricted$/.test(event.event));
   return item;
+}
+
+// describeEvent returns how the user of a sign-in or a step-up has proved their identity.
+function describeEvent({ level, methods = '', provider }) {
+  const proved = methods.split(/[ ,]+/).filter(Boolean);
+  return describeProof(level, proved.map((method) => ({ method, provider: method === 'fed' ? provider : undefined })));
 }
 
 // Shows the next page of the events and moves the focus to its first event.

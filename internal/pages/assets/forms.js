@@ -2,7 +2,7 @@
 
 import { notify } from './dom.js';
 import { showFailure } from './failure.js';
-import { has, t } from './texts.js';
+import { formatTime, has, t } from './texts.js';
 
 // run runs the action of a button, and ignores further clicks while it is running. The button keeps
 // the focus, which a disabled button would lose.
@@ -17,7 +17,10 @@ export async function run(button, action) {
   }
 }
 
-// onSubmit makes a form send a request. After a success it clears the passwords and calls succeed
+// secretFields are passwords, codes and recovery codes.
+const secretFields = 'input:is([autocomplete$=password], [name=code], [name=recoveryCode])';
+
+// onSubmit makes a form send a request. After a success it clears the passwords and codes and calls succeed
 // with the result. The request returns undefined if the user cancels.
 export function onSubmit(form, request, succeed) {
   if (!form) return; // not available
@@ -34,7 +37,7 @@ export function onSubmit(form, request, succeed) {
       if (!result) return;
       if (!result.ok) return showErrors(form, result.error);
 
-      for (const input of form.querySelectorAll('input[autocomplete$=password]')) input.value = '';
+      for (const input of form.querySelectorAll(secretFields)) input.value = '';
       await succeed(result);
     });
   });
@@ -53,7 +56,7 @@ export function onClick(button, request, succeed) {
   }));
 }
 
-function clearErrors(form) {
+export function clearErrors(form) {
   for (const input of form.querySelectorAll('[aria-invalid]')) {
     input.removeAttribute('aria-invalid');
     input.form.querySelector(`#${input.id}-error`).textContent = '';
@@ -62,13 +65,25 @@ function clearErrors(form) {
 
 // showErrors shows a failure beside the fields that it is about, or else at the top of the page.
 function showErrors(form, error) {
-  const problems = error.errors.map(({ field, code }) => [form.elements[field], t([`field.${code}.${field}`, `field.${code}`, 'field.invalid'].find(has))]);
+  const problems = error.errors.map(({ field, code }) => [form.elements[field], explainField(field, code, error)]);
 
   const shown = problems.filter(([input]) => input);
   if (shown.length === 0) return showFailure(error);
 
   for (const [input, text] of shown) showError(input, text, error.code);
   shown[0][0].focus();
+  if (shown[0][0].autocomplete === 'one-time-code') shown[0][0].select(); // the user types another one
+}
+
+// maxClockError is how wrong a clock may be in milliseconds without a hint.
+const maxClockError = 60_000;
+
+// explainField returns what is wrong with a field. The reason why a code is wrong may be a wrong clock.
+export function explainField(field, code, { serverTime }) {
+  const text = t([`field.${code}.${field}`, `field.${code}`, 'field.invalid'].find(has));
+  const hasWrongClock = serverTime && (code === 'wrong_clock' || Math.abs(Date.now() - new Date(serverTime)) > maxClockError);
+
+  return hasWrongClock ? `${text} ${t('code.clock', { time: formatTime(serverTime) })}` : text;
 }
 
 // showError marks a field as invalid.

@@ -5,17 +5,24 @@ import { call } from './api.js';
 import { $, element, phrase, separated } from './dom.js';
 import { onClick } from './forms.js';
 import { thisPage } from './navigation.js';
-import { setStepUpMethods, withStepUp } from './stepup.js';
-import { t } from './texts.js';
+import { setStepUpUser, withStepUp } from './stepup.js';
+import { has, t } from './texts.js';
 
 const providers = JSON.parse($('account').dataset.providers);
+
+// describeProof returns how a user has signed in: the level, such as aal1, and the names of the methods. The
+// name of a provider may be known.
+export function describeProof(level, methods) {
+  const titles = methods.map(({ method, provider }) => (provider ? providerTitle(provider) : has(`method.${method}`) ? t(`method.${method}`) : method));
+  return t(`level.${level}`, { methods: titles.join(t('method.separator')) });
+}
 
 // providerTitle returns the display name of a provider, or its name if it is no longer configured.
 export const providerTitle = (name) => providers.find((provider) => provider.name === name)?.title ?? name;
 
 export function showMethods({ hasPassword, identities }, email) {
   const isLinked = ({ name }) => identities.some(({ provider }) => provider === name);
-  setStepUpMethods({ hasPassword, email, linked: providers.filter(isLinked) });
+  setStepUpUser({ email, linked: providers.filter(isLinked) });
 
   $('change-password').hidden = !hasPassword;
   $('set-password').hidden = hasPassword;

@@ -1,20 +1,28 @@
 // Where the browser goes next. The server has checked the URL to return to.
 
-import { explainCode, explainEnd } from './api.js';
+import { call, explainCode, explainEnd } from './api.js';
 import { notify } from './dom.js';
 import { has, t } from './texts.js';
 
 const here = new URL(document.baseURI);
-const { home, return: returnTo, verifiedOnly } = document.documentElement.dataset;
+const { home, return: returnTo, verifiedOnly, factorRequired } = document.documentElement.dataset;
 
 // mustVerify reports whether users have to confirm their email before they can do anything else.
 export const mustVerify = verifiedOnly !== undefined;
 
-// goOn leaves for the URL to return to. The Back button does not lead back to the form.
-export const goOn = () => location.replace(home);
+// goOn leaves for the URL to return to. The Back button does not lead back to the form. Users who have to
+// add an authenticator app first go to their account, which then goes on.
+export async function goOn() {
+  const mustAdd = factorRequired !== undefined && (await call('session', { background: true })).answer?.level === 'aal1';
+  location.replace(mustAdd ? pageURL('account') : home);
+}
 
 // goOnAs is like goOn for a user who has just signed in, and who may have to confirm their email first.
 export const goOnAs = ({ answer: { user } }) => (mustVerify && !user.emailVerified ? location.replace(pageURL('verify-email')) : goOn());
+
+// secondStepCode is the code in the URL of a page while a sign-in waits for the second step.
+export const secondStepCode = 'second_factor_required';
+export const isSecondStep = () => new URL(location).searchParams.get('error') === secondStepCode;
 
 // pageURL returns the URL of another page. It keeps the language and the URL to return to, as the
 // links of the page do.

@@ -4,6 +4,7 @@ import { check, report, showSignedOut } from './actions.js';
 import { call } from './api.js';
 import { $, element, phrase, separated } from './dom.js';
 import { onClick } from './forms.js';
+import { describeProof } from './methods.js';
 import { deviceName, t } from './texts.js';
 
 // showSessions lists the sessions, the current one first.
@@ -18,7 +19,8 @@ function listItem(session) {
   const text = element('p', {}, element('strong', { textContent: device }));
   if (session.current) text.append(' ', element('span', { className: 'badge', textContent: t('sessions.current') }));
   text.append(element('br'), element('span', { className: 'muted' },
-    ...separated([[session.ip], phrase('sessions.started', session.createdAt), phrase('sessions.active', session.lastSeenAt)])));
+    ...separated([[session.ip], phrase('sessions.started', session.createdAt), phrase('sessions.active', session.lastSeenAt),
+      [describeProof(session.level, session.methods)]])));
 
   const item = element('li', {}, text);
   if (!session.current) {

@@ -6,7 +6,7 @@ import { call } from './api.js';
 import { $, notify } from './dom.js';
 import { onClick, onSubmit } from './forms.js';
 import { goOn, mustVerify, pageURL } from './navigation.js';
-import { setStepUpMethods, withStepUp } from './stepup.js';
+import { setStepUpUser, withStepUp } from './stepup.js';
 import { t } from './texts.js';
 import { currentToken, forgetToken, showOnly, takeToken } from './token.js';
 
@@ -61,7 +61,7 @@ onClick($('signout'), check(() => call('logout')), showSignedOut);
 // cannot load their account.
 async function load() {
   const [me, session] = await Promise.all(['me', 'session'].map((operation) => call(operation, { background: true })));
-  return { session, isVerified: me.ok && me.answer.user.emailVerified };
+  return { session: me.error?.reason ? me : session, isVerified: me.ok && me.answer.user.emailVerified }; // only one may have the reason
 }
 
 takeToken(async (link) => {
@@ -77,7 +77,7 @@ takeToken(async (link) => {
   if (isWaiting) {
     accountEmail = session.answer.email;
     showRecipient(accountEmail);
-    setStepUpMethods({ hasPassword: true, linked: [], email: accountEmail });
+    setStepUpUser({ linked: [], email: accountEmail });
     if ($('change-email')) $('change-email').elements.email.value = accountEmail;
   }
   showOnly(isWaiting ? 'wait' : 'incomplete', ...parts);

@@ -58,11 +58,16 @@ func run(ctx context.Context, url string) error {
 		return fmt.Errorf("login: got %s: %s", loggedIn.Status(), loggedIn.Body)
 	}
 
+	user := loggedIn.JSON200.User
+	if user == nil { // only accounts with a second factor
+		return fmt.Errorf("login: got %s, want a user", loggedIn.Body)
+	}
+
 	session, err := client.SessionWithResponse(ctx)
 	if err != nil {
 		return err
 	}
-	if session.JSON200 == nil || session.JSON200.UserId != loggedIn.JSON200.User.Id || session.JSON200.ExpiresAt.IsZero() {
+	if session.JSON200 == nil || session.JSON200.UserId != user.Id || session.JSON200.ExpiresAt.IsZero() {
 		return fmt.Errorf("session: got %s: %s", session.Status(), session.Body)
 	}
 

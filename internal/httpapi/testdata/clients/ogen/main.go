@@ -43,6 +43,10 @@ func (b *browser) SessionCookie(context.Context, api.OperationName) (api.Session
 	return api.SessionCookie{APIKey: b.token}, nil
 }
 
+func (*browser) PendingLoginCookie(context.Context, api.OperationName) (api.PendingLoginCookie, error) {
+	return api.PendingLoginCookie{}, nil // only for logins with a second factor
+}
+
 func run(ctx context.Context, url string) error {
 	b := &browser{}
 	client, err := api.NewClient(url, b, api.WithClient(b))
@@ -76,12 +80,17 @@ func run(ctx context.Context, url string) error {
 		return fmt.Errorf("login: got %T %+v", answer, answer)
 	}
 
+	user, ok := loggedIn.Response.User.Get()
+	if !ok { // only accounts with a second factor
+		return fmt.Errorf("login: got %+v, want a user", loggedIn.Response)
+	}
+
 	current, err := client.Session(ctx)
 	if err != nil {
 		return err
 	}
 	session, ok := current.(*api.SessionInfo)
-	if !ok || session.UserId != loggedIn.Response.User.ID || session.ExpiresAt.IsZero() {
+	if !ok || session.UserId != user.ID || session.ExpiresAt.IsZero() {
 		return fmt.Errorf("session: got %T %+v", current, current)
 	}
 

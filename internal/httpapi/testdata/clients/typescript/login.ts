@@ -53,7 +53,8 @@ switch (refused.error.code) {
 
 const loggedIn = await client.POST("/auth/login", { body: { email, password } });
 if (!loggedIn.data) fail("login", loggedIn.error);
-const greeting: "Login successful" = loggedIn.data.message;
+const greeting: "Login successful" | "Second factor required" = loggedIn.data.message;
+if (!loggedIn.data.user) fail(greeting, loggedIn.data.factors); // only accounts with a second factor
 
 const session = await client.GET("/auth/session");
 if (session.data?.userId !== loggedIn.data.user.id) fail(greeting, session);

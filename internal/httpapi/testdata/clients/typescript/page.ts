@@ -82,7 +82,8 @@ try {
 }
 
 const loggedIn = await latchkey.login({ email, password, rememberMe: false });
-const greeting: "Login successful" = loggedIn.message;
+const greeting: "Login successful" | "Second factor required" = loggedIn.message;
+assert.equal(loggedIn.user?.email, email); // missing only if the account needs a second factor
 assert.equal(sent.credentials, "include");
 
 // Arguments go to the path, the query and the body.
