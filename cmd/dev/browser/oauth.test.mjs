@@ -128,6 +128,7 @@ test('users without a password step up by signing in again', async (t) => {
   await focusOn(page, 'Sign in with GitHub');
   await page.keyboard.press('Escape');
   await focusOn(page, 'Link Acme');
+  await page.waitForSelector('#link-buttons [aria-disabled=true]', { state: 'detached' });
   await page.keyboard.press('Enter');
   await focusOn(page, 'Sign in with GitHub');
   assert.ok(await page.isHidden('#step-up [type=password]'));

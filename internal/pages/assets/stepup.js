@@ -46,7 +46,7 @@ export function confirmIdentity(methods) {
         ...(methods.includes('otp') && codes.proof()),
       });
 
-      const hasChanged = ['no_password', 'not_found'].includes(result.error?.code);
+      const hasChanged = ['no_password', 'no_factor'].includes(result.error?.code);
       const sessionEnded = result.error?.code === 'not_authenticated';
       if (result.ok || hasChanged) outcome = 'confirmed';
       if (sessionEnded) outcome = result;
