@@ -27,6 +27,8 @@ func (r lossyRoute) usesFactors() bool {
 // response that it gets otherwise, and a session only in the latter case. What is left is consistent, and no
 // other session survives a change of the factors.
 func TestStoreDownDuringFactors(t *testing.T) {
+	t.Parallel()
+
 	pairs := make(chan *lossyPair, lossyPairs)
 	providers := newProviderEnv(t)
 	for range lossyPairs {

@@ -160,3 +160,19 @@ func TestOlderStep(t *testing.T) {
 		}
 	}
 }
+
+// A code that was checked before its app was disabled is not accepted after that.
+func TestDisabledMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	u := withFactor(t, s)
+	for range MaxFactorFailures {
+		_, _, err := s.RecordFactorFailure(t.Context(), u)
+		testkit.NoError(t, err)
+	}
+	if _, err := s.UseFactor(t.Context(), u, FactorUse{FactorID: "app", Step: 3}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("code: got error %v, want ErrNotFound", err)
+	}
+	_, err := s.UseFactor(t.Context(), u, FactorUse{RecoveryCode: "code"})
+	testkit.NoError(t, err)
+}

@@ -313,12 +313,48 @@ func learnStepUpRefused(w *world, o op, a apitest.Response, now interval) {
 	}
 }
 
+// hasRecentFactor reports whether the user has recently proved the second factor, if the account has one.
+func (w *world) hasRecentFactor(o op, now interval) fact {
+	k := w.tokens[o.token]
+	recent := min(k.second, isWithinMaxAge(k.secondProved, now))
+
+	return max(recent, yes-w.accounts[k.account].factor)
+}
+
+// Changing the password.
+
+func canChange(w *world, o op, now interval) fact {
+	return min(w.hasRecentFactor(o, now), knowsPassword(w, o, now))
+}
+
+// changeRefusal returns the refusal of a new password. The second factor is checked first.
+func changeRefusal(w *world, o op, a apitest.Response, now interval) string {
+	recent := w.hasRecentFactor(o, now)
+	if recent == no || recent == maybe && a.JSON["code"] == "step_up_required" {
+		return "403 step_up_required"
+	}
+
+	return "401 wrong_password"
+}
+
+func learnChangeRefused(w *world, o op, a apitest.Response, now interval) {
+	if a.JSON["code"] == "wrong_password" {
+		learnWrongPassword(w, o, a, now)
+	}
+}
+
 // Changing the factors.
 
 func mayEnrol(w *world, o op) {
 	account := &w.accounts[o.account]
 	account.factor = max(account.factor, maybe)
 	account.app = o.app
+}
+
+// isPartlyEnrolled reports whether the app was added, but Redis failed before the session got a new token.
+// The server responds nevertheless, because the user must get the recovery codes.
+func (w *world) isPartlyEnrolled(o op, a apitest.Response) bool {
+	return o.kind == "enrol" && a.Status == http.StatusOK && w.down&redisDown != 0 && cookieChange(a) == keepsCookie
 }
 
 func learnEnrol(w *world, o op, a apitest.Response, now interval) {
@@ -330,12 +366,23 @@ func learnEnrol(w *world, o op, a apitest.Response, now interval) {
 		o.app.unused = append(o.app.unused, c.(string))
 	}
 
-	w.endTargets(o, otherSessions, session.FactorsChanged, now)
+	if w.isPartlyEnrolled(o, a) {
+		w.mayEnd(w.targets(o, allSessions)...)
+		account.lostTokens++
+
+		return
+	}
+
+	w.endAfterChange(o, a, session.FactorsChanged, now)
 }
 
 func checkEnrolled(w *world, o op, a apitest.Response, now interval) string {
 	if codes, _ := a.JSON["recoveryCodes"].([]any); len(codes) != factor.RecoveryCodes {
 		return fmt.Sprintf("recovery codes: got %d, want %d", len(codes), factor.RecoveryCodes)
+	}
+
+	if cookieChange(a) != setsCookie {
+		return ""
 	}
 
 	return checkRenewed(w, o, a, now)
@@ -346,9 +393,9 @@ func mayRemove(w *world, o op) {
 	account.factor = min(account.factor, maybe)
 }
 
-func learnRemove(w *world, o op, _ apitest.Response, now interval) {
+func learnRemove(w *world, o op, a apitest.Response, now interval) {
 	w.accounts[o.account].factor = no
-	w.endTargets(o, otherSessions, session.FactorsChanged, now)
+	w.endAfterChange(o, a, session.FactorsChanged, now)
 }
 
 func learnReset(w *world, o op, _ apitest.Response, _ interval) {

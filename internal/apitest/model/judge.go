@@ -95,18 +95,24 @@ func (w *world) judge(o op, a apitest.Response, now interval) string {
 
 // expectedCookie returns what a success does to the cookie.
 func (w *world) expectedCookie(o op, a apitest.Response) string {
-	// If the session is rotated or ends at the same time, the password is changed and the
-	// client is logged out.
-	loggedOut := o.kind == "change password" && w.concurrent() && cookieChange(a) == dropsCookie
+	// If the session is rotated or ends at the same time, or Redis fails after the change, the password
+	// or the factor is changed and the client is logged out.
+	mayLogOut := w.concurrent() || w.down&redisDown != 0
+	loggedOut := renewsAfterChange(o) && mayLogOut && cookieChange(a) == dropsCookie
 	if loggedOut || o.kind == "revoke" && o.target == o.token {
 		return dropsCookie
 	}
 
-	if o.kind == "login" && isPending(a) {
+	if o.kind == "login" && isPending(a) || w.isPartlyEnrolled(o, a) {
 		return keepsCookie
 	}
 
 	return cmp.Or(operations[o.kind].cookie, keepsCookie)
+}
+
+// renewsAfterChange reports whether an operation changes the account and then gives the session a new token.
+func renewsAfterChange(o op) bool {
+	return o.kind == "change password" || o.kind == "enrol" || o.kind == "remove factor"
 }
 
 // judgeOutage judges a 503. A store must be down, and the cookie must not change.

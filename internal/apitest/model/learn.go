@@ -18,6 +18,9 @@ func (w *world) learnAll(ops []op, responses []apitest.Response, now interval, l
 		if w.concurrent() || wasLost(i) {
 			w.mayApply(o)
 		}
+		if responses[i].Status == http.StatusServiceUnavailable {
+			w.mayForget(o) // the account may have changed, even if no session has ended
+		}
 
 		if operations[o.kind].startsSession && wasLost(i) {
 			w.accounts[o.account].lostTokens++

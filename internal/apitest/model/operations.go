@@ -244,12 +244,20 @@ func learnChange(w *world, o op, a apitest.Response, now interval) {
 	account.changed = append(account.changed, o.next)
 	account.passwords = []string{o.next}
 
+	w.endAfterChange(o, a, session.PasswordChanged, now)
+}
+
+// endAfterChange ends the sessions of a changed account, except for one that got a new token.
+func (w *world) endAfterChange(o op, a apitest.Response, reason session.Reason, now interval) {
 	ended := allSessions
 	if cookieChange(a) == setsCookie {
 		ended = otherSessions
 	}
 
-	w.endTargets(o, ended, session.PasswordChanged, now)
+	w.endTargets(o, ended, reason, now)
+	if !w.concurrent() && w.down&redisDown != 0 && cookieChange(a) == dropsCookie {
+		w.accounts[o.account].lostTokens++ // Redis may have stored the new token
+	}
 }
 
 // Ending sessions.
@@ -315,11 +323,7 @@ func checkRevoked(w *world, o op, a apitest.Response, now interval) string {
 
 // isRecent reports whether the user has recently proved their identity.
 func isRecent(w *world, o op, now interval) fact {
-	k := w.tokens[o.token]
-	first := isWithinMaxAge(k.proved, now)
-	second := min(k.second, isWithinMaxAge(k.secondProved, now))
-
-	return min(first, max(second, yes-w.accounts[k.account].factor))
+	return min(isWithinMaxAge(w.tokens[o.token].proved, now), w.hasRecentFactor(o, now))
 }
 
 // isWithinMaxAge reports whether a proof is recent.

@@ -247,7 +247,7 @@ func (p *player) perform(steps ...step) string {
 		p.noteResponse(o, responses[i])
 	}
 
-	lossy := p.findOutages(ops, responses)
+	lossy := p.findOutages(ops, responses, now)
 	if i, problem := p.w.judgeAll(ops, responses, now); problem != "" {
 		a := responses[i]
 		return fmt.Sprintf("%s: %s\n%s %s\n%s", ops[i].kind, problem, a.Raw, a.Header.Get("Set-Cookie"), p.logLine(a))
@@ -272,20 +272,23 @@ var timeoutPattern = regexp.MustCompile("i/o timeout|deadline exceeded|: LATE ")
 
 // findOutages sets which stores were down for the responses. It returns whether
 // an operation that got 503 may have been executed.
-func (p *player) findOutages(ops []op, responses []apitest.Response) (lossy bool) {
+func (p *player) findOutages(ops []op, responses []apitest.Response, took interval) (lossy bool) {
 	p.w.down = 0
 	if p.outage != nil && slices.ContainsFunc(ops, func(o op) bool { return o.server == 0 }) {
 		p.w.down = p.outage.down
 	}
 
 	lossy = p.lossy
-	for _, a := range responses {
+	for i, a := range responses {
 		store := redisDown
 		if a.Text("code") == "user_store_unavailable" {
 			store = mongoDown
 		}
 
-		if a.Status == 503 && p.w.down&store == 0 && timeoutPattern.MatchString(p.logLine(a)) {
+		line := p.logLine(a)
+		failed := a.Status == 503 || strings.Contains(line, partlyEnrolled)
+		timedOut := failed && timeoutPattern.MatchString(line) || loggedOutSlowly(ops[i], a, took)
+		if timedOut && p.w.down&store == 0 {
 			p.w.down |= store
 			p.slow++
 			lossy = true
@@ -295,11 +298,23 @@ func (p *player) findOutages(ops []op, responses []apitest.Response) (lossy bool
 	return lossy
 }
 
+// loggedOutSlowly reports whether a change ended the session of its client, perhaps because the server waited
+// for Redis in vain when it gave the session a new token. That is not logged.
+func loggedOutSlowly(o op, a apitest.Response, took interval) bool {
+	const patience = 300 * time.Millisecond // a little less than REDIS_TIMEOUT
+
+	return renewsAfterChange(o) && a.Status < 300 && cookieChange(a) == dropsCookie && took.to.Sub(took.from) > patience
+}
+
+// partlyEnrolled is the log message about an authenticator app that was added, although Redis failed.
+const partlyEnrolled = "authenticator app was added, but"
+
 // logLine returns the log line about a failed request.
 func (p *player) logLine(a apitest.Response) string {
 	for _, s := range p.servers {
 		for line := range strings.Lines(s.Log.String()) {
-			if strings.Contains(line, "request failed") && strings.Contains(line, a.Text("requestId")) {
+			isFailure := strings.Contains(line, "request failed") || strings.Contains(line, partlyEnrolled)
+			if isFailure && strings.Contains(line, a.Header.Get("X-Request-Id")) {
 				return line
 			}
 		}

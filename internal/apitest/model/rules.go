@@ -140,8 +140,8 @@ var operations = map[string]rule{
 	},
 	"change password": {
 		request: "POST /auth/password/change", account: true, startsSession: true,
-		allowed: knowsPassword, cookie: setsCookie, refusal: "401 wrong_password", check: checkRenewed,
-		ends: allSessions, may: mayChange, learn: learnChange, learnRefusal: learnWrongPassword,
+		allowed: canChange, cookie: setsCookie, refusalOf: changeRefusal, check: checkRenewed,
+		ends: allSessions, may: mayChange, learn: learnChange, learnRefusal: learnChangeRefused,
 	},
 
 	"logout": {request: "POST /auth/logout", forUnverified: true, cookie: dropsCookie, check: checkLogout, ends: ownSession, reason: session.LoggedOut},
