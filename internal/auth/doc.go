@@ -10,5 +10,5 @@
 // limits of requests or security events: those belong to package httpapi, its main caller. It
 // counts nothing except wrong passwords: see failures.go.
 //
-// Start reading at Service.SignIn in login.go, then signin.go and change.go.
+// Start reading at Service.SignIn in login.go, then signin.go, complete.go and change.go.
 package auth
