@@ -14,6 +14,7 @@
 //
 //   - token.go has the one-time tokens.
 //   - security.go has the generations of known devices and the number of wrong passwords.
+//   - factor.go has the second factors, recovery codes and trusted devices.
 //   - snapshot.go keeps accounts in memory, to show them to their owners.
 //   - identity.go and link.go have the external accounts.
 //   - invitation.go has the invitations to register.
