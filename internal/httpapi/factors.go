@@ -195,7 +195,7 @@ func (s *Server) confirmTOTP(w http.ResponseWriter, r *http.Request, in confirmT
 	if err != nil {
 		// The client must get the recovery codes nevertheless.
 		s.log.ErrorContext(r.Context(), "authenticator app was added, but other sessions may still be active",
-			"userId", added.User.ID, "error", err)
+			"requestId", w.Header().Get(requestIDHeader), "userId", added.User.ID, "error", err)
 	}
 
 	result := factorAddedResult{
