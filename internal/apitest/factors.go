@@ -36,6 +36,12 @@ func (a App) NextCode() string {
 	return a.Code()
 }
 
+// StartPeriod advances the clock to the beginning of a period of the codes, so that it does not end during
+// the next requests.
+func (s *Server) StartPeriod() {
+	s.Advance(factor.Period - time.Duration(s.Now().UnixNano()%int64(factor.Period)))
+}
+
 // WrongCode returns a code that the app does not show, nor has shown or will show within a few minutes.
 func (a App) WrongCode() string {
 	step := factor.Step(a.server.Now())

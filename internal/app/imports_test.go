@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"internal/devstore":           {},
 	"internal/devstore/storetest": {"internal/devstore", "internal/testkit", "internal/testkit/suite"},
 	"internal/apitest":            {"internal/activity", "internal/auth", "internal/coherence", "internal/datakey", "internal/device", "internal/devstore/conntest", "internal/devstore/storetest", "internal/factor", "internal/hashpool", "internal/httpapi", "internal/locale", "internal/mail", "internal/mongoconn", "internal/oauth", "internal/origin", "internal/pending", "internal/ratelimit", "internal/redischeck", "internal/redisconn", "internal/session", "internal/telemetry", "internal/testkit", "internal/user"},
-	"internal/apitest/model":      {"internal/apitest", "internal/auth", "internal/devstore/storetest", "internal/session", "internal/testkit", "internal/user"},
+	"internal/apitest/model":      {"internal/apitest", "internal/auth", "internal/devstore/storetest", "internal/factor", "internal/session", "internal/testkit", "internal/user"},
 	"internal/testkit":            {},
 	"internal/testkit/suite":      {},
 	"internal/devstore/conntest":  {"internal/devstore/storetest", "internal/mongoconn", "internal/redisconn"},

@@ -66,7 +66,6 @@ func TestRaceOneCode(t *testing.T) {
 					clearStores(t, servers[0])
 					u := servers[0].CreateUser("ann@example.com")
 					app := servers[0].AddFactor(u.ID)
-					body := bodyOf(app)
 					clients := make([]*apitest.Client, concurrentClients)
 					for i := range clients {
 						s := servers[i%2]
@@ -77,6 +76,7 @@ func TestRaceOneCode(t *testing.T) {
 						}
 					}
 
+					body := bodyOf(app)
 					responses := testkit.Concurrently(len(clients), func(i int) apitest.Response {
 						return clients[i].Do("POST", path, body)
 					})
