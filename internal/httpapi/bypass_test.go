@@ -755,3 +755,27 @@ func TestUnlinkedBeforeFactor(t *testing.T) {
 		t.Error("got a session")
 	}
 }
+
+// A provider that has verified the email neither is linked to an account with a second factor nor takes it
+// over, if the account's email is verified. Otherwise the mailbox would replace the factor.
+func TestNoLinkByEmailWithFactor(t *testing.T) {
+	t.Parallel()
+
+	for _, confirmed := range []bool{true, false} {
+		e := &bypassEnv{newProviderEnv(t), t, auth.MFAEnrolled}
+		a := e.newMFAAccount(way{}, mfaStates["an app"])
+		setField(t, e.Server, a.user.ID, "emailVerified", true)
+		setField(t, e.Server, a.user.ID, "ownerConfirmed", confirmed)
+		before := e.Account("ann@example.com")
+
+		c := e.NewClient()
+		e.signInWith(c, "acme", annAtProvider, "link_required")
+		if c.Token != "" || len(c.Factors) != 0 {
+			t.Errorf("confirmed %v: got a session or a pending login", confirmed)
+		}
+		e.wantCounts(1, 0)
+		if diff := cmp.Diff(before, e.Account("ann@example.com")); diff != "" {
+			t.Errorf("confirmed %v: account (-before +after):\n%s", confirmed, diff)
+		}
+	}
+}
