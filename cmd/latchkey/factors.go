@@ -14,8 +14,8 @@ import (
 
 const resetFactorsHelp = `Remove all authenticator apps, recovery codes and trusted devices, and end all sessions of an account.
 
-Use it when somebody has lost their phone and their recovery codes. First make sure that the person who
-asks owns the account, and not only its password or its mailbox: from then on, the password alone is
+Use it when a user has lost both the phone and the recovery codes. First make sure that the person asking
+is the owner: knowing the password or reading the mailbox is no proof. Afterwards, the password alone is
 enough to log in. The owner gets an email with the reason.`
 
 func newResetFactors(p *program) *cobra.Command {
@@ -56,7 +56,7 @@ func resetFactors(ctx context.Context, c *cli, ref, reason string) error {
 	if !hasFactors {
 		return fmt.Errorf("%s has no second factor; nothing was changed", name)
 	}
-	if err := c.confirm(ctx, fmt.Sprintf("Remove all second factors of %s (%s)?", name, found.Name)); err != nil {
+	if err := c.confirm(ctx, fmt.Sprintf("Remove all second factors and trusted devices of %s (%s) and end all sessions?", name, found.Name)); err != nil {
 		return err
 	}
 
@@ -126,11 +126,11 @@ func (v factorsView) fields() []any {
 
 const rekeyHelp = `Encrypt the secrets of all authenticator apps with the first key of DATA_KEY.
 
-Run it after a new first key was added to DATA_KEY and all servers were restarted with it. Servers can
-keep running. When the command succeeds, no secret needs the other keys any more, and they can be removed
-from DATA_KEY. Keep them as long as a backup of MongoDB may be restored from before.
+Run it after you have added a new first key to DATA_KEY and restarted all servers with it. Servers can keep
+running. When the command succeeds, the other keys are no longer needed and can be removed from DATA_KEY.
+Keep a copy of them for as long as you may restore an older backup of MongoDB.
 
-It exits with 1 if a secret cannot be decrypted, and lists the IDs of these accounts.`
+If a secret cannot be decrypted, the command lists the IDs of the affected accounts and exits with 1.`
 
 func newRekey(p *program) *cobra.Command {
 	return addJSON(&cobra.Command{
@@ -153,7 +153,7 @@ func rekey(ctx context.Context, c *cli, _ []string) error {
 		_, _ = fmt.Fprintln(c.messages, count(accounts, "account"), "done so far")
 	})
 	if err != nil && done.Outdated > 0 {
-		err = fmt.Errorf("failed after %d re-encrypted; run the command again: %w", done.Outdated, err)
+		err = fmt.Errorf("failed after re-encrypting %s; run the command again: %w", count(done.Outdated, "secret"), err)
 	}
 	if err != nil {
 		return err
@@ -198,5 +198,5 @@ func undecryptable(done app.Rekeyed) string {
 		return "0"
 	}
 
-	return fmt.Sprintf("%d, of the accounts %s", done.Undecryptable, strings.Join(done.Users, " "))
+	return fmt.Sprintf("%d (accounts: %s)", done.Undecryptable, strings.Join(done.Users, " "))
 }

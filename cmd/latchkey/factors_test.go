@@ -167,7 +167,7 @@ func TestResetFactorsNeedsReason(t *testing.T) {
 			t.Errorf("reason %q: got error %v, want a usage error with %q", reason, err, want)
 		}
 	}
-	o.wantError("--reason: the reason must not be empty", "", "users", "reset-factors", "ann@example.com", "--yes")
+	o.wantError("--reason: must not be empty", "", "users", "reset-factors", "ann@example.com", "--yes")
 	o.wantError("is unavailable", "", "users", "reset-factors", "ann@example.com", "--yes", "--reason", strings.Repeat("é", 200))
 }
 
@@ -188,7 +188,7 @@ func (a authenticator) seedOf(t *testing.T, uri string) string {
 func wantMissingKey(t *testing.T, environ []string, id string) {
 	t.Helper()
 
-	want := regexp.MustCompile(`secrets of authenticator apps that cannot be decrypted, .*: 1 of a sample of 1; DATA_KEY contains .*, but not ` + id)
+	want := regexp.MustCompile(`secrets of authenticator apps that cannot be decrypted, .*: 1 of a sample of 1; DATA_KEY has (no keys|the keys [0-9a-f]{8}); missing: ` + id)
 	if out, err := command(environ, "", "doctor", "--json"); err == nil || !want.MatchString(out) {
 		t.Errorf("doctor: got error %v and %s, want %s", err, out, want)
 	}
@@ -227,7 +227,7 @@ func TestRekey(t *testing.T) {
 	withKeys("").wantError("^DATA_KEY is not set$", "", "rekey")
 	out, err := command(withKeys(newKey).environ, "", "rekey")
 	oldID := strings.Split(before, ".")[1]
-	if !strings.Contains(out, "1, of the accounts "+id) || err == nil || !strings.HasSuffix(err.Error(), ", but not "+oldID) || exitCode(err) != 1 {
+	if !strings.Contains(out, "1 (accounts: "+id+")") || err == nil || !strings.HasSuffix(err.Error(), "; missing: "+oldID) || exitCode(err) != 1 {
 		t.Errorf("without the old key: got error %v and %s, want the key and the account", err, out)
 	}
 	for _, keys := range []string{newKey, ""} {
@@ -251,6 +251,30 @@ func TestRekey(t *testing.T) {
 	b.want(200, "POST", "/auth/login/factor", `{"code":"`+app.code(1)+`"}`)
 }
 
+// If the seeds are damaged, no key helps: the doctor and the log advise to reset the factors of the accounts.
+func TestDamagedSeeds(t *testing.T) {
+	t.Parallel()
+
+	uri := storetest.Mongo(t)
+	environ := append(append(environment(t), factorSettings...), "MONGODB_URI="+uri)
+	damaged := bson.D{{Key: "kind", Value: "totp"}, {Key: "name", Value: "Phone"}, {Key: "seed", Value: "damaged"}}
+	account := bson.D{{Key: "email", Value: "ann@example.com"}, {Key: "factors", Value: bson.D{{Key: "a", Value: damaged}}}}
+	_, err := storetest.Database(t, uri).Collection("users").InsertOne(t.Context(), account)
+	testkit.NoError(t, err)
+
+	const why = `DATA_KEY has the keys [0-9a-f]{8}; no key is missing, so the secrets are damaged`
+	want := regexp.MustCompile(why + `",\s*"fix": ?"run latchkey users reset-factors for the accounts that latchkey rekey lists"`)
+	if out, err := command(environ, "", "doctor", "--json"); err == nil || !want.MatchString(out) {
+		t.Errorf("doctor: got error %v and %s, want %s", err, out, want)
+	}
+
+	_, log, _ := start(t, environ)
+	testkit.Eventually(t, "the log to report the damaged secrets", func() bool { return want.MatchString(log.String()) })
+
+	o := &operator{t: t, environ: environ}
+	o.wantError("^1 secret cannot be decrypted: "+why+"$", "", "rekey")
+}
+
 // rekey goes through all pages of accounts, and counts an account whose factors are damaged.
 func TestRekeyReadsAllPages(t *testing.T) {
 	t.Parallel()
@@ -272,7 +296,7 @@ func TestRekeyReadsAllPages(t *testing.T) {
 	testkit.NoError(t, err)
 
 	out, err := command(o.environ, "", "rekey")
-	if err == nil || !strings.HasPrefix(err.Error(), "501 secrets cannot be decrypted: ") || !strings.HasSuffix(err.Error(), ", but not 00000000") {
+	if err == nil || !strings.HasPrefix(err.Error(), "501 secrets cannot be decrypted: ") || !strings.HasSuffix(err.Error(), "; missing: 00000000") {
 		t.Errorf("got error %v, want 501 seeds", err)
 	}
 	if got := len(regexp.MustCompile(`[0-9a-f]{24}`).FindAllString(out, -1)); got != accounts+1 {

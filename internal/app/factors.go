@@ -33,11 +33,11 @@ func ParseReason(reason string) (string, error) {
 
 	switch {
 	case reason == "":
-		return "", errors.New("the reason must not be empty")
+		return "", errors.New("must not be empty")
 	case hidden || !utf8.ValidString(reason):
-		return "", errors.New("the reason must be one line without control characters")
+		return "", errors.New("must be one line without control characters")
 	case utf8.RuneCountInString(reason) > mail.MaxReason:
-		return "", fmt.Errorf("the reason must have at most %d characters", mail.MaxReason)
+		return "", fmt.Errorf("must have at most %d characters", mail.MaxReason)
 	}
 
 	return reason, nil
@@ -64,9 +64,9 @@ type Rekeyed struct {
 	Users []string
 }
 
-// Rekey encrypts the seeds of all authenticator apps with the first key of DATA_KEY. Servers may run
-// meanwhile, if they have this key, too. progress is called after each page of accounts with the number of
-// accounts so far. The result of an error contains what was done until then.
+// Rekey encrypts the seeds of all authenticator apps with the first key of DATA_KEY. Servers can keep
+// running if they have this key. progress is called after each full page with the number of accounts
+// processed so far. If Rekey fails, the result covers what was done until then.
 func (a *Admin) Rekey(ctx context.Context, progress func(accounts int)) (Rekeyed, error) {
 	if !a.auth.FactorsAvailable() {
 		return Rekeyed{}, errors.New("DATA_KEY is not set")
@@ -115,18 +115,23 @@ func (a *Admin) rekeyAccount(ctx context.Context, u user.Listed, result *Rekeyed
 }
 
 // DataKeys describes the keys of DATA_KEY and those that are missing in it by their IDs.
-func (a *Admin) DataKeys(missing map[string]bool) string { return a.describeKeys(missing) }
+func (a *Admin) DataKeys(missing map[string]bool) string {
+	return describeKeys(a.auth.DataKeyIDs(), missing)
+}
 
-// describeKeys returns a text such as "DATA_KEY contains 1a2b3c4d, but not 5e6f7a8b".
-func (p parts) describeKeys(missing map[string]bool) string {
-	keys := strings.Join(p.auth.DataKeyIDs(), ", ")
-	if keys == "" {
-		keys = "no key"
+// describeKeys returns why seeds cannot be decrypted, such as "DATA_KEY has the keys 1a2b3c4d; missing:
+// 5e6f7a8b". keys and missing are the IDs of keys.
+func describeKeys(keys []string, missing map[string]bool) string {
+	text := "DATA_KEY has no keys"
+	if len(keys) > 0 {
+		text = "DATA_KEY has the keys " + strings.Join(keys, ", ")
 	}
 
-	text := "DATA_KEY contains " + keys
-	if len(missing) > 0 {
-		text += ", but not " + strings.Join(slices.Sorted(maps.Keys(missing)), ", ")
+	switch {
+	case len(missing) > 0:
+		text += "; missing: " + strings.Join(slices.Sorted(maps.Keys(missing)), ", ")
+	case len(keys) > 0:
+		text += "; no key is missing, so the secrets are damaged"
 	}
 
 	return text
@@ -150,7 +155,8 @@ func (p parts) checkFactors(ctx context.Context) []doctor.Finding {
 	result.Err = err
 	result.Seeds = seeds.Current + seeds.Outdated + seeds.Undecryptable
 	result.Undecryptable = seeds.Undecryptable
-	result.Keys = p.describeKeys(seeds.MissingKeys)
+	result.Damaged = seeds.Undecryptable > 0 && len(seeds.MissingKeys) == 0
+	result.Keys = describeKeys(p.auth.DataKeyIDs(), seeds.MissingKeys)
 
 	return result.Check()
 }

@@ -194,16 +194,19 @@ func TestFactors(t *testing.T) {
 		check   Factors
 		level   Level
 		message string
+		fix     string
 	}{
-		"working":          {Factors{Configured: true, Seeds: 3}, OK, "were decrypted: 3"},
-		"not configured":   {Factors{}, Warning, "DATA_KEY is not set"},
-		"a missing key":    {Factors{Configured: true, Seeds: 3, Undecryptable: 1, Keys: "DATA_KEY contains a, but not b"}, Problem, "1 of a sample of 3; DATA_KEY contains a, but not b"},
-		"a removed key":    {Factors{Seeds: 3, Undecryptable: 3}, Problem, "3 of a sample of 3"},
-		"unknown accounts": {Factors{Configured: true, Err: errors.New("down")}, Warning, "down"},
+		"working":          {Factors{Configured: true, Seeds: 3}, OK, "were decrypted: 3", ""},
+		"not configured":   {Factors{}, Warning, "DATA_KEY is not set", "set DATA_KEY"},
+		"a missing key":    {Factors{Configured: true, Seeds: 3, Undecryptable: 1, Keys: "DATA_KEY has the keys a; missing: b"}, Problem, "1 of a sample of 3; DATA_KEY has the keys a; missing: b", "add the old key"},
+		"a removed key":    {Factors{Seeds: 3, Undecryptable: 3}, Problem, "3 of a sample of 3", "add the old key"},
+		"damaged secrets":  {Factors{Configured: true, Seeds: 3, Undecryptable: 1, Damaged: true}, Problem, "1 of a sample of 3", "run latchkey users reset-factors for the accounts that latchkey rekey lists"},
+		"damaged, no keys": {Factors{Seeds: 3, Undecryptable: 3, Damaged: true}, Problem, "3 of a sample of 3", "add the old key"},
+		"unknown accounts": {Factors{Configured: true, Err: errors.New("down")}, Warning, "down", "run latchkey doctor again"},
 	} {
 		f := tc.check.Check()
-		if len(f) != 1 || f[0].Level != tc.level || !strings.Contains(f[0].Message, tc.message) || (f[0].Fix == "") != (tc.level == OK) {
-			t.Errorf("%s: got %+v, want level %s and %q", name, f, tc.level, tc.message)
+		if len(f) != 1 || f[0].Level != tc.level || !strings.Contains(f[0].Message, tc.message) || !strings.HasPrefix(f[0].Fix, tc.fix) || (f[0].Fix == "") != (tc.level == OK) {
+			t.Errorf("%s: got %+v, want level %s, %q and the fix %q", name, f, tc.level, tc.message, tc.fix)
 		}
 	}
 

@@ -13,6 +13,7 @@ type Factors struct {
 	Err           error  // of reading the accounts
 	Seeds         int    // secrets of authenticator apps in the sample
 	Undecryptable int    // those that no key in DATA_KEY decrypts
+	Damaged       bool   // the undecryptable ones need no other key
 	Keys          string // the IDs of the keys in DATA_KEY, and of those that are missing
 }
 
@@ -23,7 +24,12 @@ func (s Factors) Check() []Finding {
 	case s.Err != nil:
 		f.warning(factorsSubject, "run latchkey doctor again", "it is unknown whether authenticator apps work: %v", s.Err)
 	case s.Undecryptable > 0:
-		f.problem(factorsSubject, "add the old key to the end of DATA_KEY; users can log in with a recovery code until then",
+		fix := "add the old key to the end of DATA_KEY; users can log in with a recovery code until then"
+		if s.Damaged && s.Configured {
+			fix = "run latchkey users reset-factors for the accounts that latchkey rekey lists"
+		}
+
+		f.problem(factorsSubject, fix,
 			"secrets of authenticator apps that cannot be decrypted, so their codes are not accepted: %d of a sample of %d; %s",
 			s.Undecryptable, s.Seeds, s.Keys)
 	case !s.Configured:
@@ -36,8 +42,8 @@ func (s Factors) Check() []Finding {
 	return f
 }
 
-// maxClockSkew is the greatest difference of two clocks at which the codes of authenticator apps still work
-// reliably. A code is accepted for 30 seconds before and after its time.
+// maxClockSkew is the greatest difference between two clocks with which the codes of authenticator apps still
+// work reliably. A code is accepted for 30 seconds before and after its time.
 const maxClockSkew = 20 * time.Second
 
 // Clock is the difference between the clocks of Redis and of this machine.
