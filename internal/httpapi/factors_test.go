@@ -236,7 +236,7 @@ func TestRemoveFactor(t *testing.T) {
 		if c.Token == before {
 			t.Error("the session kept its token")
 		}
-		if n := countMails(s.TakeMails(), "ann@example.com", "An authenticator app was removed from Latchkey"); n != 1 {
+		if n := countMails(s.TakeMails(), "ann@example.com", "An authenticator app was removed from your Latchkey account"); n != 1 {
 			t.Errorf("emails: got %d, want 1", n)
 		}
 	}
