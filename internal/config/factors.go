@@ -37,7 +37,7 @@ func (l *loader) checkFactors() {
 	}
 
 	if f.Require == MFAAll {
-		l.report("REQUIRE_MFA", "all requires DATA_KEY, or nobody can set up a second factor")
+		l.report("REQUIRE_MFA", "all requires DATA_KEY: without it, nobody can set up a second factor")
 	}
 	l.warn("DATA_KEY is not set: nobody can set up an authenticator app, and those that are set up do not work")
 }

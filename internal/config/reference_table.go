@@ -503,7 +503,7 @@ var reference = []group{
 			},
 			{
 				name:    "RATE_LIMIT_PASSWORD",
-				about:   "Requests of signed-in users that contain their current password.",
+				about:   "Checks of passwords and codes of signed-in users, and of codes at a login.",
 				derived: "`RATE_LIMIT`",
 				example: "10/60s",
 			},

@@ -106,7 +106,7 @@ var enrolment = []request{
 	{
 		name:        "Confirm the app",
 		route:       "POST /auth/totp/{{factorId}}/confirm",
-		description: "All other sessions end, and this one has a new cookie. The recovery codes are shown only now, and only with the first app.",
+		description: "All other sessions end, and this one has a new cookie. The response contains recovery codes if the account has none left. They are never shown again.",
 		body: []field{
 			{"code", "{{code}}"},
 			{"name", "Phone"},
@@ -137,7 +137,7 @@ var factorLogin = []request{
 	logOut,
 	logInWithPassword("Log in with the password"),
 	{
-		name:        "Get the login that waits",
+		name:        "Get the pending login",
 		route:       "GET /auth/login/factor",
 		description: "For a page that asks for the code.",
 		checks: []script{
@@ -197,7 +197,7 @@ var factorLogin = []request{
 		description: "With `min=aal2`, a session without a second factor gets 403 `second_factor_required`.",
 		checks: []script{
 			status(200),
-			check("has the level of two factors", "pm.expect(pm.response.headers.get('X-Auth-Level')).to.eql('aal2')"),
+			check("has level aal2", "pm.expect(pm.response.headers.get('X-Auth-Level')).to.eql('aal2')"),
 			check("has the methods", "pm.expect(pm.response.headers.get('X-Auth-Methods')).to.eql('pwd,otp')"),
 		},
 	},
@@ -224,7 +224,7 @@ var factorChanges = []request{
 	{
 		name:        "Log in with a recovery code",
 		route:       "POST /auth/login/factor",
-		description: "Each works once, and the owner receives an email.",
+		description: "Each code works once, and the owner receives an email.",
 		body:        []field{{"recoveryCode", "{{recoveryCode}}"}},
 		before:      []script{takeRecoveryCode},
 		checks: []script{
