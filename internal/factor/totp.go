@@ -68,15 +68,16 @@ func Code(secret []byte, step int64) string {
 	return fmt.Sprintf("%0*d", Digits, truncated%modulus)
 }
 
-// Match returns the step of which code is the code of the secret. The step is at most Skew steps
-// before or after now, and after the step after, which is the last step that was accepted: a code
-// must not be accepted twice (RFC 6238, section 5.2; OWASP ASVS 5.0 6.5.1). The caller must store
-// the step in one conditional update, so that of two simultaneous requests only one succeeds.
+// Match returns the time step whose code equals code. The step is at most Skew steps from now, and
+// later than after, the last accepted step: a code must not be accepted twice (RFC 6238, section
+// 5.2; OWASP ASVS 5.0 6.5.1). The caller must store the step in one conditional update, so that of
+// two simultaneous requests only one succeeds.
 //
 // If several steps have the same code, Match returns the last one. With an earlier step, the same
 // code would be accepted again.
 //
-// code must be normalized: see NormalizeCode. Match compares it with all codes in the same time.
+// code must be normalized: see NormalizeCode. Match compares code with every candidate in constant
+// time.
 func Match(secret []byte, code string, now time.Time, after int64) (step int64, ok bool) {
 	current := Step(now)
 	for candidate := current - Skew; candidate <= current+Skew; candidate++ {

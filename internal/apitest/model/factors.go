@@ -13,7 +13,7 @@ import (
 	"latchkey/internal/session"
 )
 
-// app is the authenticator app of an account, or one that it may have.
+// app is an authenticator app that an account has or may have.
 type app struct {
 	apitest.App
 	step   int64    // the last one whose code was sent
@@ -59,7 +59,7 @@ const (
 	maxTries = 4
 )
 
-// trust is a trusted device, or one that was.
+// trust is a current or former trusted device.
 type trust struct {
 	cookie  *http.Cookie
 	client  int
@@ -109,7 +109,8 @@ func (w *world) mayForget(o op) {
 }
 
 // forgetFactors records that an operation has ended the pending logins and trusted devices of its account
-// (no) or may have (maybe). Those that began at the same time may have begun later.
+// (no) or may have (maybe). Logins and devices from the same group of requests are not affected, because
+// they may have begun afterwards.
 func (w *world) forgetFactors(o op, alive fact, pendings, trusts int) {
 	if !operations[o.kind].ends.revokes() {
 		return
@@ -478,7 +479,7 @@ func (p *player) chooseCode(random *rand.Rand, a *app) code {
 }
 
 // beginEnrolment lets the account of an operation set up an authenticator app. It does what POST /auth/totp
-// does, which a history does not send, because an enrolment is no state that a client can observe.
+// does. A history does not send that request, because clients cannot observe an enrolment.
 func (p *player) beginEnrolment(o op) {
 	o.app.App = p.servers[1].BeginApp(p.w.accounts[o.account].id, "theapp")
 	o.app.step = factor.Step(p.now())
@@ -502,8 +503,7 @@ func (w *world) factorCookies(o op) map[string]string {
 	return cookies
 }
 
-// judgeOnce returns the index of a response that completes a pending login which another one completes,
-// too, or -1.
+// judgeOnce returns the index of a response that completes a pending login for the second time, or -1.
 func judgeOnce(ops []op, responses []apitest.Response) int {
 	completed := map[int]bool{}
 	for i, o := range ops {

@@ -19,7 +19,7 @@ type op struct {
 	trust   int  // a trusted device that the request names; -1 for none
 	code    code // of a second factor
 	app     *app // that is added or removed
-	trusts  bool // the device becomes a trusted one
+	trusts  bool // the user trusts the device
 }
 
 // scope defines which sessions an operation ends.
