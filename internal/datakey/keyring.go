@@ -170,6 +170,9 @@ func parse(value string) (id string, sealed []byte, ok bool) {
 	if len(parts) != 3 || parts[0] != version {
 		return "", nil, false
 	}
+	if rawID, err := hex.DecodeString(parts[1]); err != nil || len(rawID) != idSize {
+		return "", nil, false
+	}
 
 	size := base64.RawURLEncoding.DecodedLen(len(parts[2]))
 	sealed, ok = token.Decode(parts[2], size)
