@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"latchkey/internal/devstore/storetest"
@@ -170,34 +169,38 @@ func query(t *testing.T, base, expr string) []json.RawMessage {
 	return reply.Data.Result
 }
 
-// A collector receives traces of requests and their store commands, without user data. Log
-// lines have the trace ID.
-func TestTraces(t *testing.T) {
-	t.Parallel()
-	var mu sync.Mutex
-	var received strings.Builder
-	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
+// startCollector starts an OpenTelemetry collector that requires an Authorization header, and returns its
+// URL and what it receives.
+func startCollector(t *testing.T, authorization string) (base string, received *testkit.Buffer) {
+	t.Helper()
 
-		if r.URL.Path != "/v1/traces" || r.Header.Get("Authorization") != "a collector's password" {
+	received = &testkit.Buffer{}
+	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/traces" || r.Header.Get("Authorization") != authorization {
 			w.WriteHeader(http.StatusForbidden)
 		}
-		_, _ = io.Copy(&received, r.Body)
+		_, _ = io.Copy(received, r.Body)
 		w.Header().Set("Content-Type", "application/x-protobuf")
 	}))
 	t.Cleanup(collector.Close)
 
+	return collector.URL, received
+}
+
+// A collector receives traces of requests and their store commands, without user data. Log
+// lines have the trace ID.
+func TestTraces(t *testing.T) {
+	t.Parallel()
+	collector, received := startCollector(t, "a collector's password")
+
 	addr, out, stop := start(t, environment(t,
-		"OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL,
+		"OTEL_EXPORTER_OTLP_ENDPOINT="+collector,
 		"OTEL_EXPORTER_OTLP_HEADERS=authorization=a%20collector%27s%20password",
 		"OTEL_SERVICE_NAME=a-name"))
 	sendTypicalRequests(t, addr)
 	send(t, "GET", "http://"+addr+"/auth/session?a-query=1", "", "User-Agent", "a-user-agent")
 	testkit.NoError(t, stop()) // flushes the traces
 
-	mu.Lock()
-	defer mu.Unlock()
 	for _, want := range []string{"a-name", "POST /auth/login", "GET /auth/session", "GET", "EVALSHA", "insert users", "find users"} {
 		if !strings.Contains(received.String(), want) {
 			t.Errorf("traces: got no %q, want at least one", want)

@@ -29,7 +29,9 @@ import (
 type leakTest struct {
 	*mailSetup
 	base      string
+	ops       string // the URL of the metrics, or "" after the shutdown
 	log       *testkit.Buffer
+	traces    *testkit.Buffer
 	cookies   map[string]string
 	responses strings.Builder
 	secrets   map[string]string // descriptions by secret
@@ -168,8 +170,8 @@ func (l *leakTest) useLink(want int, page, path, members string) {
 	l.do(want, path, `{"token":"`+token+`"`+members+`}`)
 }
 
-// checkLeaks fails the test if the log, a response or a store contains a secret, or if the log contains
-// an email.
+// checkLeaks fails the test if the log, a response, a store, the metrics or the traces contain a secret, or
+// if the log contains an email.
 func (l *leakTest) checkLeaks(when string) {
 	l.t.Helper()
 
@@ -185,12 +187,19 @@ func (l *leakTest) checkLeaks(when string) {
 		}
 	}
 
-	for place, text := range map[string]string{
+	places := map[string]string{
 		"the log":    l.log.String(),
 		"a response": l.responses.String(),
 		"Redis":      dumpRedis(l.t, l.redis.Conn(l.t)),
 		"MongoDB":    dumpMongo(l.t, l.mongo),
-	} {
+	}
+	if l.ops != "" {
+		places["the metrics"] = mustSend(l.t, http.StatusOK, http.MethodGet, l.ops, "").text
+	} else {
+		places["the traces"] = l.traces.String() // all have been sent by now
+	}
+
+	for place, text := range places {
 		if len(text) < 200 {
 			l.t.Errorf("%s: %s has %d bytes, want at least 200: %s", when, place, len(text), text)
 		}
@@ -204,7 +213,8 @@ func (l *leakTest) checkLeaks(when string) {
 	}
 }
 
-// No secret appears where others can read it: in the log, a response, Redis or MongoDB.
+// No secret appears where others can read it: in the log, the metrics, the traces, a response, Redis or
+// MongoDB.
 func TestSecretsDoNotLeak(t *testing.T) {
 	t.Parallel()
 	const (
@@ -216,11 +226,14 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	)
 
 	s := newMailSetup(t, "APP_ENV=production", "BCRYPT_COST=10", "TRUSTED_PROXIES=127.0.0.1", "RATE_LIMIT=1000/60s", "MAIL_INTERVAL=1s", "DATA_KEY="+dataKey)
-	addr, log, stop := start(t, s.environ)
+	collector, traces := startCollector(t, "")
+	addr, log, stop := start(t, append(s.environ, "OPS_ADDR=127.0.0.1:0", "OTEL_EXPORTER_OTLP_ENDPOINT="+collector))
 	l := &leakTest{
 		mailSetup: s,
 		base:      "http://" + addr,
+		ops:       "http://" + opsAddr(t, log) + "/metrics",
 		log:       log,
+		traces:    traces,
 		cookies:   map[string]string{},
 		secrets: map[string]string{
 			secret:            "SESSION_SECRET",
@@ -274,6 +287,7 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	l.checkLeaks("after all requests")
 
 	testkit.NoError(t, stop())
+	l.ops = ""
 	l.checkLeaks("after the shutdown")
 
 	tokens := 0
