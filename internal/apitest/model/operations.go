@@ -281,6 +281,9 @@ func canRevoke(w *world, o op, now interval) fact {
 	for _, i := range w.targets(o, targetSession) {
 		alive = max(alive, w.alive(i, now))
 	}
+	if w.accounts[w.tokens[o.target].account].lostTokens > 0 {
+		alive = max(alive, maybe) // the session may go on with a token that no client knows
+	}
 
 	return min(alive, max(w.alive(o.target, now), w.tokenReplaced(o.target, now)))
 }
