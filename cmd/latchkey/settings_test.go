@@ -311,7 +311,7 @@ func observeFactors(t *testing.T, o *observer) {
 		o.equal(t, "REQUIRE_MFA", res.StatusCode, want)
 	}
 
-	// A user who has an app is asked for its code, unless nobody is.
+	// A user with an app is asked for its code, except with REQUIRE_MFA=off.
 	environ := append(environment(t), factorSettings...)
 	addr, _, _ := start(t, environ)
 	b := newBrowser(t, "http://"+addr)

@@ -17,6 +17,21 @@ type Cookie struct {
 	SameSite http.SameSite
 }
 
+// companion returns a cookie of this host that accompanies the session cookie and grants no access to the
+// routes of a session. It is never SameSite=Strict, because browsers do not send such cookies when they
+// return from another site, such as a provider.
+func (c Cookie) companion(name string) Cookie {
+	other := Cookie{Name: name, Secure: c.Secure, SameSite: c.SameSite}
+	if c.Secure {
+		other.Name = "__Host-" + name
+	}
+	if c.SameSite == http.SameSiteStrictMode {
+		other.SameSite = http.SameSiteLaxMode
+	}
+
+	return other
+}
+
 // values returns the different values of the cookie in a request. A browser sends several if it has
 // cookies of the name with different domains or paths.
 func (c Cookie) values(r *http.Request) []string {

@@ -20,25 +20,12 @@ type devices struct {
 // deviceMaxAge is in seconds. Browsers keep no cookie for longer.
 const deviceMaxAge = 400 * 24 * 60 * 60
 
-// newDevices returns the devices of a server. Their cookie is sent to this host only, even if
-// the session cookie has a domain.
+// newDevices returns the devices of a server.
 func newDevices(session Cookie, secrets [][]byte) devices {
-	d := devices{
-		cookie: Cookie{Name: "device", Secure: session.Secure, SameSite: session.SameSite},
+	return devices{
+		cookie: session.companion("device"),
 		signer: device.NewSigner(secrets),
 	}
-
-	if session.SameSite == http.SameSiteStrictMode {
-		// With Strict, a browser that returns from a provider would look like a new device. Lax is
-		// safe here, because this cookie grants no access.
-		d.cookie.SameSite = http.SameSiteLaxMode
-	}
-
-	if session.Secure {
-		d.cookie.Name = "__Host-device"
-	}
-
-	return d
 }
 
 // proofs returns the proofs of the device that sent the request.

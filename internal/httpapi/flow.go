@@ -15,20 +15,6 @@ type flowCookies struct{ cookie Cookie }
 // maxFlowCookies is the maximum number of unfinished sign-ins of one browser.
 const maxFlowCookies = 8
 
-// newFlowCookies returns the flow cookies of a server. They are never SameSite=Strict, because
-// browsers do not send such cookies when they return from another site.
-func newFlowCookies(session Cookie) flowCookies {
-	c := Cookie{Name: "oauth-", Secure: session.Secure, SameSite: session.SameSite}
-	if session.Secure {
-		c.Name = "__Host-oauth-"
-	}
-	if c.SameSite == http.SameSiteStrictMode {
-		c.SameSite = http.SameSiteLaxMode
-	}
-
-	return flowCookies{c}
-}
-
 // of returns the cookie of a flow.
 func (f flowCookies) of(id string) Cookie {
 	c := f.cookie

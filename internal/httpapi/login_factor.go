@@ -11,20 +11,6 @@ import (
 	"latchkey/internal/pending"
 )
 
-// newPendingCookie returns the cookie of pending logins. It is never SameSite=Strict, because the login may
-// have begun with a redirect from a provider. It grants no access to the routes of a session.
-func newPendingCookie(session Cookie) Cookie {
-	c := Cookie{Name: "mfa", Secure: session.Secure, SameSite: session.SameSite}
-	if session.Secure {
-		c.Name = "__Host-mfa"
-	}
-	if c.SameSite == http.SameSiteStrictMode {
-		c.SameSite = http.SameSiteLaxMode
-	}
-
-	return c
-}
-
 // keepPending gives the browser its pending login, and records that the first factor was proved.
 func (s *Server) keepPending(w http.ResponseWriter, r *http.Request, p *auth.Pending) {
 	s.pendingCookie.write(w, p.Token, int(pending.MaxAge/time.Second))

@@ -125,8 +125,8 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		sessions:   sessions,
 		cookie:     o.Cookie,
 		devices:    newDevices(o.Cookie, o.Secrets),
-		flows:      newFlowCookies(o.Cookie),
-		trust:      newTrustCookies(o.Cookie),
+		flows:      flowCookies{o.Cookie.companion("oauth-")},
+		trust:      trustCookies{o.Cookie.companion("trust-")},
 		limiter:    device.NewLimiter(o.Limiter, o.Limits.Account, o.Limits.Device),
 		limits:     o.Limits,
 		readiness:  readiness{checkRedis: o.CheckRedis, checkMongo: o.CheckMongo},
@@ -135,7 +135,7 @@ func New(users *user.Store, accounts *auth.Service, sessions *session.Manager, o
 		providers:  o.Providers,
 		signInPage: o.SignInPage,
 
-		pendingCookie: newPendingCookie(o.Cookie),
+		pendingCookie: o.Cookie.companion("mfa"),
 
 		log:          o.Log,
 		now:          o.Now,

@@ -19,20 +19,6 @@ type trustCookies struct{ cookie Cookie }
 // to distinguish the accounts of one browser.
 const trustIDLength = 16
 
-// newTrustCookies returns the trust cookies of a server. They are never SameSite=Strict, because a login
-// may begin with a redirect from a provider.
-func newTrustCookies(session Cookie) trustCookies {
-	c := Cookie{Name: "trust-", Secure: session.Secure, SameSite: session.SameSite}
-	if session.Secure {
-		c.Name = "__Host-trust-"
-	}
-	if c.SameSite == http.SameSiteStrictMode {
-		c.SameSite = http.SameSiteLaxMode
-	}
-
-	return trustCookies{c}
-}
-
 // of returns the cookie of an account.
 func (t trustCookies) of(userID string) Cookie {
 	c := t.cookie
